@@ -1,0 +1,235 @@
+"""One backup's facts, and the meta file that holds them.
+
+A meta file is JSON in UTF-8, named like its backup with ``.meta`` appended::
+
+    {"format": 1, "id": "9f1c...", "created_at": "2026-01-15T09:30:00.123456+00:00", ...,
+     "meta_sha256": "..."}
+
+``meta_sha256`` covers every other key, so that a damaged meta file is told from a good one. A meta
+file that is not JSON is a description written by an older SoulSense.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
+
+META_FORMAT = 1
+META_SUFFIX = ".meta"
+# A meta file is read whole, so it has a limit; the longest one we write is far below it.
+MAX_META_BYTES = 1024 * 1024
+MAX_DESCRIPTION = 100_000
+
+BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
+KINDS: tuple[str, ...] = get_args(BackupKind)
+
+_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupInfo:
+    """The facts of one backup.
+
+    ``path``: the data file, absolute; ``created_at``: aware, UTC, the sort key of every listing;
+    ``size_bytes`` and ``sha256``: of the stored file, ``sha256`` is None when no meta file told it;
+    ``database``: name of the database it was taken from, None when unknown; ``alembic_heads``: the
+    revisions the database was at; ``target_revision``: where the migration after it was going;
+    ``driver_facts``: what the driver noted of the source, by name; ``meta_problem``: why the meta
+    file cannot be trusted, or empty.
+    """
+
+    id: str
+    path: str
+    created_at: datetime
+    size_bytes: int
+    kind: BackupKind = "manual"
+    description: str = ""
+    sha256: str | None = None
+    dialect: str | None = None
+    database: str | None = None
+    alembic_heads: tuple[str, ...] = ()
+    target_revision: str | None = None
+    duration_seconds: float | None = None
+    driver_facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    meta_problem: str = ""
+
+    @property
+    def filename(self) -> str:
+        """Name of the data file, without its directory."""
+        return Path(self.path).name
+
+    @property
+    def meta_path(self) -> str:
+        """Where the meta file is, or would be."""
+        return self.path + META_SUFFIX
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the backup was taken: naive local time, to compare with ``datetime.now()``."""
+        return self.created_at.astimezone().replace(tzinfo=None)
+
+    @property
+    def timestamp_display(self) -> str:
+        """``timestamp`` as ``2026-01-15 10:30:00``."""
+        return f"{self.timestamp:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def size_display(self) -> str:
+        """``size_bytes`` as ``1.2 MB``, in steps of 1024."""
+        return display_size(self.size_bytes)
+
+
+def display_size(size_bytes: int) -> str:
+    """Return ``size_bytes`` in the largest unit that keeps it at 1 or more: ``1.2 MB``."""
+    size = float(size_bytes)
+    unit = _UNITS[0]
+    for unit in _UNITS:  # noqa: B007 - the unit the loop stopped at is the answer
+        if size < 1024:
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def check_description(description: str) -> None:
+    """Raise :class:`InvalidDescriptionError` for one that a meta file cannot hold."""
+    if len(description) > MAX_DESCRIPTION:
+        raise InvalidDescriptionError(
+            f"The description has {len(description):,} characters. No backup was made.",
+            hint=f"Use at most {MAX_DESCRIPTION:,} characters.",
+        )
+    try:
+        description.encode()
+    except UnicodeEncodeError:
+        raise InvalidDescriptionError(
+            "The description has characters that are no valid text (lone surrogates). "
+            "No backup was made.",
+            hint="Remove them and try again.",
+        ) from None
+
+
+# Facts that the place of the file tells, or that are only about reading it.
+_NOT_STORED = {"path", "meta_problem"}
+_STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
+
+
+def to_meta(info: BackupInfo) -> bytes:
+    """Return the contents of the meta file for ``info``."""
+    facts: dict[str, Any] = {"format": META_FORMAT, "filename": info.filename}
+    facts |= {name: getattr(info, name) for name in _STORED}
+    facts["created_at"] = info.created_at.isoformat()
+    facts["alembic_heads"] = list(info.alembic_heads)
+    facts["driver_facts"] = dict(info.driver_facts)
+    facts["meta_sha256"] = _digest(facts)
+    return (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -> BackupInfo:
+    """Read the meta file contents ``data`` of the backup ``path``.
+
+    ``size_bytes`` of the data file and ``found_at`` stand in where an older SoulSense wrote only a
+    description. Raises :class:`MetaFileError` when it is damaged, :class:`NewerFormatError` when a
+    newer version wrote it.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise _damaged(path, "it is not text") from None
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        if _is_old_description(text):
+            return without_meta(
+                path, size_bytes=size_bytes, found_at=found_at, description=text.strip()
+            )
+        raise _damaged(path, "it is not complete") from None
+    except RecursionError:
+        raise _damaged(path, "it is nested too deep") from None
+    if not isinstance(facts, dict):
+        if _is_old_description(text):
+            return without_meta(
+                path, size_bytes=size_bytes, found_at=found_at, description=text.strip()
+            )
+        raise _damaged(path, "it holds no facts")
+    version = facts.get("format")
+    if isinstance(version, int) and version > META_FORMAT:
+        raise NewerFormatError(
+            f"The meta file of {path.name} has format {version}; this version reads up to "
+            f"{META_FORMAT}. The backup itself was left alone.",
+            hint="Upgrade soulsense_db and try again.",
+        )
+    if facts.pop("meta_sha256", None) != _digest(facts):
+        raise _damaged(path, "its own checksum does not match")
+    return _build(facts, path)
+
+
+def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
+    try:
+        kept = {name: facts[name] for name in _STORED}
+        kept["created_at"] = datetime.fromisoformat(kept["created_at"]).astimezone(UTC)
+        kept["alembic_heads"] = tuple(map(str, kept["alembic_heads"]))
+        kept["driver_facts"] = dict(kept["driver_facts"])
+        kept["size_bytes"] = int(kept["size_bytes"])
+        kept |= {name: str(kept[name]) for name in ("id", "description")}
+        if kept["kind"] not in KINDS:
+            raise ValueError(kept["kind"])
+        return BackupInfo(path=str(path), **kept)
+    except (KeyError, TypeError, ValueError):
+        raise _damaged(path, "facts are missing") from None
+
+
+def without_meta(
+    path: Path,
+    *,
+    size_bytes: int,
+    found_at: datetime,
+    description: str = "",
+    meta_problem: str = "",
+) -> BackupInfo:
+    """Return what can be told of a backup from its name and size alone.
+
+    The time comes from the ``YYYYMMDD_HHMMSS`` in the name (local time), else it is ``found_at``.
+    """
+    return BackupInfo(
+        id="f" + hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:11],
+        path=str(path),
+        created_at=_time_in_name(path.name) or found_at,
+        size_bytes=size_bytes,
+        description=description,
+        meta_problem=meta_problem,
+    )
+
+
+def _time_in_name(name: str) -> datetime | None:
+    found = re.search(r"(\d{8}_\d{6})", name)
+    if not found:
+        return None
+    try:
+        return datetime.strptime(found[1], "%Y%m%d_%H%M%S").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _is_old_description(text: str) -> bool:
+    """Whether ``text`` can be a line that a person typed, and no remains of a meta file of ours."""
+    ours = '"format"' in text or '"meta_sha256"' in text or text.lstrip().startswith("{")
+    return bool(text.strip()) and not ours and all(c.isprintable() or c.isspace() for c in text)
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _damaged(path: Path, why: str) -> MetaFileError:
+    return MetaFileError(
+        f"The meta file of {path.name} is damaged: {why}. The backup itself was left alone.",
+        hint=f"Delete {path.name}{META_SUFFIX} to use the backup without its checksum.",
+    )

@@ -1,0 +1,8 @@
+"""Drivers: one module per database dialect. Importing this package registers them all."""
+
+from __future__ import annotations
+
+from soulsense_db.drivers.base import Depth, Driver, Progress, Snapshot, driver_for, register
+from soulsense_db.drivers.sqlite import SQLiteDriver
+
+__all__ = ["Depth", "Driver", "Progress", "SQLiteDriver", "Snapshot", "driver_for", "register"]

@@ -1,0 +1,168 @@
+"""What a driver has to do, and the registry of drivers by dialect.
+
+A driver knows one database dialect and nothing of backup directories, meta files or catalogs: it
+gets an engine and paths. To add a dialect, write one module with a :class:`Driver` decorated with
+:func:`register`, import it in ``drivers/__init__.py``, and run the shared suite
+(``tests/test_drivers.py``) over it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+
+from sqlalchemy.engine import Connection, Engine
+
+from soulsense_db.errors import UnsupportedDatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+Depth = Literal["header", "pages", "full"]
+Progress = Callable[[int, int], object]
+"""Called with ``(done_bytes, total_bytes)``; whatever it raises cancels the operation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a driver tells of a snapshot or backup file: bytes, Alembic heads, facts by name."""
+
+    size_bytes: int
+    alembic_heads: tuple[str, ...]
+    facts: Mapping[str, str]
+
+
+class Driver(ABC):
+    """One database reached through one engine.
+
+    ``lock_timeout``: seconds to wait for a lock on the live database before
+    :class:`~soulsense_db.errors.DatabaseLockedError`. All methods raise only errors of the tree.
+    """
+
+    dialect: ClassVar[str]
+    """``engine.dialect.name``."""
+
+    suffix: ClassVar[str]
+    """How the name of a backup file ends."""
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        self.engine = engine
+        self.lock_timeout = lock_timeout
+
+    @property
+    @abstractmethod
+    def database(self) -> str:
+        """Name of the live database, as recorded with each backup."""
+
+    @property
+    @abstractmethod
+    def location(self) -> Path | None:
+        """File of the live database, absolute and without links; None when it has no file."""
+
+    @abstractmethod
+    def require_database(self) -> None:
+        """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` when it does not exist."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Return about how many bytes a snapshot takes."""
+
+    @abstractmethod
+    def return_idle_connections(self) -> None:
+        """Close the engine's idle pooled connections; one in use MUST stay as it is."""
+
+    @abstractmethod
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
+        """Write all committed data to the existing empty file ``target``, at one point in time.
+
+        Writers MUST NOT be able to delay it for ever, nor the caller's own open transaction to
+        leak into it.
+        """
+
+    @abstractmethod
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> Snapshot:
+        """Like :meth:`snapshot`, from the database file ``source`` (which stays as it is)."""
+
+    @abstractmethod
+    def check(self, path: Path, *, depth: Depth) -> tuple[str, ...]:
+        """Check the backup file ``path`` without writing to it or beside it.
+
+        ``depth``: ``header`` looks at its header and size, ``pages`` also at the structure of all
+        of it, ``full`` also at every index and reference. Raises
+        :class:`~soulsense_db.errors.InvalidBackupError`; returns what is worth knowing and does
+        not make the backup invalid, one line each.
+        """
+
+    @abstractmethod
+    def load(self, source: Path, *, progress: Progress | None = None) -> None:
+        """Put the backup file ``source`` in place of all live data, in one transaction.
+
+        Other processes may be connected. On any error, and after a kill at any moment, the live
+        data MUST be what it was before, or all of ``source``.
+        """
+
+    @abstractmethod
+    def rebuild(
+        self,
+        source: Path,
+        *,
+        facts: Mapping[str, str],
+        stamp: str,
+        progress: Progress | None = None,
+    ) -> tuple[Path, ...]:
+        """Like :meth:`load`, for a live database that is missing or cannot be read.
+
+        Moves what is there aside under names that end in ``stamp``, never deletes it, and returns
+        the new names. ``facts`` are those of the snapshot ``source`` came from.
+        """
+
+    @abstractmethod
+    def read_back(self, source: Path) -> None:
+        """Compare the live database with ``source`` through a new connection.
+
+        Raises :class:`~soulsense_db.errors.DatabaseDamagedError` when it is not what was loaded.
+        """
+
+    @abstractmethod
+    def alembic_heads(self) -> tuple[str, ...]:
+        """Return the sorted revisions in the live ``alembic_version``; empty without that table."""
+
+    @abstractmethod
+    def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
+        """Run ``work`` in a transaction of a private connection and return what it returns.
+
+        The connection comes from the engine's own creator, never from its pool: nobody's open
+        transaction is joined.
+        """
+
+
+_drivers: dict[str, type[Driver]] = {}
+
+
+def register(driver: type[Driver]) -> type[Driver]:
+    """Make ``driver`` the one for its dialect; a class decorator."""
+    _drivers[driver.dialect] = driver
+    return driver
+
+
+def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
+    """Return the driver for ``engine``.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` naming the supported dialects.
+    """
+    sync_engine = getattr(engine, "sync_engine", engine)
+    if not isinstance(sync_engine, Engine):
+        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {engine!r}")
+    name = sync_engine.dialect.name
+    if name not in _drivers:
+        raise UnsupportedDatabaseError(
+            f"Databases of dialect '{name}' cannot be backed up. Nothing was changed.",
+            hint=f"Supported: {', '.join(sorted(_drivers))}.",
+        )
+    return _drivers[name](sync_engine, lock_timeout=lock_timeout)

@@ -1,0 +1,272 @@
+"""How the SQLite driver reaches the live database without touching the engine's pool.
+
+A database in a file (or in shared-cache memory) is reached through a private connection made by the
+engine's own creator, with its connect arguments and connect events. A private in-memory database has
+only the engine's own connection, which is then borrowed.
+
+Never ``open()`` the live database file in this process: closing any descriptor of it drops all POSIX
+locks that SQLite holds on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+from soulsense_db.drivers.sqlite_errors import live_errors
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    UnsupportedDatabaseError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+
+class LiveDatabase:
+    """The live database behind ``engine``.
+
+    ``path``: its file, resolved, None in memory; ``lock_timeout`` in seconds.
+    """
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        self._engine = engine
+        self._lock_timeout = lock_timeout
+        self._arguments, self._keywords = _connect_arguments(engine)
+        # Resolved now: a relative path means the directory the engine was made in.
+        self._path = _path_of_arguments(self._arguments, self._keywords)
+        self._identified = False
+        self._borrowed = False
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the live database; None when it lives in memory."""
+        self._identify()
+        return self._path
+
+    def run(self, work: Work[T], *, lock_timeout: float | None = None) -> T:
+        """Return ``work(connection)`` for a raw connection to the live database.
+
+        A private connection is in autocommit mode. Raises errors of the tree for what SQLite
+        raises, and :class:`DatabaseFileNotFoundError` instead of making the file.
+        """
+        self.require_file()
+        self._identify()
+        patience = self._lock_timeout if lock_timeout is None else lock_timeout
+        with live_errors(self._path):
+            if not self._borrowed:
+                with self._private(patience) as connection:
+                    return work(connection)
+            if self._engine.dialect.is_async:
+                return self._run_in_its_own_thread(work)
+            with self._own() as connection:
+                return work(_idle(connection))
+
+    def require_file(self) -> None:
+        """Raise :class:`DatabaseFileNotFoundError` when the database's file does not exist."""
+        if self._path is not None and not self._path.exists():
+            raise DatabaseFileNotFoundError(
+                f"Database file not found: {self._path}. Nothing was changed.",
+                hint="Check the URL and the current directory; to get the data back, "
+                "restore a backup.",
+            )
+
+    def return_idle_connections(self) -> None:
+        """Close idle pooled connections, where that cannot touch one in use or the data."""
+        # Other pools hand one connection to several users. An async pool can only be closed from
+        # its own event loop; neither a snapshot nor a restore needs it closed.
+        closable = isinstance(self._engine.pool, QueuePool | NullPool)
+        if closable and not self._engine.dialect.is_async and self.path is not None:
+            self._engine.dispose()
+
+    def _identify(self) -> None:
+        """Find out which file is really behind the engine, whatever its URL looks like."""
+        if self._identified or (self._path is not None and not self._path.exists()):
+            return  # connecting to an absent file would make it
+        try:
+            with live_errors(self._path):
+                file = self._main_file()
+        except BackupError:
+            if self._path is None:
+                raise
+            return  # damaged or locked, and a connect event stumbled over it: the URL must do
+        self._path = Path(file).resolve() if file else None
+        self._identified = True
+
+    def _main_file(self) -> str:
+        """Ask SQLite for the name of the main database's file, empty in memory."""
+        if self._engine.dialect.is_async:
+            file = _run_async(self._ask_async())
+            self._borrowed = not file and not self._shared_memory
+        elif isinstance(self._engine.pool, StaticPool) and self._creator_repeats_itself():
+            self._borrowed = True
+            with self._own() as connection:
+                file = _main_of(rows(connection, "PRAGMA database_list"))
+        else:
+            with self._private(self._lock_timeout) as connection:
+                file = _main_of(rows(connection, "PRAGMA database_list"))
+            self._borrowed = not file and not self._shared_memory
+        return file
+
+    @property
+    def _shared_memory(self) -> bool:
+        """Whether another connection reaches the same in-memory database."""
+        name = str(self._arguments[0]) if self._arguments else ""
+        return bool(self._keywords.get("uri")) and "cache=shared" in name
+
+    def _creator_repeats_itself(self) -> bool:
+        """Whether the creator always returns the same connection: then it is not ours to close."""
+        with self._own() as own:
+            made = self._make()
+            if made is own:
+                return True
+            made.close()
+            return False
+
+    def _make(self) -> sqlite3.Connection:
+        """Make a connection by the engine's creator, with its connect events, in no pool."""
+        borrowed = self._engine.pool.recreate().connect()
+        connection = _require_sqlite3(borrowed.driver_connection)
+        borrowed.detach()
+        return connection
+
+    @contextmanager
+    def _private(self, lock_timeout: float) -> Iterator[sqlite3.Connection]:
+        if self._engine.dialect.is_async:
+            # A plain connection to the same database: an async one needs the caller's event loop.
+            target = str(self._path) if self._path else str(self._arguments[0])
+            connection = sqlite3.connect(target, uri=self._path is None)
+        else:
+            connection = self._make()
+        with closing(connection):
+            if hasattr(connection, "autocommit"):  # Python 3.12
+                connection.autocommit = sqlite3.LEGACY_TRANSACTION_CONTROL
+            connection.isolation_level = None
+            connection.text_factory = str
+            connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+            yield connection
+
+    @contextmanager
+    def _own(self) -> Iterator[sqlite3.Connection]:
+        """Borrow the engine's own connection, without the reset that a pool does on return."""
+        pool = self._engine.pool
+        if isinstance(pool, StaticPool):
+            yield _require_sqlite3(pool.connection.dbapi_connection)
+            return
+        borrowed = self._engine.raw_connection()
+        try:
+            yield _require_sqlite3(borrowed.driver_connection)
+        finally:
+            borrowed.close()
+
+    async def _ask_async(self) -> str:
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        if isinstance(self._engine.pool, StaticPool):
+            async with AsyncEngine(self._engine).connect() as connection:
+                result = await connection.exec_driver_sql("PRAGMA database_list")
+                return _main_of(result.fetchall())
+        private = Engine(
+            self._engine.pool.recreate(), self._engine.dialect, self._engine.url
+        )
+        async_engine = AsyncEngine(private)
+        try:
+            async with async_engine.connect() as connection:
+                result = await connection.exec_driver_sql("PRAGMA database_list")
+                return _main_of(result.fetchall())
+        finally:
+            await async_engine.dispose()
+
+    def _run_in_its_own_thread(self, work: Work[T]) -> T:
+        """Run ``work`` in the thread that aiosqlite gave its connection."""
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        async def run() -> T:
+            async with AsyncEngine(self._engine).connect() as connection:
+                raw: Any = (await connection.get_raw_connection()).driver_connection
+                result: T = await raw._execute(lambda: work(_idle(raw._conn)))
+                return result
+
+        return _run_async(run())
+
+
+def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return ``connection``; raise when it is in a transaction: its rows are not committed."""
+    if connection.in_transaction:
+        raise DatabaseLockedError(
+            "Database locked: the in-memory database is in the middle of a transaction. "
+            "Nothing was changed.",
+            hint="Commit or roll back first: it has only this one connection.",
+        )
+    return connection
+
+
+def _connect_arguments(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
+    arguments, keywords = engine.dialect.create_connect_args(engine.url)
+    return list(arguments), dict(keywords)
+
+
+def _path_of_arguments(arguments: list[Any], keywords: dict[str, Any]) -> Path | None:
+    """Return the file that ``sqlite3.connect(*arguments, **keywords)`` would open."""
+    name = str(arguments[0]) if arguments else ""
+    if name.startswith("file:") and keywords.get("uri"):
+        parts = urlsplit(name)
+        if "memory" in parse_qs(parts.query).get("mode", ()):
+            return None
+        name = unquote(parts.path)
+    return None if name in {"", ":memory:"} else Path(name).resolve()
+
+
+def rows(connection: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of ``statement`` as tuples, whatever row factory the application set."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    return cursor.execute(statement).fetchall()
+
+
+def _main_of(databases: Any) -> str:
+    return next((str(file or "") for _, name, file in databases if name == "main"), "")
+
+
+def _require_sqlite3(connection: Any) -> sqlite3.Connection:
+    if not isinstance(connection, sqlite3.Connection):
+        raise UnsupportedDatabaseError(
+            f"SQLite through {type(connection).__module__} cannot be backed up. "
+            "Nothing was changed.",
+            hint="Supported: Python's own sqlite3 (pysqlite), and aiosqlite.",
+        )
+    return connection
+
+
+def _run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run ``coroutine`` in a thread with an event loop of its own: the caller may be in one."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
+            errors.append(error.orig if isinstance(error, DBAPIError) and error.orig else error)
+
+    thread = threading.Thread(target=run, name="soulsense_db-async")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

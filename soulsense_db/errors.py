@@ -1,0 +1,205 @@
+"""The error tree: everything this package raises on purpose.
+
+    BackupError                       1   (``DatabaseError`` is another name for it)
+    ├── DatabaseFileNotFoundError    10   the live database is not there
+    ├── DatabaseLockedError          11   somebody holds the live database
+    ├── DatabaseDamagedError         12   the live database cannot be read
+    ├── UnsupportedDatabaseError     13   no driver for this dialect
+    ├── BackupNotFoundError          20   no such backup
+    ├── InvalidBackupError           21   a backup that must not be restored
+    │   ├── EmptyBackupError         22   0 bytes
+    │   ├── NotADatabaseError        23   some other kind of file
+    │   ├── TruncatedBackupError     24   shorter than its header says
+    │   ├── ChecksumMismatchError    25   bytes changed since it was taken
+    │   └── WrongDatabaseError       26   taken from another database
+    ├── MetaFileError                27   a ``.meta`` that cannot be trusted
+    │   └── NewerFormatError         28   written by a newer soulsense_db
+    ├── OutsideDirectoryError        29   not a backup of this directory
+    ├── InvalidDescriptionError      30   a description no meta file can hold
+    ├── StorageError                 40   the file system refused
+    │   ├── PermissionDeniedError    41   not allowed to read or write
+    │   ├── DirectoryIsAFileError    42   the backup directory is a file
+    │   ├── NotEnoughSpaceError      43   the disk is full
+    │   └── DirectoryLockedError     44   another process works in the directory
+    ├── CatalogError                 50   the ``backups`` table is somebody else's
+    ├── RestoreError                 60   a restore failed and was taken back
+    │   └── NothingToUndoError       61   no safety backup to go back to
+    └── HalfRunMigrationError        70   a migration died half-way
+
+The number is the exit code of the command line. Every error carries ``message`` (what happened and
+what it means for the data) and ``hint`` (what to do), one line each, and can be pickled.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BackupError(Exception):
+    """Root of the tree.
+
+    ``message``: what happened and what it means for the data; ``hint``: what to do about it, may
+    be empty; ``exit_code``: of the command line, 1 to 127.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def message(self) -> str:
+        """What happened, without the hint."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+DatabaseError = BackupError
+"""The name under which the guide's functions raise :class:`BackupError`."""
+
+
+class DatabaseFileNotFoundError(BackupError):
+    """The file of the live database does not exist."""
+
+    exit_code = 10
+
+
+class DatabaseLockedError(BackupError):
+    """A lock on the live database did not clear by the deadline."""
+
+    exit_code = 11
+
+
+class DatabaseDamagedError(BackupError):
+    """The live database cannot be read, or fails its integrity check."""
+
+    exit_code = 12
+
+
+class UnsupportedDatabaseError(BackupError):
+    """No driver knows the engine's dialect, or the driver cannot reach this database."""
+
+    exit_code = 13
+
+
+class BackupNotFoundError(BackupError):
+    """The backup named does not exist."""
+
+    exit_code = 20
+
+
+class InvalidBackupError(BackupError):
+    """The backup fails a check; it is never restored."""
+
+    exit_code = 21
+
+
+class EmptyBackupError(InvalidBackupError):
+    """The file has 0 bytes."""
+
+    exit_code = 22
+
+
+class NotADatabaseError(InvalidBackupError):
+    """The file is not of the kind the driver restores."""
+
+    exit_code = 23
+
+
+class TruncatedBackupError(InvalidBackupError):
+    """The file is shorter than its own header says."""
+
+    exit_code = 24
+
+
+class ChecksumMismatchError(InvalidBackupError):
+    """Size or SHA-256 differ from what the meta file recorded."""
+
+    exit_code = 25
+
+
+class WrongDatabaseError(InvalidBackupError):
+    """The backup was taken from a database of another name."""
+
+    exit_code = 26
+
+
+class MetaFileError(BackupError):
+    """The meta file is there but cannot be trusted."""
+
+    exit_code = 27
+
+
+class NewerFormatError(MetaFileError):
+    """The meta file was written by a newer version of this package."""
+
+    exit_code = 28
+
+
+class OutsideDirectoryError(BackupError):
+    """The path is not a backup directly inside the backup directory."""
+
+    exit_code = 29
+
+
+class InvalidDescriptionError(BackupError):
+    """The description is too long for a meta file."""
+
+    exit_code = 30
+
+
+class StorageError(BackupError):
+    """The file system refused an operation."""
+
+    exit_code = 40
+
+
+class PermissionDeniedError(StorageError):
+    """Not allowed to read or write a file or directory."""
+
+    exit_code = 41
+
+
+class DirectoryIsAFileError(StorageError):
+    """A file stands where the backup directory should be."""
+
+    exit_code = 42
+
+
+class NotEnoughSpaceError(StorageError):
+    """The disk is full, or has less room than the operation needs."""
+
+    exit_code = 43
+
+
+class DirectoryLockedError(StorageError):
+    """Another process holds the lock of the backup directory."""
+
+    exit_code = 44
+
+
+class CatalogError(BackupError):
+    """A table with the catalog's name exists and belongs to the application."""
+
+    exit_code = 50
+
+
+class RestoreError(BackupError):
+    """The restored database failed its check; the database of before was put back."""
+
+    exit_code = 60
+
+
+class NothingToUndoError(RestoreError):
+    """There is no safety backup to go back to."""
+
+    exit_code = 61
+
+
+class HalfRunMigrationError(BackupError):
+    """An earlier migration died before its end; the database may be half migrated."""
+
+    exit_code = 70

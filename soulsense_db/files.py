@@ -1,0 +1,197 @@
+"""Durable file operations: what has a final name is complete and on disk.
+
+Everything here turns an :class:`OSError` into an error of the tree (:func:`storage_errors`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from soulsense_db.errors import (
+    DirectoryIsAFileError,
+    NotEnoughSpaceError,
+    PermissionDeniedError,
+    StorageError,
+)
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_BLOCK = 1024 * 1024
+# A file made here belongs to one person: journals and exam results are in it.
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+
+@contextmanager
+def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise as_storage_error(error, action, path) from error
+
+
+def as_storage_error(
+    error: OSError, action: str, path: str | os.PathLike[str]
+) -> StorageError:
+    """Return the error of the tree for ``error``; ``action`` is a verb phrase without a subject."""
+    name = os.fspath(path)
+    reason = error.strerror or str(error)
+    if error.errno in _FULL:
+        return NotEnoughSpaceError(
+            f"Not enough space: could not {action} {name} ({reason}). Nothing was changed.",
+            hint="Free some space on that disk and try again.",
+        )
+    if error.errno in DENIED:
+        return PermissionDeniedError(
+            f"Permission denied: could not {action} {name} ({reason}). Nothing was changed.",
+            hint="Check who owns it and its permissions, or run as the user who does.",
+        )
+    if error.errno == errno.ENOTDIR:
+        return DirectoryIsAFileError(
+            f"Not a directory: could not {action} {name} ({reason}). Nothing was changed.",
+            hint="Move that file away, or name another backup directory.",
+        )
+    return StorageError(
+        f"Storage error: could not {action} {name} ({reason}). Nothing was changed.",
+        hint="Check that the disk is there and healthy, then try again.",
+    )
+
+
+def make_private_directory(path: Path) -> None:
+    """Make ``path`` (mode 0700) and what is missing above it; an existing one is left as it is."""
+    with storage_errors("make the directory", path):
+        if path.is_dir():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(mode=PRIVATE_DIRECTORY)
+        except FileExistsError:
+            if not path.is_dir():  # else another process was a moment earlier
+                raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
+        else:
+            sync_directory(path.parent)
+
+
+def create_private_file(path: Path) -> None:
+    """Create ``path`` empty with mode 0600; it must not exist, and no link is followed."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    with storage_errors("create", path):
+        os.close(os.open(path, flags, PRIVATE_FILE))
+
+
+def sync_file(path: Path) -> None:
+    """Return when the contents of ``path`` are on the disk."""
+    with storage_errors("flush", path):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            sync_descriptor(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """``fsync``, in the form that also empties the drive's own cache where there is one."""
+    if sys.platform == "darwin":  # pragma: no cover - macOS: fsync(2) leaves data in the drive
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def sync_directory(path: Path) -> None:
+    """Return when the names in directory ``path`` are on the disk (Windows has no such call)."""
+    if sys.platform == "win32":  # pragma: no cover
+        return
+    with storage_errors("flush", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    remove(partial)
+    create_private_file(partial)
+    try:
+        with storage_errors("write", path):
+            partial.write_bytes(data)
+        sync_file(partial)
+        move_durably(partial, path)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Rename ``source`` to ``target`` (replacing it) within one file system, on disk at return."""
+    with storage_errors("rename to", target):
+        os.replace(source, target)
+    sync_directory(target.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete the file ``path``; no error when it is already gone."""
+    with storage_errors("delete", path):
+        path.unlink(missing_ok=True)
+
+
+def require_space(directory: Path, needed: int) -> None:
+    """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
+
+    The directory need not exist yet: its nearest existing parent is asked.
+    """
+    existing = directory
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    with storage_errors("read the free space of", existing):
+        free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise NotEnoughSpaceError(
+            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
+            "Nothing was written.",
+            hint="Free some space, delete old backups, or name a directory on another disk.",
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
+    with storage_errors("read", path), path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def copy_contents(source: Path, target: Path) -> None:
+    """Copy the contents of ``source`` over the existing file ``target``."""
+    with storage_errors("copy to", target), source.open("rb") as reader, target.open("r+b") as to:
+        shutil.copyfileobj(reader, to, _BLOCK)
+
+
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return."""
+    if os.path.lexists(target):
+        raise StorageError(
+            f"{target} exists already. Nothing was written.",
+            hint="Name another file, or move that one away.",
+        )
+    require_space(target.parent, source.stat().st_size)
+    partial = target.with_name(f".{target.name}.partial")
+    remove(partial)
+    create_private_file(partial)
+    try:
+        copy_contents(source, partial)
+        sync_file(partial)
+        move_durably(partial, target)
+    except BaseException:
+        remove(partial)
+        raise

@@ -1,0 +1,473 @@
+"""BackupManager: the one place where the parts meet."""
+
+from __future__ import annotations
+
+import builtins
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from filelock import FileLock, Timeout
+from sqlalchemy.engine import Connection, Engine
+
+from soulsense_db import files
+from soulsense_db.backup_info import (
+    KINDS,
+    BackupInfo,
+    BackupKind,
+    check_description,
+    to_meta,
+)
+from soulsense_db.catalog import TABLE_NAME, Catalog
+from soulsense_db.drivers import Progress, Snapshot, driver_for
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    ChecksumMismatchError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    InvalidBackupError,
+    StorageError,
+    WrongDatabaseError,
+)
+from soulsense_db.marker import clear_marker
+from soulsense_db.restoring import Restorer, RestoreReport
+from soulsense_db.storage import Staging, Storage, not_found, read_backup, require_trusted_meta
+from soulsense_db.verification import Level, VerificationReport, check_new, verify_backup
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+T = TypeVar("T")
+
+# The application itself may hold the write lock, in this very thread: then no wait would help.
+_CATALOG_LOCK_TIMEOUT = 1.0
+# Beside the snapshot itself: meta file, lock files, directory blocks.
+_SPACE_MARGIN = 1024 * 1024
+_NO_CATALOG_NOW = (
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    StorageError,
+)
+
+
+class BackupManager:
+    """Backups of the database behind ``engine``.
+
+    ``engine``: an ``Engine`` or ``AsyncEngine``. ``directory``: of the backups, by default
+    ``backups`` beside the database file, ``data/backups`` for one without a file. ``prefix`` begins
+    their file names. ``catalog``: the name of the table with a row per backup, ``True`` for
+    ``backups``, ``False`` for none. ``lock_timeout``: seconds to wait for a lock, of the database
+    or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
+    :class:`~soulsense_db.errors.DirectoryLockedError`.
+
+    Safe to use from several threads and processes at once. Raises
+    :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a dialect without a driver.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | AsyncEngine,
+        directory: str | Path | None = None,
+        *,
+        prefix: str = "soulsense_backup",
+        catalog: bool | str = True,
+        lock_timeout: float = 30.0,
+    ) -> None:
+        self._driver = driver_for(engine, lock_timeout=lock_timeout)
+        self._lock_timeout = lock_timeout
+        location = self._driver.location
+        if directory is None:
+            directory = location.parent / "backups" if location else Path("data", "backups")
+        self._storage = Storage(
+            Path(directory),
+            prefix=prefix,
+            suffix=self._driver.suffix,
+            lock_timeout=lock_timeout,
+        )
+        name = TABLE_NAME if catalog is True else catalog
+        self._catalog = Catalog(name) if name else None
+
+    @property
+    def directory(self) -> Path:
+        """The backup directory, absolute; it is made by the first backup."""
+        return self._storage.directory
+
+    @property
+    def database(self) -> Path | None:
+        """The live database's file, absolute; None when it has none."""
+        return self._driver.location
+
+    # Create
+
+    def create(
+        self,
+        description: str = "",
+        *,
+        kind: BackupKind = "manual",
+        progress: Progress | None = None,
+        alembic_heads: Sequence[str] | None = None,
+        target_revision: str | None = None,
+        make_table: bool = True,
+    ) -> BackupInfo:
+        """Take a backup of all committed data and return its facts.
+
+        The application may go on reading and writing. ``alembic_heads`` are read from the backup's
+        ``alembic_version`` unless given; ``make_table=False`` leaves an absent catalog table
+        absent.
+
+        Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
+        :class:`~soulsense_db.errors.DatabaseLockedError`,
+        :class:`~soulsense_db.errors.DatabaseDamagedError`,
+        :class:`~soulsense_db.errors.StorageError`,
+        :class:`~soulsense_db.errors.CatalogError`; then no backup was made.
+        """
+        check_description(description)
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
+        self._driver.require_database()
+        if make_table:
+            self._in_catalog(lambda catalog, connection: catalog.require_free(connection))
+        self._driver.return_idle_connections()
+        files.require_space(self.directory, self._driver.size() + _SPACE_MARGIN)
+        started = time.monotonic()
+        created_at = datetime.now(UTC)
+        with self._storage.stage(created_at, description) as staging:
+            snapshot = self._driver.snapshot(staging.path, progress=progress)
+            try:
+                sha256 = check_new(self._driver, staging.path)
+            except InvalidBackupError as error:  # a faithful copy of damaged data
+                raise DatabaseDamagedError(
+                    f"The live database {self._driver.database} is damaged: {error.message} "
+                    "No backup was made.",
+                    hint="Restore an earlier backup; the damaged files are moved aside and kept.",
+                ) from error
+            info = self._describe(
+                staging,
+                snapshot,
+                sha256=sha256,
+                created_at=created_at,
+                started=started,
+                kind=kind,
+                description=description,
+                target_revision=target_revision,
+                alembic_heads=alembic_heads,
+            )
+            self._storage.publish(staging, info)
+        self._record(info, make_table=make_table)
+        return info
+
+    # List, get, delete, verify
+
+    def list(self) -> builtins.list[BackupInfo]:
+        """Return the backups of this database, newest first.
+
+        A directory may hold those of several databases: others' are left out. One whose origin is
+        unknown (it has no meta file) is included.
+        """
+        return [info for info in self._storage.list() if self._is_own(info)]
+
+    def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
+        """Return the backup that ``ref`` names.
+
+        ``ref``: a :class:`BackupInfo`, an id, a file name, a path, or ``latest``. Raises
+        :class:`~soulsense_db.errors.BackupNotFoundError` or
+        :class:`~soulsense_db.errors.OutsideDirectoryError`.
+        """
+        if isinstance(ref, BackupInfo):
+            return self._storage.find(Path(ref.path))
+        if ref == "latest":
+            return self._latest()
+        if isinstance(ref, Path) or "/" in ref or "\\" in ref:
+            return self._storage.find(Path(ref).expanduser())
+        try:
+            return self._storage.find(self.directory / ref)
+        except BackupNotFoundError:
+            for info in self._storage.list():
+                if info.id == ref:
+                    return info
+            raise
+
+    def _latest(self) -> BackupInfo:
+        everything = self._storage.list()
+        for info in everything:
+            if self._is_own(info):
+                return info
+        raise BackupNotFoundError(
+            f"Backup file not found: {self.directory} has no backup of {self._driver.database}"
+            f"{f' ({len(everything)} of other databases)' if everything else ''}. "
+            "Nothing was changed.",
+            hint="Create one, or bring one in with import_file(path).",
+        )
+
+    def delete(self, ref: BackupInfo | str | Path) -> None:
+        """Delete a backup, its meta file and its row; errors as :meth:`get`."""
+        info = self.get(ref)
+        self._storage.delete(info)
+        self._in_catalog(lambda catalog, connection: catalog.forget(connection, info.filename))
+
+    def verify(
+        self, ref: BackupInfo | str | Path, *, level: Level = "full"
+    ) -> VerificationReport:
+        """Check a backup by reading it; it is never written to.
+
+        ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
+        ``foreign_key_check``; broken references are remarks, for a faithful backup may have them.
+        Raises :class:`~soulsense_db.errors.InvalidBackupError`,
+        :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
+        """
+        return verify_backup(self._driver, self.get(ref), level=level)
+
+    # Bring in and copy out
+
+    def import_file(self, path: str | Path, description: str = "") -> BackupInfo:
+        """Copy a database file from anywhere into the directory, verified, as a backup.
+
+        With a meta file beside it, the checksum is compared, and time and description are kept;
+        else the backup is dated now. Raises errors as :meth:`verify`,
+        :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
+        """
+        check_description(description)
+        source = Path(path).expanduser().absolute()
+        with files.storage_errors("read", source):
+            if not source.exists():
+                raise not_found(source)
+            size = source.stat().st_size
+        told = require_trusted_meta(read_backup(source))
+        if told.sha256 is not None:
+            verify_backup(self._driver, told, level="quick")
+        files.require_space(self.directory, size + _SPACE_MARGIN)
+        started = time.monotonic()
+        created_at = told.created_at if told.sha256 is not None else datetime.now(UTC)
+        description = description or told.description
+        with self._storage.stage(created_at, description) as staging:
+            snapshot = self._driver.copy_file(source, staging.path)
+            info = self._describe(
+                staging,
+                snapshot,
+                sha256=check_new(self._driver, staging.path, depth="full"),
+                created_at=created_at,
+                started=started,
+                kind="imported",
+                description=description,
+                target_revision=told.target_revision,
+            )
+            self._storage.publish(staging, info)
+        self._record(info, make_table=True)
+        return info
+
+    def export(self, ref: BackupInfo | str | Path, destination: str | Path) -> Path:
+        """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
+
+        Its meta file goes with it, so that :meth:`import_file` can compare the checksum. Returns
+        the path of the copy. Raises errors as :meth:`verify`,
+        :class:`~soulsense_db.errors.StorageError`.
+        """
+        info = self.verify(ref).backup
+        target = Path(destination).expanduser().absolute()
+        if target.is_dir():
+            target /= info.filename
+        files.copy_durably(Path(info.path), target)
+        exported = replace(info, path=str(target), sha256=files.sha256_of(target))
+        if info.sha256 not in (None, exported.sha256):
+            files.remove(target)
+            raise ChecksumMismatchError(
+                f"The copy {target} differs from {info.filename} and was removed.",
+                hint="Check the disk it was copied to, and try again.",
+            )
+        files.write_durably(Path(exported.meta_path), to_meta(exported))
+        return target
+
+    def _describe(
+        self,
+        staging: Staging,
+        snapshot: Snapshot,
+        *,
+        sha256: str,
+        created_at: datetime,
+        started: float,
+        kind: BackupKind,
+        description: str,
+        target_revision: str | None,
+        alembic_heads: Sequence[str] | None = None,
+    ) -> BackupInfo:
+        heads = snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads)
+        return BackupInfo(
+            id=secrets.token_hex(6),
+            path=str(staging.final),
+            created_at=created_at,
+            size_bytes=snapshot.size_bytes,
+            kind=kind,
+            description=description,
+            sha256=sha256,
+            dialect=self._driver.dialect,
+            database=self._driver.database,
+            alembic_heads=heads,
+            target_revision=target_revision,
+            duration_seconds=round(time.monotonic() - started, 3),
+            driver_facts=snapshot.facts,
+        )
+
+    def _require_own(self, info: BackupInfo) -> None:
+        if not self._is_own(info):
+            raise WrongDatabaseError(
+                f"{info.filename} is a backup of {info.database}, not of "
+                f"{self._driver.database}. Nothing was changed.",
+                hint="If that is what you want, bring it in with import_file(path) first.",
+            )
+
+    def _is_own(self, info: BackupInfo) -> bool:
+        return info.database in (None, self._driver.database)
+
+    # Restore
+
+    def restore(
+        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+    ) -> RestoreReport:
+        """Replace the live database by a backup; all or nothing.
+
+        Verifies the backup in full, keeps the live database as ``<its name>.safety_backup`` beside
+        it (for :meth:`undo_restore`), writes the backup in one transaction with other processes
+        connected, reads it back, and rebuilds the catalog. A live database that is damaged or
+        missing is restored too; its files are moved aside.
+
+        On any error the live database is what it was and no backup is gone. Raises errors as
+        :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
+        :class:`~soulsense_db.errors.DatabaseLockedError`,
+        :class:`~soulsense_db.errors.RestoreError`.
+        """
+        with self.exclusive() as access:
+            return access.restore(ref, progress=progress)
+
+    def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
+        """Go back to the database of before the last restore; a second undo goes forth again.
+
+        Raises :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
+        """
+        with self.exclusive() as access:
+            return access.undo(progress=progress)
+
+    def accept_half_run_migration(self) -> bool:
+        """Keep the database as a dead migration left it; False when there was none."""
+        with self.exclusive():
+            return self.database is not None and clear_marker(self.database)
+
+    @contextmanager
+    def exclusive(self, *, timeout: float | None = None) -> Iterator[ExclusiveAccess]:
+        """Hold the database's own lock: restores and migrations exclude each other with it.
+
+        ``timeout`` in seconds, ``lock_timeout`` by default; raises
+        :class:`~soulsense_db.errors.DatabaseLockedError` after it. Creating is not excluded.
+        """
+        access = ExclusiveAccess(self, self._lock_timeout if timeout is None else timeout)
+        try:
+            yield access
+        finally:
+            access.release()
+
+    # Catalog
+
+    def rebuild_catalog(self) -> int:
+        """Write the catalog table anew from the meta files; return how many rows it has.
+
+        Raises :class:`~soulsense_db.errors.CatalogError` when the table is somebody else's,
+        :class:`~soulsense_db.errors.DatabaseLockedError`.
+        """
+        if self._catalog is None:
+            return 0
+        catalog = self._catalog
+
+        def rebuild(connection: Connection) -> int:
+            catalog.require_free(connection)
+            return catalog.rebuild(connection, self.list(), make_table=True) or 0
+
+        return self._driver.transaction(rebuild, lock_timeout=self._lock_timeout)
+
+    def _record(self, info: BackupInfo, *, make_table: bool) -> None:
+        """Add a row; when an earlier one could not be written, write them all."""
+        rows = self._in_catalog(
+            lambda catalog, connection: catalog.record(connection, info, make_table=make_table)
+        )
+        if rows is not None and rows != len(self._storage.names()):
+            self._try_rebuild(make_table=make_table)
+
+    def _try_rebuild(self, *, make_table: bool) -> bool:
+        """Bring the catalog in step if that is possible just now."""
+        infos = self.list()
+        done = self._in_catalog(
+            lambda catalog, connection: catalog.rebuild(connection, infos, make_table=make_table)
+        )
+        return done is not None
+
+    def _in_catalog(self, work: Callable[[Catalog, Connection], T]) -> T | None:
+        """Return what ``work`` returns; None where the catalog is off or cannot be reached now.
+
+        The table is only an index: a backup is good without it, and the next one that can write
+        it brings it in step.
+        """
+        catalog = self._catalog
+        if catalog is None:
+            return None
+        try:
+            return self._driver.transaction(
+                lambda connection: work(catalog, connection),
+                lock_timeout=min(_CATALOG_LOCK_TIMEOUT, self._lock_timeout),
+            )
+        except _NO_CATALOG_NOW:
+            return None
+
+
+class ExclusiveAccess:
+    """The database's own lock, held from construction to :meth:`release`, and what needs it.
+
+    Restores and migrations of one database exclude each other with it, whatever their backup
+    directory is.
+    """
+
+    def __init__(self, manager: BackupManager, timeout: float) -> None:
+        self._manager = manager
+        self._restorer = Restorer(manager._driver, manager.directory)
+        beside = manager.database or manager.directory / "memory"
+        files.make_private_directory(beside.parent)
+        path = beside.with_name(f".{beside.name}.lock")
+        # Not thread-local: a migration may end in another thread than it began in.
+        self._lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
+        with files.storage_errors("lock", path):
+            try:
+                self._lock.acquire(timeout=timeout)
+            except Timeout:
+                raise DatabaseLockedError(
+                    f"Database locked: another restore or migration of {beside.name} is running. "
+                    "Nothing was changed.",
+                    hint="Wait until it is done and try again.",
+                ) from None
+
+    def release(self) -> None:
+        """Let others in; a second call does nothing."""
+        self._lock.release()
+
+    def restore(
+        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+    ) -> RestoreReport:
+        """Do what :meth:`BackupManager.restore` does."""
+        info = self._manager.get(ref)
+        self._manager._require_own(info)
+        return self._finish(self._restorer.restore(info, progress=progress))
+
+    def undo(self, *, progress: Progress | None = None) -> RestoreReport:
+        """Do what :meth:`BackupManager.undo_restore` does."""
+        return self._finish(self._restorer.undo(progress=progress))
+
+    def _finish(self, report: RestoreReport) -> RestoreReport:
+        manager = self._manager
+        if manager.database is not None:
+            clear_marker(manager.database)
+        rebuilt = manager._try_rebuild(make_table=True)
+        manager._driver.return_idle_connections()
+        return replace(report, catalog_rebuilt=rebuilt)

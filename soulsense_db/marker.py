@@ -1,0 +1,111 @@
+"""The migration marker: a file beside the live database while a migration runs.
+
+It is written and fsynced before the first step and removed at the end, so that one that is found
+while nobody holds the database's lock tells of a migration that died half-way. It names the backup
+that puts the database back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.errors import HalfRunMigrationError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationMarker:
+    """What a running migration leaves word of.
+
+    ``backup``: path of the safety backup; ``started_at``: ISO 8601, UTC; ``alembic_heads``: the
+    revisions before; ``target_revision``: where it was going, None for ``base``.
+    """
+
+    backup: str
+    alembic_heads: tuple[str, ...]
+    target_revision: str | None
+    started_at: str
+    process_id: int
+
+    def error(self, database: Path) -> HalfRunMigrationError:
+        """Return the error that says what happened and how to go on."""
+        backup = Path(self.backup)
+        back = shlex.join(
+            ["soulsense-db", "restore", backup.name]
+            + ["--url", str(database), "--directory", str(backup.parent)]
+        )
+        keep = shlex.join(["soulsense-db", "restore", "--accept", "--url", str(database)])
+        before = ", ".join(self.alembic_heads) or "an empty database"
+        return HalfRunMigrationError(
+            f"A migration of {database} (from {before} to {self.target_revision or 'base'}, "
+            f"started {self.started_at}) died before its end: the database may be half migrated. "
+            f"The backup from before it is {self.backup}.",
+            hint=f"Put it back with: {back}  (or keep the database as it is: {keep})",
+        )
+
+
+def marker_path(database: Path) -> Path:
+    """Return where the marker of the database file ``database`` is."""
+    return database.with_name(f"{database.name}.migrating")
+
+
+def write_marker(
+    database: Path, *, backup: str, alembic_heads: tuple[str, ...], target_revision: str | None
+) -> None:
+    """Write the marker of a migration that is about to start; on disk at return."""
+    marker = MigrationMarker(
+        backup=backup,
+        alembic_heads=alembic_heads,
+        target_revision=target_revision,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        process_id=os.getpid(),
+    )
+    text = json.dumps({"format": _FORMAT, **asdict(marker)}, indent=2)
+    files.write_durably(marker_path(database), text.encode())
+
+
+def read_marker(database: Path) -> MigrationMarker | None:
+    """Return the marker of ``database``, None when there is none.
+
+    One that cannot be read still tells that a migration died: its facts are then unknown.
+    """
+    path = marker_path(database)
+    with files.storage_errors("read", path):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+    try:
+        facts = json.loads(data)
+        return MigrationMarker(
+            backup=str(facts["backup"]),
+            alembic_heads=tuple(facts["alembic_heads"]),
+            target_revision=facts["target_revision"],
+            started_at=str(facts["started_at"]),
+            process_id=int(facts["process_id"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return MigrationMarker(
+            backup="(unknown; list the backups)",
+            alembic_heads=(),
+            target_revision="unknown",
+            started_at="at an unknown time",
+            process_id=0,
+        )
+
+
+def clear_marker(database: Path) -> bool:
+    """Remove the marker of ``database``, on disk at return; False when there was none."""
+    path = marker_path(database)
+    if not path.exists():
+        return False
+    files.remove(path)
+    files.sync_directory(path.parent)
+    return True

@@ -1,0 +1,348 @@
+"""The backup directory: names, atomic publish, path guard, lock, listing.
+
+A backup exists when its data file has its final name. It is written as ``.<name>.staging``, and gets
+the name only when it is complete, checked and on disk, after its meta file::
+
+    .<name>.staging.lock   held by the process that writes, free when it died
+    .<name>.staging        the data while it is written
+    <name>.meta            renamed into place first
+    <name>                 renamed into place last: from here on the backup exists
+
+What a dead process left is removed by the next one that stages a backup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from soulsense_db import files
+from soulsense_db.backup_info import (
+    MAX_META_BYTES,
+    META_SUFFIX,
+    BackupInfo,
+    from_meta,
+    to_meta,
+    without_meta,
+)
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    DirectoryLockedError,
+    MetaFileError,
+    NotADatabaseError,
+    OutsideDirectoryError,
+    PermissionDeniedError,
+    StorageError,
+)
+
+NAME_CHARACTERS = 30
+_STAGING = ".staging"
+_LOCK = ".lock"
+
+
+class Storage:
+    """One backup directory.
+
+    ``directory`` need not exist yet; ``prefix`` begins every file name; ``suffix`` ends every data
+    file's name; ``lock_timeout`` in seconds.
+    """
+
+    def __init__(
+        self, directory: Path, *, prefix: str, suffix: str, lock_timeout: float
+    ) -> None:
+        if not re.fullmatch(r"\w[\w.-]{0,99}", prefix):
+            raise ValueError(
+                f"prefix must be 1 to 100 letters, digits, '_', '-' or '.', not {prefix!r}"
+            )
+        self.directory = Path(os.path.abspath(directory))
+        self._prefix = prefix
+        self._suffix = suffix
+        self._lock_timeout = lock_timeout
+
+    # Reading
+
+    def list(self) -> list[BackupInfo]:
+        """Return every backup of this directory, newest first; an absent directory has none."""
+        found = [self._read(entry) for entry in self._entries()]
+        return sorted(found, key=lambda info: (info.created_at, info.filename), reverse=True)
+
+    def names(self) -> set[str]:
+        """Return the file names of all backups without reading their meta files."""
+        return {entry.name for entry in self._entries()}
+
+    def find(self, path: Path) -> BackupInfo:
+        """Return the facts of the backup at ``path``, after guarding it.
+
+        Raises :class:`BackupNotFoundError`, or :class:`OutsideDirectoryError` for anything that is
+        not a regular file with a backup's name directly inside the directory.
+        """
+        with files.storage_errors("read", path):
+            try:
+                resolved = Path(os.path.realpath(path, strict=True))
+                status = os.stat(resolved)
+            except FileNotFoundError:
+                raise not_found(path) from None
+            except (RuntimeError, ValueError):  # a NUL in the name, a loop of links
+                raise not_found(path) from None
+            inside = resolved.parent == Path(os.path.realpath(self.directory))
+        if not inside or not self._is_backup_name(resolved.name):
+            raise OutsideDirectoryError(
+                f"{path} is not a backup in {self.directory}. Nothing was read or changed.",
+                hint="To use a file from elsewhere, bring it in with import_file(path) first.",
+            )
+        if not stat.S_ISREG(status.st_mode):
+            raise NotADatabaseError(
+                f"Invalid backup file: {path} is not a regular file. Nothing was changed.",
+                hint="Remove it from the backup directory.",
+            )
+        return _with_status(self.directory / resolved.name, status)
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with (
+                files.storage_errors("list", self.directory),
+                os.scandir(self.directory) as entries,
+            ):
+                return [
+                    entry
+                    for entry in entries
+                    if self._is_backup_name(entry.name) and entry.is_file(follow_symlinks=False)
+                ]
+        except StorageError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return []
+            raise
+
+    def _is_backup_name(self, name: str) -> bool:
+        return name.startswith(f"{self._prefix}_") and name.endswith(self._suffix)
+
+    def _read(self, entry: os.DirEntry[str]) -> BackupInfo:
+        """Read one entry; one that vanishes meanwhile is described by its name."""
+        path = self.directory / entry.name
+        try:
+            return _with_status(path, entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return without_meta(path, size_bytes=0, found_at=datetime.now(UTC))
+
+    # Writing
+
+    @contextmanager
+    def stage(self, created_at: datetime, description: str) -> Iterator[Staging]:
+        """Reserve a name for a new backup and yield where to write it.
+
+        The directory is made when it is missing. What was staged and not published is removed at
+        the end, whatever happens.
+        """
+        files.make_private_directory(self.directory)
+        with self._lock():
+            self._remove_abandoned()
+            final = self._free_name(created_at, description)
+            staging = Staging(final)
+            staging.hold()
+        try:
+            files.create_private_file(staging.path)
+            yield staging
+        finally:
+            with self._lock():
+                staging.discard()
+
+    def publish(self, staging: Staging, info: BackupInfo) -> None:
+        """Give the staged data its final name, with its meta file; both are on disk at return."""
+        files.sync_file(staging.path)
+        with self._lock():
+            files.write_durably(Path(info.meta_path), to_meta(info))
+            files.move_durably(staging.path, staging.final)
+
+    def delete(self, info: BackupInfo) -> None:
+        """Delete a backup that :meth:`find` returned: data first, so that it is gone at once."""
+        with self._lock():
+            if not Path(info.path).exists():
+                raise not_found(info.path)
+            files.remove(Path(info.path))
+            _remove_meta(Path(info.meta_path))
+            files.sync_directory(self.directory)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the directory's lock: for a moment around names, never during a copy."""
+        path = self.directory / f".{self._prefix}{_LOCK}"
+        with files.storage_errors("lock", path):
+            # A new object each time: threads of one process exclude each other as well.
+            lock = FileLock(path, timeout=self._lock_timeout, mode=files.PRIVATE_FILE)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise DirectoryLockedError(
+                    f"The backup directory {self.directory} was locked by another process for "
+                    f"{self._lock_timeout:g} s. Nothing was changed.",
+                    hint="Wait for the other backup to end and try again.",
+                ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _free_name(self, created_at: datetime, description: str) -> Path:
+        stem = f"{self._prefix}_{created_at.astimezone():%Y%m%d_%H%M%S}"
+        if safe := safe_name(description):
+            stem += f"_{safe}"
+        with files.storage_errors("list", self.directory):
+            taken = set(os.listdir(self.directory))
+        number = 1
+        while True:
+            name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
+            if taken.isdisjoint({name, name + META_SUFFIX, f".{name}{_STAGING}{_LOCK}"}):
+                return self.directory / name
+            number += 1
+
+    def _remove_abandoned(self) -> None:
+        """Remove what dead processes left; call it under the lock."""
+        with files.storage_errors("list", self.directory):
+            names = os.listdir(self.directory)
+        for name in names:
+            if name.startswith(f".{self._prefix}_") and name.endswith(f"{_STAGING}{_LOCK}"):
+                final = self.directory / name[1 : -len(_STAGING + _LOCK)]
+                Staging(final).discard_if_abandoned()
+
+
+class Staging:
+    """A backup that is being written: ``path`` to write to, ``final`` the name it will have."""
+
+    def __init__(self, final: Path) -> None:
+        self.final = final
+        self.path = final.with_name(f".{final.name}{_STAGING}")
+        self._lock = FileLock(
+            f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False
+        )
+
+    def hold(self) -> None:
+        """Mark the staging as this process's own."""
+        with files.storage_errors("lock", self.path):
+            self._lock.acquire(timeout=0)
+
+    def discard(self) -> None:
+        """Remove everything that is not published, and the mark."""
+        directory = self.path.parent
+        try:
+            # SQLite's own names for what belongs to a file: the staged one may have a journal.
+            for leftover in directory.glob(f"{_escaped(self.path.name)}-*"):
+                files.remove(leftover)
+            files.remove(self.path)
+            files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
+            if not self.final.exists():
+                files.remove(Path(f"{self.final}{META_SUFFIX}"))
+        finally:
+            files.remove(Path(self._lock.lock_file))
+            self._lock.release()
+
+    def discard_if_abandoned(self) -> None:
+        """Remove what is left of it when no living process holds the mark."""
+        try:
+            self.hold()
+        except Timeout:
+            return
+        self.discard()
+
+
+def safe_name(description: str) -> str:
+    """Return the part of a file name that stands for ``description``; may be empty.
+
+    Its first 30 characters in lower case, every run of other than letters, digits and ``-`` as one
+    ``_``.
+    """
+    # Composed letters, so that the 30 characters are what a person counts.
+    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS]
+    return re.sub(r"[^\w-]+|_+", "_", text).strip("_-").lower()
+
+
+def not_found(ref: object) -> BackupNotFoundError:
+    """Return the error for a backup that is not there."""
+    return BackupNotFoundError(
+        f"Backup file not found: {ref}. Nothing was changed.",
+        hint="List the backups to see what there is.",
+    )
+
+
+def read_backup(path: Path) -> BackupInfo:
+    """Return the facts of the backup file ``path``, wherever it is, from its meta file or name."""
+    with files.storage_errors("read", path):
+        status = path.stat()
+    return _with_status(path, status)
+
+
+def _with_status(path: Path, status: os.stat_result) -> BackupInfo:
+    size = status.st_size
+    found_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    try:
+        data = _read_small_file(f"{path}{META_SUFFIX}")
+        if data is None:
+            return without_meta(path, size_bytes=size, found_at=found_at)
+        info = from_meta(data, path, size_bytes=size, found_at=found_at)
+    except (MetaFileError, PermissionDeniedError) as error:
+        return without_meta(
+            path, size_bytes=size, found_at=found_at, meta_problem=error.message
+        )
+    return info
+
+
+def require_trusted_meta(info: BackupInfo) -> BackupInfo:
+    """Return ``info``; raise :class:`MetaFileError` when its meta file could not be trusted."""
+    if info.meta_problem:
+        data = _read_small_file(info.meta_path)
+        if data is not None:
+            now = datetime.now(UTC)
+            return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
+        return replace(info, meta_problem="")
+    return info
+
+
+def _read_small_file(path: str) -> bytes | None:
+    """Return the contents of a meta file, None when there is none.
+
+    Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
+    """
+    name = os.path.basename(path)
+    # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in files.DENIED:
+            raise files.as_storage_error(error, "read", path) from error
+        raise MetaFileError(
+            f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
+            hint=f"Remove {name} to use the backup without its checksum.",
+        ) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_META_BYTES:
+            what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
+            raise MetaFileError(
+                f"{name} {what}. The backup itself was left alone.",
+                hint=f"Remove {name} to use the backup without its checksum.",
+            )
+        with files.storage_errors("read", path):
+            return os.read(descriptor, MAX_META_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_meta(path: Path) -> None:
+    """Remove a meta file; one that is a directory is nobody's meta file and stays."""
+    if not path.is_dir() or path.is_symlink():
+        files.remove(path)
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)

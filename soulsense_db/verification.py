@@ -1,0 +1,89 @@
+"""Verify a backup file by reading it: what its meta file recorded, then what the driver finds."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from soulsense_db import files
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import Depth, Driver
+from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
+from soulsense_db.storage import require_trusted_meta
+
+Level = Literal["quick", "full"]
+_DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """A backup that passed its checks (one that does not raises).
+
+    ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
+    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup.
+    """
+
+    backup: BackupInfo
+    level: Level
+    checksum: bool
+    remarks: tuple[str, ...]
+
+
+def verify_backup(driver: Driver, info: BackupInfo, *, level: Level) -> VerificationReport:
+    """Check the backup ``info`` without writing to it.
+
+    Raises :class:`~soulsense_db.errors.InvalidBackupError`,
+    :class:`~soulsense_db.errors.MetaFileError`, :class:`~soulsense_db.errors.StorageError`.
+    """
+    if level not in _DEPTHS:
+        raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
+    info = require_trusted_meta(info)
+    path = Path(info.path)
+    # The header first: it says in better words than a checksum what is wrong.
+    driver.check(path, depth="header")
+    sha256, problem, remarks = _read(driver, path, _DEPTHS[level], hashed=info.sha256 is not None)
+    if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
+        raise ChecksumMismatchError(
+            f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
+            "mismatch). Nothing was changed.",
+            hint="Use another backup; this one was damaged or edited on disk.",
+        ) from problem
+    if problem is not None:
+        raise problem
+    return VerificationReport(
+        backup=info, level=level, checksum=sha256 is not None, remarks=remarks
+    )
+
+
+def check_new(driver: Driver, path: Path, *, depth: Depth = "pages") -> str:
+    """Check a file just written and return its SHA-256.
+
+    Raises :class:`~soulsense_db.errors.InvalidBackupError`.
+    """
+    sha256, problem, _ = _read(driver, path, depth, hashed=True)
+    if problem is not None:
+        raise problem
+    assert sha256 is not None
+    return sha256
+
+
+def _read(
+    driver: Driver, path: Path, depth: Depth, *, hashed: bool
+) -> tuple[str | None, InvalidBackupError | None, tuple[str, ...]]:
+    """Return SHA-256, problem and remarks; hash and check side by side, they take as long."""
+    with ThreadPoolExecutor(1) as side:
+        digest = side.submit(files.sha256_of, path) if hashed else None
+        problem: InvalidBackupError | None = None
+        remarks: tuple[str, ...] = ()
+        try:
+            remarks = driver.check(path, depth=depth)
+        except InvalidBackupError as error:
+            problem = error
+        return (digest.result() if digest else None), problem, remarks
+
+
+def _size(path: Path) -> int:
+    with files.storage_errors("read", path):
+        return path.stat().st_size
