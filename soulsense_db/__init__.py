@@ -1,7 +1,7 @@
 """Backups for SQLAlchemy and Alembic applications that make losing data hard.
 
-    from soulsense_db import BackupManager
-    info = BackupManager(engine).create("Before import")
+from soulsense_db import BackupManager
+info = BackupManager(engine).create("Before import")
 """
 
 from __future__ import annotations

@@ -38,9 +38,7 @@ def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
         raise as_storage_error(error, action, path) from error
 
 
-def as_storage_error(
-    error: OSError, action: str, path: str | os.PathLike[str]
-) -> StorageError:
+def as_storage_error(error: OSError, action: str, path: str | os.PathLike[str]) -> StorageError:
     """Return the error of the tree for ``error``; ``action`` is a verb phrase without a subject."""
     name = os.fspath(path)
     reason = error.strerror or str(error)

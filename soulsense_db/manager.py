@@ -5,15 +5,13 @@ from __future__ import annotations
 import builtins
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self
 
-from filelock import FileLock, Timeout
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
 from soulsense_db import files
 from soulsense_db.backup_info import (
@@ -24,37 +22,25 @@ from soulsense_db.backup_info import (
     to_meta,
 )
 from soulsense_db.catalog import TABLE_NAME, Catalog
-from soulsense_db.drivers import Progress, Snapshot, driver_for
+from soulsense_db.catalog_rows import CatalogRows
+from soulsense_db.drivers import Depth, Progress, Snapshot, driver_for, engine_for
 from soulsense_db.errors import (
     BackupNotFoundError,
     ChecksumMismatchError,
     DatabaseDamagedError,
-    DatabaseFileNotFoundError,
-    DatabaseLockedError,
     InvalidBackupError,
-    StorageError,
     WrongDatabaseError,
 )
 from soulsense_db.marker import clear_marker
-from soulsense_db.restoring import Restorer, RestoreReport
-from soulsense_db.storage import Staging, Storage, not_found, read_backup, require_trusted_meta
+from soulsense_db.restoring import Restorer, RestoreReport, acquire_database_lock
+from soulsense_db.storage import Storage, not_found, read_backup, require_trusted_meta
 from soulsense_db.verification import Level, VerificationReport, check_new, verify_backup
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-T = TypeVar("T")
-
-# The application itself may hold the write lock, in this very thread: then no wait would help.
-_CATALOG_LOCK_TIMEOUT = 1.0
 # Beside the snapshot itself: meta file, lock files, directory blocks.
 _SPACE_MARGIN = 1024 * 1024
-_NO_CATALOG_NOW = (
-    DatabaseDamagedError,
-    DatabaseFileNotFoundError,
-    DatabaseLockedError,
-    StorageError,
-)
 
 
 class BackupManager:
@@ -92,7 +78,25 @@ class BackupManager:
             lock_timeout=lock_timeout,
         )
         name = TABLE_NAME if catalog is True else catalog
-        self._catalog = Catalog(name) if name else None
+        self._rows = CatalogRows(self._driver, Catalog(name) if name else None)
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str,
+        directory: str | Path | None = None,
+        *,
+        prefix: str = "soulsense_backup",
+        catalog: bool | str = True,
+        lock_timeout: float = 30.0,
+    ) -> Self:
+        """Return a manager over a new engine for ``url``: a database URL, or an SQLite file's path.
+
+        Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`, also for what is no URL.
+        """
+        return cls(
+            engine_for(url), directory, prefix=prefix, catalog=catalog, lock_timeout=lock_timeout
+        )
 
     @property
     def directory(self) -> Path:
@@ -133,34 +137,65 @@ class BackupManager:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
         self._driver.require_database()
         if make_table:
-            self._in_catalog(lambda catalog, connection: catalog.require_free(connection))
+            self._rows.require_free()
         self._driver.return_idle_connections()
         files.require_space(self.directory, self._driver.size() + _SPACE_MARGIN)
+        try:
+            return self._store(
+                lambda target: self._driver.snapshot(target, progress=progress),
+                depth="pages",
+                kind=kind,
+                created_at=datetime.now(UTC),
+                description=description,
+                alembic_heads=alembic_heads,
+                target_revision=target_revision,
+                make_table=make_table,
+            )
+        except InvalidBackupError as error:  # a faithful copy of damaged data
+            raise DatabaseDamagedError(
+                f"The live database {self._driver.database} is damaged: {error.message} "
+                "No backup was made.",
+                hint="Restore an earlier backup; the damaged files are moved aside and kept.",
+            ) from error
+
+    def _store(
+        self,
+        write: Callable[[Path], Snapshot],
+        *,
+        depth: Depth,
+        kind: BackupKind,
+        created_at: datetime,
+        description: str,
+        alembic_heads: Sequence[str] | None,
+        target_revision: str | None,
+        make_table: bool,
+    ) -> BackupInfo:
+        """Stage what ``write`` writes, check it, publish it, record it."""
         started = time.monotonic()
-        created_at = datetime.now(UTC)
         with self._storage.stage(created_at, description) as staging:
-            snapshot = self._driver.snapshot(staging.path, progress=progress)
-            try:
-                sha256 = check_new(self._driver, staging.path)
-            except InvalidBackupError as error:  # a faithful copy of damaged data
-                raise DatabaseDamagedError(
-                    f"The live database {self._driver.database} is damaged: {error.message} "
-                    "No backup was made.",
-                    hint="Restore an earlier backup; the damaged files are moved aside and kept.",
-                ) from error
-            info = self._describe(
-                staging,
-                snapshot,
-                sha256=sha256,
+            snapshot = write(staging.path)
+            sha256 = check_new(self._driver, staging.path, depth=depth)
+            heads = snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads)
+            info = BackupInfo(
+                id=secrets.token_hex(6),
+                path=str(staging.final),
                 created_at=created_at,
-                started=started,
+                size_bytes=snapshot.size_bytes,
                 kind=kind,
                 description=description,
+                sha256=sha256,
+                dialect=self._driver.dialect,
+                database=self._driver.database,
+                alembic_heads=heads,
                 target_revision=target_revision,
-                alembic_heads=alembic_heads,
+                duration_seconds=round(time.monotonic() - started, 3),
+                driver_facts=snapshot.facts,
             )
             self._storage.publish(staging, info)
-        self._record(info, make_table=make_table)
+        rows = self._rows.record(info, make_table=make_table)
+        if rows is not None and rows != len(self._storage.names()):
+            # An earlier row could not be written: write them all.
+            self.sync_catalog(make_table=make_table)
         return info
 
     # List, get, delete, verify
@@ -210,11 +245,9 @@ class BackupManager:
         """Delete a backup, its meta file and its row; errors as :meth:`get`."""
         info = self.get(ref)
         self._storage.delete(info)
-        self._in_catalog(lambda catalog, connection: catalog.forget(connection, info.filename))
+        self._rows.forget(info.filename)
 
-    def verify(
-        self, ref: BackupInfo | str | Path, *, level: Level = "full"
-    ) -> VerificationReport:
+    def verify(self, ref: BackupInfo | str | Path, *, level: Level = "full") -> VerificationReport:
         """Check a backup by reading it; it is never written to.
 
         ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
@@ -243,24 +276,16 @@ class BackupManager:
         if told.sha256 is not None:
             verify_backup(self._driver, told, level="quick")
         files.require_space(self.directory, size + _SPACE_MARGIN)
-        started = time.monotonic()
-        created_at = told.created_at if told.sha256 is not None else datetime.now(UTC)
-        description = description or told.description
-        with self._storage.stage(created_at, description) as staging:
-            snapshot = self._driver.copy_file(source, staging.path)
-            info = self._describe(
-                staging,
-                snapshot,
-                sha256=check_new(self._driver, staging.path, depth="full"),
-                created_at=created_at,
-                started=started,
-                kind="imported",
-                description=description,
-                target_revision=told.target_revision,
-            )
-            self._storage.publish(staging, info)
-        self._record(info, make_table=True)
-        return info
+        return self._store(
+            lambda target: self._driver.copy_file(source, target),
+            depth="full",
+            kind="imported",
+            created_at=told.created_at if told.sha256 is not None else datetime.now(UTC),
+            description=description or told.description,
+            alembic_heads=None,
+            target_revision=told.target_revision,
+            make_table=True,
+        )
 
     def export(self, ref: BackupInfo | str | Path, destination: str | Path) -> Path:
         """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
@@ -283,36 +308,6 @@ class BackupManager:
             )
         files.write_durably(Path(exported.meta_path), to_meta(exported))
         return target
-
-    def _describe(
-        self,
-        staging: Staging,
-        snapshot: Snapshot,
-        *,
-        sha256: str,
-        created_at: datetime,
-        started: float,
-        kind: BackupKind,
-        description: str,
-        target_revision: str | None,
-        alembic_heads: Sequence[str] | None = None,
-    ) -> BackupInfo:
-        heads = snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads)
-        return BackupInfo(
-            id=secrets.token_hex(6),
-            path=str(staging.final),
-            created_at=created_at,
-            size_bytes=snapshot.size_bytes,
-            kind=kind,
-            description=description,
-            sha256=sha256,
-            dialect=self._driver.dialect,
-            database=self._driver.database,
-            alembic_heads=heads,
-            target_revision=target_revision,
-            duration_seconds=round(time.monotonic() - started, 3),
-            driver_facts=snapshot.facts,
-        )
 
     def _require_own(self, info: BackupInfo) -> None:
         if not self._is_own(info):
@@ -358,18 +353,24 @@ class BackupManager:
         with self.exclusive():
             return self.database is not None and clear_marker(self.database)
 
-    @contextmanager
-    def exclusive(self, *, timeout: float | None = None) -> Iterator[ExclusiveAccess]:
+    def exclusive(
+        self, *, timeout: float | None = None, make_table: bool = True
+    ) -> ExclusiveAccess:
         """Hold the database's own lock: restores and migrations exclude each other with it.
 
         ``timeout`` in seconds, ``lock_timeout`` by default; raises
         :class:`~soulsense_db.errors.DatabaseLockedError` after it. Creating is not excluded.
+        ``make_table`` as in :meth:`create`, for the restores done with it.
         """
-        access = ExclusiveAccess(self, self._lock_timeout if timeout is None else timeout)
-        try:
-            yield access
-        finally:
-            access.release()
+        return ExclusiveAccess(
+            self,
+            timeout=self._lock_timeout if timeout is None else timeout,
+            make_table=make_table,
+        )
+
+    def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
+        """Return the sorted revisions that the live database is at, as another process sees it."""
+        return self._driver.alembic_heads(version_table)
 
     # Catalog
 
@@ -379,48 +380,11 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.CatalogError` when the table is somebody else's,
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
-        if self._catalog is None:
-            return 0
-        catalog = self._catalog
+        return self._rows.rebuild(self.list(), lock_timeout=self._lock_timeout)
 
-        def rebuild(connection: Connection) -> int:
-            catalog.require_free(connection)
-            return catalog.rebuild(connection, self.list(), make_table=True) or 0
-
-        return self._driver.transaction(rebuild, lock_timeout=self._lock_timeout)
-
-    def _record(self, info: BackupInfo, *, make_table: bool) -> None:
-        """Add a row; when an earlier one could not be written, write them all."""
-        rows = self._in_catalog(
-            lambda catalog, connection: catalog.record(connection, info, make_table=make_table)
-        )
-        if rows is not None and rows != len(self._storage.names()):
-            self._try_rebuild(make_table=make_table)
-
-    def _try_rebuild(self, *, make_table: bool) -> bool:
-        """Bring the catalog in step if that is possible just now."""
-        infos = self.list()
-        done = self._in_catalog(
-            lambda catalog, connection: catalog.rebuild(connection, infos, make_table=make_table)
-        )
-        return done is not None
-
-    def _in_catalog(self, work: Callable[[Catalog, Connection], T]) -> T | None:
-        """Return what ``work`` returns; None where the catalog is off or cannot be reached now.
-
-        The table is only an index: a backup is good without it, and the next one that can write
-        it brings it in step.
-        """
-        catalog = self._catalog
-        if catalog is None:
-            return None
-        try:
-            return self._driver.transaction(
-                lambda connection: work(catalog, connection),
-                lock_timeout=min(_CATALOG_LOCK_TIMEOUT, self._lock_timeout),
-            )
-        except _NO_CATALOG_NOW:
-            return None
+    def sync_catalog(self, *, make_table: bool = True) -> bool:
+        """Bring the catalog in step if that is possible just now, and return whether it was."""
+        return self._rows.sync(self.list(), make_table=make_table)
 
 
 class ExclusiveAccess:
@@ -430,23 +394,17 @@ class ExclusiveAccess:
     directory is.
     """
 
-    def __init__(self, manager: BackupManager, timeout: float) -> None:
+    def __init__(self, manager: BackupManager, *, timeout: float, make_table: bool) -> None:
         self._manager = manager
+        self._make_table = make_table
         self._restorer = Restorer(manager._driver, manager.directory)
-        beside = manager.database or manager.directory / "memory"
-        files.make_private_directory(beside.parent)
-        path = beside.with_name(f".{beside.name}.lock")
-        # Not thread-local: a migration may end in another thread than it began in.
-        self._lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-        with files.storage_errors("lock", path):
-            try:
-                self._lock.acquire(timeout=timeout)
-            except Timeout:
-                raise DatabaseLockedError(
-                    f"Database locked: another restore or migration of {beside.name} is running. "
-                    "Nothing was changed.",
-                    hint="Wait until it is done and try again.",
-                ) from None
+        self._lock = acquire_database_lock(manager._driver, manager.directory, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others in; a second call does nothing."""
@@ -468,6 +426,6 @@ class ExclusiveAccess:
         manager = self._manager
         if manager.database is not None:
             clear_marker(manager.database)
-        rebuilt = manager._try_rebuild(make_table=True)
+        rebuilt = manager.sync_catalog(make_table=self._make_table)
         manager._driver.return_idle_connections()
         return replace(report, catalog_rebuilt=rebuilt)

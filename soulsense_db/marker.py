@@ -37,10 +37,8 @@ class MigrationMarker:
     def error(self, database: Path) -> HalfRunMigrationError:
         """Return the error that says what happened and how to go on."""
         backup = Path(self.backup)
-        back = shlex.join(
-            ["soulsense-db", "restore", backup.name]
-            + ["--url", str(database), "--directory", str(backup.parent)]
-        )
+        place = ["--url", str(database), "--directory", str(backup.parent)]
+        back = shlex.join(["soulsense-db", "restore", backup.name, *place])
         keep = shlex.join(["soulsense-db", "restore", "--accept", "--url", str(database)])
         before = ", ".join(self.alembic_heads) or "an empty database"
         return HalfRunMigrationError(

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.drivers import Driver, Progress
@@ -22,6 +24,7 @@ from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
+    DatabaseLockedError,
     InvalidBackupError,
     NothingToUndoError,
     RestoreError,
@@ -128,9 +131,7 @@ class Restorer:
             driver_facts=snapshot.facts,
         )
 
-    def _replace(
-        self, info: BackupInfo, staged: BackupInfo, progress: Progress | None
-    ) -> None:
+    def _replace(self, info: BackupInfo, staged: BackupInfo, progress: Progress | None) -> None:
         source = Path(info.path)
         if self.safety_path.exists():
             _move_pair(self.safety_path, self._previous)
@@ -190,6 +191,29 @@ class Restorer:
             _move_pair(self._previous, self.safety_path)
         else:
             _remove_pair(self.safety_path)
+
+
+def acquire_database_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
+    """Return the lock of the live database, held: for one restore or migration at a time.
+
+    It is beside the database, so that it counts whatever the backup directory is. Raises
+    :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
+    """
+    beside = driver.location or directory / "memory"
+    files.make_private_directory(beside.parent)
+    path = beside.with_name(f".{beside.name}.lock")
+    # Not thread-local: a migration may end in another thread than it began in.
+    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
+    with files.storage_errors("lock", path):
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            raise DatabaseLockedError(
+                f"Database locked: another restore or migration of {driver.database} is running. "
+                "Nothing was changed.",
+                hint="Wait until it is done and try again.",
+            ) from None
+    return lock
 
 
 def _move_pair(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """The backup directory: names, atomic publish, path guard, lock, listing.
 
-A backup exists when its data file has its final name. It is written as ``.<name>.staging``, and gets
-the name only when it is complete, checked and on disk, after its meta file::
+A backup exists when its data file has its final name. It is written as ``.<name>.staging``, and
+gets the name only when it is complete, checked and on disk, after its meta file::
 
     .<name>.staging.lock   held by the process that writes, free when it died
     .<name>.staging        the data while it is written
@@ -13,6 +13,7 @@ What a dead process left is removed by the next one that stages a backup.
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import stat
@@ -56,9 +57,7 @@ class Storage:
     file's name; ``lock_timeout`` in seconds.
     """
 
-    def __init__(
-        self, directory: Path, *, prefix: str, suffix: str, lock_timeout: float
-    ) -> None:
+    def __init__(self, directory: Path, *, prefix: str, suffix: str, lock_timeout: float) -> None:
         if not re.fullmatch(r"\w[\w.-]{0,99}", prefix):
             raise ValueError(
                 f"prefix must be 1 to 100 letters, digits, '_', '-' or '.', not {prefix!r}"
@@ -70,7 +69,7 @@ class Storage:
 
     # Reading
 
-    def list(self) -> list[BackupInfo]:
+    def list(self) -> builtins.list[BackupInfo]:
         """Return every backup of this directory, newest first; an absent directory has none."""
         found = [self._read(entry) for entry in self._entries()]
         return sorted(found, key=lambda info: (info.created_at, info.filename), reverse=True)
@@ -106,7 +105,7 @@ class Storage:
             )
         return _with_status(self.directory / resolved.name, status)
 
-    def _entries(self) -> list[os.DirEntry[str]]:
+    def _entries(self) -> builtins.list[os.DirEntry[str]]:
         try:
             with (
                 files.storage_errors("list", self.directory),
@@ -220,9 +219,7 @@ class Staging:
     def __init__(self, final: Path) -> None:
         self.final = final
         self.path = final.with_name(f".{final.name}{_STAGING}")
-        self._lock = FileLock(
-            f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False
-        )
+        self._lock = FileLock(f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False)
 
     def hold(self) -> None:
         """Mark the staging as this process's own."""
@@ -283,21 +280,19 @@ def _with_status(path: Path, status: os.stat_result) -> BackupInfo:
     size = status.st_size
     found_at = datetime.fromtimestamp(status.st_mtime, UTC)
     try:
-        data = _read_small_file(f"{path}{META_SUFFIX}")
+        data = _read_small_file(Path(f"{path}{META_SUFFIX}"))
         if data is None:
             return without_meta(path, size_bytes=size, found_at=found_at)
         info = from_meta(data, path, size_bytes=size, found_at=found_at)
     except (MetaFileError, PermissionDeniedError) as error:
-        return without_meta(
-            path, size_bytes=size, found_at=found_at, meta_problem=error.message
-        )
+        return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
     return info
 
 
 def require_trusted_meta(info: BackupInfo) -> BackupInfo:
     """Return ``info``; raise :class:`MetaFileError` when its meta file could not be trusted."""
     if info.meta_problem:
-        data = _read_small_file(info.meta_path)
+        data = _read_small_file(Path(info.meta_path))
         if data is not None:
             now = datetime.now(UTC)
             return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
@@ -305,12 +300,12 @@ def require_trusted_meta(info: BackupInfo) -> BackupInfo:
     return info
 
 
-def _read_small_file(path: str) -> bytes | None:
+def _read_small_file(path: Path) -> bytes | None:
     """Return the contents of a meta file, None when there is none.
 
     Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
     """
-    name = os.path.basename(path)
+    name = path.name
     # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:

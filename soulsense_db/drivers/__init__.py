@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from soulsense_db.drivers.base import Depth, Driver, Progress, Snapshot, driver_for, register
+from soulsense_db.drivers.base import (
+    Depth,
+    Driver,
+    Progress,
+    Snapshot,
+    driver_for,
+    engine_for,
+    register,
+)
 from soulsense_db.drivers.sqlite import SQLiteDriver
 
-__all__ = ["Depth", "Driver", "Progress", "SQLiteDriver", "Snapshot", "driver_for", "register"]
+__all__ = [
+    "Depth",
+    "Driver",
+    "Progress",
+    "SQLiteDriver",
+    "Snapshot",
+    "driver_for",
+    "engine_for",
+    "register",
+]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db.errors import UnsupportedDatabaseError
@@ -130,8 +131,8 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def alembic_heads(self) -> tuple[str, ...]:
-        """Return the sorted revisions in the live ``alembic_version``; empty without that table."""
+    def alembic_heads(self, version_table: str) -> tuple[str, ...]:
+        """Return the sorted revisions in the live ``version_table``; empty without that table."""
 
     @abstractmethod
     def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
@@ -159,10 +160,40 @@ def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
     sync_engine = getattr(engine, "sync_engine", engine)
     if not isinstance(sync_engine, Engine):
         raise TypeError(f"engine must be an Engine or an AsyncEngine, not {engine!r}")
-    name = sync_engine.dialect.name
-    if name not in _drivers:
+    return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
+
+
+def engine_for(url: str) -> Engine:
+    """Return a new engine for ``url``: a database URL, or the path of an SQLite file.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` when it is neither, or when the
+    database's own Python driver is missing.
+    """
+    if "://" not in url:
+        return sa.create_engine(sa.URL.create("sqlite", database=url))
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        # The URL itself is not repeated: it may hold a password.
         raise UnsupportedDatabaseError(
-            f"Databases of dialect '{name}' cannot be backed up. Nothing was changed.",
+            "That is not a database URL. Nothing was changed.",
+            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
+        ) from None
+    _driver_class(parsed.get_backend_name())
+    try:
+        # An async engine would need an event loop for what a plain one can do.
+        return sa.create_engine(parsed.set(drivername=parsed.get_backend_name()))
+    except (ImportError, sa.exc.ArgumentError) as error:
+        raise UnsupportedDatabaseError(
+            f"No engine can be made for that database URL ({error}). Nothing was changed.",
+            hint="Install the driver that the URL names, or correct the URL.",
+        ) from error
+
+
+def _driver_class(dialect: str) -> type[Driver]:
+    if dialect not in _drivers:
+        raise UnsupportedDatabaseError(
+            f"Databases of dialect '{dialect}' cannot be backed up. Nothing was changed.",
             hint=f"Supported: {', '.join(sorted(_drivers))}.",
         )
-    return _drivers[name](sync_engine, lock_timeout=lock_timeout)
+    return _drivers[dialect]

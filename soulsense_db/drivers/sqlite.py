@@ -63,17 +63,15 @@ class SQLiteDriver(Driver):
 
     def size(self) -> int:
         """Bytes of the main file with what its WAL adds."""
-        return self._live.run(
-            lambda live: _pragma(live, "page_count") * _pragma(live, "page_size")
-        )
+        return self._live.run(lambda live: _pragma(live, "page_count") * _pragma(live, "page_size"))
 
     def return_idle_connections(self) -> None:
         """Close the engine's idle pooled connections, never an in-memory database's."""
         self._live.return_idle_connections()
 
-    def alembic_heads(self) -> tuple[str, ...]:
-        """Return the sorted revisions in the live ``alembic_version``."""
-        return self._live.run(_alembic_heads)
+    def alembic_heads(self, version_table: str) -> tuple[str, ...]:
+        """Return the sorted revisions in the live ``version_table``."""
+        return self._live.run(lambda live: _alembic_heads(live, version_table))
 
     def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
         """Run ``work`` in a transaction of a private connection; source: ``BEGIN IMMEDIATE``."""
@@ -313,11 +311,14 @@ def _schema(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
     return set(rows(connection, "SELECT type, name, sql FROM sqlite_master"))
 
 
-def _alembic_heads(connection: sqlite3.Connection) -> tuple[str, ...]:
-    named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
-    if not rows(connection, named):
+def _alembic_heads(
+    connection: sqlite3.Connection, version_table: str = "alembic_version"
+) -> tuple[str, ...]:
+    tables = rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
+    if (version_table,) not in tables:
         return ()
-    found = rows(connection, "SELECT version_num FROM alembic_version ORDER BY version_num")
+    quoted = '"' + version_table.replace('"', '""') + '"'
+    found = rows(connection, f"SELECT version_num FROM {quoted} ORDER BY version_num")  # noqa: S608 - quoted
     return tuple(str(version) for (version,) in found)
 
 

@@ -42,9 +42,9 @@ def says_wal(path: Path) -> bool:
 def check(path: Path, *, depth: Depth) -> tuple[str, ...]:
     """Raise an :class:`InvalidBackupError` unless ``path`` is a whole SQLite database.
 
-    ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` instead. Returns a line
-    for every table with broken foreign keys (``full`` only): SQLite does not enforce them unless
-    asked, so that a faithful copy may have them.
+    ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` instead. Returns a
+    line for every table with broken foreign keys (``full`` only): SQLite does not enforce them
+    unless asked, so that a faithful copy may have them.
     """
     _check_size(path)
     if depth == "header":

@@ -1,17 +1,18 @@
 """How the SQLite driver reaches the live database without touching the engine's pool.
 
-A database in a file (or in shared-cache memory) is reached through a private connection made by the
-engine's own creator, with its connect arguments and connect events. A private in-memory database has
-only the engine's own connection, which is then borrowed.
+A database in a file (or in shared-cache memory) is reached through a private connection made by
+the engine's own creator, with its connect arguments and connect events. A private in-memory
+database has only the engine's own connection, which is then borrowed.
 
-Never ``open()`` the live database file in this process: closing any descriptor of it drops all POSIX
-locks that SQLite holds on it.
+Never ``open()`` the live database file in this process: closing any descriptor of it drops all
+POSIX locks that SQLite holds on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -154,7 +155,7 @@ class LiveDatabase:
         else:
             connection = self._make()
         with closing(connection):
-            if hasattr(connection, "autocommit"):  # Python 3.12
+            if sys.version_info >= (3, 12):  # which knows a second way to begin transactions
                 connection.autocommit = sqlite3.LEGACY_TRANSACTION_CONTROL
             connection.isolation_level = None
             connection.text_factory = str
@@ -181,9 +182,7 @@ class LiveDatabase:
             async with AsyncEngine(self._engine).connect() as connection:
                 result = await connection.exec_driver_sql("PRAGMA database_list")
                 return _main_of(result.fetchall())
-        private = Engine(
-            self._engine.pool.recreate(), self._engine.dialect, self._engine.url
-        )
+        private = Engine(self._engine.pool.recreate(), self._engine.dialect, self._engine.url)
         async_engine = AsyncEngine(private)
         try:
             async with async_engine.connect() as connection:

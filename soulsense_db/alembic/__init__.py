@@ -1,0 +1,39 @@
+"""Alembic, protected: a safety backup before every migration, put back when one fails.
+
+Two doors lead to the same guard. In env.py, on every version of Alembic::
+
+    from soulsense_db.alembic import safe_migrations
+    ...
+    with safe_migrations(context):        # was: with context.begin_transaction():
+        context.run_migrations()
+
+Or, on Alembic 1.18 and later with env.py untouched, ``soulsense_backup = true`` in the
+``[alembic]`` section of alembic.ini (``[tool.alembic]`` of pyproject.toml), or
+``SOULSENSE_BACKUP=1`` in the environment. ``SOULSENSE_BACKUP=0`` shuts both doors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["safe_migrations"]
+
+
+# This module is imported with Alembic itself half imported (by the plugin beside it): whatever
+# needs Alembic is imported when it is called.
+@contextmanager
+def safe_migrations(context: Any) -> Iterator[None]:
+    """Run the migrations of the block in Alembic's transaction, with a safety backup around it.
+
+    ``context``: ``alembic.context`` as env.py imports it, configured. Stands where
+    ``context.begin_transaction()`` stood, also in offline mode. Does nothing more for commands that
+    run no steps. Raises :class:`~soulsense_db.alembic.guard.MigrationRefusedError` before the first
+    step when the database cannot be protected; any error of a step goes on after the database was
+    put back.
+    """
+    from soulsense_db.alembic.guard import guarded
+
+    with guarded(context.get_context()), context.begin_transaction():
+        yield

@@ -1,0 +1,404 @@
+"""The guard: what happens around the steps of one Alembic command.
+
+Before the first step of each database: its lock, a look for a half-run migration, a safety backup,
+a marker on disk. After the last: the marker goes. When a step fails: every database of the command
+whose work is not committed is put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import StaticPool
+
+from soulsense_db.alembic.autogenerate import hide_catalog, is_in_host_metadata
+from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
+from soulsense_db.alembic.options import Options, is_switched_off, is_switched_on
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.manager import BackupManager, ExclusiveAccess
+from soulsense_db.marker import clear_marker, read_marker, write_marker
+
+# Below Alembic's own logger: env.py's fileConfig disables loggers that it does not name.
+log = logging.getLogger("alembic.soulsense_db")
+
+_ATTRIBUTE = "soulsense_db.guard"
+# A second upgrade waits for the first, however long its steps take, but not for ever.
+_WAIT_SECONDS = 3600.0
+_WORTH_SAYING_SECONDS = 0.5
+
+
+class MigrationRefusedError(BackupError, CommandError):
+    """The database cannot be protected, so no step was run; Alembic prints it as one line."""
+
+    exit_code = 72
+
+
+@contextmanager
+def guarded(context: MigrationContext) -> Iterator[None]:
+    """Guard the block in which env.py runs the migrations of ``context`` (the first door)."""
+    with refusing():
+        command = command_of(context)
+        switched_off = is_switched_off()
+        if switched_off:
+            hide_catalog(context, command.guard().options.catalog)
+    if switched_off:
+        yield
+        return
+    try:
+        with refusing():
+            command.guard().protect(context)
+        yield
+    except BaseException as error:
+        # With a call around env.py, the restore waits until env.py has closed its connections.
+        if not command.ends_after_env:
+            command.guard().failed(error)
+        raise
+    if not command.ends_after_env:
+        command.guard().finish_when_committed()
+
+
+def before_steps(context: MigrationContext) -> None:
+    """Protect the database of ``context`` if the user switched that on (the second door)."""
+    with refusing():
+        command = command_of(context)
+        guard = command.guard()
+        if is_switched_on(command.environment.config):
+            guard.protect(context)
+        else:  # an application may use BackupManager alone
+            hide_catalog(context, guard.options.catalog)
+
+
+@contextmanager
+def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
+    """Turn errors of the tree into the one that Alembic prints without a traceback."""
+    try:
+        yield
+    except MigrationRefusedError:
+        raise
+    except BackupError as error:
+        raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
+
+
+def command_of(context: MigrationContext) -> Command:
+    """Return the command that ``context`` belongs to."""
+    environment = context.environment_context
+    if environment is None:
+        raise TypeError("safe_migrations() takes alembic.context of a running command")
+    attributes = environment.config.attributes
+    command = attributes.get(COMMAND_ATTRIBUTE)
+    # A Config may serve several commands, one after the other.
+    if not isinstance(command, Command) or command.environment is not environment:
+        command = attributes[COMMAND_ATTRIBUTE] = Command(environment, ends_after_env=False)
+    return command
+
+
+class CommandGuard:
+    """The databases of one command, in the order in which it came to them."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._contexts: list[MigrationContext] = []
+        self._databases: dict[Path, GuardedDatabase] = {}
+
+    def protect(self, context: MigrationContext) -> None:
+        """Back up the database of ``context`` if it has steps to run; once per context."""
+        if context in self._contexts:  # both doors are open
+            return
+        self._contexts.append(context)
+        hide_catalog(context, self.options.catalog)
+        connection = context.connection
+        if connection is None or not may_have_steps(context):
+            return
+        manager = BackupManager(
+            connection.engine, self.options.directory, catalog=self.options.catalog
+        )
+        path = manager.database
+        if path is None:
+            log.info("The database is in memory: no safety backup, it ends with the process.")
+            return
+        known = self._databases.get(path)
+        database = known or GuardedDatabase(manager, path, self.options)
+        if database.begin(context, connection):
+            self._databases[path] = database
+
+    def failed(self, error: BaseException) -> None:
+        """Put back every database whose work is not committed, and say so."""
+        unfinished = [database for database in self._databases.values() if not database.finished]
+        for database in unfinished:  # first all of them: they may share locks
+            database.end_transaction()
+        for database in reversed(unfinished):
+            for line in database.after_failure():
+                _say(line)
+                error.add_note(line)
+
+    def finished(self) -> None:
+        """End the command: every database keeps what its steps did."""
+        for database in self._databases.values():
+            if not database.finished:
+                database.after_success()
+
+    def finish_when_committed(self) -> None:
+        """Like :meth:`finished`, for the last database; its transaction may still be env.py's."""
+        for database in self._databases.values():
+            if not database.finished:
+                database.finish_when_committed()
+
+
+class GuardedDatabase:
+    """One database of a command: its lock, its safety backup, its marker."""
+
+    def __init__(self, manager: BackupManager, path: Path, options: Options) -> None:
+        self._manager = manager
+        self._path = path
+        self._options = options
+        self._access: ExclusiveAccess | None = None
+        self._backup: BackupInfo | None = None
+        self._runs: list[_Run] = []
+        self._awaits_commit = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is neither locked nor marked any more."""
+        return self._access is None
+
+    def begin(self, context: MigrationContext, connection: Connection) -> bool:
+        """Lock, look, back up, mark; False when there is nothing to run."""
+        # Locked before the first read: a transaction begun while another upgrade runs would show
+        # the old heads after it.
+        was_finished = self.finished
+        if was_finished:
+            self._access = self._wait_for_lock()
+        try:
+            heads, steps = pending_steps(context, connection)
+            if steps:
+                self._mark(heads, steps)
+                self._runs.append(_Run(context, connection, heads, len(steps)))
+        except BaseException:
+            self._release()
+            raise
+        if not steps and was_finished:
+            self._release()
+        return bool(steps)
+
+    def _wait_for_lock(self) -> ExclusiveAccess:
+        try:
+            return self._exclusive(_WORTH_SAYING_SECONDS)
+        except DatabaseLockedError:
+            _say(f"Another migration or restore of {self._path} is running: waiting for it.")
+            return self._exclusive(_WAIT_SECONDS)
+
+    def _exclusive(self, timeout: float) -> ExclusiveAccess:
+        return self._manager.exclusive(timeout=timeout, make_table=False)
+
+    def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
+        target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
+        if self._backup is None:  # met twice in one command: what it was before the first
+            marker = read_marker(self._path)
+            if marker is not None:
+                raise marker.error(self._path)
+            self._backup = self._manager.create(
+                f"Before migration to {target or 'base'}",
+                kind="pre_migration",
+                alembic_heads=heads,
+                target_revision=target,
+                make_table=False,
+            )
+            log.info("Safety backup before the migration: %s", self._backup.path)
+        write_marker(
+            self._path,
+            backup=self._backup.path,
+            alembic_heads=self._backup.alembic_heads,
+            target_revision=target,
+        )
+
+    def end_transaction(self) -> None:
+        """Take the locks of env.py's connections off the database."""
+        self._awaits_commit = False
+        for run in self._runs:
+            connection = run.connection
+            if connection.closed:
+                continue
+            if connection.in_transaction():
+                connection.rollback()
+            if not isinstance(connection.engine.pool, StaticPool):  # which others may share
+                connection.invalidate()
+
+    def after_failure(self) -> list[str]:
+        """Put the database back; return what to tell the user, a line each."""
+        assert self._backup is not None
+        if self._is_committed():
+            self.after_success()
+            return [f"{self._path} had finished its migration: it was left as it is."]
+        if not self._options.restores:
+            clear_marker(self._path)
+            self._finish()
+            return [
+                f"The migration of {self._path} failed and was left as it is "
+                f"(soulsense_on_failure = keep). The backup from before: {self._backup.path}"
+            ]
+        return self._put_back()
+
+    def after_success(self) -> None:
+        """Keep what the steps did, unless env.py swallowed the failure of one."""
+        if any(run.remaining for run in self._runs):
+            _say(f"Not all steps of {self._path} were run.")
+            for line in self._put_back():
+                _say(line)
+            return
+        clear_marker(self._path)
+        # Only now: a table made before the steps could be in the way of one of theirs.
+        owned = any(is_in_host_metadata(run.context, self._options.catalog) for run in self._runs)
+        self._manager.sync_catalog(make_table=not owned)
+        self._finish()
+
+    def finish_when_committed(self) -> None:
+        """Finish now, or when the transaction that env.py or its caller holds comes to an end."""
+        connection = self._runs[-1].connection
+        if connection.closed or not connection.in_transaction():
+            self.after_success()
+            return
+
+        def finish(_: Connection) -> None:
+            if self._awaits_commit and not self.finished:
+                clear_marker(self._path)
+                self._finish()
+
+        self._awaits_commit = True
+        # SQLAlchemy tells of the end a moment before it: the marker goes then, the catalog is
+        # brought in step by the next backup.
+        event.listen(connection, "commit", finish)
+        event.listen(connection, "rollback", finish)
+
+    def _is_committed(self) -> bool:
+        try:
+            return all(run.is_committed(self._manager) for run in self._runs)
+        except BackupError:  # locked or damaged: whatever it is, it is not what was wanted
+            return False
+
+    def _put_back(self) -> list[str]:
+        assert self._backup is not None
+        assert self._access is not None
+        try:
+            self._access.restore(self._backup)
+            first = self._runs[0]
+            heads = self._manager.alembic_heads(first.version_table)
+        except BackupError as error:
+            self._finish()  # the marker stays: the next upgrade refuses and says how to go on
+            return [
+                f"The migration of {self._path} failed and the database could NOT be put back: "
+                f"{error.message}",
+                f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
+                f"Put it back with: soulsense-db restore {self._backup.filename} --url "
+                f"{self._path} --directory {self._manager.directory}",
+            ]
+        self._finish()
+        at = ", ".join(heads) or "no revision"
+        told = [
+            f"The migration failed. {self._path} was put back, at {at}, "
+            f"from {self._backup.filename}."
+        ]
+        if heads != tuple(sorted(first.heads)):
+            told.append(f"It should be at {', '.join(sorted(first.heads)) or 'no revision'}.")
+        return told
+
+    def _finish(self) -> None:
+        self._release()
+        self._prune()
+
+    def _release(self) -> None:
+        if self._access is not None:
+            self._access.release()
+            self._access = None
+
+    def _prune(self) -> None:
+        """Bound the pre-migration backups, also after a failure: a restart loop fills disks."""
+        try:
+            made = [info for info in self._manager.list() if info.kind == "pre_migration"]
+            for old in made[self._options.keep :]:
+                if self._backup is None or old.filename != self._backup.filename:
+                    self._manager.delete(old)
+        except BackupError as error:  # the migration itself is done: say it, fail nothing
+            _say(f"Old backups could not be pruned: {error}")
+
+
+class _Run:
+    """One ``run_migrations`` of a database: which steps it has, how many are left."""
+
+    def __init__(
+        self,
+        context: MigrationContext,
+        connection: Connection,
+        heads: tuple[str, ...],
+        steps: int,
+    ) -> None:
+        self.context = context
+        self.connection = connection
+        self.heads = heads
+        self.remaining = steps
+        self._target: set[str] = set()
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
+
+    @property
+    def version_table(self) -> str:
+        return str(self.context.version_table)
+
+    def _applied(self, *, heads: set[str], **_: Any) -> None:
+        self.remaining -= 1
+        self._target = heads
+
+    def is_committed(self, manager: BackupManager) -> bool:
+        """Whether another connection sees the end of this run."""
+        if self.remaining:
+            return False
+        return manager.alembic_heads(self.version_table) == tuple(sorted(self._target))
+
+
+def may_have_steps(context: MigrationContext) -> bool:
+    """Whether the command is one that runs steps: upgrade, downgrade (or stamp, which runs none).
+
+    Only these give ``destination_rev``, and only then ``fn`` has no effect of its own.
+    """
+    options = context.opts
+    return "destination_rev" in options and not context.as_sql and not options.get("purge")
+
+
+def pending_steps(
+    context: MigrationContext, connection: Connection
+) -> tuple[tuple[str, ...], list[Any]]:
+    """Return the current heads and the steps that will run, leaving no transaction open."""
+    was_in_transaction = connection.in_transaction()
+    try:
+        heads = context.get_current_heads()
+        steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
+    finally:
+        if not was_in_transaction:
+            connection.rollback()
+    return heads, steps
+
+
+def _say(line: str) -> None:
+    """Tell the user on stderr, for a CommandError shows no notes, and in Alembic's log."""
+    log.warning("soulsense_db: %s", line)
+    if not _log_is_on_stderr():
+        print(f"soulsense_db: {line}", file=sys.stderr, flush=True)  # noqa: T201 - Alembic's command line
+
+
+def _log_is_on_stderr() -> bool:
+    """Whether the log line was seen there already, as with the logging of a stock alembic.ini."""
+    logger: logging.Logger | None = log
+    while logger is not None:
+        for handler in logger.handlers:
+            if getattr(handler, "stream", None) is sys.stderr and handler.level <= logging.WARNING:
+                return log.isEnabledFor(logging.WARNING)
+        logger = logger.parent if logger.propagate else None
+    return False

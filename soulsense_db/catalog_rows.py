@@ -1,0 +1,86 @@
+"""Keep the catalog of a live database in step, as far as that is possible at the moment.
+
+The table is only an index. It may be locked by the application, in this very thread; the database
+may be read-only, full or damaged. A backup is good without its row, and the next one that can write
+brings all rows in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.catalog import Catalog
+from soulsense_db.drivers import Driver
+from soulsense_db.errors import (
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    StorageError,
+)
+
+T = TypeVar("T")
+
+_LOCK_TIMEOUT = 1.0
+_NOT_NOW = (
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    StorageError,
+)
+
+
+class CatalogRows:
+    """The rows of ``catalog`` in the live database of ``driver``; no catalog is None."""
+
+    def __init__(self, driver: Driver, catalog: Catalog | None) -> None:
+        self._driver = driver
+        self._catalog = catalog
+
+    def require_free(self) -> None:
+        """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
+        self._try(lambda catalog, connection: catalog.require_free(connection))
+
+    def record(self, info: BackupInfo, *, make_table: bool) -> int | None:
+        """Add a row; return how many there are then, None when it could not be written."""
+        return self._try(
+            lambda catalog, connection: catalog.record(connection, info, make_table=make_table)
+        )
+
+    def forget(self, filename: str) -> None:
+        """Remove a row."""
+        self._try(lambda catalog, connection: catalog.forget(connection, filename))
+
+    def sync(self, infos: Sequence[BackupInfo], *, make_table: bool) -> bool:
+        """Replace all rows; return whether that was possible."""
+        done = self._try(
+            lambda catalog, connection: catalog.rebuild(connection, infos, make_table=make_table)
+        )
+        return done is not None
+
+    def rebuild(self, infos: Sequence[BackupInfo], *, lock_timeout: float) -> int:
+        """Replace all rows and return how many there are; unlike :meth:`sync`, or raise why not."""
+        catalog = self._catalog
+        if catalog is None:
+            return 0
+
+        def work(connection: Connection) -> int:
+            catalog.require_free(connection)
+            return catalog.rebuild(connection, infos, make_table=True) or 0
+
+        return self._driver.transaction(work, lock_timeout=lock_timeout)
+
+    def _try(self, work: Callable[[Catalog, Connection], T]) -> T | None:
+        catalog = self._catalog
+        if catalog is None:
+            return None
+        try:
+            return self._driver.transaction(
+                lambda connection: work(catalog, connection),
+                lock_timeout=min(_LOCK_TIMEOUT, self._driver.lock_timeout),
+            )
+        except _NOT_NOW:
+            return None
