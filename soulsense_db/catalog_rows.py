@@ -44,10 +44,10 @@ class CatalogRows:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
         self._try(lambda catalog, connection: catalog.require_free(connection))
 
-    def record(self, info: BackupInfo, *, make_table: bool) -> int | None:
+    def record(self, info: BackupInfo) -> int | None:
         """Add a row; return how many there are then, None when it could not be written."""
         return self._try(
-            lambda catalog, connection: catalog.record(connection, info, make_table=make_table)
+            lambda catalog, connection: catalog.record(connection, info, make_table=True)
         )
 
     def forget(self, filename: str) -> None:

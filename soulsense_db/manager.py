@@ -25,6 +25,7 @@ from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Depth, Progress, Snapshot, driver_for, engine_for
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     ChecksumMismatchError,
     DatabaseDamagedError,
@@ -118,13 +119,13 @@ class BackupManager:
         progress: Progress | None = None,
         alembic_heads: Sequence[str] | None = None,
         target_revision: str | None = None,
-        make_table: bool = True,
+        record: bool = True,
     ) -> BackupInfo:
         """Take a backup of all committed data and return its facts.
 
         The application may go on reading and writing. ``alembic_heads`` are read from the backup's
-        ``alembic_version`` unless given; ``make_table=False`` leaves an absent catalog table
-        absent.
+        ``alembic_version`` unless given; ``record=False`` writes nothing to the database, its row
+        comes with the next backup or :meth:`sync_catalog`.
 
         Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
@@ -136,7 +137,7 @@ class BackupManager:
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
         self._driver.require_database()
-        if make_table:
+        if record:
             self._rows.require_free()
         self._driver.return_idle_connections()
         files.require_space(self.directory, self._driver.size() + _SPACE_MARGIN)
@@ -149,7 +150,7 @@ class BackupManager:
                 description=description,
                 alembic_heads=alembic_heads,
                 target_revision=target_revision,
-                make_table=make_table,
+                record=record,
             )
         except InvalidBackupError as error:  # a faithful copy of damaged data
             raise DatabaseDamagedError(
@@ -168,7 +169,7 @@ class BackupManager:
         description: str,
         alembic_heads: Sequence[str] | None,
         target_revision: str | None,
-        make_table: bool,
+        record: bool,
     ) -> BackupInfo:
         """Stage what ``write`` writes, check it, publish it, record it."""
         started = time.monotonic()
@@ -192,10 +193,9 @@ class BackupManager:
                 driver_facts=snapshot.facts,
             )
             self._storage.publish(staging, info)
-        rows = self._rows.record(info, make_table=make_table)
+        rows = self._rows.record(info) if record else None
         if rows is not None and rows != len(self._storage.names()):
-            # An earlier row could not be written: write them all.
-            self.sync_catalog(make_table=make_table)
+            self.sync_catalog()  # an earlier row could not be written
         return info
 
     # List, get, delete, verify
@@ -272,19 +272,25 @@ class BackupManager:
             if not source.exists():
                 raise not_found(source)
             size = source.stat().st_size
+        if source.resolve() == self.database:
+            raise BackupError(
+                f"{source} is the live database itself. Nothing was changed.",
+                hint="Use create() to back it up.",
+            )
         told = require_trusted_meta(read_backup(source))
         if told.sha256 is not None:
             verify_backup(self._driver, told, level="quick")
+        self._driver.check(source, depth="full")
         files.require_space(self.directory, size + _SPACE_MARGIN)
         return self._store(
             lambda target: self._driver.copy_file(source, target),
-            depth="full",
+            depth="pages",
             kind="imported",
             created_at=told.created_at if told.sha256 is not None else datetime.now(UTC),
             description=description or told.description,
             alembic_heads=None,
             target_revision=told.target_revision,
-            make_table=True,
+            record=True,
         )
 
     def export(self, ref: BackupInfo | str | Path, destination: str | Path) -> Path:
@@ -360,7 +366,7 @@ class BackupManager:
 
         ``timeout`` in seconds, ``lock_timeout`` by default; raises
         :class:`~soulsense_db.errors.DatabaseLockedError` after it. Creating is not excluded.
-        ``make_table`` as in :meth:`create`, for the restores done with it.
+        ``make_table=False``: its restores leave an absent catalog table absent.
         """
         return ExclusiveAccess(
             self,

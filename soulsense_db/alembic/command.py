@@ -42,10 +42,10 @@ class Command:
         if self._guard is not None:
             self._guard.failed(error)
 
-    def finished(self) -> None:
+    def succeeded(self) -> None:
         """End the protection, if there was any."""
         if self._guard is not None:
-            self._guard.finished()
+            self._guard.succeeded()
 
 
 @contextmanager
@@ -60,6 +60,6 @@ def running(environment: Any) -> Iterator[None]:
         command.failed(error)
         raise
     else:
-        command.finished()
+        command.succeeded()
     finally:
         attributes[COMMAND_ATTRIBUTE] = outer

@@ -18,11 +18,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
-from sqlalchemy.pool import StaticPool
 
 from soulsense_db.alembic.autogenerate import hide_catalog, is_in_host_metadata
 from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
 from soulsense_db.alembic.options import Options, is_switched_off, is_switched_on
+from soulsense_db.alembic.steps import Run, may_have_steps, pending_steps
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager, ExclusiveAccess
@@ -61,10 +61,10 @@ def guarded(context: MigrationContext) -> Iterator[None]:
     except BaseException as error:
         # With a call around env.py, the restore waits until env.py has closed its connections.
         if not command.ends_after_env:
-            command.guard().failed(error)
+            command.failed(error)
         raise
     if not command.ends_after_env:
-        command.guard().finish_when_committed()
+        command.succeeded()
 
 
 def before_steps(context: MigrationContext) -> None:
@@ -141,14 +141,8 @@ class CommandGuard:
                 _say(line)
                 error.add_note(line)
 
-    def finished(self) -> None:
-        """End the command: every database keeps what its steps did."""
-        for database in self._databases.values():
-            if not database.finished:
-                database.after_success()
-
-    def finish_when_committed(self) -> None:
-        """Like :meth:`finished`, for the last database; its transaction may still be env.py's."""
+    def succeeded(self) -> None:
+        """End the protection of every database, as soon as its work is committed."""
         for database in self._databases.values():
             if not database.finished:
                 database.finish_when_committed()
@@ -163,7 +157,7 @@ class GuardedDatabase:
         self._options = options
         self._access: ExclusiveAccess | None = None
         self._backup: BackupInfo | None = None
-        self._runs: list[_Run] = []
+        self._runs: list[Run] = []
         self._awaits_commit = False
 
     @property
@@ -182,7 +176,7 @@ class GuardedDatabase:
             heads, steps = pending_steps(context, connection)
             if steps:
                 self._mark(heads, steps)
-                self._runs.append(_Run(context, connection, heads, len(steps)))
+                self._runs.append(Run(context, connection, heads, len(steps)))
         except BaseException:
             self._release()
             raise
@@ -207,11 +201,12 @@ class GuardedDatabase:
             if marker is not None:
                 raise marker.error(self._path)
             self._backup = self._manager.create(
-                f"Before migration to {target or 'base'}",
+                f"Before {target or 'downgrade to base'}",
                 kind="pre_migration",
                 alembic_heads=heads,
                 target_revision=target,
-                make_table=False,
+                # A write now would make a transaction that env.py has open a stale one.
+                record=False,
             )
             log.info("Safety backup before the migration: %s", self._backup.path)
         write_marker(
@@ -225,13 +220,8 @@ class GuardedDatabase:
         """Take the locks of env.py's connections off the database."""
         self._awaits_commit = False
         for run in self._runs:
-            connection = run.connection
-            if connection.closed:
-                continue
-            if connection.in_transaction():
-                connection.rollback()
-            if not isinstance(connection.engine.pool, StaticPool):  # which others may share
-                connection.invalidate()
+            if not run.connection.closed:
+                run.end_transaction()
 
     def after_failure(self) -> list[str]:
         """Put the database back; return what to tell the user, a line each."""
@@ -329,61 +319,6 @@ class GuardedDatabase:
                     self._manager.delete(old)
         except BackupError as error:  # the migration itself is done: say it, fail nothing
             _say(f"Old backups could not be pruned: {error}")
-
-
-class _Run:
-    """One ``run_migrations`` of a database: which steps it has, how many are left."""
-
-    def __init__(
-        self,
-        context: MigrationContext,
-        connection: Connection,
-        heads: tuple[str, ...],
-        steps: int,
-    ) -> None:
-        self.context = context
-        self.connection = connection
-        self.heads = heads
-        self.remaining = steps
-        self._target: set[str] = set()
-        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
-
-    @property
-    def version_table(self) -> str:
-        return str(self.context.version_table)
-
-    def _applied(self, *, heads: set[str], **_: Any) -> None:
-        self.remaining -= 1
-        self._target = heads
-
-    def is_committed(self, manager: BackupManager) -> bool:
-        """Whether another connection sees the end of this run."""
-        if self.remaining:
-            return False
-        return manager.alembic_heads(self.version_table) == tuple(sorted(self._target))
-
-
-def may_have_steps(context: MigrationContext) -> bool:
-    """Whether the command is one that runs steps: upgrade, downgrade (or stamp, which runs none).
-
-    Only these give ``destination_rev``, and only then ``fn`` has no effect of its own.
-    """
-    options = context.opts
-    return "destination_rev" in options and not context.as_sql and not options.get("purge")
-
-
-def pending_steps(
-    context: MigrationContext, connection: Connection
-) -> tuple[tuple[str, ...], list[Any]]:
-    """Return the current heads and the steps that will run, leaving no transaction open."""
-    was_in_transaction = connection.in_transaction()
-    try:
-        heads = context.get_current_heads()
-        steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
-    finally:
-        if not was_in_transaction:
-            connection.rollback()
-    return heads, steps
 
 
 def _say(line: str) -> None:

@@ -1,0 +1,79 @@
+"""The steps of one ``run_migrations``: which are pending, how many are left, who sees their end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine import Connection
+from sqlalchemy.pool import StaticPool
+
+from soulsense_db.manager import BackupManager
+
+
+class Run:
+    """One ``run_migrations`` of a database: which steps it has, how many are left."""
+
+    def __init__(
+        self,
+        context: MigrationContext,
+        connection: Connection,
+        heads: tuple[str, ...],
+        steps: int,
+    ) -> None:
+        self.context = context
+        self.connection = connection
+        self._in_callers_transaction = connection.in_transaction()
+        self.heads = heads
+        self.remaining = steps
+        self._target: set[str] = set()
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
+
+    def end_transaction(self) -> None:
+        """Roll back, and close the connection unless others share it."""
+        connection = self.connection
+        if not self._in_callers_transaction:
+            connection.rollback()
+        elif isinstance(connection.engine.pool, StaticPool):
+            # The Transaction object is the caller's to end.
+            connection.connection.rollback()
+        if not isinstance(connection.engine.pool, StaticPool):
+            connection.invalidate()
+
+    @property
+    def version_table(self) -> str:
+        """Name of the table that Alembic keeps the revision in."""
+        return str(self.context.version_table)
+
+    def _applied(self, *, heads: set[str], **_: Any) -> None:
+        self.remaining -= 1
+        self._target = heads
+
+    def is_committed(self, manager: BackupManager) -> bool:
+        """Whether another connection sees the end of this run."""
+        if self.remaining:
+            return False
+        return manager.alembic_heads(self.version_table) == tuple(sorted(self._target))
+
+
+def may_have_steps(context: MigrationContext) -> bool:
+    """Whether the command is one that runs steps: upgrade, downgrade (or stamp, which runs none).
+
+    Only these give ``destination_rev``, and only then ``fn`` has no effect of its own.
+    """
+    options = context.opts
+    return "destination_rev" in options and not context.as_sql and not options.get("purge")
+
+
+def pending_steps(
+    context: MigrationContext, connection: Connection
+) -> tuple[tuple[str, ...], list[Any]]:
+    """Return the current heads and the steps that will run, leaving no transaction open."""
+    was_in_transaction = connection.in_transaction()
+    try:
+        heads = context.get_current_heads()
+        steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
+    finally:
+        if not was_in_transaction:
+            connection.rollback()
+    return heads, steps

@@ -1,0 +1,224 @@
+"""The command line, as a shell runs it: what it prints, where, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import digest, make_database, scalar
+
+from soulsense_db import errors
+from soulsense_db.marker import marker_path, write_marker
+
+
+class Shell:
+    """Runs ``soulsense-db`` in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
+        self.env |= {"COLUMNS": "80", "NO_COLOR": "1"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "soulsense_db", *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def ok(self, *arguments: str) -> str:
+        """Run a command that must succeed; return what it printed."""
+        result = self.run(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+        return result.stdout
+
+    def fails(self, error: type[errors.BackupError], *arguments: str) -> str:
+        """Run a command that must fail with the exit code of ``error``; return its stderr."""
+        result = self.run(*arguments)
+        assert result.returncode == error.exit_code, result.stderr
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert lines[0].startswith("Error: ")
+        assert all(line.startswith("Hint: ") for line in lines[1:])
+        assert len(lines) <= 2
+        return result.stderr
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Return a shell in a folder whose ``data/soulsense.db`` has rows."""
+    (tmp_path / "data").mkdir()
+    make_database(tmp_path / "data" / "soulsense.db")
+    return Shell(tmp_path)
+
+
+def _database(shell: Shell) -> Path:
+    return shell.folder / "data" / "soulsense.db"
+
+
+def test_a_day_with_it(shell: Shell) -> None:
+    """Create, list, verify, restore, undo and delete in one go, each with the rows it promises."""
+    before = digest(_database(shell))
+    created = shell.ok("create", "Weekly backup")
+    name = created.split()[1]
+    assert name.endswith("_weekly_backup.db")
+    assert str(shell.folder / "data" / "backups") in created
+
+    listed = shell.ok("list").splitlines()
+    assert listed[0].split() == ["ID", "TAKEN", "SIZE", "KIND", "REVISION", "DESCRIPTION"]
+    assert len(listed) == 2
+    assert "manual" in listed[1]
+    assert "Weekly backup" in listed[1]
+    identifier = listed[1].split()[0]
+
+    assert f"OK {name} (full check, checksum matches)" in shell.ok("verify", identifier)
+    assert "(quick check" in shell.ok("verify", "--quick", "latest")
+
+    _clear(shell)
+    assert f"from {name}" in shell.ok("restore", name)
+    assert digest(_database(shell)) == before
+    assert "Restored" in shell.ok("undo")
+    assert scalar(_database(shell), "SELECT count(*) FROM child") == 0
+
+    assert shell.ok("delete", identifier) == f"Deleted {name}\n"
+    assert "No backups in" in shell.ok("list")
+
+
+def _clear(shell: Shell) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(_database(shell))) as connection:
+        connection.execute("DELETE FROM child")
+        connection.commit()
+
+
+def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
+    """An error is a line and a hint on stderr, nothing on stdout, no traceback, its own exit code."""
+    shell.ok("create")
+    assert "Backup file not found" in shell.fails(errors.BackupNotFoundError, "restore", "nosuch")
+    assert "import_file" in shell.fails(
+        errors.OutsideDirectoryError, "restore", str(_database(shell))
+    )
+    assert "Database file not found" in shell.fails(
+        errors.DatabaseFileNotFoundError, "create", "--url", "sqlite:///nowhere.db"
+    )
+    assert "Supported: sqlite" in shell.fails(
+        errors.UnsupportedDatabaseError, "list", "--url", "postgresql://user:secret@host/name"
+    )
+    (backup,) = (shell.folder / "data" / "backups").glob("*.db")
+    data = bytearray(backup.read_bytes())
+    data[-1] ^= 1
+    backup.write_bytes(data)
+    assert "Invalid backup file" in shell.fails(errors.ChecksumMismatchError, "verify", "latest")
+
+
+def test_no_password_is_repeated(shell: Shell) -> None:
+    """A URL with a password is never printed, whatever is wrong with it."""
+    for url in ("postgresql://user:secret@host/name", "nonsense://user:secret@host/x", "://secret"):
+        result = shell.run("list", "--url", url)
+        assert result.returncode == errors.UnsupportedDatabaseError.exit_code
+        assert "secret" not in result.stdout + result.stderr
+
+
+def test_the_url_of_alembic_ini_is_used(shell: Shell) -> None:
+    """Without --url and variable, sqlalchemy.url of ./alembic.ini names the database."""
+    make_database(shell.folder / "from ini.db")
+    (shell.folder / "alembic.ini").write_text(
+        "[alembic]\nsqlalchemy.url = sqlite:///%(here)s/from ini.db\n"
+        "soulsense_backup_directory = %(here)s/kept\n"
+    )
+    assert str(shell.folder / "kept") in shell.ok("create")
+    make_database(shell.folder / "from env.db")
+    shell.env["SOULSENSE_DATABASE_URL"] = "sqlite:///from env.db"
+    assert str(shell.folder / "backups") in shell.ok("create")
+    make_database(shell.folder / "named.db")
+    created = shell.ok("create", "--url", "named.db", "--directory", "there")
+    assert str(shell.folder / "there") in created
+
+
+def test_a_broken_alembic_ini_is_an_error(shell: Shell) -> None:
+    """An alembic.ini that is no ini file is one line on stderr, not a traceback."""
+    (shell.folder / "alembic.ini").write_text("this is no ini file")
+    assert "alembic.ini cannot be read" in shell.fails(errors.BackupError, "list")
+
+
+def test_a_table_of_the_application_can_be_avoided(shell: Shell) -> None:
+    """--catalog-table gives our table another name where `backups` is the application's."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(_database(shell))) as connection:
+        connection.execute("CREATE TABLE backups (what TEXT)")
+        connection.commit()
+    assert "--catalog-table" in shell.fails(errors.CatalogError, "create")
+    shell.ok("create", "--catalog-table", "ours")
+    assert scalar(_database(shell), "SELECT count(*) FROM ours") == 1
+    shell.ok("create", "--catalog-table", "none")
+
+
+def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
+    """`restore --accept` clears the marker; `restore REF` does as well."""
+    database = _database(shell)
+    assert "nothing to accept" in shell.ok("restore", "--accept")
+    shell.ok("create")
+    for leave in (("restore", "--accept"), ("restore", "latest")):
+        write_marker(database, backup="x", alembic_heads=(), target_revision="b")
+        shell.ok(*leave)
+        assert not marker_path(database).exists()
+
+
+def test_restore_wants_one_of_both(shell: Shell) -> None:
+    """`restore` with neither REF nor --accept, or both, is a usage error and changes nothing."""
+    assert shell.run("restore").returncode == 2
+    assert shell.run("restore", "latest", "--accept").returncode == 2
+
+
+def test_a_description_cannot_act_on_the_terminal(shell: Shell) -> None:
+    """Escape sequences, newlines and direction marks of a description are not printed."""
+    shell.ok("create", "a\x1b[31mred\nline\u202eb [bold]x[/bold]")
+    listed = shell.ok("list")
+    assert "\x1b" not in listed
+    assert "\u202e" not in listed
+    assert "[bold]x[/bold]" in listed
+    assert len(listed.splitlines()) == 2
+
+
+def test_a_damaged_meta_file_shows_in_the_list(shell: Shell) -> None:
+    """A backup whose meta file is damaged is listed with what is wrong, and not restored."""
+    shell.ok("create")
+    (meta,) = (shell.folder / "data" / "backups").glob("*.meta")
+    meta.write_text(meta.read_text()[:-10])
+    assert "damaged" in shell.ok("list")
+    shell.fails(errors.MetaFileError, "restore", "latest")
+    shell.ok("delete", "latest")
+
+
+def test_broken_references_are_a_remark(shell: Shell) -> None:
+    """Rows that refer to nothing are told by verify, and are no reason to refuse the backup."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(_database(shell))) as connection:
+        connection.execute("DELETE FROM parent WHERE id = 3")
+        connection.commit()
+    shell.ok("create")
+    assert "Note: 30 row(s) of table child" in shell.ok("verify", "latest")
+
+
+def test_help_and_version(shell: Shell) -> None:
+    """Help lists every command; --version prints one line; no command at all shows the help."""
+    shown = shell.ok("--help")
+    for name in ("create", "list", "verify", "restore", "undo", "delete"):
+        assert name in shown
+    assert shell.ok("--version").startswith("soulsense-db ")
+    assert "Usage" in "".join(shell.run().stdout + shell.run().stderr)
