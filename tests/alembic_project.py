@@ -84,14 +84,17 @@ class Project:
 
     @property
     def ini(self) -> Path:
+        """The configuration file."""
         return self.folder / "alembic.ini"
 
     @property
     def env_py(self) -> Path:
+        """The environment script."""
         return self.folder / "mig" / "env.py"
 
     @property
     def database(self) -> Path:
+        """The database file."""
         return self.folder / "app.db"
 
     def edit_env(self, old: str, new: str) -> None:
@@ -171,6 +174,7 @@ class Project:
 
     @property
     def marker(self) -> Path:
+        """Where the migration marker would be."""
         return self.folder / "app.db.migrating"
 
 
