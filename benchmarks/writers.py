@@ -22,7 +22,8 @@ from soulsense_db import BackupManager
 
 # Each transaction moves an amount from one table to the other: their sum stays.
 WRITER = """
-import sqlite3, sys, time
+import signal, sqlite3, sys, time
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 connection = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 pause = 1 / float(sys.argv[2])
 slowest, count, next_at = 0.0, 0, time.perf_counter()
@@ -66,7 +67,7 @@ def main() -> None:
         start = time.perf_counter()
         beside = statistics.median(timed(manager.create) for _ in range(rounds))
         seconds = time.perf_counter() - start
-        writer.send_signal(2)
+        writer.terminate()
         count, slowest = writer.stdout.readline().split()
     moved = []
     for info in manager.list()[:rounds]:

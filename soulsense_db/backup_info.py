@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -89,13 +90,10 @@ class BackupInfo:
 
 def display_size(size_bytes: int) -> str:
     """Return ``size_bytes`` in the largest unit that keeps it at 1 or more: ``1.2 MB``."""
-    size = float(size_bytes)
-    unit = _UNITS[0]
-    for unit in _UNITS:  # noqa: B007 - the unit the loop stopped at is the answer
-        if size < 1024:
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    power = min((size_bytes.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{size_bytes / 1024**power:.1f} {_UNITS[power]}"
 
 
 def check_description(description: str) -> None:
@@ -181,7 +179,7 @@ def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
         if kept["kind"] not in KINDS:
             raise ValueError(kept["kind"])
         return BackupInfo(path=str(path), **kept)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise _damaged(path, "facts are missing") from None
 
 
@@ -220,7 +218,11 @@ def _time_in_name(name: str) -> datetime | None:
 def _is_old_description(text: str) -> bool:
     """Whether ``text`` can be a line that a person typed, and no remains of a meta file of ours."""
     ours = '"format"' in text or '"meta_sha256"' in text or text.lstrip().startswith("{")
-    return bool(text.strip()) and not ours and all(c.isprintable() or c.isspace() for c in text)
+    return bool(text.strip()) and not ours and not any(map(_is_control, text))
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) == "Cc" and not character.isspace()
 
 
 def _digest(facts: Mapping[str, Any]) -> str:

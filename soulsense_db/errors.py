@@ -24,7 +24,10 @@
     ├── CatalogError                 50   the ``backups`` table is somebody else's
     ├── RestoreError                 60   a restore failed and was taken back
     │   └── NothingToUndoError       61   no safety backup to go back to
-    └── HalfRunMigrationError        70   a migration died half-way
+    ├── HalfRunMigrationError        70   a migration died half-way
+    └── OptionError                  71   an option that means nothing
+
+``MigrationRefusedError`` (72) is one of Alembic's errors as well: see ``soulsense_db.alembic``.
 
 The number is the exit code of the command line. Every error carries ``message`` (what happened and
 what it means for the data) and ``hint`` (what to do), one line each, and can be pickled.
@@ -203,3 +206,9 @@ class HalfRunMigrationError(BackupError):
     """An earlier migration died before its end; the database may be half migrated."""
 
     exit_code = 70
+
+
+class OptionError(BackupError):
+    """An option in a configuration file or the environment has a value that means nothing."""
+
+    exit_code = 71

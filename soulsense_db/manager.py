@@ -30,6 +30,7 @@ from soulsense_db.errors import (
     ChecksumMismatchError,
     DatabaseDamagedError,
     InvalidBackupError,
+    NotADatabaseError,
     WrongDatabaseError,
 )
 from soulsense_db.marker import clear_marker
@@ -174,8 +175,9 @@ class BackupManager:
         """Stage what ``write`` writes, check it, publish it, record it."""
         started = time.monotonic()
         with self._storage.stage(created_at, description) as staging:
-            snapshot = write(staging.path)
-            sha256 = check_new(self._driver, staging.path, depth=depth)
+            with files.flushing(staging.path):
+                snapshot = write(staging.path)
+                sha256 = check_new(self._driver, staging.path, depth=depth)
             heads = snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads)
             info = BackupInfo(
                 id=secrets.token_hex(6),
@@ -271,6 +273,11 @@ class BackupManager:
         with files.storage_errors("read", source):
             if not source.exists():
                 raise not_found(source)
+            if not source.is_file():
+                raise NotADatabaseError(
+                    f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
+                    hint="Name a database file.",
+                )
             size = source.stat().st_size
         if source.resolve() == self.database:
             raise BackupError(
@@ -280,11 +287,10 @@ class BackupManager:
         told = require_trusted_meta(read_backup(source))
         if told.sha256 is not None:
             verify_backup(self._driver, told, level="quick")
-        self._driver.check(source, depth="full")
         files.require_space(self.directory, size + _SPACE_MARGIN)
         return self._store(
             lambda target: self._driver.copy_file(source, target),
-            depth="pages",
+            depth="header",  # copy_file has checked it
             kind="imported",
             created_at=told.created_at if told.sha256 is not None else datetime.now(UTC),
             description=description or told.description,

@@ -84,7 +84,7 @@ def read_marker(database: Path) -> MigrationMarker | None:
         facts = json.loads(data)
         return MigrationMarker(
             backup=str(facts["backup"]),
-            alembic_heads=tuple(facts["alembic_heads"]),
+            alembic_heads=tuple(map(str, facts["alembic_heads"])),
             target_revision=facts["target_revision"],
             started_at=str(facts["started_at"]),
             process_id=int(facts["process_id"]),

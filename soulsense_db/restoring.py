@@ -85,16 +85,19 @@ class Restorer:
         try:
             staged = self._take_safety_backup()
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            moved = self._rebuild(verified, progress)
+            moved = self._rebuild(verified)
             safety = None
         else:
             self._replace(verified, staged, progress)
-        return RestoreReport(
+        report = RestoreReport(
             source=verified,
             safety_backup=safety,
             moved_aside=moved,
             duration_seconds=round(time.monotonic() - started, 3),
         )
+        if progress is not None:
+            progress(info.size_bytes, info.size_bytes)
+        return report
 
     def _take_safety_backup(self) -> BackupInfo:
         """Snapshot the live database to a file that has not the safety backup's name yet."""
@@ -107,12 +110,13 @@ class Restorer:
         started = time.monotonic()
         created_at = datetime.now(UTC)
         try:
-            snapshot = self._driver.snapshot(path)
-            try:
+            with files.flushing(path):
+                snapshot = self._driver.snapshot(path)
                 sha256 = check_new(self._driver, path)
-            except InvalidBackupError as error:
-                raise DatabaseDamagedError(error.message, hint=error.hint) from error
             files.sync_file(path)
+        except InvalidBackupError as error:  # a faithful copy of damaged data
+            files.remove(path)
+            raise DatabaseDamagedError(error.message, hint=error.hint) from error
         except BaseException:
             files.remove(path)
             raise
@@ -159,13 +163,11 @@ class Restorer:
                 hint="Try another backup, and check the disk.",
             ) from error
 
-    def _rebuild(self, info: BackupInfo, progress: Progress | None) -> tuple[Path, ...]:
+    def _rebuild(self, info: BackupInfo) -> tuple[Path, ...]:
         stamp = f"{datetime.now():%Y%m%d_%H%M%S}"
         facts: Mapping[str, str] = info.driver_facts
         source = Path(info.path)
-        moved = self._driver.rebuild(
-            source, facts=facts, stamp=f"damaged_{stamp}", progress=progress
-        )
+        moved = self._driver.rebuild(source, facts=facts, stamp=f"damaged_{stamp}")
         self._driver.read_back(source)
         # It belongs to an earlier restore: undoing this one must not go back to it.
         if self.safety_path.exists():

@@ -243,10 +243,11 @@ class Staging:
 
     def discard_if_abandoned(self) -> None:
         """Remove what is left of it when no living process holds the mark."""
-        try:
-            self.hold()
-        except Timeout:
-            return
+        with files.storage_errors("lock", self.path):
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                return
         self.discard()
 
 
@@ -257,8 +258,8 @@ def safe_name(description: str) -> str:
     ``_``.
     """
     # Composed letters, so that the 30 characters are what a person counts.
-    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS]
-    return re.sub(r"[^\w-]+|_+", "_", text).strip("_-").lower()
+    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS].lower()
+    return re.sub(r"[^\w-]+|_+", "_", text)[:NAME_CHARACTERS].strip("_-")
 
 
 def not_found(ref: object) -> BackupNotFoundError:

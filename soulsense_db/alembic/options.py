@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import OptionError
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 _DEFAULT_KEEP = 10
-
-
-class OptionError(BackupError):
-    """An option has a value that means nothing."""
-
-    exit_code = 71
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

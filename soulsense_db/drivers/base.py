@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Depth = Literal["header", "pages", "full"]
 Progress = Callable[[int, int], object]
-"""Called with ``(done_bytes, total_bytes)``; whatever it raises cancels the operation."""
+"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,10 @@ class Driver(ABC):
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
     ) -> Snapshot:
-        """Like :meth:`snapshot`, from the database file ``source`` (which stays as it is)."""
+        """Like :meth:`snapshot`, from the database file ``source``, which stays as it is.
+
+        The copy is checked in full; raises :class:`~soulsense_db.errors.InvalidBackupError`.
+        """
 
     @abstractmethod
     def check(self, path: Path, *, depth: Depth) -> tuple[str, ...]:
@@ -105,7 +108,8 @@ class Driver(ABC):
         """Put the backup file ``source`` in place of all live data, in one transaction.
 
         Other processes may be connected. On any error, and after a kill at any moment, the live
-        data MUST be what it was before, or all of ``source``.
+        data MUST be what it was before, or all of ``source``. ``progress`` is not called any more
+        once the data is replaced.
         """
 
     @abstractmethod
@@ -115,7 +119,6 @@ class Driver(ABC):
         *,
         facts: Mapping[str, str],
         stamp: str,
-        progress: Progress | None = None,
     ) -> tuple[Path, ...]:
         """Like :meth:`load`, for a live database that is missing or cannot be read.
 

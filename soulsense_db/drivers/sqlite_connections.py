@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db.drivers.sqlite_errors import live_errors
 from soulsense_db.errors import (
@@ -53,6 +54,7 @@ class LiveDatabase:
         self._path = _path_of_arguments(self._arguments, self._keywords)
         self._identified = False
         self._borrowed = False
+        self._repeated = False
 
     @property
     def path(self) -> Path | None:
@@ -74,7 +76,7 @@ class LiveDatabase:
                 with self._private(patience) as connection:
                     return work(connection)
             if self._engine.dialect.is_async:
-                return self._run_in_its_own_thread(work)
+                return self._run_in_its_own_thread(lambda own: work(_idle(own)))
             with self._own() as connection:
                 return work(_idle(connection))
 
@@ -112,10 +114,10 @@ class LiveDatabase:
     def _main_file(self) -> str:
         """Ask SQLite for the name of the main database's file, empty in memory."""
         if self._engine.dialect.is_async:
-            file = _run_async(self._ask_async())
+            file = self._main_file_async()
             self._borrowed = not file and not self._shared_memory
-        elif isinstance(self._engine.pool, StaticPool) and self._creator_repeats_itself():
-            self._borrowed = True
+        elif self._creator_repeats_itself():
+            self._borrowed = self._repeated = True
             with self._own() as connection:
                 file = _main_of(rows(connection, "PRAGMA database_list"))
         else:
@@ -132,12 +134,12 @@ class LiveDatabase:
 
     def _creator_repeats_itself(self) -> bool:
         """Whether the creator always returns the same connection: then it is not ours to close."""
-        with self._own() as own:
-            made = self._make()
-            if made is own:
-                return True
-            made.close()
-            return False
+        first, second = self._make(), self._make()
+        if first is second:
+            return True
+        first.close()
+        second.close()
+        return False
 
     def _make(self) -> sqlite3.Connection:
         """Make a connection by the engine's creator, with its connect events, in no pool."""
@@ -158,6 +160,7 @@ class LiveDatabase:
             if sys.version_info >= (3, 12):  # which knows a second way to begin transactions
                 connection.autocommit = sqlite3.LEGACY_TRANSACTION_CONTROL
             connection.isolation_level = None
+            connection.row_factory = None
             connection.text_factory = str
             connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
             yield connection
@@ -166,6 +169,9 @@ class LiveDatabase:
     def _own(self) -> Iterator[sqlite3.Connection]:
         """Borrow the engine's own connection, without the reset that a pool does on return."""
         pool = self._engine.pool
+        if self._repeated:
+            yield self._make()
+            return
         if isinstance(pool, StaticPool):
             yield _require_sqlite3(pool.connection.dbapi_connection)
             return
@@ -175,31 +181,35 @@ class LiveDatabase:
         finally:
             borrowed.close()
 
-    async def _ask_async(self) -> str:
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
+    def _main_file_async(self) -> str:
         if isinstance(self._engine.pool, StaticPool):
-            async with AsyncEngine(self._engine).connect() as connection:
-                result = await connection.exec_driver_sql("PRAGMA database_list")
-                return _main_of(result.fetchall())
-        private = Engine(self._engine.pool.recreate(), self._engine.dialect, self._engine.url)
-        async_engine = AsyncEngine(private)
-        try:
-            async with async_engine.connect() as connection:
-                result = await connection.exec_driver_sql("PRAGMA database_list")
-                return _main_of(result.fetchall())
-        finally:
-            await async_engine.dispose()
+            return self._run_in_its_own_thread(
+                lambda own: _main_of(rows(own, "PRAGMA database_list"))
+            )
+
+        async def ask() -> str:
+            from sqlalchemy.ext.asyncio import AsyncEngine
+
+            pool = self._engine.pool.recreate()
+            private = AsyncEngine(Engine(pool, self._engine.dialect, self._engine.url))
+            try:
+                async with private.connect() as connection:
+                    result = await connection.exec_driver_sql("PRAGMA database_list")
+                    return _main_of(result.fetchall())
+            finally:
+                await private.dispose()
+
+        return _run_async(ask())
 
     def _run_in_its_own_thread(self, work: Work[T]) -> T:
-        """Run ``work`` in the thread that aiosqlite gave its connection."""
-        from sqlalchemy.ext.asyncio import AsyncEngine
+        """Run ``work`` on a StaticPool's aiosqlite connection, in the thread that it has."""
 
         async def run() -> T:
-            async with AsyncEngine(self._engine).connect() as connection:
-                raw: Any = (await connection.get_raw_connection()).driver_connection
-                result: T = await raw._execute(lambda: work(_idle(raw._conn)))
-                return result
+            # Not checked out: giving it back would roll back what somebody has not committed.
+            record = await greenlet_spawn(lambda: self._engine.pool.connection)  # type: ignore[attr-defined]
+            raw: Any = record.driver_connection
+            result: T = await raw._execute(lambda: work(raw._conn))
+            return result
 
         return _run_async(run())
 

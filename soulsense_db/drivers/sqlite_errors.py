@@ -48,17 +48,18 @@ def live_errors(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def backup_errors(path: Path) -> Iterator[None]:
+def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
     """Turn SQLite errors of the block into errors of the tree about the backup ``path``."""
+    name = name or path.name
     try:
         yield
     except sqlite3.Error as error:
         code = primary_code(error)
         reason = _reason(error)
         if code == sqlite3.SQLITE_NOTADB:
-            raise not_a_database(path) from error
+            raise not_a_database(name) from error
         if code == sqlite3.SQLITE_CORRUPT:
-            raise invalid(path, reason) from error
+            raise invalid(name, reason) from error
         if code in _LOCKED:
             raise locked(str(path), reason) from error
         raise _common(code, str(path), reason) from error
@@ -86,18 +87,18 @@ def damaged(name: str, reason: str) -> DatabaseDamagedError:
     )
 
 
-def invalid(path: Path, reason: str) -> InvalidBackupError:
+def invalid(name: str, reason: str) -> InvalidBackupError:
     """Return the error for a backup that fails a check."""
     return InvalidBackupError(
-        f"Invalid backup file: {path.name} is damaged ({reason}). Nothing was changed.",
+        f"Invalid backup file: {name} is damaged ({reason}). Nothing was changed.",
         hint="Use another backup.",
     )
 
 
-def not_a_database(path: Path) -> NotADatabaseError:
+def not_a_database(name: str) -> NotADatabaseError:
     """Return the error for a file that is not SQLite's."""
     return NotADatabaseError(
-        f"Invalid backup file: {path.name} is not an SQLite database. Nothing was changed.",
+        f"Invalid backup file: {name} is not an SQLite database. Nothing was changed.",
         hint="Use another backup.",
     )
 
