@@ -1,0 +1,110 @@
+"""Fixtures: a database file with rows, an engine on it, a manager of its backups, a full disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from helpers import MODES, Mode, make_database
+from hypothesis import settings
+from sqlalchemy.engine import Engine
+
+from soulsense_db import BackupManager
+
+# The same examples every time, and none kept between runs: the suite passes or it does not.
+settings.register_profile("suite", database=None, deadline=None, derandomize=True)
+settings.load_profile("suite")
+
+EngineMaker = Callable[..., Engine]
+LOCK_TIMEOUT = 5.0
+
+
+@pytest.fixture(params=MODES)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    """Run the test once in each journal mode."""
+    chosen: Mode = request.param
+    return chosen
+
+
+@pytest.fixture
+def make_engine() -> Iterator[EngineMaker]:
+    """Return a function like ``create_engine`` whose engines are disposed of after the test."""
+    made: list[Engine] = []
+
+    def make(url: str | Path, **options: object) -> Engine:
+        text = url if isinstance(url, str) else f"sqlite:///{url}"
+        made.append(sa.create_engine(text, **options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.dispose()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Return a database file in DELETE mode with a few hundred rows in two tables."""
+    return make_database(tmp_path / "app.db")
+
+
+@pytest.fixture
+def engine(database: Path, make_engine: EngineMaker) -> Engine:
+    """Return an engine on ``database``."""
+    return make_engine(database)
+
+
+@pytest.fixture
+def manager(engine: Engine) -> BackupManager:
+    """Return a manager of the backups of ``database``."""
+    return BackupManager(engine, lock_timeout=LOCK_TIMEOUT)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Return a directory that every user can enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name).resolve()
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 1 MB; skip where that is not allowed."""
+    place = tmp_path / "small_disk"
+    place.mkdir()
+    if sys.platform != "linux" or os.getuid() != 0:
+        pytest.skip("mounting a small file system takes root on Linux")
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "none", str(place)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"mount refused: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
+
+
+@pytest.fixture
+def in_kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the local time zone to UTC+5:30."""
+    monkeypatch.setenv("TZ", "XXX-5:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """Let every mode bit through that is asked for."""
+    before = os.umask(0)
+    yield
+    os.umask(before)

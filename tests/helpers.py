@@ -1,0 +1,274 @@
+"""What several test files share: databases, digests of all rows, child processes, deadlines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from textwrap import dedent
+from types import FrameType, TracebackType
+from typing import Any, Literal
+
+Mode = Literal["wal", "delete"]
+MODES: tuple[Mode, ...] = ("wal", "delete")
+ROWS = 300
+CHILD_SECONDS = 60
+
+# The invariant of both tables: the totals of all parents are the amounts of all children.
+SCHEMA = """
+    CREATE TABLE parent (id INTEGER PRIMARY KEY, name TEXT NOT NULL, total INTEGER NOT NULL);
+    CREATE TABLE child (
+        id INTEGER PRIMARY KEY,
+        parent_id INTEGER NOT NULL REFERENCES parent (id),
+        amount INTEGER NOT NULL,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX child_parent ON child (parent_id);
+"""
+
+
+def make_database(
+    path: Path, *, mode: Mode = "delete", rows: int = ROWS, page_size: int = 4096
+) -> Path:
+    """Make a database file with 10 parents and ``rows`` children."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")  # of the test's own making: nothing to lose
+        connection.execute(f"PRAGMA page_size = {page_size}")
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        fill(connection, rows)
+    return path
+
+
+def fill(connection: sqlite3.Connection, rows: int = ROWS) -> None:
+    """Make the tables in ``connection`` and fill them."""
+    connection.executescript(SCHEMA)
+    connection.executemany(
+        "INSERT INTO parent VALUES (?, ?, 0)", [(n, f"parent {n}") for n in range(10)]
+    )
+    connection.executemany(
+        "INSERT INTO child (parent_id, amount, body) VALUES (?, ?, ?)",
+        [(n % 10, n, f"line {n} " * 20) for n in range(rows)],
+    )
+    connection.execute(
+        "UPDATE parent SET total = "
+        "(SELECT coalesce(sum(amount), 0) FROM child WHERE parent_id = parent.id)"
+    )
+    connection.commit()
+
+
+def add_child(path: Path, body: str = "one more") -> None:
+    """Commit one more row to the database file, keeping the invariant."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("INSERT INTO child (parent_id, amount, body) VALUES (1, 7, ?)", (body,))
+        connection.execute("UPDATE parent SET total = total + 7 WHERE id = 1")
+        connection.commit()
+
+
+def digest_of(connection: sqlite3.Connection) -> str:
+    """Return a digest of every row of every table but the catalog's."""
+    digest = hashlib.sha256()
+    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'backups' ORDER BY 1"
+    for (name,) in connection.execute(named).fetchall():
+        for row in connection.execute(f'SELECT * FROM "{name}" ORDER BY rowid'):
+            digest.update(repr((name, row)).encode())
+    return digest.hexdigest()
+
+
+def digest(path: Path) -> str:
+    """Return the digest of all rows of a database file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return digest_of(connection)
+
+
+def scalar(path: Path, statement: str) -> Any:
+    """Return the first value that ``statement`` gives on the database file."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(statement).fetchone()[0]
+
+
+def balanced(path: Path) -> bool:
+    """Whether the invariant over both tables holds in the database file."""
+    total = "(SELECT sum(total) FROM parent)"
+    return bool(scalar(path, f"SELECT {total} = (SELECT sum(amount) FROM child)"))
+
+
+def snapshot_of(directory: Path) -> dict[str, tuple[int, int, bytes]]:
+    """Return mode, time of change and bytes of every file below ``directory``."""
+    return {
+        str(path.relative_to(directory)): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.read_bytes(),
+        )
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def flip(path: Path, offset: int, mask: int = 0xFF) -> None:
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[offset] ^= mask
+    path.write_bytes(data)
+
+
+_UNFINISHED = (
+    ".staging",
+    ".staging.lock",
+    ".partial",
+    ".restoring",
+    ".previous",
+    "-wal",
+    "-shm",
+    "-journal",
+)
+
+
+def leftovers(directory: Path) -> list[str]:
+    """Return what unfinished work left in ``directory``: every name but locks and backups."""
+    return sorted(name for name in os.listdir(directory) if name.endswith(_UNFINISHED))
+
+
+class Child:
+    """A Python process running ``script``, spoken to in lines over its standard streams."""
+
+    def __init__(self, script: str, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", dedent(script), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def line(self) -> str:
+        """Wait for the next line of the child and return it."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def expect(self, word: str) -> None:
+        """Wait for the next line, which must be ``word``."""
+        assert self.line() == word
+
+    def finish(self) -> str:
+        """Close the child's input, wait for its end and return what else it wrote."""
+        output, _ = self.process.communicate(timeout=CHILD_SECONDS)
+        assert self.process.returncode == 0
+        return output
+
+    def kill(self) -> None:
+        """SIGKILL, where it still runs, and wait for the end."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+@contextmanager
+def held_by_another_process(path: Path, *statements: str) -> Iterator[Child]:
+    """Have another process run ``statements`` on the database file and stay connected."""
+    script = """
+        import sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        for statement in sys.argv[2:]:
+            connection.execute(statement).fetchall()
+        print("ready", flush=True)
+        for line in sys.stdin:
+            print(connection.execute(line).fetchone()[0], flush=True)
+        connection.close()
+    """
+    with Child(script, path, *statements) as child:
+        child.expect("ready")
+        yield child
+
+
+def ask(child: Child, statement: str) -> str:
+    """Return the first value ``statement`` gives on the connection of the other process."""
+    assert child.process.stdin is not None
+    child.process.stdin.write(statement + "\n")
+    child.process.stdin.flush()
+    return child.line()
+
+
+_UNPRIVILEGED = """
+import _strptime, json, os, sys, tempfile
+from pathlib import Path
+import sqlalchemy as sa
+from soulsense_db import BackupError, BackupManager
+from soulsense_db.marker import read_marker
+with tempfile.TemporaryDirectory() as warm:  # import all there is while it can be read
+    engine = sa.create_engine(f"sqlite:///{warm}/warm.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE warm (x)")
+    manager = BackupManager(engine)
+    manager.restore(manager.create())
+    engine.dispose()
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+arguments = sys.argv[1:]
+try:
+    result = {"error": None}
+%s
+except BackupError as error:
+    result = {"error": type(error).__name__, "text": str(error)}
+print(json.dumps(result))
+"""
+
+
+def run_unprivileged(script: str, *arguments: object) -> dict[str, Any]:
+    """Run ``script`` as a user for whom permissions count; return its error, if any.
+
+    The script sees ``sa``, ``BackupManager``, ``Path`` and ``arguments``, and may fill ``result``.
+    """
+    body = "\n".join("    " + line for line in dedent(script).strip().splitlines())
+    with Child(_UNPRIVILEGED % body, *arguments) as child:
+        answer: dict[str, Any] = json.loads(child.finish())
+        return answer
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """Fail instead of hanging when the block takes longer."""
+
+    def alarm(_signal: int, _frame: FrameType | None) -> None:
+        raise AssertionError(f"still not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, alarm)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> bool:
+    """Poll ``condition`` until it holds; False when it does not by the deadline."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

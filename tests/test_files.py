@@ -1,0 +1,232 @@
+"""Durable file operations."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from helpers import run_unprivileged
+
+from soulsense_db import files
+from soulsense_db.errors import (
+    DirectoryIsAFileError,
+    NotEnoughSpaceError,
+    PermissionDeniedError,
+    StorageError,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, NotEnoughSpaceError),
+        (errno.EDQUOT, NotEnoughSpaceError),
+        (errno.EACCES, PermissionDeniedError),
+        (errno.EPERM, PermissionDeniedError),
+        (errno.EROFS, PermissionDeniedError),
+        (errno.ENOTDIR, DirectoryIsAFileError),
+        (errno.EIO, StorageError),
+    ],
+)
+def test_system_errors_become_errors_of_the_tree(number: int, expected: type[StorageError]) -> None:
+    """Every refusal of the system has its class, names the path, and says what to do."""
+    with (
+        pytest.raises(StorageError) as caught,
+        files.storage_errors("write", "/some/file"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is expected
+    assert "/some/file" in caught.value.message
+    assert os.strerror(number) in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_directory_is_made_private(tmp_path: Path) -> None:
+    """The directory of journals and exam results is 0700 whatever the umask; parents are made."""
+    made = tmp_path / "a" / "b"
+    files.make_private_directory(made)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+
+
+def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
+    """A directory that somebody made and shared on purpose is left as it is."""
+    tmp_path.chmod(0o755)
+    files.make_private_directory(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("below", ["", "below", "below/deeper"])
+def test_a_file_in_the_way_of_a_directory_is_named(tmp_path: Path, below: str) -> None:
+    """A file where the directory, or one above it, should be: the error says just that."""
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(DirectoryIsAFileError, match="taken"):
+        files.make_private_directory(tmp_path / "taken" / below)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_directory_made_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes that make the directory at once both go on."""
+    made = tmp_path / "backups"
+    is_dir = Path.is_dir
+
+    def absent_at_first(path: Path) -> bool:
+        if path == made and not os.path.lexists(made):
+            os.mkdir(made)  # noqa: PTH102 - the other process
+            return False
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", absent_at_first)
+    files.make_private_directory(made)
+    assert is_dir(made)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_file_is_made_private_and_never_through_a_link(tmp_path: Path) -> None:
+    """Files are 0600 whatever the umask; a name that is taken, by a link too, is an error."""
+    files.create_private_file(tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for name in ("new", "link"):
+        with pytest.raises(StorageError):
+            files.create_private_file(tmp_path / name)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_writing_replaces_in_one_step(tmp_path: Path) -> None:
+    """A file written durably has the new contents, is private, and leaves nothing beside it."""
+    path = tmp_path / "facts"
+    path.write_text("old")
+    (tmp_path / ".facts.partial").write_text("left by a process that died")
+    files.write_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["facts"]
+
+
+def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
+    """When the disk is full the old contents stay and no partial file takes up room."""
+    path = small_disk / "facts"
+    path.write_text("old")
+    with pytest.raises(NotEnoughSpaceError):
+        files.write_durably(path, b"x" * 2_000_000)
+    assert path.read_text() == "old"
+    assert os.listdir(small_disk) == ["facts"]
+
+
+def test_flushing_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """Nobody is told that a file is on disk when it is not."""
+    with pytest.raises(StorageError, match="gone"):
+        files.sync_file(tmp_path / "gone")
+    with pytest.raises(StorageError, match="gone"):
+        files.sync_directory(tmp_path / "gone")
+
+
+def test_removing_twice_is_no_error(tmp_path: Path) -> None:
+    """Removing what is gone already succeeds; what cannot be removed is an error."""
+    path = tmp_path / "file"
+    path.touch()
+    files.remove(path)
+    files.remove(path)
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(StorageError):
+        files.remove(tmp_path / "directory")
+
+
+def test_removing_without_permission_is_an_error(open_path: Path) -> None:
+    """A user who may not write the directory is told so."""
+    (open_path / "file").touch()
+    open_path.chmod(0o555)
+    answer = run_unprivileged(
+        "from soulsense_db import files; files.remove(Path(arguments[0]))", open_path / "file"
+    )
+    assert answer["error"] == "PermissionDeniedError"
+
+
+def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -> None:
+    """Room is measured before a byte is written, also for a directory that is not there yet."""
+    files.require_space(small_disk / "not" / "yet", 100_000)
+    with pytest.raises(NotEnoughSpaceError, match="5,000,000 bytes are needed"):
+        files.require_space(small_disk / "not" / "yet", 5_000_000)
+
+
+def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
+    """The checksum is what ``sha256sum`` prints."""
+    (tmp_path / "file").write_bytes(b"abc" * 1000)
+    assert files.sha256_of(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
+    with pytest.raises(StorageError):
+        files.sha256_of(tmp_path / "gone")
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_copy_is_complete_and_private(tmp_path: Path) -> None:
+    """A copy has all bytes and belongs to one person."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(3_000_000))
+    files.copy_durably(source, target)
+    assert target.read_bytes() == source.read_bytes()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_copy_never_replaces(tmp_path: Path, kind: str) -> None:
+    """A copy to a name that is taken is refused and changes nothing."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+    if kind == "file":
+        target.write_text("mine")
+    else:
+        target.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="exists already"):
+        files.copy_durably(source, target)
+    assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+
+
+def test_a_copy_without_room_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
+    """A copy that does not fit is refused before a byte is written."""
+    (tmp_path / "source").write_bytes(bytes(2_000_000))
+    with pytest.raises(NotEnoughSpaceError):
+        files.copy_durably(tmp_path / "source", small_disk / "target")
+    assert os.listdir(small_disk) == []
+
+
+def test_a_copy_that_runs_out_of_room_leaves_nothing(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that another program fills during the copy leaves no partial file behind."""
+    (tmp_path / "source").write_bytes(bytes(2_000_000))
+    monkeypatch.setattr(files, "require_space", lambda _directory, _needed: None)
+    with pytest.raises(NotEnoughSpaceError):
+        files.copy_durably(tmp_path / "source", small_disk / "target")
+    assert os.listdir(small_disk) == []
+
+
+def test_a_copy_of_what_is_gone_is_an_error_of_the_tree(tmp_path: Path) -> None:
+    """A source that vanished is a StorageError, as all else in this module."""
+    with pytest.raises(StorageError, match="gone"):
+        files.copy_durably(tmp_path / "gone", tmp_path / "target")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_head_start_that_fails_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flushing in the background is a help: what is wrong with the disk shows at the last fsync."""
+    path = tmp_path / "file"
+    path.touch()
+    tried = threading.Event()
+
+    def refuse(_descriptor: int) -> None:
+        tried.set()
+        raise OSError(errno.EIO, "it broke")
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    with files.flushing(path):
+        assert tried.wait(10)

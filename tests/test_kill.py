@@ -1,0 +1,174 @@
+"""SIGKILL at every stage of a create and of a restore, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import EngineMaker
+from helpers import MODES, Child, Mode, balanced, digest, leftovers, make_database, scalar
+
+from soulsense_db import BackupManager
+
+# Each line of the child is a stage it has reached; it goes on when it is told to.
+_CHILD = """
+    import os, sys
+    import sqlalchemy as sa
+    from soulsense_db import BackupManager
+    from soulsense_db.drivers import sqlite
+
+    sqlite._STEP_PAGES = 20
+    work, database = sys.argv[1:]
+    manager = BackupManager(sa.create_engine(f"sqlite:///{database}"))
+
+    def reached(stage):
+        print(stage, flush=True)
+        sys.stdin.readline()
+
+    def progress(done, total):
+        reached("copied")
+
+    replace = os.replace
+
+    def announced_replace(source, target):
+        reached("before rename")
+        replace(source, target)
+        reached("after rename")
+
+    os.replace = announced_replace
+    if work == "create":
+        manager.create("killed", progress=progress)
+    elif work == "restore":
+        manager.restore("latest", progress=progress)
+    else:
+        manager.undo_restore(progress=progress)
+    reached("done")
+"""
+
+
+def run_until(child: Child, stage: str, times: int) -> bool:
+    """Let ``child`` go on until it reached ``stage`` so often, then kill it; False if it ended."""
+    assert child.process.stdin is not None
+    reached = 0
+    while line := child.line():
+        if line == "done":
+            child.kill()
+            return False
+        reached += line == stage
+        if reached == times:
+            child.kill()
+            return True
+        child.process.stdin.write("\n")
+        child.process.stdin.flush()
+    raise AssertionError("the child failed")
+
+
+# (journal mode, stage, how often it was reached). Renaming is the same in both modes.
+CREATE_STAGES: list[tuple[Mode, str, int]] = [
+    *[(mode, "copied", times) for mode in MODES for times in (1, 4)],
+    ("wal", "before rename", 1),
+    *[("wal", "after rename", times) for times in (1, 2)],
+]
+RESTORE_STAGES: list[tuple[Mode, str, int]] = [
+    *[(mode, "copied", times) for mode in MODES for times in (1, 3, 5)],
+    ("delete", "before rename", 1),
+    *[("delete", "after rename", times) for times in (1, 2, 3, 4)],
+]
+UNDO_STAGES: list[tuple[Mode, str, int]] = [
+    *[(mode, "copied", 3) for mode in MODES],
+    *[("wal", "after rename", times) for times in (1, 2, 3, 4)],
+]
+RESTORES = [("restore", *at) for at in RESTORE_STAGES] + [("undo", *at) for at in UNDO_STAGES]
+
+
+def make_live(folder: Path, mode: Mode) -> Path:
+    """Make a database of some hundred pages, so that a copy has many steps."""
+    return make_database(folder / "app.db", mode=mode, rows=2000)
+
+
+@pytest.mark.parametrize(("mode", "stage", "times"), CREATE_STAGES)
+def test_a_killed_create_leaves_no_half_backup(
+    tmp_path: Path, make_engine: EngineMaker, mode: Mode, stage: str, times: int
+) -> None:
+    """Whenever a create dies, what is listed is whole, and the next one cleans up after it."""
+    live = make_live(tmp_path, mode)
+    manager = BackupManager(make_engine(live))
+    manager.create("before")
+    with Child(_CHILD, "create", live) as child:
+        assert run_until(child, stage, times)
+    listed = manager.list()
+    assert {info.description for info in listed} <= {"before", "killed"}
+    for info in listed:
+        assert manager.verify(info).checksum
+        assert balanced(Path(info.path))
+    info = manager.create("after")
+    assert leftovers(manager.directory) == []
+    assert manager.list()[0] == info
+    metas = {name[:-5] for name in os.listdir(manager.directory) if name.endswith(".meta")}
+    assert metas == {found.filename for found in manager.list()}
+    assert scalar(live, "SELECT count(*) FROM backups") == len(metas)
+
+
+@pytest.mark.parametrize(("work", "mode", "stage", "times"), RESTORES)
+def test_a_killed_restore_leaves_the_old_or_the_new_rows(
+    tmp_path: Path, make_engine: EngineMaker, *, work: str, mode: Mode, stage: str, times: int
+) -> None:
+    """Whenever a restore or an undo dies, the rows are all old or all new, and can be undone."""
+    live = make_live(tmp_path, mode)
+    engine = make_engine(live)
+    manager = BackupManager(engine)
+    manager.create()
+    kept = digest(live)
+    with closing(sqlite3.connect(live)) as connection:
+        connection.execute("DELETE FROM child WHERE id % 2")
+        connection.commit()
+    deleted = digest(live)
+    manager.restore("latest")  # so that there is a safety backup to lose
+    if work == "restore":
+        manager.undo_restore()
+    before, after = (deleted, kept) if work == "restore" else (kept, deleted)
+    engine.dispose()
+    with Child(_CHILD, work, live) as child:
+        assert run_until(child, stage, times)
+    assert scalar(live, "PRAGMA integrity_check") == "ok"
+    found = digest(live)
+    assert found in {before, after}
+    # The rows of the other side are never lost: they are live or one of the safety backups.
+    copies = [path for path in live.parent.glob("*safety_backup*") if ".meta" not in path.name]
+    assert {before, after} <= {
+        found,
+        *map(digest, copies),
+        digest(Path(manager.get("latest").path)),
+    }
+    manager.restore("latest")
+    assert digest(live) == kept
+    assert leftovers(live.parent) == []
+    manager.undo_restore()
+    assert digest(live) == found
+
+
+@pytest.mark.parametrize(("stage", "kept_copies"), [("after rename", 0), ("copied", 1)])
+def test_a_killed_restore_loses_no_way_back(
+    tmp_path: Path, make_engine: EngineMaker, stage: str, kept_copies: int
+) -> None:
+    """The safety backup of the restore before is put back, or kept under a dated name."""
+    live = make_live(tmp_path, "delete")
+    engine = make_engine(live)
+    manager = BackupManager(engine)
+    manager.create()
+    with closing(sqlite3.connect(live)) as connection:
+        connection.execute("DELETE FROM child WHERE id % 2")
+        connection.commit()
+    deleted = digest(live)
+    manager.restore("latest")
+    restored = digest(live)
+    engine.dispose()
+    with Child(_CHILD, "restore", live) as child:
+        assert run_until(child, stage, 1)
+    manager.undo_restore()
+    assert digest(live) == (restored if kept_copies else deleted)
+    copies = [path for path in tmp_path.glob("app.db.safety_backup.2*") if path.suffix != ".meta"]
+    assert [digest(path) for path in copies] == [deleted] * kept_copies

@@ -1,0 +1,144 @@
+"""BackupManager: import_file and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import EngineMaker
+from helpers import (
+    ROWS,
+    digest,
+    flip,
+    held_by_another_process,
+    leftovers,
+    make_database,
+    scalar,
+)
+from test_manager_failures import spoiled
+
+from soulsense_db import BackupManager, files
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    ChecksumMismatchError,
+    EmptyBackupError,
+    InvalidBackupError,
+    NotADatabaseError,
+    StorageError,
+)
+
+
+def test_a_backup_survives_export_and_import(
+    manager: BackupManager, database: Path, tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A backup carried to another machine arrives with its rows, time and description."""
+    info = manager.create("to the laptop")
+    exported = manager.export(info, tmp_path)
+    assert exported == tmp_path / info.filename
+    elsewhere = BackupManager(make_engine(tmp_path / "other.db"), tmp_path / "elsewhere")
+    arrived = elsewhere.import_file(exported)
+    assert (arrived.kind, arrived.description) == ("imported", "to the laptop")
+    assert arrived.created_at == info.created_at
+    assert digest(Path(arrived.path)) == digest(database)
+    assert elsewhere.import_file(exported, "mine").description == "mine"
+    elsewhere.restore("latest")
+    assert scalar(tmp_path / "other.db", "SELECT count(*) FROM child") == ROWS
+
+
+def test_import_includes_what_a_wal_adds(manager: BackupManager, tmp_path: Path) -> None:
+    """A database that a program still has open in WAL mode is imported with its newest rows."""
+    source = make_database(tmp_path / "source.db", mode="wal")
+    insert = "INSERT INTO parent VALUES (99, 'new', 0)"
+    with held_by_another_process(source, insert):
+        assert (tmp_path / "source.db-wal").stat().st_size
+        info = manager.import_file(source)
+    assert scalar(Path(info.path), "SELECT count(*) FROM parent") == 11
+
+
+def test_import_takes_no_uncommitted_rows_of_a_dead_program(
+    manager: BackupManager, tmp_path: Path
+) -> None:
+    """A database with a hot journal is imported as of before the transaction, or refused."""
+    source = make_database(tmp_path / "source.db", rows=3000)
+    before = digest(source)
+    statements = ("PRAGMA cache_size = 1", "BEGIN", "UPDATE child SET amount = 0, body = 'half'")
+    with held_by_another_process(source, *statements) as child:
+        child.kill()
+    assert (tmp_path / "source.db-journal").stat().st_size
+    try:
+        info = manager.import_file(source)
+    except BackupError:
+        assert manager.list() == []
+    else:
+        assert digest(Path(info.path)) == before
+
+
+IMPORTS: dict[str, type[BackupError]] = {
+    "empty": EmptyBackupError,
+    "text": NotADatabaseError,
+    "directory": NotADatabaseError,
+    "20000": InvalidBackupError,
+    "4096": InvalidBackupError,
+}
+
+
+@pytest.mark.parametrize(("kind", "expected"), IMPORTS.items())
+def test_only_whole_databases_come_in(
+    manager: BackupManager, tmp_path: Path, kind: str, expected: type[BackupError]
+) -> None:
+    """What is no whole database is refused at the door, and nothing of it stays."""
+    source = make_database(tmp_path / "source.db")
+    spoiled(source, kind)
+    with pytest.raises(expected):
+        manager.import_file(source)
+    assert manager.list() == []
+    assert not manager.directory.exists() or leftovers(manager.directory) == []
+
+
+def test_import_compares_the_checksum(manager: BackupManager, tmp_path: Path) -> None:
+    """A copy that was damaged on its way is refused, as is one that is not there."""
+    exported = manager.export(manager.create(), tmp_path)
+    flip(exported, 9000)
+    with pytest.raises(ChecksumMismatchError):
+        manager.import_file(exported)
+    with pytest.raises(BackupNotFoundError, match="Backup file not found"):
+        manager.import_file(tmp_path / "gone.db")
+    assert len(manager.list()) == 1
+
+
+def test_export_never_replaces_a_file(manager: BackupManager, tmp_path: Path) -> None:
+    """An export to a name that is taken is refused; a damaged backup is not exported."""
+    info = manager.create()
+    (tmp_path / "taken.db").write_text("mine")
+    with pytest.raises(StorageError, match="exists already"):
+        manager.export(info, tmp_path / "taken.db")
+    assert (tmp_path / "taken.db").read_text() == "mine"
+    flip(Path(info.path), 9000)
+    with pytest.raises(ChecksumMismatchError):
+        manager.export(info, tmp_path / "new.db")
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_export_removes_a_copy_that_differs(
+    manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that writes something else than it was given leaves no copy to be trusted."""
+    info = manager.create()
+    copy = files.copy_durably
+
+    def spoil(source: Path, target: Path) -> None:
+        copy(source, target)
+        flip(target, 5000)
+
+    monkeypatch.setattr(files, "copy_durably", spoil)
+    with pytest.raises(ChecksumMismatchError, match="differs"):
+        manager.export(info, tmp_path / "new.db")
+    assert not (tmp_path / "new.db").exists()
+
+
+def test_the_live_database_is_not_imported(manager: BackupManager, database: Path) -> None:
+    """Importing the live database itself is refused: ``create`` is the way that is safe."""
+    with pytest.raises(BackupError, match="live database"):
+        manager.import_file(database)
+    assert manager.list() == []

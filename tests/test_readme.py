@@ -1,0 +1,65 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from helpers import make_database
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def test_the_tour_prints_what_the_readme_shows() -> None:
+    """The tour's output in the README is what it prints, but for the times in file names."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "soulsense_app" / "tour.py")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (shown,) = (block for block in _blocks("") if block.startswith("1. A journal app"))
+    assert _without_times(shown.strip()) == _without_times(result.stdout.strip())
+
+
+def _without_times(text: str) -> str:
+    return re.sub(r"backup_\d{8}_\d{6}_", "backup_TIME_", text)
+
+
+def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Python block of the README runs, in order, in a folder with a database."""
+    monkeypatch.chdir(tmp_path)
+    make_database(tmp_path / "app.db")
+    (tmp_path / "usb").mkdir()
+    shutil.copy(tmp_path / "app.db", tmp_path / "usb" / "old.db")
+    engine = sa.create_engine("sqlite:///app.db")
+    names: dict[str, object] = {"engine": engine}
+    blocks = _blocks("python")
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
+    engine.dispose()
+
+
+def test_the_two_commands_are_the_ones_that_ci_runs() -> None:
+    """The commands of the README stand in .ci/run, letter for letter."""
+    commands = next(block for block in _blocks("") if "pip install" in block).splitlines()
+    script = (ROOT / ".ci" / "run").read_text()
+    assert len(commands) == 2
+    for command in commands:
+        assert f"    {command}\n" in script

@@ -1,0 +1,134 @@
+"""Restoring in the place of a database that is damaged or gone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import EngineMaker
+from helpers import (
+    MODES,
+    ROWS,
+    Mode,
+    digest,
+    held_by_another_process,
+    leftovers,
+    make_database,
+    scalar,
+)
+from sqlalchemy.engine import Engine
+from test_restore import COUNT, safety_of
+
+from soulsense_db import BackupManager
+from soulsense_db.errors import (
+    NothingToUndoError,
+)
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"this was a database once\n" * 400)
+
+
+def _header(path: Path) -> None:
+    path.write_bytes(bytes(16) + path.read_bytes()[16:])
+
+
+def _data_page(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096 * 4 : 4096 * 6] = b"\xee" * 8192
+    path.write_bytes(bytes(data))
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 + 100)
+
+
+@pytest.mark.parametrize("damage", [_garbage, _header, _data_page, _cut])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_damaged_database_is_moved_aside_and_restored(
+    tmp_path: Path, make_engine: EngineMaker, damage: Callable[[Path], None], mode: Mode
+) -> None:
+    """Damaged files are kept under a dated name, with what belongs to them, never deleted."""
+    database = make_database(tmp_path / "app.db", mode=mode)
+    database.chmod(0o640)
+    engine = make_engine(database)
+    manager = BackupManager(engine)
+    info = manager.create()
+    expected = digest(database)
+    engine.dispose()
+    damage(database)
+    damaged = database.read_bytes()
+    report = manager.restore(info)
+    assert digest(database) == expected
+    assert scalar(database, "PRAGMA journal_mode") == mode
+    assert report.safety_backup is None
+    (aside,) = (path for path in report.moved_aside if path.suffix != ".lock")
+    assert aside.name.startswith("app.db.damaged_2")
+    assert aside.read_bytes() == damaged
+    assert stat.S_IMODE(database.stat().st_mode) == 0o640
+    with pytest.raises(NothingToUndoError):
+        manager.undo_restore()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(COUNT).scalar_one() == ROWS
+    engine.dispose()
+    assert leftovers(tmp_path) == []
+
+
+def test_a_missing_database_is_restored_without_its_old_log(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A ``-wal`` that outlived its database is never replayed into the restored one."""
+    database = make_database(tmp_path / "app.db", mode="wal")
+    manager = BackupManager(make_engine(database))
+    info = manager.create()
+    expected = digest(database)
+    with held_by_another_process(database, "DELETE FROM child WHERE id > 5") as child:
+        child.kill()
+    stale = (tmp_path / "app.db-wal").read_bytes()
+    assert stale
+    database.unlink()
+    report = manager.restore(info)
+    assert digest(database) == expected
+    assert scalar(database, "PRAGMA journal_mode") == "wal"
+    assert stale in [path.read_bytes() for path in report.moved_aside]
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+
+
+def test_a_database_whose_directory_is_gone_is_restored(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """After a whole folder was deleted, a backup from elsewhere brings the database back."""
+    (tmp_path / "data").mkdir()
+    database = make_database(tmp_path / "data" / "app.db")
+    engine = make_engine(database)
+    manager = BackupManager(engine, tmp_path / "backups")
+    info = manager.create()
+    expected = digest(database)
+    engine.dispose()
+    database.unlink()
+    (tmp_path / "data").rmdir()
+    seen: list[tuple[int, int]] = []
+    BackupManager(make_engine(database), tmp_path / "backups").restore(
+        info, progress=lambda done, total: seen.append((done, total))
+    )
+    assert digest(database) == expected
+    assert seen
+
+
+def test_the_safety_backup_of_an_earlier_restore_is_kept_under_another_name(
+    manager: BackupManager, database: Path, engine: Engine
+) -> None:
+    """Restoring a damaged database makes no way back; the old one stays, but not as that."""
+    info = manager.create()
+    manager.restore(info)
+    earlier = safety_of(database).read_bytes()
+    engine.dispose()
+    _garbage(database)
+    manager.restore(info)
+    kept = list(database.parent.glob("app.db.safety_backup.2*"))
+    assert earlier in [path.read_bytes() for path in kept]
+    with pytest.raises(NothingToUndoError):
+        manager.undo_restore()
