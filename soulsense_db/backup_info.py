@@ -41,7 +41,8 @@ class BackupInfo:
 
     ``path``: the data file, absolute; ``created_at``: aware, UTC, the sort key of every listing;
     ``size_bytes`` and ``sha256``: of the stored file, ``sha256`` is None when no meta file told it;
-    ``database``: name of the database it was taken from, None when unknown; ``alembic_heads``: the
+    ``database``: name of the database it was taken from, None when unknown, with its absolute path
+    and its path from the backup directory where it has a file; ``alembic_heads``: the
     revisions the database was at; ``target_revision``: where the migration after it was going;
     ``driver_facts``: what the driver noted of the source, by name; ``meta_problem``: why the meta
     file cannot be trusted, or empty.
@@ -56,6 +57,8 @@ class BackupInfo:
     sha256: str | None = None
     dialect: str | None = None
     database: str | None = None
+    database_path: str | None = None
+    database_relative: str | None = None
     alembic_heads: tuple[str, ...] = ()
     target_revision: str | None = None
     duration_seconds: float | None = None

@@ -45,6 +45,11 @@ def _define(name: str, in_metadata: sa.MetaData) -> sa.Table:
 backups = _define(TABLE_NAME, metadata)
 
 
+def catalog_option(text: str | None) -> str | bool:
+    """Return what ``text`` of an option means: a name, ``none`` for no table, nothing for ours."""
+    return False if text == "none" else text or True
+
+
 class TableState(Enum):
     """What stands under the catalog's name in a database."""
 
@@ -64,9 +69,11 @@ class Catalog:
     def state(self, connection: Connection) -> TableState:
         """Return what stands under the catalog's name."""
         inspector = sa.inspect(connection)
-        if self.name not in inspector.get_table_names():
-            taken = self.name in inspector.get_view_names()
-            return TableState.FOREIGN if taken else TableState.ABSENT
+        tables = inspector.get_table_names()
+        if self.name not in tables:
+            # To SQL, a table "Backups" has our name as well.
+            taken = {name.lower() for name in tables + inspector.get_view_names()}
+            return TableState.FOREIGN if self.name.lower() in taken else TableState.ABSENT
         columns = {column["name"] for column in inspector.get_columns(self.name)}
         if columns == set(self._table.c.keys()):
             return TableState.CURRENT
@@ -94,14 +101,18 @@ class Catalog:
         """
         if not self._ready(connection, make_table=make_table):
             return None
-        connection.execute(sa.delete(self._table).where(self._table.c.filename == info.filename))
+        connection.execute(
+            sa.delete(self._table).where(self._table.c.filename == _filename(info.filename))
+        )
         connection.execute(sa.insert(self._table), _row(info))
         return self._count(connection)
 
     def forget(self, connection: Connection, filename: str) -> None:
         """Remove the row of one backup, if there is one."""
         if self._ready(connection, make_table=False):
-            connection.execute(sa.delete(self._table).where(self._table.c.filename == filename))
+            connection.execute(
+                sa.delete(self._table).where(self._table.c.filename == _filename(filename))
+            )
 
     def rebuild(
         self, connection: Connection, infos: Iterable[BackupInfo], *, make_table: bool
@@ -130,9 +141,14 @@ class Catalog:
         return int(counted or 0)
 
 
+def _filename(name: str) -> str:
+    return name.encode(errors="surrogateescape").decode(errors="replace")
+
+
 def _row(info: BackupInfo) -> dict[str, Any]:
     return {
-        "filename": info.filename,
+        # A name that is no valid text can still be that of a file.
+        "filename": _filename(info.filename),
         "catalog_format": CATALOG_FORMAT,
         "id": info.id,
         "created_at": info.created_at.replace(tzinfo=None),

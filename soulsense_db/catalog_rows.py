@@ -15,22 +15,11 @@ from sqlalchemy.engine import Connection
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.catalog import Catalog
 from soulsense_db.drivers import Driver
-from soulsense_db.errors import (
-    DatabaseDamagedError,
-    DatabaseFileNotFoundError,
-    DatabaseLockedError,
-    StorageError,
-)
+from soulsense_db.errors import BackupError, CatalogError
 
 T = TypeVar("T")
 
 _LOCK_TIMEOUT = 1.0
-_NOT_NOW = (
-    DatabaseDamagedError,
-    DatabaseFileNotFoundError,
-    DatabaseLockedError,
-    StorageError,
-)
 
 
 class CatalogRows:
@@ -82,5 +71,7 @@ class CatalogRows:
                 lambda connection: work(catalog, connection),
                 lock_timeout=min(_LOCK_TIMEOUT, self._driver.lock_timeout),
             )
-        except _NOT_NOW:
+        except CatalogError:
+            raise
+        except BackupError:
             return None

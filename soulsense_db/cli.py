@@ -6,6 +6,7 @@ Results go to stdout; an error is one line and a hint on stderr, with the exit c
 from __future__ import annotations
 
 import configparser
+import io
 import os
 import sys
 import unicodedata
@@ -19,13 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.catalog import catalog_option
 from soulsense_db.errors import BackupError
-from soulsense_db.manager import BackupManager
+from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
 from soulsense_db.restoring import RestoreReport
 from soulsense_db.verification import Level
-
-URL_VARIABLE = "SOULSENSE_DATABASE_URL"
-DEFAULT_URL = "sqlite:///data/soulsense.db"
 
 _PIPED_WIDTH = 10_000
 
@@ -66,6 +65,9 @@ Ref = Annotated[str, typer.Argument(metavar="REF", help="An id, a file name, a p
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows fewer characters
+            stream.reconfigure(errors="replace")
     try:
         app()
     except BackupError as error:
@@ -200,8 +202,7 @@ def _manager(url: str | None, directory: Path | None, catalog_table: str | None)
         if directory is None and (named := options.get("soulsense_backup_directory")):
             directory = Path(named)
         catalog_table = catalog_table or options.get("soulsense_catalog_table")
-    catalog = False if catalog_table == "none" else catalog_table or True
-    return BackupManager.from_url(chosen, directory, catalog=catalog)
+    return BackupManager.from_url(chosen, directory, catalog=catalog_option(catalog_table))
 
 
 def _alembic_options() -> dict[str, str]:
@@ -245,6 +246,8 @@ def _tell_restored(manager: BackupManager, report: RestoreReport) -> None:
     _say(f"Restored {database} from {report.source.filename} ({report.source.timestamp_display}).")
     if report.safety_backup is not None:
         _say(f"The database of before is {report.safety_backup}; 'soulsense-db undo' goes back.")
+    if not report.read_back:
+        _say("Note: it could not be read back, for somebody else held a lock on it.")
     for path in report.moved_aside:
         _say(f"The damaged file is kept as {path}; restart programs that had it open.")
 

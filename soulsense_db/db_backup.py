@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import sqlite_check
-from soulsense_db.errors import BackupError, DatabaseError
-from soulsense_db.manager import BackupManager
+from soulsense_db.errors import DatabaseError
+from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -34,8 +34,6 @@ __all__ = [
     "restore_backup",
 ]
 
-DEFAULT_URL = "sqlite:///data/soulsense.db"
-URL_VARIABLE = "SOULSENSE_DATABASE_URL"
 
 _configured: BackupManager | None = None
 
@@ -84,8 +82,4 @@ def delete_backup(backup_path: str | Path) -> bool:
 
 def _validate_sqlite_file(path: str | Path) -> bool:
     """Whether ``path`` is a whole SQLite database; False for anything else, never an error."""
-    try:
-        sqlite_check.check(Path(path), depth="pages")
-    except (BackupError, ValueError):  # ValueError: a NUL in the name
-        return False
-    return True
+    return sqlite_check.is_sound(Path(path))

@@ -95,9 +95,10 @@ class BackupNotFoundError(BackupError):
 
 
 class InvalidBackupError(BackupError):
-    """The backup fails a check; it is never restored."""
+    """The backup fails a check; it is never restored. ``reason``: what the check said, if any."""
 
     exit_code = 21
+    reason = ""
 
 
 class EmptyBackupError(InvalidBackupError):
@@ -149,7 +150,7 @@ class OutsideDirectoryError(BackupError):
 
 
 class InvalidDescriptionError(BackupError):
-    """The description is too long for a meta file."""
+    """The description is too long, or no text that a meta file can hold."""
 
     exit_code = 30
 

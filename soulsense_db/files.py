@@ -30,6 +30,10 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
+# Beside what an operation copies: meta file, lock files, directory blocks.
+_MARGIN = 256 * 1024
+
+
 @contextmanager
 def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
@@ -64,10 +68,47 @@ def as_storage_error(error: OSError, action: str, path: str | os.PathLike[str]) 
     )
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at ``path``; what the system refuses is an error of the tree."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        return False
+    except OSError as error:
+        raise as_storage_error(error, "look for", path) from error
+    return True
+
+
+def user_path(text: str | os.PathLike[str]) -> Path | None:
+    """Return the path that a person wrote, absolute, ``~`` replaced; None if it cannot be."""
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:  # the home of nobody
+        return None
+    return None if "\0" in str(path) else path
+
+
+def relative_path(path: Path, start: Path) -> str | None:
+    """Return ``path`` as seen from the directory ``start``; None across Windows drives."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:  # pragma: no cover - Windows
+        return None
+
+
+def give_to_owner_of(like: Path, path: Path) -> None:
+    """As root, give ``path`` to who owns ``like``: the application must be able to use it."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with storage_errors("set the owner of", path):
+        status = like.stat()
+        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
 def make_private_directory(path: Path) -> None:
     """Make ``path`` (mode 0700) and what is missing above it; an existing one is left as it is."""
     with storage_errors("make the directory", path):
-        if path.is_dir():
+        if exists(path) and path.is_dir():
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +117,7 @@ def make_private_directory(path: Path) -> None:
             if not path.is_dir():  # else another process was a moment earlier
                 raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
         else:
+            give_to_owner_of(path.parent, path)
             sync_directory(path.parent)
 
 
@@ -84,6 +126,16 @@ def create_private_file(path: Path) -> None:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     with storage_errors("create", path):
         os.close(os.open(path, flags, PRIVATE_FILE))
+    give_to_owner_of(path.parent, path)
+
+
+def make_lock_file(path: Path) -> None:
+    """Make the file of a lock, if it is not there, such that the directory's owner can use it."""
+    try:
+        create_private_file(path)
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileExistsError):
+            raise
 
 
 def sync_file(path: Path) -> None:
@@ -179,10 +231,11 @@ def remove(path: Path) -> None:
 def require_space(directory: Path, needed: int) -> None:
     """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
 
-    The directory need not exist yet: its nearest existing parent is asked.
+    And a little more. The directory need not exist yet: its nearest existing parent is asked.
     """
+    needed += _MARGIN
     existing = directory
-    while not existing.exists() and existing != existing.parent:
+    while not exists(existing) and existing != existing.parent:
         existing = existing.parent
     with storage_errors("read the free space of", existing):
         free = shutil.disk_usage(existing).free
@@ -208,13 +261,10 @@ def copy_contents(source: Path, target: Path) -> None:
 
 def copy_durably(source: Path, target: Path) -> None:
     """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return."""
-    if os.path.lexists(target):
-        raise StorageError(
-            f"{target} exists already. Nothing was written.",
-            hint="Name another file, or move that one away.",
-        )
     with storage_errors("read", source):
         size = source.stat().st_size
+    if os.path.lexists(target):
+        raise _taken(target)
     require_space(target.parent, size)
     partial = target.with_name(f".{target.name}.partial")
     remove(partial)
@@ -222,7 +272,20 @@ def copy_durably(source: Path, target: Path) -> None:
     try:
         copy_contents(source, partial)
         sync_file(partial)
-        move_durably(partial, target)
-    except BaseException:
+        try:
+            os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
+        except FileExistsError:
+            raise _taken(target) from None
+        except OSError:  # a file system without hard links
+            move_durably(partial, target)
+        else:
+            sync_directory(target.parent)
+    finally:
         remove(partial)
-        raise
+
+
+def _taken(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} exists already. Nothing was written.",
+        hint="Name another file, or move that one away.",
+    )

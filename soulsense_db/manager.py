@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import secrets
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,21 +26,23 @@ from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
     ChecksumMismatchError,
-    DatabaseDamagedError,
-    InvalidBackupError,
     NotADatabaseError,
+    StorageError,
     WrongDatabaseError,
 )
 from soulsense_db.marker import clear_marker
 from soulsense_db.restoring import Restorer, RestoreReport, acquire_database_lock
 from soulsense_db.storage import Storage, not_found, read_backup, require_trusted_meta
-from soulsense_db.verification import Level, VerificationReport, check_new, verify_backup
+from soulsense_db.taking import of_live, take
+from soulsense_db.verification import Level, VerificationReport, verify_backup
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-# Beside the snapshot itself: meta file, lock files, directory blocks.
-_SPACE_MARGIN = 1024 * 1024
+URL_VARIABLE = "SOULSENSE_DATABASE_URL"
+"""The environment variable in which the command line and the guide's functions find the URL."""
+DEFAULT_URL = "sqlite:///data/soulsense.db"
+"""The URL they use otherwise: SoulSense's own database."""
 
 
 class BackupManager:
@@ -78,6 +78,7 @@ class BackupManager:
             prefix=prefix,
             suffix=self._driver.suffix,
             lock_timeout=lock_timeout,
+            live=location,
         )
         name = TABLE_NAME if catalog is True else catalog
         self._rows = CatalogRows(self._driver, Catalog(name) if name else None)
@@ -141,8 +142,8 @@ class BackupManager:
         if record:
             self._rows.require_free()
         self._driver.return_idle_connections()
-        files.require_space(self.directory, self._driver.size() + _SPACE_MARGIN)
-        try:
+        files.require_space(self.directory, self._driver.size())
+        with of_live(self._driver):
             return self._store(
                 lambda target: self._driver.snapshot(target, progress=progress),
                 depth="pages",
@@ -153,12 +154,6 @@ class BackupManager:
                 target_revision=target_revision,
                 record=record,
             )
-        except InvalidBackupError as error:  # a faithful copy of damaged data
-            raise DatabaseDamagedError(
-                f"The live database {self._driver.database} is damaged: {error.message} "
-                "No backup was made.",
-                hint="Restore an earlier backup; the damaged files are moved aside and kept.",
-            ) from error
 
     def _store(
         self,
@@ -173,26 +168,18 @@ class BackupManager:
         record: bool,
     ) -> BackupInfo:
         """Stage what ``write`` writes, check it, publish it, record it."""
-        started = time.monotonic()
         with self._storage.stage(created_at, description) as staging:
-            with files.flushing(staging.path):
-                snapshot = write(staging.path)
-                sha256 = check_new(self._driver, staging.path, depth=depth)
-            heads = snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads)
-            info = BackupInfo(
-                id=secrets.token_hex(6),
-                path=str(staging.final),
-                created_at=created_at,
-                size_bytes=snapshot.size_bytes,
+            info = take(
+                self._driver,
+                write,
+                staging.path,
+                final=staging.final,
+                depth=depth,
                 kind=kind,
                 description=description,
-                sha256=sha256,
-                dialect=self._driver.dialect,
-                database=self._driver.database,
-                alembic_heads=heads,
+                created_at=created_at,
+                alembic_heads=alembic_heads,
                 target_revision=target_revision,
-                duration_seconds=round(time.monotonic() - started, 3),
-                driver_facts=snapshot.facts,
             )
             self._storage.publish(staging, info)
         rows = self._rows.record(info) if record else None
@@ -222,7 +209,10 @@ class BackupManager:
         if ref == "latest":
             return self._latest()
         if isinstance(ref, Path) or "/" in ref or "\\" in ref:
-            return self._storage.find(Path(ref).expanduser())
+            path = files.user_path(ref)
+            if path is None:
+                raise not_found(ref)
+            return self._storage.find(path)
         try:
             return self._storage.find(self.directory / ref)
         except BackupNotFoundError:
@@ -269,10 +259,10 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
-        source = Path(path).expanduser().absolute()
+        source = files.user_path(path)
+        if source is None or not files.exists(source):
+            raise not_found(path)
         with files.storage_errors("read", source):
-            if not source.exists():
-                raise not_found(source)
             if not source.is_file():
                 raise NotADatabaseError(
                     f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
@@ -287,7 +277,7 @@ class BackupManager:
         told = require_trusted_meta(read_backup(source))
         if told.sha256 is not None:
             verify_backup(self._driver, told, level="quick")
-        files.require_space(self.directory, size + _SPACE_MARGIN)
+        files.require_space(self.directory, size)
         return self._store(
             lambda target: self._driver.copy_file(source, target),
             depth="header",  # copy_file has checked it
@@ -307,8 +297,13 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`.
         """
         info = self.verify(ref).backup
-        target = Path(destination).expanduser().absolute()
-        if target.is_dir():
+        target = files.user_path(destination)
+        if target is None:
+            raise StorageError(
+                f"{destination!s} is no path. Nothing was written.",
+                hint="Name a file or directory.",
+            )
+        if files.exists(target) and target.is_dir():
             target /= info.filename
         files.copy_durably(Path(info.path), target)
         exported = replace(info, path=str(target), sha256=files.sha256_of(target))
@@ -330,7 +325,17 @@ class BackupManager:
             )
 
     def _is_own(self, info: BackupInfo) -> bool:
-        return info.database in (None, self._driver.database)
+        """Whether ``info`` may be a backup of this database, also after both were moved."""
+        if info.database is None:
+            return True
+        location = self._driver.location
+        if info.database != self._driver.database or location is None or not info.database_path:
+            return info.database == self._driver.database
+        relative = files.relative_path(location, self.directory)
+        if info.database_path == str(location) or info.database_relative == relative:
+            return True
+        # Another database of that name, if it is still there; else this one, moved.
+        return not files.exists(Path(info.database_path))
 
     # Restore
 
@@ -362,6 +367,7 @@ class BackupManager:
 
     def accept_half_run_migration(self) -> bool:
         """Keep the database as a dead migration left it; False when there was none."""
+        self._driver.require_database()
         with self.exclusive():
             return self.database is not None and clear_marker(self.database)
 
@@ -428,16 +434,19 @@ class ExclusiveAccess:
         """Do what :meth:`BackupManager.restore` does."""
         info = self._manager.get(ref)
         self._manager._require_own(info)
-        return self._finish(self._restorer.restore(info, progress=progress))
+        return self._finish(self._restorer.restore(info, progress=progress), progress)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Do what :meth:`BackupManager.undo_restore` does."""
-        return self._finish(self._restorer.undo(progress=progress))
+        return self._finish(self._restorer.undo(progress=progress), progress)
 
-    def _finish(self, report: RestoreReport) -> RestoreReport:
+    def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         manager = self._manager
         if manager.database is not None:
             clear_marker(manager.database)
         rebuilt = manager.sync_catalog(make_table=self._make_table)
         manager._driver.return_idle_connections()
+        if progress is not None:  # last: what it raises finds everything done
+            size = report.source.size_bytes
+            progress(size, size)
         return replace(report, catalog_rebuilt=rebuilt)

@@ -8,7 +8,6 @@ that puts the database back.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,22 +23,32 @@ _FORMAT = 1
 class MigrationMarker:
     """What a running migration leaves word of.
 
-    ``backup``: path of the safety backup; ``started_at``: ISO 8601, UTC; ``alembic_heads``: the
-    revisions before; ``target_revision``: where it was going, None for ``base``.
+    ``backup``: path of the safety backup, None when the marker cannot be read; ``started_at``:
+    ISO 8601, UTC; ``alembic_heads``: the revisions before; ``target_revision``: where it was going,
+    None for ``base``.
     """
 
-    backup: str
+    backup: str | None
     alembic_heads: tuple[str, ...]
     target_revision: str | None
     started_at: str
-    process_id: int
 
     def error(self, database: Path) -> HalfRunMigrationError:
         """Return the error that says what happened and how to go on."""
+        place = ["--url", str(database)]
+        keep = shlex.join(["soulsense-db", "restore", "--accept", *place])
+        if self.backup is None:
+            return HalfRunMigrationError(
+                f"A migration of {database} died before its end, and its marker cannot be read: "
+                "the database may be half migrated. The newest backup of kind pre_migration is "
+                "likely the one from before it.",
+                hint="Find it with 'soulsense-db list' and restore it; or keep the database as it "
+                f"is: {keep}",
+            )
         backup = Path(self.backup)
-        place = ["--url", str(database), "--directory", str(backup.parent)]
-        back = shlex.join(["soulsense-db", "restore", backup.name, *place])
-        keep = shlex.join(["soulsense-db", "restore", "--accept", "--url", str(database)])
+        back = shlex.join(
+            ["soulsense-db", "restore", backup.name, *place, "--directory", str(backup.parent)]
+        )
         before = ", ".join(self.alembic_heads) or "an empty database"
         return HalfRunMigrationError(
             f"A migration of {database} (from {before} to {self.target_revision or 'base'}, "
@@ -63,7 +72,6 @@ def write_marker(
         alembic_heads=alembic_heads,
         target_revision=target_revision,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        process_id=os.getpid(),
     )
     text = json.dumps({"format": _FORMAT, **asdict(marker)}, indent=2)
     files.write_durably(marker_path(database), text.encode())
@@ -87,22 +95,20 @@ def read_marker(database: Path) -> MigrationMarker | None:
             alembic_heads=tuple(map(str, facts["alembic_heads"])),
             target_revision=facts["target_revision"],
             started_at=str(facts["started_at"]),
-            process_id=int(facts["process_id"]),
         )
     except (ValueError, KeyError, TypeError):
         return MigrationMarker(
-            backup="(unknown; list the backups)",
+            backup=None,
             alembic_heads=(),
-            target_revision="unknown",
-            started_at="at an unknown time",
-            process_id=0,
+            target_revision=None,
+            started_at="",
         )
 
 
 def clear_marker(database: Path) -> bool:
     """Remove the marker of ``database``, on disk at return; False when there was none."""
     path = marker_path(database)
-    if not path.exists():
+    if not files.exists(path):
         return False
     files.remove(path)
     files.sync_directory(path.parent)

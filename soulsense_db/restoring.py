@@ -8,31 +8,29 @@ Beside a live database ``app.db`` stand::
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.drivers import Driver, Progress
+from soulsense_db.drivers import Driver, Hold, Progress
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
-    InvalidBackupError,
     NothingToUndoError,
     RestoreError,
 )
 from soulsense_db.storage import read_backup
-from soulsense_db.verification import check_new, verify_backup
-
-_MARGIN = 1024 * 1024
+from soulsense_db.taking import of_live, take
+from soulsense_db.verification import verify_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +39,15 @@ class RestoreReport:
 
     ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
     not be read; ``moved_aside``: the files of a missing or damaged database, kept under these
-    names; ``catalog_rebuilt``: whether the ``backups`` table was brought in step.
+    names; ``read_back``: whether the result was checked through a new connection, False when a
+    lock of somebody else kept it from being read; ``catalog_rebuilt``: whether the ``backups``
+    table was brought in step.
     """
 
     source: BackupInfo
     safety_backup: Path | None
     moved_aside: tuple[Path, ...]
+    read_back: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
 
@@ -60,14 +61,14 @@ class Restorer:
     def __init__(self, driver: Driver, directory: Path) -> None:
         self._driver = driver
         location = driver.location
-        beside = location or directory / ".memory"
+        beside = location or directory / "memory"
         self.safety_path = beside.with_name(f"{beside.name}.safety_backup")
         self._previous = beside.with_name(f"{beside.name}.safety_backup.previous")
 
     def undo(self, *, progress: Progress | None) -> RestoreReport:
         """Restore the safety backup of the last restore."""
         self._recover()
-        if not self.safety_path.exists():
+        if not files.exists(self.safety_path):
             raise NothingToUndoError(
                 f"There is no safety backup {self.safety_path}: nothing to undo. "
                 "Nothing was changed.",
@@ -80,116 +81,146 @@ class Restorer:
         started = time.monotonic()
         self._recover()
         verified = verify_backup(self._driver, info, level="full").backup
+        contents = self._driver.contents(Path(info.path))
         moved: tuple[Path, ...] = ()
         safety: Path | None = self.safety_path
         try:
-            staged = self._take_safety_backup()
+            self._driver.require_database()
+            with self._driver.holding() as hold:
+                # What is committed while it is taken would be in neither of both.
+                staged = self._take_safety_backup()
+                self._replace(verified, staged, hold, progress)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
             moved = self._rebuild(verified)
             safety = None
-        else:
-            self._replace(verified, staged, progress)
-        report = RestoreReport(
+        read_back = self._read_back(contents, safety)
+        _remove_pair(self._previous)  # not before: it was part of the way back
+        return RestoreReport(
             source=verified,
             safety_backup=safety,
             moved_aside=moved,
+            read_back=read_back,
             duration_seconds=round(time.monotonic() - started, 3),
         )
-        if progress is not None:
-            progress(info.size_bytes, info.size_bytes)
-        return report
 
     def _take_safety_backup(self) -> BackupInfo:
-        """Snapshot the live database to a file that has not the safety backup's name yet."""
-        self._driver.require_database()
-        files.make_private_directory(self.safety_path.parent)
-        files.require_space(self.safety_path.parent, self._driver.size() + _MARGIN)
+        """Take the live database to a file that has not the safety backup's name yet."""
         path = self.safety_path.with_name(f".{self.safety_path.name}.partial")
+        files.make_private_directory(path.parent)
+        files.require_space(path.parent, self._driver.size())
         files.remove(path)
         files.create_private_file(path)
-        started = time.monotonic()
-        created_at = datetime.now(UTC)
         try:
-            with files.flushing(path):
-                snapshot = self._driver.snapshot(path)
-                sha256 = check_new(self._driver, path)
+            with of_live(self._driver):
+                staged = take(
+                    self._driver,
+                    self._driver.snapshot,
+                    path,
+                    final=self.safety_path,
+                    depth="pages",
+                    kind="pre_restore",
+                    description="The database before a restore",
+                )
             files.sync_file(path)
-        except InvalidBackupError as error:  # a faithful copy of damaged data
-            files.remove(path)
-            raise DatabaseDamagedError(error.message, hint=error.hint) from error
         except BaseException:
             files.remove(path)
             raise
-        return BackupInfo(
-            id=secrets.token_hex(6),
-            path=str(path),
-            created_at=created_at,
-            size_bytes=snapshot.size_bytes,
-            kind="pre_restore",
-            description="The database before a restore",
-            sha256=sha256,
-            dialect=self._driver.dialect,
-            database=self._driver.database,
-            alembic_heads=snapshot.alembic_heads,
-            duration_seconds=round(time.monotonic() - started, 3),
-            driver_facts=snapshot.facts,
+        return replace(staged, path=str(path))
+
+    def _replace(
+        self, info: BackupInfo, staged: BackupInfo, hold: Hold, progress: Progress | None
+    ) -> None:
+        source = Path(info.path)
+        try:
+            if files.exists(self.safety_path):
+                _move_pair(self.safety_path, self._previous)
+                if source == self.safety_path:  # an undo: what it goes back to has just moved
+                    source = self._previous
+            files.write_durably(Path(f"{self.safety_path}{META_SUFFIX}"), to_meta(staged))
+            files.move_durably(Path(staged.path), self.safety_path)
+            self._driver.load(source, hold=hold, progress=progress)
+        except BaseException:
+            files.remove(Path(staged.path))
+            # An interrupt may come after the last step: then the new safety backup is the only
+            # copy of what was there.
+            if hold.changed():
+                self._keep_previous()
+            else:
+                self._put_previous_back()
+            raise
+
+    def _read_back(self, contents: object, safety: Path | None) -> bool:
+        """Check what was written; False when a lock kept it from being read."""
+        try:
+            self._driver.read_back(contents)
+        except DatabaseLockedError:
+            return False
+        except DatabaseDamagedError as error:
+            if safety is None:
+                raise
+            raise self._take_back(error, safety) from error
+        return True
+
+    def _take_back(self, why: DatabaseDamagedError, safety: Path) -> RestoreError:
+        try:
+            self._driver.load(safety)
+        except BackupError as error:
+            return RestoreError(
+                f"The restored database fails its check ({why.message}), and the one of before "
+                f"could not be put back ({error.message}). It is safe in {safety}.",
+                hint="Mend what the second error names, then go back: soulsense-db undo",
+            )
+        self._put_previous_back()
+        return RestoreError(
+            f"The restored database failed its check ({why.message}). The database of before was "
+            "put back.",
+            hint="Try another backup, and check the disk.",
         )
 
-    def _replace(self, info: BackupInfo, staged: BackupInfo, progress: Progress | None) -> None:
-        source = Path(info.path)
-        if self.safety_path.exists():
-            _move_pair(self.safety_path, self._previous)
-            if source == self.safety_path:  # an undo: what it goes back to has just moved
-                source = self._previous
-        files.write_durably(Path(f"{self.safety_path}{META_SUFFIX}"), to_meta(staged))
-        files.move_durably(Path(staged.path), self.safety_path)
-        try:
-            self._driver.load(source, progress=progress)
-        except BaseException:  # the live database is what it was: so is the way back from it
-            self._put_previous_back()
-            raise
-        self._read_back(source)
-        _remove_pair(self._previous)
-
-    def _read_back(self, source: Path) -> None:
-        try:
-            self._driver.read_back(source)
-        except BackupError as error:
-            self._driver.load(self.safety_path)
-            self._put_previous_back()
-            raise RestoreError(
-                f"The restored database failed its check ({error.message}). The database of "
-                "before was put back.",
-                hint="Try another backup, and check the disk.",
-            ) from error
-
     def _rebuild(self, info: BackupInfo) -> tuple[Path, ...]:
-        stamp = f"{datetime.now():%Y%m%d_%H%M%S}"
-        facts: Mapping[str, str] = info.driver_facts
+        stamp = self._stamp()
         source = Path(info.path)
-        moved = self._driver.rebuild(source, facts=facts, stamp=f"damaged_{stamp}")
-        self._driver.read_back(source)
-        # It belongs to an earlier restore: undoing this one must not go back to it.
-        if self.safety_path.exists():
-            _move_pair(
-                self.safety_path, self.safety_path.with_name(f"{self.safety_path.name}.{stamp}")
-            )
+        if source == self.safety_path:
+            source = self._previous
+            _move_pair(self.safety_path, self._previous)
+        moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
+        # They belong to an earlier restore: undoing this one must not go back to it.
+        for old in (self.safety_path, self._previous):
+            if files.exists(old):
+                self._keep(old)
         return moved
+
+    def _stamp(self) -> str:
+        """Return a date for names of what is kept, one that no file beside the database has."""
+        now = f"{datetime.now():%Y%m%d_%H%M%S}"
+        directory = self.safety_path.parent
+        files.make_private_directory(directory)
+        with files.storage_errors("list", directory):
+            names = " ".join(os.listdir(directory))
+        stamps = chain([now], (f"{now}_{number}" for number in count(2)))
+        return next(stamp for stamp in stamps if stamp not in names)
 
     def _recover(self) -> None:
         """Tidy up after a restore that was killed."""
-        if not self._previous.exists():
-            return
-        if self.safety_path.exists():
-            # Nobody can tell any more whether it is still wanted: keep it under another name.
-            stamp = f"{datetime.now():%Y%m%d_%H%M%S}"
-            kept = self.safety_path.with_name(f"{self.safety_path.name}.{stamp}")
-            _move_pair(self._previous, kept)
-        else:
-            self._put_previous_back()
+        orphan = Path(f"{self._previous}{META_SUFFIX}")
+        if files.exists(self._previous):
+            # With a newer one in its place nobody can tell whether it is still wanted.
+            if files.exists(self.safety_path):
+                self._keep_previous()
+            else:
+                self._put_previous_back()
+        elif files.exists(orphan):  # the data had been moved back, its meta file not yet
+            files.move_durably(orphan, Path(f"{self.safety_path}{META_SUFFIX}"))
+
+    def _keep_previous(self) -> None:
+        if files.exists(self._previous):
+            self._keep(self._previous)
+
+    def _keep(self, path: Path) -> None:
+        _move_pair(path, self.safety_path.with_name(f"{self.safety_path.name}.{self._stamp()}"))
 
     def _put_previous_back(self) -> None:
-        if self._previous.exists():
+        if files.exists(self._previous):
             _move_pair(self._previous, self.safety_path)
         else:
             _remove_pair(self.safety_path)
@@ -204,6 +235,7 @@ def acquire_database_lock(driver: Driver, directory: Path, *, timeout: float) ->
     beside = driver.location or directory / "memory"
     files.make_private_directory(beside.parent)
     path = beside.with_name(f".{beside.name}.lock")
+    files.make_lock_file(path)
     # Not thread-local: a migration may end in another thread than it began in.
     lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
     with files.storage_errors("lock", path):
@@ -221,7 +253,7 @@ def acquire_database_lock(driver: Driver, directory: Path, *, timeout: float) ->
 def _move_pair(source: Path, target: Path) -> None:
     files.move_durably(source, target)
     meta = Path(f"{source}{META_SUFFIX}")
-    if meta.exists():
+    if files.exists(meta):
         files.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
 
 

@@ -46,6 +46,8 @@ from soulsense_db.errors import (
 )
 
 NAME_CHARACTERS = 30
+# With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
+_PREFIX_BYTES = 60
 _STAGING = ".staging"
 _LOCK = ".lock"
 
@@ -54,18 +56,32 @@ class Storage:
     """One backup directory.
 
     ``directory`` need not exist yet; ``prefix`` begins every file name; ``suffix`` ends every data
-    file's name; ``lock_timeout`` in seconds.
+    file's name; ``lock_timeout`` in seconds; ``live``: a file that is no backup whatever its name.
     """
 
-    def __init__(self, directory: Path, *, prefix: str, suffix: str, lock_timeout: float) -> None:
-        if not re.fullmatch(r"\w[\w.-]{0,99}", prefix):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        prefix: str,
+        suffix: str,
+        lock_timeout: float,
+        live: Path | None = None,
+    ) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", prefix) or len(prefix.encode()) > _PREFIX_BYTES:
             raise ValueError(
-                f"prefix must be 1 to 100 letters, digits, '_', '-' or '.', not {prefix!r}"
+                f"prefix must be letters, digits, '_', '-' or '.', {_PREFIX_BYTES} bytes at most, "
+                f"not {prefix!r}"
             )
         self.directory = Path(os.path.abspath(directory))
         self._prefix = prefix
         self._suffix = suffix
         self._lock_timeout = lock_timeout
+        self._live = live
+        # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
+        self._name = re.compile(
+            rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}", re.DOTALL
+        )
 
     # Reading
 
@@ -93,7 +109,7 @@ class Storage:
             except (RuntimeError, ValueError):  # a NUL in the name, a loop of links
                 raise not_found(path) from None
             inside = resolved.parent == Path(os.path.realpath(self.directory))
-        if not inside or not self._is_backup_name(resolved.name):
+        if not inside or not self._is_backup_name(resolved.name) or self._is_live(status):
             raise OutsideDirectoryError(
                 f"{path} is not a backup in {self.directory}. Nothing was read or changed.",
                 hint="To use a file from elsewhere, bring it in with import_file(path) first.",
@@ -114,15 +130,23 @@ class Storage:
                 return [
                     entry
                     for entry in entries
-                    if self._is_backup_name(entry.name) and entry.is_file(follow_symlinks=False)
+                    if self._is_backup_name(entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                    and (self._live is None or entry.name != self._live.name)
                 ]
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return []
             raise
 
+    def _is_live(self, status: os.stat_result) -> bool:
+        """Whether that is the live database, under its own name or a hard link's."""
+        if self._live is None or not files.exists(self._live):
+            return False
+        return os.path.samestat(status, self._live.stat())
+
     def _is_backup_name(self, name: str) -> bool:
-        return name.startswith(f"{self._prefix}_") and name.endswith(self._suffix)
+        return self._name.fullmatch(name) is not None
 
     def _read(self, entry: os.DirEntry[str]) -> BackupInfo:
         """Read one entry; one that vanishes meanwhile is described by its name."""
@@ -164,7 +188,7 @@ class Storage:
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that :meth:`find` returned: data first, so that it is gone at once."""
         with self._lock():
-            if not Path(info.path).exists():
+            if not files.exists(Path(info.path)):
                 raise not_found(info.path)
             files.remove(Path(info.path))
             _remove_meta(Path(info.meta_path))
@@ -175,6 +199,7 @@ class Storage:
         """Hold the directory's lock: for a moment around names, never during a copy."""
         path = self.directory / f".{self._prefix}{_LOCK}"
         with files.storage_errors("lock", path):
+            files.make_lock_file(path)
             # A new object each time: threads of one process exclude each other as well.
             lock = FileLock(path, timeout=self._lock_timeout, mode=files.PRIVATE_FILE)
             try:
@@ -208,9 +233,9 @@ class Storage:
         with files.storage_errors("list", self.directory):
             names = os.listdir(self.directory)
         for name in names:
-            if name.startswith(f".{self._prefix}_") and name.endswith(f"{_STAGING}{_LOCK}"):
-                final = self.directory / name[1 : -len(_STAGING + _LOCK)]
-                Staging(final).discard_if_abandoned()
+            final = name[1 : -len(_STAGING + _LOCK)]
+            if name == f".{final}{_STAGING}{_LOCK}" and self._is_backup_name(final):
+                Staging(self.directory / final).discard_if_abandoned()
 
 
 class Staging:
@@ -224,6 +249,7 @@ class Staging:
     def hold(self) -> None:
         """Mark the staging as this process's own."""
         with files.storage_errors("lock", self.path):
+            files.make_lock_file(Path(self._lock.lock_file))
             self._lock.acquire(timeout=0)
 
     def discard(self) -> None:
@@ -235,7 +261,7 @@ class Staging:
                 files.remove(leftover)
             files.remove(self.path)
             files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
-            if not self.final.exists():
+            if not files.exists(self.final):
                 files.remove(Path(f"{self.final}{META_SUFFIX}"))
         finally:
             files.remove(Path(self._lock.lock_file))
@@ -279,7 +305,7 @@ def read_backup(path: Path) -> BackupInfo:
 
 def _with_status(path: Path, status: os.stat_result) -> BackupInfo:
     size = status.st_size
-    found_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    found_at = _time_of(status)
     try:
         data = _read_small_file(Path(f"{path}{META_SUFFIX}"))
         if data is None:
@@ -288,6 +314,13 @@ def _with_status(path: Path, status: os.stat_result) -> BackupInfo:
     except (MetaFileError, PermissionDeniedError) as error:
         return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
     return info
+
+
+def _time_of(status: os.stat_result) -> datetime:
+    try:
+        return datetime.fromtimestamp(status.st_mtime, UTC)
+    except (ValueError, OverflowError, OSError):  # a year that no calendar has
+        return datetime.fromtimestamp(0, UTC)
 
 
 def require_trusted_meta(info: BackupInfo) -> BackupInfo:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import Depth, Driver
+from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
 from soulsense_db.storage import require_trusted_meta
 
@@ -43,7 +43,7 @@ def verify_backup(driver: Driver, info: BackupInfo, *, level: Level) -> Verifica
     path = Path(info.path)
     # The header first: it says in better words than a checksum what is wrong.
     driver.check(path, depth="header")
-    sha256, problem, remarks = _read(driver, path, _DEPTHS[level], hashed=info.sha256 is not None)
+    sha256, problem, findings = _read(driver, path, _DEPTHS[level], hashed=info.sha256 is not None)
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
             f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
@@ -52,15 +52,25 @@ def verify_backup(driver: Driver, info: BackupInfo, *, level: Level) -> Verifica
         ) from problem
     if problem is not None:
         raise problem
+    if sha256 is None and findings.faults:
+        raise InvalidBackupError(
+            f"Invalid backup file: {path.name} is damaged ({findings.faults[0]}), or its source "
+            "was: without a checksum nobody can tell. Nothing was changed.",
+            hint="Use another backup.",
+        )
     return VerificationReport(
-        backup=info, level=level, checksum=sha256 is not None, remarks=remarks
+        backup=info,
+        level=level,
+        checksum=sha256 is not None,
+        remarks=findings.faults + findings.remarks,
     )
 
 
-def check_new(driver: Driver, path: Path, *, depth: Depth = "pages") -> str:
+def check_new(driver: Driver, path: Path, *, depth: Depth) -> str:
     """Check a file just written and return its SHA-256.
 
-    Raises :class:`~soulsense_db.errors.InvalidBackupError`.
+    Faulty rows are no fault of the copy: it has those of its source. Raises
+    :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
     """
     sha256, problem, _ = _read(driver, path, depth, hashed=True)
     if problem is not None:
@@ -71,17 +81,17 @@ def check_new(driver: Driver, path: Path, *, depth: Depth = "pages") -> str:
 
 def _read(
     driver: Driver, path: Path, depth: Depth, *, hashed: bool
-) -> tuple[str | None, InvalidBackupError | None, tuple[str, ...]]:
-    """Return SHA-256, problem and remarks; hash and check side by side, they take as long."""
+) -> tuple[str | None, InvalidBackupError | None, Findings]:
+    """Return SHA-256, problem and findings; hash and check side by side, they take as long."""
     with ThreadPoolExecutor(1) as side:
         digest = side.submit(files.sha256_of, path) if hashed else None
         problem: InvalidBackupError | None = None
-        remarks: tuple[str, ...] = ()
+        findings = Findings()
         try:
-            remarks = driver.check(path, depth=depth)
+            findings = driver.check(path, depth=depth)
         except InvalidBackupError as error:
             problem = error
-        return (digest.result() if digest else None), problem, remarks
+        return (digest.result() if digest else None), problem, findings
 
 
 def _size(path: Path) -> int:

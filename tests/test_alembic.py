@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
 from soulsense_db.errors import HalfRunMigrationError
+from soulsense_db.marker import write_marker
 from soulsense_db.storage import read_backup
 
 
@@ -239,6 +240,51 @@ def test_a_killed_migration_is_noticed(env_project: Project) -> None:
     assert not env_project.marker.exists()
     env_project.revision("broken", "second", "pass")
     env_project.upgrade("head")
+
+
+def test_a_migration_killed_after_its_end_is_whole(
+    env_project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A marker that outlived a finished migration is cleared by the next command, with a word."""
+    env_project.upgrade("second")
+    backup = env_project.backups()[-1]
+    write_marker(
+        env_project.database,
+        backup=str(backup),
+        alembic_heads=("first",),
+        target_revision="second",
+    )
+    env_project.upgrade("second")
+    assert not env_project.marker.exists()
+    assert "killed before it could say so" in capfd.readouterr().err
+
+
+def test_a_dead_migration_is_told_also_with_nothing_to_do(env_project: Project) -> None:
+    """An upgrade with no steps does not pass over a half-migrated database in silence."""
+    write_marker(
+        env_project.database, backup="b.db", alembic_heads=("first",), target_revision="second"
+    )
+    with pytest.raises(MigrationRefusedError, match="died before its end"):
+        env_project.upgrade("first")
+
+
+def test_a_failing_end_does_not_hide_the_error(
+    project: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """When what comes after the steps fails, the upgrade stays done and the user is told."""
+    query(project.database, "DROP TABLE IF EXISTS backups")
+    project.revision(
+        "second",
+        "first",
+        """
+        path = Path(op.get_bind().engine.url.database)
+        path.with_name("app.db.migrating").unlink()
+        path.with_name("app.db.migrating").mkdir()
+        """,
+    )
+    project.upgrade("second")
+    assert "app.db.migrating" in capfd.readouterr().err
+    assert query(project.database, "SELECT version_num FROM alembic_version") == [("second",)]
 
 
 def test_a_killed_migration_can_be_accepted(env_project: Project) -> None:

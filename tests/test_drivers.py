@@ -16,7 +16,7 @@ from helpers import snapshot_of
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Driver, Snapshot, driver_for, engine_for
+from soulsense_db.drivers import Driver, Findings, Snapshot, driver_for, engine_for
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
@@ -177,7 +177,7 @@ def test_loading_leaves_the_backup_as_it_is(case: Case) -> None:
     path, _ = case.snapshot()
     before = snapshot_of(case.folder)
     case.driver.load(path)
-    case.driver.read_back(path)
+    case.driver.read_back(case.driver.contents(path))
     assert snapshot_of(path.parent) == before
 
 
@@ -201,7 +201,7 @@ def test_a_good_backup_passes_every_check_untouched(case: Case, depth: Any) -> N
     """Checking reads only: no byte, no time, and no file beside the backup is changed."""
     path, _ = case.snapshot()
     before = snapshot_of(case.folder)
-    assert case.driver.check(path, depth=depth) == ()
+    assert case.driver.check(path, depth=depth) == Findings()
     assert snapshot_of(case.folder) == before
 
 
@@ -245,10 +245,10 @@ def test_a_cut_backup_passes_no_check(case: Case) -> None:
 def test_reading_back_notices_another_database(case: Case) -> None:
     """A live database that lacks tables of the backup is not what was loaded."""
     path, _ = case.snapshot()
-    case.driver.read_back(path)
+    case.driver.read_back(case.driver.contents(path))
     metadata.drop_all(case.engine)
     with pytest.raises(DatabaseDamagedError):
-        case.driver.read_back(path)
+        case.driver.read_back(case.driver.contents(path))
 
 
 def test_heads_are_those_of_alembic(case: Case) -> None:

@@ -153,7 +153,7 @@ def test_removing_without_permission_is_an_error(open_path: Path) -> None:
 def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -> None:
     """Room is measured before a byte is written, also for a directory that is not there yet."""
     files.require_space(small_disk / "not" / "yet", 100_000)
-    with pytest.raises(NotEnoughSpaceError, match="5,000,000 bytes are needed"):
+    with pytest.raises(NotEnoughSpaceError, match="5,262,144 bytes are needed"):
         files.require_space(small_disk / "not" / "yet", 5_000_000)
 
 

@@ -15,7 +15,7 @@ from helpers import digest, fill, make_database, scalar, snapshot_of
 from test_sqlite import driver_of, taken
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import SQLiteDriver
+from soulsense_db.drivers import Findings, SQLiteDriver
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,
@@ -67,9 +67,9 @@ def test_an_empty_live_database_gets_a_valid_backup(
     live.touch()
     driver = driver_of(make_engine, live)
     backup = taken(driver, tmp_path / "backup.db")
-    assert driver.check(backup, depth="full") == ()
+    assert driver.check(backup, depth="full") == Findings()
     driver.load(backup)
-    driver.read_back(backup)
+    driver.read_back(driver.contents(backup))
     assert scalar(live, "SELECT count(*) FROM sqlite_master") == 0
 
 
@@ -81,9 +81,9 @@ def test_broken_references_are_remarks(tmp_path: Path, make_engine: EngineMaker)
         connection.commit()
     driver = driver_of(make_engine, live)
     backup = taken(driver, tmp_path / "backup.db")
-    (remark,) = driver.check(backup, depth="full")
+    (remark,) = driver.check(backup, depth="full").remarks
     assert "30 row(s) of table child" in remark
-    assert driver.check(backup, depth="pages") == ()
+    assert driver.check(backup, depth="pages") == Findings()
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_the_largest_page_size_is_no_lie(tmp_path: Path, make_engine: EngineMake
     """65,536 bytes do not fit the header's two bytes and are written as 1: that is valid."""
     backup = make_database(tmp_path / "backup.db", page_size=65536)
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="full") == ()
+    assert driver.check(backup, depth="full") == Findings()
 
 
 def test_a_damaged_index_is_found_by_the_full_check(
     tmp_path: Path, make_engine: EngineMaker
 ) -> None:
-    """An index that disagrees with its table is invalid in full, though the structure is whole."""
+    """An index that disagrees with its table is a fault in full, though the structure is whole."""
     backup = tmp_path / "backup.db"
     with closing(sqlite3.connect(backup)) as connection:
         fill(connection)
@@ -128,8 +128,8 @@ def test_a_damaged_index_is_found_by_the_full_check(
         )
         connection.commit()
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    with pytest.raises(InvalidBackupError, match="child_parent"):
-        driver.check(backup, depth="full")
+    assert driver.check(backup, depth="pages").faults == ()
+    assert "child_parent" in driver.check(backup, depth="full").faults[0]
 
 
 def test_an_in_memory_database_cannot_be_rebuilt(tmp_path: Path, make_engine: EngineMaker) -> None:
@@ -144,12 +144,13 @@ def test_reading_back_notices_damage(tmp_path: Path, make_engine: EngineMaker) -
     """A restored database whose pages do not hold what was written fails its check."""
     live, backup = make_database(tmp_path / "app.db"), make_database(tmp_path / "backup.db")
     driver = driver_of(make_engine, live)
-    driver.read_back(backup)
+    contents = driver.contents(backup)
+    driver.read_back(contents)
     data = bytearray(live.read_bytes())
     data[4096 * 4 : 4096 * 6] = b"\xee" * 8192
     live.write_bytes(bytes(data))
     with pytest.raises(DatabaseDamagedError):
-        driver.read_back(backup)
+        driver.read_back(contents)
 
 
 def test_a_connect_event_that_stumbles_over_damage(
@@ -199,5 +200,5 @@ def test_checking_a_file_in_wal_mode_leaves_nothing_beside_it(
     backup = make_database(tmp_path / "backup.db", mode="wal")
     before = snapshot_of(tmp_path)
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="full") == ()
+    assert driver.check(backup, depth="full") == Findings()
     assert snapshot_of(tmp_path) == before

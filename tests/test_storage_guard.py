@@ -24,7 +24,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.storage import Storage, read_backup, require_trusted_meta
 
-OTHER_NAME = "soulsense_backup_other.db"
+OTHER_NAME = "soulsense_backup_20260101_000000_other.db"
 
 
 @pytest.fixture

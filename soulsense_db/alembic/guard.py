@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
 from soulsense_db.alembic.options import Options, is_switched_off, is_switched_on
 from soulsense_db.alembic.steps import Run, may_have_steps, pending_steps
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.errors import BackupError, BackupNotFoundError, DatabaseLockedError
 from soulsense_db.manager import BackupManager, ExclusiveAccess
 from soulsense_db.marker import clear_marker, read_marker, write_marker
 
@@ -137,7 +137,7 @@ class CommandGuard:
         for database in unfinished:  # first all of them: they may share locks
             database.end_transaction()
         for database in reversed(unfinished):
-            for line in database.after_failure():
+            for line in _lines_of(database.after_failure, database):
                 _say(line)
                 error.add_note(line)
 
@@ -145,7 +145,8 @@ class CommandGuard:
         """End the protection of every database, as soon as its work is committed."""
         for database in self._databases.values():
             if not database.finished:
-                database.finish_when_committed()
+                for line in _lines_of(database.finish_when_committed, database):
+                    _say(line)
 
 
 class GuardedDatabase:
@@ -158,7 +159,7 @@ class GuardedDatabase:
         self._access: ExclusiveAccess | None = None
         self._backup: BackupInfo | None = None
         self._runs: list[Run] = []
-        self._awaits_commit = False
+        self.awaits_commit = False  # finished by the end of a transaction, not by the guard
 
     @property
     def finished(self) -> bool:
@@ -174,14 +175,16 @@ class GuardedDatabase:
             self._access = self._wait_for_lock()
         try:
             heads, steps = pending_steps(context, connection)
+            if was_finished:
+                self._look_for_a_marker(heads)
             if steps:
                 self._mark(heads, steps)
                 self._runs.append(Run(context, connection, heads, len(steps)))
         except BaseException:
-            self._release()
+            self.release()
             raise
         if not steps and was_finished:
-            self._release()
+            self.release()
         return bool(steps)
 
     def _wait_for_lock(self) -> ExclusiveAccess:
@@ -194,12 +197,20 @@ class GuardedDatabase:
     def _exclusive(self, timeout: float) -> ExclusiveAccess:
         return self._manager.exclusive(timeout=timeout, make_table=False)
 
+    def _look_for_a_marker(self, heads: tuple[str, ...]) -> None:
+        """Refuse a database that a dead migration left; one that had reached its end is whole."""
+        marker = read_marker(self._path)
+        if marker is None:
+            return
+        reached = ",".join(sorted(heads)) == (marker.target_revision or "")
+        if marker.backup is None or not reached:
+            raise marker.error(self._path)
+        clear_marker(self._path)
+        _say(f"A migration of {self._path} had ended, but was killed before it could say so.")
+
     def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
         target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
         if self._backup is None:  # met twice in one command: what it was before the first
-            marker = read_marker(self._path)
-            if marker is not None:
-                raise marker.error(self._path)
             self._backup = self._manager.create(
                 f"Before {target or 'downgrade to base'}",
                 kind="pre_migration",
@@ -218,7 +229,7 @@ class GuardedDatabase:
 
     def end_transaction(self) -> None:
         """Take the locks of env.py's connections off the database."""
-        self._awaits_commit = False
+        self.awaits_commit = False
         for run in self._runs:
             if not run.connection.closed:
                 run.end_transaction()
@@ -227,7 +238,7 @@ class GuardedDatabase:
         """Put the database back; return what to tell the user, a line each."""
         assert self._backup is not None
         if self._is_committed():
-            self.after_success()
+            self._after_success()
             return [f"{self._path} had finished its migration: it was left as it is."]
         if not self._options.restores:
             clear_marker(self._path)
@@ -238,36 +249,38 @@ class GuardedDatabase:
             ]
         return self._put_back()
 
-    def after_success(self) -> None:
+    def _after_success(self) -> list[str]:
         """Keep what the steps did, unless env.py swallowed the failure of one."""
         if any(run.remaining for run in self._runs):
-            _say(f"Not all steps of {self._path} were run.")
-            for line in self._put_back():
-                _say(line)
-            return
+            return [f"Not all steps of {self._path} were run.", *self._put_back()]
         clear_marker(self._path)
         # Only now: a table made before the steps could be in the way of one of theirs.
         owned = any(is_in_host_metadata(run.context, self._options.catalog) for run in self._runs)
         self._manager.sync_catalog(make_table=not owned)
         self._finish()
+        return []
 
-    def finish_when_committed(self) -> None:
-        """Finish now, or when the transaction that env.py or its caller holds comes to an end."""
+    def finish_when_committed(self) -> list[str]:
+        """Finish now, or when the transaction that env.py or its caller holds comes to an end.
+
+        Returns what to tell the user, a line each.
+        """
         connection = self._runs[-1].connection
         if connection.closed or not connection.in_transaction():
-            self.after_success()
-            return
+            return self._after_success()
 
         def finish(_: Connection) -> None:
-            if self._awaits_commit and not self.finished:
+            if self.awaits_commit and not self.finished:
+                self.awaits_commit = False
                 clear_marker(self._path)
                 self._finish()
 
-        self._awaits_commit = True
+        self.awaits_commit = True
         # SQLAlchemy tells of the end a moment before it: the marker goes then, the catalog is
         # brought in step by the next backup.
         event.listen(connection, "commit", finish)
         event.listen(connection, "rollback", finish)
+        return []
 
     def _is_committed(self) -> bool:
         try:
@@ -302,10 +315,11 @@ class GuardedDatabase:
         return told
 
     def _finish(self) -> None:
-        self._release()
+        self.release()
         self._prune()
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Let others in, if that was not done yet."""
         if self._access is not None:
             self._access.release()
             self._access = None
@@ -316,9 +330,25 @@ class GuardedDatabase:
             made = [info for info in self._manager.list() if info.kind == "pre_migration"]
             for old in made[self._options.keep :]:
                 if self._backup is None or old.filename != self._backup.filename:
-                    self._manager.delete(old)
+                    with suppress(BackupNotFoundError):  # another process was a moment earlier
+                        self._manager.delete(old)
         except BackupError as error:  # the migration itself is done: say it, fail nothing
             _say(f"Old backups could not be pruned: {error}")
+
+
+def _lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list[str]:
+    """Return what ``ending`` has to tell.
+
+    A failure of its own is told as well: it must not keep the other databases from theirs, nor hide
+    the error of the migration.
+    """
+    try:
+        return ending()
+    except BackupError as error:
+        return [str(error)]
+    finally:
+        if not database.awaits_commit:
+            database.release()
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from soulsense_db.catalog import catalog_option
 from soulsense_db.errors import OptionError
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
@@ -44,7 +45,7 @@ def read_options(config: Any) -> Options:
         directory=Path(directory) if directory else None,
         restores=on_failure == "restore",
         keep=int(keep),
-        catalog=False if catalog == "none" else catalog or True,
+        catalog=catalog_option(catalog),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from soulsense_db.drivers.base import (
     Depth,
     Driver,
+    Findings,
+    Hold,
     Progress,
     Snapshot,
     driver_for,
@@ -16,6 +18,8 @@ from soulsense_db.drivers.sqlite import SQLiteDriver
 __all__ = [
     "Depth",
     "Driver",
+    "Findings",
+    "Hold",
     "Progress",
     "SQLiteDriver",
     "Snapshot",

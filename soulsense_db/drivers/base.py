@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -35,6 +36,28 @@ class Snapshot:
     size_bytes: int
     alembic_heads: tuple[str, ...]
     facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a check found that does not make a file unreadable, a line each.
+
+    ``faults``: rows that break a constraint or that an index misses; a faithful copy has those of
+    its source. ``remarks``: references to rows that do not exist, checks that could not be made.
+    """
+
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+class Hold(Protocol):
+    """Keeps writers out of the live database, and knows whether somebody wrote afterwards."""
+
+    def release(self) -> bool:
+        """Let writers in again; False when that was done before."""
+
+    def changed(self) -> bool:
+        """Return whether anybody committed since :meth:`release`; True where nobody can tell."""
 
 
 class Driver(ABC):
@@ -94,18 +117,32 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def check(self, path: Path, *, depth: Depth) -> tuple[str, ...]:
+    def check(self, path: Path, *, depth: Depth) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
         ``depth``: ``header`` looks at its header and size, ``pages`` also at the structure of all
         of it, ``full`` also at every index and reference. Raises
-        :class:`~soulsense_db.errors.InvalidBackupError`; returns what is worth knowing and does
-        not make the backup invalid, one line each.
+        :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
         """
 
     @abstractmethod
-    def load(self, source: Path, *, progress: Progress | None = None) -> None:
+    def holding(self) -> AbstractContextManager[Hold]:
+        """Keep writers out, readers not, until the hold is released.
+
+        Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``lock_timeout``.
+        """
+
+    @abstractmethod
+    def contents(self, source: Path) -> object:
+        """Return what :meth:`read_back` compares of the backup file ``source``."""
+
+    @abstractmethod
+    def load(
+        self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
+    ) -> None:
         """Put the backup file ``source`` in place of all live data, in one transaction.
+
+        ``hold`` is released at the last moment, when this transaction is next in line.
 
         Other processes may be connected. On any error, and after a kill at any moment, the live
         data MUST be what it was before, or all of ``source``. ``progress`` is not called any more
@@ -127,8 +164,8 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def read_back(self, source: Path) -> None:
-        """Compare the live database with ``source`` through a new connection.
+    def read_back(self, contents: object) -> None:
+        """Check the live database through a new connection, and compare it with ``contents``.
 
         Raises :class:`~soulsense_db.errors.DatabaseDamagedError` when it is not what was loaded.
         """
@@ -172,11 +209,16 @@ def engine_for(url: str) -> Engine:
     Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` when it is neither, or when the
     database's own Python driver is missing.
     """
+    if "\0" in url:
+        raise UnsupportedDatabaseError(
+            "That is not a database URL: it has a NUL in it. Nothing was changed.",
+            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
+        )
     if "://" not in url:
         return sa.create_engine(sa.URL.create("sqlite", database=url))
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         # The URL itself is not repeated: it may hold a password.
         raise UnsupportedDatabaseError(
             "That is not a database URL. Nothing was changed.",
@@ -186,7 +228,7 @@ def engine_for(url: str) -> Engine:
     try:
         # An async engine would need an event loop for what a plain one can do.
         return sa.create_engine(parsed.set(drivername=parsed.get_backend_name()))
-    except (ImportError, sa.exc.ArgumentError) as error:
+    except (ImportError, ValueError, sa.exc.ArgumentError) as error:
         raise UnsupportedDatabaseError(
             f"No engine can be made for that database URL ({error}). Nothing was changed.",
             hint="Install the driver that the URL names, or correct the URL.",

@@ -8,10 +8,12 @@ SQLite; a published backup is never in WAL mode.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,14 +23,21 @@ from sqlalchemy.pool import StaticPool
 
 from soulsense_db import files
 from soulsense_db.drivers import sqlite_check
-from soulsense_db.drivers.base import Depth, Driver, Progress, Snapshot, register
+from soulsense_db.drivers.base import Depth, Driver, Findings, Hold, Progress, Snapshot, register
 from soulsense_db.drivers.sqlite_connections import LiveDatabase, rows
-from soulsense_db.drivers.sqlite_errors import backup_errors, damaged, live_errors, locked
+from soulsense_db.drivers.sqlite_errors import (
+    backup_errors,
+    damaged,
+    live_errors,
+    locked,
+    target_errors,
+)
+from soulsense_db.errors import InvalidBackupError
 
 T = TypeVar("T")
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
-_RETRY_SECONDS = 0.05
+_RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
 _SYNCHRONOUS_FULL = 2
 _MEMORY = ":memory:"
 # What SQLite keeps beside a database file and would replay into another one of its name.
@@ -117,13 +126,13 @@ class SQLiteDriver(Driver):
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
         rows(source, "SELECT 1 FROM sqlite_master LIMIT 1")
         facts = {
-            "journal_mode": str(rows(source, "PRAGMA journal_mode")[0][0]),
+            "journal_mode": _text(source, "journal_mode"),
             "page_size": str(_pragma(source, "page_size")),
             "sqlite_version": sqlite3.sqlite_version,
         }
-        with closing(_connect_new(target)) as copy:
+        with target_errors(target), closing(_connect_new(target)) as copy:
             self._copy_pages(source, copy, str(target), progress)
-        with closing(_connect_new(target)) as copy:
+        with target_errors(target), closing(_connect_new(target)) as copy:
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -139,14 +148,21 @@ class SQLiteDriver(Driver):
         target: sqlite3.Connection,
         target_name: str,
         progress: Progress | None,
+        hold: Hold | None = None,
     ) -> None:
-        """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock."""
+        """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock.
+
+        ``hold`` on the target is released by the first step that it blocks: the next one comes
+        before any writer that waits for it.
+        """
         page_size = _pragma(source, "page_size")
         waiting_since: float | None = None
 
         def stepped(status: int, remaining: int, total: int) -> None:
             nonlocal waiting_since
             if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                if hold is not None and hold.release():
+                    return
                 now = time.monotonic()
                 waiting_since = now if waiting_since is None else waiting_since
                 if now - waiting_since >= self.lock_timeout:
@@ -161,28 +177,63 @@ class SQLiteDriver(Driver):
 
     # Restore
 
-    def check(self, path: Path, *, depth: Depth) -> tuple[str, ...]:
+    def check(self, path: Path, *, depth: Depth) -> Findings:
         """Check ``path``: its header and size, every page too, or every index and reference too."""
         return sqlite_check.check(path, depth=depth)
 
-    def load(self, source: Path, *, progress: Progress | None = None) -> None:
+    @contextmanager
+    def holding(self) -> Iterator[Hold]:
+        """Hold SQLite's write lock, on a connection that then sees what others commit."""
+        with self._live.connected() as connected:
+            # In shared memory a writer's lock would keep the snapshot out as well.
+            connection = connected if self.location else None
+            if connection is not None:
+                connection.execute("BEGIN IMMEDIATE")
+            hold = _Hold(connection)
+            try:
+                yield hold
+            finally:
+                hold.release()
+
+    def contents(self, source: Path) -> object:
+        """Return the schema of the backup file ``source``."""
+        with backup_errors(source), sqlite_check.opened(source) as backup:
+            return _schema(backup)
+
+    def load(
+        self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
+    ) -> None:
         """Write ``source`` into the live database through SQLite, in one transaction."""
 
         def write(live: sqlite3.Connection) -> None:
-            mode = str(rows(live, "PRAGMA journal_mode")[0][0])
+            _require_same_encoding(source, live)
+            # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
-                # From here on the deadline of _copy_pages counts, not SQLite's own.
+                self._journaled(live) as mode,
                 _settings(live, busy_timeout=0, synchronous=_SYNCHRONOUS_FULL),
-                self._in_shape(source, mode, _pragma(live, "page_size")) as backup,
             ):
-                self._copy_pages(backup, live, str(self.location or _MEMORY), progress)
+                with self._in_shape(source, mode, _pragma(live, "page_size")) as backup:
+                    name = str(self.location or _MEMORY)
+                    self._copy_pages(backup, live, name, progress, hold)
                 if mode == "wal":
-                    # Not waited for: readers may hold the old pages; SQLite does it by itself.
-                    rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
-            if rows(live, "PRAGMA journal_mode")[0][0] != mode:
-                live.execute(f"PRAGMA journal_mode = {mode}")
+                    # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
+                    # may a full disk, here, turn a restore that is done into one that failed.
+                    with suppress(sqlite3.Error):
+                        rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
 
         self._live.run(write)
+
+    @contextmanager
+    def _journaled(self, live: sqlite3.Connection) -> Iterator[str]:
+        """Yield the journal mode of ``live``, for the block one that survives a crash."""
+        mode = _text(live, "journal_mode")
+        if self.location is None or mode not in {"off", "memory"}:
+            yield mode
+            return
+        # A connect event of the application chose speed; half a restore could not be rolled back.
+        yield str(rows(live, "PRAGMA journal_mode = DELETE")[0][0])
+        with suppress(sqlite3.Error):
+            rows(live, f"PRAGMA journal_mode = {mode}")
 
     @contextmanager
     def _in_shape(
@@ -190,35 +241,48 @@ class SQLiteDriver(Driver):
     ) -> Iterator[sqlite3.Connection]:
         """Open ``source``, or a working copy of it that the live database can take as it is.
 
-        SQLite cannot change the page size of a WAL or in-memory database, and a backup whose
-        header says WAL would turn the live database to WAL while others are connected.
+        SQLite cannot change the page size of a WAL or in-memory database; and a backup whose
+        header says WAL would turn the live database to WAL, which nobody could turn back with
+        others connected.
         """
         with sqlite_check.opened(source) as backup:
-            page_size = _pragma(backup, "page_size")
-            fixed_size = live_mode in {"wal", "memory"} and page_size != live_page_size
-            if not fixed_size and not sqlite_check.says_wal(source):
+            fixed_size = live_mode in {"wal", "memory"}
+            resized = fixed_size and _pragma(backup, "page_size") != live_page_size
+            if not resized and not sqlite_check.says_wal(source):
                 yield backup
                 return
-        with self._working_copy(source) as copy:
-            connection = _connect_new(copy)
-            with closing(connection):
-                connection.execute("PRAGMA journal_mode = DELETE")
-                if fixed_size:
-                    connection.execute(f"PRAGMA page_size = {live_page_size}")
-                    connection.execute("VACUUM")
+        with self._working_copy(source) as copy, closing(_connect_new(copy)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+            if not resized:
                 yield connection
+                return
+            with self._beside("resized") as path:
+                connection.execute(f"PRAGMA page_size = {live_page_size}")
+                # INTO keeps the rowids of tables without INTEGER PRIMARY KEY; plain VACUUM doesn't.
+                connection.execute("VACUUM INTO ?", (str(path),))
+                with closing(_connect_new(path)) as in_live_size:
+                    yield in_live_size
 
     @contextmanager
     def _working_copy(self, source: Path) -> Iterator[Path]:
-        beside = self.location or source
-        copy = beside.with_name(f".{beside.name}.restoring")
-        _remove_with_companions(copy)
-        files.create_private_file(copy)
-        try:
+        with self._beside("restoring") as copy:
             files.copy_contents(source, copy)
             yield copy
+
+    @contextmanager
+    def _beside(self, purpose: str) -> Iterator[Path]:
+        """Make an empty file beside the live database, gone at the end with all that belongs to it.
+
+        In memory it is in the system's directory for such files.
+        """
+        beside = self.location or Path(tempfile.gettempdir(), f"soulsense_db-{os.getpid()}")
+        path = beside.with_name(f".{beside.name}.{purpose}")
+        _remove_with_companions(path)
+        files.create_private_file(path)
+        try:
+            yield path
         finally:
-            _remove_with_companions(copy)
+            _remove_with_companions(path)
 
     def rebuild(
         self,
@@ -236,31 +300,56 @@ class SQLiteDriver(Driver):
             with closing(_connect_new(copy)) as connection:
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
-            if location.exists():  # whoever could open the database still can
+            if files.exists(location):  # whoever could use the database still can
                 with files.storage_errors("set the permissions of", copy):
                     copy.chmod(location.stat().st_mode & 0o777)
+                files.give_to_owner_of(location, copy)
             files.sync_file(copy)
             moved = tuple(
                 _move_aside(location, companion, stamp)
                 for companion in (*_COMPANIONS, "")
-                if Path(f"{location}{companion}").exists()
+                if files.exists(Path(f"{location}{companion}"))
             )
             files.move_durably(copy, location)
             return moved
 
-    def read_back(self, source: Path) -> None:
-        """Check the live database and compare its schema with that of ``source``."""
-        with sqlite_check.opened(source) as backup:
-            expected = _schema(backup)
+    def read_back(self, contents: object) -> None:
+        """Run ``quick_check`` on the live database and compare its schema with ``contents``."""
+        name = str(self.location or _MEMORY)
 
         def compare(live: sqlite3.Connection) -> None:
-            problem = rows(live, "PRAGMA quick_check(1)")[0][0]
-            if problem != "ok":
-                raise damaged(str(self.location or _MEMORY), str(problem))
-            if not expected <= _schema(live):
-                raise damaged(str(self.location or _MEMORY), "tables of the backup are missing")
+            sqlite_check.check_live(live, name)
+            if not isinstance(contents, frozenset) or not contents <= _schema(live):
+                raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
+
+
+class _Hold:
+    """The write lock of ``connection``, None where there is only the application's own."""
+
+    def __init__(self, connection: sqlite3.Connection | None) -> None:
+        self._connection = connection
+        self._version: int | None = None
+
+    def release(self) -> bool:
+        """Give the lock back; False when that was done before."""
+        if self._connection is None or not self._connection.in_transaction:
+            return False
+        self._version = _pragma(self._connection, "data_version")
+        self._connection.rollback()
+        return True
+
+    def changed(self) -> bool:
+        """Compare SQLite's ``data_version``, which counts what other connections commit."""
+        if self._connection is None:
+            return True
+        if self._connection.in_transaction:  # the lock is still held
+            return False
+        try:
+            return _pragma(self._connection, "data_version") != self._version
+        except sqlite3.Error:
+            return True
 
 
 def _connect_new(path: Path) -> sqlite3.Connection:
@@ -281,16 +370,32 @@ def _settings(connection: sqlite3.Connection, **wanted: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            connection.execute(f"PRAGMA {name} = {value}")
+        with suppress(sqlite3.Error):  # a courtesy to the application: it must not fail the work
+            for name, value in before.items():
+                connection.execute(f"PRAGMA {name} = {value}")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(rows(connection, f"PRAGMA {name}")[0][0])
 
 
-def _schema(connection: sqlite3.Connection) -> set[tuple[object, ...]]:
-    return set(rows(connection, "SELECT type, name, sql FROM sqlite_master"))
+def _text(connection: sqlite3.Connection, name: str) -> str:
+    return str(rows(connection, f"PRAGMA {name}")[0][0])
+
+
+def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
+    with sqlite_check.opened(source) as backup:
+        encoding = _text(backup, "encoding")
+    if _pragma(live, "page_count") and _text(live, "encoding") != encoding:
+        raise InvalidBackupError(
+            f"{source.name} does not fit the live database: its text is {encoding}, the live "
+            f"database's is {_text(live, 'encoding')}. Nothing was changed.",
+            hint="Move the live database away and restore again: where there is none, any fits.",
+        )
+
+
+def _schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
+    return frozenset(rows(connection, "SELECT type, name, sql FROM sqlite_master"))
 
 
 def _alembic_heads(

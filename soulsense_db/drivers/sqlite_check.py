@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import struct
 from collections import Counter
@@ -10,15 +11,25 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import files
-from soulsense_db.drivers.base import Depth
-from soulsense_db.drivers.sqlite_errors import backup_errors, invalid, not_a_database
-from soulsense_db.errors import EmptyBackupError, TruncatedBackupError
+from soulsense_db.drivers.base import Depth, Findings
+from soulsense_db.drivers.sqlite_errors import backup_errors, damaged, invalid, not_a_database
+from soulsense_db.errors import EmptyBackupError, InvalidBackupError, TruncatedBackupError
 
 # The header of every SQLite file, https://www.sqlite.org/fileformat.html#the_database_header
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
 _SMALLEST = 512
 _WAL_VERSION = 2
+_MOST_LINES = 100
+# Lines of quick_check and integrity_check about rows that a sound file can have: a constraint added
+# later, a row that an index misses (REINDEX mends it). All other lines tell of damaged pages.
+_ABOUT_ROWS = re.compile(
+    r"(NULL|NUMERIC|TEXT|non-\w+) value in |CHECK constraint failed in |row \d+ missing from index "
+    r"|wrong # of entries in index |non-unique entry in index |row not in PRIMARY KEY order "
+    r"|row \d+ values differ from index "
+)
+# Functions, collations and modules that only the application's own connections have.
+_APPLICATION_S_OWN = re.compile(r"no such (collation sequence|module|function)|unknown function")
 
 
 @contextmanager
@@ -34,7 +45,7 @@ def opened_in_use(path: Path, *, lock_timeout: float) -> Iterator[sqlite3.Connec
 
     A file without a log is opened like a backup, so that nothing is left beside it.
     """
-    logged = any(Path(f"{path}{log}").exists() for log in ("-wal", "-journal"))
+    logged = any(files.exists(Path(f"{path}{log}")) for log in ("-wal", "-journal"))
     mode = "mode=ro" if logged else "mode=ro&immutable=1"
     with closing(_connect(path, mode)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
@@ -59,29 +70,84 @@ def says_wal(path: Path) -> bool:
     return _header(path)[18] == _WAL_VERSION
 
 
-def check(path: Path, *, depth: Depth, called: str | None = None) -> tuple[str, ...]:
+def check(path: Path, *, depth: Depth, called: str | None = None) -> Findings:
     """Raise an :class:`InvalidBackupError` unless ``path`` is a whole SQLite database.
 
-    ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` instead. Returns a
-    line for every table with broken foreign keys (``full`` only): SQLite does not enforce them
-    unless asked, so that a faithful copy may have them. ``called``: its name in errors.
+    ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` and
+    ``foreign_key_check`` instead. ``called``: its name in errors. The file is opened and closed:
+    never call it for a database that this process has open.
     """
     name = called or path.name
     _check_size(path, name)
     if depth == "header":
-        return ()
-    pragma = "integrity_check" if depth == "full" else "quick_check"
+        return Findings()
     with backup_errors(path, name), opened(path) as connection:
-        problem = str(connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0])
-        if problem != "ok":
-            raise invalid(name, problem.replace("\n", " "))
-        broken = Counter[str]()
-        if depth == "full":
-            broken.update(row[0] for row in connection.execute("PRAGMA foreign_key_check"))
-    return tuple(
+        return _check_pages(connection, name, full=depth == "full")
+
+
+def check_live(connection: sqlite3.Connection, name: str) -> None:
+    """Raise :class:`DatabaseDamagedError` when a page of the database ``name`` is damaged."""
+    try:
+        _check_pages(connection, name, full=False)
+    except InvalidBackupError as error:
+        raise damaged(name, error.reason) from error
+
+
+def is_sound(path: Path) -> bool:
+    """Whether ``path`` is a whole SQLite database; read through SQLite alone.
+
+    SQLite may have the file open already: its own locks stay, as they would not if the file was
+    opened and closed by anybody else in the process.
+    """
+    try:
+        size = path.stat().st_size
+        with opened(path) as connection:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+            _check_pages(connection, path.name, full=False)
+    except (OSError, ValueError, sqlite3.Error, InvalidBackupError):
+        return False
+    return bool(size >= max(_SMALLEST, pages * page_size))
+
+
+def _check_pages(connection: sqlite3.Connection, name: str, *, full: bool) -> Findings:
+    """Tell damaged pages (an error) from faulty rows and from what cannot be checked here."""
+    pragma = "integrity_check" if full else "quick_check"
+    faults: list[str] = []
+    remarks: list[str] = []
+    try:
+        for (line,) in connection.execute(f"PRAGMA {pragma}({_MOST_LINES})"):
+            if line == "ok":
+                continue
+            if not _ABOUT_ROWS.match(line):
+                raise invalid(name, line.replace("\n", " "))
+            faults.append(line)
+    except sqlite3.OperationalError as error:
+        _require_application_s_own(error)
+        remarks.append(f"not checked in full: {error}")
+    if full:
+        remarks.extend(_broken_references(connection))
+    return Findings(faults=tuple(faults), remarks=tuple(remarks))
+
+
+def _broken_references(connection: sqlite3.Connection) -> list[str]:
+    """Return a line per table: SQLite does not enforce references unless asked."""
+    broken = Counter[str]()
+    try:
+        broken.update(row[0] for row in connection.execute("PRAGMA foreign_key_check"))
+    except sqlite3.OperationalError as error:
+        if "foreign key mismatch" not in str(error):
+            _require_application_s_own(error)
+        return [f"references not checked: {error}"]
+    return [
         f"{count} row(s) of table {table} refer to rows that do not exist"
         for table, count in sorted(broken.items())
-    )
+    ]
+
+
+def _require_application_s_own(error: sqlite3.OperationalError) -> None:
+    if not _APPLICATION_S_OWN.search(str(error)):
+        raise error
 
 
 def require_contents(path: Path) -> None:

@@ -22,9 +22,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
+from soulsense_db import files
 from soulsense_db.drivers.sqlite_errors import live_errors
 from soulsense_db.errors import (
     BackupError,
@@ -82,24 +83,45 @@ class LiveDatabase:
 
     def require_file(self) -> None:
         """Raise :class:`DatabaseFileNotFoundError` when the database's file does not exist."""
-        if self._path is not None and not self._path.exists():
+        if self._path is None:
+            return
+        if not files.exists(self._path):
             raise DatabaseFileNotFoundError(
                 f"Database file not found: {self._path}. Nothing was changed.",
                 hint="Check the URL and the current directory; to get the data back, "
                 "restore a backup.",
             )
+        if not self._path.is_file():
+            raise DatabaseFileNotFoundError(
+                f"Database file not found: {self._path} is not a file. Nothing was changed.",
+                hint="Check the URL.",
+            )
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection | None]:
+        """Yield a private connection, None where there is only the application's own."""
+        self.require_file()
+        self._identify()
+        if self._borrowed:
+            yield None
+            return
+        with live_errors(self._path), self._private(self._lock_timeout) as connection:
+            yield connection
 
     def return_idle_connections(self) -> None:
         """Close idle pooled connections, where that cannot touch one in use or the data."""
+        pool = self._engine.pool
         # Other pools hand one connection to several users. An async pool can only be closed from
         # its own event loop; neither a snapshot nor a restore needs it closed.
-        closable = isinstance(self._engine.pool, QueuePool | NullPool)
-        if closable and not self._engine.dialect.is_async and self.path is not None:
+        if not isinstance(pool, QueuePool) or self._engine.dialect.is_async or not self.path:
+            return
+        # With one in use, dispose() would leave that one in a pool that nobody closes any more.
+        if pool.checkedout() == 0:
             self._engine.dispose()
 
     def _identify(self) -> None:
         """Find out which file is really behind the engine, whatever its URL looks like."""
-        if self._identified or (self._path is not None and not self._path.exists()):
+        if self._identified or (self._path is not None and not files.exists(self._path)):
             return  # connecting to an absent file would make it
         try:
             with live_errors(self._path):
@@ -226,7 +248,14 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _connect_arguments(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
-    arguments, keywords = engine.dialect.create_connect_args(engine.url)
+    try:
+        arguments, keywords = engine.dialect.create_connect_args(engine.url)
+    except ValueError as error:
+        raise UnsupportedDatabaseError(
+            f"The database URL has an option that SQLite cannot take ({error}). "
+            "Nothing was changed.",
+            hint="Correct the part of the URL after '?'.",
+        ) from error
     return list(arguments), dict(keywords)
 
 

@@ -65,6 +65,17 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
         raise _common(code, str(path), reason) from error
 
 
+@contextmanager
+def target_errors(target: Path) -> Iterator[None]:
+    """Name the disk of ``target`` where it is that one, not the source's, which is full."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if primary_code(error) == sqlite3.SQLITE_FULL:
+            raise _common(sqlite3.SQLITE_FULL, str(target.parent), _reason(error)) from error
+        raise
+
+
 def primary_code(error: BaseException) -> int:
     """Return the primary result code of an error of sqlite3, also one wrapped by SQLAlchemy."""
     original = error.orig if isinstance(error, DBAPIError) else error
@@ -89,10 +100,12 @@ def damaged(name: str, reason: str) -> DatabaseDamagedError:
 
 def invalid(name: str, reason: str) -> InvalidBackupError:
     """Return the error for a backup that fails a check."""
-    return InvalidBackupError(
+    error = InvalidBackupError(
         f"Invalid backup file: {name} is damaged ({reason}). Nothing was changed.",
         hint="Use another backup.",
     )
+    error.reason = reason
+    return error
 
 
 def not_a_database(name: str) -> NotADatabaseError:

@@ -1,0 +1,220 @@
+"""Names, folders, paths and owners: nothing is taken for what it is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import sqlalchemy as sa
+from conftest import EngineMaker
+from helpers import add_child, make_database
+
+from soulsense_db import BackupManager
+from soulsense_db.db_backup import _validate_sqlite_file
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    InvalidBackupError,
+    OutsideDirectoryError,
+    PermissionDeniedError,
+    UnsupportedDatabaseError,
+)
+
+
+def _run(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _safety(database: Path) -> Path:
+    return database.with_name(f"{database.name}.safety_backup")
+
+
+def test_two_databases_of_one_name_in_one_directory(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A shared directory never gives one database the rows of another with the same file name."""
+    managers = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        path = make_database(tmp_path / name / "app.db")
+        managers.append(BackupManager(make_engine(path), tmp_path / "shared"))
+    a, b = managers
+    info = a.create("of a")
+    assert b.list() == []
+    with pytest.raises(BackupNotFoundError, match="1 of other databases"):
+        b.restore("latest")
+    with pytest.raises(InvalidBackupError, match="import_file"):
+        b.restore(info)
+    assert [found.id for found in a.list()] == [info.id]
+
+
+def test_backups_move_with_their_database(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """A folder with database and backups can be copied or moved: they still belong together."""
+    (tmp_path / "old").mkdir()
+    path = make_database(tmp_path / "old" / "app.db")
+    info = BackupManager(make_engine(path)).create()
+    shutil.copytree(tmp_path / "old", tmp_path / "copied")
+    copied = BackupManager(make_engine(tmp_path / "copied" / "app.db"))
+    assert [found.id for found in copied.list()] == [info.id]
+    shutil.move(tmp_path / "old" / "backups", tmp_path / "usb")
+    named = BackupManager(make_engine(path), tmp_path / "usb")
+    assert [found.id for found in named.list()] == [info.id]
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = BackupManager(make_engine(tmp_path / "new" / "app.db"), tmp_path / "usb")
+    assert [found.id for found in moved.list()] == [info.id]
+
+
+def test_the_live_database_is_never_a_backup(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """A live database that is named like a backup, in the directory, is not listed or deleted."""
+    name = "app_20260101_000000.db"
+    path = make_database(tmp_path / name)
+    manager = BackupManager(make_engine(path), tmp_path, prefix="app")
+    assert manager.list() == []
+    os.link(path, tmp_path / "app_20260101_000001.db")
+    for refused in (name, "app_20260101_000001.db"):
+        with pytest.raises(OutsideDirectoryError):
+            manager.delete(refused)
+    assert path.exists()
+
+
+def test_prefixes_do_not_overlap(database: Path, make_engine: EngineMaker) -> None:
+    """The backups of prefix 'a' and 'a_b' in one directory are told apart."""
+    engine = make_engine(database)
+    one, two = (BackupManager(engine, prefix=prefix) for prefix in ("a", "a_b"))
+    two.create()
+    assert one.list() == []
+    assert len(two.list()) == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'CREATE TABLE "Backups" (what TEXT)',
+        "CREATE INDEX backups ON child (amount)",
+    ],
+)
+def test_a_name_that_sql_takes_for_ours(
+    manager: BackupManager, database: Path, statement: str
+) -> None:
+    """A table "Backups" or an index of our name never fails a restore or loses a backup."""
+    info = manager.create("before")
+    _run(database, "DROP TABLE backups", statement)
+    add_child(database)
+    assert manager.restore(info).source.id == info.id
+    manager.undo_restore()
+    try:
+        manager.create("after")
+    except BackupError as error:
+        assert "Backups" in statement, error
+    assert all(manager.verify(found) for found in manager.list())
+
+
+def test_a_name_that_is_no_text(manager: BackupManager) -> None:
+    """A backup whose name is not UTF-8 is listed, recorded and deleted like another."""
+    info = manager.create("caf")
+    odd = os.fsdecode(os.fsencode(info.path).replace(b"caf", b"caf\xe9"))
+    Path(info.path).rename(odd)
+    Path(info.meta_path).rename(f"{odd}.meta")
+    manager.create("another")
+    assert manager.rebuild_catalog() == 2
+    manager.delete(Path(odd))
+    assert len(manager.list()) == 1
+
+
+def test_validating_the_live_database_keeps_its_locks(tmp_path: Path) -> None:
+    """_validate_sqlite_file on an open database does not drop the application's own lock."""
+    path = make_database(tmp_path / "app.db")
+    take = (
+        "import sqlite3, sys\n"
+        "sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    )
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        assert _validate_sqlite_file(path)
+        other = subprocess.run(
+            [sys.executable, "-c", take, str(path)], capture_output=True, check=False
+        )
+        assert b"locked" in other.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///x.db?timeout=abc", "sqlite:///a\0b.db", "postgresql://h:port/d", "a\0b"]
+)
+def test_a_url_that_is_none_is_an_error_of_the_tree(url: str) -> None:
+    """Whatever stands in a URL, the error is one that the command line can print."""
+    with pytest.raises(UnsupportedDatabaseError):
+        BackupManager.from_url(url)
+
+
+@pytest.mark.parametrize("ref", ["~nobody_at_all/x.db", "a/\0.db", "x" * 300 + "/y.db"])
+def test_a_path_that_is_none_is_an_error_of_the_tree(manager: BackupManager, ref: str) -> None:
+    """Odd paths are not found, in every call that takes one."""
+    info = manager.create()
+    for call in (manager.get, manager.restore, manager.delete, manager.import_file):
+        with pytest.raises(BackupError):
+            call(ref)
+    with pytest.raises(BackupError):
+        manager.export(info, ref)
+
+
+def test_a_folder_one_may_not_enter(open_path: Path) -> None:
+    """A database or directory behind a closed door is "Permission denied", not a traceback."""
+    closed = open_path / "closed"
+    closed.mkdir()
+    database = make_database(closed / "app.db")
+    (closed / "backups").mkdir()
+    closed.chmod(0o700)
+    script = """
+        import os, sys
+        import sqlalchemy as sa
+        from soulsense_db import BackupManager
+        from soulsense_db.errors import PermissionDeniedError
+        if os.getuid() == 0:
+            os.setuid(65534)
+        engine = sa.create_engine("sqlite:///" + sys.argv[1])
+        for work in (lambda m: m.create(), lambda m: m.list(), lambda m: m.restore("latest")):
+            try:
+                work(BackupManager(engine))
+            except PermissionDeniedError:
+                continue
+            os._exit(9)
+        os._exit(0)  # coverage could not write its file as this user
+    """
+    if os.getuid() != 0:
+        closed.chmod(0)
+    result = subprocess.run(
+        [sys.executable, "-c", dedent(script), str(database)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    closed.chmod(0o700)
+    assert result.returncode == 0, result.stderr
+    assert PermissionDeniedError.exit_code == 41
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root")
+def test_what_root_makes_the_owner_can_use(open_path: Path) -> None:
+    """An operator who works as root leaves files that the application's user can use."""
+    database = make_database(open_path / "app.db")
+    for path in (open_path, database):
+        os.chown(path, 65534, 65534)
+    engine = sa.create_engine(f"sqlite:///{database}")
+    manager = BackupManager(engine)
+    manager.create()
+    manager.restore("latest")
+    database.write_bytes(b"damaged " * 1000)
+    manager.restore("latest")
+    engine.dispose()
+    for folder, _, names in os.walk(open_path):
+        for name in [".", *names]:
+            assert Path(folder, name).stat().st_uid == 65534, name

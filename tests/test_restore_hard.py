@@ -1,0 +1,365 @@
+"""Restores where other tools lose something: odd databases, late interrupts, writers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from conftest import EngineMaker
+from helpers import add_child, digest, leftovers, make_database, scalar
+from sqlalchemy import event
+
+from soulsense_db import BackupManager
+from soulsense_db.drivers import SQLiteDriver
+from soulsense_db.errors import (
+    DatabaseLockedError,
+    InvalidBackupError,
+    RestoreError,
+)
+
+
+def _run(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _safety(database: Path) -> Path:
+    return database.with_name(f"{database.name}.safety_backup")
+
+
+@pytest.mark.parametrize("journal", ["wal", "delete"])
+def test_an_interrupt_after_the_last_step_keeps_what_was_there(
+    manager: BackupManager, database: Path, journal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C when the data was just replaced leaves the safety backup of what was replaced."""
+    _run(database, f"PRAGMA journal_mode = {journal}")
+    first = manager.create("first")
+    add_child(database, "second")
+    manager.restore(first)
+    add_child(database, "third")
+    before = digest(database)
+    load = SQLiteDriver.load
+
+    def load_and_interrupt(self: SQLiteDriver, source: Path, **options: Any) -> None:
+        load(self, source, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SQLiteDriver, "load", load_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        manager.restore(first)
+    monkeypatch.undo()
+    assert digest(database) != before
+    manager.undo_restore()
+    assert digest(database) == before
+    # And the safety backup of the restore before is kept under a name of its own.
+    assert len(list(database.parent.glob("app.db.safety_backup.2*"))) == 2
+
+
+def test_an_interrupt_by_a_real_signal(database: Path) -> None:
+    """A SIGINT leaves the old rows, or the new ones with the old in the safety backup."""
+    script = """
+        import os, signal, sys
+        import sqlalchemy as sa
+        from soulsense_db import BackupManager
+        manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
+        count = 0
+        from soulsense_db.drivers import SQLiteDriver
+        pages = SQLiteDriver._copy_pages
+        def interrupted(self, *arguments):
+            if count == 1:  # the safety backup is the first copy, the restore the second
+                signal.setitimer(signal.ITIMER_REAL, 0.000001)
+            globals()["count"] += 1
+            pages(self, *arguments)
+        SQLiteDriver._copy_pages = interrupted
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            manager.restore("latest")
+        except KeyboardInterrupt:
+            sys.exit(3)
+    """
+    engine = sa.create_engine(f"sqlite:///{database}")
+    manager = BackupManager(engine)
+    manager.create()
+    add_child(database, "after")
+    before = digest(database)
+    result = subprocess.run(
+        [sys.executable, "-c", dedent(script), str(database)], check=False, timeout=60
+    )
+    assert result.returncode in (0, 3)
+    if digest(database) != before:
+        manager.undo_restore()
+    assert digest(database) == before
+    engine.dispose()
+
+
+@pytest.mark.parametrize("mode", ["OFF", "MEMORY"])
+def test_a_restore_without_the_application_s_journal_is_still_atomic(
+    database: Path, make_engine: EngineMaker, mode: str
+) -> None:
+    """A connect event that switches the rollback journal off does not make a restore half."""
+    _run(database, "CREATE TABLE filler (body BLOB)")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executemany(
+            "INSERT INTO filler VALUES (?)", [(os.urandom(60_000),) for _ in range(600)]
+        )
+        connection.commit()
+    engine = make_engine(database)
+
+    @event.listens_for(engine, "connect")
+    def fast(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+
+    manager = BackupManager(engine)
+    manager.create()
+    _run(database, "UPDATE filler SET body = zeroblob(60000)", "DELETE FROM child")
+    before = digest(database)
+
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        manager.restore("latest", progress=stop)
+    assert digest(database) == before
+    assert scalar(database, "PRAGMA integrity_check") == "ok"
+
+
+ODD_SCHEMAS = {
+    "reference to a column that is not unique": [
+        "CREATE TABLE p (a INTEGER)",
+        "CREATE TABLE c (a INTEGER REFERENCES p (a))",
+        "INSERT INTO c VALUES (1)",
+    ],
+    "row against a constraint": [
+        "CREATE TABLE t (v TEXT)",
+        "INSERT INTO t VALUES (NULL)",
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = 'CREATE TABLE t (v TEXT NOT NULL)' WHERE name = 't'",
+    ],
+    "index that misses a row": [
+        "CREATE TABLE t (v TEXT)",
+        "INSERT INTO t VALUES ('a')",
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO sqlite_master SELECT 'index', 'i', 't', rootpage, 'CREATE INDEX i ON t (v)' "
+        "FROM sqlite_master WHERE name = 'empty_index'",
+        "DELETE FROM sqlite_master WHERE name = 'empty_index'",
+    ],
+}
+
+
+@pytest.mark.parametrize("schema", ODD_SCHEMAS.values(), ids=ODD_SCHEMAS.keys())
+def test_what_create_accepts_can_be_restored(
+    tmp_path: Path, make_engine: EngineMaker, schema: list[str]
+) -> None:
+    """A faithful backup of a database with odd rows or references is verified and restored."""
+    path = make_database(tmp_path / "app.db")
+    _run(path, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)", *schema)
+    manager = BackupManager(make_engine(path))
+    info = manager.create()
+    expected = digest(path)
+    _run(path, "DELETE FROM child")
+    assert manager.verify(info).remarks
+    report = manager.restore(info)
+    assert digest(path) == expected
+    # It was not taken for damaged: it has a safety backup, and nothing was moved aside.
+    assert report.safety_backup == _safety(path)
+    assert report.moved_aside == ()
+
+
+def test_functions_and_collations_of_the_application(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Indexes on what only the application's connections know are no reason to refuse."""
+    path = make_database(tmp_path / "app.db")
+    engine = make_engine(path)
+
+    @event.listens_for(engine, "connect")
+    def own(connection: sqlite3.Connection, record: object) -> None:
+        connection.create_function("isok", 1, lambda value: 1, deterministic=True)
+        connection.create_collation("german", lambda a, b: (a > b) - (a < b))
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE w (word TEXT COLLATE german)")
+        connection.exec_driver_sql("INSERT INTO w VALUES ('a'), ('b')")
+        connection.exec_driver_sql("CREATE INDEX wi ON w (word)")
+        connection.exec_driver_sql("CREATE INDEX we ON w (isok(word))")
+    manager = BackupManager(engine)
+    info = manager.create()
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM w")
+    report = manager.restore(info)
+    assert report.moved_aside == ()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM w").scalar() == 2
+
+
+def test_a_fault_without_a_checksum_is_refused(manager: BackupManager, database: Path) -> None:
+    """Where no checksum tells a faithful copy from a damaged one, a faulty index is damage."""
+    _run(database, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)")
+    _run(database, *ODD_SCHEMAS["index that misses a row"])
+    info = manager.create()
+    Path(info.meta_path).unlink()
+    with pytest.raises(InvalidBackupError, match="without a checksum"):
+        manager.restore(info)
+
+
+def test_commits_during_the_safety_backup_wait(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can commit between the safety backup and the restore: it would be in neither."""
+    info = manager.create()
+    tried: list[str] = []
+    snapshot = SQLiteDriver.snapshot
+
+    def snapshot_and_write(self: SQLiteDriver, target: Path, **options: object) -> object:
+        result = snapshot(self, target)
+        with closing(sqlite3.connect(database, timeout=0)) as connection:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                connection.execute("DELETE FROM child")
+            tried.append("write")
+            connection.rollback()
+            assert connection.execute("SELECT count(*) FROM child").fetchone()
+        return result
+
+    monkeypatch.setattr(SQLiteDriver, "snapshot", snapshot_and_write)
+    manager.restore(info)
+    assert tried == ["write"]
+
+
+def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Of what another thread commits around a restore, nearly all is in the safety backup."""
+    path = make_database(tmp_path / "app.db", mode="wal")
+    _run(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
+    manager = BackupManager(make_engine(path))
+    info = manager.create()
+    stop, committed = threading.Event(), []
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                connection.execute("INSERT INTO log VALUES (?)", (number,))
+                committed.append(number)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        while len(committed) < 50:
+            assert thread.is_alive()
+        manager.restore(info)
+        done = len(committed)
+        while len(committed) < done + 50:
+            assert thread.is_alive()
+    finally:
+        stop.set()
+        thread.join()
+    kept = set()
+    for database in (path, _safety(path)):
+        with closing(sqlite3.connect(database)) as connection:
+            kept |= {number for (number,) in connection.execute("SELECT id FROM log")}
+    # One transaction may slip in where the lock changes hands.
+    assert len(set(committed) - kept) <= 2
+
+
+def test_rowids_survive_another_page_size(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """A table without INTEGER PRIMARY KEY keeps its rowids: other tables may refer to them."""
+    live = make_database(tmp_path / "app.db", mode="wal", page_size=4096)
+    manager = BackupManager(make_engine(live))
+    other = make_database(tmp_path / "other.db", page_size=1024)
+    _run(
+        other, "CREATE TABLE n (v)", "INSERT INTO n VALUES (1), (2), (3)", "DELETE FROM n WHERE v=1"
+    )
+    info = manager.import_file(other)
+    manager.restore(info)
+    assert scalar(live, "SELECT group_concat(rowid) FROM n") == "2,3"
+    assert leftovers(tmp_path) == []
+
+
+def test_another_text_encoding_is_refused_before_anything(
+    manager: BackupManager, database: Path, tmp_path: Path
+) -> None:
+    """SQLite cannot change the encoding of a live database: the error comes first."""
+    other = tmp_path / "utf16.db"
+    _run(other, "PRAGMA encoding = 'UTF-16le'", "CREATE TABLE t (v)")
+    info = manager.import_file(other)
+    before = digest(database)
+    with pytest.raises(InvalidBackupError, match="UTF-16le"):
+        manager.restore(info)
+    assert digest(database) == before
+    database.unlink()
+    manager.restore(info)
+    assert scalar(database, "PRAGMA encoding") == "UTF-16le"
+
+
+def test_a_lock_right_after_the_restore_is_no_failure(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When somebody locks the restored database at once, it stays restored; the report says so."""
+    info = manager.create()
+    add_child(database)
+
+    def locked(self: SQLiteDriver, contents: object) -> None:
+        raise DatabaseLockedError("locked by a reader")
+
+    monkeypatch.setattr(SQLiteDriver, "read_back", locked)
+    report = manager.restore(info)
+    assert report.read_back is False
+    assert scalar(database, "SELECT count(*) FROM child WHERE body = 'one more'") == 0
+
+
+def test_a_way_back_that_is_blocked_names_the_safety_backup(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the check fails and going back fails too, the error says where the old rows are."""
+    from soulsense_db.errors import DatabaseDamagedError
+
+    info = manager.create()
+    add_child(database)
+    before = digest(database)
+    load = SQLiteDriver.load
+
+    def once(self: SQLiteDriver, source: Path, **options: Any) -> None:
+        if source == _safety(database):
+            raise DatabaseLockedError("locked by a reader")
+        load(self, source, **options)
+
+    def damaged(self: SQLiteDriver, contents: object) -> None:
+        raise DatabaseDamagedError("torn")
+
+    monkeypatch.setattr(SQLiteDriver, "load", once)
+    monkeypatch.setattr(SQLiteDriver, "read_back", damaged)
+    with pytest.raises(RestoreError, match=r"safe in .*app\.db\.safety_backup"):
+        manager.restore(info)
+    monkeypatch.undo()
+    assert digest(_safety(database)) == before
+    manager.undo_restore()
+    assert digest(database) == before
+
+
+def test_a_restore_killed_while_it_puts_the_way_back(
+    manager: BackupManager, database: Path
+) -> None:
+    """A meta file that was left behind between two renames goes to its safety backup."""
+    info = manager.create()
+    add_child(database)
+    manager.restore(info)
+    safety = _safety(database)
+    previous = Path(f"{safety}.previous.meta")
+    Path(f"{safety}.meta").rename(previous)  # as after the first of the two renames
+    manager.undo_restore()
+    assert not previous.exists()
