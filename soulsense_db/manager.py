@@ -31,7 +31,7 @@ from soulsense_db.errors import (
     WrongDatabaseError,
 )
 from soulsense_db.marker import clear_marker
-from soulsense_db.restoring import Restorer, RestoreReport, acquire_database_lock
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport
 from soulsense_db.storage import Storage, not_found, read_backup, require_trusted_meta
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import Level, VerificationReport, verify_backup
@@ -316,13 +316,15 @@ class BackupManager:
         files.write_durably(Path(exported.meta_path), to_meta(exported))
         return target
 
-    def _require_own(self, info: BackupInfo) -> None:
+    def _get_own(self, ref: BackupInfo | str | Path) -> BackupInfo:
+        info = self.get(ref)
         if not self._is_own(info):
             raise WrongDatabaseError(
-                f"{info.filename} is a backup of {info.database}, not of "
-                f"{self._driver.database}. Nothing was changed.",
+                f"{info.filename} is a backup of {info.database_path or info.database}, not of "
+                f"{self._driver.location or self._driver.database}. Nothing was changed.",
                 hint="If that is what you want, bring it in with import_file(path) first.",
             )
+        return info
 
     def _is_own(self, info: BackupInfo) -> bool:
         """Whether ``info`` may be a backup of this database, also after both were moved."""
@@ -381,9 +383,11 @@ class BackupManager:
         ``make_table=False``: its restores leave an absent catalog table absent.
         """
         return ExclusiveAccess(
-            self,
+            self._driver,
+            self.directory,
             timeout=self._lock_timeout if timeout is None else timeout,
-            make_table=make_table,
+            find=self._get_own,
+            sync_catalog=lambda: self.sync_catalog(make_table=make_table),
         )
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
@@ -403,50 +407,3 @@ class BackupManager:
     def sync_catalog(self, *, make_table: bool = True) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
         return self._rows.sync(self.list(), make_table=make_table)
-
-
-class ExclusiveAccess:
-    """The database's own lock, held from construction to :meth:`release`, and what needs it.
-
-    Restores and migrations of one database exclude each other with it, whatever their backup
-    directory is.
-    """
-
-    def __init__(self, manager: BackupManager, *, timeout: float, make_table: bool) -> None:
-        self._manager = manager
-        self._make_table = make_table
-        self._restorer = Restorer(manager._driver, manager.directory)
-        self._lock = acquire_database_lock(manager._driver, manager.directory, timeout=timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others in; a second call does nothing."""
-        self._lock.release()
-
-    def restore(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
-    ) -> RestoreReport:
-        """Do what :meth:`BackupManager.restore` does."""
-        info = self._manager.get(ref)
-        self._manager._require_own(info)
-        return self._finish(self._restorer.restore(info, progress=progress), progress)
-
-    def undo(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Do what :meth:`BackupManager.undo_restore` does."""
-        return self._finish(self._restorer.undo(progress=progress), progress)
-
-    def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
-        manager = self._manager
-        if manager.database is not None:
-            clear_marker(manager.database)
-        rebuilt = manager.sync_catalog(make_table=self._make_table)
-        manager._driver.return_idle_connections()
-        if progress is not None:  # last: what it raises finds everything done
-            size = report.source.size_bytes
-            progress(size, size)
-        return replace(report, catalog_rebuilt=rebuilt)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -28,6 +30,7 @@ from soulsense_db.errors import (
     NothingToUndoError,
     RestoreError,
 )
+from soulsense_db.marker import clear_marker
 from soulsense_db.storage import read_backup
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import verify_backup
@@ -50,6 +53,60 @@ class RestoreReport:
     read_back: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
+
+
+class ExclusiveAccess:
+    """The live database's own lock, held from construction to :meth:`release`, and what needs it.
+
+    Restores and migrations of one database exclude each other with it, whatever their backup
+    directory is. ``find`` returns the backup that a reference names; ``sync_catalog`` brings the
+    catalog in step and returns whether it could. Raises
+    :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        directory: Path,
+        *,
+        timeout: float,
+        find: Callable[[BackupInfo | str | Path], BackupInfo],
+        sync_catalog: Callable[[], bool],
+    ) -> None:
+        self._driver = driver
+        self._find = find
+        self._sync_catalog = sync_catalog
+        self._restorer = Restorer(driver, directory)
+        self._lock = _acquire_lock(driver, directory, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others in; a second call does nothing."""
+        self._lock.release()
+
+    def restore(
+        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+    ) -> RestoreReport:
+        """Do what ``BackupManager.restore`` does."""
+        return self._finish(self._restorer.restore(self._find(ref), progress=progress), progress)
+
+    def undo(self, *, progress: Progress | None = None) -> RestoreReport:
+        """Do what ``BackupManager.undo_restore`` does."""
+        return self._finish(self._restorer.undo(progress=progress), progress)
+
+    def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
+        if self._driver.location is not None:
+            clear_marker(self._driver.location)
+        rebuilt = self._sync_catalog()
+        self._driver.return_idle_connections()
+        if progress is not None:  # last: what it raises finds everything done
+            progress(report.source.size_bytes, report.source.size_bytes)
+        return replace(report, catalog_rebuilt=rebuilt)
 
 
 class Restorer:
@@ -226,12 +283,8 @@ class Restorer:
             _remove_pair(self.safety_path)
 
 
-def acquire_database_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
-    """Return the lock of the live database, held: for one restore or migration at a time.
-
-    It is beside the database, so that it counts whatever the backup directory is. Raises
-    :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
-    """
+def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
+    """Return the lock of the live database, held: it is beside it, whatever the directory is."""
     beside = driver.location or directory / "memory"
     files.make_private_directory(beside.parent)
     path = beside.with_name(f".{beside.name}.lock")

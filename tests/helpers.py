@@ -64,6 +64,18 @@ def fill(connection: sqlite3.Connection, rows: int = ROWS) -> None:
     connection.commit()
 
 
+def execute(path: Path, *statements: str) -> None:
+    """Run statements on the database file, each committed at once."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without settings of this package."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
+
+
 def add_child(path: Path, body: str = "one more") -> None:
     """Commit one more row to the database file, keeping the invariant."""
     with closing(sqlite3.connect(path)) as connection:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import digest, make_database, scalar
+from helpers import clean_environment, digest, make_database, scalar
 
 from soulsense_db import errors
 from soulsense_db.marker import marker_path, write_marker
@@ -19,7 +18,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
+        self.env = clean_environment()
         self.env |= {"COLUMNS": "80", "NO_COLOR": "1"}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from helpers import clean_environment
 
 from soulsense_db import BackupManager
 from soulsense_db.catalog import Catalog, TableState
@@ -28,11 +28,10 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def _alembic(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
     result = subprocess.run(
         [sys.executable, "-m", "alembic", *arguments],
         cwd=checkout,
-        env=env,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=60,

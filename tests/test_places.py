@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, make_database
+from helpers import add_child, execute, make_database
 
 from soulsense_db import BackupManager
 from soulsense_db.db_backup import _validate_sqlite_file
@@ -26,16 +26,6 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     UnsupportedDatabaseError,
 )
-
-
-def _run(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def _safety(database: Path) -> Path:
-    return database.with_name(f"{database.name}.safety_backup")
 
 
 def test_two_databases_of_one_name_in_one_directory(
@@ -107,7 +97,7 @@ def test_a_name_that_sql_takes_for_ours(
 ) -> None:
     """A table "Backups" or an index of our name never fails a restore or loses a backup."""
     info = manager.create("before")
-    _run(database, "DROP TABLE backups", statement)
+    execute(database, "DROP TABLE backups", statement)
     add_child(database)
     assert manager.restore(info).source.id == info.id
     manager.undo_restore()

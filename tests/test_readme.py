@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from helpers import make_database
+from helpers import clean_environment, make_database
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,10 +22,9 @@ def _blocks(language: str) -> list[str]:
 
 def test_the_tour_prints_what_the_readme_shows() -> None:
     """The tour's output in the README is what it prints, but for the times in file names."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("SOULSENSE_")}
     result = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "soulsense_app" / "tour.py")],
-        env=env,
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=60,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, digest, leftovers, make_database, scalar
+from helpers import add_child, digest, execute, leftovers, make_database, scalar
 from sqlalchemy import event
 
 from soulsense_db import BackupManager
@@ -27,12 +27,6 @@ from soulsense_db.errors import (
 )
 
 
-def _run(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
 def _safety(database: Path) -> Path:
     return database.with_name(f"{database.name}.safety_backup")
 
@@ -42,7 +36,7 @@ def test_an_interrupt_after_the_last_step_keeps_what_was_there(
     manager: BackupManager, database: Path, journal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C when the data was just replaced leaves the safety backup of what was replaced."""
-    _run(database, f"PRAGMA journal_mode = {journal}")
+    execute(database, f"PRAGMA journal_mode = {journal}")
     first = manager.create("first")
     add_child(database, "second")
     manager.restore(first)
@@ -107,7 +101,7 @@ def test_a_restore_without_the_application_s_journal_is_still_atomic(
     database: Path, make_engine: EngineMaker, mode: str
 ) -> None:
     """A connect event that switches the rollback journal off does not make a restore half."""
-    _run(database, "CREATE TABLE filler (body BLOB)")
+    execute(database, "CREATE TABLE filler (body BLOB)")
     with closing(sqlite3.connect(database)) as connection:
         connection.executemany(
             "INSERT INTO filler VALUES (?)", [(os.urandom(60_000),) for _ in range(600)]
@@ -121,7 +115,7 @@ def test_a_restore_without_the_application_s_journal_is_still_atomic(
 
     manager = BackupManager(engine)
     manager.create()
-    _run(database, "UPDATE filler SET body = zeroblob(60000)", "DELETE FROM child")
+    execute(database, "UPDATE filler SET body = zeroblob(60000)", "DELETE FROM child")
     before = digest(database)
 
     class StopError(Exception):
@@ -165,11 +159,11 @@ def test_what_create_accepts_can_be_restored(
 ) -> None:
     """A faithful backup of a database with odd rows or references is verified and restored."""
     path = make_database(tmp_path / "app.db")
-    _run(path, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)", *schema)
+    execute(path, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)", *schema)
     manager = BackupManager(make_engine(path))
     info = manager.create()
     expected = digest(path)
-    _run(path, "DELETE FROM child")
+    execute(path, "DELETE FROM child")
     assert manager.verify(info).remarks
     report = manager.restore(info)
     assert digest(path) == expected
@@ -207,8 +201,8 @@ def test_functions_and_collations_of_the_application(
 
 def test_a_fault_without_a_checksum_is_refused(manager: BackupManager, database: Path) -> None:
     """Where no checksum tells a faithful copy from a damaged one, a faulty index is damage."""
-    _run(database, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)")
-    _run(database, *ODD_SCHEMAS["index that misses a row"])
+    execute(database, "CREATE TABLE e (v TEXT)", "CREATE INDEX empty_index ON e (v)")
+    execute(database, *ODD_SCHEMAS["index that misses a row"])
     info = manager.create()
     Path(info.meta_path).unlink()
     with pytest.raises(InvalidBackupError, match="without a checksum"):
@@ -243,7 +237,7 @@ def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
 ) -> None:
     """Of what another thread commits around a restore, nearly all is in the safety backup."""
     path = make_database(tmp_path / "app.db", mode="wal")
-    _run(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
+    execute(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
     manager = BackupManager(make_engine(path))
     info = manager.create()
     stop, committed = threading.Event(), []
@@ -281,7 +275,7 @@ def test_rowids_survive_another_page_size(tmp_path: Path, make_engine: EngineMak
     live = make_database(tmp_path / "app.db", mode="wal", page_size=4096)
     manager = BackupManager(make_engine(live))
     other = make_database(tmp_path / "other.db", page_size=1024)
-    _run(
+    execute(
         other, "CREATE TABLE n (v)", "INSERT INTO n VALUES (1), (2), (3)", "DELETE FROM n WHERE v=1"
     )
     info = manager.import_file(other)
@@ -295,7 +289,7 @@ def test_another_text_encoding_is_refused_before_anything(
 ) -> None:
     """SQLite cannot change the encoding of a live database: the error comes first."""
     other = tmp_path / "utf16.db"
-    _run(other, "PRAGMA encoding = 'UTF-16le'", "CREATE TABLE t (v)")
+    execute(other, "PRAGMA encoding = 'UTF-16le'", "CREATE TABLE t (v)")
     info = manager.import_file(other)
     before = digest(database)
     with pytest.raises(InvalidBackupError, match="UTF-16le"):

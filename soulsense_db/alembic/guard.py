@@ -25,8 +25,9 @@ from soulsense_db.alembic.options import Options, is_switched_off, is_switched_o
 from soulsense_db.alembic.steps import Run, may_have_steps, pending_steps
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, BackupNotFoundError, DatabaseLockedError
-from soulsense_db.manager import BackupManager, ExclusiveAccess
+from soulsense_db.manager import BackupManager
 from soulsense_db.marker import clear_marker, read_marker, write_marker
+from soulsense_db.restoring import ExclusiveAccess
 
 # Below Alembic's own logger: env.py's fileConfig disables loggers that it does not name.
 log = logging.getLogger("alembic.soulsense_db")

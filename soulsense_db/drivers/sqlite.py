@@ -23,8 +23,9 @@ from sqlalchemy.pool import StaticPool
 
 from soulsense_db import files
 from soulsense_db.drivers import sqlite_check
+from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import Depth, Driver, Findings, Hold, Progress, Snapshot, register
-from soulsense_db.drivers.sqlite_connections import LiveDatabase, rows
+from soulsense_db.drivers.sqlite_connections import LiveDatabase
 from soulsense_db.drivers.sqlite_errors import (
     backup_errors,
     damaged,
@@ -71,7 +72,11 @@ class SQLiteDriver(Driver):
 
     def size(self) -> int:
         """Bytes of the main file with what its WAL adds."""
-        return self._live.run(lambda live: _pragma(live, "page_count") * _pragma(live, "page_size"))
+
+        def measure(live: sqlite3.Connection) -> int:
+            return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
+
+        return self._live.run(measure)
 
     def return_idle_connections(self) -> None:
         """Close the engine's idle pooled connections, never an in-memory database's."""
@@ -79,7 +84,7 @@ class SQLiteDriver(Driver):
 
     def alembic_heads(self, version_table: str) -> tuple[str, ...]:
         """Return the sorted revisions in the live ``version_table``."""
-        return self._live.run(lambda live: _alembic_heads(live, version_table))
+        return self._live.run(lambda live: pragmas.alembic_heads(live, version_table))
 
     def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
         """Run ``work`` in a transaction of a private connection; source: ``BEGIN IMMEDIATE``."""
@@ -124,10 +129,10 @@ class SQLiteDriver(Driver):
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
     ) -> Snapshot:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
-        rows(source, "SELECT 1 FROM sqlite_master LIMIT 1")
+        pragmas.rows(source, "SELECT 1 FROM sqlite_master LIMIT 1")
         facts = {
-            "journal_mode": _text(source, "journal_mode"),
-            "page_size": str(_pragma(source, "page_size")),
+            "journal_mode": pragmas.text(source, "journal_mode"),
+            "page_size": str(pragmas.number(source, "page_size")),
             "sqlite_version": sqlite3.sqlite_version,
         }
         with target_errors(target), closing(_connect_new(target)) as copy:
@@ -136,7 +141,7 @@ class SQLiteDriver(Driver):
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
-            heads = _alembic_heads(copy)
+            heads = pragmas.alembic_heads(copy)
         if progress is not None:
             size = target.stat().st_size
             progress(size, size)
@@ -155,7 +160,7 @@ class SQLiteDriver(Driver):
         ``hold`` on the target is released by the first step that it blocks: the next one comes
         before any writer that waits for it.
         """
-        page_size = _pragma(source, "page_size")
+        page_size = pragmas.number(source, "page_size")
         waiting_since: float | None = None
 
         def stepped(status: int, remaining: int, total: int) -> None:
@@ -198,7 +203,7 @@ class SQLiteDriver(Driver):
     def contents(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""
         with backup_errors(source), sqlite_check.opened(source) as backup:
-            return _schema(backup)
+            return pragmas.schema(backup)
 
     def load(
         self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
@@ -210,30 +215,30 @@ class SQLiteDriver(Driver):
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
                 self._journaled(live) as mode,
-                _settings(live, busy_timeout=0, synchronous=_SYNCHRONOUS_FULL),
+                pragmas.settings(live, busy_timeout=0, synchronous=_SYNCHRONOUS_FULL),
             ):
-                with self._in_shape(source, mode, _pragma(live, "page_size")) as backup:
+                with self._in_shape(source, mode, pragmas.number(live, "page_size")) as backup:
                     name = str(self.location or _MEMORY)
                     self._copy_pages(backup, live, name, progress, hold)
                 if mode == "wal":
                     # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
                     # may a full disk, here, turn a restore that is done into one that failed.
                     with suppress(sqlite3.Error):
-                        rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
+                        pragmas.rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
 
         self._live.run(write)
 
     @contextmanager
     def _journaled(self, live: sqlite3.Connection) -> Iterator[str]:
         """Yield the journal mode of ``live``, for the block one that survives a crash."""
-        mode = _text(live, "journal_mode")
+        mode = pragmas.text(live, "journal_mode")
         if self.location is None or mode not in {"off", "memory"}:
             yield mode
             return
         # A connect event of the application chose speed; half a restore could not be rolled back.
-        yield str(rows(live, "PRAGMA journal_mode = DELETE")[0][0])
+        yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
         with suppress(sqlite3.Error):
-            rows(live, f"PRAGMA journal_mode = {mode}")
+            pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
     @contextmanager
     def _in_shape(
@@ -247,7 +252,7 @@ class SQLiteDriver(Driver):
         """
         with sqlite_check.opened(source) as backup:
             fixed_size = live_mode in {"wal", "memory"}
-            resized = fixed_size and _pragma(backup, "page_size") != live_page_size
+            resized = fixed_size and pragmas.number(backup, "page_size") != live_page_size
             if not resized and not sqlite_check.says_wal(source):
                 yield backup
                 return
@@ -319,7 +324,7 @@ class SQLiteDriver(Driver):
 
         def compare(live: sqlite3.Connection) -> None:
             sqlite_check.check_live(live, name)
-            if not isinstance(contents, frozenset) or not contents <= _schema(live):
+            if not isinstance(contents, frozenset) or not contents <= pragmas.schema(live):
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
@@ -336,7 +341,7 @@ class _Hold:
         """Give the lock back; False when that was done before."""
         if self._connection is None or not self._connection.in_transaction:
             return False
-        self._version = _pragma(self._connection, "data_version")
+        self._version = pragmas.number(self._connection, "data_version")
         self._connection.rollback()
         return True
 
@@ -347,7 +352,7 @@ class _Hold:
         if self._connection.in_transaction:  # the lock is still held
             return False
         try:
-            return _pragma(self._connection, "data_version") != self._version
+            return pragmas.number(self._connection, "data_version") != self._version
         except sqlite3.Error:
             return True
 
@@ -361,52 +366,15 @@ def _connect_new(path: Path) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
-def _settings(connection: sqlite3.Connection, **wanted: int) -> Iterator[None]:
-    """Set pragmas for the block: the connection may be the application's own."""
-    before = {name: _pragma(connection, name) for name in wanted}
-    for name, value in wanted.items():
-        connection.execute(f"PRAGMA {name} = {value}")
-    try:
-        yield
-    finally:
-        with suppress(sqlite3.Error):  # a courtesy to the application: it must not fail the work
-            for name, value in before.items():
-                connection.execute(f"PRAGMA {name} = {value}")
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(rows(connection, f"PRAGMA {name}")[0][0])
-
-
-def _text(connection: sqlite3.Connection, name: str) -> str:
-    return str(rows(connection, f"PRAGMA {name}")[0][0])
-
-
 def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
     with sqlite_check.opened(source) as backup:
-        encoding = _text(backup, "encoding")
-    if _pragma(live, "page_count") and _text(live, "encoding") != encoding:
+        encoding = pragmas.text(backup, "encoding")
+    if pragmas.number(live, "page_count") and pragmas.text(live, "encoding") != encoding:
         raise InvalidBackupError(
             f"{source.name} does not fit the live database: its text is {encoding}, the live "
-            f"database's is {_text(live, 'encoding')}. Nothing was changed.",
+            f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
             hint="Move the live database away and restore again: where there is none, any fits.",
         )
-
-
-def _schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
-    return frozenset(rows(connection, "SELECT type, name, sql FROM sqlite_master"))
-
-
-def _alembic_heads(
-    connection: sqlite3.Connection, version_table: str = "alembic_version"
-) -> tuple[str, ...]:
-    tables = rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
-    if (version_table,) not in tables:
-        return ()
-    quoted = '"' + version_table.replace('"', '""') + '"'
-    found = rows(connection, f"SELECT version_num FROM {quoted} ORDER BY version_num")  # noqa: S608 - quoted
-    return tuple(str(version) for (version,) in found)
 
 
 def _move_aside(location: Path, companion: str, stamp: str) -> Path:

@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import files
+from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.sqlite_errors import live_errors
 from soulsense_db.errors import (
     BackupError,
@@ -141,10 +142,10 @@ class LiveDatabase:
         elif self._creator_repeats_itself():
             self._borrowed = self._repeated = True
             with self._own() as connection:
-                file = _main_of(rows(connection, "PRAGMA database_list"))
+                file = _main_of(pragmas.rows(connection, "PRAGMA database_list"))
         else:
             with self._private(self._lock_timeout) as connection:
-                file = _main_of(rows(connection, "PRAGMA database_list"))
+                file = _main_of(pragmas.rows(connection, "PRAGMA database_list"))
             self._borrowed = not file and not self._shared_memory
         return file
 
@@ -206,7 +207,7 @@ class LiveDatabase:
     def _main_file_async(self) -> str:
         if isinstance(self._engine.pool, StaticPool):
             return self._run_in_its_own_thread(
-                lambda own: _main_of(rows(own, "PRAGMA database_list"))
+                lambda own: _main_of(pragmas.rows(own, "PRAGMA database_list"))
             )
 
         async def ask() -> str:
@@ -268,13 +269,6 @@ def _path_of_arguments(arguments: list[Any], keywords: dict[str, Any]) -> Path |
             return None
         name = unquote(parts.path)
     return None if name in {"", ":memory:"} else Path(name).resolve()
-
-
-def rows(connection: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]]:
-    """Return the rows of ``statement`` as tuples, whatever row factory the application set."""
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    return cursor.execute(statement).fetchall()
 
 
 def _main_of(databases: Any) -> str:
