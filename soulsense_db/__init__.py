@@ -6,11 +6,15 @@ info = BackupManager(engine).create("Before import")
 
 from __future__ import annotations
 
-from soulsense_db.backup_info import BackupInfo, BackupKind
-from soulsense_db.errors import BackupError, DatabaseError
-from soulsense_db.manager import BackupManager
-from soulsense_db.restoring import RestoreReport
-from soulsense_db.verification import VerificationReport
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soulsense_db.backup_info import BackupInfo, BackupKind
+    from soulsense_db.errors import BackupError, DatabaseError
+    from soulsense_db.manager import BackupManager
+    from soulsense_db.restoring import RestoreReport
+    from soulsense_db.verification import VerificationReport
 
 __all__ = [
     "BackupError",
@@ -21,3 +25,25 @@ __all__ = [
     "RestoreReport",
     "VerificationReport",
 ]
+
+# Loaded when first asked for: Alembic's plugin is in this package, and is imported by every Alembic
+# project in the environment, also by those that never use us.
+_HOMES = {
+    "BackupError": "soulsense_db.errors",
+    "BackupInfo": "soulsense_db.backup_info",
+    "BackupKind": "soulsense_db.backup_info",
+    "BackupManager": "soulsense_db.manager",
+    "DatabaseError": "soulsense_db.errors",
+    "RestoreReport": "soulsense_db.restoring",
+    "VerificationReport": "soulsense_db.verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

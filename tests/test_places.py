@@ -168,9 +168,10 @@ def test_a_folder_one_may_not_enter(open_path: Path) -> None:
         import sqlalchemy as sa
         from soulsense_db import BackupManager
         from soulsense_db.errors import PermissionDeniedError
-        if os.getuid() == 0:
-            os.setuid(65534)
         engine = sa.create_engine("sqlite:///" + sys.argv[1])
+        engine.dialect.create_connect_args(engine.url)
+        if os.getuid() == 0:
+            os.setuid(65534)  # from here on nothing more can be imported
         for work in (lambda m: m.create(), lambda m: m.list(), lambda m: m.restore("latest")):
             try:
                 work(BackupManager(engine))
