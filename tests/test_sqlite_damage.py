@@ -178,8 +178,8 @@ def test_a_connect_event_that_stumbles_over_damage(
 class Wrapped:
     """Something that acts like a connection of sqlite3 and is none."""
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect(":memory:")
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -187,9 +187,11 @@ class Wrapped:
 
 def test_another_sqlite_is_refused_by_name(make_engine: EngineMaker) -> None:
     """A connection that is not Python's own has no backup API: the error names what has."""
-    engine = make_engine("sqlite://", creator=Wrapped)
-    with pytest.raises(UnsupportedDatabaseError, match="test_sqlite_damage") as caught:
-        SQLiteDriver(engine, lock_timeout=1).snapshot(Path("never"))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        engine = make_engine("sqlite://", creator=lambda: Wrapped(connection))
+        with pytest.raises(UnsupportedDatabaseError, match="test_sqlite_damage") as caught:
+            SQLiteDriver(engine, lock_timeout=1).snapshot(Path("never"))
+        engine.dispose()
     assert "aiosqlite" in caught.value.hint
 
 
