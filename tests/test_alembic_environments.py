@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.util import CommandError
 from alembic_project import (
     ALEMBIC_VERSION,
     DOORS,
@@ -306,6 +307,30 @@ def test_a_database_met_twice_is_backed_up_once(tmp_path: Path, door: str) -> No
         project.upgrade("head")
     assert digest(project.database) == before
     assert len(project.backups()) == 2
+    assert not project.marker.exists()
+
+
+@pytest.mark.parametrize("door", PLUGIN_DOORS)
+def test_an_error_between_two_runs_of_a_database(tmp_path: Path, door: str) -> None:
+    """When the second version table cannot be read, the first run is ended all the same."""
+    project = Project(tmp_path, door)
+    name = "safe_migrations(context)" if door == "env.py" else "context.begin_transaction()"
+    run = f"        with {name}:\n            context.run_migrations()\n"
+    project.edit_env(
+        run,
+        run
+        + "        context.configure(connection=connection, version_table='other_version')\n"
+        + run,
+    )
+    project.revision("first", None, FIRST)
+    query(project.database, "CREATE TABLE other_version (version_num VARCHAR(32))")
+    engine = sa.create_engine(f"sqlite:///{project.database}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO other_version VALUES ('nosuch')")
+    engine.dispose()
+    with pytest.raises(CommandError, match="nosuch"):
+        project.upgrade("head")
+    assert query(project.database, "SELECT version_num FROM alembic_version") == [("first",)]
     assert not project.marker.exists()
 
 

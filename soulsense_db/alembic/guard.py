@@ -182,7 +182,8 @@ class GuardedDatabase:
                 self._mark(heads, steps)
                 self._runs.append(Run(context, connection, heads, len(steps)))
         except BaseException:
-            self.release()
+            if was_finished:  # else its earlier run has still to be ended, well or not
+                self.release()
             raise
         if not steps and was_finished:
             self.release()
