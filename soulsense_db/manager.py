@@ -333,8 +333,9 @@ class BackupManager:
         location = self._driver.location
         if info.database != self._driver.database or location is None or not info.database_path:
             return info.database == self._driver.database
-        relative = files.relative_path(location, self.directory)
-        if info.database_path == str(location) or info.database_relative == relative:
+        if info.database_path == str(location):
+            return True
+        if info.database_relative == files.relative_path(location, self.directory):
             return True
         # Another database of that name, if it is still there; else this one, moved.
         return not files.exists(Path(info.database_path))
