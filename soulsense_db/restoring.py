@@ -188,6 +188,7 @@ class Restorer:
         self, info: BackupInfo, staged: BackupInfo, hold: Hold, progress: Progress | None
     ) -> None:
         source = Path(info.path)
+        placed = False
         try:
             if files.exists(self.safety_path):
                 _move_pair(self.safety_path, self._previous)
@@ -195,15 +196,16 @@ class Restorer:
                     source = self._previous
             files.write_durably(Path(f"{self.safety_path}{META_SUFFIX}"), to_meta(staged))
             files.move_durably(Path(staged.path), self.safety_path)
+            placed = True
             self._driver.load(source, hold=hold, progress=progress)
         except BaseException:
             files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
-            if hold.changed():
+            if placed and hold.changed():
                 self._keep_previous()
             else:
-                self._put_previous_back()
+                self._withdraw(placed=placed)
             raise
 
     def _read_back(self, contents: object, safety: Path | None) -> bool:
@@ -227,7 +229,7 @@ class Restorer:
                 f"could not be put back ({error.message}). It is safe in {safety}.",
                 hint="Mend what the second error names, then go back: soulsense-db undo",
             )
-        self._put_previous_back()
+        self._withdraw(placed=True)
         return RestoreError(
             f"The restored database failed its check ({why.message}). The database of before was "
             "put back.",
@@ -265,7 +267,7 @@ class Restorer:
             if files.exists(self.safety_path):
                 self._keep_previous()
             else:
-                self._put_previous_back()
+                self._withdraw(placed=False)
         elif files.exists(orphan):  # the data had been moved back, its meta file not yet
             files.move_durably(orphan, Path(f"{self.safety_path}{META_SUFFIX}"))
 
@@ -276,11 +278,14 @@ class Restorer:
     def _keep(self, path: Path) -> None:
         _move_pair(path, self.safety_path.with_name(f"{self.safety_path.name}.{self._stamp()}"))
 
-    def _put_previous_back(self) -> None:
+    def _withdraw(self, *, placed: bool) -> None:
+        """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
         if files.exists(self._previous):
             _move_pair(self._previous, self.safety_path)
-        else:
+        elif placed:
             _remove_pair(self.safety_path)
+        elif not files.exists(self.safety_path):
+            files.remove(Path(f"{self.safety_path}{META_SUFFIX}"))
 
 
 def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:

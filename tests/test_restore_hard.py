@@ -18,12 +18,13 @@ from conftest import EngineMaker
 from helpers import add_child, digest, execute, leftovers, make_database, scalar
 from sqlalchemy import event
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, files
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     DatabaseLockedError,
     InvalidBackupError,
     RestoreError,
+    StorageError,
 )
 
 
@@ -64,7 +65,7 @@ def test_an_interrupt_by_a_real_signal(database: Path) -> None:
     script = """
         import os, signal, sys
         import sqlalchemy as sa
-        from soulsense_db import BackupManager
+        from soulsense_db import BackupManager, files
         manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
         count = 0
         from soulsense_db.drivers import SQLiteDriver
@@ -357,3 +358,31 @@ def test_a_restore_killed_while_it_puts_the_way_back(
     Path(f"{safety}.meta").rename(previous)  # as after the first of the two renames
     manager.undo_restore()
     assert not previous.exists()
+
+
+@pytest.mark.parametrize("failing", ["first", "second"])
+def test_a_rename_that_fails_loses_no_safety_backup(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """When the disk refuses to move the safety backups, the one that was there is still there."""
+    info = manager.create()
+    add_child(database)
+    manager.restore(info)
+    safety = _safety(database)
+    before, live = safety.read_bytes(), digest(database)
+    move = files.move_durably
+
+    def refuse(source: Path, target: Path) -> None:
+        if (source if failing == "first" else target) == safety and "previous" not in source.name:
+            raise StorageError("the disk refuses")
+        move(source, target)
+
+    monkeypatch.setattr(files, "move_durably", refuse)
+    with pytest.raises(StorageError, match="the disk refuses"):
+        manager.restore(info)
+    monkeypatch.undo()
+    assert safety.read_bytes() == before
+    assert digest(database) == live
+    assert leftovers(database.parent) == []
+    manager.undo_restore()
+    assert scalar(database, "SELECT count(*) FROM child WHERE body = 'one more'") == 1
