@@ -44,8 +44,10 @@ class BackupInfo:
     ``database``: name of the database it was taken from, None when unknown, with its absolute path
     and its path from the backup directory where it has a file; ``alembic_heads``: the
     revisions the database was at; ``target_revision``: where the migration after it was going;
-    ``driver_facts``: what the driver noted of the source, by name; ``meta_problem``: why the meta
-    file cannot be trusted, or empty.
+    ``driver_facts``: what the driver noted of the source, by name; ``verified_at``: when it last
+    passed a check (UTC), its own at creation included, None when it failed since or never did;
+    ``pinned``: whether it is kept whatever a policy says, with ``pin_note`` for why;
+    ``meta_problem``: why the meta file cannot be trusted, or empty.
     """
 
     id: str
@@ -63,6 +65,9 @@ class BackupInfo:
     target_revision: str | None = None
     duration_seconds: float | None = None
     driver_facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    verified_at: datetime | None = None
+    pinned: bool = False
+    pin_note: str = ""
     meta_problem: str = ""
 
     @property
@@ -119,6 +124,8 @@ def check_description(description: str) -> None:
 # Facts that the place of the file tells, or that are only about reading it.
 _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
+# Facts of later versions of the format: a file without them is whole.
+_ADDED: dict[str, Any] = {"verified_at": None, "pinned": False, "pin_note": ""}
 
 
 def to_meta(info: BackupInfo) -> bytes:
@@ -126,6 +133,7 @@ def to_meta(info: BackupInfo) -> bytes:
     facts: dict[str, Any] = {"format": META_FORMAT, "filename": info.filename}
     facts |= {name: getattr(info, name) for name in _STORED}
     facts["created_at"] = info.created_at.isoformat()
+    facts["verified_at"] = info.verified_at.isoformat() if info.verified_at else None
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
     facts["meta_sha256"] = _digest(facts)
@@ -173,12 +181,16 @@ def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -
 
 def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
     try:
+        facts = _ADDED | facts
         kept = {name: facts[name] for name in _STORED}
         kept["created_at"] = datetime.fromisoformat(kept["created_at"]).astimezone(UTC)
+        if kept["verified_at"] is not None:
+            kept["verified_at"] = datetime.fromisoformat(kept["verified_at"]).astimezone(UTC)
+        kept["pinned"] = bool(kept["pinned"])
         kept["alembic_heads"] = tuple(map(str, kept["alembic_heads"]))
         kept["driver_facts"] = dict(kept["driver_facts"])
         kept["size_bytes"] = int(kept["size_bytes"])
-        kept |= {name: str(kept[name]) for name in ("id", "description")}
+        kept |= {name: str(kept[name]) for name in ("id", "description", "pin_note")}
         if kept["kind"] not in KINDS:
             raise ValueError(kept["kind"])
         return BackupInfo(path=str(path), **kept)

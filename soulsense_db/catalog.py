@@ -114,6 +114,12 @@ class Catalog:
                 sa.delete(self._table).where(self._table.c.filename == _filename(filename))
             )
 
+    def names(self, connection: Connection) -> frozenset[str] | None:
+        """Return the file names of all rows, None when there is no current table."""
+        if self.state(connection) is not TableState.CURRENT:
+            return None
+        return frozenset(connection.scalars(sa.select(self._table.c.filename)))
+
     def rebuild(
         self, connection: Connection, infos: Iterable[BackupInfo], *, make_table: bool
     ) -> int | None:

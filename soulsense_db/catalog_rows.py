@@ -29,6 +29,11 @@ class CatalogRows:
         self._driver = driver
         self._catalog = catalog
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The name of the catalog's table, if there is a catalog."""
+        return frozenset({self._catalog.name} if self._catalog else ())
+
     def require_free(self) -> None:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
         self._try(lambda catalog, connection: catalog.require_free(connection))
@@ -50,6 +55,10 @@ class CatalogRows:
         )
         return done is not None
 
+    def names(self) -> frozenset[str] | None:
+        """Return the file names of all rows; None when there is no table, or it cannot be read."""
+        return self._try(lambda catalog, connection: catalog.names(connection), write=False)
+
     def rebuild(self, infos: Sequence[BackupInfo], *, lock_timeout: float) -> int:
         """Replace all rows and return how many there are; unlike :meth:`sync`, or raise why not."""
         catalog = self._catalog
@@ -62,7 +71,7 @@ class CatalogRows:
 
         return self._driver.transaction(work, lock_timeout=lock_timeout)
 
-    def _try(self, work: Callable[[Catalog, Connection], T]) -> T | None:
+    def _try(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
         catalog = self._catalog
         if catalog is None:
             return None
@@ -70,6 +79,7 @@ class CatalogRows:
             return self._driver.transaction(
                 lambda connection: work(catalog, connection),
                 lock_timeout=min(_LOCK_TIMEOUT, self._driver.lock_timeout),
+                write=write,
             )
         except CatalogError:
             raise

@@ -16,6 +16,9 @@
     │   └── NewerFormatError         28   written by a newer soulsense_db
     ├── OutsideDirectoryError        29   not a backup of this directory
     ├── InvalidDescriptionError      30   a description no meta file can hold
+    ├── AmbiguousReferenceError      31   more than one backup fits
+    ├── ProtectedBackupError         32   a backup that must not be deleted now
+    ├── PruneError                   33   old backups could not be removed
     ├── StorageError                 40   the file system refused
     │   ├── PermissionDeniedError    41   not allowed to read or write
     │   ├── DirectoryIsAFileError    42   the backup directory is a file
@@ -25,7 +28,8 @@
     ├── RestoreError                 60   a restore failed and was taken back
     │   └── NothingToUndoError       61   no safety backup to go back to
     ├── HalfRunMigrationError        70   a migration died half-way
-    └── OptionError                  71   an option that means nothing
+    ├── OptionError                  71   an option that means nothing
+    └── NotConfirmedError            73   nobody said yes to a command that asks
 
 ``MigrationRefusedError`` (72) is one of Alembic's errors as well: see ``soulsense_db.alembic``.
 
@@ -155,6 +159,26 @@ class InvalidDescriptionError(BackupError):
     exit_code = 30
 
 
+class AmbiguousReferenceError(BackupError):
+    """Several backups fit the reference; ``candidates``: what each could be named, newest first."""
+
+    exit_code = 31
+    candidates: tuple[str, ...] = ()
+
+
+class ProtectedBackupError(BackupError):
+    """The backup is pinned, or a migration that has not ended needs it."""
+
+    exit_code = 32
+
+
+class PruneError(BackupError):
+    """A backup was made, but old ones could not be removed; ``backup``: its file name."""
+
+    exit_code = 33
+    backup = ""
+
+
 class StorageError(BackupError):
     """The file system refused an operation."""
 
@@ -213,3 +237,9 @@ class OptionError(BackupError):
     """An option in a configuration file or the environment has a value that means nothing."""
 
     exit_code = 71
+
+
+class NotConfirmedError(BackupError):
+    """A command that asks was not answered with yes, or had no terminal to ask on."""
+
+    exit_code = 73

@@ -11,8 +11,9 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from soulsense_db.errors import (
@@ -21,6 +22,9 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
+
+Progress = Callable[[int, int], object]
+"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -231,14 +235,10 @@ def remove(path: Path) -> None:
 def require_space(directory: Path, needed: int) -> None:
     """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
 
-    And a little more. The directory need not exist yet: its nearest existing parent is asked.
+    And a little more. The directory need not exist yet.
     """
     needed += _MARGIN
-    existing = directory
-    while not exists(existing) and existing != existing.parent:
-        existing = existing.parent
-    with storage_errors("read the free space of", existing):
-        free = shutil.disk_usage(existing).free
+    free = free_space(directory)
     if free < needed:
         raise NotEnoughSpaceError(
             f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
@@ -247,19 +247,48 @@ def require_space(directory: Path, needed: int) -> None:
         )
 
 
-def sha256_of(path: Path) -> str:
+def free_space(directory: Path) -> int:
+    """Return the bytes free for ``directory``, or for its nearest existing parent."""
+    existing = directory
+    while not exists(existing) and existing != existing.parent:
+        existing = existing.parent
+    with storage_errors("read the free space of", existing):
+        return shutil.disk_usage(existing).free
+
+
+def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
-    with storage_errors("read", path), path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    with storage_errors("read", path), path.open("rb", buffering=0) as stream:
+        for block in _blocks(stream, progress):
+            digest.update(block)
+    return digest.hexdigest()
 
 
-def copy_contents(source: Path, target: Path) -> None:
+def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Copy the contents of ``source`` over the existing file ``target``."""
-    with storage_errors("copy to", target), source.open("rb") as reader, target.open("r+b") as to:
-        shutil.copyfileobj(reader, to, _BLOCK)
+    with (
+        storage_errors("copy to", target),
+        source.open("rb", buffering=0) as reader,
+        target.open("r+b") as to,
+    ):
+        for block in _blocks(reader, progress):
+            to.write(block)
 
 
-def copy_durably(source: Path, target: Path) -> None:
+def _blocks(stream: FileIO, progress: Progress | None) -> Iterator[memoryview]:
+    """Yield the contents of ``stream`` in blocks, each valid until the next."""
+    total = os.fstat(stream.fileno()).st_size
+    buffer = memoryview(bytearray(_BLOCK))
+    done = 0
+    while read := stream.readinto(buffer):
+        yield buffer[:read]
+        done += read
+        if progress is not None:
+            progress(done, max(done, total))
+
+
+def copy_durably(source: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return."""
     with storage_errors("read", source):
         size = source.stat().st_size
@@ -270,7 +299,7 @@ def copy_durably(source: Path, target: Path) -> None:
     remove(partial)
     create_private_file(partial)
     try:
-        copy_contents(source, partial)
+        copy_contents(source, partial, progress=progress)
         sync_file(partial)
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile

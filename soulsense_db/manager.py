@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -17,24 +16,25 @@ from soulsense_db.backup_info import (
     BackupInfo,
     BackupKind,
     check_description,
-    to_meta,
 )
+from soulsense_db.carrying import copy_out, require_importable
 from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
-from soulsense_db.drivers import Depth, Progress, Snapshot, driver_for, engine_for
-from soulsense_db.errors import (
-    BackupError,
-    BackupNotFoundError,
-    ChecksumMismatchError,
-    NotADatabaseError,
-    StorageError,
-    WrongDatabaseError,
+from soulsense_db.drivers import (
+    Comparison,
+    Progress,
+    driver_for,
+    engine_for,
 )
+from soulsense_db.finding import Finder
+from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport
-from soulsense_db.storage import Storage, not_found, read_backup, require_trusted_meta
-from soulsense_db.taking import of_live, take
-from soulsense_db.verification import Level, VerificationReport, verify_backup
+from soulsense_db.meta_file import read_backup
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport, safety_path
+from soulsense_db.retention import PruneReport, RetentionPolicy
+from soulsense_db.storage import Storage
+from soulsense_db.taking import of_live
+from soulsense_db.verification import Level, VerificationReport
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -51,8 +51,9 @@ class BackupManager:
     ``engine``: an ``Engine`` or ``AsyncEngine``. ``directory``: of the backups, by default
     ``backups`` beside the database file, ``data/backups`` for one without a file. ``prefix`` begins
     their file names. ``catalog``: the name of the table with a row per backup, ``True`` for
-    ``backups``, ``False`` for none. ``lock_timeout``: seconds to wait for a lock, of the database
-    or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
+    ``backups``, ``False`` for none. ``retention``: a policy by which every :meth:`create` removes
+    old backups once the new one is safe. ``lock_timeout``: seconds to wait for a lock, of the
+    database or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
     :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Safe to use from several threads and processes at once. Raises
@@ -66,6 +67,7 @@ class BackupManager:
         *,
         prefix: str = "soulsense_backup",
         catalog: bool | str = True,
+        retention: RetentionPolicy | None = None,
         lock_timeout: float = 30.0,
     ) -> None:
         self._driver = driver_for(engine, lock_timeout=lock_timeout)
@@ -80,8 +82,11 @@ class BackupManager:
             lock_timeout=lock_timeout,
             live=location,
         )
+        self._finder = Finder(self._driver, self._storage)
+        self._retention = retention
         name = TABLE_NAME if catalog is True else catalog
         self._rows = CatalogRows(self._driver, Catalog(name) if name else None)
+        self._keeper = Keeper(self._driver, self._storage, self._finder, self._rows)
 
     @classmethod
     def from_url(
@@ -91,6 +96,7 @@ class BackupManager:
         *,
         prefix: str = "soulsense_backup",
         catalog: bool | str = True,
+        retention: RetentionPolicy | None = None,
         lock_timeout: float = 30.0,
     ) -> Self:
         """Return a manager over a new engine for ``url``: a database URL, or an SQLite file's path.
@@ -98,7 +104,12 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`, also for what is no URL.
         """
         return cls(
-            engine_for(url), directory, prefix=prefix, catalog=catalog, lock_timeout=lock_timeout
+            engine_for(url),
+            directory,
+            prefix=prefix,
+            catalog=catalog,
+            retention=retention,
+            lock_timeout=lock_timeout,
         )
 
     @property
@@ -110,6 +121,10 @@ class BackupManager:
     def database(self) -> Path | None:
         """The live database's file, absolute; None when it has none."""
         return self._driver.location
+
+    def database_size(self) -> int:
+        """Return about how many bytes a backup takes."""
+        return self._driver.size()
 
     # Create
 
@@ -134,6 +149,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
         :class:`~soulsense_db.errors.StorageError`,
         :class:`~soulsense_db.errors.CatalogError`; then no backup was made.
+        :class:`~soulsense_db.errors.PruneError`: it was, and ``retention`` could not be applied.
         """
         check_description(description)
         if kind not in KINDS:
@@ -144,7 +160,7 @@ class BackupManager:
         self._driver.return_idle_connections()
         files.require_space(self.directory, self._driver.size())
         with of_live(self._driver):
-            return self._store(
+            info = self._keeper.add(
                 lambda target: self._driver.snapshot(target, progress=progress),
                 depth="pages",
                 kind=kind,
@@ -154,37 +170,8 @@ class BackupManager:
                 target_revision=target_revision,
                 record=record,
             )
-
-    def _store(
-        self,
-        write: Callable[[Path], Snapshot],
-        *,
-        depth: Depth,
-        kind: BackupKind,
-        created_at: datetime,
-        description: str,
-        alembic_heads: Sequence[str] | None,
-        target_revision: str | None,
-        record: bool,
-    ) -> BackupInfo:
-        """Stage what ``write`` writes, check it, publish it, record it."""
-        with self._storage.stage(created_at, description) as staging:
-            info = take(
-                self._driver,
-                write,
-                staging.path,
-                final=staging.final,
-                depth=depth,
-                kind=kind,
-                description=description,
-                created_at=created_at,
-                alembic_heads=alembic_heads,
-                target_revision=target_revision,
-            )
-            self._storage.publish(staging, info)
-        rows = self._rows.record(info) if record else None
-        if rows is not None and rows != len(self._storage.names()):
-            self.sync_catalog()  # an earlier row could not be written
+        if self._retention is not None:
+            self._keeper.prune_after(info, self._retention, record=record)
         return info
 
     # List, get, delete, verify
@@ -195,63 +182,89 @@ class BackupManager:
         A directory may hold those of several databases: others' are left out. One whose origin is
         unknown (it has no meta file) is included.
         """
-        return [info for info in self._storage.list() if self._is_own(info)]
+        return self._finder.list()
 
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names.
 
-        ``ref``: a :class:`BackupInfo`, an id, a file name, a path, or ``latest``. Raises
-        :class:`~soulsense_db.errors.BackupNotFoundError` or
+        ``ref``: a :class:`BackupInfo`, an id or its unique beginning, a file name, a path,
+        ``latest``, ``latest~1`` for the one before, or ``revision:abc123`` for the newest whose
+        database was at that Alembic revision. Raises
+        :class:`~soulsense_db.errors.BackupNotFoundError`,
+        :class:`~soulsense_db.errors.AmbiguousReferenceError` or
         :class:`~soulsense_db.errors.OutsideDirectoryError`.
         """
-        if isinstance(ref, BackupInfo):
-            return self._storage.find(Path(ref.path))
-        if ref == "latest":
-            return self._latest()
-        if isinstance(ref, Path) or "/" in ref or "\\" in ref:
-            path = files.user_path(ref)
-            if path is None:
-                raise not_found(ref)
-            return self._storage.find(path)
-        try:
-            return self._storage.find(self.directory / ref)
-        except BackupNotFoundError:
-            for info in self._storage.list():
-                if info.id == ref:
-                    return info
-            raise
-
-    def _latest(self) -> BackupInfo:
-        everything = self._storage.list()
-        for info in everything:
-            if self._is_own(info):
-                return info
-        raise BackupNotFoundError(
-            f"Backup file not found: {self.directory} has no backup of {self._driver.database}"
-            f"{f' ({len(everything)} of other databases)' if everything else ''}. "
-            "Nothing was changed.",
-            hint="Create one, or bring one in with import_file(path).",
-        )
+        return self._finder.get(ref)
 
     def delete(self, ref: BackupInfo | str | Path) -> None:
-        """Delete a backup, its meta file and its row; errors as :meth:`get`."""
-        info = self.get(ref)
-        self._storage.delete(info)
-        self._rows.forget(info.filename)
+        """Delete a backup, its meta file and its row.
 
-    def verify(self, ref: BackupInfo | str | Path, *, level: Level = "full") -> VerificationReport:
-        """Check a backup by reading it; it is never written to.
+        Raises :class:`~soulsense_db.errors.ProtectedBackupError` for one that is pinned, or that a
+        migration needs which has not ended; and errors as :meth:`get`.
+        """
+        self._keeper.delete(self.get(ref))
+
+    def verify(
+        self,
+        ref: BackupInfo | str | Path,
+        *,
+        level: Level = "full",
+        progress: Progress | None = None,
+    ) -> VerificationReport:
+        """Check a backup by reading it; its data file is never written to.
 
         ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
         ``foreign_key_check``; broken references are remarks, for a faithful backup may have them.
+        The meta file records that it passed, or did not, where there is a checksum.
+
         Raises :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
         """
-        return verify_backup(self._driver, self.get(ref), level=level)
+        return self._keeper.verify(self.get(ref), level=level, progress=progress)
+
+    # Keep and prune
+
+    def orphans(self) -> set[str]:
+        """Return the file names of backups that are gone and left a meta file."""
+        return self._storage.orphans()
+
+    def pin(self, ref: BackupInfo | str | Path, note: str = "") -> BackupInfo:
+        """Keep a backup whatever a policy says and whoever deletes; ``note`` says why.
+
+        Raises :class:`~soulsense_db.errors.MetaFileError`,
+        :class:`~soulsense_db.errors.StorageError`, and errors as :meth:`get`.
+        """
+        check_description(note)
+        return self._storage.amend(self.get(ref), pinned=True, pin_note=note)
+
+    def unpin(self, ref: BackupInfo | str | Path) -> BackupInfo:
+        """Let a backup go again when its time comes; errors as :meth:`pin`."""
+        return self._storage.amend(self.get(ref), pinned=False, pin_note="")
+
+    def prune(
+        self,
+        policy: RetentionPolicy | None = None,
+        *,
+        kinds: Collection[str] = (),
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Remove the backups that ``policy`` (by default the manager's own) does not keep.
+
+        ``kinds``: only these, all by default. Before anything is removed the newest verified backup
+        is checked once more (``quick``); one that fails counts as unverified, and the one before
+        takes its place. A backup stays whose meta file is missing or damaged, or that a migration
+        needs which has not ended. ``dry_run`` removes and checks nothing.
+
+        Raises :class:`~soulsense_db.errors.StorageError`; what was not removed yet is still there.
+        """
+        policy = policy or self._retention or RetentionPolicy()
+        return self._keeper.prune(policy, kinds=kinds, dry_run=dry_run)
 
     # Bring in and copy out
 
-    def import_file(self, path: str | Path, description: str = "") -> BackupInfo:
+    def import_file(
+        self, path: str | Path, description: str = "", *, progress: Progress | None = None
+    ) -> BackupInfo:
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
         With a meta file beside it, the checksum is compared, and time and description are kept;
@@ -259,27 +272,11 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
-        source = files.user_path(path)
-        if source is None or not files.exists(source):
-            raise not_found(path)
-        with files.storage_errors("read", source):
-            if not source.is_file():
-                raise NotADatabaseError(
-                    f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
-                    hint="Name a database file.",
-                )
-            size = source.stat().st_size
-        if source.resolve() == self.database:
-            raise BackupError(
-                f"{source} is the live database itself. Nothing was changed.",
-                hint="Use create() to back it up.",
-            )
-        told = require_trusted_meta(read_backup(source))
-        if told.sha256 is not None:
-            verify_backup(self._driver, told, level="quick")
-        files.require_space(self.directory, size)
-        return self._store(
-            lambda target: self._driver.copy_file(source, target),
+        told = require_importable(self._driver, path)
+        source = Path(told.path)
+        files.require_space(self.directory, told.size_bytes)
+        return self._keeper.add(
+            lambda target: self._driver.copy_file(source, target, progress=progress),
             depth="header",  # copy_file has checked it
             kind="imported",
             created_at=told.created_at if told.sha256 is not None else datetime.now(UTC),
@@ -289,56 +286,20 @@ class BackupManager:
             record=True,
         )
 
-    def export(self, ref: BackupInfo | str | Path, destination: str | Path) -> Path:
+    def export(
+        self,
+        ref: BackupInfo | str | Path,
+        destination: str | Path,
+        *,
+        progress: Progress | None = None,
+    ) -> Path:
         """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
 
         Its meta file goes with it, so that :meth:`import_file` can compare the checksum. Returns
         the path of the copy. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        info = self.verify(ref).backup
-        target = files.user_path(destination)
-        if target is None:
-            raise StorageError(
-                f"{destination!s} is no path. Nothing was written.",
-                hint="Name a file or directory.",
-            )
-        if files.exists(target) and target.is_dir():
-            target /= info.filename
-        files.copy_durably(Path(info.path), target)
-        exported = replace(info, path=str(target), sha256=files.sha256_of(target))
-        if info.sha256 not in (None, exported.sha256):
-            files.remove(target)
-            raise ChecksumMismatchError(
-                f"The copy {target} differs from {info.filename} and was removed.",
-                hint="Check the disk it was copied to, and try again.",
-            )
-        files.write_durably(Path(exported.meta_path), to_meta(exported))
-        return target
-
-    def _get_own(self, ref: BackupInfo | str | Path) -> BackupInfo:
-        info = self.get(ref)
-        if not self._is_own(info):
-            raise WrongDatabaseError(
-                f"{info.filename} is a backup of {info.database_path or info.database}, not of "
-                f"{self._driver.location or self._driver.database}. Nothing was changed.",
-                hint="If that is what you want, bring it in with import_file(path) first.",
-            )
-        return info
-
-    def _is_own(self, info: BackupInfo) -> bool:
-        """Whether ``info`` may be a backup of this database, also after both were moved."""
-        if info.database is None:
-            return True
-        location = self._driver.location
-        if info.database != self._driver.database or location is None or not info.database_path:
-            return info.database == self._driver.database
-        if info.database_path == str(location):
-            return True
-        if info.database_relative == files.relative_path(location, self.directory):
-            return True
-        # Another database of that name, if it is still there; else this one, moved.
-        return not files.exists(Path(info.database_path))
+        return copy_out(self.verify(ref).backup, destination, progress=progress)
 
     # Restore
 
@@ -387,7 +348,7 @@ class BackupManager:
             self._driver,
             self.directory,
             timeout=self._lock_timeout if timeout is None else timeout,
-            find=self._get_own,
+            find=self._finder.get_own,
             sync_catalog=lambda: self.sync_catalog(make_table=make_table),
         )
 
@@ -397,6 +358,24 @@ class BackupManager:
 
     # Catalog
 
+    def safety_backup(self) -> BackupInfo | None:
+        """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
+        path = safety_path(self._driver, self.directory)
+        return read_backup(path) if files.exists(path) else None
+
+    def compare(self, ref: BackupInfo | str | Path) -> Comparison:
+        """Return what restoring a backup would change in the live database, table by table.
+
+        ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
+        out. Raises errors as :meth:`get`,
+        :class:`~soulsense_db.errors.InvalidBackupError`,
+        :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
+        :class:`~soulsense_db.errors.DatabaseDamagedError`,
+        :class:`~soulsense_db.errors.DatabaseLockedError`.
+        """
+        info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
+        return self._driver.compare(Path(info.path), ignore=self._rows.tables)
+
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.
 
@@ -405,6 +384,10 @@ class BackupManager:
         """
         return self._rows.rebuild(self.list(), lock_timeout=self._lock_timeout)
 
+    def catalog_names(self) -> frozenset[str] | None:
+        """Return the file names in the catalog; None without one, or when it cannot be read now."""
+        return self._rows.names()
+
     def sync_catalog(self, *, make_table: bool = True) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
-        return self._rows.sync(self.list(), make_table=make_table)
+        return self._keeper.sync_catalog(make_table=make_table)

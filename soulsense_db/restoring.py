@@ -31,7 +31,7 @@ from soulsense_db.errors import (
     RestoreError,
 )
 from soulsense_db.marker import clear_marker
-from soulsense_db.storage import read_backup
+from soulsense_db.meta_file import read_backup
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import verify_backup
 
@@ -117,10 +117,8 @@ class Restorer:
 
     def __init__(self, driver: Driver, directory: Path) -> None:
         self._driver = driver
-        location = driver.location
-        beside = location or directory / "memory"
-        self.safety_path = beside.with_name(f"{beside.name}.safety_backup")
-        self._previous = beside.with_name(f"{beside.name}.safety_backup.previous")
+        self.safety_path = safety_path(driver, directory)
+        self._previous = self.safety_path.with_name(f"{self.safety_path.name}.previous")
 
     def undo(self, *, progress: Progress | None) -> RestoreReport:
         """Restore the safety backup of the last restore."""
@@ -288,9 +286,20 @@ class Restorer:
             files.remove(Path(f"{self.safety_path}{META_SUFFIX}"))
 
 
+def safety_path(driver: Driver, directory: Path) -> Path:
+    """Return where the safety backup of the last restore is, or would be."""
+    beside = _beside(driver, directory)
+    return beside.with_name(f"{beside.name}.safety_backup")
+
+
+def _beside(driver: Driver, directory: Path) -> Path:
+    """Return the live database, or what stands for one without a file."""
+    return driver.location or directory / "memory"
+
+
 def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
     """Return the lock of the live database, held: it is beside it, whatever the directory is."""
-    beside = driver.location or directory / "memory"
+    beside = _beside(driver, directory)
     files.make_private_directory(beside.parent)
     path = beside.with_name(f".{beside.name}.lock")
     files.make_lock_file(path)

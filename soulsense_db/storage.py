@@ -23,27 +23,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from soulsense_db import files
-from soulsense_db.backup_info import (
-    MAX_META_BYTES,
-    META_SUFFIX,
-    BackupInfo,
-    from_meta,
-    to_meta,
-    without_meta,
-)
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryLockedError,
-    MetaFileError,
     NotADatabaseError,
     OutsideDirectoryError,
-    PermissionDeniedError,
+    ProtectedBackupError,
     StorageError,
 )
+from soulsense_db.meta_file import facts_of, require_trusted_meta
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -94,6 +88,15 @@ class Storage:
         """Return the file names of all backups without reading their meta files."""
         return {entry.name for entry in self._entries()}
 
+    def orphans(self) -> set[str]:
+        """Return the names of backups of which only the meta file is left."""
+        if not files.exists(self.directory):
+            return set()
+        with files.storage_errors("list", self.directory):
+            names = set(os.listdir(self.directory))
+        told = {name.removesuffix(META_SUFFIX) for name in names if name.endswith(META_SUFFIX)}
+        return {name for name in told - names if self._is_backup_name(name)}
+
     def find(self, path: Path) -> BackupInfo:
         """Return the facts of the backup at ``path``, after guarding it.
 
@@ -119,7 +122,7 @@ class Storage:
                 f"Invalid backup file: {path} is not a regular file. Nothing was changed.",
                 hint="Remove it from the backup directory.",
             )
-        return _with_status(self.directory / resolved.name, status)
+        return facts_of(self.directory / resolved.name, status)
 
     def _entries(self) -> builtins.list[os.DirEntry[str]]:
         try:
@@ -152,7 +155,7 @@ class Storage:
         """Read one entry; one that vanishes meanwhile is described by its name."""
         path = self.directory / entry.name
         try:
-            return _with_status(path, entry.stat(follow_symlinks=False))
+            return facts_of(path, entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return without_meta(path, size_bytes=0, found_at=datetime.now(UTC))
 
@@ -186,13 +189,28 @@ class Storage:
             files.move_durably(staging.path, staging.final)
 
     def delete(self, info: BackupInfo) -> None:
-        """Delete a backup that :meth:`find` returned: data first, so that it is gone at once."""
+        """Delete a backup that :meth:`find` returned: data first, so that it is gone at once.
+
+        Raises :class:`ProtectedBackupError` for a pinned one.
+        """
         with self._lock():
-            if not files.exists(Path(info.path)):
-                raise not_found(info.path)
+            current = self.find(Path(info.path))
+            if current.pinned:  # perhaps only a moment ago
+                raise pinned(current)
             files.remove(Path(info.path))
             _remove_meta(Path(info.meta_path))
             files.sync_directory(self.directory)
+
+    def amend(self, info: BackupInfo, **changes: Any) -> BackupInfo:
+        """Change facts in the meta file of a backup; return all as they are then.
+
+        Raises :class:`BackupNotFoundError`, :class:`MetaFileError` when the file cannot be trusted.
+        """
+        with self._lock():  # what somebody else changed meanwhile stays
+            current = require_trusted_meta(self.find(Path(info.path)))
+            amended = replace(current, **changes)
+            files.write_durably(Path(amended.meta_path), to_meta(amended))
+        return amended
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -288,83 +306,21 @@ def safe_name(description: str) -> str:
     return re.sub(r"[^\w-]+|_+", "_", text)[:NAME_CHARACTERS].strip("_-")
 
 
+def pinned(info: BackupInfo) -> ProtectedBackupError:
+    """Return the error for a backup that must not be deleted because it is pinned."""
+    return ProtectedBackupError(
+        f"{info.filename} is pinned{f' ({info.pin_note})' if info.pin_note else ''}. It was not "
+        "deleted.",
+        hint="Unpin it first if it may go.",
+    )
+
+
 def not_found(ref: object) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     return BackupNotFoundError(
         f"Backup file not found: {ref}. Nothing was changed.",
         hint="List the backups to see what there is.",
     )
-
-
-def read_backup(path: Path) -> BackupInfo:
-    """Return the facts of the backup file ``path``, wherever it is, from its meta file or name."""
-    with files.storage_errors("read", path):
-        status = path.stat()
-    return _with_status(path, status)
-
-
-def _with_status(path: Path, status: os.stat_result) -> BackupInfo:
-    size = status.st_size
-    found_at = _time_of(status)
-    try:
-        data = _read_small_file(Path(f"{path}{META_SUFFIX}"))
-        if data is None:
-            return without_meta(path, size_bytes=size, found_at=found_at)
-        info = from_meta(data, path, size_bytes=size, found_at=found_at)
-    except (MetaFileError, PermissionDeniedError) as error:
-        return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
-    return info
-
-
-def _time_of(status: os.stat_result) -> datetime:
-    try:
-        return datetime.fromtimestamp(status.st_mtime, UTC)
-    except (ValueError, OverflowError, OSError):  # a year that no calendar has
-        return datetime.fromtimestamp(0, UTC)
-
-
-def require_trusted_meta(info: BackupInfo) -> BackupInfo:
-    """Return ``info``; raise :class:`MetaFileError` when its meta file could not be trusted."""
-    if info.meta_problem:
-        data = _read_small_file(Path(info.meta_path))
-        if data is not None:
-            now = datetime.now(UTC)
-            return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
-        return replace(info, meta_problem="")
-    return info
-
-
-def _read_small_file(path: Path) -> bytes | None:
-    """Return the contents of a meta file, None when there is none.
-
-    Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
-    """
-    name = path.name
-    # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        if error.errno in files.DENIED:
-            raise files.as_storage_error(error, "read", path) from error
-        raise MetaFileError(
-            f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
-            hint=f"Remove {name} to use the backup without its checksum.",
-        ) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_META_BYTES:
-            what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
-            raise MetaFileError(
-                f"{name} {what}. The backup itself was left alone.",
-                hint=f"Remove {name} to use the backup without its checksum.",
-            )
-        with files.storage_errors("read", path):
-            return os.read(descriptor, MAX_META_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 def _remove_meta(path: Path) -> None:

@@ -57,6 +57,7 @@ def take(
         target_revision=target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
         driver_facts=snapshot.facts,
+        verified_at=datetime.now(UTC),
     )
 
 

@@ -11,7 +11,7 @@ from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
-from soulsense_db.storage import require_trusted_meta
+from soulsense_db.meta_file import require_trusted_meta
 
 Level = Literal["quick", "full"]
 _DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
@@ -22,16 +22,20 @@ class VerificationReport:
     """A backup that passed its checks (one that does not raises).
 
     ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
-    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup.
+    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup;
+    ``recorded``: whether the meta file says now when it passed.
     """
 
     backup: BackupInfo
     level: Level
     checksum: bool
     remarks: tuple[str, ...]
+    recorded: bool = False
 
 
-def verify_backup(driver: Driver, info: BackupInfo, *, level: Level) -> VerificationReport:
+def verify_backup(
+    driver: Driver, info: BackupInfo, *, level: Level, progress: files.Progress | None = None
+) -> VerificationReport:
     """Check the backup ``info`` without writing to it.
 
     Raises :class:`~soulsense_db.errors.InvalidBackupError`,
@@ -43,7 +47,9 @@ def verify_backup(driver: Driver, info: BackupInfo, *, level: Level) -> Verifica
     path = Path(info.path)
     # The header first: it says in better words than a checksum what is wrong.
     driver.check(path, depth="header")
-    sha256, problem, findings = _read(driver, path, _DEPTHS[level], hashed=info.sha256 is not None)
+    sha256, problem, findings = _read(
+        driver, path, _DEPTHS[level], hashed=info.sha256 is not None, progress=progress
+    )
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
             f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
@@ -80,11 +86,16 @@ def check_new(driver: Driver, path: Path, *, depth: Depth) -> str:
 
 
 def _read(
-    driver: Driver, path: Path, depth: Depth, *, hashed: bool
+    driver: Driver,
+    path: Path,
+    depth: Depth,
+    *,
+    hashed: bool,
+    progress: files.Progress | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long."""
     with ThreadPoolExecutor(1) as side:
-        digest = side.submit(files.sha256_of, path) if hashed else None
+        digest = side.submit(files.sha256_of, path, progress=progress) if hashed else None
         problem: InvalidBackupError | None = None
         findings = Findings()
         try:

@@ -17,7 +17,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from soulsense_db.storage import read_backup
+from soulsense_db.meta_file import read_backup
 
 ALEMBIC_VERSION = tuple(int(part) for part in alembic.__version__.split(".")[:2])
 HAS_PLUGINS = ALEMBIC_VERSION >= (1, 18)

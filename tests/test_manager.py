@@ -154,13 +154,21 @@ def test_delete_removes_file_meta_and_row(manager: BackupManager, database: Path
 
 
 @pytest.mark.parametrize("level", ["quick", "full"])
-def test_verify_writes_nothing(manager: BackupManager, level: Any) -> None:
-    """Verifying changes no byte, no time and no name in the backup directory."""
+def test_verify_writes_only_that_it_passed(manager: BackupManager, level: Any) -> None:
+    """Verifying changes no byte, no time and no name in the backup directory but in the meta."""
     info = manager.create()
     before = snapshot_of(manager.directory)
     report = manager.verify(info, level=level)
     assert (report.backup, report.level, report.checksum) == (info, level, True)
-    assert snapshot_of(manager.directory) == before
+    assert report.recorded
+    after = snapshot_of(manager.directory)
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} == {Path(info.meta_path).name}
+    verified = manager.get(info)
+    assert info.verified_at is not None
+    assert verified.verified_at is not None
+    assert verified.verified_at > info.verified_at
+    assert replace(verified, verified_at=info.verified_at) == info
 
 
 def test_verify_knows_two_levels(manager: BackupManager) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EngineMaker
@@ -127,8 +128,8 @@ def test_export_removes_a_copy_that_differs(
     info = manager.create()
     copy = files.copy_durably
 
-    def spoil(source: Path, target: Path) -> None:
-        copy(source, target)
+    def spoil(source: Path, target: Path, **options: Any) -> None:
+        copy(source, target, **options)
         flip(target, 5000)
 
     monkeypatch.setattr(files, "copy_durably", spoil)

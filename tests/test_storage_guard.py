@@ -22,7 +22,8 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.storage import Storage, read_backup, require_trusted_meta
+from soulsense_db.meta_file import read_backup, require_trusted_meta
+from soulsense_db.storage import Storage
 
 OTHER_NAME = "soulsense_backup_20260101_000000_other.db"
 
@@ -227,7 +228,8 @@ def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
     storage.directory.chmod(0o755)
     Path(info.meta_path).chmod(0)
     script = """
-        from soulsense_db.storage import Storage, require_trusted_meta
+        from soulsense_db.meta_file import require_trusted_meta
+        from soulsense_db.storage import Storage
         storage = Storage(
             Path(arguments[0]), prefix="soulsense_backup", suffix=".db", lock_timeout=1
         )

@@ -32,9 +32,9 @@ class Command:
         """Return the guard of this command, made when first needed."""
         if self._guard is None:
             from soulsense_db.alembic.guard import CommandGuard
-            from soulsense_db.alembic.options import read_options
+            from soulsense_db.alembic.options import read_settings
 
-            self._guard = CommandGuard(read_options(self.environment.config))
+            self._guard = CommandGuard(read_settings(self.environment.config))
         return self._guard
 
     def failed(self, error: BaseException) -> None:

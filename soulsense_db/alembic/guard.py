@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.alembic.autogenerate import hide_catalog, is_in_host_metadata
 from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
-from soulsense_db.alembic.options import Options, is_switched_off, is_switched_on
+from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.steps import Run, may_have_steps, pending_steps
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import BackupError, BackupNotFoundError, DatabaseLockedError
+from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import clear_marker, read_marker, write_marker
 from soulsense_db.restoring import ExclusiveAccess
+from soulsense_db.retention import RetentionPolicy
+from soulsense_db.settings import Settings
 
 # Below Alembic's own logger: env.py's fileConfig disables loggers that it does not name.
 log = logging.getLogger("alembic.soulsense_db")
@@ -36,6 +38,8 @@ _ATTRIBUTE = "soulsense_db.guard"
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0
 _WORTH_SAYING_SECONDS = 0.5
+# Of the backups made here, when no soulsense_keep_... option says otherwise.
+_RETENTION = RetentionPolicy(keep_last=10)
 
 
 class MigrationRefusedError(BackupError, CommandError):
@@ -51,7 +55,7 @@ def guarded(context: MigrationContext) -> Iterator[None]:
         command = command_of(context)
         switched_off = is_switched_off()
         if switched_off:
-            hide_catalog(context, command.guard().options.catalog)
+            hide_catalog(context, command.guard().settings.catalog)
     if switched_off:
         yield
         return
@@ -76,7 +80,7 @@ def before_steps(context: MigrationContext) -> None:
         if is_switched_on(command.environment.config):
             guard.protect(context)
         else:  # an application may use BackupManager alone
-            hide_catalog(context, guard.options.catalog)
+            hide_catalog(context, guard.settings.catalog)
 
 
 @contextmanager
@@ -106,8 +110,8 @@ def command_of(context: MigrationContext) -> Command:
 class CommandGuard:
     """The databases of one command, in the order in which it came to them."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._contexts: list[MigrationContext] = []
         self._databases: dict[Path, GuardedDatabase] = {}
 
@@ -116,19 +120,19 @@ class CommandGuard:
         if context in self._contexts:  # both doors are open
             return
         self._contexts.append(context)
-        hide_catalog(context, self.options.catalog)
+        hide_catalog(context, self.settings.catalog)
         connection = context.connection
         if connection is None or not may_have_steps(context):
             return
         manager = BackupManager(
-            connection.engine, self.options.directory, catalog=self.options.catalog
+            connection.engine, self.settings.directory, catalog=self.settings.catalog
         )
         path = manager.database
         if path is None:
             log.info("The database is in memory: no safety backup, it ends with the process.")
             return
         known = self._databases.get(path)
-        database = known or GuardedDatabase(manager, path, self.options)
+        database = known or GuardedDatabase(manager, path, self.settings)
         if database.begin(context, connection):
             self._databases[path] = database
 
@@ -153,10 +157,10 @@ class CommandGuard:
 class GuardedDatabase:
     """One database of a command: its lock, its safety backup, its marker."""
 
-    def __init__(self, manager: BackupManager, path: Path, options: Options) -> None:
+    def __init__(self, manager: BackupManager, path: Path, settings: Settings) -> None:
         self._manager = manager
         self._path = path
-        self._options = options
+        self._settings = settings
         self._access: ExclusiveAccess | None = None
         self._backup: BackupInfo | None = None
         self._runs: list[Run] = []
@@ -242,7 +246,7 @@ class GuardedDatabase:
         if self._is_committed():
             self._after_success()
             return [f"{self._path} had finished its migration: it was left as it is."]
-        if not self._options.restores:
+        if not self._settings.restores:
             clear_marker(self._path)
             self._finish()
             return [
@@ -257,7 +261,7 @@ class GuardedDatabase:
             return [f"Not all steps of {self._path} were run.", *self._put_back()]
         clear_marker(self._path)
         # Only now: a table made before the steps could be in the way of one of theirs.
-        owned = any(is_in_host_metadata(run.context, self._options.catalog) for run in self._runs)
+        owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
         self._manager.sync_catalog(make_table=not owned)
         self._finish()
         return []
@@ -329,11 +333,7 @@ class GuardedDatabase:
     def _prune(self) -> None:
         """Bound the pre-migration backups, also after a failure: a restart loop fills disks."""
         try:
-            made = [info for info in self._manager.list() if info.kind == "pre_migration"]
-            for old in made[self._options.keep :]:
-                if self._backup is None or old.filename != self._backup.filename:
-                    with suppress(BackupNotFoundError):  # another process was a moment earlier
-                        self._manager.delete(old)
+            self._manager.prune(self._settings.retention or _RETENTION, kinds=("pre_migration",))
         except BackupError as error:  # the migration itself is done: say it, fail nothing
             _say(f"Old backups could not be pruned: {error}")
 

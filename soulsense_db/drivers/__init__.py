@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from soulsense_db.drivers.base import (
+    Comparison,
     Depth,
     Driver,
     Findings,
     Hold,
     Progress,
     Snapshot,
+    TableComparison,
     driver_for,
     engine_for,
     register,
@@ -16,6 +18,7 @@ from soulsense_db.drivers.base import (
 from soulsense_db.drivers.sqlite import SQLiteDriver
 
 __all__ = [
+    "Comparison",
     "Depth",
     "Driver",
     "Findings",
@@ -23,6 +26,7 @@ __all__ = [
     "Progress",
     "SQLiteDriver",
     "Snapshot",
+    "TableComparison",
     "driver_for",
     "engine_for",
     "register",

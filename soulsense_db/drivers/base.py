@@ -9,7 +9,7 @@ gets an engine and paths. To add a dialect, write one module with a :class:`Driv
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from soulsense_db import files
 from soulsense_db.errors import UnsupportedDatabaseError
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Depth = Literal["header", "pages", "full"]
-Progress = Callable[[int, int], object]
-"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
+Progress = files.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,38 @@ class Findings:
 
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableComparison:
+    """What restoring a backup would change in one table, in rows.
+
+    ``gained``: only in the backup; ``lost``: only in the live database; ``changed``: in both and
+    not the same, None where the columns differ and only the numbers of rows were compared.
+    """
+
+    table: str
+    gained: int
+    lost: int
+    changed: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A backup against the live database.
+
+    ``tables``: those that differ, by name; ``same_schema``: whether all else is as it was (tables,
+    indexes, views, triggers); ``alembic_heads``: the live database's revisions, sorted.
+    """
+
+    tables: tuple[TableComparison, ...]
+    same_schema: bool
+    alembic_heads: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        """Whether a restore would change nothing."""
+        return self.same_schema and not self.tables
 
 
 class Hold(Protocol):
@@ -126,6 +158,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def compare(self, backup: Path, *, ignore: Collection[str]) -> Comparison:
+        """Compare the backup file ``backup``, which is sound, with all committed live data.
+
+        Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat.
+        """
+
+    @abstractmethod
     def holding(self) -> AbstractContextManager[Hold]:
         """Keep writers out, readers not, until the hold is released.
 
@@ -175,8 +214,12 @@ class Driver(ABC):
         """Return the sorted revisions in the live ``version_table``; empty without that table."""
 
     @abstractmethod
-    def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
+    def transaction(
+        self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
+    ) -> T:
         """Run ``work`` in a transaction of a private connection and return what it returns.
+
+        With ``write`` it holds the write lock from the beginning.
 
         The connection comes from the engine's own creator, never from its pool: nobody's open
         transaction is joined.

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,17 @@ from sqlalchemy.pool import StaticPool
 from soulsense_db import files
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
-from soulsense_db.drivers.base import Depth, Driver, Findings, Hold, Progress, Snapshot, register
+from soulsense_db.drivers.base import (
+    Comparison,
+    Depth,
+    Driver,
+    Findings,
+    Hold,
+    Progress,
+    Snapshot,
+    register,
+)
+from soulsense_db.drivers.sqlite_compare import compare
 from soulsense_db.drivers.sqlite_connections import LiveDatabase
 from soulsense_db.drivers.sqlite_errors import (
     backup_errors,
@@ -86,13 +96,15 @@ class SQLiteDriver(Driver):
         """Return the sorted revisions in the live ``version_table``."""
         return self._live.run(lambda live: pragmas.alembic_heads(live, version_table))
 
-    def transaction(self, work: Callable[[Connection], T], *, lock_timeout: float) -> T:
+    def transaction(
+        self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
+    ) -> T:
         """Run ``work`` in a transaction of a private connection; source: ``BEGIN IMMEDIATE``."""
 
         def with_sqlalchemy(live: sqlite3.Connection) -> T:
             engine = sa.create_engine("sqlite://", creator=lambda: live, poolclass=StaticPool)
             with engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
                 result = work(connection)
                 connection.commit()
                 return result
@@ -185,6 +197,19 @@ class SQLiteDriver(Driver):
     def check(self, path: Path, *, depth: Depth) -> Findings:
         """Check ``path``: its header and size, every page too, or every index and reference too."""
         return sqlite_check.check(path, depth=depth)
+
+    def compare(self, backup: Path, *, ignore: Collection[str]) -> Comparison:
+        """Compare ``backup`` with the live database, row by row."""
+
+        def work(live: sqlite3.Connection) -> Comparison:
+            live.execute("BEGIN")
+            try:
+                with sqlite_check.opened(backup) as opened:
+                    return compare(live, opened, backup, ignore=ignore)
+            finally:
+                live.rollback()
+
+        return self._live.run(work)
 
     @contextmanager
     def holding(self) -> Iterator[Hold]:

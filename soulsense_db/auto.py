@@ -1,0 +1,95 @@
+"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from soulsense_db import files
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import Progress
+from soulsense_db.errors import InvalidBackupError, MetaFileError
+from soulsense_db.manager import BackupManager
+from soulsense_db.retention import PruneReport, RetentionPolicy
+from soulsense_db.verification import VerificationReport
+
+_DESCRIPTION = "Scheduled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoReport:
+    """What one run did.
+
+    ``created``: the new backup, None when the newest one has the same content; ``verified``: the
+    newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
+    ``pruned``: None without a policy.
+    """
+
+    created: BackupInfo | None
+    verified: VerificationReport
+    damaged: BackupInfo | None
+    pruned: PruneReport | None
+
+
+def run_auto(
+    manager: BackupManager,
+    policy: RetentionPolicy | None = None,
+    *,
+    description: str = _DESCRIPTION,
+    progress: Progress | None = None,
+) -> AutoReport | None:
+    """Back up unless the newest backup is sound and has the same content; verify; prune.
+
+    Returns None when another run for the same database is at work: it does what there is to do.
+    Nothing is removed unless the newest backup was verified in this run. Raises errors as
+    :meth:`BackupManager.create`, ``verify`` and ``prune``.
+    """
+    with _alone(manager) as alone:
+        if not alone:
+            return None
+        created = damaged = None
+        newest = next(iter(manager.list()), None)
+        verified = _verified(manager, newest) if newest else None
+        if newest and verified is None:
+            damaged = newest
+        if newest is None or verified is None or not manager.compare(newest).identical:
+            created = manager.create(description, kind="automatic", progress=progress)
+            verified = manager.verify(created)
+        pruned = manager.prune(policy) if policy is not None else None
+        return AutoReport(created=created, verified=verified, damaged=damaged, pruned=pruned)
+
+
+def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport | None:
+    """Return the report on ``newest``, None when it is no good: then another one is needed."""
+    try:
+        return manager.verify(newest)
+    except (InvalidBackupError, MetaFileError):
+        return None
+
+
+@contextmanager
+def _alone(manager: BackupManager) -> Iterator[bool]:
+    """Hold the lock of scheduled runs; yield whether it was free.
+
+    It lies in the backup directory, for the database's own may be read-only, and one directory may
+    hold the backups of several databases.
+    """
+    files.make_private_directory(manager.directory)
+    database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
+    path = manager.directory / f".auto_{database[:12]}.lock"
+    files.make_lock_file(path)
+    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
+    with files.storage_errors("lock", path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        lock.release()

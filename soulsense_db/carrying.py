@@ -1,0 +1,75 @@
+"""Carry backups into a directory and out of it, verified on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.backup_info import BackupInfo, to_meta
+from soulsense_db.drivers import Driver
+from soulsense_db.errors import (
+    BackupError,
+    ChecksumMismatchError,
+    NotADatabaseError,
+    StorageError,
+)
+from soulsense_db.meta_file import read_backup, require_trusted_meta
+from soulsense_db.storage import not_found
+from soulsense_db.verification import verify_backup
+
+
+def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
+    """Return what is known of the file ``path`` from outside, once it may be brought in.
+
+    Raises :class:`~soulsense_db.errors.BackupNotFoundError`,
+    :class:`~soulsense_db.errors.InvalidBackupError`, :class:`~soulsense_db.errors.MetaFileError`,
+    and :class:`~soulsense_db.errors.BackupError` for the live database itself.
+    """
+    source = files.user_path(path)
+    if source is None or not files.exists(source):
+        raise not_found(path)
+    with files.storage_errors("read", source):
+        if not source.is_file():
+            raise NotADatabaseError(
+                f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
+                hint="Name a database file.",
+            )
+    if source.resolve() == driver.location:
+        raise BackupError(
+            f"{source} is the live database itself. Nothing was changed.",
+            hint="Use create() to back it up.",
+        )
+    told = require_trusted_meta(read_backup(source))
+    if told.sha256 is not None:
+        verify_backup(driver, told, level="quick")
+    return told
+
+
+def copy_out(
+    info: BackupInfo, destination: str | Path, *, progress: files.Progress | None = None
+) -> Path:
+    """Copy the verified backup ``info`` with its meta file; return the path of the copy.
+
+    ``destination``: a directory, or a file that is not there. Raises
+    :class:`~soulsense_db.errors.StorageError`,
+    :class:`~soulsense_db.errors.ChecksumMismatchError`.
+    """
+    target = files.user_path(destination)
+    if target is None:
+        raise StorageError(
+            f"{destination!s} is no path. Nothing was written.",
+            hint="Name a file or directory.",
+        )
+    if files.exists(target) and target.is_dir():
+        target /= info.filename
+    files.copy_durably(Path(info.path), target, progress=progress)
+    exported = replace(info, path=str(target), sha256=files.sha256_of(target))
+    if info.sha256 not in (None, exported.sha256):
+        files.remove(target)
+        raise ChecksumMismatchError(
+            f"The copy {target} differs from {info.filename} and was removed.",
+            hint="Check the disk it was copied to, and try again.",
+        )
+    files.write_durably(Path(exported.meta_path), to_meta(exported))
+    return target

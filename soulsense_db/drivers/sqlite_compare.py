@@ -1,0 +1,176 @@
+"""Compare two SQLite databases row by row, reading each once, in flat memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from soulsense_db.drivers import sqlite_pragmas as pragmas
+from soulsense_db.drivers.base import Comparison, TableComparison
+from soulsense_db.drivers.sqlite_errors import backup_errors
+
+_Row = tuple[Any, ...]
+# What ANALYZE found out, and SQLite's own indexes: no data.
+_OWN_PREFIX = "sqlite_"
+_SEQUENCE = "sqlite_sequence"
+
+
+def compare(
+    live: sqlite3.Connection, backup: sqlite3.Connection, path: Path, *, ignore: Collection[str]
+) -> Comparison:
+    """Compare ``live``, in a read transaction of the caller's, with ``backup``, opened ``path``."""
+    heads = pragmas.alembic_heads(live)
+    with _any_text(live), _any_text(backup):
+        before, after = _Side(live), _Side(backup, path)
+        tables = []
+        for name in sorted((before.tables.keys() | after.tables.keys()) - set(ignore)):
+            found = _compare_table(before, after, name)
+            if (found.gained, found.lost, found.changed) != (0, 0, 0):
+                tables.append(found)
+        same = before.schema(ignore) == after.schema(ignore)
+    return Comparison(tables=tuple(tables), same_schema=same, alembic_heads=heads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """How to read a table: its columns, the expressions for them, those that order its rows."""
+
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+class _Side:
+    """One of the two databases; ``path`` of the backup, for its errors."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
+        self._connection = connection
+        self._path = path
+        self.tables = {name: self._describe(name) for name in self._names()}
+
+    def schema(self, ignore: Collection[str]) -> set[_Row]:
+        """Return type, name and SQL of all there is, and the numbers an application keeps."""
+        statement = "SELECT type, name, sql, tbl_name FROM sqlite_master"
+        own = {
+            found[:3]
+            for found in self._rows(statement)
+            if found[3] not in ignore and not str(found[1]).startswith(_OWN_PREFIX)
+        }
+        kept = ("user_version", "application_id")
+        return own | {(name, pragmas.number(self._connection, name)) for name in kept}
+
+    def count(self, name: str) -> int:
+        """Return how many rows the table has."""
+        return int(next(self._rows(f"SELECT count(*) FROM {_quoted(name)}"))[0])  # noqa: S608
+
+    def read(self, name: str) -> Iterator[_Row]:
+        """Yield key and values of each row, in the order of the key."""
+        table = self.tables[name]
+        order = ", ".join(f"{part} COLLATE BINARY" for part in table.key)
+        columns = ", ".join((*table.key, *table.values))
+        yield from self._rows(f"SELECT {columns} FROM {_quoted(name)} ORDER BY {order}")  # noqa: S608
+
+    def _names(self) -> list[str]:
+        found = self._rows("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
+        return [
+            name
+            for name, sql in found
+            # A virtual table's rows are in tables of its own, which are compared.
+            if not str(sql or "").upper().startswith("CREATE VIRTUAL")
+            and (not name.startswith(_OWN_PREFIX) or name == _SEQUENCE)
+        ]
+
+    def _describe(self, name: str) -> _Table:
+        columns = list(self._rows(f"PRAGMA table_info({_quoted(name)})"))
+        values: list[str] = []
+        for _, column, declared, *_ in columns:
+            values.append(_quoted(column))
+            if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY":
+                values.append(f"typeof({_quoted(column)})")  # where 1 and 1.0 may both be
+        keyed = sorted((found[5], found[1]) for found in columns if found[5])
+        key = tuple(_quoted(column) for _, column in keyed) or (_rowid({c[1] for c in columns}),)
+        return _Table(tuple(column for _, column, *_ in columns), tuple(values), key)
+
+    def _rows(self, statement: str) -> Iterator[_Row]:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        if self._path is None:
+            yield from cursor.execute(statement)
+            return
+        with backup_errors(self._path):
+            yield from cursor.execute(statement)
+
+
+def _compare_table(live: _Side, backup: _Side, name: str) -> TableComparison:
+    before, after = live.tables.get(name), backup.tables.get(name)
+    if before is None or after is None or before != after:
+        lost = live.count(name) if before else 0
+        gained = backup.count(name) if after else 0
+        if before and after:
+            lost, gained = max(0, lost - gained), max(0, gained - lost)
+        changed = None if before and after else 0
+        return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
+    gained, lost, changed = _merge(live.read(name), backup.read(name), len(before.key))
+    return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
+
+
+def _merge(live: Iterator[_Row], backup: Iterator[_Row], key_size: int) -> tuple[int, int, int]:
+    """Walk both in the order of their keys; return rows only in backup, only live, different."""
+    gained = lost = changed = 0
+    ours, theirs = next(live, None), next(backup, None)
+    while ours is not None and theirs is not None:
+        if ours == theirs:
+            ours, theirs = next(live, None), next(backup, None)
+            continue
+        left, right = _order(ours[:key_size]), _order(theirs[:key_size])
+        if left == right:
+            changed += 1
+            ours, theirs = next(live, None), next(backup, None)
+        elif left < right:
+            lost += 1
+            ours = next(live, None)
+        else:
+            gained += 1
+            theirs = next(backup, None)
+    lost += (ours is not None) + sum(1 for _ in live)
+    gained += (theirs is not None) + sum(1 for _ in backup)
+    return gained, lost, changed
+
+
+def _order(key: _Row) -> list[tuple[int, Any]]:
+    """Return ``key`` such that Python orders it as SQLite does: NULL, numbers, text, blobs."""
+    return [_place(value) for value in key]
+
+
+def _place(value: Any) -> tuple[int, Any]:
+    if value is None:
+        return 0, 0
+    if isinstance(value, int | float):
+        return 1, value
+    if isinstance(value, str):
+        return 2, value.encode(errors="surrogateescape")
+    return 3, value
+
+
+@contextmanager
+def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read text that is no valid UTF-8 too; the connection may be the application's own."""
+    before: Callable[[bytes], Any] = connection.text_factory
+    connection.text_factory = lambda data: data.decode(errors="surrogateescape")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def _rowid(columns: set[str]) -> str:
+    taken = {column.lower() for column in columns}
+    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

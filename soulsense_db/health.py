@@ -1,0 +1,229 @@
+"""Is there a backup that would save the day? What monitoring asks, answered by reading only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.manager import BackupManager
+from soulsense_db.marker import read_marker
+
+
+class State(IntEnum):
+    """As the exit codes of Nagios plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """From when on something is a warning, and from when on it is critical.
+
+    ``..._age``: of the newest backup and the newest verified one; ``..._free``: free space below
+    that many times the size of the database.
+    """
+
+    warning_age: timedelta = timedelta(hours=26)
+    critical_age: timedelta = timedelta(hours=50)
+    warning_free: float = 3.0
+    critical_free: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """One thing looked at: a short name, how it is, and what was found."""
+
+    name: str
+    state: State
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """All of them, and the numbers behind: bytes, seconds, counts; None where unknown."""
+
+    checks: tuple[HealthCheck, ...]
+    numbers: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def state(self) -> State:
+        """The worst of all."""
+        return max((check.state for check in self.checks), default=State.OK)
+
+
+def check_health(
+    manager: BackupManager, thresholds: Thresholds | None = None, *, now: datetime | None = None
+) -> HealthReport:
+    """Look at the database, its backups and the disk; nothing is changed.
+
+    Sizes and meta files are read, not the backups themselves: that is what ``verify`` is for.
+    Raises :class:`~soulsense_db.errors.StorageError` when the directory cannot be read.
+    """
+    return _Examination(manager, thresholds or Thresholds(), now or datetime.now(UTC)).report()
+
+
+class _Examination:
+    def __init__(self, manager: BackupManager, thresholds: Thresholds, now: datetime) -> None:
+        self._manager = manager
+        self._thresholds = thresholds
+        self._now = now
+        self._backups = manager.list()
+        self._numbers: dict[str, float | None] = {"backups": len(self._backups)}
+
+    def report(self) -> HealthReport:
+        checks = (
+            *self._database(),
+            *self._clock(),
+            self._newest(),
+            self._newest_verified(),
+            self._free_space(),
+            self._migration(),
+            self._files(),
+            self._catalog(),
+        )
+        return HealthReport(checks=checks, numbers=self._numbers)
+
+    def _database(self) -> Iterator[HealthCheck]:
+        self._numbers["database_bytes"] = None
+        try:
+            self._numbers["database_bytes"] = self._manager.database_size()
+        except BackupError as error:
+            yield HealthCheck(name="database", state=State.CRITICAL, message=error.message)
+
+    def _clock(self) -> Iterator[HealthCheck]:
+        future = [info for info in self._backups if info.created_at > self._now]
+        if future:
+            yield HealthCheck(
+                name="clock",
+                state=State.WARNING,
+                message=f"{len(future)} backup(s) are dated in the future, up to "
+                f"{future[0].timestamp_display}: was the clock set back?",
+            )
+
+    def _newest(self) -> HealthCheck:
+        past = [info for info in self._backups if info.created_at <= self._now]
+        self._numbers["newest_age_seconds"] = self._age(past)
+        return self._aged("newest backup", past or self._backups, "there is no backup")
+
+    def _newest_verified(self) -> HealthCheck:
+        verified = [info for info in self._backups if info.verified_at]
+        past = [info for info in verified if info.created_at <= self._now]
+        self._numbers["newest_verified_age_seconds"] = self._age(past)
+        return self._aged("newest verified", past or verified, "no backup passed its last check")
+
+    def _aged(self, name: str, backups: Sequence[BackupInfo], absent: str) -> HealthCheck:
+        age = self._age(backups)
+        if age is None:
+            return HealthCheck(name=name, state=State.CRITICAL, message=absent)
+        state = State.OK
+        if age > self._thresholds.warning_age.total_seconds():
+            state = State.WARNING
+        if age > self._thresholds.critical_age.total_seconds():
+            state = State.CRITICAL
+        message = f"{display_age(timedelta(seconds=age))} old ({backups[0].filename})"
+        return HealthCheck(name=name, state=state, message=message)
+
+    def _age(self, backups: Sequence[BackupInfo]) -> float | None:
+        return (self._now - backups[0].created_at).total_seconds() if backups else None
+
+    def _free_space(self) -> HealthCheck:
+        free = files.free_space(self._manager.directory)
+        self._numbers["free_bytes"] = free
+        size = self._numbers["database_bytes"]
+        if size is None:
+            size = max((info.size_bytes for info in self._backups), default=0)
+        state = State.OK
+        if free < size * self._thresholds.warning_free:
+            state = State.WARNING
+        if free < size * self._thresholds.critical_free:
+            state = State.CRITICAL
+        message = f"{display_size(free)} free, the database takes {display_size(int(size))}"
+        return HealthCheck(name="free space", state=state, message=message)
+
+    def _migration(self) -> HealthCheck:
+        name = "migration"
+        database = self._manager.database
+        marker = read_marker(database) if database else None
+        if database is None or marker is None:
+            return HealthCheck(name=name, state=State.OK, message="none died half-way")
+        try:
+            self._manager.exclusive(timeout=0).release()
+        except DatabaseLockedError:
+            return HealthCheck(name=name, state=State.OK, message="one is running")
+        error = marker.error(database)
+        return HealthCheck(name=name, state=State.CRITICAL, message=str(error))
+
+    def _files(self) -> HealthCheck:
+        damaged = [info for info in self._backups if _problem(info)]
+        missing = sorted(self._missing())
+        self._numbers |= {"damaged": len(damaged), "missing": len(missing)}
+        found = [f"{info.filename}: {_problem(info)}" for info in damaged]
+        found += [f"{name}: the file is gone" for name in missing]
+        if not found:
+            message = f"{len(self._backups)} backup(s), all there"
+            return HealthCheck(name="files", state=State.OK, message=message)
+        newest_is_damaged = bool(damaged) and damaged[0] == self._backups[0]
+        return HealthCheck(
+            name="files",
+            state=State.CRITICAL if newest_is_damaged else State.WARNING,
+            message="; ".join(found[:5]) + (f"; and {len(found) - 5} more" if found[5:] else ""),
+        )
+
+    def _missing(self) -> set[str]:
+        """Return what the catalog or a meta file tells of and is not there."""
+        there = {info.filename for info in self._backups}
+        named = set(self._manager.catalog_names() or ()) | self._manager.orphans()
+        return named - there
+
+    def _catalog(self) -> HealthCheck:
+        rows = self._manager.catalog_names()
+        if rows is None:
+            message = "there is none, or it cannot be read now"
+            return HealthCheck(name="catalog", state=State.OK, message=message)
+        unlisted = {info.filename for info in self._backups} ^ rows
+        if not unlisted:
+            return HealthCheck(name="catalog", state=State.OK, message="in step")
+        return HealthCheck(
+            name="catalog",
+            state=State.WARNING,
+            message=f"{len(unlisted)} row(s) out of step; the next backup mends that",
+        )
+
+
+def _problem(info: BackupInfo) -> str:
+    """Return what can be told to be wrong with a backup without reading it, or nothing."""
+    if info.meta_problem:
+        return "its meta file is damaged"
+    try:
+        size = Path(info.path).stat().st_size
+    except FileNotFoundError:
+        return "it was deleted a moment ago"
+    if size == 0:
+        return "it is empty"
+    if info.sha256 is not None and size != info.size_bytes:
+        return f"it has {size:,} bytes and should have {info.size_bytes:,}"
+    if info.sha256 is not None and info.verified_at is None:
+        return "it is not verified, or failed its last check"
+    return ""
+
+
+def display_age(age: timedelta) -> str:
+    """Return ``age`` in the unit that a person would use: ``5 min``, ``30 h``, ``12 days``."""
+    seconds = int(age.total_seconds())
+    if seconds < 0:
+        return "in the future"
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 2 * 3600:
+        return f"{seconds // 60} min"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"

@@ -1,0 +1,144 @@
+"""Change what is in the backup directory, and keep the catalog in step with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.catalog_rows import CatalogRows
+from soulsense_db.drivers import Driver, Progress, Snapshot
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    InvalidBackupError,
+    MetaFileError,
+    ProtectedBackupError,
+    PruneError,
+    StorageError,
+)
+from soulsense_db.finding import Finder
+from soulsense_db.marker import read_marker
+from soulsense_db.pruning import Pruning
+from soulsense_db.retention import PruneReport, RetentionPolicy
+from soulsense_db.storage import Storage
+from soulsense_db.taking import take
+from soulsense_db.verification import Level, VerificationReport, verify_backup
+
+
+class Keeper:
+    """Adds, checks and removes backups of one database in one directory."""
+
+    def __init__(self, driver: Driver, storage: Storage, finder: Finder, rows: CatalogRows) -> None:
+        self._driver = driver
+        self._storage = storage
+        self._finder = finder
+        self._rows = rows
+
+    def add(
+        self,
+        write: Callable[[Path], Snapshot],
+        *,
+        created_at: datetime,
+        description: str,
+        record: bool,
+        **facts: Any,
+    ) -> BackupInfo:
+        """Stage what ``write`` writes, check it, publish it, record it; ``facts`` as for `take`."""
+        with self._storage.stage(created_at, description) as staging:
+            info = take(
+                self._driver,
+                write,
+                staging.path,
+                final=staging.final,
+                description=description,
+                created_at=created_at,
+                **facts,
+            )
+            self._storage.publish(staging, info)
+        rows = self._rows.record(info) if record else None
+        if rows is not None and rows != len(self._storage.names()):
+            self.sync_catalog(make_table=True)  # an earlier row could not be written
+        return info
+
+    def delete(self, info: BackupInfo) -> None:
+        """Delete a backup that nothing protects, and its row."""
+        if info.filename == self._needed_backup():
+            raise ProtectedBackupError(
+                f"{info.filename} is the way back from a migration of {self._driver.location} that "
+                "has not ended. It was not deleted.",
+                hint="Restore it, or keep the database as it is: soulsense-db restore --accept",
+            )
+        self._storage.delete(info)
+        self._rows.forget(info.filename)
+
+    def verify(
+        self, info: BackupInfo, *, level: Level, progress: Progress | None = None
+    ) -> VerificationReport:
+        """Verify a backup and note in its meta file whether it passed."""
+        try:
+            report = verify_backup(self._driver, info, level=level, progress=progress)
+        except InvalidBackupError:
+            self._record_check(info, passed=False)
+            raise
+        return replace(report, recorded=self._record_check(info, passed=True))
+
+    def prune(
+        self,
+        policy: RetentionPolicy,
+        *,
+        kinds: Collection[str] = (),
+        spare: Mapping[str, str] = MappingProxyType({}),
+        record: bool = True,
+        dry_run: bool = False,
+    ) -> PruneReport:
+        """Remove what ``policy`` does not keep; ``spare``: reasons to keep, by file name."""
+        needed = self._needed_backup()
+        needs = {needed: "a migration that has not ended needs it"} if needed else {}
+        pruning = Pruning(self._finder.list(), policy, kinds=kinds, spare={**spare, **needs})
+        if dry_run:
+            return pruning.report()
+        try:
+            return pruning.run(
+                check=lambda info: self.verify(info, level="quick"), delete=self._storage.delete
+            )
+        finally:
+            if record and pruning.deleted:
+                self.sync_catalog(make_table=False)
+
+    def prune_after(self, info: BackupInfo, policy: RetentionPolicy, *, record: bool) -> None:
+        """Remove old backups after ``info``, which stays, was made; raises :class:`PruneError`."""
+        try:
+            self.prune(policy, spare={info.filename: "just taken"}, record=record)
+        except BackupError as error:
+            failure = PruneError(
+                f"The backup {info.filename} was made, but old ones could not be removed: "
+                f"{error.message}",
+                hint=error.hint,
+            )
+            failure.backup = info.filename
+            raise failure from error
+
+    def sync_catalog(self, *, make_table: bool) -> bool:
+        """Bring the catalog in step if that is possible just now, and return whether it was."""
+        return self._rows.sync(self._finder.list(), make_table=make_table)
+
+    def _record_check(self, info: BackupInfo, *, passed: bool) -> bool:
+        """Note the outcome in the meta file; return whether that was possible."""
+        if info.sha256 is None:  # no meta file, or one of an older program: it stays as it is
+            return False
+        try:
+            self._storage.amend(info, verified_at=datetime.now(UTC) if passed else None)
+        except (StorageError, MetaFileError, BackupNotFoundError):  # read-only, deleted meanwhile
+            return False
+        return True
+
+    def _needed_backup(self) -> str | None:
+        """Return the name of the backup that puts a half-run migration back, if there is one."""
+        location = self._driver.location
+        marker = read_marker(location) if location else None
+        return Path(marker.backup).name if marker and marker.backup else None

@@ -1,0 +1,101 @@
+"""Remove from a backup directory what a policy does not keep, and nothing that is still needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    InvalidBackupError,
+    MetaFileError,
+    ProtectedBackupError,
+)
+from soulsense_db.retention import (
+    PruneDecision,
+    PruneReport,
+    RetentionPolicy,
+    apply_policy,
+    newest_verified,
+)
+
+
+class Pruning:
+    """One run of ``policy`` over ``backups``.
+
+    ``kinds``: those to remove from, all when empty; ``spare``: why a backup stays whatever the
+    policy says, by its file name.
+    """
+
+    def __init__(
+        self,
+        backups: Iterable[BackupInfo],
+        policy: RetentionPolicy,
+        *,
+        kinds: Collection[str],
+        spare: Mapping[str, str],
+    ) -> None:
+        self._backups = list(backups)
+        self._policy = policy
+        self._kinds = kinds
+        self._spare = _unknown(self._backups) | dict(spare)
+        self._now = datetime.now(UTC)
+        self.deleted = False
+        """Whether anything was removed so far."""
+
+    def report(self) -> PruneReport:
+        """Return what the policy says, doing nothing."""
+        report = apply_policy(self._backups, self._policy, now=self._now, spare=self._spare)
+        if not self._kinds:
+            return report
+        return PruneReport(kept=self._wanted(report.kept), removed=self._wanted(report.removed))
+
+    def run(
+        self, *, check: Callable[[BackupInfo], object], delete: Callable[[BackupInfo], None]
+    ) -> PruneReport:
+        """Remove what the policy says, oldest first; return what became of it.
+
+        ``check`` raises for a backup that is no good. Raises what ``delete`` raises; what was not
+        removed by then is still there.
+        """
+        if self.report().removed:
+            self._check_newest(check)
+        report = self.report()
+        pinned: list[PruneDecision] = []
+        for decision in reversed(report.removed):
+            try:
+                delete(decision.backup)
+                self.deleted = True
+            except BackupNotFoundError:
+                continue  # another process was a moment earlier
+            except ProtectedBackupError:
+                pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+        spared = {decision.backup.filename for decision in pinned}
+        return PruneReport(
+            kept=(*report.kept, *pinned),
+            removed=tuple(d for d in report.removed if d.backup.filename not in spared),
+        )
+
+    def _check_newest(self, check: Callable[[BackupInfo], object]) -> None:
+        """Make sure that the newest verified backup is one still, before others go for it."""
+        while (newest := newest_verified(self._backups, now=self._now)) is not None:
+            try:
+                check(newest)
+            except (InvalidBackupError, MetaFileError, BackupNotFoundError):
+                self._backups[self._backups.index(newest)] = replace(newest, verified_at=None)
+            else:
+                return
+
+    def _wanted(self, decisions: Iterable[PruneDecision]) -> tuple[PruneDecision, ...]:
+        return tuple(d for d in decisions if d.backup.kind in self._kinds)
+
+
+def _unknown(backups: Iterable[BackupInfo]) -> dict[str, str]:
+    """Return what nobody can say of which database it is, or how good."""
+    return {
+        info.filename: "its meta file is damaged" if info.meta_problem else "it has no meta file"
+        for info in backups
+        if info.meta_problem or info.sha256 is None
+    }

@@ -1,0 +1,282 @@
+"""Which backups stay: a pure function of the backups, a policy and the time.
+
+The rules are restic's (``restic forget``), ORed: a backup stays when one of them keeps it. Every
+kind of backup is a pool of its own, so that a burst of one never pushes out another. On purpose
+unlike restic: the oldest backup is not kept only for being the oldest, one that is dated in the
+future is not counted, and the newest of a kind and the newest verified one always stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from types import MappingProxyType
+from typing import Self
+
+from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.errors import OptionError
+
+ALL = -1
+"""As a count: every one."""
+
+_PERIOD = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)d)?(?:(\d+)h)?")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)i?B?", re.IGNORECASE)
+_MAX_COUNT = 10**6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A length of calendar time, written like ``1y6m``, ``14d`` or ``7d12h``."""
+
+    years: int = 0
+    months: int = 0
+    days: int = 0
+    hours: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``text``, years, months, days, hours in this order; raises :class:`OptionError`."""
+        found = _PERIOD.fullmatch(text.strip())
+        if found is None or not any(found.groups()):
+            raise OptionError(
+                f"'{text}' is no period of time. Nothing was changed.",
+                hint="Write years, months, days and hours like 1y6m, 14d or 7d12h.",
+            )
+        years, months, days, hours = (int(part or 0) for part in found.groups())
+        return cls(years=years, months=months, days=days, hours=hours)
+
+    def before(self, moment: datetime) -> datetime | None:
+        """Return the naive ``moment`` less this period; None before the calendar begins.
+
+        A day that its month has not counts on into the next one, as in Go's ``AddDate``, which
+        restic uses: one month before 31 March is 3 March.
+        """
+        month = moment.year * 12 + moment.month - 1 - self.years * 12 - self.months
+        try:
+            first = moment.replace(year=month // 12, month=month % 12 + 1, day=1)
+            return first + timedelta(days=moment.day - 1 - self.days, hours=-self.hours)
+        except (ValueError, OverflowError):
+            return None
+
+    def __str__(self) -> str:
+        parts = ((self.years, "y"), (self.months, "m"), (self.days, "d"), (self.hours, "h"))
+        return "".join(f"{number}{unit}" for number, unit in parts if number) or "0h"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPolicy:
+    """What to keep; the rules are ORed, and each applies to every kind of backup by itself.
+
+    ``keep_last``: the newest n. ``keep_hourly`` ... ``keep_yearly``: the newest in each of the last
+    n hours, days, ISO weeks, months, years that have one, in local time. -1 is all, 0 none.
+    ``keep_within``: what is younger than this before the newest of its kind. ``max_total_size``:
+    bytes that what is kept of one kind may take together, from the newest on; with no other rule
+    all that fits is kept. ``allow_empty``: let ``max_total_size`` remove the last of a kind.
+
+    A policy without rules removes nothing. Raises :class:`OptionError` for what means nothing.
+    """
+
+    keep_last: int = 0
+    keep_hourly: int = 0
+    keep_daily: int = 0
+    keep_weekly: int = 0
+    keep_monthly: int = 0
+    keep_yearly: int = 0
+    keep_within: Period | None = None
+    max_total_size: int | None = None
+    allow_empty: bool = False
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            count = getattr(self, name)
+            if not isinstance(count, int) or not ALL <= count <= _MAX_COUNT:
+                raise OptionError(
+                    f"{name} is {count}. Nothing was changed.",
+                    hint=f"Set it to a whole number from 0 to {_MAX_COUNT:,}, or to -1 for all.",
+                )
+        if self.max_total_size is not None and self.max_total_size < 1:
+            raise OptionError(
+                f"max_total_size is {self.max_total_size}. Nothing was changed.",
+                hint="Set it to a size such as 10GB, or leave it out for no limit.",
+            )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no rule at all."""
+        return not self.has_keep_rule and self.max_total_size is None
+
+    @property
+    def has_keep_rule(self) -> bool:
+        """Whether a rule says what to keep, not only how much."""
+        within = self.keep_within is not None and self.keep_within != Period()
+        return within or any(getattr(self, name) for name in COUNTS)
+
+    def __str__(self) -> str:
+        rules = [f"{name} {getattr(self, name)}" for name in COUNTS if getattr(self, name)]
+        if self.keep_within is not None:
+            rules.append(f"keep_within {self.keep_within}")
+        if self.max_total_size is not None:
+            rules.append(f"max_total_size {display_size(self.max_total_size)}")
+        return ", ".join(rules) or "no rules"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneDecision:
+    """What a policy says of one backup, and why: one reason or more."""
+
+    backup: BackupInfo
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """What a policy keeps and removes, each newest first."""
+
+    kept: tuple[PruneDecision, ...]
+    removed: tuple[PruneDecision, ...]
+
+    @property
+    def removed_bytes(self) -> int:
+        """How much room the removed backups took."""
+        return sum(decision.backup.size_bytes for decision in self.removed)
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``500MB`` or ``1.5 G`` means, in steps of 1024 as sizes are shown.
+
+    Raises :class:`OptionError`.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise OptionError(
+            f"'{text}' is no size. Nothing was changed.", hint="Write it like 500MB or 1.5GB."
+        )
+    number, unit = found.groups()
+    return int(float(number) * 1024 ** " KMGTP".index(unit.upper() or " "))
+
+
+def newest_verified(backups: Iterable[BackupInfo], *, now: datetime) -> BackupInfo | None:
+    """Return the newest backup that passed its last check and is not dated after ``now``."""
+    candidates = (b for b in backups if b.verified_at and b.created_at <= now)
+    return max(candidates, key=_age, default=None)
+
+
+def apply_policy(
+    backups: Iterable[BackupInfo],
+    policy: RetentionPolicy,
+    *,
+    now: datetime,
+    spare: Mapping[str, str] = MappingProxyType({}),
+) -> PruneReport:
+    """Return which of ``backups`` (in any order) ``policy`` keeps and removes at ``now`` (aware).
+
+    ``spare``: why a backup stays whatever the policy says, by its file name. Touches no file,
+    database or clock. Source of the rules: restic 0.14, ``forget``.
+    """
+    ordered = sorted(backups, key=_age, reverse=True)
+    verified = newest_verified(ordered, now=now)
+    kept: list[PruneDecision] = []
+    removed: list[PruneDecision] = []
+    # A stable sort: within its pool every backup stays in its place.
+    for _, pool in groupby(sorted(ordered, key=lambda b: b.kind), key=lambda b: b.kind):
+        for backup, stays, reasons in _decide(list(pool), policy, now, spare, verified):
+            decision = PruneDecision(backup=backup, reasons=tuple(reasons))
+            (kept if stays else removed).append(decision)
+    for decisions in (kept, removed):
+        decisions.sort(key=lambda decision: _age(decision.backup), reverse=True)
+    return PruneReport(kept=tuple(kept), removed=tuple(removed))
+
+
+def _age(backup: BackupInfo) -> tuple[datetime, str]:
+    return backup.created_at, backup.filename
+
+
+def _decide(
+    pool: Sequence[BackupInfo],
+    policy: RetentionPolicy,
+    now: datetime,
+    spare: Mapping[str, str],
+    verified: BackupInfo | None,
+) -> Iterator[tuple[BackupInfo, bool, list[str]]]:
+    """Yield each backup of ``pool``, newest first, with whether it stays and why."""
+    past = [backup for backup in pool if backup.created_at <= now]
+    rules = _rules(policy, past[0]) if past else []
+    total = 0
+    limit_reached = False
+    for backup in pool:
+        if backup.created_at > now:  # the clock was set back: nobody knows how old it is
+            yield backup, True, ["dated in the future"]
+            continue
+        # Every rule is asked, for each counts what it has kept.
+        reasons = [reason for rule in rules if (reason := rule(backup))]
+        if not policy.has_keep_rule:
+            reasons = ["the policy is empty" if policy.is_empty else "fits in max_total_size"]
+        if reasons and policy.max_total_size is not None:
+            limit_reached = limit_reached or total + backup.size_bytes > policy.max_total_size
+        kept_by_rules = bool(reasons) and not limit_reached
+        why_not = "newer ones fill max_total_size" if reasons else "no rule keeps it"
+        if not kept_by_rules:
+            reasons = []
+        if backup.pinned:
+            reasons.append(f"pinned: {backup.pin_note}" if backup.pin_note else "pinned")
+        if backup.filename in spare:
+            reasons.append(spare[backup.filename])
+        if not reasons and backup is verified:
+            reasons.append("newest verified backup")
+        if not reasons and backup is past[0] and not policy.allow_empty:
+            reasons.append(f"newest of kind {backup.kind}")
+        if reasons:
+            total += backup.size_bytes
+        yield backup, bool(reasons), reasons or [why_not]
+
+
+_Rule = Callable[[BackupInfo], str | None]
+"""Asked for each backup, newest first; returns why it keeps it, or None."""
+
+
+def _rules(policy: RetentionPolicy, newest: BackupInfo) -> list[_Rule]:
+    rules = [
+        _bucket_rule(name.removeprefix("keep_"), getattr(policy, name), COUNTS[name])
+        for name in COUNTS
+        if getattr(policy, name)
+    ]
+    if policy.keep_within is not None and policy.keep_within != Period():
+        rules.append(_within_rule(policy.keep_within, newest))
+    return rules
+
+
+def _bucket_rule(name: str, count: int, bucket_of: Callable[[BackupInfo], str]) -> _Rule:
+    last: str | None = None
+    kept = 0
+
+    def rule(backup: BackupInfo) -> str | None:
+        nonlocal last, kept
+        bucket = bucket_of(backup)
+        if bucket == last or kept == count:
+            return None
+        last = bucket
+        kept += 1
+        of = f"{kept} of {count}" if count != ALL else "all"
+        return f"{name} {bucket} ({of})" if name != "last" else f"last ({of})"
+
+    return rule
+
+
+def _within_rule(period: Period, newest: BackupInfo) -> _Rule:
+    start = period.before(newest.timestamp)
+    reason = f"within {period} of the newest"
+    return lambda backup: reason if start is None or backup.timestamp > start else None
+
+
+# By the names of a policy's counts: the bucket of a backup, in local time.
+COUNTS: dict[str, Callable[[BackupInfo], str]] = {
+    "keep_last": lambda backup: backup.filename,
+    "keep_hourly": lambda backup: f"{backup.timestamp:%Y-%m-%d %H}h",
+    "keep_daily": lambda backup: f"{backup.timestamp:%Y-%m-%d}",
+    "keep_weekly": lambda backup: f"{backup.timestamp:%G-W%V}",
+    "keep_monthly": lambda backup: f"{backup.timestamp:%Y-%m}",
+    "keep_yearly": lambda backup: f"{backup.timestamp:%Y}",
+}

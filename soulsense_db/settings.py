@@ -1,0 +1,153 @@
+"""The ``soulsense_`` options of alembic.ini and pyproject.toml."""
+
+from __future__ import annotations
+
+import configparser
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from soulsense_db.catalog import catalog_option
+from soulsense_db.errors import OptionError
+from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
+
+PREFIX = "soulsense_"
+URL_OPTION = "sqlalchemy.url"
+DEFAULT_FILES = ("pyproject.toml", "alembic.ini")
+"""Where options are looked for in the current directory; the later one wins."""
+
+_YES = {"1", "true", "yes", "on"}
+_NO = {"0", "false", "no", "off"}
+_KNOWN = {
+    *("soulsense_backup", "soulsense_backup_directory", "soulsense_on_failure"),
+    *("soulsense_catalog_table", "soulsense_keep_within", "soulsense_max_total_size"),
+    *(PREFIX + name for name in COUNTS),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the options say.
+
+    ``protects``: whether migrations are protected with env.py untouched (``soulsense_backup``);
+    ``directory``: of the backups, None for the default; ``restores``: whether a migration that
+    fails is put back (``soulsense_on_failure``); ``catalog``: name of our table, False for none,
+    True for the default (``soulsense_catalog_table``); ``retention``: of ``soulsense_keep_...`` and
+    ``soulsense_max_total_size``, None when none of them is set.
+    """
+
+    protects: bool = False
+    directory: Path | None = None
+    restores: bool = True
+    catalog: str | bool = True
+    retention: RetentionPolicy | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, str]) -> Self:
+        """Read them from ``options``, whose other names are none of ours.
+
+        Raises :class:`OptionError` for a value that means nothing and for a ``soulsense_`` name
+        that nobody reads: a misspelt rule would let backups be removed that it should keep.
+        """
+        options = {name: text.strip() for name, text in options.items()}
+        _require_known(options)
+        directory = options.get("soulsense_backup_directory")
+        on_failure = options.get("soulsense_on_failure") or "restore"
+        if on_failure not in {"restore", "keep"}:
+            raise _bad("soulsense_on_failure", on_failure, "restore or keep")
+        return cls(
+            protects=as_bool("soulsense_backup", options.get("soulsense_backup", "false")),
+            directory=Path(directory) if directory else None,
+            restores=on_failure == "restore",
+            catalog=catalog_option(options.get("soulsense_catalog_table")),
+            retention=_retention(options),
+        )
+
+
+def as_bool(name: str, text: str) -> bool:
+    """Return what ``text`` of the option ``name`` means; raises :class:`OptionError`."""
+    if text.lower() in _YES | _NO:
+        return text.lower() in _YES
+    raise _bad(name, text, "true or false")
+
+
+def read_options(path: Path) -> dict[str, str]:
+    """Return our options and the URL of an alembic.ini or pyproject.toml, empty without a section.
+
+    ``%(here)s`` is the directory of the file, as in Alembic. Raises :class:`OptionError` when it
+    cannot be read, also when it is not there.
+    """
+    here = str(path.absolute().parent)
+    try:
+        if path.suffix == ".toml":
+            section = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+            found = section.get("alembic", {}) if isinstance(section, dict) else {}
+            return {
+                name: str(value).lower() if isinstance(value, bool) else _replaced(value, here)
+                for name, value in found.items()
+                if _is_ours(name)
+            }
+        parser = configparser.ConfigParser({"here": here})
+        parser.read_string(path.read_text(encoding="utf-8"))
+        names = parser.options("alembic") if parser.has_section("alembic") else []
+        return {name: parser.get("alembic", name) for name in names if _is_ours(name)}
+    except (configparser.Error, tomllib.TOMLDecodeError, OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise OptionError(
+            f"{path} cannot be read ({reason}). Nothing was changed.",
+            hint="Correct it, or name another file with --config.",
+        ) from error
+
+
+def _is_ours(name: str) -> bool:
+    return name == URL_OPTION or name.startswith(PREFIX)
+
+
+def _replaced(value: object, here: str) -> str:
+    return str(value).replace("%(here)s", here)
+
+
+def _require_known(names: Iterable[str]) -> None:
+    for name in names:
+        if name.startswith(PREFIX) and name not in _KNOWN:
+            raise OptionError(
+                f"There is no option '{name}'. Nothing was changed.",
+                hint=f"The options are: {', '.join(sorted(_KNOWN))}.",
+            )
+
+
+def _retention(options: Mapping[str, str]) -> RetentionPolicy | None:
+    rules: dict[str, Any] = {
+        name: _number(PREFIX + name, options[PREFIX + name])
+        for name in COUNTS
+        if options.get(PREFIX + name)
+    }
+    if within := options.get("soulsense_keep_within"):
+        rules["keep_within"] = Period.parse(within)
+    if size := options.get("soulsense_max_total_size"):
+        rules["max_total_size"] = parse_size(size)
+    return require_rules(RetentionPolicy(**rules)) if rules else None
+
+
+def require_rules(policy: RetentionPolicy) -> RetentionPolicy:
+    """Return ``policy``; raise :class:`OptionError` for one that was written and says nothing."""
+    if policy.is_empty:
+        raise OptionError(
+            "A retention policy of zeros has no rule and would remove nothing. Nothing was changed.",
+            hint="Set soulsense_keep_last, or another rule, to 1 or more, or to -1 for all; "
+            "without any rule nothing is removed either.",
+        )
+    return policy
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _bad(name, text, "a whole number, or -1 for all") from None
+
+
+def _bad(name: str, value: str, allowed: str) -> OptionError:
+    return OptionError(f"{name} is '{value}'. Nothing was changed.", hint=f"Set it to {allowed}.")
