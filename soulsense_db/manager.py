@@ -30,7 +30,7 @@ from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
 from soulsense_db.meta_file import read_backup
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport, safety_path
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport, safety_paths
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live
@@ -360,8 +360,10 @@ class BackupManager:
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        path = safety_path(self._driver, self.directory)
-        return read_backup(path) if files.exists(path) else None
+        for path in safety_paths(self._driver, self.directory):
+            if files.exists(path):
+                return read_backup(path)
+        return None
 
     def compare(self, ref: BackupInfo | str | Path) -> Comparison:
         """Return what restoring a backup would change in the live database, table by table.

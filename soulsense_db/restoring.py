@@ -117,8 +117,7 @@ class Restorer:
 
     def __init__(self, driver: Driver, directory: Path) -> None:
         self._driver = driver
-        self.safety_path = safety_path(driver, directory)
-        self._previous = self.safety_path.with_name(f"{self.safety_path.name}.previous")
+        self.safety_path, self._previous = safety_paths(driver, directory)
 
     def undo(self, *, progress: Progress | None) -> RestoreReport:
         """Restore the safety backup of the last restore."""
@@ -286,10 +285,11 @@ class Restorer:
             files.remove(Path(f"{self.safety_path}{META_SUFFIX}"))
 
 
-def safety_path(driver: Driver, directory: Path) -> Path:
-    """Return where the safety backup of the last restore is, or would be."""
+def safety_paths(driver: Driver, directory: Path) -> tuple[Path, Path]:
+    """Return where the safety backup of the last restore is or would be, and the one of before."""
     beside = _beside(driver, directory)
-    return beside.with_name(f"{beside.name}.safety_backup")
+    path = beside.with_name(f"{beside.name}.safety_backup")
+    return path, path.with_name(f"{path.name}.previous")
 
 
 def _beside(driver: Driver, directory: Path) -> Path:

@@ -135,9 +135,8 @@ def require_rules(policy: RetentionPolicy) -> RetentionPolicy:
     """Return ``policy``; raise :class:`OptionError` for one that was written and says nothing."""
     if policy.is_empty:
         raise OptionError(
-            "A retention policy of zeros has no rule and would remove nothing. Nothing was changed.",
-            hint="Set soulsense_keep_last, or another rule, to 1 or more, or to -1 for all; "
-            "without any rule nothing is removed either.",
+            "A retention policy of zeros (keep_last 0 ...) removes nothing. Nothing was changed.",
+            hint="Set at least one rule to 1 or more, or to -1 for all.",
         )
     return policy
 

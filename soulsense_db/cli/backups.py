@@ -1,0 +1,232 @@
+"""Commands about single backups: create, list, show, verify, delete, pin, import, export."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from soulsense_db.backup_info import KINDS, BackupInfo
+from soulsense_db.cli import session as shared
+from soulsense_db.cli.output import age_of, backup_json, print_table, say
+from soulsense_db.cli.session import Ref, Session
+from soulsense_db.retention import Period
+from soulsense_db.verification import Level
+
+_SHORT_ID = 8
+
+Description = Annotated[
+    str, typer.Argument(help="What this backup is for; its beginning is in the file name.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    shared.add(app, create)
+    shared.add(app, list_, "list")
+    shared.add(app, show)
+    shared.add(app, verify)
+    shared.add(app, delete)
+    shared.add(app, pin)
+    shared.add(app, unpin)
+    shared.add(app, import_, "import")
+    shared.add(app, export)
+
+
+def create(session: Session, description: Description = "") -> dict[str, Any]:
+    """Take a backup; the application may go on running."""
+    with session.progress("Backing up") as progress:
+        info = session.manager.create(description, progress=progress)
+    session.say(f"Created {info.filename} ({info.size_display}, id {info.id})")
+    session.say(f"in {Path(info.path).parent}")
+    return {"backup": backup_json(info)}
+
+
+def list_(
+    session: Session,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}."),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="WHEN", help="Only from this date (2026-01-31) or age (7d) on."
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option("--revision", metavar="REV", help="Only at this Alembic revision."),
+    ] = None,
+) -> dict[str, Any]:
+    """List the backups, newest first; with --quiet only their ids."""
+    manager = session.manager
+    start = _start(since)
+    kinds = shared.known_kinds(kind or [])
+    backups = [
+        info
+        for info in manager.list()
+        if (not kinds or info.kind in kinds)
+        and (start is None or info.timestamp >= start)
+        and (revision is None or revision in info.alembic_heads)
+    ]
+    if session.quiet and not session.as_json:
+        for info in backups:
+            say(info.id)
+    elif session.talks and not backups:
+        fitting = " that fit" if kind or since or revision else ""
+        say(f"No backups{fitting} in {manager.directory}")
+    elif session.talks:
+        _print_list(backups)
+    return {"directory": str(manager.directory), "backups": [backup_json(info) for info in backups]}
+
+
+def show(session: Session, ref: Ref) -> dict[str, Any]:
+    """Show everything that is known of a backup."""
+    info = session.manager.get(ref)
+    if session.talks:
+        print_table(("", ""), _facts(info), fold=True)
+    return {"backup": backup_json(info)}
+
+
+def verify(
+    session: Session,
+    ref: Ref,
+    quick: Annotated[bool, typer.Option("--quick", help="Only size, checksum and header.")] = False,
+) -> dict[str, Any]:
+    """Check a backup by reading all of it, and note that it passed."""
+    level: Level = "quick" if quick else "full"
+    with session.progress("Verifying") as progress:
+        report = session.manager.verify(ref, level=level, progress=progress)
+    checksum = "checksum matches" if report.checksum else "no checksum recorded"
+    session.say(f"OK {report.backup.filename} ({report.level} check, {checksum})")
+    for remark in report.remarks:
+        session.say(f"Note: {remark}")
+    return {
+        "backup": backup_json(session.manager.get(report.backup)),
+        "level": report.level,
+        "checksum": report.checksum,
+        "remarks": list(report.remarks),
+        "recorded": report.recorded,
+    }
+
+
+def delete(session: Session, ref: Ref) -> dict[str, Any]:
+    """Delete one backup."""
+    info = session.manager.get(ref)
+    if session.talks and not session.yes:
+        print_table(("", ""), _facts(info), fold=True)
+    session.confirm(f"Delete {info.filename} for good?")
+    session.manager.delete(info)
+    session.say(f"Deleted {info.filename}")
+    return {"backup": backup_json(info)}
+
+
+def pin(
+    session: Session,
+    ref: Ref,
+    note: Annotated[str, typer.Argument(help="Why it has to stay.")] = "",
+) -> dict[str, Any]:
+    """Keep a backup whatever a retention policy says."""
+    info = session.manager.pin(ref, note)
+    session.say(f"Pinned {info.filename}: neither prune nor delete removes it.")
+    return {"backup": backup_json(info)}
+
+
+def unpin(session: Session, ref: Ref) -> dict[str, Any]:
+    """Let a pinned backup go again when its time comes."""
+    info = session.manager.unpin(ref)
+    session.say(f"Unpinned {info.filename}")
+    return {"backup": backup_json(info)}
+
+
+def import_(
+    session: Session,
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A database file or backup.")],
+    description: Description = "",
+) -> dict[str, Any]:
+    """Bring a database file from elsewhere into the backup directory, verified."""
+    with session.progress("Importing") as progress:
+        info = session.manager.import_file(path, description, progress=progress)
+    session.say(f"Imported {path} as {info.filename} ({info.size_display}, id {info.id})")
+    return {"backup": backup_json(info)}
+
+
+def export(
+    session: Session,
+    ref: Ref,
+    destination: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A directory, or a file that is not there yet.")
+    ],
+) -> dict[str, Any]:
+    """Copy a backup with its meta file to elsewhere, verified."""
+    info = session.manager.get(ref)
+    with session.progress("Exporting") as progress:
+        path = session.manager.export(info, destination, progress=progress)
+    session.say(f"Exported {info.filename} to {path}")
+    return {"backup": backup_json(info), "path": str(path)}
+
+
+def _start(since: str | None) -> datetime | None:
+    """Return the naive local time that ``since`` means."""
+    if since is None:
+        return None
+    try:
+        return datetime.fromisoformat(since).replace(tzinfo=None)
+    except ValueError:
+        return Period.parse(since).before(datetime.now())
+
+
+def _print_list(backups: list[BackupInfo]) -> None:
+    short = len({info.id[:_SHORT_ID] for info in backups}) == len(backups)
+    revisions = any(info.alembic_heads for info in backups)
+    columns = ["ID", "AGE", ">SIZE", "KIND", "REVISION", "VERIFIED", "DESCRIPTION"]
+    rows = [
+        [
+            info.id[:_SHORT_ID] if short else info.id,
+            age_of(info.created_at),
+            info.size_display,
+            info.kind,
+            ",".join(info.alembic_heads) or "-",
+            _verified(info),
+            _described(info),
+        ]
+        for info in backups
+    ]
+    if not revisions:  # an application without Alembic
+        columns.remove("REVISION")
+        rows = [[*row[:4], *row[5:]] for row in rows]
+    print_table(columns, rows)
+
+
+def _verified(info: BackupInfo) -> str:
+    if info.meta_problem or (info.sha256 is not None and info.verified_at is None):
+        return "FAILED" if info.meta_problem else "no"
+    return age_of(info.verified_at)
+
+
+def _described(info: BackupInfo) -> str:
+    pinned = f"(pinned{f': {info.pin_note}' if info.pin_note else ''}) " if info.pinned else ""
+    return pinned + (info.meta_problem or info.description)
+
+
+def _facts(info: BackupInfo) -> list[tuple[str, str]]:
+    verified = f"{info.verified_at.astimezone():%Y-%m-%d %H:%M:%S}" if info.verified_at else ""
+    facts = [
+        ("file", info.path),
+        ("id", info.id),
+        ("taken", f"{info.timestamp_display} ({age_of(info.created_at)} ago)"),
+        ("kind", info.kind),
+        ("size", f"{info.size_display} ({info.size_bytes:,} bytes)"),
+        ("description", info.description),
+        ("database", info.database_path or info.database or "unknown"),
+        ("revision", ", ".join(info.alembic_heads) or "none"),
+        ("migrating to", info.target_revision or ""),
+        ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
+        ("pinned", (info.pin_note or "yes") if info.pinned else ""),
+        ("sha256", info.sha256 or "not recorded"),
+        ("problem", info.meta_problem),
+    ]
+    return [(name, text) for name, text in facts if text]

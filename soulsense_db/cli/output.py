@@ -1,0 +1,165 @@
+"""What the program prints: lines, tables, progress bars, questions, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import BackupError
+from soulsense_db.health import display_age
+
+if TYPE_CHECKING:
+    from soulsense_db.drivers import Progress
+
+WANTS_JSON = "--json"
+FORMAT = 1
+"""Version of the JSON objects; a change that could break a reader makes it greater."""
+
+_PIPED_WIDTH = 10_000
+_STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
+_USAGE_ERROR = 2
+# What some errors of the tree tell besides.
+_MORE = ("candidates", "backup")
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line, without characters that would act on the terminal."""
+    return "".join(
+        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else " " for c in text
+    )
+
+
+def say(line: str, *, to: TextIO | None = None) -> None:
+    """Print one line as it is: no markup, no wrapping, no control characters."""
+    print(printable(line), file=to or sys.stdout)
+
+
+def age_of(moment: datetime | None) -> str:
+    """Return how long ago ``moment`` was, ``-`` for never."""
+    return display_age(datetime.now(UTC) - moment) if moment else "-"
+
+
+# Tables
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 0, fold: bool = False
+) -> None:
+    """Print a table; a column named in lower case begins with ``>`` when it is right-aligned.
+
+    On a terminal the last column is cut, or folded with ``fold``; piped, every row is one line.
+    """
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    for position, name in enumerate(columns):
+        last = position == len(columns) - 1
+        table.add_column(
+            name.lstrip(">"),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=not (last and fold),
+            overflow="fold" if last and fold else "ellipsis",
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(cell), style=_style(cell)) for cell in row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    with console.capture() as captured:
+        console.print(Padding(table, (0, 0, 0, indent), expand=False))
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def _style(cell: str) -> str:
+    """Colour the few words that somebody looks for."""
+    return {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}.get(
+        cell, ""
+    )
+
+
+# Progress
+
+
+@contextmanager
+def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
+    """Show a bar with speed and time left on the terminal while the block runs."""
+    if not (shown and sys.stderr.isatty()):
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+# JSON
+
+
+def print_json(command: str, result: dict[str, Any]) -> None:
+    """Print what a command found, as docs/cli.schema.json describes it."""
+    _print_object({"format": FORMAT, "command": command, "ok": True, "result": result})
+
+
+def print_json_error(error: Exception) -> int:
+    """Print an error of the tree, or of the arguments; return its exit code."""
+    described: dict[str, Any]
+    if isinstance(error, BackupError):
+        code = error.exit_code
+        described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+        described |= {name: getattr(error, name) for name in _MORE if getattr(error, name, None)}
+    else:
+        code = _USAGE_ERROR
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
+        described = {"type": "UsageError", "message": text, "hint": "See --help."}
+    _print_object({"format": FORMAT, "ok": False, "error": described | {"exit_code": code}})
+    return code
+
+
+def print_error(error: BackupError) -> None:
+    """Print an error of the tree on stderr."""
+    say(f"Error: {error.message}", to=sys.stderr)
+    if error.hint:
+        say(f"Hint: {error.hint}", to=sys.stderr)
+
+
+def backup_json(info: BackupInfo) -> dict[str, Any]:
+    """Return all facts of a backup."""
+    facts = asdict(info) | {"filename": info.filename}
+    facts["created_at"] = info.created_at.isoformat()
+    facts["verified_at"] = info.verified_at.isoformat() if info.verified_at else None
+    return facts
+
+
+def _print_object(found: dict[str, Any]) -> None:
+    # ASCII: no character of a description can act on a terminal or break on a narrow encoding.
+    print(json.dumps(found, indent=2, default=_plain))
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else list(value)  # type: ignore[call-overload]

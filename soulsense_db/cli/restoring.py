@@ -1,0 +1,145 @@
+"""Commands that replace the database: restore, undo."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.cli import session as shared
+from soulsense_db.cli.output import age_of, backup_json, print_table
+from soulsense_db.cli.session import Session
+from soulsense_db.drivers import Comparison
+from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError
+from soulsense_db.restoring import RestoreReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    shared.add(app, restore)
+    shared.add(app, undo)
+
+
+def restore(
+    session: Session,
+    ref: Annotated[
+        str | None,
+        typer.Argument(metavar="REF", help="A backup, as for 'show'."),
+    ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Restore nothing: keep the database as a dead migration left it."
+        ),
+    ] = False,
+) -> dict[str, Any]:
+    """Replace the database by a backup; the database of before is kept."""
+    if accept == (ref is not None):
+        raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
+    manager = session.manager
+    if ref is None:
+        return _accept(session)
+    info = manager.get(ref)
+    if not session.yes:  # a damaged one is no choice; later the restore verifies by itself
+        with session.progress("Verifying") as progress:
+            manager.verify(info, progress=progress)
+    comparison = _preview(session, info)
+    session.confirm(f"Replace {manager.database or 'the database'} by this backup?")
+    with session.progress("Restoring") as progress:
+        report = manager.restore(info, progress=progress)
+    return _told(session, report, comparison)
+
+
+def undo(session: Session) -> dict[str, Any]:
+    """Go back to the database of before the last restore; a second undo goes forth again."""
+    manager = session.manager
+    info = manager.safety_backup()
+    comparison = None
+    if info is not None:  # else there is nothing to ask about, and an error
+        comparison = _preview(session, info)
+        session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
+    with session.progress("Restoring") as progress:
+        report = manager.undo_restore(progress=progress)
+    return _told(session, report, comparison)
+
+
+def _accept(session: Session) -> dict[str, Any]:
+    manager = session.manager
+    session.confirm(f"Keep {manager.database or 'the database'} as it is, perhaps half migrated?")
+    accepted = manager.accept_half_run_migration()
+    if accepted:
+        session.say(f"{manager.database} stays as it is; migrations can run again.")
+    else:
+        session.say(f"No migration of {manager.database} died half-way: nothing to accept.")
+    return {"accepted": accepted}
+
+
+def _preview(session: Session, info: BackupInfo) -> Comparison | None:
+    """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
+    session.say(f"{info.filename}: {info.description or info.kind}")
+    session.say(f"  taken     {info.timestamp_display} ({age_of(info.created_at)} ago)")
+    try:
+        with session.progress("Comparing"):
+            found = session.manager.compare(info)
+    except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
+        session.say(f"  database  {error.message}")
+        session.say("            What is there is moved aside and kept.")
+        return None
+    here = ", ".join(info.alembic_heads) or "none"
+    now = ", ".join(found.alembic_heads) or "none"
+    session.say(f"  revision  {here}, the database is at {now}")
+    if found.identical:
+        session.say("  rows      the same as in the database: a restore changes nothing")
+    elif not found.tables:
+        session.say("  rows      the same as in the database; tables or indexes differ")
+    elif session.talks:
+        session.say("  rows      that a restore brings back, takes away and changes back:")
+        rows = [
+            (
+                table.table,
+                f"+{table.gained:,}" if table.gained else "0",
+                f"-{table.lost:,}" if table.lost else "0",
+                f"{table.changed:,}" if table.changed is not None else "other columns",
+            )
+            for table in found.tables
+        ]
+        print_table(("TABLE", ">GAINED", ">LOST", ">CHANGED"), rows, indent=12)
+    return found
+
+
+def _told(session: Session, report: RestoreReport, found: Comparison | None) -> dict[str, Any]:
+    database = session.manager.database or "the database"
+    source = report.source
+    session.say(f"Restored {database} from {source.filename} ({source.timestamp_display}).")
+    if report.safety_backup is not None:
+        session.say(
+            f"The database of before is {report.safety_backup}; 'soulsense-db undo' goes back."
+        )
+    if not report.read_back:
+        session.say("Note: it could not be read back, for somebody else held a lock on it.")
+    for path in report.moved_aside:
+        session.say(f"The damaged file is kept as {path}; restart programs that had it open.")
+    return {
+        "backup": backup_json(source),
+        "comparison": _comparison_json(found),
+        "safety_backup": report.safety_backup,
+        "moved_aside": list(report.moved_aside),
+        "read_back": report.read_back,
+        "catalog_rebuilt": report.catalog_rebuilt,
+        "duration_seconds": report.duration_seconds,
+    }
+
+
+def _comparison_json(found: Comparison | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "identical": found.identical,
+        "same_schema": found.same_schema,
+        "alembic_heads": list(found.alembic_heads),
+        "tables": [
+            {"table": t.table, "gained": t.gained, "lost": t.lost, "changed": t.changed}
+            for t in found.tables
+        ],
+    }

@@ -1,0 +1,302 @@
+"""Commands for a machine that looks after itself: prune, auto, status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from soulsense_db.auto import AutoReport, run_auto
+from soulsense_db.backup_info import KINDS, display_size
+from soulsense_db.cli import session as shared
+from soulsense_db.cli.output import backup_json, print_table, say
+from soulsense_db.cli.session import Session
+from soulsense_db.errors import OptionError
+from soulsense_db.health import HealthReport, Thresholds, check_health
+from soulsense_db.retention import (
+    Period,
+    PruneDecision,
+    PruneReport,
+    RetentionPolicy,
+    parse_size,
+)
+from soulsense_db.settings import require_rules
+
+_PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    shared.add(app, prune, policy=_policy)
+    shared.add(app, auto, policy=_policy)
+    shared.add(app, status)
+
+
+def _count(flag: str, what: str) -> Any:
+    return typer.Option(flag, metavar="N", help=what, rich_help_panel=_PANEL)
+
+
+def _policy(  # noqa: PLR0917 - Typer gives them by name
+    keep_last: Annotated[
+        int | None, _count("--keep-last", "The newest N; -1 means all, here and below.")
+    ] = None,
+    keep_hourly: Annotated[
+        int | None, _count("--keep-hourly", "The newest of each of the last N hours.")
+    ] = None,
+    keep_daily: Annotated[
+        int | None, _count("--keep-daily", "The newest of each of the last N days that have one.")
+    ] = None,
+    keep_weekly: Annotated[
+        int | None, _count("--keep-weekly", "The newest of each of the last N ISO weeks.")
+    ] = None,
+    keep_monthly: Annotated[
+        int | None, _count("--keep-monthly", "The newest of each of the last N months.")
+    ] = None,
+    keep_yearly: Annotated[
+        int | None, _count("--keep-yearly", "The newest of each of the last N years.")
+    ] = None,
+    keep_within: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-within",
+            metavar="PERIOD",
+            help="All that are younger than this (1y6m, 14d, 12h) before the newest.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    max_total_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-total-size",
+            metavar="SIZE",
+            help="At most this much (500MB, 10GB), the newest first.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    allow_empty: Annotated[
+        bool,
+        typer.Option(
+            "--allow-empty",
+            help="Let --max-total-size remove the last one of a kind.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
+) -> RetentionPolicy | None:
+    """Declare the options of a policy; None when none of them is given."""
+    rules: dict[str, Any] = {
+        "keep_last": keep_last,
+        "keep_hourly": keep_hourly,
+        "keep_daily": keep_daily,
+        "keep_weekly": keep_weekly,
+        "keep_monthly": keep_monthly,
+        "keep_yearly": keep_yearly,
+        "keep_within": None if keep_within is None else Period.parse(keep_within),
+        "max_total_size": None if max_total_size is None else parse_size(max_total_size),
+    }
+    given = {name: rule for name, rule in rules.items() if rule is not None}
+    if not given:
+        return RetentionPolicy(allow_empty=True) if allow_empty else None
+    return require_rules(RetentionPolicy(**given, allow_empty=allow_empty))
+
+
+def _chosen(session: Session, policy: RetentionPolicy | None) -> RetentionPolicy | None:
+    """Return the policy of the options, else of the configuration; ``--allow-empty`` adds to it."""
+    if policy is None or not policy.is_empty:
+        return policy or session.settings.retention
+    configured = session.settings.retention
+    return replace(configured, allow_empty=True) if configured else None
+
+
+def prune(
+    session: Session,
+    policy: RetentionPolicy | None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only say what would be removed, and why.")
+    ] = False,
+) -> dict[str, Any]:
+    """Remove the backups that a retention policy does not keep."""
+    chosen = _chosen(session, policy)
+    if chosen is None:
+        raise OptionError(
+            "There is no retention policy. Nothing was removed.",
+            hint="Give one, such as --keep-daily 7 --keep-monthly 12, or set soulsense_keep_daily "
+            "in alembic.ini.",
+        )
+    kinds = shared.known_kinds(kind or [])
+    manager = session.manager
+    report = manager.prune(chosen, kinds=kinds, dry_run=True)
+    _print_plan(session, report)
+    if report.removed and not dry_run:
+        session.confirm(
+            f"Remove {len(report.removed)} backup(s) ({display_size(report.removed_bytes)}) "
+            "for good?"
+        )
+        report = manager.prune(chosen, kinds=kinds)
+        session.say(_pruned(report))
+    elif not report.removed:
+        session.say("Nothing to remove.")
+    else:
+        session.say(f"Would remove {len(report.removed)}, keep {len(report.kept)}.")
+    return {"dry_run": dry_run, "policy": str(chosen), **_prune_json(report)}
+
+
+def _print_plan(session: Session, report: PruneReport) -> None:
+    if not session.talks:
+        return
+    rows = [
+        (word, decision.backup.timestamp_display[:16], decision.backup.kind, _reasons(decision))
+        for word, decisions in (("keep", report.kept), ("remove", report.removed))
+        for decision in decisions
+    ]
+    if rows:
+        print_table(("", "TAKEN", "KIND", "WHY"), rows, fold=True)
+
+
+def _reasons(decision: PruneDecision) -> str:
+    return "; ".join(decision.reasons)
+
+
+def _pruned(report: PruneReport) -> str:
+    return (
+        f"Removed {len(report.removed)} ({display_size(report.removed_bytes)}), "
+        f"kept {len(report.kept)}."
+    )
+
+
+def _prune_json(report: PruneReport) -> dict[str, Any]:
+    def decisions(of: Sequence[PruneDecision]) -> list[dict[str, Any]]:
+        return [{"backup": backup_json(d.backup), "reasons": list(d.reasons)} for d in of]
+
+    return {"kept": decisions(report.kept), "removed": decisions(report.removed)}
+
+
+def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
+    """Do all that a schedule has to: back up what has changed, verify it, prune.
+
+    Safe to call as often as you like: runs that overlap leave the work to the first one.
+    """
+    chosen = _chosen(session, policy)
+    with session.progress("Backing up") as progress:
+        report = run_auto(session.manager, chosen, progress=progress)
+    if report is None:
+        session.say("auto: another run is at work, nothing was done")
+        return {"ran": False}
+    session.say(_summary(report))
+    return {
+        "ran": True,
+        "created": backup_json(report.created) if report.created else None,
+        "newest": backup_json(report.verified.backup),
+        "damaged": backup_json(report.damaged) if report.damaged else None,
+        "remarks": list(report.verified.remarks),
+        "pruned": _prune_json(report.pruned) if report.pruned else None,
+    }
+
+
+def _summary(report: AutoReport) -> str:
+    newest = report.verified.backup
+    parts = [
+        f"created {newest.filename} ({newest.size_display})"
+        if report.created
+        else f"nothing has changed since {newest.filename}"
+    ]
+    parts.append("verified")
+    if report.damaged:
+        parts.append(f"{report.damaged.filename} is DAMAGED")
+    if report.pruned is None:
+        parts.append("no retention policy: nothing removed")
+    else:
+        parts.append(f"removed {len(report.pruned.removed)}, kept {len(report.pruned.kept)}")
+    return f"auto: {', '.join(parts)}"
+
+
+def status(
+    session: Session,
+    warning_age: Annotated[
+        str,
+        typer.Option(
+            "--warning-age", metavar="PERIOD", help="Warn when the newest backup is older."
+        ),
+    ] = "26h",
+    critical_age: Annotated[
+        str,
+        typer.Option(
+            "--critical-age", metavar="PERIOD", help="Critical when it is older than that."
+        ),
+    ] = "50h",
+    warning_free: Annotated[
+        float,
+        typer.Option(
+            "--warning-free",
+            metavar="TIMES",
+            help="Warn when less than this many times the database's size is free.",
+        ),
+    ] = 3.0,
+    critical_free: Annotated[
+        float,
+        typer.Option("--critical-free", metavar="TIMES", help="Critical when less is free."),
+    ] = 1.0,
+) -> dict[str, Any]:
+    """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
+    thresholds = Thresholds(
+        warning_age=_length(warning_age),
+        critical_age=_length(critical_age),
+        warning_free=_not_negative("--warning-free", warning_free),
+        critical_free=_not_negative("--critical-free", critical_free),
+    )
+    report = check_health(session.manager, thresholds)
+    session.exit_code = int(report.state)
+    if session.talks:
+        _print_health(report, thresholds)
+    return {
+        "state": report.state.name,
+        "checks": [
+            {"name": check.name, "state": check.state.name, "message": check.message}
+            for check in report.checks
+        ],
+        "numbers": report.numbers,
+    }
+
+
+def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
+    """Print one line for the monitor, in the form of Nagios plugins, and then every check."""
+    worst = [check for check in report.checks if check.state is report.state]
+    first = worst if report.state else report.checks[:1]
+    line = f"SOULSENSE_DB {report.state.name}"
+    line += " - " + "; ".join(f"{check.name}: {check.message}" for check in first)
+    if not sys.stdout.isatty():  # what a monitor draws, and a person need not see
+        line = line.replace("|", " ") + f" | {_performance(report, thresholds)}"
+    say(line)
+    rows = [(check.state.name, check.name, check.message) for check in report.checks]
+    print_table(("", "", ""), rows, fold=True)
+
+
+def _performance(report: HealthReport, thresholds: Thresholds) -> str:
+    warning = int(thresholds.warning_age.total_seconds())
+    critical = int(thresholds.critical_age.total_seconds())
+    shown = [f"backups={report.numbers['backups']:.0f}"]
+    if (age := report.numbers["newest_age_seconds"]) is not None:
+        shown.append(f"age={age:.0f}s;{warning};{critical}")
+    if (free := report.numbers["free_bytes"]) is not None:
+        shown.append(f"free={free:.0f}B")
+    return " ".join(shown)
+
+
+def _length(text: str) -> timedelta:
+    """Return how long the period ``text`` is, ending now."""
+    now = datetime.now()
+    start = Period.parse(text).before(now)
+    return timedelta.max if start is None else now - start
+
+
+def _not_negative(flag: str, number: float) -> float:
+    if not number >= 0:
+        raise OptionError(f"{flag} is {number:g}. Nothing was done.", hint="Give 0 or more.")
+    return number

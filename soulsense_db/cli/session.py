@@ -1,0 +1,215 @@
+"""What every command shares: its common options, the manager they lead to, and how it answers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from soulsense_db.backup_info import KINDS
+from soulsense_db.cli import output
+from soulsense_db.errors import NotConfirmedError
+from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
+from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, read_options
+
+if TYPE_CHECKING:
+    from soulsense_db.drivers import Progress
+
+_PANEL = "Common options"
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one "
+        "before), or revision:abc123 (the newest at that Alembic revision).",
+    ),
+]
+
+
+def _session(  # noqa: PLR0917 - Typer gives them by name
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url",
+            metavar="URL",
+            help=f"Database URL or SQLite file. Default: ${URL_VARIABLE}, else sqlalchemy.url of "
+            f"the configuration, else {DEFAULT_URL}.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="alembic.ini or pyproject.toml with soulsense_ options. Default: both, of the "
+            "current directory.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--directory",
+            metavar="DIR",
+            help="Backup directory. Default: 'backups' beside the database.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    catalog_table: Annotated[
+        str | None,
+        typer.Option(
+            "--catalog-table",
+            metavar="NAME",
+            help="Name of the table with a row per backup, or 'none'. Default: backups.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            output.WANTS_JSON,
+            help="Print one JSON object, errors included, and nothing else.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_PANEL),
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=_PANEL),
+    ] = False,
+) -> Session:
+    """Declare the options that every command takes."""
+    return Session(url, config, directory, catalog_table, as_json, quiet, yes)
+
+
+@dataclass
+class Session:
+    """One call of the program."""
+
+    url: str | None
+    config: Path | None
+    directory: Path | None
+    catalog_table: str | None
+    as_json: bool
+    quiet: bool
+    yes: bool
+    exit_code: int = 0
+
+    @cached_property
+    def manager(self) -> BackupManager:
+        """The manager that options, environment and configuration lead to."""
+        url = self.url or os.environ.get(URL_VARIABLE) or self._options.get(URL_OPTION)
+        catalog = self.settings.catalog
+        if self.catalog_table:
+            catalog = self.catalog_table if self.catalog_table != "none" else False
+        return BackupManager.from_url(
+            url or DEFAULT_URL, self.directory or self.settings.directory, catalog=catalog
+        )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The ``soulsense_`` options of the configuration."""
+        return Settings.of(self._options)
+
+    @cached_property
+    def _options(self) -> dict[str, str]:
+        if self.config is not None:
+            return read_options(self.config)
+        found: dict[str, str] = {}
+        for path in map(Path, DEFAULT_FILES):
+            if path.exists():
+                found |= read_options(path)
+        return found
+
+    def say(self, line: str) -> None:
+        """Print a line for a person, unless nobody wants it."""
+        if not (self.quiet or self.as_json):
+            output.say(line)
+
+    @property
+    def talks(self) -> bool:
+        """Whether a person reads what is printed."""
+        return not (self.quiet or self.as_json)
+
+    def progress(self, label: str) -> AbstractContextManager[Progress | None]:
+        """Show a progress bar for the block, where there is a terminal."""
+        return output.progress_bar(label, shown=self.talks)
+
+    def confirm(self, question: str) -> None:
+        """Go on only after a yes; raises :class:`NotConfirmedError`."""
+        if self.yes:
+            return
+        if self.as_json or not sys.stdin.isatty():
+            raise NotConfirmedError(
+                "This command asks first, and there is no terminal to ask on. Nothing was changed.",
+                hint="Add --yes if it may go ahead.",
+            )
+        if not typer.confirm(output.printable(question), err=True):
+            raise NotConfirmedError("Not confirmed. Nothing was changed.")
+
+
+def known_kinds(kinds: list[str]) -> list[str]:
+    """Return ``kinds``; one that does not exist is a usage error."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise typer.BadParameter(f"{kind!r} is none of {', '.join(KINDS)}", param_hint="--kind")
+    return kinds
+
+
+Command = Callable[..., dict[str, Any]]
+"""Takes a :class:`Session` and its own parameters; returns the ``result`` of ``--json``."""
+
+
+def add(
+    app: typer.Typer, command: Command, name: str | None = None, **groups: Callable[..., Any]
+) -> None:
+    """Make ``command`` one of the program's.
+
+    ``groups``: for a parameter of the command, a function whose own parameters are options of the
+    program, and which makes the parameter's value of them. Every command has ``session``.
+    """
+    name = name or command.__name__
+    groups = {**groups, "session": _session}
+    own = {p.name: p for p in _parameters(command) if p.name not in groups}
+    declared = {group: {p.name: p for p in _parameters(of)} for group, of in groups.items()}
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        made = {
+            group: groups[group](**{key: arguments.pop(key) for key in parameters})
+            for group, parameters in declared.items()
+        }
+        session: Session = made["session"]
+        result = command(**made, **arguments)
+        if session.as_json:
+            output.print_json(name, result)
+        if session.exit_code:
+            raise typer.Exit(session.exit_code)
+
+    parameters = [*own.values(), *(p for group in declared.values() for p in group.values())]
+    # Typer reads both.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command(name)(run)
+
+
+def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in inspect.signature(function).parameters.values():
+        yield parameter.replace(
+            annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
+        )
