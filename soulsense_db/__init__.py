@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
     from soulsense_db.restoring import RestoreReport
+    from soulsense_db.retention import Period, PruneReport, RetentionPolicy
     from soulsense_db.verification import VerificationReport
 
 __all__ = [
@@ -22,7 +23,10 @@ __all__ = [
     "BackupKind",
     "BackupManager",
     "DatabaseError",
+    "Period",
+    "PruneReport",
     "RestoreReport",
+    "RetentionPolicy",
     "VerificationReport",
 ]
 
@@ -34,7 +38,10 @@ _HOMES = {
     "BackupKind": "soulsense_db.backup_info",
     "BackupManager": "soulsense_db.manager",
     "DatabaseError": "soulsense_db.errors",
+    "Period": "soulsense_db.retention",
+    "PruneReport": "soulsense_db.retention",
     "RestoreReport": "soulsense_db.restoring",
+    "RetentionPolicy": "soulsense_db.retention",
     "VerificationReport": "soulsense_db.verification",
 }
 

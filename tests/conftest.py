@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 from helpers import MODES, Mode, make_database
 from hypothesis import settings
+from shell import Shell, make_shell
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
@@ -64,6 +65,12 @@ def engine(database: Path, make_engine: EngineMaker) -> Engine:
 def manager(engine: Engine) -> BackupManager:
     """Return a manager of the backups of ``database``."""
     return BackupManager(engine, lock_timeout=LOCK_TIMEOUT)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """Return a shell in a folder whose ``data/soulsense.db`` has rows."""
+    return make_shell(tmp_path)
 
 
 @pytest.fixture

@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-from helpers import clean_environment, digest, make_database, scalar
+from helpers import digest, make_database, scalar
+from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.marker import marker_path, write_marker
 
 
-class Shell:
-    """Runs ``soulsense-db`` in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.env = clean_environment()
-        self.env |= {"COLUMNS": "80", "NO_COLOR": "1"}
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "soulsense_db", *arguments],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def ok(self, *arguments: str) -> str:
-        """Run a command that must succeed; return what it printed."""
-        result = self.run(*arguments)
-        assert result.returncode == 0, result.stderr
-        assert result.stderr == ""
-        return result.stdout
-
-    def fails(self, error: type[errors.BackupError], *arguments: str) -> str:
-        """Run a command that must fail with the exit code of ``error``; return its stderr."""
-        result = self.run(*arguments)
-        assert result.returncode == error.exit_code, result.stderr
-        assert result.stdout == ""
-        lines = result.stderr.splitlines()
-        assert lines[0].startswith("Error: ")
-        assert all(line.startswith("Hint: ") for line in lines[1:])
-        assert len(lines) <= 2
-        return result.stderr
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    """Return a shell in a folder whose ``data/soulsense.db`` has rows."""
-    (tmp_path / "data").mkdir()
-    make_database(tmp_path / "data" / "soulsense.db")
-    return Shell(tmp_path)
-
-
-def _database(shell: Shell) -> Path:
-    return shell.folder / "data" / "soulsense.db"
-
-
 def test_a_day_with_it(shell: Shell) -> None:
     """Create, list, verify, restore, undo and delete in one go, each with the rows it promises."""
-    before = digest(_database(shell))
+    before = digest(shell.database)
     created = shell.ok("create", "Weekly backup")
     name = created.split()[1]
     assert name.endswith("_weekly_backup.db")
@@ -84,9 +31,9 @@ def test_a_day_with_it(shell: Shell) -> None:
 
     _clear(shell)
     assert f"from {name}" in shell.ok("restore", name, "--yes")
-    assert digest(_database(shell)) == before
+    assert digest(shell.database) == before
     assert "Restored" in shell.ok("undo", "--yes")
-    assert scalar(_database(shell), "SELECT count(*) FROM child") == 0
+    assert scalar(shell.database, "SELECT count(*) FROM child") == 0
 
     assert shell.ok("delete", identifier, "--yes") == f"Deleted {name}\n"
     assert "No backups in" in shell.ok("list")
@@ -96,7 +43,7 @@ def _clear(shell: Shell) -> None:
     import sqlite3
     from contextlib import closing
 
-    with closing(sqlite3.connect(_database(shell))) as connection:
+    with closing(sqlite3.connect(shell.database)) as connection:
         connection.execute("DELETE FROM child")
         connection.commit()
 
@@ -106,7 +53,7 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     shell.ok("create")
     assert "Backup file not found" in shell.fails(errors.BackupNotFoundError, "restore", "nosuch")
     assert "import_file" in shell.fails(
-        errors.OutsideDirectoryError, "restore", str(_database(shell))
+        errors.OutsideDirectoryError, "restore", str(shell.database)
     )
     assert "Database file not found" in shell.fails(
         errors.DatabaseFileNotFoundError, "create", "--url", "sqlite:///nowhere.db"
@@ -158,18 +105,18 @@ def test_a_table_of_the_application_can_be_avoided(shell: Shell) -> None:
     import sqlite3
     from contextlib import closing
 
-    with closing(sqlite3.connect(_database(shell))) as connection:
+    with closing(sqlite3.connect(shell.database)) as connection:
         connection.execute("CREATE TABLE backups (what TEXT)")
         connection.commit()
     assert "--catalog-table" in shell.fails(errors.CatalogError, "create")
     shell.ok("create", "--catalog-table", "ours")
-    assert scalar(_database(shell), "SELECT count(*) FROM ours") == 1
+    assert scalar(shell.database, "SELECT count(*) FROM ours") == 1
     shell.ok("create", "--catalog-table", "none")
 
 
 def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
     """`restore --accept` clears the marker; `restore REF` does as well."""
-    database = _database(shell)
+    database = shell.database
     assert "nothing to accept" in shell.ok("restore", "--accept", "--yes")
     shell.ok("create")
     for leave in (("restore", "--accept", "-y"), ("restore", "latest", "-y")):
@@ -209,7 +156,7 @@ def test_broken_references_are_a_remark(shell: Shell) -> None:
     import sqlite3
     from contextlib import closing
 
-    with closing(sqlite3.connect(_database(shell))) as connection:
+    with closing(sqlite3.connect(shell.database)) as connection:
         connection.execute("DELETE FROM parent WHERE id = 3")
         connection.commit()
     shell.ok("create")

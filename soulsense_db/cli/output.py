@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
 _PIPED_WIDTH = 10_000
+_WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
@@ -51,29 +52,35 @@ def age_of(moment: datetime | None) -> str:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 0, fold: bool = False
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0, fold: bool = False
 ) -> None:
-    """Print a table; a column named in lower case begins with ``>`` when it is right-aligned.
+    """Print a table; a column whose name begins with ``>`` is right-aligned.
 
-    On a terminal the last column is cut, or folded with ``fold``; piped, every row is one line.
+    On a terminal the last column takes what room is left, and is cut or, with ``fold``, folded;
+    the others are cut at 16 characters. Piped, every row is one line.
     """
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    at_terminal = sys.stdout.isatty()
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-    for position, name in enumerate(columns):
-        last = position == len(columns) - 1
+    for position, column in enumerate(columns):
+        name, last = column.lstrip(">"), position == len(columns) - 1
+        widest = max([len(name), *(len(printable(row[position])) for row in rows)])
         table.add_column(
-            name.lstrip(">"),
-            justify="right" if name.startswith(">") else "left",
-            no_wrap=not (last and fold),
+            name,
+            justify="right" if column.startswith(">") else "left",
+            width=min(widest, _WIDEST if at_terminal else widest) if not last else None,
+            no_wrap=not last,  # Rich narrows only columns that may be wrapped
             overflow="fold" if last and fold else "ellipsis",
         )
     for row in rows:
-        table.add_row(*(Text(printable(cell), style=_style(cell)) for cell in row))
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+        cells = [Text(printable(cell), style=_style(cell)) for cell in row]
+        cells[-1].no_wrap = not fold
+        table.add_row(*cells)
+    console = Console(highlight=False, width=None if at_terminal else _PIPED_WIDTH)
     with console.capture() as captured:
         console.print(Padding(table, (0, 0, 0, indent), expand=False))
     for line in captured.get().splitlines():

@@ -1,0 +1,71 @@
+"""The program as a shell runs it, in a folder with a database."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from helpers import clean_environment, make_database
+
+from soulsense_db import errors
+
+
+class Shell:
+    """Runs ``soulsense-db`` in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = clean_environment()
+        self.env |= {"COLUMNS": "80", "NO_COLOR": "1"}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "soulsense_db", *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def ok(self, *arguments: str) -> str:
+        """Run a command that must succeed; return what it printed."""
+        result = self.run(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr == ""
+        return result.stdout
+
+    def fails(self, error: type[errors.BackupError], *arguments: str) -> str:
+        """Run a command that must fail with the exit code of ``error``; return its stderr."""
+        result = self.run(*arguments)
+        assert result.returncode == error.exit_code, result.stderr
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert lines[0].startswith("Error: ")
+        assert all(line.startswith("Hint: ") for line in lines[1:])
+        assert len(lines) <= 2
+        return result.stderr
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """Run a command with --json that must succeed; return the ``result`` it printed."""
+        answer: dict[str, Any] = json.loads(self.ok(*arguments, "--json"))
+        assert answer["ok"]
+        result: dict[str, Any] = answer["result"]
+        return result
+
+    @property
+    def database(self) -> Path:
+        """The database that the program finds by default."""
+        return self.folder / "data" / "soulsense.db"
+
+
+def make_shell(folder: Path) -> Shell:
+    """Return a shell in ``folder``, whose ``data/soulsense.db`` has rows."""
+    (folder / "data").mkdir()
+    make_database(folder / "data" / "soulsense.db")
+    return Shell(folder)

@@ -1,0 +1,136 @@
+"""The call of a schedule: what it does, when, and what it leaves alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import EngineMaker
+from helpers import Child, add_child, flip, make_database
+
+from soulsense_db import BackupManager, RetentionPolicy
+from soulsense_db.auto import run_auto
+from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError
+
+ONE = RetentionPolicy(keep_last=1)
+
+
+def test_only_what_has_changed_is_backed_up(manager: BackupManager, database: Path) -> None:
+    """A run takes a backup when there is something new, and verifies the newest in any case."""
+    first = run_auto(manager, None)
+    assert first is not None
+    assert first.created is not None
+    assert (first.created.kind, first.pruned) == ("automatic", None)
+    second = run_auto(manager, None)
+    assert second is not None
+    assert second.created is None
+    assert second.verified.backup.id == first.created.id
+    assert manager.get(first.created).verified_at != first.created.verified_at
+    add_child(database)
+    third = run_auto(manager, None)
+    assert third is not None
+    assert third.created is not None
+    assert len(manager.list()) == 2
+
+
+def test_any_kind_of_backup_saves_the_run_one(manager: BackupManager) -> None:
+    """A backup made by hand a moment ago is as good as one that a schedule would take."""
+    manager.create("By hand")
+    report = run_auto(manager, ONE)
+    assert report is not None
+    assert report.created is None
+
+
+def test_a_damaged_newest_is_replaced(manager: BackupManager) -> None:
+    """When the newest backup has rotted, a run takes another one and names the rotten."""
+    info = manager.create()
+    flip(Path(info.path), 5000)
+    report = run_auto(manager, None)
+    assert report is not None
+    assert report.created is not None
+    assert report.damaged is not None
+    assert report.damaged.id == info.id
+    manager.verify("latest")
+
+
+def test_it_prunes_after_it_verified(manager: BackupManager, database: Path) -> None:
+    """With a policy the run removes what is not kept, each kind by itself."""
+    manager.create("By hand")
+    for _ in range(3):
+        add_child(database)
+        report = run_auto(manager, ONE)
+    assert report is not None
+    assert report.pruned is not None
+    assert [d.backup.kind for d in report.pruned.removed] == ["automatic"]
+    assert [info.kind for info in manager.list()] == ["automatic", "manual"]
+
+
+def test_nothing_is_pruned_when_the_backup_fails(manager: BackupManager, database: Path) -> None:
+    """A run that could not back up removes nothing: the old backups are all there is."""
+    for _ in range(3):
+        manager.create()
+    database.write_bytes(b"SQLite format 3\x00" + b"\xff" * 8000)
+    with pytest.raises(DatabaseDamagedError):
+        run_auto(manager, ONE)
+    database.unlink()
+    with pytest.raises(DatabaseFileNotFoundError):
+        run_auto(manager, ONE)
+    assert len(manager.list()) == 3
+
+
+def test_overlapping_runs_do_the_work_once(manager: BackupManager, database: Path) -> None:
+    """While a run is at work in another process, one more does nothing and is no error."""
+    script = """
+        import sys
+        import sqlalchemy as sa
+        from soulsense_db import BackupManager
+        from soulsense_db.auto import run_auto
+        def wait(done, total):
+            if not waited:
+                waited.append(1)
+                print("at work", flush=True)
+                sys.stdin.readline()
+        waited = []
+        report = run_auto(BackupManager(sa.create_engine(sys.argv[1])), progress=wait)
+        print(report.created is not None)
+    """
+    with Child(script, f"sqlite:///{database}") as child:
+        child.expect("at work")
+        assert run_auto(manager, ONE) is None
+        assert child.finish().strip() == "True"
+    assert len(manager.list()) == 1
+    assert run_auto(manager, ONE) is not None
+
+
+def test_two_databases_do_not_wait_for_each_other(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """Runs for two databases with one directory are both done, also at the same time."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, two = (
+        BackupManager(make_engine(make_database(tmp_path / name / "app.db")), tmp_path / "shared")
+        for name in ("a", "b")
+    )
+    reports = []
+    run_auto(one, progress=lambda done, total: reports.append(run_auto(two)))
+    assert reports[0] is not None
+    assert reports[0].created is not None
+    assert (len(one.list()), len(two.list())) == (1, 1)
+
+
+def test_a_clock_set_back_loses_nothing(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the clock a year back a run still backs up, and removes nothing of the lost year."""
+    import time_machine
+
+    now = datetime.now(UTC)
+    with time_machine.travel(now + timedelta(days=365), tick=True):
+        for _ in range(3):
+            add_child(database)
+            run_auto(manager)
+    add_child(database)
+    report = run_auto(manager, ONE)
+    assert report is not None
+    assert report.created is not None
+    assert len(manager.list()) == 4

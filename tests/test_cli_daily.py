@@ -1,0 +1,268 @@
+"""The commands of every day, one after the other as an operator calls them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import add_child, execute, flip, make_database, scalar
+from shell import Shell
+
+from soulsense_db import errors
+from soulsense_db.marker import write_marker
+
+
+def test_show_tells_everything(shell: Shell) -> None:
+    """`show` has each fact of a backup on a line of its own."""
+    shell.ok("create", "Before import")
+    shell.ok("pin", "latest", "tax")
+    shown = shell.ok("show", "latest")
+    facts = {line.split()[0]: line.split(None, 1)[1] for line in shown.splitlines()}
+    assert facts["description"] == "Before import"
+    assert facts["database"] == str(shell.database)
+    assert facts["pinned"] == "tax"
+    assert len(facts["sha256"]) == 64
+    assert "ago)" in facts["taken"]
+    assert "ago)" in facts["verified"]
+
+
+def test_list_filters(shell: Shell) -> None:
+    """--kind, --since and --revision leave the others out; --quiet prints only ids."""
+    execute(
+        shell.database,
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('abc')",
+    )
+    shell.ok("create", "one")
+    shell.ok("auto")
+    execute(shell.database, "UPDATE alembic_version SET version_num = 'def'")
+    shell.ok("auto")
+    ids = shell.ok("list", "--quiet").split()
+    assert [len(one) for one in ids] == [12, 12]
+    assert shell.ok("list", "--quiet", "--kind", "automatic").split() == ids[:1]
+    both = ("--kind", "automatic", "--kind", "manual")
+    assert shell.ok("list", "--quiet", *both).split() == ids
+    assert shell.ok("list", "--quiet", "--revision", "abc").split() == ids[1:]
+    assert shell.ok("list", "--quiet", "--since", "2000-01-01").split() == ids
+    assert shell.ok("list", "--quiet", "--since", "1h").split() == ids
+    assert "No backups that fit" in shell.ok("list", "--since", "2999-01-01")
+    shell.fails(errors.OptionError, "list", "--since", "yesterday")
+    assert shell.run("list", "--kind", "odd").returncode == 2
+
+
+def test_list_fits_a_terminal(shell: Shell) -> None:
+    """Long descriptions and revisions are whole when piped, one line for every backup."""
+    shell.ok("create", "x" * 300)
+    shell.ok("pin", "latest", "y" * 300)
+    listed = shell.ok("list").splitlines()
+    assert len(listed) == 2
+    assert f"(pinned: {'y' * 300}) {'x' * 300}" in listed[1]
+    assert "\x1b" not in "".join(listed)
+
+
+def test_prune_says_what_and_why(shell: Shell) -> None:
+    """--dry-run lists every backup with its reasons; with --yes those not kept are gone."""
+    for _ in range(3):
+        shell.ok("create")
+    planned = shell.ok("prune", "--keep-last", "1", "--dry-run")
+    assert planned.count("no rule keeps it") == 2
+    assert "last (1 of 1)" in planned
+    assert planned.splitlines()[-1] == "Would remove 2, keep 1."
+    assert len(shell.ok("list", "--quiet").split()) == 3
+    refused = shell.run("prune", "--keep-last", "1")
+    assert refused.returncode == errors.NotConfirmedError.exit_code
+    assert len(shell.ok("list", "--quiet").split()) == 3
+    done = shell.ok("prune", "--keep-last", "1", "--yes")
+    assert done.splitlines()[-1].startswith("Removed 2 (")
+    assert len(shell.ok("list", "--quiet").split()) == 1
+    assert "Nothing to remove." in shell.ok("prune", "--keep-last", "1")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        [],
+        ["--keep-last", "0"],
+        ["--keep-daily", "0", "--keep-yearly", "0"],
+        ["--keep-last", "-2"],
+        ["--keep-last", "99999999"],
+        ["--keep-within", "7w"],
+        ["--keep-within", ""],
+        ["--max-total-size", "0"],
+        ["--max-total-size", "-1GB"],
+        ["--max-total-size", "9" * 400],
+        ["--allow-empty"],
+    ],
+)
+def test_a_policy_that_means_nothing_removes_nothing(shell: Shell, policy: list[str]) -> None:
+    """Zeros, negative numbers and nonsense are errors before anything is removed."""
+    shell.ok("create")
+    shell.ok("create")
+    if policy != ["--max-total-size", "9" * 400]:
+        shell.fails(errors.OptionError, "prune", "--yes", *policy)
+    else:
+        shell.run("prune", "--yes", *policy)
+    assert len(shell.ok("list", "--quiet").split()) == 2
+
+
+def test_prune_obeys_the_configuration(shell: Shell, tmp_path: Path) -> None:
+    """Without options the soulsense_keep_... rules of alembic.ini or of --config are the policy."""
+    for _ in range(4):
+        shell.ok("create")
+    (shell.folder / "alembic.ini").write_text("[alembic]\nsoulsense_keep_last = 3\n")
+    assert "Would remove 1" in shell.ok("prune", "-n")
+    other = tmp_path / "other.toml"
+    other.write_text("[tool.alembic]\nsoulsense_keep_last = 2\n")
+    assert "Would remove 2" in shell.ok("prune", "-n", "--config", str(other))
+    assert "Would remove 3" in shell.ok("prune", "-n", "--keep-last", "1")
+    shell.fails(errors.OptionError, "prune", "-n", "--config", "nowhere.ini")
+
+
+def test_pin_and_unpin(shell: Shell) -> None:
+    """A pinned backup is refused by delete with its note, and goes once it is unpinned."""
+    shell.ok("create")
+    shell.ok("pin", "latest", "for the audit")
+    assert "for the audit" in shell.fails(errors.ProtectedBackupError, "delete", "latest", "--yes")
+    shell.ok("unpin", "latest")
+    shell.ok("delete", "latest", "--yes")
+
+
+def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
+    """`export` copies a backup to a directory, `import` brings it in, its time and text kept."""
+    shell.ok("create", "Before import")
+    usb = tmp_path / "usb"
+    usb.mkdir()
+    assert str(usb) in shell.ok("export", "latest", str(usb))
+    (exported,) = usb.glob("*.db")
+    shell.fails(errors.StorageError, "export", "latest", str(usb))
+    shell.ok("delete", "latest", "--yes")
+    shell.ok("import", str(exported))
+    (found,) = shell.json("list")["backups"]
+    assert (found["kind"], found["description"]) == ("imported", "Before import")
+    shell.fails(errors.BackupNotFoundError, "import", "nowhere.db")
+
+
+def test_auto_is_one_line(shell: Shell) -> None:
+    """A scheduled run prints one line that tells all it did."""
+    assert shell.ok("auto").startswith("auto: created soulsense_backup_")
+    line = shell.ok("auto", "--keep-last", "1")
+    assert line.startswith("auto: nothing has changed since soulsense_backup_")
+    assert line.endswith(", verified, removed 0, kept 1\n")
+    add_child(shell.database)
+    assert shell.ok("auto", "--keep-last", "1").endswith(", verified, removed 1, kept 1\n")
+    assert shell.ok("auto", "--quiet") == ""
+    (backup,) = (shell.folder / "data" / "backups").glob("*.db")
+    flip(backup, 5000)
+    assert f"{backup.name} is DAMAGED" in shell.ok("auto")
+    shell.database.unlink()
+    shell.fails(errors.DatabaseFileNotFoundError, "auto", "--keep-last", "1")
+
+
+def test_status_speaks_to_monitors(shell: Shell) -> None:
+    """The exit code is 0, 1 or 2, and the first line is a Nagios plugin's, with its numbers."""
+    before = shell.run("status")
+    assert before.returncode == 2
+    assert before.stdout.startswith("SOULSENSE_DB CRITICAL - newest backup: there is no backup")
+    shell.ok("auto")
+    line, *checks = shell.ok("status").splitlines()
+    assert line.startswith("SOULSENSE_DB OK - ")
+    assert " | backups=1 age=" in line
+    assert len(checks) == 6
+    old = shell.run("status", "--warning-age", "0h", "--critical-age", "1d")
+    assert old.returncode == 1
+    assert shell.run("status", "--quiet", "--warning-age", "0h").stdout == ""
+    shell.fails(errors.OptionError, "status", "--warning-age", "soon")
+    shell.fails(errors.OptionError, "status", "--warning-free", "-1")
+    write_marker(shell.database, backup="x", alembic_heads=(), target_revision=None)
+    assert shell.run("status").returncode == 2
+
+
+def test_restore_shows_what_will_be_lost(shell: Shell) -> None:
+    """Age, revision and rows per table are told before the question, and --yes answers it."""
+    shell.ok("create", "Before the flood")
+    execute(
+        shell.database, "DELETE FROM child WHERE id < 4", "INSERT INTO parent VALUES (77,'x',0)"
+    )
+    refused = shell.run("restore", "latest")
+    assert refused.returncode == errors.NotConfirmedError.exit_code
+    assert "--yes" in refused.stderr
+    lines = [line.split() for line in refused.stdout.splitlines()]
+    assert ["child", "+3", "0", "0"] in lines
+    assert ["parent", "0", "-1", "0"] in lines
+    assert "none, the database is at none" in refused.stdout
+    assert scalar(shell.database, "SELECT count(*) FROM parent") == 11
+    shell.ok("restore", "latest", "--yes", "--quiet")
+    assert scalar(shell.database, "SELECT count(*) FROM parent") == 10
+    undone = shell.ok("undo", "--yes")
+    assert ["child", "0", "-3", "0"] in [line.split() for line in undone.splitlines()]
+    assert scalar(shell.database, "SELECT count(*) FROM parent") == 11
+
+
+def test_restoring_the_same_says_so(shell: Shell) -> None:
+    """Where a restore would change nothing, the preview says that."""
+    shell.ok("create")
+    assert "a restore changes nothing" in shell.ok("restore", "latest", "--yes")
+    shell.fails(errors.BackupNotFoundError, "restore", "nosuch", "--yes")
+
+
+def test_restoring_a_missing_database(shell: Shell) -> None:
+    """Without a live database there is nothing to compare, and the restore works."""
+    shell.ok("create")
+    shell.database.unlink()
+    assert "Database file not found" in shell.ok("restore", "latest", "--yes")
+    assert scalar(shell.database, "SELECT count(*) FROM child") == 300
+    assert shell.run("undo", "--yes").returncode == errors.NothingToUndoError.exit_code
+
+
+def test_an_ambiguous_beginning_lists_candidates(shell: Shell) -> None:
+    """The candidates are in the hint."""
+    while True:
+        shell.ok("create")
+        beginnings = [one[0] for one in shell.ok("list", "--quiet").split()]
+        twice = [one for one in beginnings if beginnings.count(one) > 1]
+        if twice:
+            break
+    shown = shell.fails(errors.AmbiguousReferenceError, "show", twice[0])
+    assert shown.count("(20") == beginnings.count(twice[0])
+
+
+def test_completion_is_for_shells(shell: Shell) -> None:
+    """`completion bash` prints a script that bash accepts; another word is a usage error."""
+    import subprocess
+
+    script = shell.ok("completion", "bash")
+    assert "soulsense" in script
+    subprocess.run(["/bin/bash", "-n", "-c", script], check=True)
+    assert shell.run("completion", "tcsh").returncode == 2
+
+
+def test_completion_completes(shell: Shell) -> None:
+    """What the script asks the program is answered with commands."""
+    shell.env |= {
+        "_SOULSENSE_DB_COMPLETE": "complete_bash",
+        "COMP_WORDS": "soulsense-db re",
+        "COMP_CWORD": "1",
+    }
+    assert shell.run().stdout.split() == ["restore"]
+
+
+def test_a_wrong_name_of_the_database_makes_no_file(shell: Shell) -> None:
+    """Looking at a database that is not there leaves nothing behind."""
+    for command in (["list"], ["status"], ["prune", "--keep-last", "1"], ["show", "latest"]):
+        shell.run(*command, "--url", "nowhere/app.db")
+    assert not (shell.folder / "nowhere").exists()
+
+
+def test_two_databases_share_a_directory(shell: Shell) -> None:
+    """Each sees its own backups only, by whatever command."""
+    make_database(shell.folder / "other.db")
+    other = ("--url", "other.db", "--directory", "data/backups")
+    shell.ok("create")
+    shell.ok("create", *other)
+    shell.ok("create", *other)
+    assert len(shell.ok("list", "--quiet").split()) == 1
+    assert len(shell.ok("list", "--quiet", *other).split()) == 2
+    shell.ok("prune", "--keep-last", "1", "--yes", *other)
+    assert len(shell.ok("list", "--quiet").split()) == 1
+    assert len(os.listdir(shell.folder / "data" / "backups")) >= 4

@@ -1,0 +1,179 @@
+"""What monitoring is told."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from helpers import add_child, execute, flip, held_by_another_process, snapshot_of
+
+from soulsense_db import BackupManager
+from soulsense_db.health import HealthCheck, State, Thresholds, check_health, display_age
+from soulsense_db.marker import write_marker
+
+
+def _check(manager: BackupManager, name: str, **options: object) -> HealthCheck:
+    report = check_health(manager, **options)  # type: ignore[arg-type]
+    return next(check for check in report.checks if check.name == name)
+
+
+def test_all_is_well(manager: BackupManager) -> None:
+    """After a backup every check is OK, and looking changes nothing."""
+    manager.create()
+    before = snapshot_of(manager.directory.parent)
+    report = check_health(manager)
+    assert [(c.name, c.state) for c in report.checks if c.state is not State.OK] == []
+    assert report.state is State.OK
+    assert report.numbers["backups"] == 1
+    assert snapshot_of(manager.directory.parent) == before
+
+
+def test_no_backup_is_critical(manager: BackupManager) -> None:
+    """A database that was never backed up is the worst there is."""
+    assert _check(manager, "newest backup").state is State.CRITICAL
+    assert _check(manager, "newest verified").message == "no backup passed its last check"
+    assert not manager.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("hours", "state"), [(1, State.OK), (27, State.WARNING), (51, State.CRITICAL)]
+)
+def test_old_backups(manager: BackupManager, hours: int, state: State) -> None:
+    """The age of the newest backup and of the newest verified one are measured by thresholds."""
+    info = manager.create()
+    later = info.created_at + timedelta(hours=hours)
+    assert _check(manager, "newest backup", now=later).state is state
+    assert _check(manager, "newest verified", now=later).state is state
+    patient = Thresholds(warning_age=timedelta(days=9), critical_age=timedelta(days=10))
+    report = check_health(manager, patient, now=later)
+    assert report.state is State.OK
+    assert report.numbers["newest_age_seconds"] == hours * 3600
+
+
+def test_a_newest_that_is_not_verified(manager: BackupManager) -> None:
+    """A newest backup that failed its check is critical, and the sound one before it counts."""
+    manager.create()
+    info = manager.create()
+    flip(Path(info.path), 5000)
+    with pytest.raises(Exception, match="checksum"):
+        manager.verify(info)
+    assert _check(manager, "files").state is State.CRITICAL
+    later = info.created_at + timedelta(hours=60)
+    assert "old (" in _check(manager, "newest verified", now=later).message
+
+
+def test_damaged_files(manager: BackupManager) -> None:
+    """A backup that is cut, empty or has a damaged meta file is named; an old one is a warning."""
+    cut, empty, odd, _ = (manager.create() for _ in range(4))
+    os.truncate(cut.path, 5000)
+    os.truncate(empty.path, 0)
+    Path(odd.meta_path).write_text("{")
+    check = _check(manager, "files")
+    assert check.state is State.WARNING
+    for info, why in ((cut, "5,000 bytes"), (empty, "is empty"), (odd, "meta file is damaged")):
+        assert info.filename in check.message
+        assert why in check.message
+    assert check_health(manager).numbers["damaged"] == 3
+
+
+def test_missing_files(manager: BackupManager) -> None:
+    """A backup that was deleted behind our back is told by its row and by its meta file."""
+    one, two, _ = (manager.create() for _ in range(3))
+    Path(one.path).unlink()
+    Path(two.path).unlink()
+    Path(two.meta_path).unlink()
+    check = _check(manager, "files")
+    assert check.state is State.WARNING
+    assert f"{one.filename}: the file is gone" in check.message
+    assert f"{two.filename}: the file is gone" in check.message
+    assert _check(manager, "catalog").state is State.WARNING
+    manager.create()
+    assert _check(manager, "catalog").state is State.OK
+
+
+def test_many_problems_are_one_line(manager: BackupManager) -> None:
+    """Of many damaged files the first are named, the rest counted."""
+    for _ in range(8):
+        os.truncate(manager.create().path, 100)
+    assert _check(manager, "files").message.endswith("and 3 more")
+
+
+def test_free_space(manager: BackupManager) -> None:
+    """Free space is measured against the size of the database."""
+    manager.create()
+    huge = Thresholds(warning_free=1e15, critical_free=1)
+    assert check_health(manager, huge).state is State.WARNING
+    huge = Thresholds(warning_free=1e15, critical_free=1e15)
+    assert check_health(manager, huge).state is State.CRITICAL
+
+
+def test_a_missing_database(manager: BackupManager, database: Path) -> None:
+    """A database that is not there is critical, and its backups are still looked at."""
+    manager.create()
+    database.unlink()
+    report = check_health(manager)
+    assert report.state is State.CRITICAL
+    assert "Database file not found" in report.checks[0].message
+    assert report.numbers["backups"] == 1
+    assert not database.exists()
+
+
+def test_a_half_run_migration(manager: BackupManager, database: Path) -> None:
+    """The marker of a dead migration is critical and names the way back; a running one is none."""
+    info = manager.create()
+    write_marker(database, backup=info.path, alembic_heads=("a",), target_revision="b")
+    check = _check(manager, "migration")
+    assert check.state is State.CRITICAL
+    assert info.filename in check.message
+    with manager.exclusive():
+        assert _check(manager, "migration").message == "one is running"
+
+
+def test_a_clock_set_back(manager: BackupManager) -> None:
+    """Backups dated in the future are a warning of their own, and no negative age."""
+    manager.create()
+    check = _check(manager, "clock", now=datetime.now(UTC) - timedelta(days=365))
+    assert check.state is State.WARNING
+    assert "clock" in check.message
+    report = check_health(manager, now=datetime.now(UTC) - timedelta(days=365))
+    assert report.numbers["newest_age_seconds"] is None
+    assert report.state is State.WARNING
+
+
+def test_a_locked_database_can_be_looked_at(manager: BackupManager, database: Path) -> None:
+    """While a writer holds the database, the checks that need no lock still answer."""
+    manager.create()
+    execute(database, "PRAGMA journal_mode = WAL")
+    with held_by_another_process(database, "BEGIN EXCLUSIVE"):
+        assert check_health(manager).state is State.OK
+
+
+def test_rows_out_of_step(manager: BackupManager, database: Path) -> None:
+    """A backup without its row is a warning that mends itself."""
+    manager.create(record=True)
+    manager.create(record=False)
+    assert _check(manager, "catalog").state is State.WARNING
+    add_child(database)
+    manager.create()
+    assert _check(manager, "catalog").state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-5, "in the future"),
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (7199, "119 min"),
+        (7200, "2 h"),
+        (172799, "47 h"),
+        (172800, "2 days"),
+        (86400 * 400, "400 days"),
+    ],
+)
+def test_ages(seconds: int, shown: str) -> None:
+    """An age is told in the unit that a person would use."""
+    assert display_age(timedelta(seconds=seconds)) == shown

@@ -1,0 +1,98 @@
+"""The options of alembic.ini and pyproject.toml, as the command line reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from soulsense_db import Period, RetentionPolicy
+from soulsense_db.errors import OptionError
+from soulsense_db.settings import Settings, read_options
+
+
+def test_an_ini_file_is_read(tmp_path: Path) -> None:
+    """URL and options come from the Alembic section, with %(here)s as Alembic replaces it."""
+    path = tmp_path / "alembic.ini"
+    path.write_text(
+        "[alembic]\nsqlalchemy.url = sqlite:///%(here)s/app.db\nfile_template = %%(rev)s\n"
+        "soulsense_backup = yes\nsoulsense_backup_directory = %(here)s/kept\n"
+        "soulsense_keep_daily = 7\nsoulsense_keep_yearly = -1\nsoulsense_keep_within = 1m\n"
+        "soulsense_max_total_size = 1.5GB\nsoulsense_catalog_table = none\n"
+        "[logger_root]\nformat = %(message)s\n"
+    )
+    options = read_options(path)
+    assert options["sqlalchemy.url"] == f"sqlite:///{tmp_path}/app.db"
+    assert Settings.of(options) == Settings(
+        protects=True,
+        directory=tmp_path / "kept",
+        catalog=False,
+        retention=RetentionPolicy(
+            keep_daily=7,
+            keep_yearly=-1,
+            keep_within=Period(months=1),
+            max_total_size=3 * 1024**3 // 2,
+        ),
+    )
+
+
+def test_a_toml_file_is_read(tmp_path: Path) -> None:
+    """The same options may be in [tool.alembic] of pyproject.toml, as numbers and booleans too."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[tool.alembic]\nscript_location = "mig"\nsoulsense_backup = true\n'
+        'soulsense_backup_directory = "%(here)s/kept"\nsoulsense_keep_last = 3\n'
+    )
+    assert Settings.of(read_options(path)) == Settings(
+        protects=True, directory=tmp_path / "kept", retention=RetentionPolicy(keep_last=3)
+    )
+
+
+@pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml"])
+def test_a_file_without_a_section_says_nothing(tmp_path: Path, name: str) -> None:
+    """A configuration that is about other things has no options for us."""
+    (tmp_path / name).write_text("[other]\nsoulsense_keep_last = 'x'\n")
+    assert read_options(tmp_path / name) == {}
+    assert Settings.of({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("alembic.ini", b"no section"),
+        ("alembic.ini", b"[alembic]\nsoulsense_backup_directory = %(nowhere)s\n"),
+        ("alembic.ini", b"[alembic]\nx = \xff\n"),
+        ("pyproject.toml", b"[tool.alembic\n"),
+        ("pyproject.toml", b"\xff"),
+        ("missing.ini", None),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error(
+    tmp_path: Path, name: str, text: bytes | None
+) -> None:
+    """A broken or absent configuration is one error that names the file."""
+    if text is not None:
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(OptionError, match=name):
+        read_options(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("soulsense_keep_dayly", "7"),
+        ("soulsense_keep", "7"),
+        ("soulsense_keep_daily", "seven"),
+        ("soulsense_keep_daily", "-2"),
+        ("soulsense_keep_daily", "0"),
+        ("soulsense_keep_within", "7w"),
+        ("soulsense_max_total_size", "much"),
+        ("soulsense_max_total_size", "0"),
+        ("soulsense_backup", "perhaps"),
+        ("soulsense_on_failure", "cry"),
+    ],
+)
+def test_an_option_that_means_nothing_is_an_error(name: str, value: str) -> None:
+    """A misspelt rule or a senseless value never becomes a weaker policy in silence."""
+    with pytest.raises(OptionError):
+        Settings.of({name: value})
