@@ -119,7 +119,7 @@ class Finder:
         for info in everything:
             if info.id == ref:
                 return info
-        fitting = [info for info in everything if ref and info.id.startswith(ref)]
+        fitting = [info for info in everything if info.id.startswith(ref)]
         fitting = [info for info in fitting if self.is_own(info)]
         if not fitting:
             raise not_found(ref)

@@ -128,7 +128,7 @@ class _Examination:
             state = State.WARNING
         if age > self._thresholds.critical_age.total_seconds():
             state = State.CRITICAL
-        message = f"{display_age(timedelta(seconds=age))} old ({backups[0].filename})"
+        message = f"{display_age(timedelta(seconds=age))} old ({backups[0].id})"
         return HealthCheck(name=name, state=state, message=message)
 
     def _age(self, backups: Sequence[BackupInfo]) -> float | None:

@@ -26,11 +26,11 @@ def test_a_day_with_it(shell: Shell) -> None:
     assert "Weekly backup" in listed[1]
     identifier = listed[1].split()[0]
 
-    assert f"OK {name} (full check, checksum matches)" in shell.ok("verify", identifier)
-    assert "(quick check" in shell.ok("verify", "--quick", "latest")
+    assert f"OK {name}\nfull check, checksum matches\n" == shell.ok("verify", identifier)
+    assert "quick check" in shell.ok("verify", "--quick", "latest")
 
     _clear(shell)
-    assert f"from {name}" in shell.ok("restore", name, "--yes")
+    assert name in shell.ok("restore", name, "--yes")
     assert digest(shell.database) == before
     assert "Restored" in shell.ok("undo", "--yes")
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0

@@ -63,8 +63,8 @@ def test_yes_is_yes(shell: Shell) -> None:
     shell.ok("create")
     execute(shell.database, "DELETE FROM child")
     for arguments, done in (
-        (["restore", "latest"], "Restored .* from"),
-        (["undo"], "Restored .* from .*safety_backup"),
+        (["restore", "latest"], "Restored .* as of"),
+        (["undo"], "Restored .* as of"),
         (["prune", "--keep-last", "1"], r"Removed 1 \("),
         (["delete", "latest"], "Deleted soulsense_backup"),
         (["restore", "--accept"], "nothing to accept"),

@@ -87,6 +87,10 @@ def test_other_columns_compare_in_numbers(manager: BackupManager, database: Path
         ("CREATE TABLE t (a)", "CREATE VIEW v AS SELECT a FROM t"),
         ("CREATE TABLE t (a)", "PRAGMA user_version = 7"),
         ("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)", "INSERT INTO t VALUES (NULL)"),
+        (
+            "CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT)",
+            "INSERT INTO t VALUES (NULL); DELETE FROM t",  # the next id will be another
+        ),
         ('CREATE TABLE "odd "" name" ("a b")', 'INSERT INTO "odd "" name" VALUES (1)'),
         ("CREATE TABLE t (rowid, oid, a)", "INSERT INTO t VALUES (1, 2, 3)"),
     ],
@@ -98,7 +102,7 @@ def test_no_difference_is_overlooked(
     execute(database, *before.split("; "))
     manager.create()
     assert manager.compare("latest").identical
-    execute(database, after)
+    execute(database, *after.split("; "))
     assert not manager.compare("latest").identical
 
 
@@ -179,3 +183,13 @@ def test_what_cannot_be_compared_is_an_error(manager: BackupManager, database: P
     database.unlink()
     with pytest.raises(DatabaseFileNotFoundError):
         manager.compare(info)
+
+
+def test_a_column_named_rowid_is_no_rowid(manager: BackupManager, database: Path) -> None:
+    """Rows are told apart by their real rowid where a column of the table has that name."""
+    execute(
+        database, "CREATE TABLE t (rowid, oid)", "INSERT INTO t VALUES (7, 'a'), (7, 'b'), (7, 'c')"
+    )
+    manager.create()
+    execute(database, "DELETE FROM t WHERE oid = 'a'")
+    assert _tables(manager) == {"t": (1, 0, 0)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers import add_child, execute, flip, held_by_another_process, snapshot_of
+from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
 from soulsense_db.health import HealthCheck, State, Thresholds, check_health, display_age
@@ -90,6 +91,15 @@ def test_missing_files(manager: BackupManager) -> None:
     assert f"{two.filename}: the file is gone" in check.message
     assert _check(manager, "catalog").state is State.WARNING
     manager.create()
+    assert _check(manager, "catalog").state is State.OK
+
+
+def test_missing_files_without_a_catalog(engine: Engine) -> None:
+    """Without the table a meta file that lost its backup still tells of it."""
+    manager = BackupManager(engine, catalog=False)
+    info = manager.create()
+    Path(info.path).unlink()
+    assert f"{info.filename}: the file is gone" in _check(manager, "files").message
     assert _check(manager, "catalog").state is State.OK
 
 

@@ -48,7 +48,7 @@ def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     engine = sa.create_engine("sqlite:///app.db")
     names: dict[str, object] = {"engine": engine}
     blocks = _blocks("python")
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
     engine.dispose()

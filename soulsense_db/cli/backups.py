@@ -39,8 +39,8 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
     """Take a backup; the application may go on running."""
     with session.progress("Backing up") as progress:
         info = session.manager.create(description, progress=progress)
-    session.say(f"Created {info.filename} ({info.size_display}, id {info.id})")
-    session.say(f"in {Path(info.path).parent}")
+    session.say(f"Created {info.filename}")
+    session.say(f"{info.size_display}, id {info.id}, in {Path(info.path).parent}")
     return {"backup": backup_json(info)}
 
 
@@ -101,7 +101,8 @@ def verify(
     with session.progress("Verifying") as progress:
         report = session.manager.verify(ref, level=level, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
-    session.say(f"OK {report.backup.filename} ({report.level} check, {checksum})")
+    session.say(f"OK {report.backup.filename}")
+    session.say(f"{report.level} check, {checksum}")
     for remark in report.remarks:
         session.say(f"Note: {remark}")
     return {
@@ -131,7 +132,8 @@ def pin(
 ) -> dict[str, Any]:
     """Keep a backup whatever a retention policy says."""
     info = session.manager.pin(ref, note)
-    session.say(f"Pinned {info.filename}: neither prune nor delete removes it.")
+    session.say(f"Pinned {info.filename}")
+    session.say("Neither prune nor delete removes it until it is unpinned.")
     return {"backup": backup_json(info)}
 
 
@@ -150,7 +152,8 @@ def import_(
     """Bring a database file from elsewhere into the backup directory, verified."""
     with session.progress("Importing") as progress:
         info = session.manager.import_file(path, description, progress=progress)
-    session.say(f"Imported {path} as {info.filename} ({info.size_display}, id {info.id})")
+    session.say(f"Imported {path} as {info.filename}")
+    session.say(f"{info.size_display}, id {info.id}, in {Path(info.path).parent}")
     return {"backup": backup_json(info)}
 
 
@@ -165,7 +168,8 @@ def export(
     info = session.manager.get(ref)
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, progress=progress)
-    session.say(f"Exported {info.filename} to {path}")
+    session.say(f"Exported {info.filename}")
+    session.say(f"to {path}")
     return {"backup": backup_json(info), "path": str(path)}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, NotConfirmedError
 from soulsense_db.health import display_age
 
 if TYPE_CHECKING:
@@ -113,16 +113,16 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
     )
     from rich.progress import Progress as RichProgress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    label_and_bar = (TextColumn("{task.description}"), BarColumn(bar_width=20))
+    measured = (DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with RichProgress(*label_and_bar, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)  # it pulses until somebody knows how much there is
+
+        def show(done: int, total: int) -> None:
+            bar.columns = (*label_and_bar, *measured)
+            bar.update(task, completed=done, total=total)
+
+        yield show
 
 
 # JSON
@@ -150,7 +150,8 @@ def print_json_error(error: Exception) -> int:
 
 def print_error(error: BackupError) -> None:
     """Print an error of the tree on stderr."""
-    say(f"Error: {error.message}", to=sys.stderr)
+    declined = isinstance(error, NotConfirmedError)  # what a person chose is no error
+    say(error.message if declined else f"Error: {error.message}", to=sys.stderr)
     if error.hint:
         say(f"Hint: {error.hint}", to=sys.stderr)
 

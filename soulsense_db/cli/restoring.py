@@ -77,7 +77,9 @@ def _accept(session: Session) -> dict[str, Any]:
 
 def _preview(session: Session, info: BackupInfo) -> Comparison | None:
     """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
-    session.say(f"{info.filename}: {info.description or info.kind}")
+    session.say(info.filename)
+    if info.description:
+        session.say(f"  for       {info.description}")
     session.say(f"  taken     {info.timestamp_display} ({age_of(info.created_at)} ago)")
     try:
         with session.progress("Comparing"):
@@ -111,11 +113,10 @@ def _preview(session: Session, info: BackupInfo) -> Comparison | None:
 def _told(session: Session, report: RestoreReport, found: Comparison | None) -> dict[str, Any]:
     database = session.manager.database or "the database"
     source = report.source
-    session.say(f"Restored {database} from {source.filename} ({source.timestamp_display}).")
+    session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
-        session.say(
-            f"The database of before is {report.safety_backup}; 'soulsense-db undo' goes back."
-        )
+        session.say(f"The database of before is kept as {report.safety_backup.name} beside it;")
+        session.say("'soulsense-db undo' goes back.")
     if not report.read_back:
         session.say("Note: it could not be read back, for somebody else held a lock on it.")
     for path in report.moved_aside:

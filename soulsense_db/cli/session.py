@@ -159,7 +159,7 @@ class Session:
                 hint="Add --yes if it may go ahead.",
             )
         if not typer.confirm(output.printable(question), err=True):
-            raise NotConfirmedError("Not confirmed. Nothing was changed.")
+            raise NotConfirmedError("Nothing was changed.")
 
 
 def known_kinds(kinds: list[str]) -> list[str]:
