@@ -12,8 +12,9 @@ from filelock import FileLock, Timeout
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress
-from soulsense_db.errors import InvalidBackupError, MetaFileError
+from soulsense_db.errors import HalfRunMigrationError, InvalidBackupError, MetaFileError
 from soulsense_db.manager import BackupManager
+from soulsense_db.marker import read_marker
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.verification import VerificationReport
 
@@ -26,13 +27,15 @@ class AutoReport:
 
     ``created``: the new backup, None when the newest one has the same content; ``verified``: the
     newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
-    ``pruned``: None without a policy.
+    ``pruned``: None without a policy, and with ``half_run``; ``half_run``: the error of a migration
+    that died half-way: what was backed up may be half migrated, so nothing went for it.
     """
 
     created: BackupInfo | None
     verified: VerificationReport
     damaged: BackupInfo | None
     pruned: PruneReport | None
+    half_run: HalfRunMigrationError | None
 
 
 def run_auto(
@@ -45,12 +48,14 @@ def run_auto(
     """Back up unless the newest backup is sound and has the same content; verify; prune.
 
     Returns None when another run for the same database is at work: it does what there is to do.
-    Nothing is removed unless the newest backup was verified in this run. Raises errors as
-    :meth:`BackupManager.create`, ``verify`` and ``prune``.
+    Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
+    is running. Raises errors as :meth:`BackupManager.create`, ``verify`` and ``prune``.
     """
     with _alone(manager) as alone:
         if not alone:
             return None
+        if _marker(manager) is not None:
+            manager.exclusive().release()  # free once the migration has ended, well or not
         created = damaged = None
         newest = next(iter(manager.list()), None)
         verified = _verified(manager, newest) if newest else None
@@ -59,8 +64,21 @@ def run_auto(
         if newest is None or verified is None or not manager.compare(newest).identical:
             created = manager.create(description, kind="automatic", progress=progress)
             verified = manager.verify(created)
-        pruned = manager.prune(policy) if policy is not None else None
-        return AutoReport(created=created, verified=verified, damaged=damaged, pruned=pruned)
+        half_run = _marker(manager)
+        return AutoReport(
+            created=created,
+            verified=verified,
+            damaged=damaged,
+            pruned=manager.prune(policy) if policy is not None and half_run is None else None,
+            half_run=half_run,
+        )
+
+
+def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
+    """Return the error of a migration that is running or died half-way, None without one."""
+    database = manager.database
+    marker = read_marker(database) if database else None
+    return marker.error(database) if marker and database else None
 
 
 def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport | None:

@@ -11,7 +11,12 @@ from helpers import Child, add_child, flip, make_database
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.auto import run_auto
-from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError
+from soulsense_db.errors import (
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+)
+from soulsense_db.marker import write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -77,6 +82,33 @@ def test_nothing_is_pruned_when_the_backup_fails(manager: BackupManager, databas
     with pytest.raises(DatabaseFileNotFoundError):
         run_auto(manager, ONE)
     assert len(manager.list()) == 3
+
+
+def test_nothing_is_pruned_for_a_half_migrated_database(
+    manager: BackupManager, database: Path
+) -> None:
+    """After a migration died half-way a run still backs up, removes nothing, and says why."""
+    old = [manager.create(kind="automatic") for _ in range(3)]
+    add_child(database)
+    write_marker(database, backup=old[0].path, alembic_heads=("a",), target_revision="b")
+    report = run_auto(manager, ONE)
+    assert report is not None
+    assert report.created is not None
+    assert report.pruned is None
+    assert report.half_run is not None
+    assert old[0].filename in report.half_run.message
+    assert len(manager.list()) == 4
+
+
+def test_a_running_migration_is_waited_for(manager: BackupManager, database: Path) -> None:
+    """While a migration runs nothing is backed up: it would be half of one thing and of another."""
+    info = manager.create()
+    add_child(database)
+    write_marker(database, backup=info.path, alembic_heads=(), target_revision="b")
+    impatient = BackupManager.from_url(str(database), lock_timeout=0.2)
+    with manager.exclusive(), pytest.raises(DatabaseLockedError):
+        run_auto(impatient, ONE)
+    assert len(manager.list()) == 1
 
 
 def test_overlapping_runs_do_the_work_once(manager: BackupManager, database: Path) -> None:

@@ -176,6 +176,14 @@ def test_status_speaks_to_monitors(shell: Shell) -> None:
     shell.fails(errors.OptionError, "status", "--warning-free", "-1")
     write_marker(shell.database, backup="x", alembic_heads=(), target_revision=None)
     assert shell.run("status").returncode == 2
+    ran = shell.run("auto", "--keep-last", "1")
+    assert ran.returncode == errors.HalfRunMigrationError.exit_code
+    assert "a migration DIED HALF-WAY: nothing removed" in ran.stdout
+    (shell.folder / "data" / "backups").rename(shell.folder / "away")
+    (shell.folder / "data" / "backups").touch()
+    unreadable = shell.run("status")
+    assert unreadable.returncode == 2
+    assert unreadable.stdout.startswith("SOULSENSE_DB CRITICAL - error: Not a directory")
 
 
 def test_restore_shows_what_will_be_lost(shell: Shell) -> None:

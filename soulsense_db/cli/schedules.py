@@ -15,8 +15,8 @@ from soulsense_db.backup_info import KINDS, display_size
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import backup_json, print_table, say
 from soulsense_db.cli.session import Session
-from soulsense_db.errors import OptionError
-from soulsense_db.health import HealthReport, Thresholds, check_health
+from soulsense_db.errors import BackupError, OptionError
+from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
 from soulsense_db.retention import (
     Period,
     PruneDecision,
@@ -190,8 +190,13 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         session.say("auto: another run is at work, nothing was done")
         return {"ran": False}
     session.say(_summary(report))
+    if report.half_run:
+        session.say(report.half_run.message)
+        session.say(f"Hint: {report.half_run.hint}")
+        session.exit_code = report.half_run.exit_code
     return {
         "ran": True,
+        "half_run_migration": report.half_run.message if report.half_run else None,
         "created": backup_json(report.created) if report.created else None,
         "newest": backup_json(report.verified.backup),
         "damaged": backup_json(report.damaged) if report.damaged else None,
@@ -210,7 +215,9 @@ def _summary(report: AutoReport) -> str:
     parts.append("verified")
     if report.damaged:
         parts.append(f"{report.damaged.filename} is DAMAGED")
-    if report.pruned is None:
+    if report.half_run:
+        parts.append("a migration DIED HALF-WAY: nothing removed")
+    elif report.pruned is None:
         parts.append("no retention policy: nothing removed")
     else:
         parts.append(f"removed {len(report.pruned.removed)}, kept {len(report.pruned.kept)}")
@@ -251,7 +258,7 @@ def status(
         warning_free=_not_negative("--warning-free", warning_free),
         critical_free=_not_negative("--critical-free", critical_free),
     )
-    report = check_health(session.manager, thresholds)
+    report = _examine(session, thresholds)
     session.exit_code = int(report.state)
     if session.talks:
         _print_health(report, thresholds)
@@ -263,6 +270,16 @@ def status(
         ],
         "numbers": report.numbers,
     }
+
+
+def _examine(session: Session, thresholds: Thresholds) -> HealthReport:
+    """Look; what keeps us from looking is critical as well, and no exit code of its own."""
+    manager = session.manager
+    try:
+        return check_health(manager, thresholds)
+    except BackupError as error:
+        check = HealthCheck(name="error", state=State.CRITICAL, message=str(error))
+        return HealthReport(checks=(check,))
 
 
 def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
@@ -281,12 +298,16 @@ def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
 def _performance(report: HealthReport, thresholds: Thresholds) -> str:
     warning = int(thresholds.warning_age.total_seconds())
     critical = int(thresholds.critical_age.total_seconds())
-    shown = [f"backups={report.numbers['backups']:.0f}"]
-    if (age := report.numbers["newest_age_seconds"]) is not None:
-        shown.append(f"age={age:.0f}s;{warning};{critical}")
-    if (free := report.numbers["free_bytes"]) is not None:
-        shown.append(f"free={free:.0f}B")
-    return " ".join(shown)
+    labels = {
+        "backups": ("backups", ""),
+        "newest_age_seconds": ("age", f"s;{warning};{critical}"),
+        "free_bytes": ("free", "B"),
+    }
+    return " ".join(
+        f"{label}={number:.0f}{unit}"
+        for name, (label, unit) in labels.items()
+        if (number := report.numbers.get(name)) is not None
+    )
 
 
 def _length(text: str) -> timedelta:
