@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import Self
@@ -22,8 +23,10 @@ from soulsense_db.errors import OptionError
 ALL = -1
 """As a count: every one."""
 
-_PERIOD = re.compile(r"(?:(\d+)y)?(?:(\d+)m)?(?:(\d+)d)?(?:(\d+)h)?")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)i?B?", re.IGNORECASE)
+_PERIOD = re.compile(
+    r"(?:(\d{1,18})y)?(?:(\d{1,18})m)?(?:(\d{1,18})d)?(?:(\d{1,18})h)?", re.ASCII
+)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([KMGTP]?)i?B?", re.ASCII | re.IGNORECASE)
 _MAX_COUNT = 10**6
 
 
@@ -266,9 +269,13 @@ def _bucket_rule(name: str, count: int, bucket_of: Callable[[BackupInfo], str]) 
 
 
 def _within_rule(period: Period, newest: BackupInfo) -> _Rule:
-    start = period.before(newest.timestamp)
     reason = f"within {period} of the newest"
-    return lambda backup: reason if start is None or backup.timestamp > start else None
+    start: datetime | None = None
+    # Days are those of the calendar, hours those that passed: clocks may have been changed.
+    if (day := replace(period, hours=0).before(newest.timestamp)) is not None:
+        with suppress(OverflowError, ValueError):  # before the first day of the calendar
+            start = day.astimezone(UTC) - timedelta(hours=period.hours)
+    return lambda backup: reason if start is None or backup.created_at > start else None
 
 
 # By the names of a policy's counts: the bucket of a backup, in local time.
