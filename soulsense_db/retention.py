@@ -2,8 +2,8 @@
 
 The rules are restic's (``restic forget``), ORed: a backup stays when one of them keeps it. Every
 kind of backup is a pool of its own, so that a burst of one never pushes out another. On purpose
-unlike restic: the oldest backup is not kept only for being the oldest, one that is dated in the
-future is not counted, and the newest of a kind and the newest verified one always stay.
+unlike restic: the oldest backup is not kept only for being the oldest (restic after 0.14), one that
+is dated in the future stays, and so do the newest of a kind and the newest verified one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from soulsense_db.errors import OptionError
 ALL = -1
 """As a count: every one."""
 
-_PERIOD = re.compile(
-    r"(?:(\d{1,18})y)?(?:(\d{1,18})m)?(?:(\d{1,18})d)?(?:(\d{1,18})h)?", re.ASCII
-)
+_PERIOD = re.compile(r"(?:(\d{1,18})y)?(?:(\d{1,18})m)?(?:(\d{1,18})d)?(?:(\d{1,18})h)?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([KMGTP]?)i?B?", re.ASCII | re.IGNORECASE)
 _MAX_COUNT = 10**6
 
@@ -95,15 +93,22 @@ class RetentionPolicy:
     def __post_init__(self) -> None:
         for name in COUNTS:
             count = getattr(self, name)
-            if not isinstance(count, int) or not ALL <= count <= _MAX_COUNT:
+            if type(count) is not int or not ALL <= count <= _MAX_COUNT:
                 raise OptionError(
                     f"{name} is {count}. Nothing was changed.",
                     hint=f"Set it to a whole number from 0 to {_MAX_COUNT:,}, or to -1 for all.",
                 )
-        if self.max_total_size is not None and self.max_total_size < 1:
+        if self.keep_within is not None and not isinstance(self.keep_within, Period):
             raise OptionError(
-                f"max_total_size is {self.max_total_size}. Nothing was changed.",
-                hint="Set it to a size such as 10GB, or leave it out for no limit.",
+                f"keep_within is {self.keep_within!r}. Nothing was changed.",
+                hint="Set it to a Period, such as Period.parse('7d12h').",
+            )
+        if self.max_total_size is not None and (
+            type(self.max_total_size) is not int or self.max_total_size < 1
+        ):
+            raise OptionError(
+                f"max_total_size is {self.max_total_size!r}. Nothing was changed.",
+                hint="Set it to a number of bytes from 1 up (10GB on the command line).",
             )
 
     @property
@@ -119,7 +124,7 @@ class RetentionPolicy:
 
     def __str__(self) -> str:
         rules = [f"{name} {getattr(self, name)}" for name in COUNTS if getattr(self, name)]
-        if self.keep_within is not None:
+        if self.keep_within not in (None, Period()):
             rules.append(f"keep_within {self.keep_within}")
         if self.max_total_size is not None:
             rules.append(f"max_total_size {display_size(self.max_total_size)}")
@@ -220,7 +225,7 @@ def _decide(
         if reasons and policy.max_total_size is not None:
             limit_reached = limit_reached or total + backup.size_bytes > policy.max_total_size
         kept_by_rules = bool(reasons) and not limit_reached
-        why_not = "newer ones fill max_total_size" if reasons else "no rule keeps it"
+        why_not = "no room in max_total_size" if reasons else "no rule keeps it"
         if not kept_by_rules:
             reasons = []
         if backup.pinned:
@@ -272,7 +277,9 @@ def _within_rule(period: Period, newest: BackupInfo) -> _Rule:
     reason = f"within {period} of the newest"
     start: datetime | None = None
     # Days are those of the calendar, hours those that passed: clocks may have been changed.
-    if (day := replace(period, hours=0).before(newest.timestamp)) is not None:
+    days = replace(period, hours=0)
+    day = days.before(newest.timestamp) if days != Period() else newest.created_at
+    if day is not None:
         with suppress(OverflowError, ValueError):  # before the first day of the calendar
             start = day.astimezone(UTC) - timedelta(hours=period.hours)
     return lambda backup: reason if start is None or backup.created_at > start else None
