@@ -130,7 +130,7 @@ class ChecksumMismatchError(InvalidBackupError):
 
 
 class WrongDatabaseError(InvalidBackupError):
-    """The backup was taken from a database of another name."""
+    """The backup was taken from another database."""
 
     exit_code = 26
 

@@ -63,18 +63,20 @@ class Finder:
         return info
 
     def is_own(self, info: BackupInfo) -> bool:
-        """Whether ``info`` may be a backup of this database, also after both were moved."""
+        """Whether ``info`` is a backup of this database, as far as anything says whose it is.
+
+        It has this database's path, or the same place as seen from the directory (both were moved
+        together), or nothing was recorded.
+        """
+        location = self._driver.location
         if info.database is None:
             return True
-        location = self._driver.location
-        if info.database != self._driver.database or location is None or not info.database_path:
-            return info.database == self._driver.database
-        if info.database_path == str(location):
-            return True
-        if info.database_relative == files.relative_path(location, self._storage.directory):
-            return True
-        # Another database of that name, if it is still there; else this one, moved.
-        return not files.exists(Path(info.database_path))
+        if location is None or not info.database_path:
+            return location is None and info.database == self._driver.database
+        relative = files.relative_path(location, self._storage.directory)
+        return info.database_path == str(location) or (
+            relative is not None and info.database_relative == relative
+        )
 
     def _at(self, ref: str | Path) -> BackupInfo:
         path = files.user_path(ref)

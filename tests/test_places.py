@@ -25,6 +25,7 @@ from soulsense_db.errors import (
     OutsideDirectoryError,
     PermissionDeniedError,
     UnsupportedDatabaseError,
+    WrongDatabaseError,
 )
 
 
@@ -58,9 +59,24 @@ def test_backups_move_with_their_database(tmp_path: Path, make_engine: EngineMak
     shutil.move(tmp_path / "old" / "backups", tmp_path / "usb")
     named = BackupManager(make_engine(path), tmp_path / "usb")
     assert [found.id for found in named.list()] == [info.id]
-    (tmp_path / "old").rename(tmp_path / "new")
-    moved = BackupManager(make_engine(tmp_path / "new" / "app.db"), tmp_path / "usb")
-    assert [found.id for found in moved.list()] == [info.id]
+
+
+def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """An absent database's backups do not become those of another one with its file name."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        make_database(tmp_path / name / "app.db")
+    info = BackupManager(make_engine(tmp_path / "a" / "app.db"), tmp_path / "shared").create()
+    (tmp_path / "a" / "app.db").unlink()
+    b = BackupManager(make_engine(tmp_path / "b" / "app.db"), tmp_path / "shared")
+    assert b.list() == []
+    with pytest.raises(BackupNotFoundError, match="1 of other databases"):
+        b.restore("latest")
+    with pytest.raises(WrongDatabaseError, match="import_file"):
+        b.restore(info)
+    assert b.restore(b.import_file(info.path)).source.kind == "imported"
 
 
 def test_the_live_database_is_never_a_backup(tmp_path: Path, make_engine: EngineMaker) -> None:
