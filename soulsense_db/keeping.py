@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,9 +61,11 @@ class Keeper:
                 **facts,
             )
             self._storage.publish(staging, info)
-        rows = self._rows.record(info) if record else None
-        if rows is not None and rows != len(self._storage.names()):
-            self.sync_catalog(make_table=True)  # an earlier row could not be written
+        if record:
+            with suppress(BackupError):  # the backup is made, whatever becomes of its row
+                rows = self._rows.record(info)
+                if rows is not None and rows != len(self._storage.names()):
+                    self.sync_catalog(make_table=True)  # an earlier row could not be written
         return info
 
     def delete(self, info: BackupInfo) -> None:
@@ -125,7 +128,10 @@ class Keeper:
 
     def sync_catalog(self, *, make_table: bool) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
-        return self._rows.sync(self._finder.list(), make_table=make_table)
+        try:
+            return self._rows.sync(self._finder.list(), make_table=make_table)
+        except BackupError:  # what called for it is done: that must not look like a failure
+            return False
 
     def _record_check(self, info: BackupInfo, *, passed: bool) -> bool:
         """Note the outcome in the meta file; return whether that was possible."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import digest, held_by_another_process, scalar
+from helpers import digest, held_by_another_process, make_database, run_unprivileged, scalar
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
@@ -160,3 +160,37 @@ def test_two_databases_keep_apart_tables(
         theirs.create()
     assert scalar(database, ROWS) == 2
     assert scalar(tmp_path / "other.db", ROWS) == 2
+
+
+_UNREADABLE = """
+    engine = sa.create_engine("sqlite:///" + arguments[0])
+    manager = BackupManager(engine)
+    directory = manager.directory
+    def hide(*_):
+        if list(directory.glob("*.db")):
+            directory.chmod(0o300)
+    if arguments[1] == "create":
+        sa.event.listen(engine, "connect", hide)  # the row is written with the backup published
+        manager.create("made")
+        directory.chmod(0o700)
+    else:
+        info = manager.create()
+        directory.chmod(0o300)
+        result["rebuilt"] = manager.restore(directory / info.filename).catalog_rebuilt
+        directory.chmod(0o700)
+    result["listed"] = len(manager.list())
+"""
+
+
+@pytest.mark.parametrize("work", ["create", "restore"])
+def test_a_directory_that_cannot_be_listed_fails_nothing_that_is_done(
+    open_path: Path, work: str
+) -> None:
+    """A backup or restore that was done is no failure because the rows could not follow."""
+    open_path.chmod(0o777)
+    database = make_database(open_path / "app.db")
+    database.chmod(0o666)
+    answer = run_unprivileged(_UNREADABLE, database, work)
+    assert answer["error"] is None, answer
+    assert answer["listed"] == 1
+    assert not answer.get("rebuilt")
