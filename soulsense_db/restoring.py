@@ -4,6 +4,7 @@ Beside a live database ``app.db`` stand::
 
     app.db.safety_backup            the database of before the last restore, with its .meta
     app.db.safety_backup.previous   the one of the restore before, while a restore runs
+    app.db.failed_migration         what the last failed migration left, with its .meta
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class ExclusiveAccess:
         self._driver = driver
         self._find = find
         self._sync_catalog = sync_catalog
-        self._restorer = Restorer(driver, directory)
+        self._directory = directory
         self._lock = _acquire_lock(driver, directory, timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -93,11 +94,18 @@ class ExclusiveAccess:
         self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
     ) -> RestoreReport:
         """Do what ``BackupManager.restore`` does."""
-        return self._finish(self._restorer.restore(self._find(ref), progress=progress), progress)
+        restorer = Restorer(self._driver, self._directory)
+        return self._finish(restorer.restore(self._find(ref), progress=progress), progress)
+
+    def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
+        """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
+        restorer = Restorer(self._driver, self._directory, after_failure=True)
+        return self._finish(restorer.restore(self._find(ref), progress=None), None)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Do what ``BackupManager.undo_restore`` does."""
-        return self._finish(self._restorer.undo(progress=progress), progress)
+        restorer = Restorer(self._driver, self._directory)
+        return self._finish(restorer.undo(progress=progress), progress)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         if self._driver.location is not None:
@@ -112,12 +120,15 @@ class ExclusiveAccess:
 class Restorer:
     """Restores into the live database of ``driver``; the caller holds the database's lock.
 
-    ``directory`` holds the safety backup of a database that has no file.
+    ``directory`` holds the safety backup of a database that has no file. ``after_failure``: the
+    live database is what a failed migration left, kept under a name of its own, not for an undo.
     """
 
-    def __init__(self, driver: Driver, directory: Path) -> None:
+    def __init__(self, driver: Driver, directory: Path, *, after_failure: bool = False) -> None:
         self._driver = driver
-        self.safety_path, self._previous = safety_paths(driver, directory)
+        self._after_failure = after_failure
+        name = "failed_migration" if after_failure else "safety_backup"
+        self.safety_path, self._previous = safety_paths(driver, directory, name=name)
 
     def undo(self, *, progress: Progress | None) -> RestoreReport:
         """Restore the safety backup of the last restore."""
@@ -173,7 +184,9 @@ class Restorer:
                     final=self.safety_path,
                     depth="pages",
                     kind="pre_restore",
-                    description="The database before a restore",
+                    description="What a failed migration left"
+                    if self._after_failure
+                    else "The database before a restore",
                 )
             files.sync_file(path)
         except BaseException:
@@ -224,7 +237,9 @@ class Restorer:
             return RestoreError(
                 f"The restored database fails its check ({why.message}), and the one of before "
                 f"could not be put back ({error.message}). It is safe in {safety}.",
-                hint="Mend what the second error names, then go back: soulsense-db undo",
+                hint="Mend what the second error names, then restore the backup again."
+                if self._after_failure
+                else "Mend what the second error names, then go back: soulsense-db undo",
             )
         self._withdraw(placed=True)
         return RestoreError(
@@ -285,10 +300,12 @@ class Restorer:
             files.remove(Path(f"{self.safety_path}{META_SUFFIX}"))
 
 
-def safety_paths(driver: Driver, directory: Path) -> tuple[Path, Path]:
+def safety_paths(
+    driver: Driver, directory: Path, *, name: str = "safety_backup"
+) -> tuple[Path, Path]:
     """Return where the safety backup of the last restore is or would be, and the one of before."""
     beside = _beside(driver, directory)
-    path = beside.with_name(f"{beside.name}.safety_backup")
+    path = beside.with_name(f"{beside.name}.{name}")
     return path, path.with_name(f"{path.name}.previous")
 
 

@@ -298,7 +298,7 @@ class GuardedDatabase:
         assert self._backup is not None
         assert self._access is not None
         try:
-            self._access.restore(self._backup)
+            self._access.put_back(self._backup)
             first = self._runs[0]
             heads = self._manager.alembic_heads(first.version_table)
         except BackupError as error:

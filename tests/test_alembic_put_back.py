@@ -1,0 +1,54 @@
+"""A failed migration that is put back: what becomes of the files beside the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic_project import Project, digest, query
+from helpers import execute, leftovers
+from sqlalchemy.exc import OperationalError
+
+from soulsense_db import BackupManager
+from soulsense_db.errors import NothingToUndoError
+from soulsense_db.meta_file import read_backup
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a project at revision ``first``, protected in env.py."""
+    return Project(tmp_path / "project", "env.py").standard()
+
+
+def _manager(project: Project) -> BackupManager:
+    return BackupManager(sa.create_engine(f"sqlite:///{project.database}", poolclass=sa.NullPool))
+
+
+def test_an_undo_still_goes_back_to_before_the_restore(project: Project) -> None:
+    """The user's safety backup outlives a failed migration, and undo goes back to it."""
+    manager = _manager(project)
+    yesterday = manager.create("yesterday")
+    execute(project.database, "INSERT INTO entry (text) VALUES ('today')")
+    today = digest(project.database)
+    manager.restore(yesterday)
+    with pytest.raises(OperationalError, match="nowhere"):
+        project.upgrade("head")
+    manager.undo_restore()
+    assert digest(project.database) == today
+
+
+def test_what_a_failed_migration_left_is_kept_until_the_next_fails(project: Project) -> None:
+    """What the failed steps left lies beside the database with its facts; no undo goes to it."""
+    failed = project.database.with_name("app.db.failed_migration")
+    for attempt in (1, 2):
+        with pytest.raises(OperationalError, match="nowhere"):
+            project.upgrade("head")
+        one = "SELECT text FROM entry WHERE id = 1"
+        assert query(failed, one) == [("ONE",)]  # ``second`` had been committed
+        assert query(project.database, one) == [("one",)]
+        assert read_backup(failed).description == "What a failed migration left"
+        assert not leftovers(project.folder)
+        assert len(list(project.folder.glob("*failed_migration*"))) == 2, attempt
+    with pytest.raises(NothingToUndoError):
+        _manager(project).undo_restore()
