@@ -19,19 +19,22 @@ from soulsense_db.backup_info import (
 from soulsense_db.errors import MetaFileError, PermissionDeniedError
 
 
-def read_backup(path: Path) -> BackupInfo:
-    """Return the facts of the backup file ``path``, wherever it is, from its meta file or name."""
+def read_backup(path: Path, *, meta: Path | None = None) -> BackupInfo:
+    """Return the facts of the backup file ``path``, wherever it is, from its meta file or name.
+
+    ``meta``: a meta file with another name.
+    """
     with files.storage_errors("read", path):
         status = path.stat()
-    return facts_of(path, status)
+    return facts_of(path, status, meta=meta)
 
 
-def facts_of(path: Path, status: os.stat_result) -> BackupInfo:
+def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) -> BackupInfo:
     """Return the facts of the backup file ``path`` with that ``status``."""
     size = status.st_size
     found_at = _time_of(status)
     try:
-        data = _read_small_file(Path(f"{path}{META_SUFFIX}"))
+        data = _read_small_file(meta or Path(f"{path}{META_SUFFIX}"))
         if data is None:
             return without_meta(path, size_bytes=size, found_at=found_at)
         info = from_meta(data, path, size_bytes=size, found_at=found_at)

@@ -280,8 +280,20 @@ class Restorer:
                 self._keep_previous()
             else:
                 self._withdraw(placed=False)
-        elif files.exists(orphan):  # the data had been moved back, its meta file not yet
-            files.move_durably(orphan, Path(f"{self.safety_path}{META_SUFFIX}"))
+        elif files.exists(orphan):
+            # Its data had been moved back, or to where it is kept, and it not yet.
+            if self._is_of_safety_backup(orphan):
+                files.move_durably(orphan, Path(f"{self.safety_path}{META_SUFFIX}"))
+            else:
+                files.remove(orphan)
+
+    def _is_of_safety_backup(self, meta: Path) -> bool:
+        if not files.exists(self.safety_path):
+            return False
+        told = read_backup(self.safety_path, meta=meta)
+        with files.storage_errors("read", self.safety_path):
+            size = self.safety_path.stat().st_size
+        return told.size_bytes == size and told.sha256 == files.sha256_of(self.safety_path)
 
     def _keep_previous(self) -> None:
         if files.exists(self._previous):
@@ -342,5 +354,6 @@ def _move_pair(source: Path, target: Path) -> None:
 
 
 def _remove_pair(path: Path) -> None:
-    files.remove(path)
+    """Remove a data file and before it its meta file, which alone could be taken for another's."""
     files.remove(Path(f"{path}{META_SUFFIX}"))
+    files.remove(path)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import MODES, Child, Mode, balanced, digest, leftovers, make_database, scalar
+from helpers import (
+    MODES,
+    Child,
+    Mode,
+    add_child,
+    balanced,
+    digest,
+    leftovers,
+    make_database,
+    scalar,
+)
 
 from soulsense_db import BackupManager
 
 # Each line of the child is a stage it has reached; it goes on when it is told to.
 _CHILD = """
     import os, sys
+    from pathlib import Path
     import sqlalchemy as sa
     from soulsense_db import BackupManager
     from soulsense_db.drivers import sqlite
@@ -39,6 +51,13 @@ _CHILD = """
         reached("after rename")
 
     os.replace = announced_replace
+    unlink = Path.unlink
+
+    def announced_unlink(path, missing_ok=False):
+        unlink(path, missing_ok=missing_ok)
+        reached("deleted " + path.name)
+
+    Path.unlink = announced_unlink
     if work == "create":
         manager.create("killed", progress=progress)
     elif work == "restore":
@@ -172,3 +191,42 @@ def test_a_killed_restore_loses_no_way_back(
     assert digest(live) == (restored if kept_copies else deleted)
     copies = [path for path in tmp_path.glob("app.db.safety_backup.2*") if path.suffix != ".meta"]
     assert [digest(path) for path in copies] == [deleted] * kept_copies
+
+
+@pytest.mark.parametrize("last", ["", ".meta"])
+def test_a_restore_killed_while_it_removes_the_older_safety_backup(
+    tmp_path: Path, make_engine: EngineMaker, last: str
+) -> None:
+    """Killed between the two files of the older safety backup, undo still goes back."""
+    live = make_live(tmp_path, "delete")
+    engine = make_engine(live)
+    manager = BackupManager(engine)
+    manager.create()
+    with closing(sqlite3.connect(live)) as connection:
+        connection.execute("DELETE FROM child WHERE id % 2")
+        connection.commit()
+    manager.restore("latest")
+    add_child(live)
+    before = digest(live)
+    engine.dispose()
+    with Child(_CHILD, "restore", live) as child:
+        assert run_until(child, f"deleted app.db.safety_backup.previous{last}", 1)
+    manager.undo_restore()
+    assert digest(live) == before
+
+
+def test_a_meta_file_of_another_safety_backup_is_not_taken_for_its_own(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Killed between the two renames that keep an older safety backup, undo still goes back."""
+    live = make_live(tmp_path, "delete")
+    manager = BackupManager(make_engine(live))
+    info = manager.create()
+    add_child(live)
+    before = digest(live)
+    manager.restore(info)
+    left = live.with_name("app.db.safety_backup.previous.meta")
+    shutil.copy(info.meta_path, left)
+    manager.undo_restore()
+    assert digest(live) == before
+    assert not left.exists()
