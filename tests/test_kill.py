@@ -17,6 +17,7 @@ from helpers import (
     add_child,
     balanced,
     digest,
+    held_by_another_process,
     leftovers,
     make_database,
     scalar,
@@ -230,3 +231,26 @@ def test_a_meta_file_of_another_safety_backup_is_not_taken_for_its_own(
     manager.undo_restore()
     assert digest(live) == before
     assert not left.exists()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_damaged_database_never_loses_its_file(
+    tmp_path: Path, make_engine: EngineMaker, times: int
+) -> None:
+    """Killed between any two renames, there is a database file, the damaged or the restored."""
+    live = make_live(tmp_path, "wal")
+    engine = make_engine(live)
+    manager = BackupManager(engine)
+    manager.create()
+    kept = digest(live)
+    engine.dispose()
+    with held_by_another_process(live, "DELETE FROM parent WHERE id > 5"):
+        with live.open("r+b") as stream:  # a page that is not in the log
+            stream.seek(4096 * 20)
+            stream.write(b"\xee" * 8192)
+        damaged = live.read_bytes()
+        with Child(_CHILD, "restore", live) as child:
+            assert run_until(child, "after rename", times)
+        assert live.read_bytes() == damaged or digest(live) == kept
+    manager.restore("latest")
+    assert digest(live) == kept

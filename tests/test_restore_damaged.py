@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from helpers import (
     MODES,
     ROWS,
     Mode,
+    ask,
     digest,
     held_by_another_process,
     leftovers,
@@ -23,9 +26,7 @@ from sqlalchemy.engine import Engine
 from test_restore import COUNT, safety_of
 
 from soulsense_db import BackupManager
-from soulsense_db.errors import (
-    NothingToUndoError,
-)
+from soulsense_db.errors import NothingToUndoError, StorageError
 
 
 def _garbage(path: Path) -> None:
@@ -132,3 +133,43 @@ def test_the_safety_backup_of_an_earlier_restore_is_kept_under_another_name(
     assert earlier in [path.read_bytes() for path in kept]
     with pytest.raises(NothingToUndoError):
         manager.undo_restore()
+
+
+@pytest.fixture
+def mounted_database(tmp_path: Path) -> Iterator[Path]:
+    """Mount a database file upon a file of its own, as containers do; skip where not allowed."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "app").mkdir()
+    path = tmp_path / "app" / "app.db"
+    path.touch()
+    if sys.platform != "linux" or os.getuid() != 0:
+        pytest.skip("mounting a file takes root on Linux")
+    store = make_database(tmp_path / "store" / "app.db", mode="wal")
+    command = ["mount", "--bind", str(store), str(path)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"mount refused: {mounted.stderr.strip()}")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)  # noqa: S607
+
+
+def test_a_damaged_database_that_cannot_be_renamed_keeps_its_log(
+    mounted_database: Path, make_engine: EngineMaker
+) -> None:
+    """When the system refuses to move the file, its ``-wal`` is still there with the new rows."""
+    manager = BackupManager(make_engine(mounted_database))
+    info = manager.create()
+    count = "SELECT count(*) FROM parent"
+    with held_by_another_process(mounted_database, "DELETE FROM parent WHERE id > 5") as child:
+        with mounted_database.open("r+b") as stream:  # a page of the table child
+            stream.seek(4096 * 5)
+            stream.write(b"\xee" * 8192)
+        before = sorted(os.listdir(mounted_database.parent))
+        with pytest.raises(StorageError, match="Nothing was changed"):
+            manager.restore(info)
+        assert set(before) <= set(os.listdir(mounted_database.parent))
+        assert not list(mounted_database.parent.glob("*damaged*"))
+        assert scalar(mounted_database, count) == 6
+        assert ask(child, count) == "6"

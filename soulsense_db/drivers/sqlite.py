@@ -43,6 +43,7 @@ from soulsense_db.drivers.sqlite_errors import (
     locked,
     target_errors,
 )
+from soulsense_db.drivers.sqlite_files import put_in_place, remove_with_companions
 from soulsense_db.errors import InvalidBackupError
 
 T = TypeVar("T")
@@ -51,8 +52,6 @@ _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten
 _RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
 _SYNCHRONOUS_FULL = 2
 _MEMORY = ":memory:"
-# What SQLite keeps beside a database file and would replay into another one of its name.
-_COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 @register
@@ -307,12 +306,12 @@ class SQLiteDriver(Driver):
         """
         beside = self.location or Path(tempfile.gettempdir(), f"soulsense_db-{os.getpid()}")
         path = beside.with_name(f".{beside.name}.{purpose}")
-        _remove_with_companions(path)
+        remove_with_companions(path)
         files.create_private_file(path)
         try:
             yield path
         finally:
-            _remove_with_companions(path)
+            remove_with_companions(path)
 
     def rebuild(
         self,
@@ -335,13 +334,7 @@ class SQLiteDriver(Driver):
                     copy.chmod(location.stat().st_mode & 0o777)
                 files.give_to_owner_of(location, copy)
             files.sync_file(copy)
-            moved = tuple(
-                _move_aside(location, companion, stamp)
-                for companion in (*_COMPANIONS, "")
-                if files.exists(Path(f"{location}{companion}"))
-            )
-            files.move_durably(copy, location)
-            return moved
+            return put_in_place(copy, location, stamp=stamp)
 
     def read_back(self, contents: object) -> None:
         """Run ``quick_check`` on the live database and compare its schema with ``contents``."""
@@ -400,14 +393,3 @@ def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
             f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
             hint="Move the live database away and restore again: where there is none, any fits.",
         )
-
-
-def _move_aside(location: Path, companion: str, stamp: str) -> Path:
-    aside = location.with_name(f"{location.name}.{stamp}{companion}")
-    files.move_durably(Path(f"{location}{companion}"), aside)
-    return aside
-
-
-def _remove_with_companions(path: Path) -> None:
-    for companion in ("", *_COMPANIONS):
-        files.remove(Path(f"{path}{companion}"))

@@ -1,0 +1,75 @@
+"""A database file with what SQLite keeps beside it, moved, replaced and removed as one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.errors import StorageError
+
+# What SQLite would replay into another database of that name.
+COMPANIONS = ("-wal", "-shm", "-journal")
+
+
+def remove_with_companions(path: Path) -> None:
+    """Remove the file ``path`` and all that belongs to it."""
+    for companion in ("", *COMPANIONS):
+        files.remove(Path(f"{path}{companion}"))
+
+
+def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
+    """Rename ``copy`` to ``location``; what is there is kept under names with ``stamp``, returned.
+
+    ``location`` is one or the other at every moment, where the file system has hard links. On any
+    error everything has its old name.
+    """
+    aside = location.with_name(f"{location.name}.{stamp}")
+    moved: list[Path] = []
+    try:
+        for companion in ("", *COMPANIONS):
+            path, to = Path(f"{location}{companion}"), Path(f"{aside}{companion}")
+            if not files.exists(path):
+                continue
+            moved.append(to)
+            # The main file first: with that the system refuses what it will not do, and it stays.
+            if companion or not _link(path, to):
+                files.move_durably(path, to)
+        with files.storage_errors("rename to", location):
+            os.replace(copy, location)
+    except BaseException:
+        if files.exists(copy):  # else an interrupt came after the last step
+            _move_back(moved, aside, location)
+        raise
+    files.sync_directory(location.parent)
+    return tuple(moved)
+
+
+def _link(path: Path, to: Path) -> bool:
+    """Give the file a second name; False where it cannot have one."""
+    try:
+        os.link(path, to)
+    except FileExistsError as error:
+        raise files.as_storage_error(error, "rename to", to) from error
+    except OSError:
+        return False
+    files.sync_directory(to.parent)
+    return True
+
+
+def _move_back(moved: list[Path], aside: Path, location: Path) -> None:
+    try:
+        for path in reversed(moved):
+            before = Path(f"{location}{path.name.removeprefix(aside.name)}")
+            if not files.exists(path):
+                continue
+            if files.exists(before):  # its second name: it never lost the first
+                files.remove(path)
+            else:
+                files.move_durably(path, before)
+    except StorageError as error:
+        raise StorageError(
+            f"Files of {location} could not have their names back ({error.message}) They are "
+            f"beside it, named {aside.name}.",
+            hint="Rename them by hand before anything opens the database.",
+        ) from error
