@@ -7,10 +7,9 @@ whose work is not committed is put back.
 
 from __future__ import annotations
 
-import logging
-import sys
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from soulsense_db.alembic.autogenerate import hide_catalog, is_in_host_metadata
 from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.steps import Run, may_have_steps, pending_steps
+from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
@@ -31,10 +31,6 @@ from soulsense_db.restoring import ExclusiveAccess
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
 
-# Below Alembic's own logger: env.py's fileConfig disables loggers that it does not name.
-log = logging.getLogger("alembic.soulsense_db")
-
-_ATTRIBUTE = "soulsense_db.guard"
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0
 _WORTH_SAYING_SECONDS = 0.5
@@ -143,7 +139,7 @@ class CommandGuard:
             database.end_transaction()
         for database in reversed(unfinished):
             for line in _lines_of(database.after_failure, database):
-                _say(line)
+                say(line)
                 error.add_note(line)
 
     def succeeded(self) -> None:
@@ -151,7 +147,7 @@ class CommandGuard:
         for database in self._databases.values():
             if not database.finished:
                 for line in _lines_of(database.finish_when_committed, database):
-                    _say(line)
+                    say(line)
 
 
 class GuardedDatabase:
@@ -197,7 +193,7 @@ class GuardedDatabase:
         try:
             return self._exclusive(_WORTH_SAYING_SECONDS)
         except DatabaseLockedError:
-            _say(f"Another migration or restore of {self._path} is running: waiting for it.")
+            say(f"Another migration or restore of {self._path} is running: waiting for it.")
             return self._exclusive(_WAIT_SECONDS)
 
     def _exclusive(self, timeout: float) -> ExclusiveAccess:
@@ -212,7 +208,7 @@ class GuardedDatabase:
         if marker.backup is None or not reached:
             raise marker.error(self._path)
         clear_marker(self._path)
-        _say(f"A migration of {self._path} had ended, but was killed before it could say so.")
+        say(f"A migration of {self._path} had ended, but was killed before it could say so.")
 
     def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
         target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
@@ -275,18 +271,50 @@ class GuardedDatabase:
         if connection.closed or not connection.in_transaction():
             return self._after_success()
 
-        def finish(_: Connection) -> None:
-            if self.awaits_commit and not self.finished:
-                self.awaits_commit = False
-                clear_marker(self._path)
-                self._finish()
-
         self.awaits_commit = True
-        # SQLAlchemy tells of the end a moment before it: the marker goes then, the catalog is
-        # brought in step by the next backup.
-        event.listen(connection, "commit", finish)
-        event.listen(connection, "rollback", finish)
+        event.listen(connection, "commit", self._on_commit)
+        event.listen(connection, "rollback", self._on_rollback)
         return []
+
+    def _on_commit(self, connection: Connection) -> None:
+        """End the protection with the COMMIT that SQLAlchemy is about to send."""
+        if self.awaits_commit:
+            # Done here, to see whether it can be: the one that follows has nothing left to do, or
+            # raises the same to the caller.
+            with suppress(sqlite3.Error):
+                connection.dialect.do_commit(connection.connection)
+            self.end_with_transaction()
+
+    def _on_rollback(self, _: Connection) -> None:
+        if self.awaits_commit:
+            self.end_with_transaction()
+
+    def end_with_transaction(self) -> None:
+        """End the protection of a database whose transaction is over, or will be rolled back."""
+        self.awaits_commit = False
+        for line in _lines_of(self._after_transaction, self):
+            say(line)
+
+    def _after_transaction(self) -> list[str]:
+        assert self._backup is not None
+        # The catalog is brought in step by the next backup.
+        if self._is_committed() or self._is_unchanged(self._backup):
+            clear_marker(self._path)
+            self._finish()
+            return []
+        marker = read_marker(self._path)
+        return [
+            f"The transaction around the migration of {self._path} did not end well, and SQLite "
+            "may have committed steps before: the database may be half migrated. "
+            f"{marker.error(self._path).hint if marker else ''}"
+        ]
+
+    def _is_unchanged(self, backup: BackupInfo) -> bool:
+        """Whether other connections see what was there before the first step."""
+        try:
+            return self._manager.compare(backup).identical
+        except BackupError:
+            return False
 
     def _is_committed(self) -> bool:
         try:
@@ -335,7 +363,7 @@ class GuardedDatabase:
         try:
             self._manager.prune(self._settings.retention or _RETENTION, kinds=("pre_migration",))
         except BackupError as error:  # the migration itself is done: say it, fail nothing
-            _say(f"Old backups could not be pruned: {error}")
+            say(f"Old backups could not be pruned: {error}")
 
 
 def _lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list[str]:
@@ -351,21 +379,3 @@ def _lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> lis
     finally:
         if not database.awaits_commit:
             database.release()
-
-
-def _say(line: str) -> None:
-    """Tell the user on stderr, for a CommandError shows no notes, and in Alembic's log."""
-    log.warning("soulsense_db: %s", line)
-    if not _log_is_on_stderr():
-        print(f"soulsense_db: {line}", file=sys.stderr, flush=True)  # noqa: T201 - Alembic's command line
-
-
-def _log_is_on_stderr() -> bool:
-    """Whether the log line was seen there already, as with the logging of a stock alembic.ini."""
-    logger: logging.Logger | None = log
-    while logger is not None:
-        for handler in logger.handlers:
-            if getattr(handler, "stream", None) is sys.stderr and handler.level <= logging.WARNING:
-                return log.isEnabledFor(logging.WARNING)
-        logger = logger.parent if logger.propagate else None
-    return False

@@ -1,0 +1,113 @@
+"""Migrations in a transaction of the caller's: how it ends, and what may come before that."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic_project import Project, digest, query
+from conftest import EngineMaker
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import IntegrityError
+from test_alembic_environments import PLUGIN_DOORS, _pass_connection
+
+from soulsense_db import BackupManager
+from soulsense_db.alembic.guard import MigrationRefusedError
+
+# In sqlite3's own way of transactions, CREATE and DROP commit at once.
+FAILING_COMMIT = """
+    op.drop_table("entry")
+    op.create_table("parent", sa.Column("id", sa.Integer, primary_key=True))
+    op.execute("CREATE TABLE child (p INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+    op.execute("INSERT INTO child VALUES (77)")
+"""
+AT = "SELECT version_num FROM alembic_version"
+
+
+@pytest.fixture(params=PLUGIN_DOORS)
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    """Return a project at ``second``, which takes its caller's connection, through each door."""
+    project = Project(tmp_path / "project", request.param).standard()
+    project.revision("broken", "second", FAILING_COMMIT)
+    project.upgrade("second")
+    _pass_connection(project)
+    return project
+
+
+@pytest.fixture
+def engine(project: Project, make_engine: EngineMaker) -> Engine:
+    """Return an engine that enforces references, in sqlite3's own way of transactions."""
+    engine = make_engine(project.database)
+
+    @sa.event.listens_for(engine, "connect")
+    def enforce(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    return engine
+
+
+def _upgrade(project: Project, connection: sa.Connection, revision: str = "head") -> None:
+    config = project.config()
+    config.attributes["connection"] = connection
+    project.upgrade(revision, config)
+
+
+def _fail_to_commit(project: Project, engine: Engine) -> None:
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        _upgrade(project, connection)
+
+
+def _roll_back(project: Project, engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin() as transaction:
+        _upgrade(project, connection)
+        transaction.rollback()
+
+
+@pytest.mark.parametrize("end", [_fail_to_commit, _roll_back])
+def test_half_a_migration_that_a_transaction_left_is_told(
+    project: Project,
+    engine: Engine,
+    end: Callable[[Project, Engine], None],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Steps that were committed before a caller's transaction failed do not pass unnoticed."""
+    before = digest(project.database)
+    end(project, engine)
+    assert digest(project.database) != before
+    assert "may be half migrated. Put it back with: soulsense-db restore" in capfd.readouterr().err
+    with pytest.raises(MigrationRefusedError, match="half migrated"), engine.begin() as connection:
+        _upgrade(project, connection)
+    BackupManager(engine).restore(project.backups()[-1])
+    assert digest(project.database) == before
+    assert not project.marker.exists()
+
+
+def test_a_commit_ends_the_protection(project: Project, engine: Engine) -> None:
+    """Once the caller has committed, no marker and no lock is left, though the connection is."""
+    project.revision("broken", "second", "pass")
+    with engine.connect() as connection, connection.begin() as transaction:
+        _upgrade(project, connection)
+        assert project.marker.exists()
+        transaction.commit()
+        assert query(project.database, AT) == [("broken",)]
+        assert not project.marker.exists()
+        BackupManager(engine).exclusive(timeout=0).release()
+
+
+def test_steps_left_out_do_not_pass_unnoticed(
+    project: Project, engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An env.py that swallows the error of a step cannot have the caller's commit hide it."""
+    project.revision("broken", "second", 'op.drop_table("entry")\nraise RuntimeError("broken")')
+    project.edit_env(
+        "        context.run_migrations()\n",
+        "        try:\n            context.run_migrations()\n"
+        "        except RuntimeError:\n            pass\n",
+    )
+    with engine.begin() as connection:
+        _upgrade(project, connection)
+    assert "half migrated" in capfd.readouterr().err
+    assert project.marker.exists()
