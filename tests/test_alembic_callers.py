@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic_project import Project, digest, query
+from alembic_project import BROKEN, Project, digest, query
 from conftest import EngineMaker
+from helpers import within
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from test_alembic_environments import PLUGIN_DOORS, _pass_connection
 
 from soulsense_db import BackupManager
@@ -111,3 +112,50 @@ def test_steps_left_out_do_not_pass_unnoticed(
         _upgrade(project, connection)
     assert "half migrated" in capfd.readouterr().err
     assert project.marker.exists()
+
+
+def test_two_commands_in_one_transaction_are_one(project: Project, engine: Engine) -> None:
+    """The second command of a caller's transaction does not wait for the first, nor end it."""
+    before = len(project.backups())
+    with within(30), engine.connect() as connection, connection.begin() as transaction:
+        config = project.config()
+        config.attributes["connection"] = connection
+        project.call("downgrade", "first", config=config)
+        for _ in range(2):  # the second time with nothing to do
+            _upgrade(project, connection, "second")
+        assert project.marker.exists()
+        transaction.commit()
+        assert not project.marker.exists()
+    assert query(project.database, AT) == [("second",)]
+    assert len(project.backups()) == before + 1
+
+
+def test_two_commands_in_one_transaction_are_put_back_together(
+    project: Project, engine: Engine
+) -> None:
+    """When the second command of a transaction fails, the database is what it was before both."""
+    project.revision("broken", "second", BROKEN)
+    before = digest(project.database)
+    with within(30), pytest.raises(OperationalError), engine.begin() as connection:
+        config = project.config()
+        config.attributes["connection"] = connection
+        project.call("downgrade", "first", config=config)
+        _upgrade(project, connection)
+    assert digest(project.database) == before
+    assert not project.marker.exists()
+
+
+def test_a_thread_never_waits_for_itself(project: Project, engine: Engine) -> None:
+    """A second connection in a thread with an open migration is refused at once, and says why."""
+    with within(30), engine.connect() as connection, connection.begin() as transaction:
+        config = project.config()
+        config.attributes["connection"] = connection
+        project.call("downgrade", "first", config=config)
+        with (
+            pytest.raises(MigrationRefusedError, match="transaction that it has not ended"),
+            engine.connect() as other,
+        ):
+            _upgrade(project, other)
+        transaction.commit()
+    assert query(project.database, AT) == [("first",)]
+    assert not project.marker.exists()

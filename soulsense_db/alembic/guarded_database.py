@@ -1,0 +1,299 @@
+"""One database of an Alembic command: its lock, its safety backup, its marker.
+
+They outlive the command where its caller has a transaction open: until that ends.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+
+from soulsense_db.alembic.autogenerate import is_in_host_metadata
+from soulsense_db.alembic.steps import Run, pending_steps
+from soulsense_db.alembic.telling import log, say
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.manager import BackupManager
+from soulsense_db.marker import clear_marker, read_marker, write_marker
+from soulsense_db.restoring import ExclusiveAccess
+from soulsense_db.retention import RetentionPolicy
+from soulsense_db.settings import Settings
+
+# A second upgrade waits for the first, however long its steps take, but not for ever.
+_WAIT_SECONDS = 3600.0
+_WORTH_SAYING_SECONDS = 0.5
+# Of the backups made here, when no soulsense_keep_... option says otherwise.
+_RETENTION = RetentionPolicy(keep_last=10)
+
+
+class GuardedDatabase:
+    """One database of a command: its lock, its safety backup, its marker."""
+
+    def __init__(self, manager: BackupManager, path: Path, settings: Settings) -> None:
+        self._manager = manager
+        self._path = path
+        self._settings = settings
+        self._access: ExclusiveAccess | None = None
+        self._backup: BackupInfo | None = None
+        self._runs: list[Run] = []
+        self.awaits_commit = False  # finished by the end of a transaction, not by the guard
+        self._thread = 0  # in which it awaits that
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is neither locked nor marked any more."""
+        return self._access is None
+
+    def begin(self, context: MigrationContext, connection: Connection) -> bool:
+        """Lock, look, back up, mark; False when there is nothing to run."""
+        # Locked before the first read: a transaction begun while another upgrade runs would show
+        # the old heads after it.
+        was_finished = self.finished
+        if was_finished:
+            self._access = self._wait_for_lock()
+        try:
+            heads, steps = pending_steps(context, connection)
+            if was_finished:
+                self._look_for_a_marker(heads)
+            if steps:
+                self.awaits_commit = False  # a commit between the steps is not the end
+                self._mark(heads, steps)
+                self._runs.append(Run(context, connection, heads, len(steps)))
+        except BaseException:
+            if was_finished:  # else its earlier run has still to be ended, well or not
+                self.release()
+            raise
+        if not steps and was_finished:
+            self.release()
+        return bool(steps)
+
+    def is_awaited_on(self, connection: Connection) -> bool:
+        """Whether the transaction it awaits is the one that is open on ``connection``.
+
+        Raises :class:`~soulsense_db.errors.DatabaseLockedError` when it is another one of this
+        very thread, which would wait for itself.
+        """
+        own = self._runs[-1].connection
+        if own is not connection and self._thread == threading.get_ident():
+            raise DatabaseLockedError(
+                f"This program has migrated {self._path} in a transaction that it has not ended.",
+                hint="Commit or roll back first, or pass the same connection to both commands.",
+            )
+        return own is connection
+
+    def _wait_for_lock(self) -> ExclusiveAccess:
+        try:
+            return self._exclusive(_WORTH_SAYING_SECONDS)
+        except DatabaseLockedError:
+            say(f"Another migration or restore of {self._path} is running: waiting for it.")
+            return self._exclusive(_WAIT_SECONDS)
+
+    def _exclusive(self, timeout: float) -> ExclusiveAccess:
+        return self._manager.exclusive(timeout=timeout, make_table=False)
+
+    def _look_for_a_marker(self, heads: tuple[str, ...]) -> None:
+        """Refuse a database that a dead migration left; one that had reached its end is whole."""
+        marker = read_marker(self._path)
+        if marker is None:
+            return
+        reached = ",".join(sorted(heads)) == (marker.target_revision or "")
+        if marker.backup is None or not reached:
+            raise marker.error(self._path)
+        clear_marker(self._path)
+        say(f"A migration of {self._path} had ended, but was killed before it could say so.")
+
+    def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
+        target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
+        if self._backup is None:  # met twice in one command: what it was before the first
+            self._backup = self._manager.create(
+                f"Before {target or 'downgrade to base'}",
+                kind="pre_migration",
+                alembic_heads=heads,
+                target_revision=target,
+                # A write now would make a transaction that env.py has open a stale one.
+                record=False,
+            )
+            log.info("Safety backup before the migration: %s", self._backup.path)
+        write_marker(
+            self._path,
+            backup=self._backup.path,
+            alembic_heads=self._backup.alembic_heads,
+            target_revision=target,
+        )
+
+    def end_transaction(self) -> None:
+        """Take the locks of env.py's connections off the database."""
+        self.awaits_commit = False
+        for run in self._runs:
+            if not run.connection.closed:
+                run.end_transaction()
+
+    def after_failure(self) -> list[str]:
+        """Put the database back; return what to tell the user, a line each."""
+        assert self._backup is not None
+        if self._is_committed():
+            self._after_success()
+            return [f"{self._path} had finished its migration: it was left as it is."]
+        if not self._settings.restores:
+            clear_marker(self._path)
+            self._finish()
+            return [
+                f"The migration of {self._path} failed and was left as it is "
+                f"(soulsense_on_failure = keep). The backup from before: {self._backup.path}"
+            ]
+        return self._put_back()
+
+    def _after_success(self) -> list[str]:
+        """Keep what the steps did, unless env.py swallowed the failure of one."""
+        if any(run.remaining for run in self._runs):
+            return [f"Not all steps of {self._path} were run.", *self._put_back()]
+        clear_marker(self._path)
+        # Only now: a table made before the steps could be in the way of one of theirs.
+        owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
+        self._manager.sync_catalog(make_table=not owned)
+        self._finish()
+        return []
+
+    def finish_when_committed(self) -> list[str]:
+        """Finish now, or when the transaction that env.py or its caller holds comes to an end.
+
+        Returns what to tell the user, a line each.
+        """
+        connection = self._runs[-1].connection
+        if connection.closed or not connection.in_transaction():
+            return self._after_success()
+
+        self.awaits_commit = True
+        self._thread = threading.get_ident()
+        _awaiting_commit[self._path] = self
+        event.listen(connection, "commit", self._on_commit)
+        event.listen(connection, "rollback", self._on_rollback)
+        return []
+
+    def _on_commit(self, connection: Connection) -> None:
+        """End the protection with the COMMIT that SQLAlchemy is about to send."""
+        if self.awaits_commit:
+            # Done here, to see whether it can be: the one that follows has nothing left to do, or
+            # raises the same to the caller.
+            with suppress(sqlite3.Error):
+                connection.dialect.do_commit(connection.connection)
+            self.end_with_transaction()
+
+    def _on_rollback(self, _: Connection) -> None:
+        if self.awaits_commit:
+            self.end_with_transaction()
+
+    def end_with_transaction(self) -> None:
+        """End the protection of a database whose transaction is over, or will be rolled back."""
+        self.awaits_commit = False
+        for line in lines_of(self._after_transaction, self):
+            say(line)
+
+    def _after_transaction(self) -> list[str]:
+        assert self._backup is not None
+        # The catalog is brought in step by the next backup.
+        if self._is_committed() or self._is_unchanged(self._backup):
+            clear_marker(self._path)
+            self._finish()
+            return []
+        marker = read_marker(self._path)
+        return [
+            f"The transaction around the migration of {self._path} did not end well, and SQLite "
+            "may have committed steps before: the database may be half migrated. "
+            f"{marker.error(self._path).hint if marker else ''}"
+        ]
+
+    def _is_unchanged(self, backup: BackupInfo) -> bool:
+        """Whether other connections see what was there before the first step."""
+        try:
+            return self._manager.compare(backup).identical
+        except BackupError:
+            return False
+
+    def _is_committed(self) -> bool:
+        try:
+            return all(run.is_committed(self._manager) for run in self._runs)
+        except BackupError:  # locked or damaged: whatever it is, it is not what was wanted
+            return False
+
+    def _put_back(self) -> list[str]:
+        assert self._backup is not None
+        assert self._access is not None
+        try:
+            self._access.put_back(self._backup)
+            first = self._runs[0]
+            heads = self._manager.alembic_heads(first.version_table)
+        except BackupError as error:
+            self._finish()  # the marker stays: the next upgrade refuses and says how to go on
+            return [
+                f"The migration of {self._path} failed and the database could NOT be put back: "
+                f"{error.message}",
+                f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
+                f"Put it back with: soulsense-db restore {self._backup.filename} --url "
+                f"{self._path} --directory {self._manager.directory}",
+            ]
+        self._finish()
+        at = ", ".join(heads) or "no revision"
+        told = [
+            f"The migration failed. {self._path} was put back, at {at}, "
+            f"from {self._backup.filename}."
+        ]
+        if heads != tuple(sorted(first.heads)):
+            told.append(f"It should be at {', '.join(sorted(first.heads)) or 'no revision'}.")
+        return told
+
+    def _finish(self) -> None:
+        self.release()
+        self._prune()
+
+    def release(self) -> None:
+        """Let others in, if that was not done yet."""
+        if self._access is not None:
+            self._access.release()
+            self._access = None
+
+    def _prune(self) -> None:
+        """Bound the pre-migration backups, also after a failure: a restart loop fills disks."""
+        try:
+            self._manager.prune(self._settings.retention or _RETENTION, kinds=("pre_migration",))
+        except BackupError as error:  # the migration itself is done: say it, fail nothing
+            say(f"Old backups could not be pruned: {error}")
+
+
+# Weak: a connection that is forgotten takes its transaction with it.
+_awaiting_commit: WeakValueDictionary[Path, GuardedDatabase] = WeakValueDictionary()
+
+
+def left_open(path: Path, connection: Connection) -> GuardedDatabase | None:
+    """Return the database that an earlier command left to the open transaction, to go on with it.
+
+    Both commands then are one: they are committed together, and put back together.
+    """
+    database = _awaiting_commit.get(path)
+    if database is None or not database.awaits_commit or not database.is_awaited_on(connection):
+        return None
+    return database
+
+
+def lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list[str]:
+    """Return what ``ending`` has to tell.
+
+    A failure of its own is told as well: it must not keep the other databases from theirs, nor hide
+    the error of the migration.
+    """
+    try:
+        return ending()
+    except BackupError as error:
+        return [str(error)]
+    finally:
+        if not database.awaits_commit:
+            database.release()
