@@ -43,9 +43,9 @@ class RestoreReport:
 
     ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
     not be read; ``moved_aside``: the files of a missing or damaged database, kept under these
-    names; ``read_back``: whether the result was checked through a new connection, False when a
-    lock of somebody else kept it from being read; ``catalog_rebuilt``: whether the ``backups``
-    table was brought in step.
+    names; ``read_back``: whether the result was checked through a new connection, False when that
+    could not be done, as for a lock of somebody else or an error of the application's functions;
+    ``catalog_rebuilt``: whether the ``backups`` table was brought in step.
     """
 
     source: BackupInfo
@@ -219,15 +219,15 @@ class Restorer:
             raise
 
     def _read_back(self, contents: object, safety: Path | None) -> bool:
-        """Check what was written; False when a lock kept it from being read."""
+        """Check what was written; False when something else than damage kept it from that."""
         try:
             self._driver.read_back(contents)
-        except DatabaseLockedError:
-            return False
         except DatabaseDamagedError as error:
             if safety is None:
                 raise
             raise self._take_back(error, safety) from error
+        except BackupError:  # "nothing was changed", it would say
+            return False
         return True
 
     def _take_back(self, why: DatabaseDamagedError, safety: Path) -> RestoreError:

@@ -23,6 +23,7 @@ from helpers import (
     scalar,
     snapshot_of,
 )
+from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager, files
@@ -336,3 +337,27 @@ def test_a_disk_that_fills_up_changes_nothing(
         manager.restore(info)
     assert digest(database) == before
     assert leftovers(small_disk) == []
+
+
+def test_a_function_of_the_application_that_fails_is_no_failure_of_the_restore(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """A restore that is done says so, though a check of the application's chokes on its rows."""
+    engine = make_engine(database)
+    working = True
+
+    @event.listens_for(engine, "connect")
+    def define(connection: sqlite3.Connection, _: object) -> None:
+        connection.create_function("valid", 1, lambda _: 1 if working else 1 / 0)
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE phone (number TEXT CHECK (valid(number)))")
+        connection.exec_driver_sql("INSERT INTO phone VALUES ('0900 123')")
+    manager = BackupManager(engine)
+    info = manager.create()
+    add_child(database)
+    working = False
+    engine.dispose()
+    report = manager.restore(info)
+    assert report.read_back is False
+    assert scalar(database, COUNT) == ROWS
