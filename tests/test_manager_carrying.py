@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from conftest import EngineMaker
 from helpers import (
     ROWS,
+    balanced,
     digest,
     flip,
     held_by_another_process,
@@ -19,6 +22,7 @@ from helpers import (
 from test_manager_failures import spoiled
 
 from soulsense_db import BackupManager, files
+from soulsense_db.drivers import sqlite
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -55,6 +59,30 @@ def test_import_includes_what_a_wal_adds(manager: BackupManager, tmp_path: Path)
         assert (tmp_path / "source.db-wal").stat().st_size
         info = manager.import_file(source)
     assert scalar(Path(info.path), "SELECT count(*) FROM parent") == 11
+
+
+def test_import_is_of_one_moment(
+    manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another program commits while its file is copied is in the copy as a whole or not."""
+    monkeypatch.setattr(sqlite, "_STEP_PAGES", 20)
+    source = make_database(tmp_path / "source.db", rows=3000)
+    tried: list[int] = []
+
+    def write(done: int, _: int) -> None:
+        tried.append(done)
+        with (
+            closing(sqlite3.connect(source, timeout=0, isolation_level=None)) as connection,
+            suppress(sqlite3.OperationalError),
+        ):
+            connection.executescript(
+                "BEGIN; UPDATE parent SET total = total + 5 WHERE id = 3000 % 10;"
+                "UPDATE child SET amount = amount + 5 WHERE id = 3000; COMMIT"
+            )
+
+    info = manager.import_file(source, progress=write)
+    assert len(tried) > 3
+    assert balanced(Path(info.path))
 
 
 def test_import_takes_no_uncommitted_rows_of_a_dead_program(

@@ -43,10 +43,10 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def opened_in_use(path: Path, *, lock_timeout: float) -> Iterator[sqlite3.Connection]:
     """Open the database file ``path`` read-only, with what a log beside it adds.
 
-    A file without a log is opened like a backup, so that nothing is left beside it.
+    One in WAL mode without a log is opened like a backup: else SQLite would leave one beside it.
     """
-    logged = any(files.exists(Path(f"{path}{log}")) for log in ("-wal", "-journal"))
-    mode = "mode=ro" if logged else "mode=ro&immutable=1"
+    alone = says_wal(path) and not files.exists(Path(f"{path}-wal"))
+    mode = "mode=ro&immutable=1" if alone else "mode=ro"
     with closing(_connect(path, mode)) as connection:
         connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
         try:
