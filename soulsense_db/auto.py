@@ -96,10 +96,10 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     It lies in the backup directory, for the database's own may be read-only, and one directory may
     hold the backups of several databases.
     """
-    files.make_private_directory(manager.directory)
+    files.make_private_directory(manager.directory, like=manager.database)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
-    files.make_lock_file(path)
+    files.make_lock_file(path, like=manager.database)
     lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
     with files.storage_errors("lock", path):
         try:

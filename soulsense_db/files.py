@@ -100,17 +100,23 @@ def relative_path(path: Path, start: Path) -> str | None:
         return None
 
 
-def give_to_owner_of(like: Path, path: Path) -> None:
-    """As root, give ``path`` to who owns ``like``: the application must be able to use it."""
+def give_to_owner_of(like: Path | None, path: Path) -> None:
+    """As root, give ``path`` to who owns ``like``: the application must be able to use it.
+
+    To who owns its directory where there is no such file.
+    """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     with storage_errors("set the owner of", path):
-        status = like.stat()
+        status = (like if like and exists(like) else path.parent).stat()
         os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
-def make_private_directory(path: Path) -> None:
-    """Make ``path`` (mode 0700) and what is missing above it; an existing one is left as it is."""
+def make_private_directory(path: Path, *, like: Path | None = None) -> None:
+    """Make ``path`` (mode 0700) and what is missing above it; an existing one is left as it is.
+
+    ``like``: as for :func:`give_to_owner_of`, here and in what follows.
+    """
     with storage_errors("make the directory", path):
         if exists(path) and path.is_dir():
             return
@@ -121,22 +127,22 @@ def make_private_directory(path: Path) -> None:
             if not path.is_dir():  # else another process was a moment earlier
                 raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
         else:
-            give_to_owner_of(path.parent, path)
+            give_to_owner_of(like, path)
             sync_directory(path.parent)
 
 
-def create_private_file(path: Path) -> None:
+def create_private_file(path: Path, *, like: Path | None = None) -> None:
     """Create ``path`` empty with mode 0600; it must not exist, and no link is followed."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     with storage_errors("create", path):
         os.close(os.open(path, flags, PRIVATE_FILE))
-    give_to_owner_of(path.parent, path)
+    give_to_owner_of(like, path)
 
 
-def make_lock_file(path: Path) -> None:
-    """Make the file of a lock, if it is not there, such that the directory's owner can use it."""
+def make_lock_file(path: Path, *, like: Path | None = None) -> None:
+    """Make the file of a lock, if it is not there, such that the application can use it."""
     try:
-        create_private_file(path)
+        create_private_file(path, like=like)
     except StorageError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
@@ -204,11 +210,11 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
     partial = path.with_name(f".{path.name}.partial")
     remove(partial)
-    create_private_file(partial)
+    create_private_file(partial, like=like)
     try:
         with storage_errors("write", path):
             partial.write_bytes(data)

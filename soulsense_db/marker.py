@@ -74,7 +74,7 @@ def write_marker(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     text = json.dumps({"format": _FORMAT, **asdict(marker)}, indent=2)
-    files.write_durably(marker_path(database), text.encode())
+    files.write_durably(marker_path(database), text.encode(), like=database)
 
 
 def read_marker(database: Path) -> MigrationMarker | None:

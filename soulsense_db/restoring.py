@@ -174,7 +174,7 @@ class Restorer:
         files.make_private_directory(path.parent)
         files.require_space(path.parent, self._driver.size())
         files.remove(path)
-        files.create_private_file(path)
+        files.create_private_file(path, like=self._driver.location)
         try:
             with of_live(self._driver):
                 staged = take(
@@ -204,7 +204,11 @@ class Restorer:
                 _move_pair(self.safety_path, self._previous)
                 if source == self.safety_path:  # an undo: what it goes back to has just moved
                     source = self._previous
-            files.write_durably(Path(f"{self.safety_path}{META_SUFFIX}"), to_meta(staged))
+            files.write_durably(
+                Path(f"{self.safety_path}{META_SUFFIX}"),
+                to_meta(staged),
+                like=self._driver.location,
+            )
             files.move_durably(Path(staged.path), self.safety_path)
             placed = True
             self._driver.load(source, hold=hold, progress=progress)
@@ -331,7 +335,7 @@ def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLoc
     beside = _beside(driver, directory)
     files.make_private_directory(beside.parent)
     path = beside.with_name(f".{beside.name}.lock")
-    files.make_lock_file(path)
+    files.make_lock_file(path, like=driver.location)
     # Not thread-local: a migration may end in another thread than it began in.
     lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
     with files.storage_errors("lock", path):

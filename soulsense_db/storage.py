@@ -50,7 +50,8 @@ class Storage:
     """One backup directory.
 
     ``directory`` need not exist yet; ``prefix`` begins every file name; ``suffix`` ends every data
-    file's name; ``lock_timeout`` in seconds; ``live``: a file that is no backup whatever its name.
+    file's name; ``lock_timeout`` in seconds; ``live``: a file that is no backup whatever its name;
+    what root writes here is given to who owns it.
     """
 
     def __init__(
@@ -168,14 +169,14 @@ class Storage:
         The directory is made when it is missing. What was staged and not published is removed at
         the end, whatever happens.
         """
-        files.make_private_directory(self.directory)
+        files.make_private_directory(self.directory, like=self._live)
         with self._lock():
             self._remove_abandoned()
             final = self._free_name(created_at, description)
             staging = Staging(final)
-            staging.hold()
+            staging.hold(like=self._live)
         try:
-            files.create_private_file(staging.path)
+            files.create_private_file(staging.path, like=self._live)
             yield staging
         finally:
             with self._lock():
@@ -185,7 +186,7 @@ class Storage:
         """Give the staged data its final name, with its meta file; both are on disk at return."""
         files.sync_file(staging.path)
         with self._lock():
-            files.write_durably(Path(info.meta_path), to_meta(info))
+            files.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
             files.move_durably(staging.path, staging.final)
 
     def delete(self, info: BackupInfo) -> None:
@@ -209,7 +210,7 @@ class Storage:
         with self._lock():  # what somebody else changed meanwhile stays
             current = require_trusted_meta(self.find(Path(info.path)))
             amended = replace(current, **changes)
-            files.write_durably(Path(amended.meta_path), to_meta(amended))
+            files.write_durably(Path(amended.meta_path), to_meta(amended), like=self._live)
         return amended
 
     @contextmanager
@@ -217,7 +218,7 @@ class Storage:
         """Hold the directory's lock: for a moment around names, never during a copy."""
         path = self.directory / f".{self._prefix}{_LOCK}"
         with files.storage_errors("lock", path):
-            files.make_lock_file(path)
+            files.make_lock_file(path, like=self._live)
             # A new object each time: threads of one process exclude each other as well.
             lock = FileLock(path, timeout=self._lock_timeout, mode=files.PRIVATE_FILE)
             try:
@@ -264,10 +265,10 @@ class Staging:
         self.path = final.with_name(f".{final.name}{_STAGING}")
         self._lock = FileLock(f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False)
 
-    def hold(self) -> None:
-        """Mark the staging as this process's own."""
+    def hold(self, *, like: Path | None) -> None:
+        """Mark the staging as this process's own; ``like``: who owns the mark."""
         with files.storage_errors("lock", self.path):
-            files.make_lock_file(Path(self._lock.lock_file))
+            files.make_lock_file(Path(self._lock.lock_file), like=like)
             self._lock.acquire(timeout=0)
 
     def discard(self) -> None:

@@ -27,6 +27,7 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
     WrongDatabaseError,
 )
+from soulsense_db.marker import write_marker
 
 
 def test_two_databases_of_one_name_in_one_directory(
@@ -209,12 +210,13 @@ def test_a_folder_one_may_not_enter(open_path: Path) -> None:
     assert PermissionDeniedError.exit_code == 41
 
 
+@pytest.mark.parametrize("directory_s_owner", [65534, 0])
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root")
-def test_what_root_makes_the_owner_can_use(open_path: Path) -> None:
+def test_what_root_makes_the_owner_can_use(open_path: Path, directory_s_owner: int) -> None:
     """An operator who works as root leaves files that the application's user can use."""
     database = make_database(open_path / "app.db")
-    for path in (open_path, database):
-        os.chown(path, 65534, 65534)
+    os.chown(open_path, directory_s_owner, 65534)
+    os.chown(database, 65534, 65534)
     engine = sa.create_engine(f"sqlite:///{database}")
     manager = BackupManager(engine)
     manager.create()
@@ -222,6 +224,7 @@ def test_what_root_makes_the_owner_can_use(open_path: Path) -> None:
     database.write_bytes(b"damaged " * 1000)
     manager.restore("latest")
     engine.dispose()
-    for folder, _, names in os.walk(open_path):
-        for name in [".", *names]:
+    write_marker(database, backup="x", alembic_heads=(), target_revision=None)
+    for folder, folders, names in os.walk(open_path):
+        for name in [*folders, *names]:
             assert Path(folder, name).stat().st_uid == 65534, name

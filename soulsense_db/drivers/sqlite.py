@@ -307,7 +307,7 @@ class SQLiteDriver(Driver):
         beside = self.location or Path(tempfile.gettempdir(), f"soulsense_db-{os.getpid()}")
         path = beside.with_name(f".{beside.name}.{purpose}")
         remove_with_companions(path)
-        files.create_private_file(path)
+        files.create_private_file(path, like=self.location)
         try:
             yield path
         finally:
