@@ -137,7 +137,9 @@ def to_meta(info: BackupInfo) -> bytes:
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
     facts["meta_sha256"] = _digest(facts)
-    return (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    # A path may hold bytes that are no text: they become escapes of JSON.
+    return text.encode(errors="backslashreplace")
 
 
 def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -> BackupInfo:

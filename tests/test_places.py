@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, execute, make_database
+from helpers import add_child, digest, execute, make_database
 
 from soulsense_db import BackupManager
 from soulsense_db.db_backup import _validate_sqlite_file
@@ -135,6 +135,20 @@ def test_a_name_that_is_no_text(manager: BackupManager) -> None:
     assert manager.rebuild_catalog() == 2
     manager.delete(Path(odd))
     assert len(manager.list()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_folder_whose_name_is_no_text(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """A database in a folder with a name of another encoding is backed up and restored."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    database = make_database(folder / "app.db")
+    before = digest(database)
+    manager = BackupManager(make_engine(database))
+    manager.create()
+    add_child(database)
+    assert manager.restore("latest").source.database_path == str(database)
+    assert digest(database) == before
 
 
 def test_validating_the_live_database_keeps_its_locks(tmp_path: Path) -> None:
