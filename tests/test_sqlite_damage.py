@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import digest, fill, make_database, scalar, snapshot_of
+from helpers import digest, execute, fill, make_database, scalar, snapshot_of
 from test_sqlite import driver_of, taken
 
 from soulsense_db import BackupManager
@@ -204,3 +204,14 @@ def test_checking_a_file_in_wal_mode_leaves_nothing_beside_it(
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
     assert driver.check(backup, depth="full") == Findings()
     assert snapshot_of(tmp_path) == before
+
+
+def test_a_version_table_of_somebody_else_s_has_no_revisions(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """An application may have a table ``alembic_version`` that Alembic did not make."""
+    path = make_database(tmp_path / "app.db")
+    execute(path, "CREATE TABLE alembic_version (release TEXT)")
+    manager = BackupManager(make_engine(path))
+    assert manager.create().alembic_heads == ()
+    assert manager.alembic_heads() == ()

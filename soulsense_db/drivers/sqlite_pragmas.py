@@ -47,10 +47,13 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
 def alembic_heads(
     connection: sqlite3.Connection, version_table: str = "alembic_version"
 ) -> tuple[str, ...]:
-    """Return the sorted revisions in ``version_table``; empty without that table."""
+    """Return the sorted revisions in ``version_table``; empty without such a table of Alembic's."""
     tables = rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
     if (version_table,) not in tables:
         return ()
     quoted = '"' + version_table.replace('"', '""') + '"'
+    # An application may have a table of that name for something else.
+    if "version_num" not in {row[1] for row in rows(connection, f"PRAGMA table_info({quoted})")}:
+        return ()
     found = rows(connection, f"SELECT version_num FROM {quoted} ORDER BY version_num")  # noqa: S608 - quoted
     return tuple(str(version) for (version,) in found)
