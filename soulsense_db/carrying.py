@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from soulsense_db import files
-from soulsense_db.backup_info import BackupInfo, to_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     BackupError,
@@ -17,6 +18,9 @@ from soulsense_db.errors import (
 from soulsense_db.meta_file import read_backup, require_trusted_meta
 from soulsense_db.storage import not_found
 from soulsense_db.verification import verify_backup
+
+# Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
+_BESIDE = (META_SUFFIX, "-wal", "-shm", "-journal")
 
 
 def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
@@ -63,6 +67,13 @@ def copy_out(
         )
     if files.exists(target) and target.is_dir():
         target /= info.filename
+    for beside in _BESIDE:
+        if os.path.lexists(f"{target}{beside}"):
+            raise StorageError(
+                f"{target}{beside} exists already, and would be taken for a part of the copy. "
+                "Nothing was written.",
+                hint="Name another file, or move that one away.",
+            )
     files.copy_durably(Path(info.path), target, progress=progress)
     exported = replace(info, path=str(target), sha256=files.sha256_of(target))
     if info.sha256 not in (None, exported.sha256):

@@ -149,6 +149,20 @@ def test_export_never_replaces_a_file(manager: BackupManager, tmp_path: Path) ->
     assert not (tmp_path / "new.db").exists()
 
 
+@pytest.mark.parametrize("beside", [".meta", "-wal", "-shm", "-journal"])
+def test_export_never_mixes_with_other_files(
+    manager: BackupManager, tmp_path: Path, beside: str
+) -> None:
+    """What has the name of a part of the copy is not overwritten, nor replayed into the copy."""
+    info = manager.create()
+    foreign = tmp_path / f"copy.db{beside}"
+    foreign.write_text("notes")
+    with pytest.raises(StorageError, match="exists already"):
+        manager.export(info, tmp_path / "copy.db")
+    assert foreign.read_text() == "notes"
+    assert not (tmp_path / "copy.db").exists()
+
+
 def test_export_removes_a_copy_that_differs(
     manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
