@@ -285,6 +285,17 @@ def test_rowids_survive_another_page_size(tmp_path: Path, make_engine: EngineMak
     assert leftovers(tmp_path) == []
 
 
+def test_a_table_of_sqlite_s_own_may_go(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """What SQLite drops by itself, when it changes the page size, is no sign of damage."""
+    live = make_database(tmp_path / "app.db", mode="wal", page_size=4096)
+    other = make_database(tmp_path / "other.db", page_size=1024)
+    execute(other, "CREATE TABLE n (id INTEGER PRIMARY KEY AUTOINCREMENT)", "DROP TABLE n")
+    expected = digest(other)
+    manager = BackupManager(make_engine(live))
+    assert manager.restore(manager.import_file(other)).read_back
+    assert digest(live) == expected
+
+
 def test_another_text_encoding_is_refused_before_anything(
     manager: BackupManager, database: Path, tmp_path: Path
 ) -> None:

@@ -40,8 +40,12 @@ def text(connection: sqlite3.Connection, name: str) -> str:
 
 
 def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
-    """Return type, name and SQL of all there is in the database."""
-    return frozenset(rows(connection, "SELECT type, name, sql FROM sqlite_master"))
+    """Return type, name and SQL of all there is in the database but SQLite's own tables.
+
+    Those come and go: VACUUM drops a ``sqlite_sequence`` that no table needs any more.
+    """
+    statement = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*'"
+    return frozenset(rows(connection, statement))
 
 
 def alembic_heads(
