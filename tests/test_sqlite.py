@@ -222,6 +222,17 @@ def test_page_sizes_may_differ_in_memory(
     assert os.listdir(tmp_path) == ["backup.db"]
 
 
+def test_memory_has_working_files_of_its_own(make_engine: EngineMaker) -> None:
+    """Two in-memory databases that are restored at once never write to the same file."""
+    one, other = (SQLiteDriver(make_engine("sqlite://"), lock_timeout=1) for _ in "ab")
+    with one._beside("restoring") as first:
+        first.write_text("first")
+        with other._beside("restoring") as second:
+            assert second.read_bytes() == b""
+        assert first.read_text() == "first"
+    assert not first.parent.exists() and not second.parent.exists()
+
+
 def test_a_locked_database_is_an_error_by_the_deadline(
     tmp_path: Path, make_engine: EngineMaker
 ) -> None:

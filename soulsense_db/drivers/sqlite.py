@@ -8,7 +8,7 @@ SQLite; a published backup is never in WAL mode.
 
 from __future__ import annotations
 
-import os
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -302,10 +302,19 @@ class SQLiteDriver(Driver):
     def _beside(self, purpose: str) -> Iterator[Path]:
         """Make an empty file beside the live database, gone at the end with all that belongs to it.
 
-        In memory it is in the system's directory for such files.
+        In memory it is in a directory of its own, where the system has such.
         """
-        beside = self.location or Path(tempfile.gettempdir(), f"soulsense_db-{os.getpid()}")
-        path = beside.with_name(f".{beside.name}.{purpose}")
+        if self.location is None:
+            with files.storage_errors("make a directory in", tempfile.gettempdir()):
+                folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+            try:
+                path = folder / purpose
+                files.create_private_file(path)
+                yield path
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+        path = self.location.with_name(f".{self.location.name}.{purpose}")
         remove_with_companions(path)
         files.create_private_file(path, like=self.location)
         try:
