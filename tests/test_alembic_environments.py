@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from alembic_project import (
     ALEMBIC_VERSION,
@@ -365,3 +367,26 @@ def test_an_error_after_the_migration_leaves_it(
     assert query(project.database, "SELECT version_num FROM alembic_version") == [("second",)]
     assert "had finished its migration" in capfd.readouterr().err
     assert not project.marker.exists()
+
+
+@pytest.mark.parametrize("door", PLUGIN_DOORS)
+def test_a_program_s_own_upgrade_is_protected(tmp_path: Path, door: str) -> None:
+    """A program that runs env.py itself, not through alembic.command, is protected as well."""
+    project = Project(tmp_path, door).standard()
+    before = digest(project.database)
+    config = project.config()
+    script = ScriptDirectory.from_config(config)
+
+    def steps(revision: str, _: object) -> object:
+        return script._upgrade_revs("head", revision)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in project.env.items():
+            patch.setenv(name, value)
+        with (
+            pytest.raises(OperationalError, match="nowhere"),
+            EnvironmentContext(config, script, fn=steps),
+        ):
+            script.run_env()
+    assert digest(project.database) == before
+    assert len(project.backups()) == 2

@@ -56,13 +56,28 @@ class Run:
         return manager.alembic_heads(self.version_table) == tuple(sorted(self._target))
 
 
-def may_have_steps(context: MigrationContext) -> bool:
-    """Whether the command is one that runs steps: upgrade, downgrade (or stamp, which runs none).
+# What Alembic's own commands that run no steps give as ``fn``: they have effects of their own.
+_WITHOUT_STEPS = frozenset(
+    {
+        "display_version",
+        "do_ensure_version",
+        "edit_current",
+        "nothing",
+        "retrieve_migrations",
+        "show_current",
+        "_display_current_history",
+    }
+)
 
-    Only these give ``destination_rev``, and only then ``fn`` has no effect of its own.
-    """
+
+def may_have_steps(context: MigrationContext) -> bool:
+    """Whether the command may run steps: upgrade, downgrade, or a program's own (or stamp)."""
     options = context.opts
-    return "destination_rev" in options and not context.as_sql and not options.get("purge")
+    fn = options.get("fn")
+    if fn is None or context.as_sql or options.get("purge"):
+        return False
+    of_alembic = getattr(fn, "__module__", "") == "alembic.command"
+    return not (of_alembic and fn.__name__ in _WITHOUT_STEPS)
 
 
 def pending_steps(
