@@ -52,3 +52,19 @@ def test_what_a_failed_migration_left_is_kept_until_the_next_fails(project: Proj
         assert len(list(project.folder.glob("*failed_migration*"))) == 2, attempt
     with pytest.raises(NothingToUndoError):
         _manager(project).undo_restore()
+
+
+def test_an_attached_database_is_warned_of(project: Project) -> None:
+    """A migration that could change a second file says that this one is not put back."""
+    other = project.folder / "other.db"
+    execute(other, "CREATE TABLE o (x)")
+    project.revision("broken", "second", "pass")
+    assert "is attached" not in project.run("upgrade", "second").stderr
+    project.edit_env(
+        "    with connectable.connect()",
+        "    from sqlalchemy import event\n"
+        "    event.listen(connectable, 'connect',\n"
+        f"                 lambda made, _: made.execute(\"ATTACH '{other}' AS other\"))\n"
+        "    with connectable.connect()",
+    )
+    assert f"{other} is attached: it is not backed up" in project.run("upgrade", "head").stderr

@@ -61,10 +61,12 @@ class GuardedDatabase:
         if was_finished:
             self._access = self._wait_for_lock()
         try:
-            heads, steps = pending_steps(context, connection)
+            heads, steps, attached = pending_steps(context, connection)
             if was_finished:
                 self._look_for_a_marker(heads)
             if steps:
+                for file in attached:
+                    log.warning("%s is attached: it is not backed up, nor put back.", file)
                 self.awaits_commit = False  # a commit between the steps is not the end
                 self._mark(heads, steps)
                 self._runs.append(Run(context, connection, heads, len(steps)))

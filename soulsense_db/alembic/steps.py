@@ -82,13 +82,18 @@ def may_have_steps(context: MigrationContext) -> bool:
 
 def pending_steps(
     context: MigrationContext, connection: Connection
-) -> tuple[tuple[str, ...], list[Any]]:
-    """Return the current heads and the steps that will run, leaving no transaction open."""
+) -> tuple[tuple[str, ...], list[Any], list[str]]:
+    """Return the current heads, the steps that will run, and the files that are attached.
+
+    No transaction is left open.
+    """
     was_in_transaction = connection.in_transaction()
     try:
         heads = context.get_current_heads()
         steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
+        databases = connection.exec_driver_sql("PRAGMA database_list").fetchall()
     finally:
         if not was_in_transaction:
             connection.rollback()
-    return heads, steps
+    attached = [str(file) for _, name, file in databases if name not in ("main", "temp") and file]
+    return heads, steps, attached
