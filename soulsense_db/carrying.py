@@ -11,12 +11,12 @@ from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     BackupError,
+    BackupNotFoundError,
     ChecksumMismatchError,
     NotADatabaseError,
     StorageError,
 )
 from soulsense_db.meta_file import read_backup, require_trusted_meta
-from soulsense_db.storage import not_found
 from soulsense_db.verification import verify_backup
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
@@ -32,7 +32,9 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
     """
     source = files.user_path(path)
     if source is None or not files.exists(source):
-        raise not_found(path)
+        raise BackupNotFoundError(
+            f"File not found: {path}. Nothing was imported.", hint="Check the path."
+        )
     with files.storage_errors("read", source):
         if not source.is_file():
             raise NotADatabaseError(
@@ -42,7 +44,7 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
     if source.resolve() == driver.location:
         raise BackupError(
             f"{source} is the live database itself. Nothing was changed.",
-            hint="Use create() to back it up.",
+            hint="Create a backup of it instead.",
         )
     told = require_trusted_meta(read_backup(source))
     if told.sha256 is not None:
@@ -60,6 +62,11 @@ def copy_out(
     :class:`~soulsense_db.errors.ChecksumMismatchError`.
     """
     target = files.user_path(destination)
+    if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
+        raise StorageError(
+            f"There is no directory {target}. Nothing was written.",
+            hint="Make it first, or leave out the slash at the end to write a file of that name.",
+        )
     if target is None:
         raise StorageError(
             f"{destination!s} is no path. Nothing was written.",

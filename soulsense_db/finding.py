@@ -33,6 +33,10 @@ class Finder:
         """Return the backups of this database, newest first."""
         return [info for info in self._storage.list() if self.is_own(info)]
 
+    def others(self) -> builtins.list[BackupInfo]:
+        """Return the backups in the directory that are of other databases, newest first."""
+        return [info for info in self._storage.list() if not self.is_own(info)]
+
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
         if isinstance(ref, BackupInfo):
@@ -58,7 +62,7 @@ class Finder:
             raise WrongDatabaseError(
                 f"{info.filename} is a backup of {info.database_path or info.database}, not of "
                 f"{self._driver.location or self._driver.database}. Nothing was changed.",
-                hint="If that is what you want, bring it in with import_file(path) first.",
+                hint="If that is what you want, import it: then there is one of this database.",
             )
         return info
 
@@ -97,7 +101,7 @@ class Finder:
             f"{f' ({others} of other databases)' if others else ''}. Nothing was changed.",
             hint="List the backups to see what there is."
             if own
-            else "Create one, or bring one in with import_file(path).",
+            else "Create one, or import one from elsewhere.",
         )
 
     def _at_revision(self, revision: str) -> BackupInfo:

@@ -158,8 +158,9 @@ class _Examination:
             self._manager.exclusive(timeout=0).release()
         except DatabaseLockedError:
             return HealthCheck(name=name, state=State.OK, message="one is running")
-        error = marker.error(database)
-        return HealthCheck(name=name, state=State.CRITICAL, message=str(error))
+        before = Path(marker.backup).name if marker.backup else "of kind pre_migration"
+        message = f"one died half-way; the backup from before it: {before}"
+        return HealthCheck(name=name, state=State.CRITICAL, message=message)
 
     def _files(self) -> HealthCheck:
         damaged = [info for info in self._backups if _problem(info)]

@@ -184,6 +184,10 @@ class BackupManager:
         """
         return self._finder.list()
 
+    def others(self) -> builtins.list[BackupInfo]:
+        """Return the backups in the directory that are of other databases, newest first."""
+        return self._finder.others()
+
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names.
 

@@ -42,10 +42,11 @@ class RestoreReport:
     """A restore that was done.
 
     ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
-    not be read; ``moved_aside``: the files of a missing or damaged database, kept under these
-    names; ``read_back``: whether the result was checked through a new connection, False when that
-    could not be done, as for a lock of somebody else or an error of the application's functions;
-    ``catalog_rebuilt``: whether the ``backups`` table was brought in step.
+    not be read; ``moved_aside``: the files of a missing or damaged database, and the safety backup
+    of an earlier restore, kept under these names; ``read_back``: whether the result was checked
+    through a new connection, False when that could not be done, as for a lock of somebody else or
+    an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table was
+    brought in step.
     """
 
     source: BackupInfo
@@ -260,10 +261,8 @@ class Restorer:
             _move_pair(self.safety_path, self._previous)
         moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
         # They belong to an earlier restore: undoing this one must not go back to it.
-        for old in (self.safety_path, self._previous):
-            if files.exists(old):
-                self._keep(old)
-        return moved
+        earlier = (self.safety_path, self._previous)
+        return moved + tuple(self._keep(old) for old in earlier if files.exists(old))
 
     def _stamp(self) -> str:
         """Return a date for names of what is kept, one that no file beside the database has."""
@@ -303,8 +302,10 @@ class Restorer:
         if files.exists(self._previous):
             self._keep(self._previous)
 
-    def _keep(self, path: Path) -> None:
-        _move_pair(path, self.safety_path.with_name(f"{self.safety_path.name}.{self._stamp()}"))
+    def _keep(self, path: Path) -> Path:
+        kept = self.safety_path.with_name(f"{self.safety_path.name}.{self._stamp()}")
+        _move_pair(path, kept)
+        return kept
 
     def _withdraw(self, *, placed: bool) -> None:
         """Give the safety backup of before its name back; ``placed``: a new one has taken it."""

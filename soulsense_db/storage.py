@@ -108,7 +108,7 @@ class Storage:
             try:
                 resolved = Path(os.path.realpath(path, strict=True))
                 status = os.stat(resolved)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 raise not_found(path) from None
             except (RuntimeError, ValueError):  # a NUL in the name, a loop of links
                 raise not_found(path) from None
@@ -116,7 +116,7 @@ class Storage:
         if not inside or not self._is_backup_name(resolved.name) or self._is_live(status):
             raise OutsideDirectoryError(
                 f"{path} is not a backup in {self.directory}. Nothing was read or changed.",
-                hint="To use a file from elsewhere, bring it in with import_file(path) first.",
+                hint="To use a file from elsewhere, import it first.",
             )
         if not stat.S_ISREG(status.st_mode):
             raise NotADatabaseError(

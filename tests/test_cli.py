@@ -52,7 +52,7 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     """An error is a line and a hint on stderr, with its own exit code; nothing is on stdout."""
     shell.ok("create")
     assert "Backup file not found" in shell.fails(errors.BackupNotFoundError, "restore", "nosuch")
-    assert "import_file" in shell.fails(
+    assert "import it first" in shell.fails(
         errors.OutsideDirectoryError, "restore", str(shell.database)
     )
     assert "Database file not found" in shell.fails(

@@ -57,7 +57,7 @@ def test_list_fits_a_terminal(shell: Shell) -> None:
     shell.ok("pin", "latest", "y" * 300)
     listed = shell.ok("list").splitlines()
     assert len(listed) == 2
-    assert f"(pinned: {'y' * 300}) {'x' * 300}" in listed[1]
+    assert f"(pinned) {'x' * 300}" in listed[1]
     assert "\x1b" not in "".join(listed)
 
 
@@ -154,7 +154,9 @@ def test_auto_is_one_line(shell: Shell) -> None:
     assert shell.ok("auto", "--quiet") == ""
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
     flip(backup, 5000)
-    assert f"{backup.name} is DAMAGED" in shell.ok("auto")
+    ran = shell.run("auto", "--quiet")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr == f"{backup.name} is damaged; another backup was made.\n"
     shell.database.unlink()
     shell.fails(errors.DatabaseFileNotFoundError, "auto", "--keep-last", "1")
 
@@ -179,6 +181,8 @@ def test_status_speaks_to_monitors(shell: Shell) -> None:
     ran = shell.run("auto", "--keep-last", "1")
     assert ran.returncode == errors.HalfRunMigrationError.exit_code
     assert "a migration DIED HALF-WAY: nothing removed" in ran.stdout
+    assert ran.stderr.startswith("Error: A migration of")
+    assert shell.run("auto", "--quiet", "--keep-last", "1").stderr == ran.stderr
     (shell.folder / "data" / "backups").rename(shell.folder / "away")
     (shell.folder / "data" / "backups").touch()
     unreadable = shell.run("status")
@@ -198,7 +202,7 @@ def test_restore_shows_what_will_be_lost(shell: Shell) -> None:
     lines = [line.split() for line in refused.stdout.splitlines()]
     assert ["child", "+3", "0", "0"] in lines
     assert ["parent", "0", "-1", "0"] in lines
-    assert "none, the database is at none" in refused.stdout
+    assert "revision" not in refused.stdout  # there is no Alembic
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 11
     shell.ok("restore", "latest", "--yes", "--quiet")
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 10

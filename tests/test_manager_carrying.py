@@ -131,7 +131,7 @@ def test_import_compares_the_checksum(manager: BackupManager, tmp_path: Path) ->
     flip(exported, 9000)
     with pytest.raises(ChecksumMismatchError):
         manager.import_file(exported)
-    with pytest.raises(BackupNotFoundError, match="Backup file not found"):
+    with pytest.raises(BackupNotFoundError, match="File not found"):
         manager.import_file(tmp_path / "gone.db")
     assert len(manager.list()) == 1
 

@@ -10,12 +10,10 @@ import typer
 
 from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.cli import session as shared
-from soulsense_db.cli.output import age_of, backup_json, print_table, say
+from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.retention import Period
 from soulsense_db.verification import Level
-
-_SHORT_ID = 8
 
 Description = Annotated[
     str, typer.Argument(help="What this backup is for; its beginning is in the file name.")
@@ -80,7 +78,15 @@ def list_(
         say(f"No backups{fitting} in {manager.directory}")
     elif session.talks:
         _print_list(backups)
-    return {"directory": str(manager.directory), "backups": [backup_json(info) for info in backups]}
+    others = len(manager.others())
+    if others and session.talks:
+        say(f"{others} more in {manager.directory}")
+        say("are of other databases. To use one of them here, import it first.")
+    return {
+        "directory": str(manager.directory),
+        "backups": [backup_json(info) for info in backups],
+        "others": others,
+    }
 
 
 def show(session: Session, ref: Ref) -> dict[str, Any]:
@@ -161,7 +167,7 @@ def export(
     session: Session,
     ref: Ref,
     destination: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A directory, or a file that is not there yet.")
+        str, typer.Argument(metavar="PATH", help="A directory, or a file that is not there yet.")
     ],
 ) -> dict[str, Any]:
     """Copy a backup with its meta file to elsewhere, verified."""
@@ -184,12 +190,12 @@ def _start(since: str | None) -> datetime | None:
 
 
 def _print_list(backups: list[BackupInfo]) -> None:
-    short = len({info.id[:_SHORT_ID] for info in backups}) == len(backups)
+    short = len({info.id[:SHORT_ID] for info in backups}) == len(backups)
     revisions = any(info.alembic_heads for info in backups)
     columns = ["ID", "AGE", ">SIZE", "KIND", "REVISION", "VERIFIED", "DESCRIPTION"]
     rows = [
         [
-            info.id[:_SHORT_ID] if short else info.id,
+            info.id[:SHORT_ID] if short else info.id,
             age_of(info.created_at),
             info.size_display,
             info.kind,
@@ -212,8 +218,7 @@ def _verified(info: BackupInfo) -> str:
 
 
 def _described(info: BackupInfo) -> str:
-    pinned = f"(pinned{f': {info.pin_note}' if info.pin_note else ''}) " if info.pinned else ""
-    return pinned + (info.meta_problem or info.description)
+    return ("(pinned) " if info.pinned else "") + (info.meta_problem or info.description)
 
 
 def _facts(info: BackupInfo) -> list[tuple[str, str]]:

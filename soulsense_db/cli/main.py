@@ -16,6 +16,7 @@ from soulsense_db.errors import BackupError
 PROGRAM = "soulsense-db"
 SHELLS = ("bash", "zsh", "fish", "powershell")
 _INTERRUPTED = 130
+_BROKEN_PIPE = 141
 # What Typer raises for wrong arguments, whether it brings its own Click or not.
 _WrongArguments: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
@@ -69,7 +70,13 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows fewer characters
             stream.reconfigure(errors="replace")
-    sys.exit(_run_for_programs() if WANTS_JSON in sys.argv else _run_for_people())
+    try:
+        code = _run_for_programs() if WANTS_JSON in sys.argv else _run_for_people()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _BROKEN_PIPE
+    sys.exit(code)
 
 
 def _run_for_people() -> int:
@@ -78,6 +85,10 @@ def _run_for_people() -> int:
     except BackupError as error:
         print_error(error)
         return error.exit_code
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            say("Interrupted. What was not finished has changed nothing.", to=sys.stderr)
+        raise
     return 0
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.errors import BackupError, NotConfirmedError
 from soulsense_db.health import display_age
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
 
 WANTS_JSON = "--json"
+SHORT_ID = 8
+"""How much of an id a person has to read."""
 FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
@@ -106,7 +108,6 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        DownloadColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -114,13 +115,15 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
     from rich.progress import Progress as RichProgress
 
     label_and_bar = (TextColumn("{task.description}"), BarColumn(bar_width=20))
-    measured = (DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    measured = (TextColumn("{task.fields[amount]}"), TransferSpeedColumn(), TimeRemainingColumn())
     with RichProgress(*label_and_bar, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)  # it pulses until somebody knows how much there is
+        # It pulses until somebody knows how much there is to do.
+        task = bar.add_task(label, total=None, amount="")
 
         def show(done: int, total: int) -> None:
             bar.columns = (*label_and_bar, *measured)
-            bar.update(task, completed=done, total=total)
+            amount = f"{display_size(done)} of {display_size(total)}"
+            bar.update(task, completed=done, total=total, amount=amount)
 
         yield show
 

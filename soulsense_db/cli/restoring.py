@@ -9,7 +9,7 @@ import typer
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import age_of, backup_json, print_table
-from soulsense_db.cli.session import Session
+from soulsense_db.cli.session import REF_HELP, Session
 from soulsense_db.drivers import Comparison
 from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError
 from soulsense_db.restoring import RestoreReport
@@ -25,7 +25,7 @@ def restore(
     session: Session,
     ref: Annotated[
         str | None,
-        typer.Argument(metavar="REF", help="A backup, as for 'show'."),
+        typer.Argument(metavar="REF", help=REF_HELP),
     ] = None,
     accept: Annotated[
         bool,
@@ -41,9 +41,8 @@ def restore(
     if ref is None:
         return _accept(session)
     info = manager.get(ref)
-    if not session.yes:  # a damaged one is no choice; later the restore verifies by itself
-        with session.progress("Verifying") as progress:
-            manager.verify(info, progress=progress)
+    with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
+        manager.verify(info, progress=progress)
     comparison = _preview(session, info)
     session.confirm(f"Replace {manager.database or 'the database'} by this backup?")
     with session.progress("Restoring") as progress:
@@ -86,11 +85,13 @@ def _preview(session: Session, info: BackupInfo) -> Comparison | None:
             found = session.manager.compare(info)
     except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
         session.say(f"  database  {error.message}")
-        session.say("            What is there is moved aside and kept.")
+        if isinstance(error, DatabaseDamagedError):
+            session.say("            The damaged files are moved aside and kept.")
         return None
     here = ", ".join(info.alembic_heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"
-    session.say(f"  revision  {here}, the database is at {now}")
+    if info.alembic_heads or found.alembic_heads:
+        session.say(f"  revision  {here}, the database is at {now}")
     if found.identical:
         session.say("  rows      the same as in the database: a restore changes nothing")
     elif not found.tables:
@@ -120,7 +121,10 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
     if not report.read_back:
         session.say("Note: it could not be read back, for somebody else held a lock on it.")
     for path in report.moved_aside:
-        session.say(f"The damaged file is kept as {path}; restart programs that had it open.")
+        session.say(f"Moved aside: {path}")
+    if report.safety_backup is None:
+        session.say("The file is a new one: restart programs that had the old one open, and see")
+        session.say("that the user who runs the application may read and write it.")
     return {
         "backup": backup_json(source),
         "comparison": _comparison_json(found),

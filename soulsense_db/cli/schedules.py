@@ -13,7 +13,7 @@ import typer
 from soulsense_db.auto import AutoReport, run_auto
 from soulsense_db.backup_info import KINDS, display_size
 from soulsense_db.cli import session as shared
-from soulsense_db.cli.output import backup_json, print_table, say
+from soulsense_db.cli.output import SHORT_ID, backup_json, print_error, print_table, say
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
@@ -152,16 +152,18 @@ def _print_plan(session: Session, report: PruneReport) -> None:
     if not session.talks:
         return
     rows = [
-        (word, decision.backup.timestamp_display[:16], decision.backup.kind, _reasons(decision))
+        (
+            word,
+            decision.backup.id[:SHORT_ID],
+            decision.backup.timestamp_display[:16],
+            decision.backup.kind,
+            "; ".join(decision.reasons),
+        )
         for word, decisions in (("keep", report.kept), ("remove", report.removed))
         for decision in decisions
     ]
     if rows:
-        print_table(("", "TAKEN", "KIND", "WHY"), rows, fold=True)
-
-
-def _reasons(decision: PruneDecision) -> str:
-    return "; ".join(decision.reasons)
+        print_table(("", "ID", "TAKEN", "KIND", "WHY"), rows, fold=True)
 
 
 def _pruned(report: PruneReport) -> str:
@@ -190,9 +192,11 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         session.say("auto: another run is at work, nothing was done")
         return {"ran": False}
     session.say(_summary(report))
+    if report.damaged and not session.as_json:  # also with --quiet: cron mails what is printed
+        say(f"{report.damaged.filename} is damaged; another backup was made.", to=sys.stderr)
     if report.half_run:
-        session.say(report.half_run.message)
-        session.say(f"Hint: {report.half_run.hint}")
+        if not session.as_json:
+            print_error(report.half_run)
         session.exit_code = report.half_run.exit_code
     return {
         "ran": True,

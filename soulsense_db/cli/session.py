@@ -26,14 +26,11 @@ if TYPE_CHECKING:
 
 _PANEL = "Common options"
 
-Ref = Annotated[
-    str,
-    typer.Argument(
-        metavar="REF",
-        help="A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one "
-        "before), or revision:abc123 (the newest at that Alembic revision).",
-    ),
-]
+REF_HELP = (
+    "A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one before), "
+    "or revision:abc123 (the newest at that Alembic revision)."
+)
+Ref = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
 
 
 def _session(  # noqa: PLR0917 - Typer gives them by name
