@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.drivers import Driver, Hold, Progress
+from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -152,10 +152,7 @@ class Restorer:
         safety: Path | None = self.safety_path
         try:
             self._driver.require_database()
-            with self._driver.holding() as hold:
-                # What is committed while it is taken would be in neither of both.
-                staged = self._take_safety_backup()
-                self._replace(verified, staged, hold, progress)
+            self._keep_and_replace(verified, progress)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
             moved = self._rebuild(verified)
             safety = None
@@ -168,6 +165,23 @@ class Restorer:
             read_back=read_back,
             duration_seconds=round(time.monotonic() - started, 3),
         )
+
+    def _keep_and_replace(self, info: BackupInfo, progress: Progress | None) -> None:
+        deadline = time.monotonic() + self._driver.lock_timeout
+        while True:
+            try:
+                with self._driver.holding() as hold:
+                    # What is committed while it is taken would be in neither of both.
+                    staged = self._take_safety_backup()
+                    self._replace(info, staged, hold, progress)
+                return
+            except OvertakenError:
+                if time.monotonic() > deadline:
+                    raise DatabaseLockedError(
+                        f"Database locked: others write to {self._driver.database} all the time. "
+                        "Nothing was changed.",
+                        hint="Stop the programs that write to it, and try again.",
+                    ) from None
 
     def _take_safety_backup(self) -> BackupInfo:
         """Take the live database to a file that has not the safety backup's name yet."""
@@ -213,11 +227,11 @@ class Restorer:
             files.move_durably(Path(staged.path), self.safety_path)
             placed = True
             self._driver.load(source, hold=hold, progress=progress)
-        except BaseException:
+        except BaseException as error:
             files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
-            if placed and hold.changed():
+            if placed and not isinstance(error, OvertakenError) and hold.changed():
                 self._keep_previous()
             else:
                 self._withdraw(placed=placed)

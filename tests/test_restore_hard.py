@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
@@ -231,44 +230,6 @@ def test_commits_during_the_safety_backup_wait(
     monkeypatch.setattr(SQLiteDriver, "snapshot", snapshot_and_write)
     manager.restore(info)
     assert tried == ["write"]
-
-
-def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
-    tmp_path: Path, make_engine: EngineMaker
-) -> None:
-    """Of what another thread commits around a restore, nearly all is in the safety backup."""
-    path = make_database(tmp_path / "app.db", mode="wal")
-    execute(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
-    manager = BackupManager(make_engine(path))
-    info = manager.create()
-    stop, committed = threading.Event(), []
-
-    def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-            number = 0
-            while not stop.is_set():
-                number += 1
-                connection.execute("INSERT INTO log VALUES (?)", (number,))
-                committed.append(number)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        while len(committed) < 50:
-            assert thread.is_alive()
-        manager.restore(info)
-        done = len(committed)
-        while len(committed) < done + 50:
-            assert thread.is_alive()
-    finally:
-        stop.set()
-        thread.join()
-    kept = set()
-    for database in (path, _safety(path)):
-        with closing(sqlite3.connect(database)) as connection:
-            kept |= {number for (number,) in connection.execute("SELECT id FROM log")}
-    # One transaction may slip in where the lock changes hands.
-    assert len(set(committed) - kept) <= 2
 
 
 def test_rowids_survive_another_page_size(tmp_path: Path, make_engine: EngineMaker) -> None:

@@ -82,6 +82,10 @@ class Comparison:
         return self.same_schema and not self.tables
 
 
+class OvertakenError(Exception):
+    """Somebody committed between the release of a hold and the lock that was to follow it."""
+
+
 class Hold(Protocol):
     """Keeps writers out of the live database, and knows whether somebody wrote afterwards."""
 
@@ -90,6 +94,9 @@ class Hold(Protocol):
 
     def changed(self) -> bool:
         """Return whether anybody committed since :meth:`release`; True where nobody can tell."""
+
+    def was_overtaken(self) -> bool:
+        """Return whether another connection than the caller's surely did."""
 
 
 class Driver(ABC):
@@ -181,7 +188,8 @@ class Driver(ABC):
     ) -> None:
         """Put the backup file ``source`` in place of all live data, in one transaction.
 
-        ``hold`` is released at the last moment, when this transaction is next in line.
+        ``hold`` is released at the last moment, when this transaction is next in line; raises
+        :class:`OvertakenError`, with nothing changed, when somebody was found to be faster.
 
         Other processes may be connected. On any error, and after a kill at any moment, the live
         data MUST be what it was before, or all of ``source``. ``progress`` is not called any more

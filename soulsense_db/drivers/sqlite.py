@@ -30,6 +30,7 @@ from soulsense_db.drivers.base import (
     Driver,
     Findings,
     Hold,
+    OvertakenError,
     Progress,
     Snapshot,
     register,
@@ -44,6 +45,7 @@ from soulsense_db.drivers.sqlite_errors import (
     target_errors,
 )
 from soulsense_db.drivers.sqlite_files import put_in_place, remove_with_companions
+from soulsense_db.drivers.sqlite_hold import SQLiteHold
 from soulsense_db.errors import InvalidBackupError
 
 T = TypeVar("T")
@@ -168,28 +170,38 @@ class SQLiteDriver(Driver):
     ) -> None:
         """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock.
 
-        ``hold`` on the target is released by the first step that it blocks: the next one comes
-        before any writer that waits for it.
+        ``hold`` on the target is released by the first step that it blocks. The next one follows
+        at once, and is told when a writer has been faster all the same.
         """
         page_size = pragmas.number(source, "page_size")
         waiting_since: float | None = None
+        released = False
 
         def stepped(status: int, remaining: int, total: int) -> None:
-            nonlocal waiting_since
+            nonlocal waiting_since, released
             if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 if hold is not None and hold.release():
+                    released = True
                     return
                 now = time.monotonic()
                 waiting_since = now if waiting_since is None else waiting_since
                 if now - waiting_since >= self.lock_timeout:
                     raise locked(target_name, f"no lock within {self.lock_timeout:g} s")
+                time.sleep(_RETRY_SECONDS)
                 return
             waiting_since = None
-            # Once it is done, an exception could no longer cancel it: the caller reports the end.
-            if progress is not None and status != sqlite3.SQLITE_DONE:
+            if status == sqlite3.SQLITE_DONE:  # an exception could no longer cancel it
+                return
+            if released and hold is not None and hold.was_overtaken():
+                raise OvertakenError
+            released = False
+            if progress is not None:
                 progress((total - remaining) * page_size, total * page_size)
 
-        source.backup(target, pages=_STEP_PAGES, progress=stepped, sleep=_RETRY_SECONDS)
+        # No sleep of SQLite's: between the release of a hold and the next step others could commit.
+        # And two steps at least: with the last one it is too late to find out.
+        pages = max(1, min(_STEP_PAGES, pragmas.number(source, "page_count") - 1))
+        source.backup(target, pages=pages, progress=stepped, sleep=0)
 
     # Restore
 
@@ -218,7 +230,7 @@ class SQLiteDriver(Driver):
             connection = connected if self.location else None
             if connection is not None:
                 connection.execute("BEGIN IMMEDIATE")
-            hold = _Hold(connection)
+            hold = SQLiteHold(connection)
             try:
                 yield hold
             finally:
@@ -355,33 +367,6 @@ class SQLiteDriver(Driver):
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
-
-
-class _Hold:
-    """The write lock of ``connection``, None where there is only the application's own."""
-
-    def __init__(self, connection: sqlite3.Connection | None) -> None:
-        self._connection = connection
-        self._version: int | None = None
-
-    def release(self) -> bool:
-        """Give the lock back; False when that was done before."""
-        if self._connection is None or not self._connection.in_transaction:
-            return False
-        self._version = pragmas.number(self._connection, "data_version")
-        self._connection.rollback()
-        return True
-
-    def changed(self) -> bool:
-        """Compare SQLite's ``data_version``, which counts what other connections commit."""
-        if self._connection is None:
-            return True
-        if self._connection.in_transaction:  # the lock is still held
-            return False
-        try:
-            return pragmas.number(self._connection, "data_version") != self._version
-        except sqlite3.Error:
-            return True
 
 
 def _connect_new(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,111 @@
+"""Restores while others write: each of their commits is in the safety backup, or comes after."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EngineMaker
+from helpers import execute, leftovers, make_database, scalar
+
+from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite_hold import SQLiteHold
+from soulsense_db.errors import DatabaseLockedError
+
+
+def _safety(path: Path) -> Path:
+    return path.with_name(f"{path.name}.safety_backup")
+
+
+def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Whatever another thread commits around a restore is in the safety backup, or after it."""
+    path = make_database(tmp_path / "app.db", mode="wal")
+    execute(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
+    manager = BackupManager(make_engine(path))
+    info = manager.create()
+    stop, committed = threading.Event(), []
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                connection.execute("INSERT INTO log VALUES (?)", (number,))
+                committed.append(number)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        while len(committed) < 50:
+            assert thread.is_alive()
+        manager.restore(info)
+        done = len(committed)
+        while len(committed) < done + 50:
+            assert thread.is_alive()
+    finally:
+        stop.set()
+        thread.join()
+    kept = set()
+    for database in (path, _safety(path)):
+        with closing(sqlite3.connect(database)) as connection:
+            kept |= {number for (number,) in connection.execute("SELECT id FROM log")}
+    assert set(committed) <= kept
+
+
+@pytest.fixture
+def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Return a function that has another program commit right where the lock changes hands."""
+
+    def start(path: Path, times: int) -> None:
+        release = SQLiteHold.release
+        done: list[bool] = []
+
+        def released(hold: Any) -> bool:
+            given = release(hold)
+            if given and len(done) < times:
+                done.append(given)
+                execute(path, "INSERT INTO parent VALUES (NULL, 'in between', 0)")
+            return given
+
+        monkeypatch.setattr(SQLiteHold, "release", released)
+
+    return start
+
+
+def test_a_commit_where_the_lock_changes_hands_is_kept(
+    tmp_path: Path, make_engine: EngineMaker, overtake: Callable[[Path, int], None]
+) -> None:
+    """What somebody commits just before the restore is in the safety backup, also on an undo."""
+    path = make_database(tmp_path / "app.db", mode="wal")
+    manager = BackupManager(make_engine(path))
+    manager.create()
+    overtake(path, 2)
+    manager.restore("latest")
+    count = "SELECT count(*) FROM parent WHERE name = 'in between'"
+    assert (scalar(path, count), scalar(_safety(path), count)) == (0, 2)
+    overtake(path, 1)
+    manager.undo_restore()
+    assert (scalar(path, count), scalar(_safety(path), count)) == (2, 1)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_writer_that_is_always_faster_ends_in_an_error(
+    tmp_path: Path, make_engine: EngineMaker, overtake: Callable[[Path, int], None]
+) -> None:
+    """When somebody commits in between each time, the restore gives up and changed nothing."""
+    path = make_database(tmp_path / "app.db", mode="wal")
+    manager = BackupManager(make_engine(path), lock_timeout=0.3)
+    manager.create()
+    overtake(path, 10**6)
+    with pytest.raises(DatabaseLockedError, match="all the time"):
+        manager.restore("latest")
+    assert scalar(path, "SELECT count(*) FROM parent WHERE name = 'in between'") > 0
+    assert not _safety(path).exists()
+    assert leftovers(tmp_path) == []
