@@ -76,7 +76,7 @@ def _help(parameter: Any) -> str:
 
 
 def _table(rows: Any) -> Iterator[str]:
-    yield "| | |"
+    yield "| Name | Meaning |"
     yield "| --- | --- |"
     for first, second in rows:
         cell = first if first.startswith("[") and "](" in first else f"`{first}`"
