@@ -81,8 +81,8 @@ class Outcome:
 
 
 def pages() -> list[Path]:
-    """Return the pages of the documentation, in a fixed order."""
-    return sorted(DOCS.rglob("*.md"))
+    """Return the README and the pages of the documentation, in a fixed order."""
+    return [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def name_of(page: Path) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-import sqlalchemy as sa
-from helpers import clean_environment, make_database
+from helpers import clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,21 +34,6 @@ def test_the_tour_prints_what_the_readme_shows() -> None:
 
 def _without_times(text: str) -> str:
     return re.sub(r"backup_\d{8}_\d{6}_", "backup_TIME_", text)
-
-
-def test_the_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every Python block of the README runs, in order, in a folder with a database."""
-    monkeypatch.chdir(tmp_path)
-    make_database(tmp_path / "app.db")
-    (tmp_path / "usb").mkdir()
-    shutil.copy(tmp_path / "app.db", tmp_path / "usb" / "old.db")
-    engine = sa.create_engine("sqlite:///app.db")
-    names: dict[str, object] = {"engine": engine}
-    blocks = _blocks("python")
-    assert len(blocks) == 4
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
-    engine.dispose()
 
 
 def test_the_two_commands_are_the_ones_that_ci_runs() -> None:
