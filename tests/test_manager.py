@@ -125,7 +125,7 @@ def test_an_unknown_reference_is_an_error_of_the_tree(manager: BackupManager, re
 def test_references_outside_are_refused(
     manager: BackupManager, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Restoring, verifying and deleting never reach outside; the error names import_file."""
+    """Restoring, verifying and deleting never reach outside; the error says how to use such a file."""
     monkeypatch.chdir(manager.create().path and manager.directory)
     before = snapshot_of(manager.directory.parent)
     for call in (manager.get, manager.verify, manager.restore, manager.delete):
@@ -204,7 +204,7 @@ def test_two_databases_in_one_directory(
     before = digest(database)
     with pytest.raises(WrongDatabaseError, match=r"other\.db") as caught:
         manager.restore(foreign)
-    assert "import_file" in caught.value.hint
+    assert "import it" in caught.value.hint
     assert digest(database) == before
     unknown = replace(foreign, database=None)
     Path(foreign.meta_path).write_bytes(to_meta(unknown))

@@ -44,7 +44,7 @@ def test_two_databases_of_one_name_in_one_directory(
     assert b.list() == []
     with pytest.raises(BackupNotFoundError, match="1 of other databases"):
         b.restore("latest")
-    with pytest.raises(InvalidBackupError, match="import_file"):
+    with pytest.raises(InvalidBackupError, match="import it"):
         b.restore(info)
     assert [found.id for found in a.list()] == [info.id]
 
@@ -75,7 +75,7 @@ def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
     assert b.list() == []
     with pytest.raises(BackupNotFoundError, match="1 of other databases"):
         b.restore("latest")
-    with pytest.raises(WrongDatabaseError, match="import_file"):
+    with pytest.raises(WrongDatabaseError, match="import it"):
         b.restore(info)
     assert b.restore(b.import_file(info.path)).source.kind == "imported"
 

@@ -101,10 +101,10 @@ OUTSIDE: dict[str, Maker] = {
 def test_only_backups_of_the_directory_are_handed_out(
     storage: Storage, info: BackupInfo, make: Maker
 ) -> None:
-    """Whatever is not a backup directly inside is refused, and the error names import_file."""
+    """Whatever is not a backup directly inside is refused, and the error says how to use it."""
     with pytest.raises(OutsideDirectoryError) as caught:
         storage.find(make(storage.directory, info))
-    assert "import_file" in caught.value.hint
+    assert "import it" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["link.db", ".hidden.db", "soulsense_backup_x.txt"])

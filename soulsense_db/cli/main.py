@@ -24,6 +24,7 @@ _WrongArguments: type[Exception] = next(
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Back up, verify and restore the database of an SQLAlchemy application.",
 )
