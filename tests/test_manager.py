@@ -125,7 +125,7 @@ def test_an_unknown_reference_is_an_error_of_the_tree(manager: BackupManager, re
 def test_references_outside_are_refused(
     manager: BackupManager, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Restoring, verifying and deleting never reach outside; the error says how to use such a file."""
+    """Restoring, verifying and deleting never reach outside; the error says what to do."""
     monkeypatch.chdir(manager.create().path and manager.directory)
     before = snapshot_of(manager.directory.parent)
     for call in (manager.get, manager.verify, manager.restore, manager.delete):
