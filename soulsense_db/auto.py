@@ -6,13 +6,20 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from filelock import FileLock, Timeout
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress
-from soulsense_db.errors import HalfRunMigrationError, InvalidBackupError, MetaFileError
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    HalfRunMigrationError,
+    InvalidBackupError,
+    MetaFileError,
+    StorageError,
+)
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -57,7 +64,7 @@ def run_auto(
         if _marker(manager) is not None:
             manager.exclusive().release()  # free once the migration has ended, well or not
         created = damaged = None
-        newest = next(iter(manager.list()), None)
+        newest = _newest(manager)
         verified = _verified(manager, newest) if newest else None
         if newest and verified is None:
             damaged = newest
@@ -81,11 +88,18 @@ def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
     return marker.error(database) if marker and database else None
 
 
+def _newest(manager: BackupManager) -> BackupInfo | None:
+    """Return the newest backup that can be relied on: with a checksum, not dated ahead."""
+    now = datetime.now(UTC)
+    known = (info for info in manager.list() if info.sha256 and info.created_at <= now)
+    return next(known, None)
+
+
 def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport | None:
     """Return the report on ``newest``, None when it is no good: then another one is needed."""
     try:
         return manager.verify(newest)
-    except (InvalidBackupError, MetaFileError):
+    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
         return None
 
 

@@ -28,6 +28,7 @@ META_SUFFIX = ".meta"
 # A meta file is read whole, so it has a limit; the longest one we write is far below it.
 MAX_META_BYTES = 1024 * 1024
 MAX_DESCRIPTION = 100_000
+MAX_NOTE = 10_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 KINDS: tuple[str, ...] = get_args(BackupKind)
@@ -106,17 +107,25 @@ def display_size(size_bytes: int) -> str:
 
 def check_description(description: str) -> None:
     """Raise :class:`InvalidDescriptionError` for one that a meta file cannot hold."""
-    if len(description) > MAX_DESCRIPTION:
+    _check_text(description, "description", MAX_DESCRIPTION, "No backup was made.")
+
+
+def check_note(note: str) -> None:
+    """Raise :class:`InvalidDescriptionError` for a pin's note that a meta file cannot hold."""
+    _check_text(note, "note", MAX_NOTE, "Nothing was changed.")
+
+
+def _check_text(text: str, what: str, limit: int, consequence: str) -> None:
+    if len(text) > limit:
         raise InvalidDescriptionError(
-            f"The description has {len(description):,} characters. No backup was made.",
-            hint=f"Use at most {MAX_DESCRIPTION:,} characters.",
+            f"The {what} has {len(text):,} characters. {consequence}",
+            hint=f"Use at most {limit:,} characters.",
         )
     try:
-        description.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidDescriptionError(
-            "The description has characters that are no valid text (lone surrogates). "
-            "No backup was made.",
+            f"The {what} has characters that are no valid text (lone surrogates). {consequence}",
             hint="Remove them and try again.",
         ) from None
 

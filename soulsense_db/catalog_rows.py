@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.catalog import Catalog
+from soulsense_db.catalog import Catalog, TableState
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, CatalogError
 
@@ -29,10 +29,14 @@ class CatalogRows:
         self._driver = driver
         self._catalog = catalog
 
-    @property
     def tables(self) -> frozenset[str]:
-        """The name of the catalog's table, if there is a catalog."""
-        return frozenset({self._catalog.name} if self._catalog else ())
+        """Return the name of the catalog's table, if one of ours is in the database."""
+        ours = {TableState.CURRENT, TableState.OUTDATED}
+        name = self._try(
+            lambda catalog, connection: catalog.name if catalog.state(connection) in ours else None,
+            write=False,
+        )
+        return frozenset({name} if name else ())
 
     def require_free(self) -> None:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""

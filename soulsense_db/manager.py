@@ -16,6 +16,7 @@ from soulsense_db.backup_info import (
     BackupInfo,
     BackupKind,
     check_description,
+    check_note,
 )
 from soulsense_db.carrying import copy_out, require_importable
 from soulsense_db.catalog import TABLE_NAME, Catalog
@@ -238,7 +239,7 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.MetaFileError`,
         :class:`~soulsense_db.errors.StorageError`, and errors as :meth:`get`.
         """
-        check_description(note)
+        check_note(note)
         return self._storage.amend(self.get(ref), pinned=True, pin_note=note)
 
     def unpin(self, ref: BackupInfo | str | Path) -> BackupInfo:
@@ -254,10 +255,11 @@ class BackupManager:
     ) -> PruneReport:
         """Remove the backups that ``policy`` (by default the manager's own) does not keep.
 
-        ``kinds``: only these, all by default. Before anything is removed the newest verified backup
-        is checked once more (``quick``); one that fails counts as unverified, and the one before
-        takes its place. A backup stays whose meta file is missing or damaged, or that a migration
-        needs which has not ended. ``dry_run`` removes and checks nothing.
+        ``kinds``: only these, all by default. Before anything is removed of a kind, its newest
+        backup is checked once more (``quick``); when it fails, the newest one that passes stays as
+        well, and when none does, nothing is removed. A backup stays whose meta file is missing or
+        damaged, or that a migration needs which has not ended. ``dry_run`` removes and checks
+        nothing.
 
         Raises :class:`~soulsense_db.errors.StorageError`; what was not removed yet is still there.
         """
@@ -380,7 +382,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
         info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
-        return self._driver.compare(Path(info.path), ignore=self._rows.tables)
+        return self._driver.compare(Path(info.path), ignore=self._rows.tables())
 
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.

@@ -12,13 +12,13 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
+    StorageError,
 )
 from soulsense_db.retention import (
     PruneDecision,
     PruneReport,
     RetentionPolicy,
     apply_policy,
-    newest_verified,
 )
 
 
@@ -57,11 +57,12 @@ class Pruning:
     ) -> PruneReport:
         """Remove what the policy says, oldest first; return what became of it.
 
-        ``check`` raises for a backup that is no good. Raises what ``delete`` raises; what was not
+        ``check`` raises for a backup that is no good; the newest that is good stays, of each kind
+        from which something is removed. Raises what ``delete`` raises; what was not
         removed by then is still there.
         """
-        if self.report().removed:
-            self._check_newest(check)
+        for kind in {decision.backup.kind for decision in self.report().removed}:
+            self._find_sound(kind, check)
         report = self.report()
         pinned: list[PruneDecision] = []
         for decision in reversed(report.removed):
@@ -78,15 +79,19 @@ class Pruning:
             removed=tuple(d for d in report.removed if d.backup.filename not in spared),
         )
 
-    def _check_newest(self, check: Callable[[BackupInfo], object]) -> None:
-        """Make sure that the newest verified backup is one still, before others go for it."""
-        while (newest := newest_verified(self._backups, now=self._now)) is not None:
+    def _find_sound(self, kind: str, check: Callable[[BackupInfo], object]) -> None:
+        """Make sure that a sound backup of ``kind`` stays, before others of it go."""
+        pool = [info for info in self._backups if info.kind == kind]
+        for info in pool:  # newest first
             try:
-                check(newest)
-            except (InvalidBackupError, MetaFileError, BackupNotFoundError):
-                self._backups[self._backups.index(newest)] = replace(newest, verified_at=None)
-            else:
-                return
+                check(info)
+            except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
+                self._backups[self._backups.index(info)] = replace(info, verified_at=None)
+                continue
+            if info.filename in {d.backup.filename for d in self.report().removed}:
+                self._spare[info.filename] = f"newest sound one of kind {kind}"
+            return
+        self._spare |= {info.filename: f"no backup of kind {kind} passed a check" for info in pool}
 
     def _wanted(self, decisions: Iterable[PruneDecision]) -> tuple[PruneDecision, ...]:
         return tuple(d for d in decisions if d.backup.kind in self._kinds)

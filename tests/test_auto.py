@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import Child, add_child, flip, make_database
+from helpers import Child, add_child, execute, flip, make_database, run_unprivileged
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.auto import run_auto
@@ -57,6 +57,49 @@ def test_a_damaged_newest_is_replaced(manager: BackupManager) -> None:
     assert report.damaged is not None
     assert report.damaged.id == info.id
     manager.verify("latest")
+
+
+def test_one_that_cannot_be_read_is_replaced(open_path: Path) -> None:
+    """A newest backup that may not be read, or a bad sector, does not stop the schedule."""
+    open_path.chmod(0o777)
+    result = run_unprivileged(
+        """
+        from soulsense_db.auto import run_auto
+        from soulsense_db.health import check_health
+        database = Path(arguments[0]) / "app.db"
+        engine = sa.create_engine(f"sqlite:///{database}")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (a)")
+        manager = BackupManager(engine)
+        info = manager.create()
+        Path(info.path).chmod(0)
+        result["state"] = check_health(manager).state.name
+        result["created"] = run_auto(manager).created is not None
+        """,
+        open_path,
+    )
+    assert result == {"error": None, "state": "CRITICAL", "created": True}
+
+
+def test_a_strange_file_is_not_the_newest(manager: BackupManager) -> None:
+    """A file without meta file, dated ahead by its name, does not make each run back up anew."""
+    manager.create()
+    (manager.directory / "soulsense_backup_29990101_000000_odd.db").write_bytes(b"odd")
+    report = run_auto(manager)
+    assert report is not None
+    assert report.created is None
+
+
+def test_the_applications_own_table_counts(manager: BackupManager, database: Path) -> None:
+    """A table `backups` of the application is data: a change in it is a change."""
+    plain = BackupManager.from_url(str(database), catalog=False)
+    execute(database, "CREATE TABLE backups (what TEXT)")
+    plain.create()
+    execute(database, "INSERT INTO backups VALUES ('new')")
+    assert not manager.compare("latest").identical
+    report = run_auto(plain)
+    assert report is not None
+    assert report.created is not None
 
 
 def test_it_prunes_after_it_verified(manager: BackupManager, database: Path) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from helpers import add_child, execute, flip, held_by_another_process, snapshot_of
+from helpers import add_child, execute, flip, held_by_another_process, make_database, snapshot_of
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
@@ -101,6 +101,13 @@ def test_missing_files_without_a_catalog(engine: Engine) -> None:
     Path(info.path).unlink()
     assert f"{info.filename}: the file is gone" in _check(manager, "files").message
     assert _check(manager, "catalog").state is State.OK
+
+
+def test_an_imported_file_is_no_backup_of_ours(manager: BackupManager, tmp_path: Path) -> None:
+    """A fresh import does not hide that the database was never backed up."""
+    manager.import_file(make_database(tmp_path / "other.db"))
+    check = _check(manager, "newest backup")
+    assert (check.state, check.message) == (State.CRITICAL, "none was taken here")
 
 
 def test_many_problems_are_one_line(manager: BackupManager) -> None:

@@ -15,6 +15,7 @@ from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
 from soulsense_db.backup_info import BackupKind, from_meta, to_meta
 from soulsense_db.errors import (
     ChecksumMismatchError,
+    InvalidDescriptionError,
     MetaFileError,
     ProtectedBackupError,
     PruneError,
@@ -136,6 +137,47 @@ def test_a_damaged_newest_does_not_cost_the_good_one(manager: BackupManager) -> 
     assert _names(manager) == {newest.filename, good.filename}
     assert oldest.filename not in _names(manager)
     manager.verify(good)
+
+
+def test_where_nothing_is_sound_nothing_goes(manager: BackupManager) -> None:
+    """When no backup of a kind passes its check, none is removed: perhaps one can be mended."""
+    infos = _create(manager, 4)
+    for info in infos:
+        flip(Path(info.path), 5000)
+    report = manager.prune(ONE)
+    assert report.removed == ()
+    assert {d.reasons[-1] for d in report.kept} == {"no backup of kind manual passed a check"}
+    assert len(manager.list()) == 4
+
+
+def test_another_kind_does_not_stand_in(manager: BackupManager, tmp_path: Path) -> None:
+    """A sound file imported from elsewhere is no reason to remove the last sound backup."""
+    newest, good, *_ = _create(manager, 3, "automatic")
+    flip(Path(newest.path), 5000)
+    manager.import_file(make_database(tmp_path / "other.db"))
+    manager.prune(ONE)
+    assert {newest.filename, good.filename} <= _names(manager)
+    manager.verify(good)
+
+
+def test_an_unverified_newest_is_checked_too(manager: BackupManager) -> None:
+    """A meta file that says nothing of a check is no reason to believe in its backup."""
+    newest, good, _ = _create(manager, 3)
+    for info in (newest, good):
+        Path(info.meta_path).write_bytes(to_meta(replace(info, verified_at=None)))
+    flip(Path(newest.path), 5000)
+    report = manager.prune(ONE)
+    assert {newest.filename, good.filename} <= _names(manager)
+    assert report is not None
+
+
+def test_a_note_has_a_limit(manager: BackupManager) -> None:
+    """A note that the meta file could not hold is refused, and the backup stays as it was."""
+    info = manager.create("\x01" * 100_000)
+    with pytest.raises(InvalidDescriptionError, match="note"):
+        manager.pin(info, "x" * 10_001)
+    assert manager.pin(info, "\x01" * 10_000).pinned
+    assert manager.get(info).meta_problem == ""
 
 
 def test_what_nobody_knows_is_left_alone(manager: BackupManager) -> None:

@@ -33,6 +33,8 @@ _WAIT_SECONDS = 3600.0
 _WORTH_SAYING_SECONDS = 0.5
 # Of the backups made here, when no soulsense_keep_... option says otherwise.
 _RETENTION = RetentionPolicy(keep_last=10)
+# The note of a pin that a success takes off again.
+_FAILED = "before a migration that failed and was left as it is"
 
 
 class GuardedDatabase:
@@ -146,6 +148,7 @@ class GuardedDatabase:
             self._after_success()
             return [f"{self._path} had finished its migration: it was left as it is."]
         if not self._settings.restores:
+            self._pin_first_of_failures(self._backup)
             clear_marker(self._path)
             self._finish()
             return [
@@ -162,6 +165,8 @@ class GuardedDatabase:
         # Only now: a table made before the steps could be in the way of one of theirs.
         owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
         self._manager.sync_catalog(make_table=not owned)
+        if not self._settings.restores:
+            self._unpin_failures()
         self._finish()
         return []
 
@@ -226,6 +231,20 @@ class GuardedDatabase:
             return all(run.is_committed(self._manager) for run in self._runs)
         except BackupError:  # locked or damaged: whatever it is, it is not what was wanted
             return False
+
+    def _pin_first_of_failures(self, backup: BackupInfo) -> None:
+        """Keep the backup from before a row of failures: those that follow are of what they left.
+
+        A service that is restarted all the time would otherwise push it out.
+        """
+        made = [info for info in self._manager.list() if info.kind == "pre_migration"]
+        if not any(info.pinned and info.pin_note == _FAILED for info in made):
+            self._manager.pin(backup, _FAILED)
+
+    def _unpin_failures(self) -> None:
+        for info in self._manager.list():
+            if info.kind == "pre_migration" and info.pinned and info.pin_note == _FAILED:
+                self._manager.unpin(info)
 
     def _put_back(self) -> list[str]:
         assert self._backup is not None
