@@ -29,6 +29,7 @@ _DENIED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_AUTH,
 }
+_UNDECODABLE = "Could not decode to UTF-8"  # Python's own error, without a code
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def live_errors(path: Path | None) -> Iterator[None]:
     name = str(path) if path else "the in-memory database"
     try:
         yield
-    except (sqlite3.Error, DBAPIError) as error:
+    except (sqlite3.Error, DBAPIError, UnicodeDecodeError) as error:
         code = primary_code(error)
         reason = _reason(error)
         if code in _LOCKED:
@@ -53,7 +54,7 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
     name = name or path.name
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         code = primary_code(error)
         reason = _reason(error)
         if code == sqlite3.SQLITE_NOTADB:
@@ -79,6 +80,9 @@ def target_errors(target: Path) -> Iterator[None]:
 def primary_code(error: BaseException) -> int:
     """Return the primary result code of an error of sqlite3, also one wrapped by SQLAlchemy."""
     original = error.orig if isinstance(error, DBAPIError) else error
+    # Python gives up on SQLite's message, or on a value that it reads, for bytes that are no text.
+    if isinstance(original, UnicodeDecodeError) or _UNDECODABLE in str(original):
+        return sqlite3.SQLITE_CORRUPT
     return int(getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
@@ -136,4 +140,6 @@ def _common(code: int, name: str, reason: str) -> BackupError:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode(errors="replace")
     return str(error.orig if isinstance(error, DBAPIError) else error)

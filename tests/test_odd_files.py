@@ -1,0 +1,51 @@
+"""Files that are odd in ways that only a damaged disk or a very inventive person makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import EngineMaker
+from helpers import digest, make_database
+
+from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
+from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+
+
+def _break_schema(path: Path) -> None:
+    """Give a table of the schema a name and SQL that are no UTF-8, as a flipped bit does."""
+    data = path.read_bytes()
+    assert b"CREATE TABLE child" in data
+    path.write_bytes(data.replace(b"tablechildchild", b"tablechil\xe4chil\xe4"))
+
+
+def test_a_schema_that_is_no_text_is_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """Of a live database it is moved aside by a restore, a backup with it is an invalid one."""
+    database = make_database(tmp_path / "app.db")
+    expected = digest(database)
+    engine = make_engine(database)
+    manager = BackupManager(engine)
+    info = manager.create()
+    engine.dispose()
+    _break_schema(database)
+    with pytest.raises(DatabaseDamagedError, match="malformed database schema"):
+        manager.create()
+    assert manager.restore(info).moved_aside
+    assert digest(database) == expected
+    _break_schema(Path(info.path))
+    Path(info.meta_path).unlink()
+    with pytest.raises(InvalidBackupError, match="malformed database schema"):
+        manager.verify(info)
+
+
+def test_a_value_that_is_no_text_is_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """Python's own error for it, which has no code of SQLite's, has a class all the same."""
+    engine = make_engine(make_database(tmp_path / "app.db"))
+    with engine.connect() as connection:
+        with pytest.raises(DatabaseDamagedError), live_errors(tmp_path / "app.db"):
+            connection.exec_driver_sql("SELECT CAST(x'ff' AS TEXT)").fetchall()
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        with pytest.raises(InvalidBackupError), backup_errors(tmp_path / "app.db"):
+            raw.execute("SELECT CAST(x'ff' AS TEXT)").fetchall()
