@@ -93,9 +93,12 @@ def user_path(text: str | os.PathLike[str]) -> Path | None:
 
 
 def relative_path(path: Path, start: Path) -> str | None:
-    """Return ``path`` as seen from the directory ``start``; None across Windows drives."""
+    """Return ``path`` as seen from the directory ``start``, links of which are followed.
+
+    None across Windows drives.
+    """
     try:
-        return os.path.relpath(path, start)
+        return os.path.relpath(path, os.path.realpath(start))
     except ValueError:  # pragma: no cover - Windows
         return None
 

@@ -106,3 +106,20 @@ def test_a_beginning_finds_only_own_backups(tmp_path: Path, make_engine: EngineM
     length = next(n for n in range(1, 13) if mine.id[:n] != others.id[:n])
     with pytest.raises(BackupNotFoundError):
         managers[0].get(others.id[:length])
+
+
+def test_links_to_one_directory_share_no_backups(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """Two databases whose ``backups`` leads to the same place have each their own."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    managers = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "backups").symlink_to(shared)
+        database = make_database(tmp_path / name / "app.db")
+        managers.append(BackupManager(make_engine(database), tmp_path / name / "backups"))
+    mine, others = (manager.create() for manager in managers)
+    assert [[info.id for info in manager.list()] for manager in managers] == [
+        [mine.id],
+        [others.id],
+    ]
