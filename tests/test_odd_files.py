@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from conftest import EngineMaker
@@ -49,3 +52,26 @@ def test_a_value_that_is_no_text_is_damage(tmp_path: Path, make_engine: EngineMa
         assert raw is not None
         with pytest.raises(InvalidBackupError), backup_errors(tmp_path / "app.db"):
             raw.execute("SELECT CAST(x'ff' AS TEXT)").fetchall()
+
+
+def test_damage_in_the_middle_of_a_comparison_is_one_error(tmp_path: Path) -> None:
+    """It is raised, and nothing of Python's own is printed when the process ends."""
+    database = make_database(tmp_path / "app.db", rows=20_000)
+    script = f"""
+        from soulsense_db import BackupManager
+        from soulsense_db.errors import InvalidBackupError
+        manager = BackupManager.from_url("sqlite:///{database}")
+        path = manager.create().path
+        size = 4096
+        with open(path, "r+b") as backup:
+            backup.seek(500 * size)
+            backup.write(b"\\xee" * size * 100)
+        try:
+            manager.compare("latest")
+        except InvalidBackupError as error:
+            print("damaged")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("damaged\n", "")

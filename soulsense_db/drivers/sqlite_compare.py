@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class _Side:
         """Return how many rows the table has."""
         return int(next(self._rows(f"SELECT count(*) FROM {_quoted(name)}"))[0])  # noqa: S608
 
-    def read(self, name: str) -> Iterator[_Row]:
+    def read(self, name: str) -> Generator[_Row, None, None]:
         """Yield key and values of each row, in the order of the key."""
         table = self.tables[name]
         order = ", ".join(f"{part} COLLATE BINARY" for part in table.key)
@@ -114,7 +114,9 @@ def _compare_table(live: _Side, backup: _Side, name: str) -> TableComparison:
             lost, gained = max(0, lost - gained), max(0, gained - lost)
         changed = None if before and after else 0
         return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
-    gained, lost, changed = _merge(live.read(name), backup.read(name), len(before.key))
+    # Closed here: one that an error of the other leaves behind would outlive its connection.
+    with closing(live.read(name)) as ours, closing(backup.read(name)) as theirs:
+        gained, lost, changed = _merge(ours, theirs, len(before.key))
     return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
 
 
