@@ -193,3 +193,16 @@ def test_a_column_named_rowid_is_no_rowid(manager: BackupManager, database: Path
     manager.create()
     execute(database, "DELETE FROM t WHERE oid = 'a'")
     assert _tables(manager) == {"t": (1, 0, 0)}
+
+
+@pytest.mark.parametrize("columns", [1100, 1980])
+def test_very_many_columns_are_compared(
+    manager: BackupManager, database: Path, columns: int
+) -> None:
+    """A table may have so many untyped columns that their types have no columns of their own."""
+    names = ", ".join(f"c{number}" for number in range(columns))
+    execute(database, f"CREATE TABLE wide ({names})", "INSERT INTO wide (c0) VALUES (1), (2)")
+    manager.create()
+    assert manager.compare("latest").identical
+    execute(database, "UPDATE wide SET c0 = 1.0 WHERE c0 = 1")
+    assert _tables(manager) == {"wide": (0, 0, 1)}

@@ -17,6 +17,8 @@ _Row = tuple[Any, ...]
 # What ANALYZE found out, and SQLite's own indexes: no data.
 _OWN_PREFIX = "sqlite_"
 _SEQUENCE = "sqlite_sequence"
+# A result has 2,000 columns at most, and an expression a depth of 1,000.
+_TYPES_IN_ONE = 200
 
 
 def compare(
@@ -86,11 +88,14 @@ class _Side:
 
     def _describe(self, name: str) -> _Table:
         columns = list(self._rows(f"PRAGMA table_info({_quoted(name)})"))
-        values: list[str] = []
-        for _, column, declared, *_ in columns:
-            values.append(_quoted(column))
-            if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY":
-                values.append(f"typeof({_quoted(column)})")  # where 1 and 1.0 may both be
+        values = [_quoted(column) for _, column, *_ in columns]
+        types = [
+            f"typeof({_quoted(column)})"  # where 1 and 1.0 may both be
+            for _, column, declared, *_ in columns
+            if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
+        ]
+        for start in range(0, len(types), _TYPES_IN_ONE):
+            values.append("||','||".join(types[start : start + _TYPES_IN_ONE]))
         keyed = sorted((found[5], found[1]) for found in columns if found[5])
         key = tuple(_quoted(column) for _, column in keyed) or (_rowid({c[1] for c in columns}),)
         return _Table(tuple(column for _, column, *_ in columns), tuple(values), key)
