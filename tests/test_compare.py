@@ -206,3 +206,26 @@ def test_very_many_columns_are_compared(
     assert manager.compare("latest").identical
     execute(database, "UPDATE wide SET c0 = 1.0 WHERE c0 = 1")
     assert _tables(manager) == {"wide": (0, 0, 1)}
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_text_keys_are_ordered_in_any_encoding(
+    tmp_path: Path, make_engine: EngineMaker, encoding: str
+) -> None:
+    """Rows are counted right where SQLite orders text by the bytes of UTF-16."""
+    database = tmp_path / "app.db"
+    keys = ["a", "b", "c", "\u0101", "\u0201", "\uffee", "\U0001f642"]
+    execute(
+        database,
+        f"PRAGMA encoding = '{encoding}'",
+        "CREATE TABLE t (k TEXT PRIMARY KEY, v)",
+        *(f"INSERT INTO t VALUES ('{key}', 1)" for key in keys),
+    )
+    manager = BackupManager(make_engine(database))
+    manager.create()
+    execute(
+        database,
+        "DELETE FROM t WHERE k IN ('\u0201', '\U0001f642')",
+        "INSERT INTO t VALUES ('d', 1)",
+    )
+    assert _tables(manager) == {"t": (2, 1, 0)}

@@ -39,11 +39,15 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """How to read a table: its columns, the expressions for them, those that order its rows."""
+    """How to read a table: its columns, the expressions for them, those that order its rows.
+
+    And the ``encoding`` of text, by the bytes of which SQLite orders.
+    """
 
     columns: tuple[str, ...]
     values: tuple[str, ...]
     key: tuple[str, ...]
+    encoding: str
 
 
 class _Side:
@@ -52,6 +56,7 @@ class _Side:
     def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
         self._connection = connection
         self._path = path
+        self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
         self.tables = {name: self._describe(name) for name in self._names()}
 
     def schema(self, ignore: Collection[str]) -> set[_Row]:
@@ -98,7 +103,8 @@ class _Side:
             values.append("||','||".join(types[start : start + _TYPES_IN_ONE]))
         keyed = sorted((found[5], found[1]) for found in columns if found[5])
         key = tuple(_quoted(column) for _, column in keyed) or (_rowid({c[1] for c in columns}),)
-        return _Table(tuple(column for _, column, *_ in columns), tuple(values), key)
+        names = tuple(column for _, column, *_ in columns)
+        return _Table(names, tuple(values), key, self._encoding)
 
     def _rows(self, statement: str) -> Iterator[_Row]:
         cursor = self._connection.cursor()
@@ -121,19 +127,20 @@ def _compare_table(live: _Side, backup: _Side, name: str) -> TableComparison:
         return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
     with closing(live.read(name)) as ours, closing(backup.read(name)) as theirs:
-        gained, lost, changed = _merge(ours, theirs, len(before.key))
+        gained, lost, changed = _merge(ours, theirs, before)
     return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
 
 
-def _merge(live: Iterator[_Row], backup: Iterator[_Row], key_size: int) -> tuple[int, int, int]:
+def _merge(live: Iterator[_Row], backup: Iterator[_Row], table: _Table) -> tuple[int, int, int]:
     """Walk both in the order of their keys; return rows only in backup, only live, different."""
     gained = lost = changed = 0
+    key_size, encoding = len(table.key), table.encoding
     ours, theirs = next(live, None), next(backup, None)
     while ours is not None and theirs is not None:
         if ours == theirs:
             ours, theirs = next(live, None), next(backup, None)
             continue
-        left, right = _order(ours[:key_size]), _order(theirs[:key_size])
+        left, right = _order(ours[:key_size], encoding), _order(theirs[:key_size], encoding)
         if left == right:
             changed += 1
             ours, theirs = next(live, None), next(backup, None)
@@ -148,18 +155,20 @@ def _merge(live: Iterator[_Row], backup: Iterator[_Row], key_size: int) -> tuple
     return gained, lost, changed
 
 
-def _order(key: _Row) -> list[tuple[int, Any]]:
+def _order(key: _Row, encoding: str) -> list[tuple[int, Any]]:
     """Return ``key`` such that Python orders it as SQLite does: NULL, numbers, text, blobs."""
-    return [_place(value) for value in key]
+    return [_place(value, encoding) for value in key]
 
 
-def _place(value: Any) -> tuple[int, Any]:
+def _place(value: Any, encoding: str) -> tuple[int, Any]:
     if value is None:
         return 0, 0
     if isinstance(value, int | float):
         return 1, value
     if isinstance(value, str):
-        return 2, value.encode(errors="surrogateescape")
+        # What is no text has come as such stand-ins, or in UTF-16 as halves of pairs.
+        unpaired = "surrogateescape" if encoding == "UTF-8" else "surrogatepass"
+        return 2, value.encode(encoding, errors=unpaired)
     return 3, value
 
 
