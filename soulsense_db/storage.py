@@ -156,9 +156,12 @@ class Storage:
         """Read one entry; one that vanishes meanwhile is described by its name."""
         path = self.directory / entry.name
         try:
-            return facts_of(path, entry.stat(follow_symlinks=False))
+            status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return without_meta(path, size_bytes=0, found_at=datetime.now(UTC))
+        except OSError as error:  # a directory that may be listed but not entered
+            raise files.as_storage_error(error, "read", path) from error
+        return facts_of(path, status)
 
     # Writing
 

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 from conftest import EngineMaker
-from helpers import digest, make_database
+from helpers import digest, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
@@ -75,3 +75,14 @@ def test_damage_in_the_middle_of_a_comparison_is_one_error(tmp_path: Path) -> No
         [sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("damaged\n", "")
+
+
+def test_a_directory_that_may_only_be_listed_is_an_error(open_path: Path) -> None:
+    """Names without the right to look at the files are denied permission, not a traceback."""
+    manager = BackupManager.from_url(str(make_database(open_path / "app.db")))
+    manager.create()
+    manager.directory.chmod(0o744)
+    script = "BackupManager.from_url(arguments[0], arguments[1]).list()"
+    told = run_unprivileged(script, open_path / "app.db", manager.directory)
+    assert told["error"] == "PermissionDeniedError"
+    assert str(manager.directory) in told["text"]
