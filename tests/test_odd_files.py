@@ -13,7 +13,12 @@ from helpers import digest, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
-from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+from soulsense_db.errors import (
+    DatabaseDamagedError,
+    InvalidBackupError,
+    StorageError,
+    UnsupportedDatabaseError,
+)
 
 
 def _break_schema(path: Path) -> None:
@@ -86,3 +91,32 @@ def test_a_directory_that_may_only_be_listed_is_an_error(open_path: Path) -> Non
     told = run_unprivileged(script, open_path / "app.db", manager.directory)
     assert told["error"] == "PermissionDeniedError"
     assert str(manager.directory) in told["text"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///x.db?timeout=1&timeout=2",
+        "sqlite:///x.db?detect_types=99999999999999999999",
+        "sqlite+aiosqlite:///x.db?detect_types=99999999999999999999",
+        "sqlite:///file:%00?uri=true",
+        "sqlite:///file://[x?uri=true",
+        "sqlite:///a%00b",
+        "sqlite:///loop",
+        "sqlite:///gone",
+    ],
+)
+def test_an_odd_url_is_an_error_of_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """Whatever Python itself makes of a URL's options and path, it can be printed, with a hint."""
+    monkeypatch.chdir(tmp_path)
+    make_database(tmp_path / "x.db")
+    (tmp_path / "loop").symlink_to("loop")
+    if url.endswith("gone"):
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+    with pytest.raises((UnsupportedDatabaseError, StorageError)) as caught:
+        BackupManager.from_url(url).create()
+    assert caught.value.hint

@@ -266,7 +266,7 @@ def engine_for(url: str) -> Engine:
             hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
         )
     if "://" not in url:
-        return sa.create_engine(sa.URL.create("sqlite", database=url))
+        return _make_engine(sa.URL.create("sqlite", database=url))
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
@@ -276,13 +276,19 @@ def engine_for(url: str) -> Engine:
             hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
         ) from None
     _driver_class(parsed.get_backend_name())
+    # An async engine would need an event loop for what a plain one can do.
+    return _make_engine(parsed.set(drivername=parsed.get_backend_name()))
+
+
+def _make_engine(url: sa.URL) -> Engine:
     try:
-        # An async engine would need an event loop for what a plain one can do.
-        return sa.create_engine(parsed.set(drivername=parsed.get_backend_name()))
-    except (ImportError, ValueError, sa.exc.ArgumentError) as error:
+        return sa.create_engine(url)
+    # Also what its options cannot be, and an OSError without a current directory.
+    except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
         raise UnsupportedDatabaseError(
             f"No engine can be made for that database URL ({error}). Nothing was changed.",
-            hint="Install the driver that the URL names, or correct the URL.",
+            hint="Install the driver that the URL names, or correct the URL; a relative path "
+            "needs a current directory that exists.",
         ) from error
 
 

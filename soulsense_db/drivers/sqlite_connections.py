@@ -166,7 +166,12 @@ class LiveDatabase:
 
     def _make(self) -> sqlite3.Connection:
         """Make a connection by the engine's creator, with its connect events, in no pool."""
-        borrowed = self._engine.pool.recreate().connect()
+        try:
+            borrowed = self._engine.pool.recreate().connect()
+        except UnicodeDecodeError:  # what a connect event met in a damaged database
+            raise
+        except (OverflowError, TypeError, ValueError) as error:
+            raise _no_option(error) from error
         connection = _require_sqlite3(borrowed.driver_connection)
         borrowed.detach()
         return connection
@@ -251,24 +256,33 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
 def _connect_arguments(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
     try:
         arguments, keywords = engine.dialect.create_connect_args(engine.url)
-    except ValueError as error:
-        raise UnsupportedDatabaseError(
-            f"The database URL has an option that SQLite cannot take ({error}). "
-            "Nothing was changed.",
-            hint="Correct the part of the URL after '?'.",
-        ) from error
+    except (OverflowError, TypeError, ValueError) as error:
+        raise _no_option(error) from error
     return list(arguments), dict(keywords)
+
+
+def _no_option(error: Exception) -> UnsupportedDatabaseError:
+    return UnsupportedDatabaseError(
+        f"The database URL has an option that SQLite cannot take ({error}). Nothing was changed.",
+        hint="Correct the part of the URL after '?', or what the engine does when it connects.",
+    )
 
 
 def _path_of_arguments(arguments: list[Any], keywords: dict[str, Any]) -> Path | None:
     """Return the file that ``sqlite3.connect(*arguments, **keywords)`` would open."""
     name = str(arguments[0]) if arguments else ""
-    if name.startswith("file:") and keywords.get("uri"):
-        parts = urlsplit(name)
-        if "memory" in parse_qs(parts.query).get("mode", ()):
-            return None
-        name = unquote(parts.path)
-    return None if name in {"", ":memory:"} else Path(name).resolve()
+    try:
+        if name.startswith("file:") and keywords.get("uri"):
+            parts = urlsplit(name)
+            if "memory" in parse_qs(parts.query).get("mode", ()):
+                return None
+            name = unquote(parts.path)
+        return None if name in {"", ":memory:"} else Path(name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
+        raise UnsupportedDatabaseError(
+            f"The database URL names no file that there could be ({error}). Nothing was changed.",
+            hint="Correct the path in the URL, and check the current directory and links on it.",
+        ) from error
 
 
 def _main_of(databases: Any) -> str:
