@@ -10,11 +10,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from soulsense_db.cli import backups, restoring, schedules
-from soulsense_db.cli.output import WANTS_JSON, print_error, print_json_error, say
+from soulsense_db.cli.output import (
+    WANTS_JSON,
+    OutputError,
+    open_missing_streams,
+    print_error,
+    print_json_error,
+    print_json_failure,
+    say,
+    silence,
+)
 from soulsense_db.errors import BackupError
 
 PROGRAM = "soulsense-db"
 SHELLS = ("bash", "zsh", "fish", "powershell")
+_UNWRITTEN = 1
+_INTERNAL = 99
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 # What Typer raises for wrong arguments, whether it brings its own Click or not.
@@ -68,16 +79,39 @@ def completion(
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows fewer characters
             stream.reconfigure(errors="replace")
+    arguments = sys.argv[1:]
+    if "--" in arguments:  # behind it, --json is a word like any other
+        arguments = arguments[: arguments.index("--")]
+    as_json = WANTS_JSON in arguments
     try:
-        code = _run_for_programs() if WANTS_JSON in sys.argv else _run_for_people()
+        code = _run_and_tell(as_json)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read has seen enough, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = _BROKEN_PIPE
+    except (OutputError, OSError) as error:
+        say(f"Error: The output cannot be written ({error}).", to=sys.stderr)
+        code = _UNWRITTEN
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            silence(stream)
     sys.exit(code)
+
+
+def _run_and_tell(as_json: bool) -> int:
+    try:
+        return _run_for_programs() if as_json else _run_for_people()
+    except (BrokenPipeError, OutputError):
+        raise
+    except KeyboardInterrupt:
+        return _interrupted(as_json)
+    except Exception as error:  # noqa: BLE001 - the last resort
+        return _unexpected(error, as_json)
 
 
 def _run_for_people() -> int:
@@ -88,16 +122,36 @@ def _run_for_people() -> int:
         return error.exit_code
     except SystemExit as ended:
         if ended.code == _INTERRUPTED:
-            say("Interrupted. What was not finished has changed nothing.", to=sys.stderr)
-        raise
+            return _interrupted(as_json=False)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
 
 
 def _run_for_programs() -> int:
     """Run with --json: errors are on stdout as well, also those of wrong arguments."""
     try:
-        return app(prog_name=PROGRAM, standalone_mode=False) or 0
+        code: int = app(prog_name=PROGRAM, standalone_mode=False) or 0
     except (BackupError, _WrongArguments) as error:
         return print_json_error(error)
-    except (typer.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+    except typer.Abort:
+        code = _INTERRUPTED
+    return _interrupted(as_json=True) if code == _INTERRUPTED else code
+
+
+def _interrupted(as_json: bool) -> int:
+    message = "Interrupted. What was not finished has changed nothing."
+    if as_json:
+        return print_json_failure("Interrupted", message, "", _INTERRUPTED)
+    say(message, to=sys.stderr)
+    return _INTERRUPTED
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
+    """Tell of an error that is none of the tree: one line for a person, not pages of code."""
+    message = f"Internal error: {type(error).__name__}: {error}"
+    hint = "Please report it, with the command. Nothing is known to be lost."
+    if as_json:
+        return print_json_failure("InternalError", message, hint, _INTERNAL)
+    say(f"Error: {message}", to=sys.stderr)
+    say(f"Hint: {hint}", to=sys.stderr)
+    return _INTERNAL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -40,9 +41,41 @@ def printable(text: str) -> str:
     )
 
 
+class OutputError(Exception):
+    """What the program has to say cannot be written; ``args``: why."""
+
+
 def say(line: str, *, to: TextIO | None = None) -> None:
     """Print one line as it is: no markup, no wrapping, no control characters."""
-    print(printable(line), file=to or sys.stdout)
+    _put(printable(line), to or sys.stdout)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    try:
+        print(text, file=stream)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if stream is not sys.stderr:  # else there is nowhere left to tell; the exit code does
+            raise OutputError(error.strerror) from error
+
+
+def open_missing_streams() -> None:
+    """Put the null device where a standard stream is closed (``>&-``): nobody listens.
+
+    Its descriptor is taken as well, so that no file of ours gets it and what others print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)
+
+
+def silence(stream: TextIO) -> None:
+    """Lead what is left in ``stream`` nowhere, so that the end of the program can flush it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def age_of(moment: datetime | None) -> str:
@@ -86,7 +119,7 @@ def print_table(
     with console.capture() as captured:
         console.print(Padding(table, (0, 0, 0, indent), expand=False))
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        _put(line.rstrip(), sys.stdout)
 
 
 def _style(cell: str) -> str:
@@ -138,16 +171,18 @@ def print_json(command: str, result: dict[str, Any]) -> None:
 
 def print_json_error(error: Exception) -> int:
     """Print an error of the tree, or of the arguments; return its exit code."""
-    described: dict[str, Any]
     if isinstance(error, BackupError):
-        code = error.exit_code
-        described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
-        described |= {name: getattr(error, name) for name in _MORE if getattr(error, name, None)}
-    else:
-        code = _USAGE_ERROR
-        text = error.format_message() if hasattr(error, "format_message") else str(error)
-        described = {"type": "UsageError", "message": text, "hint": "See --help."}
-    _print_object({"format": FORMAT, "ok": False, "error": described | {"exit_code": code}})
+        more = {name: getattr(error, name) for name in _MORE if getattr(error, name, None)}
+        name, code = type(error).__name__, error.exit_code
+        return print_json_failure(name, error.message, error.hint, code, **more)
+    text = error.format_message() if hasattr(error, "format_message") else str(error)
+    return print_json_failure("UsageError", text, "See --help.", _USAGE_ERROR)
+
+
+def print_json_failure(kind: str, message: str, hint: str, code: int, **more: Any) -> int:
+    """Print an error as docs/cli.schema.json describes it; return ``code``."""
+    described = {"type": kind, "message": message, "hint": hint, **more, "exit_code": code}
+    _print_object({"format": FORMAT, "ok": False, "error": described})
     return code
 
 
@@ -169,7 +204,7 @@ def backup_json(info: BackupInfo) -> dict[str, Any]:
 
 def _print_object(found: dict[str, Any]) -> None:
     # ASCII: no character of a description can act on a terminal or break on a narrow encoding.
-    print(json.dumps(found, indent=2, default=_plain))
+    _put(json.dumps(found, indent=2, default=_plain), sys.stdout)
 
 
 def _plain(value: object) -> object:
