@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -51,7 +51,7 @@ class Settings:
         Raises :class:`OptionError` for a value that means nothing and for a ``soulsense_`` name
         that nobody reads: a misspelt rule would let backups be removed that it should keep.
         """
-        options = {name: text.strip() for name, text in options.items()}
+        options = {name.lower(): text.strip() for name, text in options.items()}
         _require_known(options)
         directory = options.get("soulsense_backup_directory")
         on_failure = options.get("soulsense_on_failure") or "restore"
@@ -73,36 +73,69 @@ def as_bool(name: str, text: str) -> bool:
     raise _bad(name, text, "true or false")
 
 
-def read_options(path: Path) -> dict[str, str]:
-    """Return our options and the URL of an alembic.ini or pyproject.toml, empty without a section.
+def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dict[str, str]:
+    """Return the options of an alembic.ini or pyproject.toml, empty without a section.
 
-    ``%(here)s`` is the directory of the file, as in Alembic. Raises :class:`OptionError` when it
-    cannot be read, also when it is not there.
+    ``wanted``: for which names, in lower case; by default :func:`is_ours`. ``%(here)s`` is the
+    directory of the file, as in Alembic. Raises :class:`OptionError` when it cannot be read, also
+    when it is not there; the text of an option, which may be a password, is in no message.
     """
+    wanted = wanted or is_ours
     here = str(path.absolute().parent)
     try:
+        if path.exists() and not path.is_file():  # a pipe would let us wait for ever
+            raise _unreadable(path, "it is no file")
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
-            section = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
-            found = section.get("alembic", {}) if isinstance(section, dict) else {}
-            return {
-                name: str(value).lower() if isinstance(value, bool) else _replaced(value, here)
-                for name, value in found.items()
-                if _is_ours(name)
-            }
+            return _options_of_toml(path, text, here, wanted)
         parser = configparser.ConfigParser({"here": here})
-        parser.read_string(path.read_text(encoding="utf-8"))
-        names = parser.options("alembic") if parser.has_section("alembic") else []
-        return {name: parser.get("alembic", name) for name in names if _is_ours(name)}
-    except (configparser.Error, tomllib.TOMLDecodeError, OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise OptionError(
-            f"{path} cannot be read ({reason}). Nothing was changed.",
-            hint="Correct it, or name another file with --config.",
-        ) from error
+        parser.read_string(text)
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "no reason given") from error
+    except configparser.ParsingError as error:  # the text of it quotes the line
+        raise _unreadable(path, "a line of it means nothing") from error
+    except (configparser.Error, ValueError, RecursionError) as error:
+        raise _unreadable(path, (str(error) or "too deep").splitlines()[0]) from error
+    names = parser.options("alembic") if parser.has_section("alembic") else []
+    found = {}
+    for name in filter(wanted, names):
+        try:
+            found[name] = parser.get("alembic", name)
+        except configparser.Error:
+            raise _unreadable(path, f"{name} has a % that means nothing; %% is one") from None
+    return found
 
 
-def _is_ours(name: str) -> bool:
-    return name == URL_OPTION or name.startswith(PREFIX)
+def is_ours(name: str) -> bool:
+    """Whether an option is one of this package."""
+    return name.startswith(PREFIX)
+
+
+def is_url(name: str) -> bool:
+    """Whether an option is the URL of the database."""
+    return name == URL_OPTION
+
+
+def _options_of_toml(
+    path: Path, text: str, here: str, wanted: Callable[[str], bool]
+) -> dict[str, str]:
+    found: Any = tomllib.loads(text)
+    for table in ("tool", "alembic"):
+        found = found.get(table, {})
+        if not isinstance(found, dict):
+            raise _unreadable(path, f"'{table}' is no table")
+    return {
+        name.lower(): str(value).lower() if isinstance(value, bool) else _replaced(value, here)
+        for name, value in found.items()
+        if wanted(name.lower())
+    }
+
+
+def _unreadable(path: Path, reason: str) -> OptionError:
+    return OptionError(
+        f"{path} cannot be read ({reason}). Nothing was changed.",
+        hint="Correct it, or name another file with --config.",
+    )
 
 
 def _replaced(value: object, here: str) -> str:
@@ -119,6 +152,9 @@ def _require_known(names: Iterable[str]) -> None:
 
 
 def _retention(options: Mapping[str, str]) -> RetentionPolicy | None:
+    for name, text in options.items():
+        if name.startswith(("soulsense_keep_", "soulsense_max_")) and not text:
+            raise _bad(name, text, "a value, or remove the line")
     rules: dict[str, Any] = {
         name: _number(PREFIX + name, options[PREFIX + name])
         for name in COUNTS

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from shell import Shell
 from test_cli_json import validator
+
+from soulsense_db.errors import OptionError
+from soulsense_db.settings import Settings, read_options
 
 RUN = f"{sys.executable} -m soulsense_db"
 
@@ -105,3 +110,51 @@ def test_json_behind_two_dashes_is_a_word(shell: Shell) -> None:
     result = shell.run("show", "--", "--json")
     assert result.returncode == 20
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[tool]\nalembic = 3\n", "[tool]\nalembic = [1]\n", "tool = 1\n", "a = " + "[" * 100_000],
+)
+def test_a_toml_file_of_another_shape_is_an_option_error(tmp_path: Path, text: str) -> None:
+    """Whatever stands where the table should be, the error names the file."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=r"pyproject\.toml"):
+        read_options(path)
+
+
+def test_a_configuration_that_is_no_file_is_an_option_error(shell: Shell) -> None:
+    """A pipe or a directory is refused at once."""
+    os.mkfifo(shell.folder / "pipe.ini")
+    shell.fails(OptionError, "list", "--config", "pipe.ini")
+    shell.fails(OptionError, "list", "--config", "data")
+
+
+def test_a_url_that_cannot_be_read_is_told_without_its_text(shell: Shell) -> None:
+    """A stray % in the URL is named by file and option, and does not matter with --url."""
+    (shell.folder / "alembic.ini").write_text(
+        "[alembic]\nsqlalchemy.url = postgresql://me:sec%ret@host/db\n"
+    )
+    told = shell.fails(OptionError, "list")
+    assert "alembic.ini" in told
+    assert "sqlalchemy.url" in told
+    assert "sec" not in told
+    shell.ok("list", "--url", str(shell.database))
+
+
+def test_option_names_have_no_case_and_rules_no_empty_value(tmp_path: Path) -> None:
+    """A rule in capitals is a rule, and one without a value is not left out in silence."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.alembic]\nSoulsense_Keep_Daily = 3\n")
+    retention = Settings.of(read_options(path)).retention
+    assert retention is not None
+    assert retention.keep_daily == 3
+    for name in ("soulsense_keep_daily", "soulsense_keep_within", "soulsense_max_total_size"):
+        with pytest.raises(OptionError, match=name):
+            Settings.of({name: " "})
+
+
+def test_an_empty_directory_option_is_an_error(shell: Shell) -> None:
+    """A shell variable that is not set never means another directory."""
+    shell.fails(OptionError, "list", "--directory", "")

@@ -8,7 +8,7 @@ import pytest
 
 from soulsense_db import Period, RetentionPolicy
 from soulsense_db.errors import OptionError
-from soulsense_db.settings import Settings, read_options
+from soulsense_db.settings import Settings, is_url, read_options
 
 
 def test_an_ini_file_is_read(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_an_ini_file_is_read(tmp_path: Path) -> None:
         "[logger_root]\nformat = %(message)s\n"
     )
     options = read_options(path)
-    assert options["sqlalchemy.url"] == f"sqlite:///{tmp_path}/app.db"
+    assert read_options(path, is_url)["sqlalchemy.url"] == f"sqlite:///{tmp_path}/app.db"
     assert Settings.of(options) == Settings(
         protects=True,
         directory=tmp_path / "kept",

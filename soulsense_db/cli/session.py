@@ -16,10 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from soulsense_db.backup_info import KINDS
+from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import output
-from soulsense_db.errors import NotConfirmedError
+from soulsense_db.errors import NotConfirmedError, OptionError
+from soulsense_db.files import storage_errors
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
-from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, read_options
+from soulsense_db.settings import (
+    DEFAULT_FILES,
+    URL_OPTION,
+    Settings,
+    is_ours,
+    is_url,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
@@ -55,7 +64,7 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         ),
     ] = None,
     directory: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--directory",
             metavar="DIR",
@@ -90,7 +99,10 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
     ] = False,
 ) -> Session:
     """Declare the options that every command takes."""
-    return Session(url, config, directory, catalog_table, as_json, quiet, yes)
+    if directory is not None and not directory.strip():  # a variable that is not set, say
+        raise OptionError("--directory is empty. Nothing was done.", hint="Name a directory.")
+    folder = Path(directory) if directory else None
+    return Session(url, config, folder, catalog_table, as_json, quiet, yes)
 
 
 @dataclass
@@ -109,10 +121,10 @@ class Session:
     @cached_property
     def manager(self) -> BackupManager:
         """The manager that options, environment and configuration lead to."""
-        url = self.url or os.environ.get(URL_VARIABLE) or self._options.get(URL_OPTION)
+        url = self.url or os.environ.get(URL_VARIABLE) or self._configured_url
         catalog = self.settings.catalog
         if self.catalog_table:
-            catalog = self.catalog_table if self.catalog_table != "none" else False
+            catalog = catalog_option(self.catalog_table)
         return BackupManager.from_url(
             url or DEFAULT_URL, self.directory or self.settings.directory, catalog=catalog
         )
@@ -120,16 +132,21 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
-        return Settings.of(self._options)
+        return Settings.of(self._read(is_ours))
 
-    @cached_property
-    def _options(self) -> dict[str, str]:
+    @property
+    def _configured_url(self) -> str | None:
+        return self._read(is_url).get(URL_OPTION)
+
+    def _read(self, wanted: Callable[[str], bool]) -> dict[str, str]:
         if self.config is not None:
-            return read_options(self.config)
+            return read_options(self.config, wanted)
         found: dict[str, str] = {}
         for path in map(Path, DEFAULT_FILES):
-            if path.exists():
-                found |= read_options(path)
+            with storage_errors("read", path):
+                there = path.exists()
+            if there:
+                found |= read_options(path, wanted)
         return found
 
     def say(self, line: str) -> None:
