@@ -15,7 +15,7 @@ from soulsense_db.backup_info import KINDS, display_size
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, backup_json, print_error, print_table, say
 from soulsense_db.cli.session import Session
-from soulsense_db.errors import BackupError, OptionError
+from soulsense_db.errors import BackupError, NotConfirmedError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
 from soulsense_db.retention import (
     Period,
@@ -139,6 +139,8 @@ def prune(
             f"Remove {len(report.removed)} backup(s) ({display_size(report.removed_bytes)}) "
             "for good?"
         )
+        if not session.yes:  # the question may have stood there for hours
+            _require_shown(report, manager.prune(chosen, kinds=kinds, dry_run=True))
         report = manager.prune(chosen, kinds=kinds)
         session.say(_pruned(report))
     elif not report.removed:
@@ -146,6 +148,17 @@ def prune(
     else:
         session.say(f"Would remove {len(report.removed)}, keep {len(report.kept)}.")
     return {"dry_run": dry_run, "policy": str(chosen), **_prune_json(report)}
+
+
+def _require_shown(shown: PruneReport, now: PruneReport) -> None:
+    """Raise when more would be removed now than what was shown."""
+    names = {decision.backup.filename for decision in shown.removed}
+    if any(decision.backup.filename not in names for decision in now.removed):
+        raise NotConfirmedError(
+            "The backups changed meanwhile: others would be removed than were shown. "
+            "Nothing was removed.",
+            hint="Run the command again.",
+        )
 
 
 def _print_plan(session: Session, report: PruneReport) -> None:
@@ -262,6 +275,12 @@ def status(
         warning_free=_not_negative("--warning-free", warning_free),
         critical_free=_not_negative("--critical-free", critical_free),
     )
+    if thresholds.warning_age > thresholds.critical_age:
+        raise OptionError(
+            f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}). "
+            "Nothing was done.",
+            hint="Give both, and let the warning come first.",
+        )
     report = _examine(session, thresholds)
     session.exit_code = int(report.state)
     if session.talks:
@@ -278,9 +297,8 @@ def status(
 
 def _examine(session: Session, thresholds: Thresholds) -> HealthReport:
     """Look; what keeps us from looking is critical as well, and no exit code of its own."""
-    manager = session.manager
     try:
-        return check_health(manager, thresholds)
+        return check_health(session.manager, thresholds)
     except BackupError as error:
         check = HealthCheck(name="error", state=State.CRITICAL, message=str(error))
         return HealthReport(checks=(check,))
