@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,8 +13,9 @@ from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say
 from soulsense_db.cli.session import Ref, Session
+from soulsense_db.errors import BackupError
 from soulsense_db.retention import Period
-from soulsense_db.verification import Level
+from soulsense_db.verification import Level, VerificationReport
 
 Description = Annotated[
     str, typer.Argument(help="What this backup is for; its beginning is in the file name.")
@@ -112,12 +114,21 @@ def verify(
     for remark in report.remarks:
         session.say(f"Note: {remark}")
     return {
-        "backup": backup_json(session.manager.get(report.backup)),
+        "backup": backup_json(_as_verified(session, report)),
         "level": report.level,
         "checksum": report.checksum,
         "remarks": list(report.remarks),
         "recorded": report.recorded,
     }
+
+
+def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
+    """Return the backup as its meta file has it now; it passed, even if it is gone since."""
+    try:
+        return session.manager.get(report.backup)
+    except BackupError:
+        moment = datetime.now(UTC) if report.recorded else report.backup.verified_at
+        return replace(report.backup, verified_at=moment)
 
 
 def delete(session: Session, ref: Ref) -> dict[str, Any]:
@@ -184,8 +195,9 @@ def _start(since: str | None) -> datetime | None:
     if since is None:
         return None
     try:
-        return datetime.fromisoformat(since).replace(tzinfo=None)
-    except ValueError:
+        moment = datetime.fromisoformat(since)
+        return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
         return Period.parse(since).before(datetime.now())
 
 
