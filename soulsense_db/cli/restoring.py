@@ -11,7 +11,13 @@ from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import age_of, backup_json, print_table
 from soulsense_db.cli.session import REF_HELP, Session
 from soulsense_db.drivers import Comparison
-from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    InvalidBackupError,
+)
 from soulsense_db.restoring import RestoreReport
 
 
@@ -87,6 +93,11 @@ def _preview(session: Session, info: BackupInfo) -> Comparison | None:
         session.say(f"  database  {error.message}")
         if isinstance(error, DatabaseDamagedError):
             session.say("            The damaged files are moved aside and kept.")
+        return None
+    except (BackupNotFoundError, InvalidBackupError):
+        raise
+    except BackupError as error:  # whether a restore is possible, it finds out by itself
+        session.say(f"  rows      could not be compared: {error.message}")
         return None
     here = ", ".join(info.alembic_heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"
