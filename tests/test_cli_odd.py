@@ -6,13 +6,24 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shell import Shell
 from test_cli_json import validator
 
-from soulsense_db.errors import OptionError
+from soulsense_db.cli import backups, restoring, schedules
+from soulsense_db.cli.session import Session
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    DatabaseLockedError,
+    NotConfirmedError,
+    OptionError,
+)
+from soulsense_db.manager import BackupManager
+from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings, read_options
 
 RUN = f"{sys.executable} -m soulsense_db"
@@ -158,3 +169,78 @@ def test_option_names_have_no_case_and_rules_no_empty_value(tmp_path: Path) -> N
 def test_an_empty_directory_option_is_an_error(shell: Shell) -> None:
     """A shell variable that is not set never means another directory."""
     shell.fails(OptionError, "list", "--directory", "")
+
+
+def session_of(shell: Shell, *, yes: bool = False) -> Session:
+    """Return the session of a call without options but --quiet."""
+    return Session(str(shell.database), None, None, None, as_json=False, quiet=True, yes=yes)
+
+
+def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is asked about one backup does not lose two, for another one was made meanwhile."""
+    shell.ok("create")
+    shell.ok("create")
+    session = session_of(shell)
+    manager = session.manager
+    monkeypatch.setattr(Session, "confirm", lambda *_: manager.create())
+    with pytest.raises(NotConfirmedError, match="Nothing was removed"):
+        schedules.prune(session, RetentionPolicy(keep_last=1))
+    assert len(manager.list()) == 3
+    monkeypatch.setattr(Session, "confirm", lambda *_: None)
+    schedules.prune(session, RetentionPolicy(keep_last=1))
+    assert len(manager.list()) == 1
+
+
+def test_since_respects_the_zone(shell: Shell) -> None:
+    """A moment is the same one in every zone."""
+    shell.env["TZ"] = "America/New_York"
+    shell.ok("create")
+    for minutes, count in ((-5, 1), (5, 0)):
+        moment = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%MZ")
+        assert len(shell.json("list", "--since", moment)["backups"]) == count
+
+
+def test_a_verified_backup_that_goes_away_was_verified(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passed its check is reported as such, even if it cannot be read once more."""
+    shell.ok("create")
+    session = session_of(shell)
+    verify = BackupManager.verify
+
+    def verify_and_lose(self: BackupManager, *args: Any, **options: Any) -> Any:
+        report = verify(self, *args, **options)
+        Path(report.backup.path).unlink()
+        return report
+
+    monkeypatch.setattr(BackupManager, "verify", verify_and_lose)
+    result = backups.verify(session, "latest")
+    assert result["recorded"]
+    assert result["backup"]["verified_at"]
+
+
+def test_a_comparison_that_fails_does_not_block_a_restore(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preview is a help; only a backup that cannot be restored ends the command."""
+    shell.ok("create")
+
+    def fail_with(error: Exception) -> None:
+        def compare(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(BackupManager, "compare", compare)
+
+    fail_with(DatabaseLockedError("Locked."))
+    assert restoring.restore(session_of(shell, yes=True), "latest")["comparison"] is None
+    fail_with(BackupNotFoundError("Gone."))
+    with pytest.raises(BackupNotFoundError):
+        restoring.restore(session_of(shell, yes=True), "latest")
+
+
+def test_status_of_what_cannot_be_looked_at_is_critical(shell: Shell) -> None:
+    """A bad URL is exit 2 for the monitor; thresholds in the wrong order are refused."""
+    result = shell.run("status", "--url", "nonsense://x/y")
+    assert result.returncode == 2
+    assert "SOULSENSE_DB CRITICAL" in result.stdout
+    shell.fails(OptionError, "status", "--warning-age", "3d", "--critical-age", "2d")
