@@ -80,7 +80,8 @@ def list_(
         say(f"No backups{fitting} in {manager.directory}")
     elif session.talks:
         _print_list(backups)
-    others = len(manager.others())
+    # It reads all meta files once more.
+    others = len(manager.others()) if session.talks or session.as_json else 0
     if others and session.talks:
         say(f"{others} more in {manager.directory}")
         say("are of other databases. To use one of them here, import it first.")

@@ -124,9 +124,7 @@ def print_table(
 
 def _style(cell: str) -> str:
     """Colour the few words that somebody looks for."""
-    return {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}.get(
-        cell, ""
-    )
+    return _STYLES.get(cell, "")
 
 
 # Progress
