@@ -53,6 +53,8 @@ def sh(shell: Shell, command: str) -> subprocess.CompletedProcess[str]:
         ("$RUN show nosuch --json >/dev/full", 1),
         ("$RUN create >/dev/full", 1),
         ("$RUN list --json >/dev/full", 1),
+        ("$RUN list >/dev/full", 1),
+        ("$RUN list --help >/dev/full", 1),
         ("$RUN create <&- >&- 2>&-", 0),
     ],
 )

@@ -110,7 +110,9 @@ def _run_and_tell(as_json: bool) -> int:
         raise
     except KeyboardInterrupt:
         return _interrupted(as_json)
-    except Exception as error:  # noqa: BLE001 - the last resort
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:  # of a stream: Click's, Rich's
+            raise
         return _unexpected(error, as_json)
 
 
