@@ -64,8 +64,6 @@ def test_one_that_cannot_be_read_is_replaced(open_path: Path) -> None:
     open_path.chmod(0o777)
     result = run_unprivileged(
         """
-        from soulsense_db.auto import run_auto
-        from soulsense_db.health import check_health
         database = Path(arguments[0]) / "app.db"
         engine = sa.create_engine(f"sqlite:///{database}")
         with engine.begin() as connection:
