@@ -81,7 +81,8 @@ class Pruning:
 
     def _find_sound(self, kind: str, check: Callable[[BackupInfo], object]) -> None:
         """Make sure that a sound backup of ``kind`` stays, before others of it go."""
-        pool = [info for info in self._backups if info.kind == kind]
+        # Without a checksum only the header could be looked at, and such a one stays in any case.
+        pool = [info for info in self._backups if info.kind == kind and info.sha256 is not None]
         for info in pool:  # newest first
             try:
                 check(info)

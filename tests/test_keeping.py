@@ -171,6 +171,17 @@ def test_an_unverified_newest_is_checked_too(manager: BackupManager) -> None:
     assert report is not None
 
 
+def test_one_without_a_checksum_does_not_stand_in(manager: BackupManager) -> None:
+    """A backup of which only the header can be checked is no reason to remove a sound one."""
+    newest, good, oldest = _create(manager, 3)
+    manager.create(kind="automatic")  # the newest verified of all
+    for hours, info in ((1, good), (2, oldest)):
+        _redate(info, datetime.now(UTC) - timedelta(hours=hours))
+    Path(newest.meta_path).unlink()
+    manager.prune(ONE)
+    assert {newest.filename, good.filename} <= _names(manager)
+
+
 def test_a_note_has_a_limit(manager: BackupManager) -> None:
     """A note that the meta file could not hold is refused, and the backup stays as it was."""
     info = manager.create("\x01" * 100_000)

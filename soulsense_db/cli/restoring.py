@@ -130,7 +130,7 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
         session.say(f"The database of before is kept as {report.safety_backup.name} beside it;")
         session.say("'soulsense-db undo' goes back.")
     if not report.read_back:
-        session.say("Note: it could not be read back, for somebody else held a lock on it.")
+        session.say("Note: it could not be read back; check it with your application.")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
     if report.safety_backup is None:
