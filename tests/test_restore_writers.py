@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import EngineMaker
-from helpers import execute, leftovers, make_database, scalar
+from helpers import eventually, execute, leftovers, make_database, scalar
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
@@ -22,6 +22,29 @@ def _safety(path: Path) -> Path:
     return path.with_name(f"{path.name}.safety_backup")
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[list[int]]:
+    """Commit row after row from another thread, 50 at least; yield the numbers committed so far."""
+    stop = threading.Event()
+    committed: list[int] = []
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
+            while not stop.is_set():
+                number = len(committed) + 1
+                connection.execute("INSERT INTO log VALUES (?)", (number,))
+                committed.append(number)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert eventually(lambda: len(committed) > 50)
+        yield committed
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
     tmp_path: Path, make_engine: EngineMaker
 ) -> None:
@@ -30,33 +53,28 @@ def test_a_writer_s_commits_are_in_the_safety_backup_or_after(
     execute(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
     manager = BackupManager(make_engine(path))
     info = manager.create()
-    stop, committed = threading.Event(), []
-
-    def write() -> None:
-        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
-            number = 0
-            while not stop.is_set():
-                number += 1
-                connection.execute("INSERT INTO log VALUES (?)", (number,))
-                committed.append(number)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        while len(committed) < 50:
-            assert thread.is_alive()
+    with writing(path) as committed:
         manager.restore(info)
         done = len(committed)
-        while len(committed) < done + 50:
-            assert thread.is_alive()
-    finally:
-        stop.set()
-        thread.join()
+        assert eventually(lambda: len(committed) > done + 50)
     kept = set()
     for database in (path, _safety(path)):
         with closing(sqlite3.connect(database)) as connection:
             kept |= {number for (number,) in connection.execute("SELECT id FROM log")}
     assert set(committed) <= kept
+
+
+def test_a_writer_without_a_pause_does_not_keep_a_restore_waiting(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """In the microseconds between the commits of another thread a restore gets the lock."""
+    path = make_database(tmp_path / "app.db", mode="wal")
+    manager = BackupManager(make_engine(path), lock_timeout=3)
+    execute(path, "CREATE TABLE log (id INTEGER PRIMARY KEY)")
+    info = manager.create()
+    with writing(path):
+        for _ in range(4):
+            manager.restore(info)
 
 
 @pytest.fixture

@@ -105,10 +105,12 @@ class SQLiteDriver(Driver):
         def with_sqlalchemy(live: sqlite3.Connection) -> T:
             engine = sa.create_engine("sqlite://", creator=lambda: live, poolclass=StaticPool)
             with engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-                result = work(connection)
-                connection.commit()
-                return result
+                if write:
+                    pragmas.begin_immediate(live)
+                else:
+                    live.execute("BEGIN")
+                with connection.begin():  # SQLAlchemy's own, which sends nothing but the end
+                    return work(connection)
 
         return self._live.run(with_sqlalchemy, lock_timeout=lock_timeout)
 
@@ -229,7 +231,7 @@ class SQLiteDriver(Driver):
             # In shared memory a writer's lock would keep the snapshot out as well.
             connection = connected if self.location else None
             if connection is not None:
-                connection.execute("BEGIN IMMEDIATE")
+                pragmas.begin_immediate(connection)
             hold = SQLiteHold(connection)
             try:
                 yield hold
