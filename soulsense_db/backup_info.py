@@ -232,11 +232,11 @@ def without_meta(
 
 
 def _time_in_name(name: str) -> datetime | None:
-    found = re.search(r"(\d{8}_\d{6})", name)
+    found = re.search(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", name)
     if not found:
         return None
     try:
-        return datetime.strptime(found[1], "%Y%m%d_%H%M%S").astimezone(UTC)
+        return datetime(*map(int, found.groups())).astimezone(UTC)  # type: ignore[arg-type]
     except (ValueError, OverflowError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def copy_out(
         )
     if files.exists(target) and target.is_dir():
         target /= info.filename
+    meta = Path(f"{target}{META_SUFFIX}")
+    _remove_dead_export(target, meta)
     for beside in _BESIDE:
         if os.path.lexists(f"{target}{beside}"):
             raise StorageError(
@@ -81,13 +84,31 @@ def copy_out(
                 "Nothing was written.",
                 hint="Name another file, or move that one away.",
             )
-    files.copy_durably(Path(info.path), target, progress=progress)
-    exported = replace(info, path=str(target), sha256=files.sha256_of(target))
-    if info.sha256 not in (None, exported.sha256):
-        files.remove(target)
-        raise ChecksumMismatchError(
-            f"The copy {target} differs from {info.filename} and was removed.",
-            hint="Check the disk it was copied to, and try again.",
-        )
-    files.write_durably(Path(exported.meta_path), to_meta(exported))
+
+    def describe(copy: Path) -> None:
+        exported = replace(info, path=str(target), sha256=files.sha256_of(copy))
+        if info.sha256 not in (None, exported.sha256):
+            raise ChecksumMismatchError(
+                f"The copy {target} differs from {info.filename} and was removed.",
+                hint="Check the disk it was copied to, and try again.",
+            )
+        files.write_durably(meta, to_meta(exported))
+
+    try:
+        files.copy_durably(Path(info.path), target, progress=progress, ready=describe)
+    except BaseException:
+        with suppress(StorageError):
+            files.remove(meta)  # ours: nothing was there before
+        raise
     return target
+
+
+def _remove_dead_export(target: Path, meta: Path) -> None:
+    """Remove what an export of that name left that died: its copy leads to the rest."""
+    copy = files.partial_of(target)
+    if not files.exists(copy):
+        return
+    if not files.exists(target):
+        files.remove(meta)
+        files.remove(files.partial_of(meta))
+    files.remove(copy)

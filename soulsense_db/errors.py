@@ -18,14 +18,14 @@
     ├── InvalidDescriptionError      30   a description no meta file can hold
     ├── AmbiguousReferenceError      31   more than one backup fits
     ├── ProtectedBackupError         32   a backup that must not be deleted now
-    ├── PruneError                   33   old backups could not be removed
+    ├── PruneError                   33   old backups could not all be removed
     ├── StorageError                 40   the file system refused
     │   ├── PermissionDeniedError    41   not allowed to read or write
     │   ├── DirectoryIsAFileError    42   the backup directory is a file
     │   ├── NotEnoughSpaceError      43   the disk is full
     │   └── DirectoryLockedError     44   another process works in the directory
     ├── CatalogError                 50   the ``backups`` table is somebody else's
-    ├── RestoreError                 60   a restore failed and was taken back
+    ├── RestoreError                 60   a restore failed; the message says what is live now
     │   └── NothingToUndoError       61   no safety backup to go back to
     ├── HalfRunMigrationError        70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
@@ -39,6 +39,7 @@ what it means for the data) and ``hint`` (what to do), one line each, and can be
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -59,6 +60,11 @@ class BackupError(Exception):
     def message(self) -> str:
         """What happened, without the hint."""
         return str(self.args[0])
+
+    @property
+    def cause(self) -> str:
+        """What happened, without what it means for the data: for an error about more than that."""
+        return re.sub(r"\. (Nothing was changed|What was changed in it .*)\.$", "", self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
@@ -173,7 +179,10 @@ class ProtectedBackupError(BackupError):
 
 
 class PruneError(BackupError):
-    """A backup was made, but old ones could not be removed; ``backup``: its file name."""
+    """Old backups could not all be removed.
+
+    ``backup``: the file name of the one that was made before, empty if none was.
+    """
 
     exit_code = 33
     backup = ""
@@ -216,7 +225,7 @@ class CatalogError(BackupError):
 
 
 class RestoreError(BackupError):
-    """The restored database failed its check; the database of before was put back."""
+    """A restore failed in the middle; the message says what the database is now."""
 
     exit_code = 60
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -34,40 +34,53 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
+NOTHING_CHANGED = "Nothing was changed."
+_MAY_BE_LOST = "What was changed in it may not outlast a power cut."
+
 # Beside what an operation copies: meta file, lock files, directory blocks.
 _MARGIN = 256 * 1024
 
 
 @contextmanager
-def storage_errors(action: str, path: str | os.PathLike[str]) -> Iterator[None]:
+def storage_errors(
+    action: str, path: str | os.PathLike[str], consequence: str = NOTHING_CHANGED
+) -> Iterator[None]:
     """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
     try:
         yield
     except OSError as error:
-        raise as_storage_error(error, action, path) from error
+        raise as_storage_error(error, action, path, consequence) from error
 
 
-def as_storage_error(error: OSError, action: str, path: str | os.PathLike[str]) -> StorageError:
-    """Return the error of the tree for ``error``; ``action`` is a verb phrase without a subject."""
+def as_storage_error(
+    error: OSError,
+    action: str,
+    path: str | os.PathLike[str],
+    consequence: str = NOTHING_CHANGED,
+) -> StorageError:
+    """Return the error of the tree for ``error``.
+
+    ``action``: a verb phrase without a subject; ``consequence``: what that means for the data.
+    """
     name = os.fspath(path)
     reason = error.strerror or str(error)
     if error.errno in _FULL:
         return NotEnoughSpaceError(
-            f"Not enough space: could not {action} {name} ({reason}). Nothing was changed.",
+            f"Not enough space: could not {action} {name} ({reason}). {consequence}",
             hint="Free some space on that disk and try again.",
         )
     if error.errno in DENIED:
         return PermissionDeniedError(
-            f"Permission denied: could not {action} {name} ({reason}). Nothing was changed.",
+            f"Permission denied: could not {action} {name} ({reason}). {consequence}",
             hint="Check who owns it and its permissions, or run as the user who does.",
         )
     if error.errno == errno.ENOTDIR:
         return DirectoryIsAFileError(
-            f"Not a directory: could not {action} {name} ({reason}). Nothing was changed.",
+            f"Not a directory: could not {action} {name} ({reason}). {consequence}",
             hint="Move that file away, or name another backup directory.",
         )
     return StorageError(
-        f"Storage error: could not {action} {name} ({reason}). Nothing was changed.",
+        f"Storage error: could not {action} {name} ({reason}). {consequence}",
         hint="Check that the disk is there and healthy, then try again.",
     )
 
@@ -182,7 +195,8 @@ def flushing(path: Path) -> Iterator[None]:
         yield
         return
     done = threading.Event()
-    descriptor = os.open(path, os.O_RDONLY)
+    with storage_errors("flush", path):
+        descriptor = os.open(path, os.O_RDONLY)
 
     def flush() -> None:
         while not done.wait(0.1):
@@ -205,7 +219,7 @@ def sync_directory(path: Path) -> None:
     """Return when the names in directory ``path`` are on the disk (Windows has no such call)."""
     if sys.platform == "win32":  # pragma: no cover
         return
-    with storage_errors("flush", path):
+    with storage_errors("flush", path, _MAY_BE_LOST):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -215,7 +229,7 @@ def sync_directory(path: Path) -> None:
 
 def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_of(path)
     remove(partial)
     create_private_file(partial, like=like)
     try:
@@ -233,6 +247,18 @@ def move_durably(source: Path, target: Path) -> None:
     with storage_errors("rename to", target):
         os.replace(source, target)
     sync_directory(target.parent)
+
+
+def rename_or_not(source: Path, target: Path) -> None:
+    """Rename for good; on any error ``source`` has its name still, as far as the system lets it."""
+    try:
+        move_durably(source, target)
+    except StorageError as error:
+        if isinstance(error.__cause__, OSError) and not exists(source):  # only the flush failed
+            with storage_errors("rename to", source, _MAY_BE_LOST):
+                os.replace(target, source)
+            raise as_storage_error(error.__cause__, "flush", target.parent) from error
+        raise
 
 
 def remove(path: Path) -> None:
@@ -297,29 +323,54 @@ def _blocks(stream: FileIO, progress: Progress | None) -> Iterator[memoryview]:
             progress(done, max(done, total))
 
 
-def copy_durably(source: Path, target: Path, *, progress: Progress | None = None) -> None:
-    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return."""
+def copy_durably(
+    source: Path,
+    target: Path,
+    *,
+    progress: Progress | None = None,
+    ready: Callable[[Path], object] = lambda _: None,
+) -> None:
+    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return.
+
+    ``ready`` is called with the copy before that has its name; what it raises cancels.
+    """
     with storage_errors("read", source):
         size = source.stat().st_size
+    partial = partial_of(target)
+    remove(partial)
     if os.path.lexists(target):
         raise _taken(target)
     require_space(target.parent, size)
-    partial = target.with_name(f".{target.name}.partial")
-    remove(partial)
     create_private_file(partial)
     try:
         copy_contents(source, partial, progress=progress)
         sync_file(partial)
+        ready(partial)
+        _publish(partial, target)
+    finally:
+        with suppress(StorageError):  # what is left of it, the next copy of that name removes
+            remove(partial)
+
+
+def partial_of(path: Path) -> Path:
+    """Return under which name ``path`` is written until it is complete."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _publish(partial: Path, target: Path) -> None:
+    with storage_errors("rename to", target):
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:
             raise _taken(target) from None
         except OSError:  # a file system without hard links
-            move_durably(partial, target)
-        else:
-            sync_directory(target.parent)
-    finally:
-        remove(partial)
+            rename_or_not(partial, target)
+            return
+    try:
+        sync_directory(target.parent)
+    except StorageError:
+        remove(target)  # the caller has the copy under its other name
+        raise
 
 
 def _taken(path: Path) -> StorageError:

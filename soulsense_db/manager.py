@@ -30,9 +30,9 @@ from soulsense_db.drivers import (
 from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
-from soulsense_db.meta_file import read_backup
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport, safety_paths
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
+from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live
 from soulsense_db.verification import Level, VerificationReport
@@ -366,10 +366,7 @@ class BackupManager:
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        for path in safety_paths(self._driver, self.directory):
-            if files.exists(path):
-                return read_backup(path)
-        return None
+        return SafetyFiles(place_of(self._driver, self.directory)).newest()
 
     def compare(self, ref: BackupInfo | str | Path) -> Comparison:
         """Return what restoring a backup would change in the live database, table by table.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -16,7 +17,12 @@ from soulsense_db.backup_info import (
     from_meta,
     without_meta,
 )
-from soulsense_db.errors import MetaFileError, PermissionDeniedError
+from soulsense_db.errors import MetaFileError, StorageError
+
+# What opening a link, a socket or a device says: no meta file of ours.
+_ODD_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
+# The process or the system has no more of what it takes to open any file.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def read_backup(path: Path, *, meta: Path | None = None) -> BackupInfo:
@@ -38,7 +44,9 @@ def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) ->
         if data is None:
             return without_meta(path, size_bytes=size, found_at=found_at)
         info = from_meta(data, path, size_bytes=size, found_at=found_at)
-    except (MetaFileError, PermissionDeniedError) as error:
+    except (MetaFileError, StorageError) as error:
+        if getattr(error.__cause__, "errno", None) in _EXHAUSTED:
+            raise  # it says nothing of this file
         return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
     return info
 
@@ -74,7 +82,7 @@ def _read_small_file(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in files.DENIED:
+        if error.errno not in _ODD_FILE:
             raise files.as_storage_error(error, "read", path) from error
         raise MetaFileError(
             f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",

@@ -12,6 +12,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
+    PruneError,
     StorageError,
 )
 from soulsense_db.retention import (
@@ -58,8 +59,8 @@ class Pruning:
         """Remove what the policy says, oldest first; return what became of it.
 
         ``check`` raises for a backup that is no good; the newest that is good stays, of each kind
-        from which something is removed. Raises what ``delete`` raises; what was not
-        removed by then is still there.
+        from which something is removed. Raises what ``delete`` raises, :class:`PruneError` when
+        something was removed before; what was not removed by then is still there.
         """
         for kind in {decision.backup.kind for decision in self.report().removed}:
             self._find_sound(kind, check)
@@ -71,6 +72,13 @@ class Pruning:
                 self.deleted = True
             except BackupNotFoundError:
                 continue  # another process was a moment earlier
+            except StorageError as error:
+                if not self.deleted:
+                    raise
+                raise PruneError(
+                    f"Some old backups were removed, then one could not be: {error.cause}.",
+                    hint=error.hint,
+                ) from error
             except ProtectedBackupError:
                 pinned.append(replace(decision, reasons=("pinned a moment ago",)))
         spared = {decision.backup.filename for decision in pinned}

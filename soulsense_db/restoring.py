@@ -1,27 +1,18 @@
-"""Put a verified backup in the place of the live database, with a way back at every moment.
-
-Beside a live database ``app.db`` stand::
-
-    app.db.safety_backup            the database of before the last restore, with its .meta
-    app.db.safety_backup.previous   the one of the restore before, while a restore runs
-    app.db.failed_migration         what the last failed migration left, with its .meta
-"""
+"""Put a verified backup in the place of the live database, with a way back at every moment."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import chain, count
 from pathlib import Path
 from typing import Self
 
 from filelock import FileLock, Timeout
 
 from soulsense_db import files
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -30,9 +21,11 @@ from soulsense_db.errors import (
     DatabaseLockedError,
     NothingToUndoError,
     RestoreError,
+    StorageError,
 )
 from soulsense_db.marker import clear_marker
 from soulsense_db.meta_file import read_backup
+from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import verify_backup
 
@@ -110,7 +103,8 @@ class ExclusiveAccess:
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         if self._driver.location is not None:
-            clear_marker(self._driver.location)
+            with _already_restored():
+                clear_marker(self._driver.location)
         rebuilt = self._sync_catalog()
         self._driver.return_idle_connections()
         if progress is not None:  # last: what it raises finds everything done
@@ -129,27 +123,27 @@ class Restorer:
         self._driver = driver
         self._after_failure = after_failure
         name = "failed_migration" if after_failure else "safety_backup"
-        self.safety_path, self._previous = safety_paths(driver, directory, name=name)
+        self._safety = SafetyFiles(place_of(driver, directory), name=name)
 
     def undo(self, *, progress: Progress | None) -> RestoreReport:
         """Restore the safety backup of the last restore."""
-        self._recover()
-        if not files.exists(self.safety_path):
+        self._safety.recover()
+        if not files.exists(self._safety.path):
             raise NothingToUndoError(
-                f"There is no safety backup {self.safety_path}: nothing to undo. "
+                f"There is no safety backup {self._safety.path}: nothing to undo. "
                 "Nothing was changed.",
                 hint="A restore of a missing or damaged database has none; restore a backup.",
             )
-        return self.restore(read_backup(self.safety_path), progress=progress)
+        return self.restore(read_backup(self._safety.path), progress=progress)
 
     def restore(self, info: BackupInfo, *, progress: Progress | None) -> RestoreReport:
         """Verify ``info`` in full, keep the live database, replace it, read it back."""
         started = time.monotonic()
-        self._recover()
+        self._safety.recover()
         verified = verify_backup(self._driver, info, level="full").backup
         contents = self._driver.contents(Path(info.path))
         moved: tuple[Path, ...] = ()
-        safety: Path | None = self.safety_path
+        safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
             self._keep_and_replace(verified, progress)
@@ -157,7 +151,8 @@ class Restorer:
             moved = self._rebuild(verified)
             safety = None
         read_back = self._read_back(contents, safety)
-        _remove_pair(self._previous)  # not before: it was part of the way back
+        with suppress(StorageError):  # what cannot be removed now, the next restore tidies up
+            self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
             source=verified,
             safety_backup=safety,
@@ -185,7 +180,7 @@ class Restorer:
 
     def _take_safety_backup(self) -> BackupInfo:
         """Take the live database to a file that has not the safety backup's name yet."""
-        path = self.safety_path.with_name(f".{self.safety_path.name}.partial")
+        path = self._safety.staging
         files.make_private_directory(path.parent)
         files.require_space(path.parent, self._driver.size())
         files.remove(path)
@@ -196,7 +191,7 @@ class Restorer:
                     self._driver,
                     self._driver.snapshot,
                     path,
-                    final=self.safety_path,
+                    final=self._safety.path,
                     depth="pages",
                     kind="pre_restore",
                     description="What a failed migration left"
@@ -215,27 +210,52 @@ class Restorer:
         source = Path(info.path)
         placed = False
         try:
-            if files.exists(self.safety_path):
-                _move_pair(self.safety_path, self._previous)
-                if source == self.safety_path:  # an undo: what it goes back to has just moved
-                    source = self._previous
-            files.write_durably(
-                Path(f"{self.safety_path}{META_SUFFIX}"),
-                to_meta(staged),
-                like=self._driver.location,
-            )
-            files.move_durably(Path(staged.path), self.safety_path)
+            self._safety.set_aside()
+            if source == self._safety.path:  # an undo: what it goes back to has just moved
+                source = self._safety.previous
+            self._safety.place(staged, like=self._driver.location)
             placed = True
-            self._driver.load(source, hold=hold, progress=progress)
+            self._load(source, hold, progress)
         except BaseException as error:
             files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
             if placed and not isinstance(error, OvertakenError) and hold.changed():
-                self._keep_previous()
-            else:
-                self._withdraw(placed=placed)
+                self._safety.keep_previous()
+                raise
+            if placed and type(error) is StorageError:
+                self._safety.keep_previous()
+                raise self._unsure(info, error) from error
+            self._safety.withdraw(placed=placed)
             raise
+
+    def _load(self, source: Path, hold: Hold, progress: Progress | None) -> None:
+        try:
+            self._driver.load(source, hold=hold, progress=progress)
+        except OvertakenError:
+            raise
+        except BackupError:
+            # It may come after the commit, as when the file can then not be made shorter.
+            if not (hold.changed() and self._is_in_place(source)):
+                raise
+
+    def _unsure(self, info: BackupInfo, error: StorageError) -> RestoreError:
+        """Return the error for a disk that failed while SQLite wrote.
+
+        In WAL mode the commit may be in the log when its flush fails: nobody sees it until all have
+        closed the database, and then everybody does.
+        """
+        return RestoreError(
+            f"The disk failed during the restore of {info.filename} ({error.__cause__}): the "
+            f"database is what it was, or restored. What it was is in {self._safety.path}.",
+            hint="Check the disk, then restore again.",
+        )
+
+    def _is_in_place(self, source: Path) -> bool:
+        try:
+            return self._driver.compare(source, ignore=()).identical
+        except BackupError:
+            return False
 
     def _read_back(self, contents: object, safety: Path | None) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
@@ -260,7 +280,7 @@ class Restorer:
                 if self._after_failure
                 else "Mend what the second error names, then go back: soulsense-db undo",
             )
-        self._withdraw(placed=True)
+        self._safety.withdraw(placed=True)
         return RestoreError(
             f"The restored database failed its check ({why.message}). The database of before was "
             "put back.",
@@ -268,86 +288,39 @@ class Restorer:
         )
 
     def _rebuild(self, info: BackupInfo) -> tuple[Path, ...]:
-        stamp = self._stamp()
+        stamp = self._safety.stamp()
         source = Path(info.path)
-        if source == self.safety_path:
-            source = self._previous
-            _move_pair(self.safety_path, self._previous)
+        if source == self._safety.path:
+            source = self._safety.previous
+            self._safety.set_aside()
         moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
         # They belong to an earlier restore: undoing this one must not go back to it.
-        earlier = (self.safety_path, self._previous)
-        return moved + tuple(self._keep(old) for old in earlier if files.exists(old))
-
-    def _stamp(self) -> str:
-        """Return a date for names of what is kept, one that no file beside the database has."""
-        now = f"{datetime.now():%Y%m%d_%H%M%S}"
-        directory = self.safety_path.parent
-        files.make_private_directory(directory)
-        with files.storage_errors("list", directory):
-            names = " ".join(os.listdir(directory))
-        stamps = chain([now], (f"{now}_{number}" for number in count(2)))
-        return next(stamp for stamp in stamps if stamp not in names)
-
-    def _recover(self) -> None:
-        """Tidy up after a restore that was killed."""
-        orphan = Path(f"{self._previous}{META_SUFFIX}")
-        if files.exists(self._previous):
-            # With a newer one in its place nobody can tell whether it is still wanted.
-            if files.exists(self.safety_path):
-                self._keep_previous()
-            else:
-                self._withdraw(placed=False)
-        elif files.exists(orphan):
-            # Its data had been moved back, or to where it is kept, and it not yet.
-            if self._is_of_safety_backup(orphan):
-                files.move_durably(orphan, Path(f"{self.safety_path}{META_SUFFIX}"))
-            else:
-                files.remove(orphan)
-
-    def _is_of_safety_backup(self, meta: Path) -> bool:
-        if not files.exists(self.safety_path):
-            return False
-        told = read_backup(self.safety_path, meta=meta)
-        with files.storage_errors("read", self.safety_path):
-            size = self.safety_path.stat().st_size
-        return told.size_bytes == size and told.sha256 == files.sha256_of(self.safety_path)
-
-    def _keep_previous(self) -> None:
-        if files.exists(self._previous):
-            self._keep(self._previous)
-
-    def _keep(self, path: Path) -> Path:
-        kept = self.safety_path.with_name(f"{self.safety_path.name}.{self._stamp()}")
-        _move_pair(path, kept)
-        return kept
-
-    def _withdraw(self, *, placed: bool) -> None:
-        """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
-        if files.exists(self._previous):
-            _move_pair(self._previous, self.safety_path)
-        elif placed:
-            _remove_pair(self.safety_path)
-        elif not files.exists(self.safety_path):
-            files.remove(Path(f"{self.safety_path}{META_SUFFIX}"))
+        earlier = (self._safety.path, self._safety.previous)
+        with _already_restored():
+            kept = tuple(self._safety.keep(old) for old in earlier if files.exists(old))
+        return moved + kept
 
 
-def safety_paths(
-    driver: Driver, directory: Path, *, name: str = "safety_backup"
-) -> tuple[Path, Path]:
-    """Return where the safety backup of the last restore is or would be, and the one of before."""
-    beside = _beside(driver, directory)
-    path = beside.with_name(f"{beside.name}.{name}")
-    return path, path.with_name(f"{path.name}.previous")
+@contextmanager
+def _already_restored() -> Iterator[None]:
+    """Say of an error of the block that the restore itself was done before."""
+    try:
+        yield
+    except StorageError as error:
+        raise RestoreError(
+            f"The database was restored, but what follows failed: {error.cause}.",
+            hint="Check the disk and the files beside the database, then restore again.",
+        ) from error
 
 
-def _beside(driver: Driver, directory: Path) -> Path:
-    """Return the live database, or what stands for one without a file."""
+def place_of(driver: Driver, directory: Path) -> Path:
+    """Return the live database, or what stands in ``directory`` for one without a file."""
     return driver.location or directory / "memory"
 
 
 def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
     """Return the lock of the live database, held: it is beside it, whatever the directory is."""
-    beside = _beside(driver, directory)
+    beside = place_of(driver, directory)
     files.make_private_directory(beside.parent)
     path = beside.with_name(f".{beside.name}.lock")
     files.make_lock_file(path, like=driver.location)
@@ -363,16 +336,3 @@ def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLoc
                 hint="Wait until it is done and try again.",
             ) from None
     return lock
-
-
-def _move_pair(source: Path, target: Path) -> None:
-    files.move_durably(source, target)
-    meta = Path(f"{source}{META_SUFFIX}")
-    if files.exists(meta):
-        files.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
-
-
-def _remove_pair(path: Path) -> None:
-    """Remove a data file and before it its meta file, which alone could be taken for another's."""
-    files.remove(Path(f"{path}{META_SUFFIX}"))
-    files.remove(path)

@@ -7,6 +7,7 @@ gets the name only when it is complete, checked and on disk, after its meta file
     .<name>.staging        the data while it is written
     <name>.meta            renamed into place first
     <name>                 renamed into place last: from here on the backup exists
+    .<name>.deleting       a backup that is being deleted: its meta file goes, then this
 
 What a dead process left is removed by the next one that stages a backup.
 """
@@ -19,7 +20,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ NAME_CHARACTERS = 30
 _PREFIX_BYTES = 60
 _STAGING = ".staging"
 _LOCK = ".lock"
+_DELETING = ".deleting"
 
 
 class Storage:
@@ -182,18 +184,23 @@ class Storage:
             files.create_private_file(staging.path, like=self._live)
             yield staging
         finally:
-            with self._lock():
+            # Whether it was published is decided: what cannot be removed now, the next one removes.
+            with suppress(StorageError), self._lock():
                 staging.discard()
+            staging.release()
 
     def publish(self, staging: Staging, info: BackupInfo) -> None:
-        """Give the staged data its final name, with its meta file; both are on disk at return."""
+        """Give the staged data its final name, with its meta file; both are on disk at return.
+
+        On any error it has no final name.
+        """
         files.sync_file(staging.path)
         with self._lock():
             files.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
-            files.move_durably(staging.path, staging.final)
+            files.rename_or_not(staging.path, staging.final)
 
     def delete(self, info: BackupInfo) -> None:
-        """Delete a backup that :meth:`find` returned: data first, so that it is gone at once.
+        """Delete a backup that :meth:`find` returned.
 
         Raises :class:`ProtectedBackupError` for a pinned one.
         """
@@ -201,9 +208,9 @@ class Storage:
             current = self.find(Path(info.path))
             if current.pinned:  # perhaps only a moment ago
                 raise pinned(current)
-            files.remove(Path(info.path))
-            _remove_meta(Path(info.meta_path))
-            files.sync_directory(self.directory)
+            removal = Removal(Path(info.path))
+            removal.begin()
+            removal.finish()
 
     def amend(self, info: BackupInfo, **changes: Any) -> BackupInfo:
         """Change facts in the meta file of a backup; return all as they are then.
@@ -246,7 +253,8 @@ class Storage:
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            if taken.isdisjoint({name, name + META_SUFFIX, f".{name}{_STAGING}{_LOCK}"}):
+            others = {name + META_SUFFIX, f".{name}{_STAGING}{_LOCK}", f".{name}{_DELETING}"}
+            if taken.isdisjoint({name} | others):
                 return self.directory / name
             number += 1
 
@@ -258,6 +266,9 @@ class Storage:
             final = name[1 : -len(_STAGING + _LOCK)]
             if name == f".{final}{_STAGING}{_LOCK}" and self._is_backup_name(final):
                 Staging(self.directory / final).discard_if_abandoned()
+            deleted = name[1 : -len(_DELETING)]
+            if name == f".{deleted}{_DELETING}" and self._is_backup_name(deleted):
+                Removal(self.directory / deleted).finish()
 
 
 class Staging:
@@ -276,18 +287,18 @@ class Staging:
 
     def discard(self) -> None:
         """Remove everything that is not published, and the mark."""
-        directory = self.path.parent
-        try:
-            # SQLite's own names for what belongs to a file: the staged one may have a journal.
-            for leftover in directory.glob(f"{_escaped(self.path.name)}-*"):
-                files.remove(leftover)
-            files.remove(self.path)
-            files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
-            if not files.exists(self.final):
-                files.remove(Path(f"{self.final}{META_SUFFIX}"))
-        finally:
-            files.remove(Path(self._lock.lock_file))
-            self._lock.release()
+        # SQLite's own names for what belongs to a file: the staged one may have a journal.
+        for companion in ("", "-journal", "-wal", "-shm"):
+            files.remove(Path(f"{self.path}{companion}"))
+        files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
+        if not files.exists(self.final):
+            files.remove(Path(f"{self.final}{META_SUFFIX}"))
+        # Last: the mark leads to all the rest.
+        files.remove(Path(self._lock.lock_file))
+
+    def release(self) -> None:
+        """Let others remove what is left of it."""
+        self._lock.release()
 
     def discard_if_abandoned(self) -> None:
         """Remove what is left of it when no living process holds the mark."""
@@ -296,7 +307,35 @@ class Staging:
                 self._lock.acquire(timeout=0)
             except Timeout:
                 return
-        self.discard()
+        try:
+            self.discard()
+        finally:
+            self.release()
+
+
+class Removal:
+    """The end of a backup: gone at once, and to be finished by the next one if this one dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._doomed = path.with_name(f".{path.name}{_DELETING}")
+
+    def begin(self) -> None:
+        """Take its name away; on any error it has it still."""
+        files.rename_or_not(self._path, self._doomed)
+
+    def finish(self) -> None:
+        """Remove what there is; on any error the next one can go on."""
+        try:
+            _remove_meta(Path(f"{self._path}{META_SUFFIX}"))
+            files.remove(self._doomed)
+            files.sync_directory(self._path.parent)
+        except StorageError as error:
+            raise StorageError(
+                f"{self._path.name} was deleted, but its files could not all be removed "
+                f"({error.__cause__}).",
+                hint="Check the disk; the next backup removes what is left.",
+            ) from error
 
 
 def safe_name(description: str) -> str:
@@ -331,7 +370,3 @@ def _remove_meta(path: Path) -> None:
     """Remove a meta file; one that is a directory is nobody's meta file and stays."""
     if not path.is_dir() or path.is_symlink():
         files.remove(path)
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)

@@ -23,6 +23,28 @@ from soulsense_db import BackupManager
 settings.register_profile("suite", database=None, deadline=None, derandomize=True)
 settings.load_profile("suite")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the failure matrix in tests/faults."""
+    group = parser.getgroup("faults", "the failure matrix")
+    group.addoption("--faults", choices=("full", "sample"), help="how much of it runs")
+    group.addoption("--faults-seed", type=int, help="what a sample is drawn with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run the whole matrix when it is asked for by name, and a sample as a part of the suite."""
+    named = any("faults" in Path(str(name)).parts for name in config.invocation_params.args)
+    config.option.faults = config.option.faults or ("full" if named else "sample")
+    if config.option.faults_seed is None:
+        config.option.faults_seed = int(time.time())
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Tell how to have the same sample again."""
+    chosen = config.option
+    return f"failure matrix: --faults={chosen.faults} --faults-seed={chosen.faults_seed}"
+
+
 EngineMaker = Callable[..., Engine]
 LOCK_TIMEOUT = 5.0
 

@@ -138,6 +138,7 @@ _UNFINISHED = (
     ".staging.lock",
     ".partial",
     ".restoring",
+    ".deleting",
     ".previous",
     "-wal",
     "-shm",

@@ -168,13 +168,13 @@ def test_export_removes_a_copy_that_differs(
 ) -> None:
     """A disk that writes something else than it was given leaves no copy to be trusted."""
     info = manager.create()
-    copy = files.copy_durably
+    copy = files.copy_contents
 
     def spoil(source: Path, target: Path, **options: Any) -> None:
         copy(source, target, **options)
         flip(target, 5000)
 
-    monkeypatch.setattr(files, "copy_durably", spoil)
+    monkeypatch.setattr(files, "copy_contents", spoil)
     with pytest.raises(ChecksumMismatchError, match="differs"):
         manager.export(info, tmp_path / "new.db")
     assert not (tmp_path / "new.db").exists()

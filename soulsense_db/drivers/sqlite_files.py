@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from soulsense_db import files
-from soulsense_db.errors import StorageError
+from soulsense_db.errors import RestoreError, StorageError
 
 # What SQLite would replay into another database of that name.
 COMPANIONS = ("-wal", "-shm", "-journal")
@@ -41,7 +41,14 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
         if files.exists(copy):  # else an interrupt came after the last step
             _move_back(moved, aside, location)
         raise
-    files.sync_directory(location.parent)
+    try:
+        files.sync_directory(location.parent)
+    except StorageError as error:
+        raise RestoreError(
+            f"{location} was put in place, but whether the disk will keep it is not sure: "
+            f"{error.cause}. What was there is beside it, named {aside.name}.",
+            hint="Check the disk, then restore again.",
+        ) from error
     return tuple(moved)
 
 

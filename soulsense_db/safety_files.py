@@ -1,0 +1,120 @@
+"""The files of safety backups: where they are, and how one takes the place of the one before.
+
+Beside a live database ``app.db`` stand::
+
+    app.db.safety_backup            the database of before the last restore, with its .meta
+    app.db.safety_backup.previous   the one of the restore before, while a restore runs
+    app.db.safety_backup.<date>     one that nobody could tell whether it is still wanted
+    app.db.failed_migration         what the last failed migration left, with its .meta
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from itertools import chain, count
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.meta_file import read_backup
+
+
+class SafetyFiles:
+    """The safety backup beside ``database``, and the one before it.
+
+    ``database``: the live file, or what stands for one that lives in memory; ``name`` as above.
+    """
+
+    def __init__(self, database: Path, *, name: str = "safety_backup") -> None:
+        self.path = database.with_name(f"{database.name}.{name}")
+        self.previous = self.path.with_name(f"{self.path.name}.previous")
+        self.staging = self.path.with_name(f".{self.path.name}.partial")
+
+    def newest(self) -> BackupInfo | None:
+        """Return the safety backup, while a restore runs perhaps the one before; None without."""
+        for path in (self.path, self.previous):
+            if files.exists(path):
+                return read_backup(path)
+        return None
+
+    def set_aside(self) -> None:
+        """Make room for a new one."""
+        if files.exists(self.path):
+            _move_pair(self.path, self.previous)
+
+    def place(self, staged: BackupInfo, *, like: Path | None) -> None:
+        """Give the data at :attr:`staging` its name, after its meta file."""
+        files.write_durably(Path(f"{self.path}{META_SUFFIX}"), to_meta(staged), like=like)
+        files.move_durably(self.staging, self.path)
+
+    def forget_previous(self) -> None:
+        """Remove the one before: its meta file first, which alone could be taken for another's."""
+        _remove_pair(self.previous)
+
+    def recover(self) -> None:
+        """Tidy up after a restore that was killed."""
+        orphan = Path(f"{self.previous}{META_SUFFIX}")
+        if files.exists(self.previous):
+            # With a newer one in its place nobody can tell whether it is still wanted.
+            if files.exists(self.path):
+                self.keep_previous()
+            else:
+                self.withdraw(placed=False)
+        elif files.exists(orphan):
+            # Its data had been moved back, or to where it is kept, and it not yet.
+            if self._is_of_safety_backup(orphan):
+                files.move_durably(orphan, Path(f"{self.path}{META_SUFFIX}"))
+            else:
+                files.remove(orphan)
+
+    def _is_of_safety_backup(self, meta: Path) -> bool:
+        if not files.exists(self.path):
+            return False
+        told = read_backup(self.path, meta=meta)
+        with files.storage_errors("read", self.path):
+            size = self.path.stat().st_size
+        return told.size_bytes == size and told.sha256 == files.sha256_of(self.path)
+
+    def keep_previous(self) -> None:
+        """Keep the older one under a dated name, if there is one."""
+        if files.exists(self.previous):
+            self.keep(self.previous)
+
+    def keep(self, path: Path) -> Path:
+        """Give one of them a dated name, by which no undo finds it; return that."""
+        kept = self.path.with_name(f"{self.path.name}.{self.stamp()}")
+        _move_pair(path, kept)
+        return kept
+
+    def withdraw(self, *, placed: bool) -> None:
+        """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
+        if files.exists(self.previous):
+            _move_pair(self.previous, self.path)
+        elif placed:
+            _remove_pair(self.path)
+        elif not files.exists(self.path):
+            files.remove(Path(f"{self.path}{META_SUFFIX}"))
+
+    def stamp(self) -> str:
+        """Return a date for names of what is kept, one that no file beside the database has."""
+        now = f"{datetime.now():%Y%m%d_%H%M%S}"
+        directory = self.path.parent
+        files.make_private_directory(directory)
+        with files.storage_errors("list", directory):
+            names = " ".join(os.listdir(directory))
+        stamps = chain([now], (f"{now}_{number}" for number in count(2)))
+        return next(stamp for stamp in stamps if stamp not in names)
+
+
+def _move_pair(source: Path, target: Path) -> None:
+    files.move_durably(source, target)
+    meta = Path(f"{source}{META_SUFFIX}")
+    if files.exists(meta):
+        files.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
+
+
+def _remove_pair(path: Path) -> None:
+    """Remove a data file and before it its meta file, which alone could be taken for another's."""
+    files.remove(Path(f"{path}{META_SUFFIX}"))
+    files.remove(path)

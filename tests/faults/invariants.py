@@ -1,0 +1,234 @@
+"""What must hold after every fault, written once and used by all parts of the matrix.
+
+Everything here runs in a process of its own after the fault, without faults.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from helpers import digest, leftovers, scalar
+
+from faults.operations import OPERATIONS, manager_of, upgrade
+from soulsense_db import BackupManager
+from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.backup_info import META_SUFFIX
+from soulsense_db.errors import BackupError
+from soulsense_db.files import sha256_of
+from soulsense_db.marker import marker_path, read_marker
+from soulsense_db.meta_file import read_backup
+
+Facts = dict[str, Any]
+
+
+def facts(folder: str, name: str) -> Facts:
+    """Return what is in a folder: ``live``, ``backups`` and ``copies`` by name, as digests.
+
+    ``live`` is that of the bytes where the database cannot be read. ``backups``: SHA-256 of the
+    data files; ``contents``: digests of the rows that any file holds.
+    """
+    place = Path(folder)
+    live = _digest_or_bytes(place / "app.db")
+    backups = {path.name: sha256_of(path) for path in _data_files(place / "backups")}
+    copies = {path.name: _digest_or_bytes(path) for path in _copies(place)}
+    kept = {path.name: digest(path) for path in _data_files(place / "backups")}
+    outside = place / "outside.db"
+    others = [digest(outside)] if outside.exists() else []
+    return {
+        "live": live,
+        "backups": backups,
+        "copies": copies,
+        "contents": sorted({live, *copies.values(), *kept.values(), *others}),
+        "marks": _marks(place),
+    }
+
+
+def check(
+    folder: str, name: str, base: Facts, after: Facts, answer: dict[str, Any] | None
+) -> Facts:
+    """Look at what a fault left; return ``outcome`` and ``violations``, none of which may be.
+
+    ``base`` and ``after`` are the facts of before and of a run without a fault; ``answer`` is what
+    the operation returned, None when it died.
+    """
+    found = _Findings(Path(folder), name, base, after)
+    try:
+        found.look()
+        if answer is not None:
+            found.judge(answer)
+        found.go_on()
+    except Exception as error:  # noqa: BLE001 - a violation like others
+        import traceback
+
+        found.violations.append(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+    return {"outcome": found.outcome, "violations": found.violations}
+
+
+class _Findings:
+    def __init__(self, folder: Path, name: str, base: Facts, after: Facts) -> None:
+        self.folder = folder
+        self.live = folder / "app.db"
+        self.name = name
+        self.operation = OPERATIONS[name]
+        self.base = base
+        self.after = after
+        self.known = {*base["contents"], *after["contents"]}
+        self.outcome = "?"
+        self.violations: list[str] = []
+
+    def require(self, holds: object, what: str) -> None:
+        """Note a violation."""
+        if not holds:
+            self.violations.append(what)
+
+    def look(self) -> None:
+        """Look at what there is, before anything else runs."""
+        manager = manager_of(self.folder)
+        self._look_at_backups(manager)
+        self._look_at_live()
+        self._look_for_ways_back()
+
+    def _look_at_backups(self, manager: BackupManager) -> None:
+        listed = {info.filename: info for info in manager.list()}
+        for info in listed.values():
+            self.require(not info.meta_problem, f"{info.filename}: {info.meta_problem}")
+            try:
+                report = manager.verify(info, level="full")
+                self.require(report.checksum, f"{info.filename} has no meta file")
+            except BackupError as error:
+                self.require(False, f"listed and no good: {error}")
+                continue
+            self.require(digest(Path(info.path)) in self.known, f"unknown rows in {info.filename}")
+        asked_to_go = set(self.base["backups"]) - set(self.after["backups"])
+        for filename, sha256 in self.base["backups"].items():
+            if filename not in listed:
+                self.require(filename in asked_to_go, f"lost: {filename}")
+            else:
+                self.require(listed[filename].sha256 == sha256, f"changed: {filename}")
+
+    def _look_at_live(self) -> None:
+        state = _digest_or_bytes(self.live)
+        if not state.startswith("bytes:"):
+            self.require(scalar(self.live, "PRAGMA integrity_check") == "ok", "integrity")
+        before, after = self.base["live"], self.after["live"]
+        if state not in (before, after):
+            self.require(self.operation.migrates, "the live database is neither old nor new")
+            self.require(read_marker(self.live), "a half-run migration is not marked")
+            self.outcome = "half-run, noticed"
+        elif before != after:
+            self.outcome = "after" if state == after else "before"
+        else:
+            known = {str(self.after["marks"]): "after", str(self.base["marks"]): "before"}
+            self.outcome = known.get(str(_marks(self.folder)), "part")
+
+    def judge(self, answer: dict[str, Any]) -> None:
+        """Hold the operation to what it said."""
+        if not answer["error"]:
+            # A prune keeps what it cannot read, and says so in its report.
+            if self.name not in ("upgrade that fails", "prune"):
+                self.require(self.outcome == "after", f"said to be done, but {self.outcome}")
+            return
+        if self.operation.migrates:  # an error may be Alembic's own, or of the application
+            return
+        self.require(answer["in_tree"], f"an error outside the tree: {answer.get('traceback')}")
+        if re.search(r"Nothing was (changed|written)|[Nn]o backup was made", answer["text"]):
+            self.require(self.outcome == "before", f"{self.outcome}, but: {answer['text']}")
+
+    def _look_for_ways_back(self) -> None:
+        """Whatever rows were live, or in the safety backup of before, are still somewhere."""
+        reachable = {_digest_or_bytes(path) for path in (self.live, *_copies(self.folder))}
+        reachable |= {digest(path) for path in _data_files(self.folder / "backups")}
+        live_now = _digest_or_bytes(self.live)
+        self.require(self.base["live"] in reachable, "the rows of before are nowhere")
+        if live_now == self.base["live"] != self.after["live"]:  # not done: nor is undo replaced
+            for copy in self.base["copies"].values():
+                self.require(copy in reachable, "the safety backup of before is nowhere")
+        if live_now == self.after["live"] != self.base["live"]:
+            for copy in self.after["copies"].values():
+                self.require(copy in reachable, "the safety backup is nowhere")
+
+    def go_on(self) -> None:
+        """Do what comes next, without help: it works, and nothing unfinished is left."""
+        if self.operation.migrates:
+            self._migrate_again()
+        else:
+            try:
+                self.operation.run(self.folder)
+            except BackupError as error:
+                if self.operation.done is None or not isinstance(error, self.operation.done):
+                    raise
+        manager = manager_of(self.folder)
+        made = manager.create("next")
+        self.require(manager.list()[0].id == made.id, "the next backup is not the newest")
+        places = [self.folder, manager.directory]
+        left = [name for place in places for name in leftovers(place)]
+        self.require(not left, f"left behind: {left}")
+        self.require(not manager.orphans(), f"meta files without data: {manager.orphans()}")
+        names = frozenset(info.filename for info in manager.list())
+        self.require(names == manager.catalog_names(), "the catalog is out of step")
+
+    def _migrate_again(self) -> None:
+        """Upgrade once more; where that is refused, do what the refusal says."""
+        if _digest_or_bytes(self.live) not in (self.base["live"], self.after["live"]):
+            marker = read_marker(self.live)
+            try:
+                upgrade(self.folder, "r3")
+                self.require(False, "an upgrade over a half-run migration was not refused")
+            except MigrationRefusedError as error:
+                self.require("restore" in error.hint, f"no way back is named: {error}")
+            assert marker is not None and marker.backup is not None
+            manager_of(self.folder).restore(Path(marker.backup))
+            self.require(digest(self.live) == self.base["live"], "not back to before")
+        elif marker_path(self.live).exists():  # refused, or seen to be whole: either way it goes
+            try:
+                upgrade(self.folder, "r3")
+            except MigrationRefusedError:
+                marker = read_marker(self.live)
+                assert marker is not None and marker.backup is not None
+                manager_of(self.folder).restore(Path(marker.backup))
+        self.operation.run(self.folder)
+        self.require(not marker_path(self.live).exists(), "a marker stays after the next upgrade")
+        self.require(_digest_or_bytes(self.live) == self.after["live"], "the next upgrade differs")
+
+
+def _digest_or_bytes(path: Path) -> str:
+    try:
+        return digest(path)
+    except sqlite3.DatabaseError:
+        return f"bytes:{sha256_of(path)}"
+
+
+def _marks(folder: Path) -> dict[str, Any]:
+    """Return what tells whether an operation was done that leaves the live rows alone."""
+    infos = [read_backup(path) for path in _data_files(folder / "backups")]
+    with closing(sqlite3.connect(folder / "app.db")) as connection:
+        try:
+            rows = connection.execute("SELECT count(*) FROM backups").fetchone()[0]
+        except sqlite3.DatabaseError:
+            rows = -1
+    return {
+        "backups": sorted([info.description, info.pinned] for info in infos),
+        "exported": (folder / "exported.db").exists(),
+        # A row may be missing for a while after what it is about.
+        "rows": rows == 0,
+    }
+
+
+def _data_files(directory: Path) -> list[Path]:
+    names = sorted(os.listdir(directory)) if directory.exists() else []
+    return [directory / name for name in names if name.endswith(".db") and name[0] != "."]
+
+
+def _copies(folder: Path) -> list[Path]:
+    """Return the safety backups, in all the names that they may have."""
+    return [
+        path
+        for path in sorted(folder.glob("app.db.*"))
+        if path.suffix not in (META_SUFFIX, ".migrating")
+        and not path.name.endswith(("-wal", "-shm", "-journal"))
+    ]

@@ -1,0 +1,173 @@
+"""Run many cases side by side, each in a copy of a folder that was made ready once.
+
+The folders lie in memory where that is possible: the cases change what a call returns, not how long
+a disk takes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+from typing import Any, TypeVar
+
+from helpers import Mode
+
+from faults.invariants import Facts
+from faults.report import Report
+from faults.strace import CHANGING, UNEXPECTED, Call, Zygote, calls_of
+
+T = TypeVar("T")
+
+WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """An operation without faults: its folder before, facts of before and after, its calls."""
+
+    operation: str
+    mode: Mode
+    folder: Path
+    before: Facts
+    after: Facts
+    calls: tuple[Call, ...]
+
+    @property
+    def name(self) -> str:
+        """What a case is called after."""
+        return f"{self.operation} ({self.mode})"
+
+
+@dataclass
+class Worker:
+    """A zygote with the one folder in which its cases run."""
+
+    zygote: Zygote
+    place: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the case is that runs."""
+        return self.place / "case"
+
+    def fresh(self, baseline: Baseline) -> None:
+        """Make the folder what it was before the operation."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(baseline.folder, self.folder)
+
+    def run(self, baseline: Baseline, *options: str, sabotaged: str = "") -> dict[str, Any]:
+        """Run the operation in a fresh folder under strace; return what became of it."""
+        self.fresh(baseline)
+        return self.zygote.run(
+            *options, name=baseline.operation, folder=str(self.folder), sabotaged=sabotaged
+        )
+
+    def check(self, baseline: Baseline, answer: dict[str, Any] | None) -> tuple[str, list[str]]:
+        """Return the outcome and the violations of the case in the folder.
+
+        ``answer``: what the operation returned; None when it was killed.
+        """
+        found = self.zygote.ask(
+            "check",
+            folder=str(self.folder),
+            name=baseline.operation,
+            base=baseline.before,
+            after=baseline.after,
+            answer=answer,
+        )
+        return found["outcome"], found["violations"]
+
+
+class Matrix:
+    """The workers, and the operations that were run without faults.
+
+    ``full``: whether all cases are wanted, not a sample; ``seed`` of what is drawn.
+    """
+
+    def __init__(self, place: Path, *, full: bool, seed: int, report: Report) -> None:
+        self.full = full
+        self._seed = seed
+        self._report = report
+        self._place = place
+        self._workers: SimpleQueue[Worker] = SimpleQueue()
+        self._baselines: dict[tuple[str, Mode], Baseline] = {}
+        with ThreadPoolExecutor(WORKERS) as pool:
+            self._zygotes = list(pool.map(lambda _: Zygote(), range(WORKERS)))
+        for number, zygote in enumerate(self._zygotes):
+            self._workers.put(Worker(zygote, place / f"worker{number}"))
+
+    def close(self) -> None:
+        """End the workers and remove all folders."""
+        for zygote in self._zygotes:
+            zygote.close()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    @contextmanager
+    def worker(self) -> Iterator[Worker]:
+        """Borrow a worker."""
+        worker = self._workers.get()
+        try:
+            yield worker
+        finally:
+            self._workers.put(worker)
+
+    def baseline(self, operation: str, mode: Mode) -> Baseline:
+        """Return the run without faults of an operation, made when it is first asked for."""
+        key = operation, mode
+        if key not in self._baselines:
+            with self.worker() as worker:
+                self._baselines[key] = self._run_without_faults(worker, operation, mode)
+        return self._baselines[key]
+
+    def try_all(
+        self,
+        fault: str,
+        baseline: Baseline,
+        cases: Sequence[T],
+        run: Callable[[Worker, T], tuple[str, list[str]]],
+        *,
+        sample: int,
+    ) -> None:
+        """Run each case, as many at a time as there are workers, and fail if any did.
+
+        ``run(worker, case)`` returns outcome and violations; ``sample``: how many cases are drawn
+        when not all are wanted.
+        """
+        if not self.full:
+            name = f"{self._seed} {fault} {baseline.operation} {baseline.mode}"
+            cases = Random(name).sample(cases, min(sample, len(cases)))
+        violations: list[str] = []
+
+        def work(case: T) -> None:
+            with self.worker() as worker:
+                outcome, found = run(worker, case)
+            self._report.record(fault=fault, operation=baseline.operation, outcome=outcome)
+            violations.extend(f"{baseline.name}, {case}: {violation}" for violation in found)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for _ in pool.map(work, cases):
+                pass
+        shown = "\n".join(violations[:50])
+        assert not violations, f"{len(violations)} violations in {len(cases)} cases:\n{shown}"
+
+    def _run_without_faults(self, worker: Worker, operation: str, mode: Mode) -> Baseline:
+        folder = self._place / f"{operation} {mode}"
+        worker.zygote.ask("prepare", name=operation, mode=mode, folder=str(worker.folder))
+        shutil.copytree(worker.folder, folder)
+        before = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
+        baseline = Baseline(operation, mode, folder, before, {}, ())
+        trace = worker.place / "trace"
+        names = ",".join([*CHANGING, *UNEXPECTED])
+        ended = worker.run(baseline, "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}")
+        assert ended == {"status": 0, "answer": {"error": ""}}, ended
+        after = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
+        calls = tuple(calls_of(trace, worker.folder))
+        unknown = {call.name for call in calls} & set(UNEXPECTED)
+        assert not unknown, f"calls that change files and are not put under faults: {unknown}"
+        return Baseline(operation, mode, folder, before, after, calls)

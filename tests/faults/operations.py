@@ -1,0 +1,207 @@
+"""The operations that are put under faults, each on a folder of its own.
+
+A folder holds ``app.db`` with its backups and safety backup, an Alembic project, and what an
+operation needs beside them. Everything here runs in a child process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from textwrap import dedent
+
+import sqlalchemy as sa
+import time_machine
+from alembic import command
+from alembic.config import Config
+from helpers import Mode, add_child, make_database
+
+from soulsense_db import BackupManager, RetentionPolicy
+from soulsense_db.errors import BackupNotFoundError, StorageError
+
+ROWS = 24
+LOCK_TIMEOUT = 5.0
+ENV_PY = """
+    import sqlalchemy as sa
+    from alembic import context
+    from soulsense_db.alembic import safe_migrations
+
+    url = context.config.get_main_option("sqlalchemy.url")
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with safe_migrations(context):
+            context.run_migrations()
+"""
+REVISION = """
+    import sqlalchemy as sa
+    from alembic import op
+
+    class MigrationFailedError(Exception):
+        pass
+
+    revision = "{name}"
+    down_revision = {after!r}
+
+    def upgrade():
+        {upgrade}
+"""
+REVISIONS = {
+    "r1": "pass",
+    "r2": "op.add_column('parent', sa.Column('mood', sa.String(20)))",
+    "r3": "op.execute(\"UPDATE parent SET mood = 'calm', total = total + 1\")",
+    "r4": "op.execute('DELETE FROM child'); raise MigrationFailedError('on purpose')",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``run`` is put under faults in a folder that ``prepare`` made ready.
+
+    ``done``: the error with which a second run says that there is nothing left to do.
+    """
+
+    run: Callable[[Path], object]
+    prepare: Callable[[Path], object] = lambda _: None
+    done: type[Exception] | None = None
+    migrates: bool = False
+
+
+def manager_of(folder: Path) -> BackupManager:
+    """Return a manager of ``app.db``; its engine is the caller's to forget."""
+    engine = sa.create_engine(f"sqlite:///{folder / 'app.db'}", poolclass=sa.NullPool)
+    return BackupManager(engine, lock_timeout=LOCK_TIMEOUT)
+
+
+def make_base(folder: Path, mode: Mode) -> None:
+    """Make what every operation starts from; the live rows are in none of the backups.
+
+    In WAL mode the last row is in the log alone, as after a process that died: end this process
+    without closing anything.
+    """
+    live = make_database(folder / "app.db", mode=mode, rows=ROWS)
+    make_project(folder)
+    manager = manager_of(folder)
+    for name in ("first", "second", "third"):
+        manager.create(name)
+        add_child(live, f"after {name}")
+    manager.restore("latest~1")  # so that there is a safety backup to lose
+    connection = sqlite3.connect(live, isolation_level=None)
+    connection.execute("INSERT INTO child (parent_id, amount, body) VALUES (1, 0, 'the last')")
+    if mode == "wal":
+        _left_open.append(connection)
+    else:
+        connection.close()
+
+
+_left_open: list[sqlite3.Connection] = []
+
+
+def make_project(folder: Path) -> None:
+    """Make an Alembic project, at its first revision."""
+    scripts = folder / "migrations"
+    (scripts / "versions").mkdir(parents=True)
+    (scripts / "env.py").write_text(dedent(ENV_PY))
+    after = None
+    for name, upgrade in REVISIONS.items():
+        text = dedent(REVISION).format(name=name, after=after, upgrade=upgrade)
+        (scripts / "versions" / f"{name}.py").write_text(text)
+        after = name
+    with closing(sqlite3.connect(folder / "app.db")) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('r1')")
+        connection.commit()
+
+
+def upgrade(folder: Path, revision: str) -> None:
+    """Run ``alembic upgrade``."""
+    config = Config()
+    config.set_main_option("script_location", str(folder / "migrations"))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{folder / 'app.db'}")
+    command.upgrade(config, revision)
+
+
+def _fail_to_upgrade(folder: Path) -> None:
+    with suppress(Exception):  # on purpose, or of the fault: what counts is what is left
+        upgrade(folder, "r4")
+
+
+def _create_in_the_future(folder: Path) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=365)):
+        manager_of(folder).create("made before the clock was set back")
+
+
+def _make_outside(folder: Path) -> None:
+    make_database(folder / "outside.db", rows=ROWS // 2)
+
+
+def _damage(folder: Path) -> None:
+    for companion in ("-wal", "-shm"):
+        (folder / f"app.db{companion}").unlink(missing_ok=True)
+    with (folder / "app.db").open("r+b") as stream:
+        stream.write(os.urandom(8192))
+
+
+def _rebuild_catalog(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "app.db")) as connection:
+        connection.execute("DELETE FROM backups")
+        connection.commit()
+
+
+OPERATIONS: dict[str, Operation] = {
+    "create": Operation(lambda folder: manager_of(folder).create("new")),
+    "create, clock set back": Operation(
+        lambda folder: manager_of(folder).create("new"), _create_in_the_future
+    ),
+    "restore": Operation(lambda folder: manager_of(folder).restore(_named(folder, "first"))),
+    "restore, live damaged": Operation(
+        lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
+    ),
+    "undo": Operation(lambda folder: manager_of(folder).undo_restore()),
+    "delete": Operation(
+        lambda folder: manager_of(folder).delete(_named(folder, "second")), done=BackupNotFoundError
+    ),
+    "prune": Operation(lambda folder: manager_of(folder).prune(RetentionPolicy(keep_last=1))),
+    "pin": Operation(lambda folder: manager_of(folder).pin(_named(folder, "first"), "a note")),
+    "import": Operation(
+        lambda folder: manager_of(folder).import_file(folder / "outside.db"), _make_outside
+    ),
+    "export": Operation(
+        lambda folder: manager_of(folder).export("latest", folder / "exported.db"),
+        done=StorageError,
+    ),
+    "rebuild catalog": Operation(
+        lambda folder: manager_of(folder).rebuild_catalog(), _rebuild_catalog
+    ),
+    "upgrade": Operation(lambda folder: upgrade(folder, "r3"), migrates=True),
+    "upgrade that fails": Operation(_fail_to_upgrade, migrates=True),
+}
+
+
+# File names of the backups by description; filled before faults begin, as looking takes calls too.
+_names: dict[str, str] = {}
+
+
+def look_up(folder: Path) -> None:
+    """Remember which backups there are, for the operations that name one."""
+    names = os.listdir(folder / "backups") if (folder / "backups").exists() else []
+    _names.clear()
+    _names.update({name[:-3].split("_", 4)[-1]: name for name in names if name.endswith(".db")})
+
+
+def _named(folder: Path, description: str) -> Path:
+    return folder / "backups" / _names.get(description, f"{description}.db")
+
+
+def prepare(name: str, mode: Mode, folder: Path) -> None:
+    """Make ``folder`` ready for the operation ``name``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    make_base(folder, mode)
+    OPERATIONS[name].prepare(folder)

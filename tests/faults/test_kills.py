@@ -1,0 +1,28 @@
+"""SIGKILL at every system call that changes something."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import MODES, Mode
+
+from faults.matrix import Matrix, Worker
+from faults.operations import OPERATIONS
+from faults.points import Point, kill_points
+
+_KILLED = -9
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_nothing_is_lost_when_the_process_dies(matrix: Matrix, operation: str, mode: Mode) -> None:
+    """Killed before any call that changes a file, an operation is undone or done, never half."""
+    baseline = matrix.baseline(operation, mode)
+
+    def kill(worker: Worker, point: Point) -> tuple[str, list[str]]:
+        ended = worker.run(baseline, *point.options)
+        outcome, violations = worker.check(baseline, ended["answer"])
+        if ended["status"] != _KILLED:
+            violations.append(f"was not killed: {ended}")
+        return outcome, violations
+
+    matrix.try_all("kill", baseline, kill_points(baseline), kill, sample=7)
