@@ -40,7 +40,7 @@ _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 class BackupInfo:
     """The facts of one backup.
 
-    ``path``: the data file, absolute; ``created_at``: aware, UTC, the sort key of every listing;
+    ``path``: the data file, absolute; ``created_at``: aware, UTC, what the clock said;
     ``size_bytes`` and ``sha256``: of the stored file, ``sha256`` is None when no meta file told it;
     ``database``: name of the database it was taken from, None when unknown, with its absolute path
     and its path from the backup directory where it has a file; ``alembic_heads``: the
@@ -48,6 +48,8 @@ class BackupInfo:
     ``driver_facts``: what the driver noted of the source, by name; ``verified_at``: when it last
     passed a check (UTC), its own at creation included, None when it failed since or never did;
     ``pinned``: whether it is kept whatever a policy says, with ``pin_note`` for why;
+    ``ordered_at``: what it is ordered by instead of ``created_at``, where the clock had been set
+    back (aware, UTC; later than all backups that were there), else None;
     ``meta_problem``: why the meta file cannot be trusted, or empty.
     """
 
@@ -69,6 +71,7 @@ class BackupInfo:
     verified_at: datetime | None = None
     pinned: bool = False
     pin_note: str = ""
+    ordered_at: datetime | None = None
     meta_problem: str = ""
 
     @property
@@ -80,6 +83,11 @@ class BackupInfo:
     def meta_path(self) -> str:
         """Where the meta file is, or would be."""
         return self.path + META_SUFFIX
+
+    @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        """The sort key of every listing: the order of creation, whatever the clock did."""
+        return self.ordered_at or self.created_at, self.created_at, self.filename
 
     @property
     def timestamp(self) -> datetime:
@@ -134,21 +142,27 @@ def _check_text(text: str, what: str, limit: int, consequence: str) -> None:
 _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
-_ADDED: dict[str, Any] = {"verified_at": None, "pinned": False, "pin_note": ""}
+_ADDED: dict[str, Any] = {"verified_at": None, "pinned": False, "pin_note": "", "ordered_at": None}
+_MOMENTS = ("created_at", "verified_at", "ordered_at")
 
 
 def to_meta(info: BackupInfo) -> bytes:
     """Return the contents of the meta file for ``info``."""
     facts: dict[str, Any] = {"format": META_FORMAT, "filename": info.filename}
     facts |= {name: getattr(info, name) for name in _STORED}
-    facts["created_at"] = info.created_at.isoformat()
-    facts["verified_at"] = info.verified_at.isoformat() if info.verified_at else None
+    facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
     facts["meta_sha256"] = _digest(facts)
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     # A path may hold bytes that are no text: they become escapes of JSON.
     return text.encode(errors="backslashreplace")
+
+
+def moments_of(info: BackupInfo) -> dict[str, str | None]:
+    """Return the times among the facts of ``info`` as ISO 8601."""
+    moments = {name: getattr(info, name) for name in _MOMENTS}
+    return {name: moment.isoformat() if moment else None for name, moment in moments.items()}
 
 
 def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -> BackupInfo:
@@ -194,9 +208,9 @@ def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
     try:
         facts = _ADDED | facts
         kept = {name: facts[name] for name in _STORED}
-        kept["created_at"] = datetime.fromisoformat(kept["created_at"]).astimezone(UTC)
-        if kept["verified_at"] is not None:
-            kept["verified_at"] = datetime.fromisoformat(kept["verified_at"]).astimezone(UTC)
+        for name in _MOMENTS:
+            if kept[name] is not None or name not in _ADDED:
+                kept[name] = datetime.fromisoformat(kept[name]).astimezone(UTC)
         kept["pinned"] = bool(kept["pinned"])
         kept["alembic_heads"] = tuple(map(str, kept["alembic_heads"]))
         kept["driver_facts"] = dict(kept["driver_facts"])

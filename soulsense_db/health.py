@@ -84,7 +84,9 @@ class _Examination:
         self._now = now
         self._backups = manager.list()
         # Those taken here: an imported file may be of anything, and one without a meta file, too.
-        self._own = [info for info in self._backups if info.kind != "imported" and info.sha256]
+        own = [info for info in self._backups if info.kind != "imported" and info.sha256]
+        # By date: with the clock set back meanwhile, the newest is no older than those before it.
+        self._own = sorted(own, key=_date, reverse=True)
         self._rows = manager.catalog_names()
         self._numbers: dict[str, float | None] = {"backups": len(self._backups)}
 
@@ -115,7 +117,7 @@ class _Examination:
                 name="clock",
                 state=State.WARNING,
                 message=f"{len(future)} backup(s) are dated in the future, up to "
-                f"{future[0].timestamp_display}: was the clock set back?",
+                f"{max(future, key=_date).timestamp_display}: was the clock set back?",
             )
 
     def _newest(self) -> HealthCheck:
@@ -208,6 +210,10 @@ class _Examination:
             state=State.WARNING,
             message=f"{len(unlisted)} row(s) out of step; the next backup mends that",
         )
+
+
+def _date(info: BackupInfo) -> datetime:
+    return info.created_at
 
 
 def _problem(info: BackupInfo) -> str:

@@ -44,12 +44,19 @@ class Keeper:
         self,
         write: Callable[[Path], Snapshot],
         *,
-        created_at: datetime,
         description: str,
         record: bool,
+        created_at: datetime | None = None,
         **facts: Any,
     ) -> BackupInfo:
-        """Stage what ``write`` writes, check it, publish it, record it; ``facts`` as for `take`."""
+        """Stage what ``write`` writes, check it, publish it, record it; ``facts`` as for `take`.
+
+        ``created_at``: of one from elsewhere. One made now is the newest of all from here on.
+        """
+        ordered_at: datetime | None = None
+        if created_at is None:
+            created_at = datetime.now(UTC)
+            ordered_at = self._storage.order_of_new(created_at)
         with self._storage.stage(created_at, description) as staging:
             info = take(
                 self._driver,
@@ -60,6 +67,7 @@ class Keeper:
                 created_at=created_at,
                 **facts,
             )
+            info = replace(info, ordered_at=ordered_at)
             self._storage.publish(staging, info)
         if record:
             with suppress(BackupError):  # the backup is made, whatever becomes of its row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -165,7 +164,6 @@ class BackupManager:
                 lambda target: self._driver.snapshot(target, progress=progress),
                 depth="pages",
                 kind=kind,
-                created_at=datetime.now(UTC),
                 description=description,
                 alembic_heads=alembic_heads,
                 target_revision=target_revision,
@@ -178,7 +176,7 @@ class BackupManager:
     # List, get, delete, verify
 
     def list(self) -> builtins.list[BackupInfo]:
-        """Return the backups of this database, newest first.
+        """Return the backups of this database, newest first: by creation, whatever the clock did.
 
         A directory may hold those of several databases: others' are left out. One whose origin is
         unknown (it has no meta file) is included.
@@ -274,7 +272,7 @@ class BackupManager:
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
         With a meta file beside it, the checksum is compared, and time and description are kept;
-        else the backup is dated now. Raises errors as :meth:`verify`,
+        else the backup is dated now. It is listed by that date. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
@@ -285,7 +283,7 @@ class BackupManager:
             lambda target: self._driver.copy_file(source, target, progress=progress),
             depth="header",  # copy_file has checked it
             kind="imported",
-            created_at=told.created_at if told.sha256 is not None else datetime.now(UTC),
+            created_at=told.created_at if told.sha256 is not None else None,
             description=description or told.description,
             alembic_heads=None,
             target_revision=told.target_revision,

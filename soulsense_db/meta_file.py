@@ -44,7 +44,7 @@ def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) ->
         if data is None:
             return without_meta(path, size_bytes=size, found_at=found_at)
         info = from_meta(data, path, size_bytes=size, found_at=found_at)
-    except (MetaFileError, StorageError) as error:
+    except (MetaFileError, StorageError) as error:  # of one meta file: the others are no worse
         if getattr(error.__cause__, "errno", None) in _EXHAUSTED:
             raise  # it says nothing of this file
         return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)

@@ -1,7 +1,8 @@
 """Which backups stay: a pure function of the backups, a policy and the time.
 
 The rules are restic's (``restic forget``), ORed: a backup stays when one of them keeps it. Every
-kind of backup is a pool of its own, so that a burst of one never pushes out another. On purpose
+kind of backup is a pool of its own, so that a burst of one never pushes out another. Newer is what
+was made later, whatever the clock said; hours, days and periods are the clock's. On purpose
 unlike restic: the oldest backup is not kept only for being the oldest (restic after 0.14), one that
 is dated in the future stays, and so do the newest of a kind and the newest verified one.
 """
@@ -169,7 +170,7 @@ def parse_size(text: str) -> int:
 def newest_verified(backups: Iterable[BackupInfo], *, now: datetime) -> BackupInfo | None:
     """Return the newest backup that passed its last check and is not dated after ``now``."""
     candidates = (b for b in backups if b.verified_at and b.created_at <= now)
-    return max(candidates, key=_age, default=None)
+    return max(candidates, key=_order, default=None)
 
 
 def apply_policy(
@@ -184,7 +185,7 @@ def apply_policy(
     ``spare``: why a backup stays whatever the policy says, by its file name. Touches no file,
     database or clock. Source of the rules: restic 0.14, ``forget``.
     """
-    ordered = sorted(backups, key=_age, reverse=True)
+    ordered = sorted(backups, key=_order, reverse=True)
     verified = newest_verified(ordered, now=now)
     kept: list[PruneDecision] = []
     removed: list[PruneDecision] = []
@@ -194,12 +195,12 @@ def apply_policy(
             decision = PruneDecision(backup=backup, reasons=tuple(reasons))
             (kept if stays else removed).append(decision)
     for decisions in (kept, removed):
-        decisions.sort(key=lambda decision: _age(decision.backup), reverse=True)
+        decisions.sort(key=lambda decision: decision.backup.order, reverse=True)
     return PruneReport(kept=tuple(kept), removed=tuple(removed))
 
 
-def _age(backup: BackupInfo) -> tuple[datetime, str]:
-    return backup.created_at, backup.filename
+def _order(backup: BackupInfo) -> tuple[datetime, datetime, str]:
+    return backup.order
 
 
 def _decide(
@@ -211,14 +212,13 @@ def _decide(
 ) -> Iterator[tuple[BackupInfo, bool, list[str]]]:
     """Yield each backup of ``pool``, newest first, with whether it stays and why."""
     past = [backup for backup in pool if backup.created_at <= now]
-    rules = _rules(policy, past[0]) if past else []
+    rules = _rules(policy, past) if past else []
     total = 0
     limit_reached = False
     for backup in pool:
         if backup.created_at > now:  # the clock was set back: nobody knows how old it is
             yield backup, True, ["dated in the future"]
             continue
-        # Every rule is asked, for each counts what it has kept.
         reasons = [reason for rule in rules if (reason := rule(backup))]
         if not policy.has_keep_rule:
             reasons = ["the policy is empty" if policy.is_empty else "fits in max_total_size"]
@@ -242,35 +242,32 @@ def _decide(
 
 
 _Rule = Callable[[BackupInfo], str | None]
-"""Asked for each backup, newest first; returns why it keeps it, or None."""
+"""Returns why it keeps a backup, or None."""
 
 
-def _rules(policy: RetentionPolicy, newest: BackupInfo) -> list[_Rule]:
+def _rules(policy: RetentionPolicy, past: Sequence[BackupInfo]) -> list[_Rule]:
+    """Return the rules of ``policy`` for ``past``, newest first."""
     rules = [
-        _bucket_rule(name.removeprefix("keep_"), getattr(policy, name), COUNTS[name])
-        for name in COUNTS
-        if getattr(policy, name)
+        _bucket_rule(name, getattr(policy, name), past) for name in COUNTS if getattr(policy, name)
     ]
     if policy.keep_within is not None and policy.keep_within != Period():
-        rules.append(_within_rule(policy.keep_within, newest))
+        rules.append(_within_rule(policy.keep_within, past[0]))
     return rules
 
 
-def _bucket_rule(name: str, count: int, bucket_of: Callable[[BackupInfo], str]) -> _Rule:
-    last: str | None = None
-    kept = 0
-
-    def rule(backup: BackupInfo) -> str | None:
-        nonlocal last, kept
-        bucket = bucket_of(backup)
-        if bucket == last or kept == count:
-            return None
-        last = bucket
-        kept += 1
-        of = f"{kept} of {count}" if count != ALL else "all"
-        return f"{name} {bucket} ({of})" if name != "last" else f"last ({of})"
-
-    return rule
+def _bucket_rule(name: str, count: int, past: Sequence[BackupInfo]) -> _Rule:
+    newest: dict[str, BackupInfo] = {}
+    for backup in past:
+        newest.setdefault(COUNTS[name](backup), backup)
+    buckets = list(newest)
+    if name != "keep_last":  # with the clock set back, later ones came into earlier buckets
+        buckets.sort(reverse=True)
+    reasons = {}
+    for number, bucket in enumerate(buckets if count == ALL else buckets[:count], 1):
+        what = "last" if name == "keep_last" else f"{name.removeprefix('keep_')} {bucket}"
+        of = "all" if count == ALL else f"{number} of {count}"
+        reasons[newest[bucket].filename] = f"{what} ({of})"
+    return lambda backup: reasons.get(backup.filename)
 
 
 def _within_rule(period: Period, newest: BackupInfo) -> _Rule:

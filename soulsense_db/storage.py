@@ -22,7 +22,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ _PREFIX_BYTES = 60
 _STAGING = ".staging"
 _LOCK = ".lock"
 _DELETING = ".deleting"
+_NEXT = timedelta(microseconds=1)
 
 
 class Storage:
@@ -85,7 +86,20 @@ class Storage:
     def list(self) -> builtins.list[BackupInfo]:
         """Return every backup of this directory, newest first; an absent directory has none."""
         found = [self._read(entry) for entry in self._entries()]
-        return sorted(found, key=lambda info: (info.created_at, info.filename), reverse=True)
+        return sorted(found, key=lambda info: info.order, reverse=True)
+
+    def order_of_new(self, created_at: datetime) -> datetime | None:
+        """Return what a new backup is ordered by; None when ``created_at`` is later than all.
+
+        No lock is needed: what was published before this one began is in the list. Of those that
+        are made at the same time each may be the newer one.
+        """
+        newest = max((info.order[0] for info in self.list()), default=None)
+        if newest is None or newest < created_at:
+            return None
+        with suppress(OverflowError):  # a date at the very end of the calendar
+            newest += _NEXT
+        return newest
 
     def names(self) -> set[str]:
         """Return the file names of all backups without reading their meta files."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.backup_info import BackupInfo, display_size, moments_of
 from soulsense_db.errors import BackupError, NotConfirmedError
 from soulsense_db.health import display_age
 
@@ -195,9 +195,7 @@ def print_error(error: BackupError) -> None:
 def backup_json(info: BackupInfo) -> dict[str, Any]:
     """Return all facts of a backup."""
     facts = asdict(info) | {"filename": info.filename}
-    facts["created_at"] = info.created_at.isoformat()
-    facts["verified_at"] = info.verified_at.isoformat() if info.verified_at else None
-    return facts
+    return facts | moments_of(info)
 
 
 def _print_object(found: dict[str, Any]) -> None:
