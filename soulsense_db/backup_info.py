@@ -92,7 +92,10 @@ class BackupInfo:
     @property
     def timestamp(self) -> datetime:
         """When the backup was taken: naive local time, to compare with ``datetime.now()``."""
-        return self.created_at.astimezone().replace(tzinfo=None)
+        try:
+            return self.created_at.astimezone().replace(tzinfo=None)
+        except OverflowError:  # on the first or the last day of the calendar
+            return self.created_at.replace(tzinfo=None)
 
     @property
     def timestamp_display(self) -> str:

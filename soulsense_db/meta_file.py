@@ -89,7 +89,8 @@ def _read_small_file(path: Path) -> bytes | None:
             hint=f"Remove {name} to use the backup without its checksum.",
         ) from error
     try:
-        status = os.fstat(descriptor)
+        with files.storage_errors("read", path):
+            status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_META_BYTES:
             what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
             raise MetaFileError(

@@ -60,6 +60,7 @@ _infos = st.builds(
     target_revision=st.none() | _text,
     duration_seconds=st.none() | st.floats(min_value=0, allow_infinity=False),
     driver_facts=st.dictionaries(_text, _text),
+    ordered_at=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 
 
@@ -164,6 +165,8 @@ def test_garbage_is_refused(data: bytes) -> None:
         sealed(created_at="yesterday"),
         sealed(created_at=5),
         sealed(created_at="0001-01-01T00:00:00+14:00"),
+        sealed(ordered_at="tomorrow"),
+        sealed(ordered_at="9999-12-31T23:59:59-14:00"),
         sealed(kind="monthly"),
         sealed(alembic_heads=3),
         sealed(driver_facts=[1]),
@@ -220,6 +223,13 @@ def test_the_timestamp_is_naive_local_time() -> None:
     assert INFO.timestamp_display == "2026-01-15 16:00:00"
     fresh = replace(INFO, created_at=datetime.now(UTC))
     assert datetime.now() - fresh.timestamp < timedelta(minutes=1)
+
+
+@pytest.mark.usefixtures("in_kolkata")
+def test_the_last_day_of_the_calendar_can_be_shown() -> None:
+    """A date that has no local time any more, as an insane clock makes it, is shown as it is."""
+    info = replace(INFO, created_at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert info.timestamp_display == "9999-12-31 23:59:59"
 
 
 @pytest.mark.usefixtures("in_kolkata")

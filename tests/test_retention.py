@@ -229,6 +229,47 @@ def test_the_newest_stays(backups: list[BackupInfo], policy: RetentionPolicy) ->
             assert newest(in_the_past(pool)) in stays
 
 
+@given(backup_lists(), POLICIES, st.data())
+def test_newest_is_what_was_made_last(
+    backups: list[BackupInfo], policy: RetentionPolicy, data: st.DataObject
+) -> None:
+    """Whatever dates they have: the last made of all kinds and of each, and ``keep_last`` of them.
+
+    A clock that was set back gives backups an order that is not that of their dates.
+    """
+    made = data.draw(st.permutations(backups))
+    ordered = [
+        replace(backup, ordered_at=NOW + timedelta(microseconds=number))
+        for number, backup in enumerate(made)
+    ]
+    stays = kept(ordered, policy)
+    assert stays == [backup for backup in reversed(ordered) if backup in stays]
+    for kind in KINDS:
+        pool = [backup for backup in reversed(in_the_past(ordered)) if backup.kind == kind]
+        if not policy.allow_empty:
+            assert pool[:1] == [backup for backup in pool[:1] if backup in stays]
+        if policy.keep_last > 0 and policy.max_total_size is None:
+            assert all(backup in stays for backup in pool[: policy.keep_last])
+    verified = [backup for backup in in_the_past(ordered) if backup.verified_at]
+    assert verified[-1:] == [backup for backup in verified[-1:] if backup in stays]
+
+
+@given(backup_lists(marks="", youngest=0), st.integers(1, 3), st.data())
+def test_a_wrong_clock_takes_no_bucket_of_the_calendar(
+    backups: list[BackupInfo], count: int, data: st.DataObject
+) -> None:
+    """The last days that have a backup are the same in whatever order they were made."""
+    policy = RetentionPolicy(keep_daily=count)
+    made = [
+        replace(backup, ordered_at=NOW + timedelta(microseconds=number))
+        for number, backup in enumerate(data.draw(st.permutations(backups)))
+    ]
+    for kind in KINDS:
+        days = {local(backup).date() for backup in backups if backup.kind == kind}
+        stays = {local(backup).date() for backup in kept(made, policy) if backup.kind == kind}
+        assert set(sorted(days)[-count:]) <= stays
+
+
 @given(backup_lists(), POLICIES)
 def test_the_newest_verified_stays(backups: list[BackupInfo], policy: RetentionPolicy) -> None:
     """Of all kinds, the newest backup that passed its check and is not from the future stays."""

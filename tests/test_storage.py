@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -22,6 +23,7 @@ from soulsense_db.errors import (
     DirectoryIsAFileError,
     DirectoryLockedError,
     NotEnoughSpaceError,
+    StorageError,
 )
 from soulsense_db.storage import Storage, safe_name
 
@@ -156,6 +158,29 @@ def test_the_newest_comes_first(storage: Storage) -> None:
     os.utime(old.path)
     assert [info.id for info in storage.list()] == [new.id, middle.id, old.id]
     assert storage.names() == {old.filename, new.filename, middle.filename}
+
+
+def test_a_bad_sector_in_a_meta_file_is_a_problem_of_one_backup(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk cannot read one meta file the other backups are listed, and new ones made."""
+    spoilt, good = put(storage, "spoilt"), put(storage, "good")
+    inode = os.stat(spoilt.meta_path).st_ino
+    read = os.read
+
+    def failing(descriptor: int, size: int) -> bytes:
+        if os.fstat(descriptor).st_ino == inode:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", failing)
+    problems = {info.filename: info.meta_problem for info in storage.list()}
+    assert problems[good.filename] == ""
+    assert "Input/output error" in problems[spoilt.filename]
+    with pytest.raises(StorageError):
+        storage.amend(spoilt, pinned=True)
+    assert len(storage.list()) == 2
+    put(storage, "new")
 
 
 def test_what_is_no_backup_is_not_listed(storage: Storage, tmp_path: Path) -> None:
