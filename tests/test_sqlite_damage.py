@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import digest, execute, fill, make_database, scalar, snapshot_of
+from helpers import digest, execute, fill, flip, make_database, scalar, snapshot_of
 from test_sqlite import driver_of, taken
 
 from soulsense_db import BackupManager
@@ -19,6 +19,7 @@ from soulsense_db.drivers import Findings, SQLiteDriver
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,
+    PermissionDeniedError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
@@ -57,6 +58,41 @@ def test_a_damaged_live_database_is_named_so(
         driver.snapshot(tmp_path / "backup.db")
     assert str(live) in caught.value.message
     assert live.read_bytes() == before
+
+
+def test_a_schema_format_that_nobody_has_is_damage(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """SQLite has no code of its own for it; a restore moves such a database aside all the same."""
+    live = make_database(tmp_path / "app.db")
+    expected = digest(live)
+    manager = BackupManager(make_engine(live))
+    info = manager.create()
+    flip(live, 47, 0x08)
+    with pytest.raises(DatabaseDamagedError, match="unsupported file format"):
+        manager.create()
+    assert manager.restore(info).moved_aside
+    assert digest(live) == expected
+    flip(Path(info.path), 47, 0x08)
+    Path(info.meta_path).unlink()
+    with pytest.raises(InvalidBackupError, match="unsupported file format"):
+        manager.verify(info)
+
+
+def test_a_header_that_forbids_writing_is_hinted_at(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A flipped bit can make a database read-only; the hint says how it is restored then."""
+    live = make_database(tmp_path / "app.db")
+    expected = digest(live)
+    manager = BackupManager(make_engine(live))
+    info = manager.create()
+    flip(live, 18, 0x40)
+    with pytest.raises(PermissionDeniedError, match="move the file away"):
+        manager.restore(info)
+    live.rename(tmp_path / "away.db")
+    manager.restore(info)
+    assert digest(live) == expected
 
 
 def test_an_empty_live_database_gets_a_valid_backup(

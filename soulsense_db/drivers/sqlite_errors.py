@@ -29,7 +29,8 @@ _DENIED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_AUTH,
 }
-_UNDECODABLE = "Could not decode to UTF-8"  # Python's own error, without a code
+# Damage without a code of its own: Python's own error; a schema format that no SQLite has.
+_TELLS_OF_DAMAGE = ("Could not decode to UTF-8", "unsupported file format")
 
 
 @contextmanager
@@ -45,6 +46,8 @@ def live_errors(path: Path | None) -> Iterator[None]:
             raise locked(name, reason) from error
         if code in _DAMAGED:
             raise damaged(name, reason) from error
+        if code == sqlite3.SQLITE_READONLY:
+            raise _read_only(name, reason) from error
         raise _common(code, name, reason) from error
 
 
@@ -81,7 +84,9 @@ def primary_code(error: BaseException) -> int:
     """Return the primary result code of an error of sqlite3, also one wrapped by SQLAlchemy."""
     original = error.orig if isinstance(error, DBAPIError) else error
     # Python gives up on SQLite's message, or on a value that it reads, for bytes that are no text.
-    if isinstance(original, UnicodeDecodeError) or _UNDECODABLE in str(original):
+    if isinstance(original, UnicodeDecodeError):
+        return sqlite3.SQLITE_CORRUPT
+    if any(phrase in str(original) for phrase in _TELLS_OF_DAMAGE):
         return sqlite3.SQLITE_CORRUPT
     return int(getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
@@ -120,6 +125,14 @@ def not_a_database(name: str) -> NotADatabaseError:
     )
 
 
+def _read_only(name: str, reason: str) -> PermissionDeniedError:
+    return PermissionDeniedError(
+        f"Permission denied: {name} ({reason}). Nothing was changed.",
+        hint="Check who owns the file and its directory, their permissions, and the URL. If all is "
+        "right, its header is damaged: move the file away, and restore a backup.",
+    )
+
+
 def _common(code: int, name: str, reason: str) -> BackupError:
     if code == sqlite3.SQLITE_FULL:
         return NotEnoughSpaceError(
@@ -136,7 +149,10 @@ def _common(code: int, name: str, reason: str) -> BackupError:
             f"Storage error: {name} ({reason}). Nothing was changed.",
             hint="Check that the disk is there, not full, and healthy.",
         )
-    return BackupError(f"SQLite refused an operation on {name} ({reason}). Nothing was changed.")
+    return BackupError(
+        f"SQLite refused an operation on {name} ({reason}). Nothing was changed.",
+        hint="If the reason does not say what to do, check that file: PRAGMA integrity_check.",
+    )
 
 
 def _reason(error: BaseException) -> str:
