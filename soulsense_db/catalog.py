@@ -94,31 +94,33 @@ class Catalog:
             "--catalog-table soulsense_backups; or none: catalog=False.",
         )
 
-    def record(self, connection: Connection, info: BackupInfo, *, make_table: bool) -> int | None:
-        """Add the row of one backup; return how many rows there are then.
+    def record(
+        self, connection: Connection, info: BackupInfo, *, make_table: bool
+    ) -> frozenset[str] | None:
+        """Add the row of one backup; return the file names of all rows then.
 
         None when there is no current table and ``make_table`` is false, or the name is taken.
         """
         if not self._ready(connection, make_table=make_table):
             return None
         connection.execute(
-            sa.delete(self._table).where(self._table.c.filename == _filename(info.filename))
+            sa.delete(self._table).where(self._table.c.filename == row_name(info.filename))
         )
         connection.execute(sa.insert(self._table), _row(info))
-        return self._count(connection)
+        return self._names(connection)
 
     def forget(self, connection: Connection, filename: str) -> None:
         """Remove the row of one backup, if there is one."""
         if self._ready(connection, make_table=False):
             connection.execute(
-                sa.delete(self._table).where(self._table.c.filename == _filename(filename))
+                sa.delete(self._table).where(self._table.c.filename == row_name(filename))
             )
 
     def names(self, connection: Connection) -> frozenset[str] | None:
         """Return the file names of all rows, None when there is no current table."""
         if self.state(connection) is not TableState.CURRENT:
             return None
-        return frozenset(connection.scalars(sa.select(self._table.c.filename)))
+        return self._names(connection)
 
     def rebuild(
         self, connection: Connection, infos: Iterable[BackupInfo], *, make_table: bool
@@ -142,19 +144,25 @@ class Catalog:
             state = TableState.CURRENT
         return state is TableState.CURRENT
 
+    def _names(self, connection: Connection) -> frozenset[str]:
+        # As bytes: a damaged one that is no text must not keep the others from being read.
+        column = sa.cast(self._table.c.filename, sa.LargeBinary)
+        found = connection.scalars(sa.select(column))
+        return frozenset((name or b"").decode(errors="replace") for name in found)
+
     def _count(self, connection: Connection) -> int:
         counted = connection.scalar(sa.select(sa.func.count()).select_from(self._table))
         return int(counted or 0)
 
 
-def _filename(name: str) -> str:
+def row_name(name: str) -> str:
+    """Return the ``filename`` in the row of a backup; a name that is no text is still a file's."""
     return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _row(info: BackupInfo) -> dict[str, Any]:
     return {
-        # A name that is no valid text can still be that of a file.
-        "filename": _filename(info.filename),
+        "filename": row_name(info.filename),
         "catalog_format": CATALOG_FORMAT,
         "id": info.id,
         "created_at": info.created_at.replace(tzinfo=None),

@@ -42,8 +42,8 @@ class CatalogRows:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
         self._try(lambda catalog, connection: catalog.require_free(connection))
 
-    def record(self, info: BackupInfo) -> int | None:
-        """Add a row; return how many there are then, None when it could not be written."""
+    def record(self, info: BackupInfo) -> frozenset[str] | None:
+        """Add a row; return the names of all then, None when it could not be written."""
         return self._try(
             lambda catalog, connection: catalog.record(connection, info, make_table=True)
         )

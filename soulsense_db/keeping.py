@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.catalog import row_name
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Driver, Progress, Snapshot
 from soulsense_db.errors import (
@@ -72,7 +73,7 @@ class Keeper:
         if record:
             with suppress(BackupError):  # the backup is made, whatever becomes of its row
                 rows = self._rows.record(info)
-                if rows is not None and rows != len(self._storage.names()):
+                if rows is not None and rows != set(map(row_name, self._storage.names())):
                     self.sync_catalog(make_table=True)  # an earlier row could not be written
         return info
 

@@ -194,3 +194,15 @@ def test_a_directory_that_cannot_be_listed_fails_nothing_that_is_done(
     assert answer["error"] is None, answer
     assert answer["listed"] == 1
     assert not answer.get("rebuilt")
+
+
+@pytest.mark.parametrize("name", ["'another.db'", "x'ff00'", "CAST(x'fffe' AS TEXT)"])
+def test_a_garbled_row_is_mended_by_the_next_backup(
+    manager: BackupManager, database: Path, name: str
+) -> None:
+    """The right number of rows is not enough: names that are no backup's go, no text or not."""
+    first = manager.create("first")
+    execute(database, f"UPDATE backups SET filename = {name}")
+    assert manager.catalog_names() != frozenset({first.filename})
+    second = manager.create("second")
+    assert manager.catalog_names() == frozenset({first.filename, second.filename})
