@@ -156,7 +156,7 @@ def to_meta(info: BackupInfo) -> bytes:
     facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
-    facts["meta_sha256"] = _digest(facts)
+    facts["meta_sha256"] = digest_of(facts)
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     # A path may hold bytes that are no text: they become escapes of JSON.
     return text.encode(errors="backslashreplace")
@@ -202,7 +202,7 @@ def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -
             f"{META_FORMAT}. The backup itself was left alone.",
             hint="Upgrade soulsense_db and try again.",
         )
-    if facts.pop("meta_sha256", None) != _digest(facts):
+    if facts.pop("meta_sha256", None) != digest_of(facts):
         raise _damaged(path, "its own checksum does not match")
     return _build(facts, path)
 
@@ -268,7 +268,8 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc" and not character.isspace()
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 over ``facts`` in the one form that the meta file's page describes."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

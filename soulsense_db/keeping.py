@@ -24,7 +24,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.finding import Finder
-from soulsense_db.marker import read_marker
+from soulsense_db.marker import MigrationMarker, read_marker
 from soulsense_db.pruning import Pruning
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.storage import Storage
@@ -79,10 +79,11 @@ class Keeper:
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that nothing protects, and its row."""
-        if info.filename == self._needed_backup():
+        marker = self._marker()
+        if marker and _may_be_needed(info, marker):
             raise ProtectedBackupError(
-                f"{info.filename} is the way back from a migration of {self._driver.location} that "
-                "has not ended. It was not deleted.",
+                f"{info.filename} {'is' if marker.backup else 'may be'} the way back from a "
+                f"migration of {self._driver.location} that has not ended. It was not deleted.",
                 hint="Restore it, or keep the database as it is: soulsense-db restore --accept",
             )
         self._storage.delete(info)
@@ -109,9 +110,10 @@ class Keeper:
         dry_run: bool = False,
     ) -> PruneReport:
         """Remove what ``policy`` does not keep; ``spare``: reasons to keep, by file name."""
-        needed = self._needed_backup()
-        needs = {needed: "a migration that has not ended needs it"} if needed else {}
-        pruning = Pruning(self._finder.list(), policy, kinds=kinds, spare={**spare, **needs})
+        backups, marker = self._finder.list(), self._marker()
+        needed = [info for info in backups if marker and _may_be_needed(info, marker)]
+        why = dict.fromkeys((i.filename for i in needed), "a migration that has not ended needs it")
+        pruning = Pruning(backups, policy, kinds=kinds, spare={**spare, **why})
         if dry_run:
             return pruning.report()
         try:
@@ -152,8 +154,12 @@ class Keeper:
             return False
         return True
 
-    def _needed_backup(self) -> str | None:
-        """Return the name of the backup that puts a half-run migration back, if there is one."""
-        location = self._driver.location
-        marker = read_marker(location) if location else None
-        return Path(marker.backup).name if marker and marker.backup else None
+    def _marker(self) -> MigrationMarker | None:
+        return read_marker(self._driver.location) if self._driver.location else None
+
+
+def _may_be_needed(info: BackupInfo, marker: MigrationMarker) -> bool:
+    """Whether ``info`` puts a half-run migration back; who knows, with a damaged marker."""
+    if marker.backup is None:
+        return info.kind == "pre_migration"
+    return info.filename == Path(marker.backup).name

@@ -2,7 +2,8 @@
 
 It is written and fsynced before the first step and removed at the end, so that one that is found
 while nobody holds the database's lock tells of a migration that died half-way. It names the backup
-that puts the database back.
+that puts the database back. ``sha256`` covers every other key: with one bit flipped, the target
+could be the revision that the database is at, and the migration one that had ended.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db import files
+from soulsense_db.backup_info import digest_of
 from soulsense_db.errors import HalfRunMigrationError
 
 _FORMAT = 1
@@ -73,7 +75,8 @@ def write_marker(
         target_revision=target_revision,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    text = json.dumps({"format": _FORMAT, **asdict(marker)}, indent=2)
+    facts = {"format": _FORMAT, **asdict(marker), "alembic_heads": list(alembic_heads)}
+    text = json.dumps(facts | {"sha256": digest_of(facts)}, indent=2)
     files.write_durably(marker_path(database), text.encode(), like=database)
 
 
@@ -90,13 +93,15 @@ def read_marker(database: Path) -> MigrationMarker | None:
             return None
     try:
         facts = json.loads(data)
+        if facts.pop("sha256") != digest_of(facts):
+            raise ValueError("its own checksum does not match")
         return MigrationMarker(
             backup=str(facts["backup"]),
             alembic_heads=tuple(map(str, facts["alembic_heads"])),
             target_revision=facts["target_revision"],
             started_at=str(facts["started_at"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return MigrationMarker(
             backup=None,
             alembic_heads=(),

@@ -74,7 +74,7 @@ def sealed(**changes: Any) -> bytes:
     facts = json.loads(to_meta(INFO))
     del facts["meta_sha256"]
     facts = {name: value for name, value in (facts | changes).items() if value is not Ellipsis}
-    facts["meta_sha256"] = backup_info._digest(facts)
+    facts["meta_sha256"] = backup_info.digest_of(facts)
     return json.dumps(facts).encode()
 
 

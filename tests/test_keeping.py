@@ -20,7 +20,7 @@ from soulsense_db.errors import (
     ProtectedBackupError,
     PruneError,
 )
-from soulsense_db.marker import write_marker
+from soulsense_db.marker import marker_path, write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -378,3 +378,18 @@ def test_two_amendments_at_once_both_stay(manager: BackupManager, database: Path
     assert found.verified_at is not None
     assert info.verified_at is not None
     assert found.verified_at > info.verified_at
+
+
+def test_a_damaged_marker_protects_what_may_be_the_way_back(
+    manager: BackupManager, database: Path
+) -> None:
+    """While nobody can read which backup a dead migration needs, none from before one goes."""
+    before = _create(manager, 3, "pre_migration")
+    other = manager.create()
+    write_marker(database, backup=before[-1].path, alembic_heads=("r1",), target_revision="r3")
+    flip(marker_path(database), 30, 0x02)
+    manager.prune(ONE)
+    assert {info.filename for info in before} <= _names(manager)
+    with pytest.raises(ProtectedBackupError, match="may be the way back"):
+        manager.delete(before[-1])
+    manager.delete(other)

@@ -52,7 +52,7 @@ def test_clearing_tells_whether_there_was_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"7"]
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"7", b"[" * 100_000]
     + [
         json.dumps(facts).encode()
         for facts in (
@@ -74,6 +74,25 @@ def test_a_marker_that_cannot_be_read_still_counts(tmp_path: Path, data: bytes) 
     assert marker.backup is None
     assert "soulsense-db list" in marker.error(database).hint
     assert clear_marker(database)
+
+
+def test_no_bit_of_a_marker_can_flip_unseen(tmp_path: Path) -> None:
+    """Not even one that turns the target into the revision that the database is at."""
+    database = tmp_path / "app.db"
+    write(database, "r3")
+    true, data = read_marker(database), marker_path(database).read_bytes()
+    for offset in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[offset] ^= 1 << bit
+            marker_path(database).write_bytes(flipped)
+            read = read_marker(database)
+            assert read is not None
+            assert read == true or read.backup is None
+    marker_path(database).write_bytes(data.replace(b'"r3"', b'"r2"'))
+    read = read_marker(database)
+    assert read is not None
+    assert read.backup is None
 
 
 @pytest.mark.parametrize("heads", [[["nested"]], [1], "abc"])
