@@ -94,7 +94,8 @@ class ExclusiveAccess:
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
         restorer = Restorer(self._driver, self._directory, after_failure=True)
-        return self._finish(restorer.restore(self._find(ref), progress=None), None)
+        report = restorer.restore(self._find(ref), as_taken=True, progress=None)
+        return self._finish(report, None)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Do what ``BackupManager.undo_restore`` does."""
@@ -134,13 +135,18 @@ class Restorer:
                 "Nothing was changed.",
                 hint="A restore of a missing or damaged database has none; restore a backup.",
             )
-        return self.restore(read_backup(self._safety.path), progress=progress)
+        return self.restore(read_backup(self._safety.path), as_taken=True, progress=progress)
 
-    def restore(self, info: BackupInfo, *, progress: Progress | None) -> RestoreReport:
-        """Verify ``info`` in full, keep the live database, replace it, read it back."""
+    def restore(
+        self, info: BackupInfo, *, as_taken: bool = False, progress: Progress | None
+    ) -> RestoreReport:
+        """Verify ``info`` in full, keep the live database, replace it, read it back.
+
+        ``as_taken``: it is the way back, to the faults that the database had then as well.
+        """
         started = time.monotonic()
         self._safety.recover()
-        verified = verify_backup(self._driver, info, level="full").backup
+        verified = verify_backup(self._driver, info, level="full", as_taken=as_taken).backup
         contents = self._driver.contents(Path(info.path))
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path

@@ -34,9 +34,17 @@ class VerificationReport:
 
 
 def verify_backup(
-    driver: Driver, info: BackupInfo, *, level: Level, progress: files.Progress | None = None
+    driver: Driver,
+    info: BackupInfo,
+    *,
+    level: Level,
+    as_taken: bool = False,
+    progress: files.Progress | None = None,
 ) -> VerificationReport:
     """Check the backup ``info`` without writing to it.
+
+    ``as_taken``: no more than it passed when it was taken, where its checksum tells that it is
+    what it was then. A damaged index of its source is found in full only.
 
     Raises :class:`~soulsense_db.errors.InvalidBackupError`,
     :class:`~soulsense_db.errors.MetaFileError`, :class:`~soulsense_db.errors.StorageError`.
@@ -47,9 +55,9 @@ def verify_backup(
     path = Path(info.path)
     # The header first: it says in better words than a checksum what is wrong.
     driver.check(path, depth="header")
-    sha256, problem, findings = _read(
-        driver, path, _DEPTHS[level], hashed=info.sha256 is not None, progress=progress
-    )
+    hashed = info.sha256 is not None
+    depth = "pages" if as_taken and hashed else _DEPTHS[level]
+    sha256, problem, findings = _read(driver, path, depth, hashed=hashed, progress=progress)
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
             f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "

@@ -26,7 +26,7 @@ from sqlalchemy.engine import Engine
 from test_restore import COUNT, safety_of
 
 from soulsense_db import BackupManager
-from soulsense_db.errors import NothingToUndoError, StorageError
+from soulsense_db.errors import InvalidBackupError, NothingToUndoError, StorageError
 
 
 def _garbage(path: Path) -> None:
@@ -173,3 +173,30 @@ def test_a_damaged_database_that_cannot_be_renamed_keeps_its_log(
         assert not list(mounted_database.parent.glob("*damaged*"))
         assert scalar(mounted_database, count) == 6
         assert ask(child, count) == "6"
+
+
+def _index_page(path: Path) -> None:
+    """Put another page over the root of the index, which only the full check reads."""
+    data = path.read_bytes()
+    path.write_bytes(data[: 4096 * 3] + data[4096 * 4 : 4096 * 5] + data[4096 * 4 :])
+
+
+def test_the_way_back_is_open_to_a_database_with_a_damaged_index(
+    manager: BackupManager, database: Path, engine: Engine
+) -> None:
+    """What could be taken can be undone to, as it was: it has all rows; ``verify`` tells of it."""
+    sound = manager.create("sound")
+    engine.dispose()
+    _index_page(database)
+    expected = digest(database)
+    info = manager.create("with the damaged index")
+    with pytest.raises(InvalidBackupError, match="malformed"):
+        manager.verify(info)
+    with pytest.raises(InvalidBackupError, match="malformed"):
+        manager.restore(info)
+    manager.restore(sound)
+    manager.undo_restore()
+    assert digest(database) == expected
+    with manager.exclusive() as access:
+        access.put_back(info)
+    assert digest(database) == expected
