@@ -46,7 +46,7 @@ from soulsense_db.drivers.sqlite_errors import (
 )
 from soulsense_db.drivers.sqlite_files import put_in_place, remove_with_companions
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
-from soulsense_db.errors import InvalidBackupError
+from soulsense_db.errors import InvalidBackupError, StorageError
 
 T = TypeVar("T")
 
@@ -112,7 +112,14 @@ class SQLiteDriver(Driver):
                 with connection.begin():  # SQLAlchemy's own, which sends nothing but the end
                     return work(connection)
 
-        return self._live.run(with_sqlalchemy, lock_timeout=lock_timeout)
+        try:
+            return self._live.run(with_sqlalchemy, lock_timeout=lock_timeout)
+        except StorageError as error:
+            if not write or type(error) is not StorageError:  # a subclass: SQLite rolled back
+                raise
+            # In WAL mode a commit is in the log, for those to find who come later.
+            unsure = f"{error.cause}. Whether the change was kept is not sure."
+            raise StorageError(unsure, hint=error.hint) from error
 
     # Snapshot
 
