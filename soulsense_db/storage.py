@@ -46,6 +46,11 @@ _PREFIX_BYTES = 60
 _STAGING = ".staging"
 _LOCK = ".lock"
 _DELETING = ".deleting"
+# After a power cut any of them may be alone.
+_UNFINISHED = re.compile(
+    r"\.(?P<name>.+)(?P<end>\.deleting|\.staging(\.lock|-journal|-wal|-shm)?|\.meta\.partial)",
+    re.DOTALL,
+)
 _NEXT = timedelta(microseconds=1)
 
 
@@ -277,12 +282,14 @@ class Storage:
         with files.storage_errors("list", self.directory):
             names = os.listdir(self.directory)
         for name in names:
-            final = name[1 : -len(_STAGING + _LOCK)]
-            if name == f".{final}{_STAGING}{_LOCK}" and self._is_backup_name(final):
-                Staging(self.directory / final).discard_if_abandoned()
-            deleted = name[1 : -len(_DELETING)]
-            if name == f".{deleted}{_DELETING}" and self._is_backup_name(deleted):
-                Removal(self.directory / deleted).finish()
+            found = _UNFINISHED.fullmatch(name)
+            if found is None or not self._is_backup_name(found["name"]):
+                continue
+            path = self.directory / found["name"]
+            if found["end"] == _DELETING:
+                Removal(path).finish()
+            else:
+                Staging(path).discard_if_abandoned()
 
 
 class Staging:
@@ -342,8 +349,8 @@ class Removal:
         """Remove what there is; on any error the next one can go on."""
         try:
             _remove_meta(Path(f"{self._path}{META_SUFFIX}"))
-            files.remove(self._doomed)
             files.sync_directory(self._path.parent)
+            files.remove(self._doomed)  # which leads to the meta file, so it goes last
         except StorageError as error:
             raise StorageError(
                 f"{self._path.name} was deleted, but its files could not all be removed "

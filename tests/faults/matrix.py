@@ -24,6 +24,8 @@ from faults.strace import CHANGING, UNEXPECTED, Call, Zygote, calls_of
 
 T = TypeVar("T")
 
+Outcome = tuple[str, list[str]]
+"""What became of a case, and what was violated."""
 WORKERS = 2
 
 
@@ -68,7 +70,9 @@ class Worker:
             *options, name=baseline.operation, folder=str(self.folder), sabotaged=sabotaged
         )
 
-    def check(self, baseline: Baseline, answer: dict[str, Any] | None) -> tuple[str, list[str]]:
+    def check(
+        self, baseline: Baseline, answer: dict[str, Any] | None, *, sabotaged: str = ""
+    ) -> Outcome:
         """Return the outcome and the violations of the case in the folder.
 
         ``answer``: what the operation returned; None when it was killed.
@@ -80,6 +84,7 @@ class Worker:
             base=baseline.before,
             after=baseline.after,
             answer=answer,
+            sabotaged=sabotaged,
         )
         return found["outcome"], found["violations"]
 
@@ -92,7 +97,7 @@ class Matrix:
 
     def __init__(self, place: Path, *, full: bool, seed: int, report: Report) -> None:
         self.full = full
-        self._seed = seed
+        self.seed = seed
         self._report = report
         self._place = place
         self._workers: SimpleQueue[Worker] = SimpleQueue()
@@ -130,31 +135,35 @@ class Matrix:
         fault: str,
         baseline: Baseline,
         cases: Sequence[T],
-        run: Callable[[Worker, T], tuple[str, list[str]]],
+        run: Callable[[Worker, T], Outcome],
         *,
         sample: int,
     ) -> None:
-        """Run each case, as many at a time as there are workers, and fail if any did.
+        """Run each case, count the outcomes, and fail if anything was violated.
 
-        ``run(worker, case)`` returns outcome and violations; ``sample``: how many cases are drawn
-        when not all are wanted.
+        ``sample``: how many cases are drawn when not all are wanted.
         """
         if not self.full:
-            name = f"{self._seed} {fault} {baseline.operation} {baseline.mode}"
+            name = f"{self.seed} {fault} {baseline.operation} {baseline.mode}"
             cases = Random(name).sample(cases, min(sample, len(cases)))
         violations: list[str] = []
-
-        def work(case: T) -> None:
-            with self.worker() as worker:
-                outcome, found = run(worker, case)
+        for case, (outcome, found) in self.each(cases, run):
             self._report.record(fault=fault, operation=baseline.operation, outcome=outcome)
-            violations.extend(f"{baseline.name}, {case}: {violation}" for violation in found)
-
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for _ in pool.map(work, cases):
-                pass
+            violations += [f"{baseline.name}, {case}: {violation}" for violation in found]
         shown = "\n".join(violations[:50])
         assert not violations, f"{len(violations)} violations in {len(cases)} cases:\n{shown}"
+
+    def each(
+        self, cases: Sequence[T], run: Callable[[Worker, T], Outcome]
+    ) -> Iterator[tuple[T, Outcome]]:
+        """Yield each case and what ``run(worker, case)`` returned, as many at a time as workers."""
+
+        def work(case: T) -> Outcome:
+            with self.worker() as worker:
+                return run(worker, case)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            yield from zip(cases, pool.map(work, cases), strict=True)
 
     def _run_without_faults(self, worker: Worker, operation: str, mode: Mode) -> Baseline:
         folder = self._place / f"{operation} {mode}"

@@ -2,6 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-SABOTAGES: dict[str, Callable[[], None]] = {}
+from soulsense_db import files
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.safety_files import SafetyFiles
+from soulsense_db.storage import Staging, Storage
+
+
+def _remove_fsync() -> None:
+    system: Any = os
+    system.fsync = system.fdatasync = lambda _: None
+
+
+def _rename_before_fsync() -> None:
+    def publish(storage: Storage, staging: Staging, info: BackupInfo) -> None:
+        with storage._lock():
+            files.write_durably(Path(f"{staging.final}{META_SUFFIX}"), to_meta(info))
+            files.move_durably(staging.path, staging.final)
+        files.sync_file(staging.final)
+
+    sabotaged: Any = Storage
+    sabotaged.publish = publish
+
+
+def _list_staging_files() -> None:
+    is_backup_name = Storage._is_backup_name
+
+    def is_also_staging(storage: Storage, name: str) -> bool:
+        return is_backup_name(storage, name.removeprefix(".").removesuffix(".staging"))
+
+    sabotaged: Any = Storage
+    sabotaged._is_backup_name = is_also_staging
+
+
+def _skip_safety_backup() -> None:
+    def place(safety: SafetyFiles, *_: Any, **__: Any) -> None:
+        files.remove(safety.staging)
+
+    sabotaged: Any = SafetyFiles
+    sabotaged.place = place
+
+
+SABOTAGES: dict[str, Callable[[], None]] = {
+    "fsync removed": _remove_fsync,
+    "rename before fsync": _rename_before_fsync,
+    "staging file listed": _list_staging_files,
+    "safety backup skipped": _skip_safety_backup,
+}
+
+
+def apply(name: str) -> None:
+    """Put the fault ``name`` into the code of this process; none for an empty name."""
+    if name:
+        SABOTAGES[name]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import MODES, Mode
 
-from faults.matrix import Matrix, Worker
+from faults.matrix import Matrix, Outcome, Worker
 from faults.operations import OPERATIONS
 from faults.points import Point, error_points
 
@@ -16,7 +16,7 @@ def test_nothing_is_lost_when_a_call_fails(matrix: Matrix, operation: str, mode:
     """Whatever call fails, once or from then on, the error is of the tree and says the truth."""
     baseline = matrix.baseline(operation, mode)
 
-    def fail(worker: Worker, point: Point) -> tuple[str, list[str]]:
+    def fail(worker: Worker, point: Point) -> Outcome:
         ended = worker.run(baseline, *point.options)
         outcome, violations = worker.check(baseline, ended["answer"])
         if ended["status"] != 0:

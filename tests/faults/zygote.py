@@ -29,8 +29,7 @@ from soulsense_db.errors import BackupError
 
 def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
     """Run an operation; return its error, if any."""
-    if sabotaged:
-        sabotage.SABOTAGES[sabotaged]()
+    sabotage.apply(sabotaged)
     try:
         operations.OPERATIONS[name].run(Path(folder))
     except Exception as error:  # noqa: BLE001 - the harness judges it
@@ -48,11 +47,17 @@ def prepare(name: str, mode: Any, folder: str) -> None:
     operations.prepare(name, mode, Path(folder))
 
 
+def check(sabotaged: str = "", **arguments: Any) -> invariants.Facts:
+    """Look at what a fault left."""
+    sabotage.apply(sabotaged)
+    return invariants.check(**arguments)
+
+
 CALLS: dict[str, Callable[..., Any]] = {
     "prepare": prepare,
     "run": run,
     "facts": invariants.facts,
-    "check": invariants.check,
+    "check": check,
 }
 
 

@@ -1,0 +1,77 @@
+"""The power fails at any moment: what was not flushed is there or not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import pytest
+from helpers import MODES, Mode
+
+from faults.crash_disk import STRACE_OPTIONS, Choice, Disk, Replay
+from faults.matrix import Baseline, Matrix, Outcome, Worker
+from faults.operations import OPERATIONS
+
+_STATES = 50  # of each operation and mode
+_CHOICES: tuple[Choice, ...] = ("some", "some", "some", "nothing", "everything")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A moment, from 0 to 1, the end; what of the unflushed is there, drawn with ``seed``."""
+
+    moment: float
+    choice: Choice
+    seed: int = 0
+
+
+END = Cut(1, "nothing")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_nothing_is_lost_when_the_power_fails(matrix: Matrix, operation: str, mode: Mode) -> None:
+    """Whatever of the unflushed writes is there, an operation is undone or done, never half.
+
+    After its end it is done, with nothing but what was flushed. The catalog is only an index: its
+    rows are written as durably as the application writes its own.
+    """
+    baseline = matrix.baseline(operation, mode)
+    cuts = Cuts(baseline)
+    random = Random(f"power cut {matrix.seed} {baseline.name}")
+    matrix.try_all("power cut", baseline, [END, *drawn(random, _STATES)], cuts.cut, sample=5)
+
+
+def drawn(random: Random, states: int) -> list[Cut]:
+    """Return so many moments, with what is there then."""
+    return [Cut(random.random(), random.choice(_CHOICES), seed) for seed in range(states)]
+
+
+class Cuts:
+    """An operation, recorded once by each worker, whose power is cut."""
+
+    def __init__(self, baseline: Baseline, *, sabotaged: str = "") -> None:
+        self._baseline = baseline
+        self._sabotaged = sabotaged
+        self._recorded: dict[Path, list[Disk]] = {}
+
+    def cut(self, worker: Worker, case: Cut) -> Outcome:
+        """Cut the power, and look at what is left."""
+        if worker.place not in self._recorded:
+            self._recorded[worker.place] = self._record(worker)
+        disks = self._recorded[worker.place]
+        disk = disks[round(case.moment * (len(disks) - 1))]
+        disk.crash(worker.folder, Random(case.seed), case.choice)
+        is_done = case is END and self._baseline.operation != "rebuild catalog"
+        return worker.check(
+            self._baseline, {"error": ""} if is_done else None, sabotaged=self._sabotaged
+        )
+
+    def _record(self, worker: Worker) -> list[Disk]:
+        trace = worker.place / "written"
+        ended = worker.run(
+            self._baseline, "-o", str(trace), *STRACE_OPTIONS, sabotaged=self._sabotaged
+        )
+        assert ended["status"] == 0, ended
+        return Replay(worker.folder, trace, before=self._baseline.folder).points()
