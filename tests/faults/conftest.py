@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +40,8 @@ def report(full: bool) -> Iterator[Report]:
 @pytest.fixture(scope="session")
 def matrix(full: bool, seed: int, report: Report) -> Iterator[Matrix]:
     """Return the workers that run the cases."""
+    if sys.platform != "linux" or shutil.which("strace") is None:
+        pytest.skip("the failure matrix takes Linux and strace")
     memory = Path("/dev/shm")  # noqa: S108 - a directory of our own in it
     place = tempfile.mkdtemp(dir=memory if memory.is_dir() else None, prefix="faults-")
     made = Matrix(Path(place), full=full, seed=seed, report=report)
