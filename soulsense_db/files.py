@@ -9,11 +9,13 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import takewhile
 from pathlib import Path
 
 from soulsense_db.errors import (
@@ -116,43 +118,69 @@ def relative_path(path: Path, start: Path) -> str | None:
         return None
 
 
-def give_to_owner_of(like: Path | None, path: Path) -> None:
+def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
     """As root, give ``path`` to who owns ``like``: the application must be able to use it.
 
-    To who owns its directory where there is no such file.
+    To who owns its directory where there is no such file. ``descriptor``: of ``path``, where it is
+    open: then no other file can have taken its name.
     """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     with storage_errors("set the owner of", path):
         status = (like if like and exists(like) else path.parent).stat()
-        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+        if descriptor is not None:
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        else:
+            os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def make_private_directory(path: Path, *, like: Path | None = None) -> None:
-    """Make ``path`` (mode 0700) and what is missing above it; an existing one is left as it is.
+    """Make ``path`` and what is missing above it, mode 0700; an existing one is left as it is.
 
     ``like``: as for :func:`give_to_owner_of`, here and in what follows.
     """
     with storage_errors("make the directory", path):
         if exists(path) and path.is_dir():
             return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.mkdir(mode=PRIVATE_DIRECTORY)
-        except FileExistsError:
-            if not path.is_dir():  # else another process was a moment earlier
-                raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
-        else:
-            give_to_owner_of(like, path)
-            sync_directory(path.parent)
+        missing = [path, *takewhile(lambda above: not exists(above), path.parents)]
+        for directory in reversed(missing):
+            _make_directory(directory, like)
+
+
+def _make_directory(path: Path, like: Path | None) -> None:
+    try:
+        path.mkdir(mode=PRIVATE_DIRECTORY)
+    except FileExistsError:
+        if not path.is_dir():  # else another process was a moment earlier
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
+        return
+    status = os.lstat(path)
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
+        with suppress(OSError):  # as for files
+            path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
+    give_to_owner_of(like, path)
+    sync_directory(path.parent)
 
 
 def create_private_file(path: Path, *, like: Path | None = None) -> None:
     """Create ``path`` empty with mode 0600; it must not exist, and no link is followed."""
+    os.close(_open_new(path, like))
+
+
+def _open_new(path: Path, like: Path | None) -> int:
+    """Create ``path`` for :func:`create_private_file`; return a descriptor to write to it."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     with storage_errors("create", path):
-        os.close(os.open(path, flags, PRIVATE_FILE))
-    give_to_owner_of(like, path)
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+    try:
+        if hasattr(os, "fchmod"):  # a umask may have taken bits that we need ourselves
+            with suppress(OSError):  # a file system without permissions
+                os.fchmod(descriptor, PRIVATE_FILE)
+        give_to_owner_of(like, path, descriptor=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def make_lock_file(path: Path, *, like: Path | None = None) -> None:
@@ -231,11 +259,12 @@ def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
     partial = partial_of(path)
     remove(partial)
-    create_private_file(partial, like=like)
+    descriptor = _open_new(partial, like)
     try:
-        with storage_errors("write", path):
-            partial.write_bytes(data)
-        sync_file(partial)
+        with storage_errors("write", path), os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            sync_descriptor(descriptor)
         move_durably(partial, path)
     except BaseException:
         remove(partial)

@@ -223,14 +223,15 @@ def ask(child: Child, statement: str) -> str:
     return child.line()
 
 
-_UNPRIVILEGED = """
+NOBODY = 65534
+_AS_USER = """
 import _strptime, json, os, sys, tempfile
 from pathlib import Path
 import sqlalchemy as sa
 from soulsense_db import BackupError, BackupManager
 from soulsense_db.auto import run_auto
 from soulsense_db.health import check_health
-from soulsense_db.marker import read_marker
+from soulsense_db.marker import read_marker, write_marker
 with tempfile.TemporaryDirectory() as warm:  # import all there is while it can be read
     engine = sa.create_engine(f"sqlite:///{warm}/warm.db")
     with engine.begin() as connection:
@@ -238,11 +239,11 @@ with tempfile.TemporaryDirectory() as warm:  # import all there is while it can 
     manager = BackupManager(engine)
     manager.restore(manager.create())
     engine.dispose()
+user, *arguments = sys.argv[1:]
 if os.getuid() == 0:
     os.setgroups([])
-    os.setgid(65534)
-    os.setuid(65534)
-arguments = sys.argv[1:]
+    os.setgid(int(user))
+    os.setuid(int(user))
 try:
     result = {"error": None}
 %s
@@ -257,8 +258,13 @@ def run_unprivileged(script: str, *arguments: object) -> dict[str, Any]:
 
     The script sees ``sa``, ``BackupManager``, ``Path`` and ``arguments``, and may fill ``result``.
     """
+    return run_as(NOBODY, script, *arguments)
+
+
+def run_as(user: int, script: str, *arguments: object) -> dict[str, Any]:
+    """Like :func:`run_unprivileged`, as the user of that number where the tests run as root."""
     body = "\n".join("    " + line for line in dedent(script).strip().splitlines())
-    with Child(_UNPRIVILEGED % body, *arguments) as child:
+    with Child(_AS_USER % body, user, *arguments) as child:
         answer: dict[str, Any] = json.loads(child.finish())
         return answer
 

@@ -232,7 +232,7 @@ def test_what_root_makes_the_owner_can_use(open_path: Path, directory_s_owner: i
     os.chown(open_path, directory_s_owner, 65534)
     os.chown(database, 65534, 65534)
     engine = sa.create_engine(f"sqlite:///{database}")
-    manager = BackupManager(engine)
+    manager = BackupManager(engine, open_path / "deep" / "backups")
     manager.create()
     manager.restore("latest")
     database.write_bytes(b"damaged " * 1000)

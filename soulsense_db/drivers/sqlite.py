@@ -330,6 +330,7 @@ class SQLiteDriver(Driver):
         if self.location is None:
             with files.storage_errors("make a directory in", tempfile.gettempdir()):
                 folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+                folder.chmod(files.PRIVATE_DIRECTORY)  # whatever the umask
             try:
                 path = folder / purpose
                 files.create_private_file(path)
