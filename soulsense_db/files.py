@@ -24,6 +24,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from soulsense_db.tampering import NO_LINK, require_file, require_no_link, require_same
 
 Progress = Callable[[int, int], object]
 """Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
@@ -137,8 +138,10 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
 def make_private_directory(path: Path, *, like: Path | None = None) -> None:
     """Make ``path`` and what is missing above it, mode 0700; an existing one is left as it is.
 
+    ``path`` has no links on it: one that is there now was put there since, and is an error.
     ``like``: as for :func:`give_to_owner_of`, here and in what follows.
     """
+    require_no_link(path)
     with storage_errors("make the directory", path):
         if exists(path) and path.is_dir():
             return
@@ -162,14 +165,21 @@ def _make_directory(path: Path, like: Path | None) -> None:
     sync_directory(path.parent)
 
 
-def create_private_file(path: Path, *, like: Path | None = None) -> None:
-    """Create ``path`` empty with mode 0600; it must not exist, and no link is followed."""
-    os.close(_open_new(path, like))
+def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_result:
+    """Create ``path`` empty with mode 0600; it must not exist, and no link is followed.
+
+    Returns what tells the file from any other of that name, for :func:`require_made`.
+    """
+    descriptor = _open_new(path, like)
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open_new(path: Path, like: Path | None) -> int:
     """Create ``path`` for :func:`create_private_file`; return a descriptor to write to it."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_LINK
     with storage_errors("create", path):
         descriptor = os.open(path, flags, PRIVATE_FILE)
     try:
@@ -190,12 +200,24 @@ def make_lock_file(path: Path, *, like: Path | None = None) -> None:
     except StorageError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
+        with storage_errors("lock", path):
+            require_file(path)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Set the permissions of the file ``path``, which is no link."""
+    with storage_errors("set the permissions of", path):
+        descriptor = os.open(path, os.O_RDONLY | NO_LINK)
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
     """Return when the contents of ``path`` are on the disk."""
     with storage_errors("flush", path):
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | NO_LINK)
         try:
             sync_descriptor(descriptor)
         finally:
@@ -224,7 +246,7 @@ def flushing(path: Path) -> Iterator[None]:
         return
     done = threading.Event()
     with storage_errors("flush", path):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | NO_LINK)
 
     def flush() -> None:
         while not done.wait(0.1):
@@ -265,10 +287,21 @@ def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
             stream.write(data)
             stream.flush()
             sync_descriptor(descriptor)
+            made = os.fstat(descriptor)
+        require_made(partial, made)
         move_durably(partial, path)
     except BaseException:
         remove(partial)
         raise
+
+
+def require_made(path: Path, made: os.stat_result) -> None:
+    """Raise unless ``path`` is the file that :func:`create_private_file` made, and no other.
+
+    What somebody put in its place meanwhile, a link say, must get no final name.
+    """
+    with storage_errors("look at", path):
+        require_same(path, made)
 
 
 def move_durably(source: Path, target: Path) -> None:
@@ -334,7 +367,7 @@ def copy_contents(source: Path, target: Path, *, progress: Progress | None = Non
     with (
         storage_errors("copy to", target),
         source.open("rb", buffering=0) as reader,
-        target.open("r+b") as to,
+        os.fdopen(os.open(target, os.O_WRONLY | NO_LINK), "wb") as to,
     ):
         for block in _blocks(reader, progress):
             to.write(block)
@@ -370,11 +403,12 @@ def copy_durably(
     if os.path.lexists(target):
         raise _taken(target)
     require_space(target.parent, size)
-    create_private_file(partial)
+    made = create_private_file(partial)
     try:
         copy_contents(source, partial, progress=progress)
         sync_file(partial)
         ready(partial)
+        require_made(partial, made)
         _publish(partial, target)
     finally:
         with suppress(StorageError):  # what is left of it, the next copy of that name removes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from soulsense_db.marker import clear_marker
 from soulsense_db.meta_file import read_backup
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.taking import of_live, take
+from soulsense_db.tampering import require_no_link
 from soulsense_db.verification import verify_backup
 
 
@@ -173,8 +175,8 @@ class Restorer:
             try:
                 with self._driver.holding() as hold:
                     # What is committed while it is taken would be in neither of both.
-                    staged = self._take_safety_backup()
-                    self._replace(info, staged, hold, progress)
+                    staged, made = self._take_safety_backup()
+                    self._replace(info, staged, made, hold, progress)
                 return
             except OvertakenError:
                 if time.monotonic() > deadline:
@@ -184,13 +186,16 @@ class Restorer:
                         hint="Stop the programs that write to it, and try again.",
                     ) from None
 
-    def _take_safety_backup(self) -> BackupInfo:
-        """Take the live database to a file that has not the safety backup's name yet."""
+    def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
+        """Take the live database to a file that has not the safety backup's name yet.
+
+        Returns also what tells that file from any other.
+        """
         path = self._safety.staging
         files.make_private_directory(path.parent)
         files.require_space(path.parent, self._driver.size())
         files.remove(path)
-        files.create_private_file(path, like=self._driver.location)
+        made = files.create_private_file(path, like=self._driver.location)
         try:
             with of_live(self._driver):
                 staged = take(
@@ -208,10 +213,15 @@ class Restorer:
         except BaseException:
             files.remove(path)
             raise
-        return replace(staged, path=str(path))
+        return replace(staged, path=str(path)), made
 
     def _replace(
-        self, info: BackupInfo, staged: BackupInfo, hold: Hold, progress: Progress | None
+        self,
+        info: BackupInfo,
+        staged: BackupInfo,
+        made: os.stat_result,
+        hold: Hold,
+        progress: Progress | None,
     ) -> None:
         source = Path(info.path)
         placed = False
@@ -219,7 +229,7 @@ class Restorer:
             self._safety.set_aside()
             if source == self._safety.path:  # an undo: what it goes back to has just moved
                 source = self._safety.previous
-            self._safety.place(staged, like=self._driver.location)
+            self._safety.place(staged, made, like=self._driver.location)
             placed = True
             self._load(source, hold, progress)
         except BaseException as error:
@@ -321,6 +331,8 @@ def _already_restored() -> Iterator[None]:
 
 def place_of(driver: Driver, directory: Path) -> Path:
     """Return the live database, or what stands in ``directory`` for one without a file."""
+    if driver.location is None:
+        require_no_link(directory)
     return driver.location or directory / "memory"
 
 

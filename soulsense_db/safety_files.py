@@ -43,9 +43,13 @@ class SafetyFiles:
         if files.exists(self.path):
             _move_pair(self.path, self.previous)
 
-    def place(self, staged: BackupInfo, *, like: Path | None) -> None:
-        """Give the data at :attr:`staging` its name, after its meta file."""
+    def place(self, staged: BackupInfo, made: os.stat_result, *, like: Path | None) -> None:
+        """Give the data at :attr:`staging` its name, after its meta file.
+
+        ``made``: what tells that file from any other.
+        """
         files.write_durably(Path(f"{self.path}{META_SUFFIX}"), to_meta(staged), like=like)
+        files.require_made(self.staging, made)
         files.move_durably(self.staging, self.path)
 
     def forget_previous(self) -> None:

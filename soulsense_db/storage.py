@@ -39,6 +39,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import facts_of, require_trusted_meta
+from soulsense_db.tampering import require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -57,7 +58,8 @@ _NEXT = timedelta(microseconds=1)
 class Storage:
     """One backup directory.
 
-    ``directory`` need not exist yet; ``prefix`` begins every file name; ``suffix`` ends every data
+    ``directory`` need not exist yet; links on it are followed now, and one that is put there later
+    is an error of every method; ``prefix`` begins every file name; ``suffix`` ends every data
     file's name; ``lock_timeout`` in seconds; ``live``: a file that is no backup whatever its name;
     what root writes here is given to who owns it.
     """
@@ -76,7 +78,7 @@ class Storage:
                 f"prefix must be letters, digits, '_', '-' or '.', {_PREFIX_BYTES} bytes at most, "
                 f"not {prefix!r}"
             )
-        self.directory = Path(os.path.abspath(directory))
+        self.directory = resolve_directory(directory)
         self._prefix = prefix
         self._suffix = suffix
         self._lock_timeout = lock_timeout
@@ -112,6 +114,7 @@ class Storage:
 
     def orphans(self) -> set[str]:
         """Return the names of backups of which only the meta file is left."""
+        require_no_link(self.directory)
         if not files.exists(self.directory):
             return set()
         with files.storage_errors("list", self.directory):
@@ -125,6 +128,7 @@ class Storage:
         Raises :class:`BackupNotFoundError`, or :class:`OutsideDirectoryError` for anything that is
         not a regular file with a backup's name directly inside the directory.
         """
+        require_no_link(self.directory)
         with files.storage_errors("read", path):
             try:
                 resolved = Path(os.path.realpath(path, strict=True))
@@ -133,7 +137,7 @@ class Storage:
                 raise not_found(path) from None
             except (RuntimeError, ValueError):  # a NUL in the name, a loop of links
                 raise not_found(path) from None
-            inside = resolved.parent == Path(os.path.realpath(self.directory))
+        inside = resolved.parent == self.directory
         if not inside or not self._is_backup_name(resolved.name) or self._is_live(status):
             raise OutsideDirectoryError(
                 f"{path} is not a backup in {self.directory}. Nothing was read or changed.",
@@ -147,6 +151,7 @@ class Storage:
         return facts_of(self.directory / resolved.name, status)
 
     def _entries(self) -> builtins.list[os.DirEntry[str]]:
+        require_no_link(self.directory)
         try:
             with (
                 files.storage_errors("list", self.directory),
@@ -200,7 +205,7 @@ class Storage:
             staging = Staging(final)
             staging.hold(like=self._live)
         try:
-            files.create_private_file(staging.path, like=self._live)
+            staging.create(like=self._live)
             yield staging
         finally:
             # Whether it was published is decided: what cannot be removed now, the next one removes.
@@ -213,10 +218,11 @@ class Storage:
 
         On any error it has no final name.
         """
+        require_no_link(self.directory)
         files.sync_file(staging.path)
         with self._lock():
             files.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
-            files.rename_or_not(staging.path, staging.final)
+            staging.publish()
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that :meth:`find` returned.
@@ -245,6 +251,7 @@ class Storage:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Hold the directory's lock: for a moment around names, never during a copy."""
+        require_no_link(self.directory)
         path = self.directory / f".{self._prefix}{_LOCK}"
         with files.storage_errors("lock", path):
             files.make_lock_file(path, like=self._live)
@@ -272,7 +279,8 @@ class Storage:
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            others = {name + META_SUFFIX, f".{name}{_STAGING}{_LOCK}", f".{name}{_DELETING}"}
+            staged = f".{name}{_STAGING}"
+            others = {name + META_SUFFIX, staged, staged + _LOCK, f".{name}{_DELETING}"}
             if taken.isdisjoint({name} | others):
                 return self.directory / name
             number += 1
@@ -298,6 +306,7 @@ class Staging:
     def __init__(self, final: Path) -> None:
         self.final = final
         self.path = final.with_name(f".{final.name}{_STAGING}")
+        self._made: os.stat_result
         self._lock = FileLock(f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False)
 
     def hold(self, *, like: Path | None) -> None:
@@ -305,6 +314,15 @@ class Staging:
         with files.storage_errors("lock", self.path):
             files.make_lock_file(Path(self._lock.lock_file), like=like)
             self._lock.acquire(timeout=0)
+
+    def create(self, *, like: Path | None) -> None:
+        """Make the empty file to write to."""
+        self._made = files.create_private_file(self.path, like=like)
+
+    def publish(self) -> None:
+        """Give the file its final name, if it is still the one that was made."""
+        files.require_made(self.path, self._made)
+        files.rename_or_not(self.path, self.final)
 
     def discard(self) -> None:
         """Remove everything that is not published, and the mark."""

@@ -47,6 +47,7 @@ from soulsense_db.drivers.sqlite_errors import (
 from soulsense_db.drivers.sqlite_files import put_in_place, remove_with_companions
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
 from soulsense_db.errors import InvalidBackupError, StorageError
+from soulsense_db.tampering import require_file, require_same
 
 T = TypeVar("T")
 
@@ -166,10 +167,11 @@ class SQLiteDriver(Driver):
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
             heads = pragmas.alembic_heads(copy)
-        if progress is not None:
+        with files.storage_errors("read", target):
             size = target.stat().st_size
+        if progress is not None:
             progress(size, size)
-        return Snapshot(size_bytes=target.stat().st_size, alembic_heads=heads, facts=facts)
+        return Snapshot(size_bytes=size, alembic_heads=heads, facts=facts)
 
     def _copy_pages(
         self,
@@ -363,8 +365,7 @@ class SQLiteDriver(Driver):
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
             if files.exists(location):  # whoever could use the database still can
-                with files.storage_errors("set the permissions of", copy):
-                    copy.chmod(location.stat().st_mode & 0o777)
+                files.set_mode(copy, location.stat().st_mode & 0o777)
                 files.give_to_owner_of(location, copy)
             files.sync_file(copy)
             return put_in_place(copy, location, stamp=stamp)
@@ -383,7 +384,14 @@ class SQLiteDriver(Driver):
 
 def _connect_new(path: Path) -> sqlite3.Connection:
     """Open a file of our own for writing; nothing is synced until it is complete."""
-    connection = sqlite3.connect(path, isolation_level=None)
+    with files.storage_errors("open", path):
+        made = require_file(path)
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:  # SQLite follows a link; up to here it has written nothing
+            require_same(path, made)
+        except BaseException:
+            connection.close()
+            raise
     # Exclusive: no -shm file is made, and nobody else has business with it.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = OFF")

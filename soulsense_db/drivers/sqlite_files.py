@@ -7,6 +7,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.errors import RestoreError, StorageError
+from soulsense_db.tampering import require_file
 
 # What SQLite would replay into another database of that name.
 COMPANIONS = ("-wal", "-shm", "-journal")
@@ -36,6 +37,7 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
             if companion or not _link(path, to):
                 files.move_durably(path, to)
         with files.storage_errors("rename to", location):
+            require_file(copy)
             os.replace(copy, location)
     except BaseException:
         if files.exists(copy):  # else an interrupt came after the last step

@@ -1,0 +1,85 @@
+"""What somebody else may put in the place of a file or directory of ours, and how it is noticed.
+
+A link is the worst of it: what we write, read or delete would be somewhere else. The system does
+not follow one where a file is created or opened with the flags here; SQLite, which opens files by
+name, does, so that names are looked at before and after.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from pathlib import Path
+
+from soulsense_db.errors import PermissionDeniedError, StorageError
+
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+"""For ``os.open``: a link in the place of the file is an error."""
+
+
+def resolve_directory(path: Path) -> Path:
+    """Return ``path`` absolute, with its links followed, which from then on nobody does any more.
+
+    It need not exist. Raises :class:`PermissionDeniedError` for one that is itself a link of
+    another user, who could lead it elsewhere at any time, unless that is root.
+    """
+    given = Path(os.path.abspath(path))
+    try:
+        real = Path(os.path.realpath(given))
+    except ValueError:  # a NUL
+        raise StorageError(
+            f"{str(given)!r} is no path. Nothing was changed.", hint="Name another directory."
+        ) from None
+    if (owner := _foreign_owner(given)) is not None:
+        raise PermissionDeniedError(
+            f"{given} is a link of another user (uid {owner}), who could lead it elsewhere at any "
+            "time. It was not followed, and nothing was changed.",
+            hint=f"If you trust where it leads, name that directory: {shlex.quote(str(real))}",
+        )
+    return real
+
+
+def _foreign_owner(path: Path) -> int | None:
+    """Return whose link ``path`` is, if it is one, and neither root's nor ours."""
+    try:
+        status = os.lstat(path)
+    except OSError:  # absent, or behind a closed door, which the first use will tell
+        return None
+    if not stat.S_ISLNK(status.st_mode) or not hasattr(os, "geteuid"):
+        return None
+    return status.st_uid if status.st_uid not in {0, os.geteuid()} else None
+
+
+def require_no_link(path: Path) -> None:
+    """Raise :class:`StorageError` when there is a link on ``path``, which had none before."""
+    if os.path.realpath(path) != os.path.abspath(path):
+        raise StorageError(
+            f"{path} is not the directory it was: there is a link in its place, or above it. It "
+            "was not followed, and nothing was changed.",
+            hint="Find out who put it there. If it is meant, start the program again: a link that "
+            "is there from the beginning is followed.",
+        )
+
+
+def require_file(path: Path) -> os.stat_result:
+    """Return the status of ``path``, for :func:`require_same`; a link, say, is an error."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise _replaced(path)
+    return status
+
+
+def require_same(path: Path, made: os.stat_result) -> None:
+    """Raise :class:`StorageError` unless ``path`` is still the file that ``made`` describes."""
+    # A new file may have the number of one that was deleted.
+    if not os.path.samestat(require_file(path), made):
+        raise _replaced(path)
+
+
+def _replaced(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} is not the file that was made there: somebody put something else in its place. It "
+        "was not used, and nothing was changed.",
+        hint=f"Find out who may write there: ls -ld {shlex.quote(str(path.parent))}",
+    )
