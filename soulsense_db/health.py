@@ -14,6 +14,7 @@ from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
+from soulsense_db.tampering import open_to_others
 
 
 class State(IntEnum):
@@ -94,6 +95,7 @@ class _Examination:
         checks = (
             *self._database(),
             *self._clock(),
+            *self._directory(),
             self._newest(),
             self._newest_verified(),
             self._free_space(),
@@ -119,6 +121,10 @@ class _Examination:
                 message=f"{len(future)} backup(s) are dated in the future, up to "
                 f"{max(future, key=_date).timestamp_display}: was the clock set back?",
             )
+
+    def _directory(self) -> Iterator[HealthCheck]:
+        if problem := open_to_others(self._manager.directory):
+            yield HealthCheck(name="directory", state=State.WARNING, message=problem)
 
     def _newest(self) -> HealthCheck:
         past = [info for info in self._own if info.created_at <= self._now]

@@ -56,8 +56,10 @@ class BackupManager:
     database or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
     :class:`~soulsense_db.errors.DirectoryLockedError`.
 
-    Safe to use from several threads and processes at once. Raises
-    :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a dialect without a driver.
+    Safe to use from several threads and processes at once. A directory that others may write to is
+    a warning in the log ``soulsense_db``, once, when a backup is created or restored. Raises
+    :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a dialect without a driver, and
+    :class:`~soulsense_db.errors.PermissionDeniedError` for a directory that is another user's link.
     """
 
     def __init__(
@@ -322,6 +324,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
+        self._storage.warn_once()
         with self.exclusive() as access:
             return access.restore(ref, progress=progress)
 

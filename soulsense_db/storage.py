@@ -15,6 +15,7 @@ What a dead process left is removed by the next one that stages a backup.
 from __future__ import annotations
 
 import builtins
+import logging
 import os
 import re
 import stat
@@ -39,7 +40,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import facts_of, require_trusted_meta
-from soulsense_db.tampering import require_no_link, resolve_directory
+from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -83,6 +84,7 @@ class Storage:
         self._suffix = suffix
         self._lock_timeout = lock_timeout
         self._live = live
+        self._has_warned = False
         # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
         self._name = re.compile(
             rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}", re.DOTALL
@@ -199,6 +201,7 @@ class Storage:
         the end, whatever happens.
         """
         files.make_private_directory(self.directory, like=self._live)
+        self.warn_once()
         with self._lock():
             self._remove_abandoned()
             final = self._free_name(created_at, description)
@@ -223,6 +226,13 @@ class Storage:
         with self._lock():
             files.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
             staging.publish()
+
+    def warn_once(self) -> None:
+        """Log a warning, the first time, when others may write to the directory."""
+        if not self._has_warned and (problem := open_to_others(self.directory)):
+            self._has_warned = True
+            # Asked for now: env.py's fileConfig disables loggers that are there before it.
+            logging.getLogger("soulsense_db").warning("%s", problem)
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that :meth:`find` returned.

@@ -62,6 +62,21 @@ def require_no_link(path: Path) -> None:
         )
 
 
+def open_to_others(directory: Path) -> str:
+    """Return what is wrong, and the cure, where others may write to ``directory``; else nothing."""
+    try:
+        mode = directory.stat().st_mode
+    except OSError:  # absent: it will be ours alone
+        return ""
+    if os.name != "posix" or not mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return ""
+    who = "Every user" if mode & stat.S_IWOTH else "Its group"
+    return (
+        f"{who} may write to {directory} (mode {stat.S_IMODE(mode):04o}): others could replace or "
+        f"remove backups. To forbid it: chmod go-w {shlex.quote(str(directory))}"
+    )
+
+
 def require_file(path: Path) -> os.stat_result:
     """Return the status of ``path``, for :func:`require_same`; a link, say, is an error."""
     status = os.lstat(path)

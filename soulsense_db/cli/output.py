@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import unicodedata
@@ -48,6 +49,16 @@ class OutputError(Exception):
 def say(line: str, *, to: TextIO | None = None) -> None:
     """Print one line as it is: no markup, no wrapping, no control characters."""
     _put(printable(line), to or sys.stdout)
+
+
+def show_warnings(*, shown: bool) -> None:
+    """Print what the library warns of in its log as a line on stderr, or nowhere."""
+    logging.getLogger("soulsense_db").handlers = [_Lines() if shown else logging.NullHandler()]
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"Warning: {record.getMessage()}", to=sys.stderr)
 
 
 def _put(text: str, stream: TextIO) -> None:

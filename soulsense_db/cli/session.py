@@ -101,6 +101,7 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
     """Declare the options that every command takes."""
     if directory is not None and not directory.strip():  # a variable that is not set, say
         raise OptionError("--directory is empty. Nothing was done.", hint="Name a directory.")
+    output.show_warnings(shown=not quiet)
     folder = Path(directory) if directory else None
     return Session(url, config, folder, catalog_table, as_json, quiet, yes)
 
