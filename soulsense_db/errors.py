@@ -34,13 +34,25 @@
 ``MigrationRefusedError`` (72) is one of Alembic's errors as well: see ``soulsense_db.alembic``.
 
 The number is the exit code of the command line. Every error carries ``message`` (what happened and
-what it means for the data) and ``hint`` (what to do), one line each, and can be pickled.
+what it means for the data) and ``hint`` (what to do), one line each, and can be pickled. Passwords
+in URLs are masked in both.
 """
 
 from __future__ import annotations
 
 import re
 from typing import ClassVar
+
+# Up to the last @, for whoever did not quote one in the password. A path has one slash of a URL.
+_IN_URL = re.compile(r"((?:[A-Za-z][\w+.-]+:/+|://)[^\s:@/]*):\S*@")
+_IN_QUERY = re.compile(
+    r"([?&;][\w.-]*(?:pass|pwd|secret|token|key)[\w.-]*=)[^\s&;]*[^\s&;.)]", re.IGNORECASE
+)
+
+
+def without_passwords(text: str) -> str:
+    """Return ``text`` with ``***`` for every password in a URL, whoever it came from."""
+    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
 
 
 class BackupError(Exception):
@@ -53,8 +65,8 @@ class BackupError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(without_passwords(message))
+        self.hint = without_passwords(hint)
 
     @property
     def message(self) -> str:

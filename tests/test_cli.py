@@ -59,7 +59,7 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
         errors.DatabaseFileNotFoundError, "create", "--url", "sqlite:///nowhere.db"
     )
     assert "Supported: sqlite" in shell.fails(
-        errors.UnsupportedDatabaseError, "list", "--url", "postgresql://user:secret@host/name"
+        errors.UnsupportedDatabaseError, "list", "--url", "postgresql://host/name"
     )
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
     data = bytearray(backup.read_bytes())

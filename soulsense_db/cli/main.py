@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from soulsense_db.cli import backups, restoring, schedules
 from soulsense_db.cli.output import (
@@ -20,7 +21,7 @@ from soulsense_db.cli.output import (
     say,
     silence,
 )
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, without_passwords
 
 PROGRAM = "soulsense-db"
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -33,7 +34,20 @@ _WrongArguments: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 
+
+class _Program(TyperGroup):
+    """The commands; of a URL in the wrong place they tell without its password."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _WrongArguments as error:
+            error.message = without_passwords(error.message)  # type: ignore[attr-defined]
+            raise
+
+
 app = typer.Typer(
+    cls=_Program,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -150,7 +164,7 @@ def _interrupted(as_json: bool) -> int:
 
 def _unexpected(error: Exception, as_json: bool) -> int:
     """Tell of an error that is none of the tree: one line for a person, not pages of code."""
-    message = f"Internal error: {type(error).__name__}: {error}"
+    message = without_passwords(f"Internal error: {type(error).__name__}: {error}")
     hint = "Please report it, with the command. Nothing is known to be lost."
     if as_json:
         return print_json_failure("InternalError", message, hint, _INTERNAL)

@@ -27,6 +27,7 @@ SHORT_ID = 8
 FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
+_log = logging.getLogger("soulsense_db")
 _PIPED_WIDTH = 10_000
 _WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
@@ -52,8 +53,13 @@ def say(line: str, *, to: TextIO | None = None) -> None:
 
 
 def show_warnings(*, shown: bool) -> None:
-    """Print what the library warns of in its log as a line on stderr, or nowhere."""
-    logging.getLogger("soulsense_db").handlers = [_Lines() if shown else logging.NullHandler()]
+    """Print what the library and :func:`warn` log as lines on stderr, or nowhere."""
+    _log.handlers = [_Lines() if shown else logging.NullHandler()]
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr, unless nobody wants it."""
+    _log.warning("%s", text)
 
 
 class _Lines(logging.Handler):

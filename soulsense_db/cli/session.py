@@ -18,7 +18,7 @@ import typer
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import output
-from soulsense_db.errors import NotConfirmedError, OptionError
+from soulsense_db.errors import NotConfirmedError, OptionError, without_passwords
 from soulsense_db.files import storage_errors
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
 from soulsense_db.settings import (
@@ -122,6 +122,11 @@ class Session:
     @cached_property
     def manager(self) -> BackupManager:
         """The manager that options, environment and configuration lead to."""
+        if self.url and without_passwords(self.url) != self.url:
+            output.warn(
+                "Other users of this machine can see the password in --url in its list of "
+                f"processes. Put the URL into {URL_VARIABLE} or a configuration file."
+            )
         url = self.url or os.environ.get(URL_VARIABLE) or self._configured_url
         catalog = self.settings.catalog
         if self.catalog_table:

@@ -8,6 +8,7 @@ gets an engine and paths. To add a dialect, write one module with a :class:`Driv
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 T = TypeVar("T")
+# What comes of a URL whose beginning is missing or misspelt.
+_LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
 Depth = Literal["header", "pages", "full"]
 Progress = files.Progress
 
@@ -250,7 +253,8 @@ def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
     """
     sync_engine = getattr(engine, "sync_engine", engine)
     if not isinstance(sync_engine, Engine):
-        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {engine!r}")
+        # Not what it is: it may be a URL with a password.
+        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {type(engine).__name__}")
     return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
 
 
@@ -266,18 +270,25 @@ def engine_for(url: str) -> Engine:
             hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
         )
     if "://" not in url:
-        return _make_engine(sa.URL.create("sqlite", database=url))
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        # The URL itself is not repeated: it may hold a password.
-        raise UnsupportedDatabaseError(
-            "That is not a database URL. Nothing was changed.",
-            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
-        ) from None
+        parsed = sa.URL.create("sqlite", database=url)
+    else:
+        try:
+            parsed = sa.make_url(url)
+        except (sa.exc.ArgumentError, ValueError):
+            raise _no_url() from None
+    if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
+        raise _no_url()
     _driver_class(parsed.get_backend_name())
     # An async engine would need an event loop for what a plain one can do.
     return _make_engine(parsed.set(drivername=parsed.get_backend_name()))
+
+
+def _no_url() -> UnsupportedDatabaseError:
+    # The URL itself is not repeated: it may hold a password.
+    return UnsupportedDatabaseError(
+        "That is not a database URL. Nothing was changed.",
+        hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
+    )
 
 
 def _make_engine(url: sa.URL) -> Engine:
@@ -286,10 +297,18 @@ def _make_engine(url: sa.URL) -> Engine:
     # Also what its options cannot be, and an OSError without a current directory.
     except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
         raise UnsupportedDatabaseError(
-            f"No engine can be made for that database URL ({error}). Nothing was changed.",
+            f"No engine can be made for that database URL ({reason_of(error)}). Nothing was "
+            "changed.",
             hint="Install the driver that the URL names, or correct the URL; a relative path "
             "needs a current directory that exists.",
-        ) from error
+        ) from None  # a traceback would tell what reason_of does not
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error about a URL says, unless it quotes a value: that may be a password."""
+    if isinstance(error, (ValueError, sa.exc.ArgumentError)):
+        return "a part of it is not what is allowed there"
+    return str(error)
 
 
 def _driver_class(dialect: str) -> type[Driver]:

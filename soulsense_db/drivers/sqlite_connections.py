@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import files
 from soulsense_db.drivers import sqlite_pragmas as pragmas
+from soulsense_db.drivers.base import reason_of
 from soulsense_db.drivers.sqlite_errors import live_errors
 from soulsense_db.errors import (
     BackupError,
@@ -171,7 +172,7 @@ class LiveDatabase:
         except UnicodeDecodeError:  # what a connect event met in a damaged database
             raise
         except (OverflowError, TypeError, ValueError) as error:
-            raise _no_option(error) from error
+            raise _no_option(error) from None
         connection = _require_sqlite3(borrowed.driver_connection)
         borrowed.detach()
         return connection
@@ -256,14 +257,15 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
 def _connect_arguments(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
     try:
         arguments, keywords = engine.dialect.create_connect_args(engine.url)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise _no_option(error) from error
+    except (ArgumentError, OverflowError, TypeError, ValueError) as error:
+        raise _no_option(error) from None
     return list(arguments), dict(keywords)
 
 
 def _no_option(error: Exception) -> UnsupportedDatabaseError:
     return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({error}). Nothing was changed.",
+        f"The database URL has an option that SQLite cannot take ({reason_of(error)}). Nothing was "
+        "changed.",
         hint="Correct the part of the URL after '?', or what the engine does when it connects.",
     )
 
