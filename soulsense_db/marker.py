@@ -16,7 +16,8 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import digest_of
-from soulsense_db.errors import HalfRunMigrationError
+from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
+from soulsense_db.meta_file import read_small_file
 
 _FORMAT = 1
 
@@ -86,11 +87,16 @@ def read_marker(database: Path) -> MigrationMarker | None:
     One that cannot be read still tells that a migration died: its facts are then unknown.
     """
     path = marker_path(database)
-    with files.storage_errors("read", path):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
+    try:
+        data = read_small_file(path)
+    except MetaFileError:
+        raise StorageError(
+            f"{path} is no migration marker, but a directory, a pipe, a link or far too large. "
+            "Nothing was changed.",
+            hint="Find out who put it there, and move it away.",
+        ) from None
+    if data is None:
+        return None
     try:
         facts = json.loads(data)
         if facts.pop("sha256") != digest_of(facts):

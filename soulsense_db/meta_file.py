@@ -40,7 +40,7 @@ def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) ->
     size = status.st_size
     found_at = _time_of(status)
     try:
-        data = _read_small_file(meta or Path(f"{path}{META_SUFFIX}"))
+        data = read_small_file(meta or Path(f"{path}{META_SUFFIX}"))
         if data is None:
             return without_meta(path, size_bytes=size, found_at=found_at)
         info = from_meta(data, path, size_bytes=size, found_at=found_at)
@@ -61,7 +61,7 @@ def _time_of(status: os.stat_result) -> datetime:
 def require_trusted_meta(info: BackupInfo) -> BackupInfo:
     """Return ``info``; raise :class:`MetaFileError` when its meta file could not be trusted."""
     if info.meta_problem:
-        data = _read_small_file(Path(info.meta_path))
+        data = read_small_file(Path(info.meta_path))
         if data is not None:
             now = datetime.now(UTC)
             return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
@@ -69,8 +69,8 @@ def require_trusted_meta(info: BackupInfo) -> BackupInfo:
     return info
 
 
-def _read_small_file(path: Path) -> bytes | None:
-    """Return the contents of a meta file, None when there is none.
+def read_small_file(path: Path) -> bytes | None:
+    """Return the contents of a meta file, or another small one of ours; None when there is none.
 
     Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
     """

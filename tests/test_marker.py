@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from helpers import run_unprivileged
+from helpers import run_unprivileged, within
 
 from soulsense_db.errors import StorageError
 from soulsense_db.marker import clear_marker, marker_path, read_marker, write_marker
@@ -117,6 +117,32 @@ def test_a_marker_that_is_a_directory_is_an_error(tmp_path: Path) -> None:
     marker_path(database).mkdir()
     with pytest.raises(StorageError, match="migrating"):
         read_marker(database)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "huge"])
+def test_a_marker_that_is_no_file_of_ours_is_an_error(tmp_path: Path, kind: str) -> None:
+    """A pipe under a marker's name makes nobody wait, a link is not followed, and 5 GB not read."""
+    database = tmp_path / "app.db"
+    path = marker_path(database)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        (tmp_path / "other").write_text("{}")
+        path.symlink_to(tmp_path / "other")
+    else:
+        path.touch()
+        os.truncate(path, 5 * 1024**3)  # a sparse file: it takes no room
+    with within(10), pytest.raises(StorageError, match="move it away"):
+        read_marker(database)
+
+
+def test_a_marker_nested_too_deep_tells_of_a_migration_all_the_same(tmp_path: Path) -> None:
+    """What cannot be parsed is a marker whose facts are unknown, however it was made."""
+    database = tmp_path / "app.db"
+    marker_path(database).write_text("[" * 100_000)
+    marker = read_marker(database)
+    assert marker is not None
+    assert marker.backup is None
 
 
 def test_a_marker_without_permission_is_an_error(open_path: Path) -> None:
