@@ -24,7 +24,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.tampering import NO_LINK, require_file, require_no_link, require_same
+from soulsense_db.tampering import NO_LINK, require_lock_file, require_no_link, require_same
 
 Progress = Callable[[int, int], object]
 """Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
@@ -201,7 +201,7 @@ def make_lock_file(path: Path, *, like: Path | None = None) -> None:
         if not isinstance(error.__cause__, FileExistsError):
             raise
         with storage_errors("lock", path):
-            require_file(path)
+            require_lock_file(path)
 
 
 def set_mode(path: Path, mode: int) -> None:

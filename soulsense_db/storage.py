@@ -154,6 +154,7 @@ class Storage:
 
     def _entries(self) -> builtins.list[os.DirEntry[str]]:
         require_no_link(self.directory)
+        live = self._live_status()
         try:
             with (
                 files.storage_errors("list", self.directory),
@@ -164,7 +165,7 @@ class Storage:
                     for entry in entries
                     if self._is_backup_name(entry.name)
                     and entry.is_file(follow_symlinks=False)
-                    and (self._live is None or entry.name != self._live.name)
+                    and not (live and entry.inode() == live.st_ino and self._is_live(entry.stat()))
                 ]
         except StorageError as error:
             if isinstance(error.__cause__, FileNotFoundError):
@@ -173,9 +174,13 @@ class Storage:
 
     def _is_live(self, status: os.stat_result) -> bool:
         """Whether that is the live database, under its own name or a hard link's."""
+        live = self._live_status()
+        return live is not None and os.path.samestat(status, live)
+
+    def _live_status(self) -> os.stat_result | None:
         if self._live is None or not files.exists(self._live):
-            return False
-        return os.path.samestat(status, self._live.stat())
+            return None
+        return self._live.stat()
 
     def _is_backup_name(self, name: str) -> bool:
         return self._name.fullmatch(name) is not None

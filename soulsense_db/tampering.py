@@ -85,6 +85,13 @@ def require_file(path: Path) -> os.stat_result:
     return status
 
 
+def require_lock_file(path: Path) -> None:
+    """Raise :class:`StorageError` for what is no lock file: some versions of filelock empty it."""
+    status = require_file(path)
+    if status.st_size and status.st_nlink > 1:  # a file of somebody's that has another name
+        raise _replaced(path)
+
+
 def require_same(path: Path, made: os.stat_result) -> None:
     """Raise :class:`StorageError` unless ``path`` is still the file that ``made`` describes."""
     # A new file may have the number of one that was deleted.

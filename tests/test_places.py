@@ -87,6 +87,10 @@ def test_the_live_database_is_never_a_backup(tmp_path: Path, make_engine: Engine
     manager = BackupManager(make_engine(path), tmp_path, prefix="app")
     assert manager.list() == []
     os.link(path, tmp_path / "app_20260101_000001.db")
+    # To open one and close it would drop the locks that this process has on the database.
+    assert manager.list() == []
+    with pytest.raises(BackupNotFoundError):
+        manager.verify("latest")
     for refused in (name, "app_20260101_000001.db"):
         with pytest.raises(OutsideDirectoryError):
             manager.delete(refused)

@@ -172,15 +172,20 @@ def test_a_link_in_the_moment_of_opening(tmp_path: Path, call: str, ending: str)
     assert len(list((tmp_path / "backups").glob("*.db"))) == 1
 
 
-@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "directory"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe", "directory"])
 def test_a_lock_file_is_a_file(storage: Storage, victim: Path, kind: str) -> None:
-    """A link, pipe or directory under a lock's name is refused at once, and leads nowhere."""
+    """A link, pipe or directory under a lock's name is refused at once, and leads nowhere.
+
+    Some versions of filelock would empty what a hard link leads to.
+    """
     before = victim.read_bytes()
     path = storage.directory / ".soulsense_backup.lock"
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "directory":
         path.mkdir()
+    elif kind == "hard link":
+        os.link(victim, path)
     else:
         path.symlink_to(victim if kind == "link" else storage.directory.parent / "made")
     with within(10), pytest.raises(StorageError, match="something else in its place"):
