@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import copying, files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
@@ -54,7 +54,7 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
 
 
 def copy_out(
-    info: BackupInfo, destination: str | Path, *, progress: files.Progress | None = None
+    info: BackupInfo, destination: str | Path, *, progress: copying.Progress | None = None
 ) -> Path:
     """Copy the verified backup ``info`` with its meta file; return the path of the copy.
 
@@ -86,7 +86,7 @@ def copy_out(
             )
 
     def describe(copy: Path) -> None:
-        exported = replace(info, path=str(target), sha256=files.sha256_of(copy))
+        exported = replace(info, path=str(target), sha256=copying.sha256_of(copy))
         if info.sha256 not in (None, exported.sha256):
             raise ChecksumMismatchError(
                 f"The copy {target} differs from {info.filename} and was removed.",
@@ -95,7 +95,7 @@ def copy_out(
         files.write_durably(meta, to_meta(exported))
 
     try:
-        files.copy_durably(Path(info.path), target, progress=progress, ready=describe)
+        copying.copy_durably(Path(info.path), target, progress=progress, ready=describe)
     except BaseException:
         with suppress(StorageError):
             files.remove(meta)  # ours: nothing was there before

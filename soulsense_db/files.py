@@ -6,15 +6,13 @@ Everything here turns an :class:`OSError` into an error of the tree (:func:`stor
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO
 from itertools import takewhile
 from pathlib import Path
 
@@ -26,12 +24,8 @@ from soulsense_db.errors import (
 )
 from soulsense_db.tampering import NO_LINK, require_lock_file, require_no_link, require_same
 
-Progress = Callable[[int, int], object]
-"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
-
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_BLOCK = 1024 * 1024
 # A file made here belongs to one person: journals and exam results are in it.
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
@@ -277,6 +271,11 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def partial_of(path: Path) -> Path:
+    """Return under which name ``path`` is written until it is complete."""
+    return path.with_name(f".{path.name}.partial")
+
+
 def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
     partial = partial_of(path)
@@ -351,93 +350,3 @@ def free_space(directory: Path) -> int:
         existing = existing.parent
     with storage_errors("read the free space of", existing):
         return shutil.disk_usage(existing).free
-
-
-def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
-    """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with storage_errors("read", path), path.open("rb", buffering=0) as stream:
-        for block in _blocks(stream, progress):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
-    """Copy the contents of ``source`` over the existing file ``target``."""
-    with (
-        storage_errors("copy to", target),
-        source.open("rb", buffering=0) as reader,
-        os.fdopen(os.open(target, os.O_WRONLY | NO_LINK), "wb") as to,
-    ):
-        for block in _blocks(reader, progress):
-            to.write(block)
-
-
-def _blocks(stream: FileIO, progress: Progress | None) -> Iterator[memoryview]:
-    """Yield the contents of ``stream`` in blocks, each valid until the next."""
-    total = os.fstat(stream.fileno()).st_size
-    buffer = memoryview(bytearray(_BLOCK))
-    done = 0
-    while read := stream.readinto(buffer):
-        yield buffer[:read]
-        done += read
-        if progress is not None:
-            progress(done, max(done, total))
-
-
-def copy_durably(
-    source: Path,
-    target: Path,
-    *,
-    progress: Progress | None = None,
-    ready: Callable[[Path], object] = lambda _: None,
-) -> None:
-    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return.
-
-    ``ready`` is called with the copy before that has its name; what it raises cancels.
-    """
-    with storage_errors("read", source):
-        size = source.stat().st_size
-    partial = partial_of(target)
-    remove(partial)
-    if os.path.lexists(target):
-        raise _taken(target)
-    require_space(target.parent, size)
-    made = create_private_file(partial)
-    try:
-        copy_contents(source, partial, progress=progress)
-        sync_file(partial)
-        ready(partial)
-        require_made(partial, made)
-        _publish(partial, target)
-    finally:
-        with suppress(StorageError):  # what is left of it, the next copy of that name removes
-            remove(partial)
-
-
-def partial_of(path: Path) -> Path:
-    """Return under which name ``path`` is written until it is complete."""
-    return path.with_name(f".{path.name}.partial")
-
-
-def _publish(partial: Path, target: Path) -> None:
-    with storage_errors("rename to", target):
-        try:
-            os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
-        except FileExistsError:
-            raise _taken(target) from None
-        except OSError:  # a file system without hard links
-            rename_or_not(partial, target)
-            return
-    try:
-        sync_directory(target.parent)
-    except StorageError:
-        remove(target)  # the caller has the copy under its other name
-        raise
-
-
-def _taken(path: Path) -> StorageError:
-    return StorageError(
-        f"{path} exists already. Nothing was written.",
-        hint="Name another file, or move that one away.",
-    )

@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import copying, files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.meta_file import read_backup
 
@@ -78,7 +78,7 @@ class SafetyFiles:
         told = read_backup(self.path, meta=meta)
         with files.storage_errors("read", self.path):
             size = self.path.stat().st_size
-        return told.size_bytes == size and told.sha256 == files.sha256_of(self.path)
+        return told.size_bytes == size and told.sha256 == copying.sha256_of(self.path)
 
     def keep_previous(self) -> None:
         """Keep the older one under a dated name, if there is one."""

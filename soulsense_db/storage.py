@@ -40,14 +40,12 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import facts_of, require_trusted_meta
+from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
 from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
 _PREFIX_BYTES = 60
-_STAGING = ".staging"
-_LOCK = ".lock"
-_DELETING = ".deleting"
 # After a power cut any of them may be alone.
 _UNFINISHED = re.compile(
     r"\.(?P<name>.+)(?P<end>\.deleting|\.staging(\.lock|-journal|-wal|-shm)?|\.meta\.partial)",
@@ -267,7 +265,7 @@ class Storage:
     def _lock(self) -> Iterator[None]:
         """Hold the directory's lock: for a moment around names, never during a copy."""
         require_no_link(self.directory)
-        path = self.directory / f".{self._prefix}{_LOCK}"
+        path = self.directory / f".{self._prefix}{LOCK}"
         with files.storage_errors("lock", path):
             files.make_lock_file(path, like=self._live)
             # A new object each time: threads of one process exclude each other as well.
@@ -294,8 +292,8 @@ class Storage:
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            staged = f".{name}{_STAGING}"
-            others = {name + META_SUFFIX, staged, staged + _LOCK, f".{name}{_DELETING}"}
+            staged = f".{name}{STAGING}"
+            others = {name + META_SUFFIX, staged, staged + LOCK, f".{name}{DELETING}"}
             if taken.isdisjoint({name} | others):
                 return self.directory / name
             number += 1
@@ -309,87 +307,10 @@ class Storage:
             if found is None or not self._is_backup_name(found["name"]):
                 continue
             path = self.directory / found["name"]
-            if found["end"] == _DELETING:
+            if found["end"] == DELETING:
                 Removal(path).finish()
             else:
                 Staging(path).discard_if_abandoned()
-
-
-class Staging:
-    """A backup that is being written: ``path`` to write to, ``final`` the name it will have."""
-
-    def __init__(self, final: Path) -> None:
-        self.final = final
-        self.path = final.with_name(f".{final.name}{_STAGING}")
-        self._made: os.stat_result
-        self._lock = FileLock(f"{self.path}{_LOCK}", mode=files.PRIVATE_FILE, thread_local=False)
-
-    def hold(self, *, like: Path | None) -> None:
-        """Mark the staging as this process's own; ``like``: who owns the mark."""
-        with files.storage_errors("lock", self.path):
-            files.make_lock_file(Path(self._lock.lock_file), like=like)
-            self._lock.acquire(timeout=0)
-
-    def create(self, *, like: Path | None) -> None:
-        """Make the empty file to write to."""
-        self._made = files.create_private_file(self.path, like=like)
-
-    def publish(self) -> None:
-        """Give the file its final name, if it is still the one that was made."""
-        files.require_made(self.path, self._made)
-        files.rename_or_not(self.path, self.final)
-
-    def discard(self) -> None:
-        """Remove everything that is not published, and the mark."""
-        # SQLite's own names for what belongs to a file: the staged one may have a journal.
-        for companion in ("", "-journal", "-wal", "-shm"):
-            files.remove(Path(f"{self.path}{companion}"))
-        files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
-        if not files.exists(self.final):
-            files.remove(Path(f"{self.final}{META_SUFFIX}"))
-        # Last: the mark leads to all the rest.
-        files.remove(Path(self._lock.lock_file))
-
-    def release(self) -> None:
-        """Let others remove what is left of it."""
-        self._lock.release()
-
-    def discard_if_abandoned(self) -> None:
-        """Remove what is left of it when no living process holds the mark."""
-        with files.storage_errors("lock", self.path):
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                return
-        try:
-            self.discard()
-        finally:
-            self.release()
-
-
-class Removal:
-    """The end of a backup: gone at once, and to be finished by the next one if this one dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._doomed = path.with_name(f".{path.name}{_DELETING}")
-
-    def begin(self) -> None:
-        """Take its name away; on any error it has it still."""
-        files.rename_or_not(self._path, self._doomed)
-
-    def finish(self) -> None:
-        """Remove what there is; on any error the next one can go on."""
-        try:
-            _remove_meta(Path(f"{self._path}{META_SUFFIX}"))
-            files.sync_directory(self._path.parent)
-            files.remove(self._doomed)  # which leads to the meta file, so it goes last
-        except StorageError as error:
-            raise StorageError(
-                f"{self._path.name} was deleted, but its files could not all be removed "
-                f"({error.__cause__}).",
-                hint="Check the disk; the next backup removes what is left.",
-            ) from error
 
 
 def safe_name(description: str) -> str:
@@ -418,9 +339,3 @@ def not_found(ref: object) -> BackupNotFoundError:
         f"Backup file not found: {ref}. Nothing was changed.",
         hint="List the backups to see what there is.",
     )
-
-
-def _remove_meta(path: Path) -> None:
-    """Remove a meta file; one that is a directory is nobody's meta file and stays."""
-    if not path.is_dir() or path.is_symlink():
-        files.remove(path)

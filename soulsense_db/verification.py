@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from soulsense_db import files
+from soulsense_db import copying, files
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
@@ -39,7 +39,7 @@ def verify_backup(
     *,
     level: Level,
     as_taken: bool = False,
-    progress: files.Progress | None = None,
+    progress: copying.Progress | None = None,
 ) -> VerificationReport:
     """Check the backup ``info`` without writing to it.
 
@@ -99,11 +99,11 @@ def _read(
     depth: Depth,
     *,
     hashed: bool,
-    progress: files.Progress | None = None,
+    progress: copying.Progress | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long."""
     with ThreadPoolExecutor(1) as side:
-        digest = side.submit(files.sha256_of, path, progress=progress) if hashed else None
+        digest = side.submit(copying.sha256_of, path, progress=progress) if hashed else None
         problem: InvalidBackupError | None = None
         findings = Findings()
         try:

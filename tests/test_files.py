@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers import run_unprivileged
 
-from soulsense_db import files
+from soulsense_db import copying, files
 from soulsense_db.errors import (
     DirectoryIsAFileError,
     NotEnoughSpaceError,
@@ -160,9 +160,9 @@ def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -
 def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
     """The checksum is what ``sha256sum`` prints."""
     (tmp_path / "file").write_bytes(b"abc" * 1000)
-    assert files.sha256_of(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert copying.sha256_of(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
     with pytest.raises(StorageError):
-        files.sha256_of(tmp_path / "gone")
+        copying.sha256_of(tmp_path / "gone")
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -170,7 +170,7 @@ def test_a_copy_is_complete_and_private(tmp_path: Path) -> None:
     """A copy has all bytes and belongs to one person."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(3_000_000))
-    files.copy_durably(source, target)
+    copying.copy_durably(source, target)
     assert target.read_bytes() == source.read_bytes()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
@@ -185,7 +185,7 @@ def test_a_copy_never_replaces(tmp_path: Path, kind: str) -> None:
     else:
         target.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="exists already"):
-        files.copy_durably(source, target)
+        copying.copy_durably(source, target)
     assert sorted(os.listdir(tmp_path)) == ["source", "target"]
 
 
@@ -193,7 +193,7 @@ def test_a_copy_without_room_leaves_nothing(small_disk: Path, tmp_path: Path) ->
     """A copy that does not fit is refused before a byte is written."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
     with pytest.raises(NotEnoughSpaceError):
-        files.copy_durably(tmp_path / "source", small_disk / "target")
+        copying.copy_durably(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
@@ -204,14 +204,14 @@ def test_a_copy_that_runs_out_of_room_leaves_nothing(
     (tmp_path / "source").write_bytes(bytes(2_000_000))
     monkeypatch.setattr(files, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
-        files.copy_durably(tmp_path / "source", small_disk / "target")
+        copying.copy_durably(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
 def test_a_copy_of_what_is_gone_is_an_error_of_the_tree(tmp_path: Path) -> None:
     """A source that vanished is a StorageError, as all else in this module."""
     with pytest.raises(StorageError, match="gone"):
-        files.copy_durably(tmp_path / "gone", tmp_path / "target")
+        copying.copy_durably(tmp_path / "gone", tmp_path / "target")
     assert os.listdir(tmp_path) == []
 
 

@@ -21,7 +21,7 @@ from helpers import (
 )
 from test_manager_failures import spoiled
 
-from soulsense_db import BackupManager, files
+from soulsense_db import BackupManager, copying
 from soulsense_db.drivers import sqlite
 from soulsense_db.errors import (
     BackupError,
@@ -168,13 +168,13 @@ def test_export_removes_a_copy_that_differs(
 ) -> None:
     """A disk that writes something else than it was given leaves no copy to be trusted."""
     info = manager.create()
-    copy = files.copy_contents
+    copy = copying.copy_contents
 
     def spoil(source: Path, target: Path, **options: Any) -> None:
         copy(source, target, **options)
         flip(target, 5000)
 
-    monkeypatch.setattr(files, "copy_contents", spoil)
+    monkeypatch.setattr(copying, "copy_contents", spoil)
     with pytest.raises(ChecksumMismatchError, match="differs"):
         manager.export(info, tmp_path / "new.db")
     assert not (tmp_path / "new.db").exists()

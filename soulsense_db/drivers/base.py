@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from soulsense_db import files
+from soulsense_db import copying
 from soulsense_db.errors import UnsupportedDatabaseError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ T = TypeVar("T")
 # What comes of a URL whose beginning is missing or misspelt.
 _LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
 Depth = Literal["header", "pages", "full"]
-Progress = files.Progress
+Progress = copying.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

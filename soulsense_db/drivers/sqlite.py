@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db import files
+from soulsense_db import copying, files
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import (
@@ -44,10 +44,9 @@ from soulsense_db.drivers.sqlite_errors import (
     locked,
     target_errors,
 )
-from soulsense_db.drivers.sqlite_files import put_in_place, remove_with_companions
+from soulsense_db.drivers.sqlite_files import connect_new, put_in_place, remove_with_companions
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
 from soulsense_db.errors import InvalidBackupError, StorageError
-from soulsense_db.tampering import require_file, require_same
 
 T = TypeVar("T")
 
@@ -160,9 +159,9 @@ class SQLiteDriver(Driver):
             "page_size": str(pragmas.number(source, "page_size")),
             "sqlite_version": sqlite3.sqlite_version,
         }
-        with target_errors(target), closing(_connect_new(target)) as copy:
+        with target_errors(target), closing(connect_new(target)) as copy:
             self._copy_pages(source, copy, str(target), progress)
-        with target_errors(target), closing(_connect_new(target)) as copy:
+        with target_errors(target), closing(connect_new(target)) as copy:
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
@@ -305,7 +304,7 @@ class SQLiteDriver(Driver):
             if not resized and not sqlite_check.says_wal(source):
                 yield backup
                 return
-        with self._working_copy(source) as copy, closing(_connect_new(copy)) as connection:
+        with self._working_copy(source) as copy, closing(connect_new(copy)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
             if not resized:
                 yield connection
@@ -314,13 +313,13 @@ class SQLiteDriver(Driver):
                 connection.execute(f"PRAGMA page_size = {live_page_size}")
                 # INTO keeps the rowids of tables without INTEGER PRIMARY KEY; plain VACUUM doesn't.
                 connection.execute("VACUUM INTO ?", (str(path),))
-                with closing(_connect_new(path)) as in_live_size:
+                with closing(connect_new(path)) as in_live_size:
                     yield in_live_size
 
     @contextmanager
     def _working_copy(self, source: Path) -> Iterator[Path]:
         with self._beside("restoring") as copy:
-            files.copy_contents(source, copy)
+            copying.copy_contents(source, copy)
             yield copy
 
     @contextmanager
@@ -361,7 +360,7 @@ class SQLiteDriver(Driver):
             raise damaged(_MEMORY, "it cannot be replaced")
         files.make_private_directory(location.parent)
         with live_errors(location), self._working_copy(source) as copy:
-            with closing(_connect_new(copy)) as connection:
+            with closing(connect_new(copy)) as connection:
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
             if files.exists(location):  # whoever could use the database still can
@@ -380,22 +379,6 @@ class SQLiteDriver(Driver):
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
-
-
-def _connect_new(path: Path) -> sqlite3.Connection:
-    """Open a file of our own for writing; nothing is synced until it is complete."""
-    with files.storage_errors("open", path):
-        made = require_file(path)
-        connection = sqlite3.connect(path, isolation_level=None)
-        try:  # SQLite follows a link; up to here it has written nothing
-            require_same(path, made)
-        except BaseException:
-            connection.close()
-            raise
-    # Exclusive: no -shm file is made, and nobody else has business with it.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA synchronous = OFF")
-    return connection
 
 
 def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:

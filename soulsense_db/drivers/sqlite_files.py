@@ -1,16 +1,33 @@
-"""A database file with what SQLite keeps beside it, moved, replaced and removed as one."""
+"""Database files: ours opened, any moved and removed with what SQLite keeps beside it."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.errors import RestoreError, StorageError
-from soulsense_db.tampering import require_file
+from soulsense_db.tampering import require_file, require_same
 
 # What SQLite would replay into another database of that name.
 COMPANIONS = ("-wal", "-shm", "-journal")
+
+
+def connect_new(path: Path) -> sqlite3.Connection:
+    """Open a file of our own for writing; nothing is synced until it is complete."""
+    with files.storage_errors("open", path):
+        made = require_file(path)
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:  # SQLite follows a link; up to here it has written nothing
+            require_same(path, made)
+        except BaseException:
+            connection.close()
+            raise
+    # Exclusive: no -shm file is made, and nobody else has business with it.
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
 
 
 def remove_with_companions(path: Path) -> None:

@@ -18,8 +18,8 @@ from faults.operations import OPERATIONS, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
 from soulsense_db.backup_info import META_SUFFIX
+from soulsense_db.copying import sha256_of
 from soulsense_db.errors import BackupError
-from soulsense_db.files import sha256_of
 from soulsense_db.marker import marker_path, read_marker
 from soulsense_db.meta_file import read_backup
 

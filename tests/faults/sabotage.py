@@ -10,7 +10,8 @@ from typing import Any
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.storage import Staging, Storage
+from soulsense_db.staging import Staging
+from soulsense_db.storage import Storage
 
 
 def _remove_fsync() -> None:

@@ -1,0 +1,104 @@
+"""Copy files whole, and tell by their checksum that they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+
+from soulsense_db import files
+from soulsense_db.errors import StorageError
+from soulsense_db.tampering import NO_LINK
+
+Progress = Callable[[int, int], object]
+"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
+
+_BLOCK = 1024 * 1024
+
+
+def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
+    """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with files.storage_errors("read", path), path.open("rb", buffering=0) as stream:
+        for block in _blocks(stream, progress):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
+    """Copy the contents of ``source`` over the existing file ``target``."""
+    with (
+        files.storage_errors("copy to", target),
+        source.open("rb", buffering=0) as reader,
+        os.fdopen(os.open(target, os.O_WRONLY | NO_LINK), "wb") as to,
+    ):
+        for block in _blocks(reader, progress):
+            to.write(block)
+
+
+def _blocks(stream: FileIO, progress: Progress | None) -> Iterator[memoryview]:
+    """Yield the contents of ``stream`` in blocks, each valid until the next."""
+    total = os.fstat(stream.fileno()).st_size
+    buffer = memoryview(bytearray(_BLOCK))
+    done = 0
+    while read := stream.readinto(buffer):
+        yield buffer[:read]
+        done += read
+        if progress is not None:
+            progress(done, max(done, total))
+
+
+def copy_durably(
+    source: Path,
+    target: Path,
+    *,
+    progress: Progress | None = None,
+    ready: Callable[[Path], object] = lambda _: None,
+) -> None:
+    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return.
+
+    ``ready`` is called with the copy before that has its name; what it raises cancels.
+    """
+    with files.storage_errors("read", source):
+        size = source.stat().st_size
+    partial = files.partial_of(target)
+    files.remove(partial)
+    if os.path.lexists(target):
+        raise _taken(target)
+    files.require_space(target.parent, size)
+    made = files.create_private_file(partial)
+    try:
+        copy_contents(source, partial, progress=progress)
+        files.sync_file(partial)
+        ready(partial)
+        files.require_made(partial, made)
+        _publish(partial, target)
+    finally:
+        with suppress(StorageError):  # what is left of it, the next copy of that name removes
+            files.remove(partial)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    with files.storage_errors("rename to", target):
+        try:
+            os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
+        except FileExistsError:
+            raise _taken(target) from None
+        except OSError:  # a file system without hard links
+            files.rename_or_not(partial, target)
+            return
+    try:
+        files.sync_directory(target.parent)
+    except StorageError:
+        files.remove(target)  # the caller has the copy under its other name
+        raise
+
+
+def _taken(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} exists already. Nothing was written.",
+        hint="Name another file, or move that one away.",
+    )
