@@ -103,7 +103,7 @@ class Matrix:
         self._workers: SimpleQueue[Worker] = SimpleQueue()
         self._baselines: dict[tuple[str, Mode], Baseline] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
-            self._zygotes = list(pool.map(lambda _: Zygote(), range(WORKERS)))
+            self._zygotes = list(pool.map(Zygote, range(WORKERS)))
         for number, zygote in enumerate(self._zygotes):
             self._workers.put(Worker(zygote, place / f"worker{number}"))
 

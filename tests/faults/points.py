@@ -40,7 +40,7 @@ class Point:
     @property
     def options(self) -> tuple[str, ...]:
         """The options of strace that make the fault."""
-        return "-o", "/dev/null", "-e", f"inject={self}"
+        return "-o", "/dev/null", "-e", f"trace={self.name}", "-e", f"inject={self}"
 
 
 def kill_points(baseline: Baseline) -> list[Point]:
