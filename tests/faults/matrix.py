@@ -146,12 +146,21 @@ class Matrix:
         if not self.full:
             name = f"{self.seed} {fault} {baseline.operation} {baseline.mode}"
             cases = Random(name).sample(cases, min(sample, len(cases)))
-        violations: list[str] = []
-        for case, (outcome, found) in self.each(cases, run):
+        for outcome in self.require_nothing(baseline, cases, run):
             self._report.record(fault=fault, operation=baseline.operation, outcome=outcome)
+
+    def require_nothing(
+        self, baseline: Baseline, cases: Sequence[T], run: Callable[[Worker, T], Outcome]
+    ) -> list[str]:
+        """Run each case and fail if anything was violated; return the outcomes."""
+        violations: list[str] = []
+        outcomes = []
+        for case, (outcome, found) in self.each(cases, run):
+            outcomes.append(outcome)
             violations += [f"{baseline.name}, {case}: {violation}" for violation in found]
         shown = "\n".join(violations[:50])
         assert not violations, f"{len(violations)} violations in {len(cases)} cases:\n{shown}"
+        return outcomes
 
     def each(
         self, cases: Sequence[T], run: Callable[[Worker, T], Outcome]

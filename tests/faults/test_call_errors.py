@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers import MODES, Mode
 
-from faults.matrix import Matrix, Outcome, Worker
+from faults.matrix import Baseline, Matrix, Outcome, Worker
 from faults.operations import OPERATIONS
 from faults.points import Point, error_points
 
@@ -15,13 +15,20 @@ from faults.points import Point, error_points
 def test_nothing_is_lost_when_a_call_fails(matrix: Matrix, operation: str, mode: Mode) -> None:
     """Whatever call fails, once or from then on, the error is of the tree and says the truth."""
     baseline = matrix.baseline(operation, mode)
+    matrix.try_all(
+        "error",
+        baseline,
+        error_points(baseline),
+        lambda worker, point: fail(worker, baseline, point),
+        sample=12,
+    )
 
-    def fail(worker: Worker, point: Point) -> Outcome:
-        ended = worker.run(baseline, *point.options)
-        outcome, violations = worker.check(baseline, ended["answer"])
-        if ended["status"] != 0:
-            violations.append(f"died: {ended}")
-        error = (ended["answer"] or {}).get("error") or "no error"
-        return f"{outcome}, {error}", [f"{error}: {violation}" for violation in violations]
 
-    matrix.try_all("error", baseline, error_points(baseline), fail, sample=12)
+def fail(worker: Worker, baseline: Baseline, point: Point) -> Outcome:
+    """Have a call of an operation fail at ``point``, and look at what it says and leaves."""
+    ended = worker.run(baseline, *point.options)
+    outcome, violations = worker.check(baseline, ended["answer"])
+    if ended["status"] != 0:
+        violations.append(f"died: {ended}")
+    error = (ended["answer"] or {}).get("error") or "no error"
+    return f"{outcome}, {error}", [f"{error}: {violation}" for violation in violations]

@@ -44,8 +44,11 @@ def test_nothing_is_lost_when_the_power_fails(matrix: Matrix, operation: str, mo
 
 
 def drawn(random: Random, states: int) -> list[Cut]:
-    """Return so many moments, with what is there then."""
-    return [Cut(random.random(), random.choice(_CHOICES), seed) for seed in range(states)]
+    """Return so many moments, one in each stretch of the same length, with what is there then."""
+    return [
+        Cut((number + random.random()) / states, random.choice(_CHOICES), seed=number)
+        for number in range(states)
+    ]
 
 
 class Cuts:

@@ -1,0 +1,72 @@
+"""What the matrix found once stays found: these points are always tried, not only when drawn."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from helpers import Mode
+
+from faults.matrix import Matrix, Outcome, Worker
+from faults.points import Point, error_points, kill_points
+from faults.test_call_errors import fail
+from faults.test_kills import kill
+from faults.test_power_cut import END, Cuts, drawn
+
+FAILED: list[tuple[str, Mode, str]] = [
+    # The commit was in the log, and the safety backup was taken away as of a restore undone.
+    ("restore", "wal", "fdatasync"),
+    # It fails after the commit: the restore was done, and said not to be.
+    ("restore", "delete", "ftruncate"),
+    # Said that nothing was changed, when all was done but the last flush.
+    ("create", "delete", "fsync"),
+    ("restore, live damaged", "wal", "fsync"),
+    ("restore, live damaged", "delete", "rename"),
+    ("pin", "delete", "fsync"),
+    ("prune", "delete", "rename"),
+    ("rebuild catalog", "wal", "fdatasync"),
+    # Too many open files were a damaged meta file, to be removed, or no error of the tree.
+    ("import", "delete", "openat"),
+]
+KILLED: list[tuple[str, Mode, str]] = [
+    # The meta file stayed for ever.
+    ("delete", "wal", "unlink"),
+    ("prune", "delete", "unlink"),
+    # Its partial files stayed.
+    ("export", "delete", "fsync"),
+]
+# A journal to roll back and a file cut short; staging files without a mark.
+CUT: list[tuple[str, Mode]] = [("restore", "delete"), ("create", "wal"), ("prune", "delete")]
+_STATES = 60
+
+
+@pytest.mark.parametrize(("operation", "mode", "call"), FAILED)
+def test_a_call_that_failed(matrix: Matrix, operation: str, mode: Mode, call: str) -> None:
+    """An error of this call, wherever it comes, loses nothing and is told truly."""
+    baseline = matrix.baseline(operation, mode)
+    points = [point for point in error_points(baseline) if point.name == call]
+
+    def run(worker: Worker, point: Point) -> Outcome:
+        return fail(worker, baseline, point)
+
+    matrix.require_nothing(baseline, points, run)
+
+
+@pytest.mark.parametrize(("operation", "mode", "call"), KILLED)
+def test_a_call_that_was_the_last(matrix: Matrix, operation: str, mode: Mode, call: str) -> None:
+    """Killed at this call, wherever it comes, nothing is lost or left behind."""
+    baseline = matrix.baseline(operation, mode)
+    points = [point for point in kill_points(baseline) if point.name == call]
+
+    def run(worker: Worker, point: Point) -> Outcome:
+        return kill(worker, baseline, point)
+
+    matrix.require_nothing(baseline, points, run)
+
+
+@pytest.mark.parametrize(("operation", "mode"), CUT)
+def test_a_power_cut(matrix: Matrix, operation: str, mode: Mode) -> None:
+    """The power fails at any moment, and nothing is lost or left behind."""
+    baseline = matrix.baseline(operation, mode)
+    cases = [END, *drawn(Random(1), _STATES)]
+    matrix.require_nothing(baseline, cases, Cuts(baseline).cut)
