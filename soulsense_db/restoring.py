@@ -31,6 +31,9 @@ from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
 from soulsense_db.verification import verify_backup
 
+# As for a row of the catalog: the migration itself is done.
+_FLUSH_TIMEOUT = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
@@ -103,6 +106,16 @@ class ExclusiveAccess:
         """Do what ``BackupManager.undo_restore`` does."""
         restorer = Restorer(self._driver, self._directory)
         return self._finish(restorer.undo(progress=progress), progress)
+
+    def end_migration(self) -> None:
+        """Remove the marker of a migration that is done, once what it did is on disk.
+
+        Else a power cut could take its last step back, and nobody would know. Raises
+        :class:`~soulsense_db.errors.BackupError`; then the marker is still there.
+        """
+        if self._driver.location is not None:
+            self._driver.flush(lock_timeout=min(_FLUSH_TIMEOUT, self._driver.lock_timeout))
+            clear_marker(self._driver.location)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         if self._driver.location is not None:

@@ -33,6 +33,8 @@ class Staging:
         with files.storage_errors("lock", self.path):
             files.make_lock_file(Path(self._lock.lock_file), like=like)
             self._lock.acquire(timeout=0)
+        # What is found after a power cut, a meta file say, is then found with the mark.
+        files.sync_directory(self.path.parent)
 
     def create(self, *, like: Path | None) -> None:
         """Make the empty file to write to."""

@@ -112,7 +112,8 @@ class GuardedDatabase:
         reached = ",".join(sorted(heads)) == (marker.target_revision or "")
         if marker.backup is None or not reached:
             raise marker.error(self._path)
-        clear_marker(self._path)
+        assert self._access is not None
+        self._access.end_migration()
         say(f"A migration of {self._path} had ended, but was killed before it could say so.")
 
     def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
@@ -145,8 +146,8 @@ class GuardedDatabase:
         """Put the database back; return what to tell the user, a line each."""
         assert self._backup is not None
         if self._is_committed():
-            self._after_success()
-            return [f"{self._path} had finished its migration: it was left as it is."]
+            left = f"{self._path} had finished its migration: it was left as it is."
+            return [left, *self._after_success()]
         if not self._settings.restores:
             self._pin_first_of_failures(self._backup)
             clear_marker(self._path)
@@ -161,13 +162,24 @@ class GuardedDatabase:
         """Keep what the steps did, unless env.py swallowed the failure of one."""
         if any(run.remaining for run in self._runs):
             return [f"Not all steps of {self._path} were run.", *self._put_back()]
-        clear_marker(self._path)
+        unsure = self._end_migration()
         # Only now: a table made before the steps could be in the way of one of theirs.
         owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
         self._manager.sync_catalog(make_table=not owned)
         if not self._settings.restores:
             self._unpin_failures()
         self._finish()
+        return unsure
+
+    def _end_migration(self) -> list[str]:
+        assert self._access is not None
+        try:
+            self._access.end_migration()
+        except BackupError as error:
+            return [
+                f"The migration of {self._path} is done, but whether it would outlast a power cut "
+                f"is not sure ({error.cause}). The next upgrade looks again."
+            ]
         return []
 
     def finish_when_committed(self) -> list[str]:
@@ -209,9 +221,9 @@ class GuardedDatabase:
         assert self._backup is not None
         # The catalog is brought in step by the next backup.
         if self._is_committed() or self._is_unchanged(self._backup):
-            clear_marker(self._path)
+            unsure = self._end_migration()
             self._finish()
-            return []
+            return unsure
         marker = read_marker(self._path)
         return [
             f"The transaction around the migration of {self._path} did not end well, and SQLite "

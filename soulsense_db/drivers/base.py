@@ -142,6 +142,14 @@ class Driver(ABC):
         """Close the engine's idle pooled connections; one in use MUST stay as it is."""
 
     @abstractmethod
+    def flush(self, *, lock_timeout: float) -> None:
+        """Return when all that is committed outlasts a power cut.
+
+        Whatever the application's own settings are. Raises
+        :class:`~soulsense_db.errors.DatabaseLockedError`, :class:`StorageError`.
+        """
+
+    @abstractmethod
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
         """Write all committed data to the existing empty file ``target``, at one point in time.
 

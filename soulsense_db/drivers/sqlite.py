@@ -52,9 +52,6 @@ T = TypeVar("T")
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
 _RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
-# That the journal is gone is on disk before the file is cut: else a power cut could leave a journal
-# to roll back, and a file without the pages that it does not hold.
-_SYNCHRONOUS_EXTRA = 3
 _MEMORY = ":memory:"
 
 
@@ -122,6 +119,10 @@ class SQLiteDriver(Driver):
             # In WAL mode a commit is in the log, for those to find who come later.
             unsure = f"{error.cause}. Whether the change was kept is not sure."
             raise StorageError(unsure, hint=error.hint) from error
+
+    def flush(self, *, lock_timeout: float) -> None:
+        """Write to the database what it has already, with all that SQLite flushes then."""
+        self._live.run(pragmas.flush, lock_timeout=lock_timeout)
 
     # Snapshot
 
@@ -263,7 +264,7 @@ class SQLiteDriver(Driver):
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
                 self._journaled(live) as mode,
-                pragmas.settings(live, busy_timeout=0, synchronous=_SYNCHRONOUS_EXTRA),
+                pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
             ):
                 with self._in_shape(source, mode, pragmas.number(live, "page_size")) as backup:
                     name = str(self.location or _MEMORY)

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+# That a rollback journal is gone is on disk at the end of a transaction, and before the file is cut:
+# else a power cut could leave a journal to roll back, and a file without the pages it does not hold.
+SYNCHRONOUS_EXTRA = 3
 _SHORT_WAIT_MS = 3  # SQLite asks after 1 and 3 ms; later ever more seldom
 
 
@@ -50,6 +53,16 @@ def begin_immediate(connection: sqlite3.Connection) -> None:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() >= deadline:
                     raise
+
+
+def flush(connection: sqlite3.Connection) -> None:
+    """Bring all that is committed to the disk, whatever ``synchronous`` the application has."""
+    with settings(connection, synchronous=SYNCHRONOUS_EXTRA):
+        begin_immediate(connection)
+        # Any write will do: with its own page SQLite flushes the whole file.
+        connection.execute(f"PRAGMA user_version = {number(connection, 'user_version')}")
+        connection.commit()
+        rows(connection, "PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def number(connection: sqlite3.Connection, name: str) -> int:
