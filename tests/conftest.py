@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from helpers import MODES, Mode, make_database
+from helpers import MODES, Mode, disk_of, make_database
 from hypothesis import settings
 from shell import Shell, make_shell
 from sqlalchemy.engine import Engine
@@ -109,16 +107,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a file system of 1 MB; skip where that is not allowed."""
     place = tmp_path / "small_disk"
     place.mkdir()
-    if sys.platform != "linux" or os.getuid() != 0:
-        pytest.skip("mounting a small file system takes root on Linux")
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "none", str(place)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"mount refused: {mounted.stderr.strip()}")
-    try:
+    with disk_of(1024 * 1024, place):
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
 
 
 @pytest.fixture

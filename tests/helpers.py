@@ -17,6 +17,8 @@ from textwrap import dedent
 from types import FrameType, TracebackType
 from typing import Any, Literal
 
+import pytest
+
 Mode = Literal["wal", "delete"]
 MODES: tuple[Mode, ...] = ("wal", "delete")
 ROWS = 300
@@ -283,6 +285,21 @@ def within(seconds: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def disk_of(size: int, place: Path) -> Iterator[None]:
+    """Mount a file system of ``size`` bytes on a directory; skip where that is not allowed."""
+    if sys.platform != "linux" or os.getuid() != 0:
+        pytest.skip("mounting a small file system takes root on Linux")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "none", str(place)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"mount refused: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)  # noqa: S607
 
 
 def eventually(condition: Callable[[], bool], *, seconds: float = 10) -> bool:

@@ -101,7 +101,7 @@ class Matrix:
         self._report = report
         self._place = place
         self._workers: SimpleQueue[Worker] = SimpleQueue()
-        self._baselines: dict[tuple[str, Mode], Baseline] = {}
+        self._baselines: dict[tuple[str, Mode, int], Baseline] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
             self._zygotes = list(pool.map(Zygote, range(WORKERS)))
         for number, zygote in enumerate(self._zygotes):
@@ -122,12 +122,15 @@ class Matrix:
         finally:
             self._workers.put(worker)
 
-    def baseline(self, operation: str, mode: Mode) -> Baseline:
-        """Return the run without faults of an operation, made when it is first asked for."""
-        key = operation, mode
+    def baseline(self, operation: str, mode: Mode, *, filler: int = 0) -> Baseline:
+        """Return the run without faults of an operation, made when it is first asked for.
+
+        ``filler``: how many bytes each database has beside its rows.
+        """
+        key = operation, mode, filler
         if key not in self._baselines:
             with self.worker() as worker:
-                self._baselines[key] = self._run_without_faults(worker, operation, mode)
+                self._baselines[key] = self._run_without_faults(worker, *key)
         return self._baselines[key]
 
     def try_all(
@@ -174,9 +177,13 @@ class Matrix:
         with ThreadPoolExecutor(WORKERS) as pool:
             yield from zip(cases, pool.map(work, cases), strict=True)
 
-    def _run_without_faults(self, worker: Worker, operation: str, mode: Mode) -> Baseline:
-        folder = self._place / f"{operation} {mode}"
-        worker.zygote.ask("prepare", name=operation, mode=mode, folder=str(worker.folder))
+    def _run_without_faults(
+        self, worker: Worker, operation: str, mode: Mode, filler: int
+    ) -> Baseline:
+        folder = self._place / f"{operation} {mode} {filler}"
+        worker.zygote.ask(
+            "prepare", name=operation, mode=mode, folder=str(worker.folder), filler=filler
+        )
         shutil.copytree(worker.folder, folder)
         before = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
         baseline = Baseline(operation, mode, folder, before, {}, ())

@@ -27,6 +27,8 @@ from soulsense_db.errors import BackupNotFoundError, StorageError
 
 ROWS = 24
 LOCK_TIMEOUT = 5.0
+_FILLER_ROWS = 16
+_LARGE = 1024 * 1024
 ENV_PY = """
     import sqlalchemy as sa
     from alembic import context
@@ -79,13 +81,16 @@ def manager_of(folder: Path) -> BackupManager:
     return BackupManager(engine, lock_timeout=LOCK_TIMEOUT)
 
 
-def make_base(folder: Path, mode: Mode) -> None:
+def make_base(folder: Path, mode: Mode, filler: int) -> None:
     """Make what every operation starts from; the live rows are in none of the backups.
+
+    ``filler``: bytes that each database has beside its rows.
 
     In WAL mode the last row is in the log alone, as after a process that died: end this process
     without closing anything.
     """
     live = make_database(folder / "app.db", mode=mode, rows=ROWS)
+    _fill(live, filler)
     make_project(folder)
     manager = manager_of(folder)
     for name in ("first", "second", "third"):
@@ -101,6 +106,16 @@ def make_base(folder: Path, mode: Mode) -> None:
 
 
 _left_open: list[sqlite3.Connection] = []
+
+
+def _fill(path: Path, size: int) -> None:
+    if size:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE filler (body TEXT)")
+            # Few long rows: a digest of them takes no time.
+            long = "x" * (size // _FILLER_ROWS)
+            connection.executemany("INSERT INTO filler VALUES (?)", [(long,)] * _FILLER_ROWS)
+            connection.commit()
 
 
 def make_project(folder: Path) -> None:
@@ -138,7 +153,10 @@ def _create_in_the_future(folder: Path) -> None:
 
 
 def _make_outside(folder: Path) -> None:
-    make_database(folder / "outside.db", rows=ROWS // 2)
+    outside = make_database(folder / "outside.db", rows=ROWS // 2)
+    size = (folder / "app.db").stat().st_size
+    if size >= _LARGE:  # then it is to be large as well
+        _fill(outside, size)
 
 
 def _damage(folder: Path) -> None:
@@ -199,9 +217,9 @@ def _named(folder: Path, description: str) -> Path:
     return folder / "backups" / _names.get(description, f"{description}.db")
 
 
-def prepare(name: str, mode: Mode, folder: Path) -> None:
-    """Make ``folder`` ready for the operation ``name``."""
+def prepare(name: str, mode: Mode, folder: Path, filler: int = 0) -> None:
+    """Make ``folder`` ready for the operation ``name``; ``filler`` as for :func:`make_base`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    make_base(folder, mode)
+    make_base(folder, mode, filler)
     OPERATIONS[name].prepare(folder)

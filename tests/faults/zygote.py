@@ -42,9 +42,9 @@ def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
     return {"error": ""}
 
 
-def prepare(name: str, mode: Any, folder: str) -> None:
+def prepare(name: str, mode: Any, folder: str, filler: int) -> None:
     """Make a folder ready for an operation."""
-    operations.prepare(name, mode, Path(folder))
+    operations.prepare(name, mode, Path(folder), filler)
 
 
 def check(sabotaged: str = "", **arguments: Any) -> invariants.Facts:
