@@ -32,7 +32,7 @@ from soulsense_db.marker import clear_marker
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.storage import Storage
+from soulsense_db.storage import Storage, still_there
 from soulsense_db.taking import of_live
 from soulsense_db.verification import Level, VerificationReport
 
@@ -305,7 +305,9 @@ class BackupManager:
         the path of the copy. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        return copy_out(self.verify(ref).backup, destination, progress=progress)
+        info = self.verify(ref).backup
+        with still_there(Path(info.path)):
+            return copy_out(info, destination, progress=progress)
 
     # Restore
 
@@ -380,7 +382,8 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
         info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
-        return self._driver.compare(Path(info.path), ignore=self._rows.tables())
+        with still_there(Path(info.path)):
+            return self._driver.compare(Path(info.path), ignore=self._rows.tables())
 
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.

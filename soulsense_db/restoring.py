@@ -27,6 +27,7 @@ from soulsense_db.errors import (
 from soulsense_db.marker import clear_marker
 from soulsense_db.meta_file import read_backup
 from soulsense_db.safety_files import SafetyFiles
+from soulsense_db.storage import still_there
 from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
 from soulsense_db.verification import verify_backup
@@ -162,7 +163,8 @@ class Restorer:
         started = time.monotonic()
         self._safety.recover()
         verified = verify_backup(self._driver, info, level="full", as_taken=as_taken).backup
-        contents = self._driver.contents(Path(info.path))
+        with still_there(Path(info.path)):
+            contents = self._driver.contents(Path(info.path))
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
         try:
@@ -260,7 +262,8 @@ class Restorer:
 
     def _load(self, source: Path, hold: Hold, progress: Progress | None) -> None:
         try:
-            self._driver.load(source, hold=hold, progress=progress)
+            with still_there(source):
+                self._driver.load(source, hold=hold, progress=progress)
         except OvertakenError:
             raise
         except BackupError:
@@ -322,7 +325,8 @@ class Restorer:
         if source == self._safety.path:
             source = self._safety.previous
             self._safety.set_aside()
-        moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
+        with still_there(source):
+            moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
         # They belong to an earlier restore: undoing this one must not go back to it.
         earlier = (self._safety.path, self._safety.previous)
         with _already_restored():

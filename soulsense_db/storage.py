@@ -32,6 +32,7 @@ from filelock import FileLock, Timeout
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     DirectoryLockedError,
     NotADatabaseError,
@@ -339,3 +340,17 @@ def not_found(ref: object) -> BackupNotFoundError:
         f"Backup file not found: {ref}. Nothing was changed.",
         hint="List the backups to see what there is.",
     )
+
+
+@contextmanager
+def still_there(path: Path) -> Iterator[None]:
+    """Tell of an error in the block that the backup ``path`` was deleted meanwhile, if it was.
+
+    Whoever reads one holds no lock: another process may delete it at any time.
+    """
+    try:
+        yield
+    except BackupError as error:
+        if files.exists(path):
+            raise
+        raise not_found(path) from error

@@ -12,6 +12,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
 from soulsense_db.meta_file import require_trusted_meta
+from soulsense_db.storage import still_there
 
 Level = Literal["quick", "full"]
 _DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
@@ -47,10 +48,24 @@ def verify_backup(
     what it was then. A damaged index of its source is found in full only.
 
     Raises :class:`~soulsense_db.errors.InvalidBackupError`,
-    :class:`~soulsense_db.errors.MetaFileError`, :class:`~soulsense_db.errors.StorageError`.
+    :class:`~soulsense_db.errors.MetaFileError`,
+    :class:`~soulsense_db.errors.BackupNotFoundError` when it is deleted meanwhile,
+    :class:`~soulsense_db.errors.StorageError`.
     """
     if level not in _DEPTHS:
         raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
+    with still_there(Path(info.path)):
+        return _verify(driver, info, level=level, as_taken=as_taken, progress=progress)
+
+
+def _verify(
+    driver: Driver,
+    info: BackupInfo,
+    *,
+    level: Level,
+    as_taken: bool,
+    progress: files.Progress | None,
+) -> VerificationReport:
     info = require_trusted_meta(info)
     path = Path(info.path)
     # The header first: it says in better words than a checksum what is wrong.

@@ -1,0 +1,72 @@
+"""A backup that another process deletes while it is read: no lock is held for that long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from helpers import digest, leftovers
+from sqlalchemy.engine import Engine
+
+from soulsense_db import BackupInfo, BackupManager
+from soulsense_db.errors import BackupNotFoundError
+
+Way = Callable[[BackupManager, BackupInfo], object]
+
+
+def test_verify_tells_that_it_is_gone(manager: BackupManager) -> None:
+    """A backup that is deleted while it is verified is not found, and no damaged disk."""
+    info = manager.create()
+
+    def delete_it(_done: int, _total: int) -> None:
+        if Path(info.path).exists():
+            manager.delete(info)
+
+    with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
+        manager.verify(info, progress=delete_it)
+    assert leftovers(manager.directory) == []
+
+
+@pytest.mark.parametrize("way", [BackupManager.restore, BackupManager.compare])
+def test_what_is_live_stays(
+    way: Way, manager: BackupManager, engine: Engine, database: Path
+) -> None:
+    """Deleted once it was verified, a backup is not found, and all is as it was: undo as well."""
+    manager.restore(manager.create("an earlier restore"))
+    safety = manager.safety_backup()
+    info = manager.create("to be deleted")
+    before = digest(database)
+    _delete_on_next_connection(engine, info)
+    with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
+        way(manager, info)
+    assert not Path(info.path).exists()
+    assert digest(database) == before
+    assert leftovers(database.parent) == []
+    assert manager.safety_backup() == safety
+    assert len(list(database.parent.glob("app.db.safety_backup*"))) == 2
+
+
+def test_a_damaged_database_stays_where_it_is(
+    manager: BackupManager, engine: Engine, database: Path
+) -> None:
+    """What is damaged is not moved aside for a backup that is gone."""
+    info = manager.create()
+    database.write_bytes(b"this was a database once\n" * 400)
+    before = database.read_bytes()
+    _delete_on_next_connection(engine, info)
+    with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
+        manager.restore(info)
+    assert database.read_bytes() == before
+    assert list(database.parent.glob("app.db.*")) == []
+    assert leftovers(database.parent) == []
+
+
+def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:
+    """Do what another process may: delete the backup just when the live database is opened."""
+
+    @sa.event.listens_for(engine, "connect", once=True)
+    def delete(_connection: object, _record: object) -> None:
+        for path in (info.meta_path, info.path):
+            Path(path).unlink(missing_ok=True)
