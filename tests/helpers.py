@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from textwrap import dedent
 from types import FrameType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pytest
 
@@ -154,17 +154,22 @@ def leftovers(directory: Path) -> list[str]:
 
 
 class Child:
-    """A Python process running ``script``, spoken to in lines over its standard streams."""
+    """A Python process running ``script``, spoken to in lines over its standard streams.
 
-    def __init__(self, script: str, *arguments: object) -> None:
+    ``module``: instead of a script, what to run from tests/.
+    """
+
+    def __init__(self, script: str, *arguments: object, module: str = "") -> None:
+        command = ["-m", module] if module else ["-c", dedent(script)]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", dedent(script), *map(str, arguments)],
+            [sys.executable, *command, *map(str, arguments)],
+            cwd=Path(__file__).parent if module else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def __enter__(self) -> Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -179,6 +184,12 @@ class Child:
         """Wait for the next line of the child and return it."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
+
+    def tell(self, line: str) -> None:
+        """Write a line to the child."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
 
     def expect(self, word: str) -> None:
         """Wait for the next line, which must be ``word``."""
@@ -219,9 +230,7 @@ def held_by_another_process(path: Path, *statements: str) -> Iterator[Child]:
 
 def ask(child: Child, statement: str) -> str:
     """Return the first value ``statement`` gives on the connection of the other process."""
-    assert child.process.stdin is not None
-    child.process.stdin.write(statement + "\n")
-    child.process.stdin.flush()
+    child.tell(statement)
     return child.line()
 
 

@@ -134,11 +134,12 @@ def make_project(folder: Path) -> None:
         connection.commit()
 
 
-def upgrade(folder: Path, revision: str) -> None:
-    """Run ``alembic upgrade``."""
+def upgrade(folder: Path, revision: str, *, timeout: float = 5) -> None:
+    """Run ``alembic upgrade``; ``timeout``: seconds that its connection waits for a lock."""
     config = Config()
     config.set_main_option("script_location", str(folder / "migrations"))
-    config.set_main_option("sqlalchemy.url", f"sqlite:///{folder / 'app.db'}")
+    url = f"sqlite:///{folder / 'app.db'}?timeout={timeout}"
+    config.set_main_option("sqlalchemy.url", url)
     command.upgrade(config, revision)
 
 
