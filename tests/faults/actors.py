@@ -8,6 +8,7 @@ and waits for a line; ``held`` where it is held, and waits for another; in the e
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,15 @@ def restore(folder: Path, options: dict[str, Any]) -> None:
 
 
 def run_upgrade(folder: Path, options: dict[str, Any]) -> None:
-    """Upgrade; held in the middle of the revision ``held``."""
+    """Upgrade; held in the middle of the revision ``held``; ``waiting`` tells of another one."""
+    logging.getLogger("alembic.soulsense_db").addFilter(_tell_of_waiting)
     upgrade(folder, options["revision"], timeout=options.get("timeout", 5))
+
+
+def _tell_of_waiting(record: logging.LogRecord) -> bool:
+    if "waiting" in record.getMessage():
+        print("waiting", flush=True)  # noqa: T201 - the protocol
+    return True
 
 
 def _manager(folder: Path, options: dict[str, Any]) -> BackupManager:

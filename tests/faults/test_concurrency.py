@@ -163,6 +163,7 @@ def test_an_upgrade_waits_for_one_that_is_at_work(project: Path, record: Record)
     ):
         one.begin(until_held=True)
         two.begin()
+        two.expect("waiting")
         one.go_on()
         errors = {one.error(), two.error()}
     assert errors == {""}
