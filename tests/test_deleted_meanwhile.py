@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,8 @@ from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupInfo, BackupManager
-from soulsense_db.errors import BackupNotFoundError
+from soulsense_db.drivers.sqlite_check import check
+from soulsense_db.errors import BackupNotFoundError, StorageError
 
 Way = Callable[[BackupManager, BackupInfo], object]
 
@@ -61,6 +64,23 @@ def test_a_damaged_database_stays_where_it_is(
     assert database.read_bytes() == before
     assert list(database.parent.glob("app.db.*")) == []
     assert leftovers(database.parent) == []
+
+
+def test_between_the_header_and_the_size(tmp_path: Path, database: Path) -> None:
+    """A file that goes right after its header was read is an error of the tree as well."""
+    header = database.read_bytes()[:100]
+    pipe = tmp_path / "pipe.db"
+    os.mkfifo(pipe)
+
+    def write_and_go() -> None:
+        with pipe.open("wb") as stream:  # as soon as it is opened for reading
+            pipe.unlink()
+            stream.write(header)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(write_and_go)
+        with pytest.raises(StorageError, match="No such file"):
+            check(pipe, depth="header")
 
 
 def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:

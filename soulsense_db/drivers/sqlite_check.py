@@ -167,7 +167,8 @@ def _check_size(path: Path, name: str) -> None:
     header = _header(path)
     if not header.startswith(_MAGIC):
         raise not_a_database(name)
-    size = path.stat().st_size
+    with files.storage_errors("read", path):
+        size = path.stat().st_size
     if size < _SMALLEST:
         raise _truncated(name, size, _SMALLEST)
     page_size, changes, pages, valid_for = (
