@@ -84,7 +84,7 @@ class Member:
 
     def prune(self) -> None:
         """Remove old backups."""
-        self.manager.prune(RetentionPolicy(keep_last=self.random.randint(3, 6)))
+        self.manager.prune(RetentionPolicy(keep_last=self.random.randint(1, 4)))
 
     def look(self) -> None:
         """Verify what is listed: all of it is whole, or gone meanwhile."""
@@ -123,20 +123,20 @@ class Member:
 
 _LOCKS = (DatabaseLockedError, DirectoryLockedError)
 ACTIONS = {
-    "create": Action(Member.create, 4, _LOCKS),
-    "delete": Action(Member.delete, 1, (*_LOCKS, BackupNotFoundError, ProtectedBackupError)),
+    "create": Action(Member.create, 3, _LOCKS),
+    "delete": Action(Member.delete, 2, (*_LOCKS, BackupNotFoundError, ProtectedBackupError)),
     "prune": Action(Member.prune, 1, _LOCKS),
     "list and verify": Action(Member.look, 2, _LOCKS),
-    "restore": Action(Member.restore, 2, (*_LOCKS, BackupNotFoundError)),
+    "restore": Action(Member.restore, 3, (*_LOCKS, BackupNotFoundError)),
     "undo": Action(Member.undo, 1, (*_LOCKS, NothingToUndoError)),
-    "write rows": Action(Member.write, 8, (sqlite3.OperationalError,)),
+    "write rows": Action(Member.write, 4, (sqlite3.OperationalError,)),
 }
 
 
 def main(folder: str, seed: str, seconds: str) -> None:
     """Be one of the crowd."""
     faulthandler.dump_traceback_later(float(seconds) + PATIENCE, exit=True)
-    sqlite._STEP_PAGES = 30  # the more steps, the more there is in between
+    sqlite._STEP_PAGES = 3  # the more steps, the more there is in between
     member = Member(Path(folder), seed)
     print("ready", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()

@@ -34,7 +34,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.marker import marker_path
 
 _PROCESSES = 8
-_ROWS = 5000
+_ROWS = 300
 _LEFT_BEHIND_BY_RESTORES = {"app.db.safety_backup", "app.db.safety_backup.meta"}
 _EXPECTED = {"app.db", "backups", ".app.db.lock"} | _LEFT_BEHIND_BY_RESTORES
 _SOON = 0.5  # seconds that whoever need not wait waits for a lock
