@@ -15,7 +15,8 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     WrongDatabaseError,
 )
-from soulsense_db.storage import Storage, not_found
+from soulsense_db.meta_file import not_found
+from soulsense_db.storage import Storage
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
@@ -40,7 +41,7 @@ class Finder:
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
         if isinstance(ref, BackupInfo):
-            return self._storage.find(Path(ref.path))
+            return self._storage.find_again(ref)
         if isinstance(ref, str) and ref.startswith(_REVISION):
             return self._at_revision(ref.removeprefix(_REVISION))
         if isinstance(ref, Path) or "/" in ref or "\\" in ref:

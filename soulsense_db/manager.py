@@ -29,10 +29,11 @@ from soulsense_db.drivers import (
 from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
+from soulsense_db.meta_file import still_there
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.storage import Storage, still_there
+from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live
 from soulsense_db.verification import Level, VerificationReport
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from soulsense_db.backup_info import (
     from_meta,
     without_meta,
 )
-from soulsense_db.errors import MetaFileError, StorageError
+from soulsense_db.errors import BackupError, BackupNotFoundError, MetaFileError, StorageError
 
 # What opening a link, a socket or a device says: no meta file of ours.
 _ODD_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
@@ -67,6 +69,28 @@ def require_trusted_meta(info: BackupInfo) -> BackupInfo:
             return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
         return replace(info, meta_problem="")
     return info
+
+
+def not_found(ref: object) -> BackupNotFoundError:
+    """Return the error for a backup that is not there."""
+    return BackupNotFoundError(
+        f"Backup file not found: {ref}. Nothing was changed.",
+        hint="List the backups to see what there is.",
+    )
+
+
+@contextmanager
+def still_there(path: Path) -> Iterator[None]:
+    """Tell of an error in the block that the backup ``path`` was deleted meanwhile, if it was.
+
+    Whoever reads one holds no lock: another process may delete it at any time.
+    """
+    try:
+        yield
+    except BackupError as error:
+        if files.exists(path):
+            raise
+        raise not_found(path) from error
 
 
 def read_small_file(path: Path) -> bytes | None:

@@ -25,9 +25,8 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.marker import clear_marker
-from soulsense_db.meta_file import read_backup
+from soulsense_db.meta_file import read_backup, still_there
 from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.storage import still_there
 from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
 from soulsense_db.verification import verify_backup

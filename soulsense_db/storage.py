@@ -32,15 +32,13 @@ from filelock import FileLock, Timeout
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
 from soulsense_db.errors import (
-    BackupError,
-    BackupNotFoundError,
     DirectoryLockedError,
     NotADatabaseError,
     OutsideDirectoryError,
     ProtectedBackupError,
     StorageError,
 )
-from soulsense_db.meta_file import facts_of, require_trusted_meta
+from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta
 from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
 from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
@@ -151,6 +149,16 @@ class Storage:
             )
         return facts_of(self.directory / resolved.name, status)
 
+    def find_again(self, info: BackupInfo) -> BackupInfo:
+        """Return the facts of ``info`` as they are now, as :meth:`find` does.
+
+        Its name may be another's by now, made in the same second after it was deleted.
+        """
+        found = self.find(Path(info.path))
+        if found.id != info.id and None not in (found.sha256, info.sha256):
+            raise not_found(info.path)
+        return found
+
     def _entries(self) -> builtins.list[os.DirEntry[str]]:
         require_no_link(self.directory)
         live = self._live_status()
@@ -244,7 +252,7 @@ class Storage:
         Raises :class:`ProtectedBackupError` for a pinned one.
         """
         with self._lock():
-            current = self.find(Path(info.path))
+            current = self.find_again(info)
             if current.pinned:  # perhaps only a moment ago
                 raise pinned(current)
             removal = Removal(Path(info.path))
@@ -257,7 +265,7 @@ class Storage:
         Raises :class:`BackupNotFoundError`, :class:`MetaFileError` when the file cannot be trusted.
         """
         with self._lock():  # what somebody else changed meanwhile stays
-            current = require_trusted_meta(self.find(Path(info.path)))
+            current = require_trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
             files.write_durably(Path(amended.meta_path), to_meta(amended), like=self._live)
         return amended
@@ -334,23 +342,7 @@ def pinned(info: BackupInfo) -> ProtectedBackupError:
     )
 
 
-def not_found(ref: object) -> BackupNotFoundError:
-    """Return the error for a backup that is not there."""
-    return BackupNotFoundError(
-        f"Backup file not found: {ref}. Nothing was changed.",
-        hint="List the backups to see what there is.",
-    )
-
-
-@contextmanager
-def still_there(path: Path) -> Iterator[None]:
-    """Tell of an error in the block that the backup ``path`` was deleted meanwhile, if it was.
-
-    Whoever reads one holds no lock: another process may delete it at any time.
-    """
-    try:
-        yield
-    except BackupError as error:
-        if files.exists(path):
-            raise
-        raise not_found(path) from error
+def _remove_meta(path: Path) -> None:
+    """Remove a meta file; one that is a directory is nobody's meta file and stays."""
+    if not path.is_dir() or path.is_symlink():
+        files.remove(path)

@@ -11,8 +11,7 @@ from soulsense_db import copying, files
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
-from soulsense_db.meta_file import require_trusted_meta
-from soulsense_db.storage import still_there
+from soulsense_db.meta_file import require_trusted_meta, still_there
 
 Level = Literal["quick", "full"]
 _DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
@@ -64,6 +66,21 @@ def test_a_damaged_database_stays_where_it_is(
     assert database.read_bytes() == before
     assert list(database.parent.glob("app.db.*")) == []
     assert leftovers(database.parent) == []
+
+
+@pytest.mark.parametrize(
+    "way", [BackupManager.delete, BackupManager.restore, BackupManager.verify, BackupManager.pin]
+)
+def test_another_one_with_its_name_is_not_taken_for_it(way: Way, manager: BackupManager) -> None:
+    """A backup made in the second in which its namesake was deleted is another backup."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        gone = manager.create("daily")
+        manager.delete(gone)
+        made = manager.create("daily")
+    assert made.path == gone.path
+    with pytest.raises(BackupNotFoundError):
+        way(manager, gone)
+    assert manager.list() == [made]
 
 
 def test_between_the_header_and_the_size(tmp_path: Path, database: Path) -> None:
