@@ -107,10 +107,15 @@ class Member:
 
     def write(self) -> None:
         """Commit rows as an application does, keeping the invariant of both tables."""
-        with closing(sqlite3.connect(self.live, timeout=_LOCK_TIMEOUT)) as connection, connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("INSERT INTO child (parent_id, amount, body) VALUES (3, 5, 'new')")
-            connection.execute("UPDATE parent SET total = total + 5 WHERE id = 3")
+        try:
+            with closing(sqlite3.connect(self.live, timeout=_LOCK_TIMEOUT)) as live, live:
+                live.execute("BEGIN IMMEDIATE")
+                live.execute("INSERT INTO child (parent_id, amount, body) VALUES (3, 5, 'new')")
+                live.execute("UPDATE parent SET total = total + 5 WHERE id = 3")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise DatabaseLockedError(str(error)) from error
 
     def _any(self) -> BackupInfo | None:
         listed = self.manager.list()
@@ -129,7 +134,7 @@ ACTIONS = {
     "list and verify": Action(Member.look, 2, _LOCKS),
     "restore": Action(Member.restore, 3, (*_LOCKS, BackupNotFoundError)),
     "undo": Action(Member.undo, 1, (*_LOCKS, NothingToUndoError)),
-    "write rows": Action(Member.write, 4, (sqlite3.OperationalError,)),
+    "write rows": Action(Member.write, 4, _LOCKS),
 }
 
 
