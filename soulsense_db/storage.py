@@ -340,9 +340,3 @@ def pinned(info: BackupInfo) -> ProtectedBackupError:
         "deleted.",
         hint="Unpin it first if it may go.",
     )
-
-
-def _remove_meta(path: Path) -> None:
-    """Remove a meta file; one that is a directory is nobody's meta file and stays."""
-    if not path.is_dir() or path.is_symlink():
-        files.remove(path)

@@ -63,7 +63,7 @@ def _verify(
     *,
     level: Level,
     as_taken: bool,
-    progress: files.Progress | None,
+    progress: copying.Progress | None,
 ) -> VerificationReport:
     info = require_trusted_meta(info)
     path = Path(info.path)

@@ -220,10 +220,14 @@ class GuardedDatabase:
     def _after_transaction(self) -> list[str]:
         assert self._backup is not None
         # The catalog is brought in step by the next backup.
-        if self._is_committed() or self._is_unchanged(self._backup):
+        if self._is_committed():
             unsure = self._end_migration()
             self._finish()
             return unsure
+        if self._is_unchanged(self._backup):
+            clear_marker(self._path)
+            self._finish()
+            return []
         marker = read_marker(self._path)
         return [
             f"The transaction around the migration of {self._path} did not end well, and SQLite "
