@@ -24,7 +24,8 @@ CALLS = (
 )
 STRACE_OPTIONS = ("-xx", "-s", "1000000", "-e", f"trace={','.join(CALLS)}")
 
-Choice = Literal["nothing", "everything", "some"]
+# What of the unflushed is there: "first": of each file, and of the names, what came first.
+Choice = Literal["nothing", "everything", "some", "first"]
 _SECTOR = 512
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 
@@ -50,13 +51,23 @@ class File:
     def after_a_crash(self, random: Random, choice: Choice) -> bytes:
         """Return contents that there may be then."""
         contents = self.durable
-        for offset, data in self.pending:
-            if choice == "everything" or (choice == "some" and random.random() < 0.5):
+        for (offset, data), is_there in zip(
+            self.pending, _drawn(len(self.pending), random, choice), strict=True
+        ):
+            if is_there:
                 contents = _changed(contents, offset, data)
             elif choice == "some" and data and random.random() < 0.5:  # torn
                 kept = random.randrange(len(data) // _SECTOR + 1) * _SECTOR
                 contents = _changed(contents, offset, data[:kept])
         return contents
+
+
+def _drawn(count: int, random: Random, choice: Choice) -> list[bool]:
+    """Return of each of ``count`` changes whether it is on the disk."""
+    if choice == "some":
+        return [random.random() < 0.5 for _ in range(count)]
+    kept = {"nothing": 0, "everything": count, "first": random.randint(0, count)}[choice]
+    return [number < kept for number in range(count)]
 
 
 def _changed(contents: bytes, offset: int, data: bytes | None) -> bytes:
@@ -106,8 +117,10 @@ class Disk:
     def crash(self, folder: Path, random: Random, choice: Choice) -> None:
         """Make ``folder`` what there may be after the power failed."""
         names = dict(self.durable)
-        for change in self.pending:
-            if choice == "everything" or (choice == "some" and random.random() < 0.5):
+        for change, is_there in zip(
+            self.pending, _drawn(len(self.pending), random, choice), strict=True
+        ):
+            if is_there:
                 _rename(names, change)
         shutil.rmtree(folder, ignore_errors=True)
         for directory in sorted(self.directories):

@@ -14,7 +14,7 @@ from typing import Any
 
 from helpers import digest, leftovers, scalar
 
-from faults.operations import OPERATIONS, manager_of, upgrade
+from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
 from soulsense_db.backup_info import META_SUFFIX
@@ -74,7 +74,7 @@ class _Findings:
         self.folder = folder
         self.live = folder / "app.db"
         self.name = name
-        self.operation = OPERATIONS[name]
+        self.operation = EVERY[name]
         self.base = base
         self.after = after
         self.known = {*base["contents"], *after["contents"]}
