@@ -24,8 +24,9 @@ CALLS = (
 )
 STRACE_OPTIONS = ("-xx", "-s", "1000000", "-e", f"trace={','.join(CALLS)}")
 
-# What of the unflushed is there: "first": of each file, and of the names, what came first.
-Choice = Literal["nothing", "everything", "some", "first"]
+# What of the unflushed is there, of each file and of the names: "first", what came first; "one", a
+# single change.
+Choice = Literal["nothing", "everything", "some", "first", "one"]
 _SECTOR = 512
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 
@@ -66,6 +67,9 @@ def _drawn(count: int, random: Random, choice: Choice) -> list[bool]:
     """Return of each of ``count`` changes whether it is on the disk."""
     if choice == "some":
         return [random.random() < 0.5 for _ in range(count)]
+    if choice == "one":
+        chosen = random.randrange(count) if count else None
+        return [number == chosen for number in range(count)]
     kept = {"nothing": 0, "everything": count, "first": random.randint(0, count)}[choice]
     return [number < kept for number in range(count)]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 from helpers import Mode
 
@@ -11,7 +9,7 @@ from faults.matrix import Matrix, Outcome, Worker
 from faults.points import Point, error_points, kill_points
 from faults.test_call_errors import fail
 from faults.test_kills import kill
-from faults.test_power_cut import END, Cuts, drawn
+from faults.test_power_cut import Cuts
 
 FAILED: list[tuple[str, Mode, str]] = [
     # The commit was in the log, and the safety backup was taken away as of a restore undone.
@@ -36,11 +34,11 @@ KILLED: list[tuple[str, Mode, str]] = [
     ("export", "delete", "fsync"),
 ]
 # A journal to roll back and a file cut short; staging files without a mark; meta files alone. With
-# how many states it takes to find them.
+# how many states of each moment it takes to find them.
 CUT: list[tuple[str, Mode, int]] = [
-    ("restore", "delete", 250),
-    ("create", "wal", 60),
-    ("prune", "delete", 100),
+    ("restore", "delete", 3),
+    ("create", "wal", 1),
+    ("prune", "delete", 3),
 ]
 
 
@@ -68,9 +66,26 @@ def test_a_call_that_was_the_last(matrix: Matrix, operation: str, mode: Mode, ca
     matrix.require_nothing(baseline, points, run)
 
 
-@pytest.mark.parametrize(("operation", "mode", "states"), CUT)
-def test_a_power_cut(matrix: Matrix, operation: str, mode: Mode, states: int) -> None:
+@pytest.mark.parametrize(("operation", "mode", "each"), CUT)
+def test_a_power_cut(matrix: Matrix, operation: str, mode: Mode, each: int) -> None:
     """The power fails at any moment, and nothing is lost or left behind."""
     baseline = matrix.baseline(operation, mode)
-    cases = [END, *drawn(Random(1), states)]
-    matrix.require_nothing(baseline, cases, Cuts(baseline).cut)
+    cuts = Cuts(baseline)
+    matrix.require_nothing(baseline, cuts.drawn(matrix, 1, each=each), cuts.cut)
+
+
+def test_the_mark_of_a_staging_file_is_on_disk_first(matrix: Matrix) -> None:
+    """No power cut leaves a meta file alone: what leads to it is flushed before it has its name.
+
+    Too rare to be drawn: one in some thousand states.
+    """
+    cuts = Cuts(matrix.baseline("create", "wal"))
+    with matrix.worker() as worker:
+        disks = cuts.disks(worker)
+    seen = 0
+    for disk in disks:
+        for name in [name for change in disk.pending for name in change.names]:
+            if name.endswith(".db.meta"):
+                seen += 1
+                assert any(there.endswith(".staging.lock") for there in disk.durable)
+    assert seen

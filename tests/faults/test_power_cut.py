@@ -13,8 +13,8 @@ from faults.crash_disk import STRACE_OPTIONS, Choice, Disk, Replay
 from faults.matrix import Baseline, Matrix, Outcome, Worker
 from faults.operations import OPERATIONS
 
-_STATES = 50  # of each operation and mode
-_CHOICES: tuple[Choice, ...] = ("some", "some", "first", "first", "nothing", "everything")
+_EACH = 2  # states of each moment
+_CHOICES: tuple[Choice, ...] = ("some", "some", "first", "first", "one", "nothing", "everything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def test_nothing_is_lost_when_the_power_fails(matrix: Matrix, operation: str, mo
     """
     baseline = matrix.baseline(operation, mode)
     cuts = Cuts(baseline)
-    random = Random(f"power cut {matrix.seed} {baseline.name}")
-    matrix.try_all("power cut", baseline, [END, *drawn(random, _STATES)], cuts.cut, sample=5)
+    cases = cuts.drawn(matrix, matrix.seed, each=_EACH)
+    matrix.try_all("power cut", baseline, cases, cuts.cut, sample=5)
 
 
 def test_a_migration_that_the_application_does_not_flush(matrix: Matrix) -> None:
@@ -49,16 +49,8 @@ def test_a_migration_that_the_application_does_not_flush(matrix: Matrix) -> None
     Until then its marker does.
     """
     baseline = matrix.baseline("upgrade, synchronous NORMAL", "wal")
-    cases = [END, *drawn(Random(f"unflushed {matrix.seed}"), 4 * _STATES)]
-    matrix.require_nothing(baseline, cases, Cuts(baseline).cut)
-
-
-def drawn(random: Random, states: int) -> list[Cut]:
-    """Return so many moments, one in each stretch of the same length, with what is there then."""
-    return [
-        Cut((number + random.random()) / states, random.choice(_CHOICES), seed=number)
-        for number in range(states)
-    ]
+    cuts = Cuts(baseline)
+    matrix.require_nothing(baseline, cuts.drawn(matrix, matrix.seed, each=_EACH), cuts.cut)
 
 
 class Cuts:
@@ -69,17 +61,30 @@ class Cuts:
         self._sabotaged = sabotaged
         self._recorded: dict[Path, list[Disk]] = {}
 
+    def drawn(self, matrix: Matrix, seed: int, *, each: int) -> list[Cut]:
+        """Return ``each`` states of every moment, and the end."""
+        with matrix.worker() as worker:
+            moments = len(self.disks(worker))
+        random = Random(f"power cut {seed} {self._baseline.name}")
+        numbers = range(moments * each)
+        cuts = [Cut((n // each + 0.5) / moments, random.choice(_CHOICES), seed=n) for n in numbers]
+        return [END, *cuts]
+
     def cut(self, worker: Worker, case: Cut) -> Outcome:
         """Cut the power, and look at what is left."""
-        if worker.place not in self._recorded:
-            self._recorded[worker.place] = self._record(worker)
-        disks = self._recorded[worker.place]
-        disk = disks[round(case.moment * (len(disks) - 1))]
+        disks = self.disks(worker)
+        disk = disks[min(int(case.moment * len(disks)), len(disks) - 1)]
         disk.crash(worker.folder, Random(case.seed), case.choice)
         is_done = case is END and self._baseline.operation != "rebuild catalog"
         return worker.check(
             self._baseline, {"error": ""} if is_done else None, sabotaged=self._sabotaged
         )
+
+    def disks(self, worker: Worker) -> list[Disk]:
+        """Return the disk at each moment at which something was not flushed, and at the end."""
+        if worker.place not in self._recorded:
+            self._recorded[worker.place] = self._record(worker)
+        return self._recorded[worker.place]
 
     def _record(self, worker: Worker) -> list[Disk]:
         trace = worker.place / "written"
