@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from soulsense_db import copying, files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
@@ -75,6 +78,33 @@ def copy_out(
         )
     if files.exists(target) and target.is_dir():
         target /= info.filename
+    with _alone(target):
+        _copy_out(info, target, progress)
+    return target
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep others from exporting to ``target`` as well."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=0, mode=files.PRIVATE_FILE)
+    with files.storage_errors("lock", target):
+        files.make_lock_file(Path(lock.lock_file))
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StorageError(
+                f"Another export to {target} is at work. Nothing was written.",
+                hint="Wait until it is done, or name another file.",
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(StorageError):  # an empty file, and no obstacle to the next export
+            files.remove(Path(lock.lock_file))
+        lock.release()
+
+
+def _copy_out(info: BackupInfo, target: Path, progress: copying.Progress | None) -> None:
     meta = Path(f"{target}{META_SUFFIX}")
     _remove_dead_export(target, meta)
     for beside in _BESIDE:
@@ -85,22 +115,26 @@ def copy_out(
                 hint="Name another file, or move that one away.",
             )
 
+    described = False
+
     def describe(copy: Path) -> None:
+        nonlocal described
         exported = replace(info, path=str(target), sha256=copying.sha256_of(copy))
         if info.sha256 not in (None, exported.sha256):
             raise ChecksumMismatchError(
                 f"The copy {target} differs from {info.filename} and was removed.",
                 hint="Check the disk it was copied to, and try again.",
             )
+        described = True
         files.write_durably(meta, to_meta(exported))
 
     try:
         copying.copy_durably(Path(info.path), target, progress=progress, ready=describe)
     except BaseException:
-        with suppress(StorageError):
-            files.remove(meta)  # ours: nothing was there before
+        if described:
+            with suppress(StorageError):  # what is left, the next export of that name removes
+                files.remove(meta)
         raise
-    return target
 
 
 def _remove_dead_export(target: Path, meta: Path) -> None:

@@ -44,7 +44,9 @@ import re
 from typing import ClassVar
 
 # Up to the last @, for whoever did not quote one in the password. A path has one slash of a URL.
-_IN_URL = re.compile(r"((?:[A-Za-z][\w+.-]+:/+|://)[^\s:@/]*):\S*@")
+_IN_URL = re.compile(
+    r"((?:(?<![\w+.-])[A-Za-z][\w+.-]{1,40}:/{1,9}|://)[^\s:@/]{0,999}):\S{0,9999}@"
+)
 _IN_QUERY = re.compile(
     r"([?&;][\w.-]*(?:pass|pwd|secret|token|key)[\w.-]*=)[^\s&;]*[^\s&;.)]", re.IGNORECASE
 )

@@ -201,6 +201,9 @@ def make_lock_file(path: Path, *, like: Path | None = None) -> None:
 def set_mode(path: Path, mode: int) -> None:
     """Set the permissions of the file ``path``, which is no link."""
     with storage_errors("set the permissions of", path):
+        if not hasattr(os, "fchmod"):  # pragma: no cover - Windows
+            path.chmod(mode)
+            return
         descriptor = os.open(path, os.O_RDONLY | NO_LINK)
         try:
             os.fchmod(descriptor, mode)

@@ -31,9 +31,6 @@ from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
 from soulsense_db.verification import verify_backup
 
-# As for a row of the catalog: the migration itself is done.
-_FLUSH_TIMEOUT = 1.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
@@ -114,7 +111,7 @@ class ExclusiveAccess:
         :class:`~soulsense_db.errors.BackupError`; then the marker is still there.
         """
         if self._driver.location is not None:
-            self._driver.flush(lock_timeout=min(_FLUSH_TIMEOUT, self._driver.lock_timeout))
+            self._driver.flush()
             clear_marker(self._driver.location)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
@@ -253,7 +250,7 @@ class Restorer:
             if placed and not isinstance(error, OvertakenError) and hold.changed():
                 self._safety.keep_previous()
                 raise
-            if placed and type(error) is StorageError:
+            if placed and hold.is_released and type(error) is StorageError:
                 self._safety.keep_previous()
                 raise self._unsure(info, error) from error
             self._safety.withdraw(placed=placed)
@@ -277,7 +274,7 @@ class Restorer:
         closed the database, and then everybody does.
         """
         return RestoreError(
-            f"The disk failed during the restore of {info.filename} ({error.__cause__}): the "
+            f"The disk failed during the restore of {info.filename} ({error.cause}): the "
             f"database is what it was, or restored. What it was is in {self._safety.path}.",
             hint="Check the disk, then restore again.",
         )

@@ -112,8 +112,10 @@ class SafetyFiles:
 
 
 def _move_pair(source: Path, target: Path) -> None:
-    files.move_durably(source, target)
     meta = Path(f"{source}{META_SUFFIX}")
+    if not files.exists(meta):  # a person removed it: that of other data must not stand for it
+        files.remove(Path(f"{target}{META_SUFFIX}"))
+    files.move_durably(source, target)
     if files.exists(meta):
         files.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
 

@@ -33,8 +33,12 @@ class Staging:
         with files.storage_errors("lock", self.path):
             files.make_lock_file(Path(self._lock.lock_file), like=like)
             self._lock.acquire(timeout=0)
-        # What is found after a power cut, a meta file say, is then found with the mark.
-        files.sync_directory(self.path.parent)
+        try:
+            # What is found after a power cut, a meta file say, is then found with the mark.
+            files.sync_directory(self.path.parent)
+        except BaseException:
+            self.release()
+            raise
 
     def create(self, *, like: Path | None) -> None:
         """Make the empty file to write to."""
@@ -87,7 +91,8 @@ class Removal:
     def finish(self) -> None:
         """Remove what there is; on any error the next one can go on."""
         try:
-            _remove_meta(Path(f"{self._path}{META_SUFFIX}"))
+            if not files.exists(self._path):  # else a copy of the directory brought it back
+                _remove_meta(Path(f"{self._path}{META_SUFFIX}"))
             files.sync_directory(self._path.parent)
             files.remove(self._doomed)  # which leads to the meta file, so it goes last
         except StorageError as error:

@@ -76,7 +76,7 @@ class Storage:
                 f"prefix must be letters, digits, '_', '-' or '.', {_PREFIX_BYTES} bytes at most, "
                 f"not {prefix!r}"
             )
-        self.directory = resolve_directory(directory)
+        self.directory = resolve_directory(directory, live=live)
         self._prefix = prefix
         self._suffix = suffix
         self._lock_timeout = lock_timeout

@@ -18,11 +18,12 @@ NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """For ``os.open``: a link in the place of the file is an error."""
 
 
-def resolve_directory(path: Path) -> Path:
+def resolve_directory(path: Path, *, live: Path | None) -> Path:
     """Return ``path`` absolute, with its links followed, which from then on nobody does any more.
 
     It need not exist. Raises :class:`PermissionDeniedError` for one that is itself a link of
-    another user, who could lead it elsewhere at any time, unless that is root.
+    another user, who could lead it elsewhere at any time, unless that is root, or the one who owns
+    both the directory that it leads to and the ``live`` database.
     """
     given = Path(os.path.abspath(path))
     try:
@@ -31,7 +32,8 @@ def resolve_directory(path: Path) -> Path:
         raise StorageError(
             f"{str(given)!r} is no path. Nothing was changed.", hint="Name another directory."
         ) from None
-    if (owner := _foreign_owner(given)) is not None:
+    owner = _foreign_owner(given)
+    if owner is not None and not (live and owner == _owner(real) == _owner(live)):
         raise PermissionDeniedError(
             f"{given} is a link of another user (uid {owner}), who could lead it elsewhere at any "
             "time. It was not followed, and nothing was changed.",
@@ -49,6 +51,13 @@ def _foreign_owner(path: Path) -> int | None:
     if not stat.S_ISLNK(status.st_mode) or not hasattr(os, "geteuid"):
         return None
     return status.st_uid if status.st_uid not in {0, os.geteuid()} else None
+
+
+def _owner(path: Path) -> int | None:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return None
 
 
 def require_no_link(path: Path) -> None:

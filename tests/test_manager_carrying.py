@@ -22,6 +22,7 @@ from helpers import (
 from test_manager_failures import spoiled
 
 from soulsense_db import BackupManager, copying
+from soulsense_db.copying import sha256_of
 from soulsense_db.drivers import sqlite
 from soulsense_db.errors import (
     BackupError,
@@ -185,3 +186,24 @@ def test_the_live_database_is_not_imported(manager: BackupManager, database: Pat
     with pytest.raises(BackupError, match="live database"):
         manager.import_file(database)
     assert manager.list() == []
+
+
+def test_two_exports_of_one_name(
+    manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second export of a name is refused while the first is at work, which goes on."""
+    info = manager.create()
+    copy = copying.copy_contents
+    refused: list[str] = []
+
+    def export_again(source: Path, target: Path, **options: Any) -> None:
+        copy(source, target, **options)
+        with pytest.raises(StorageError, match="Another export") as caught:
+            manager.export(info, tmp_path / "copy.db")
+        refused.append(str(caught.value))
+
+    monkeypatch.setattr(copying, "copy_contents", export_again)
+    copied = manager.export(info, tmp_path / "copy.db")
+    assert refused
+    assert sha256_of(copied) == info.sha256
+    assert not list(tmp_path.glob(".copy.db*"))

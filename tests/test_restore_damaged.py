@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -26,6 +27,7 @@ from sqlalchemy.engine import Engine
 from test_restore import COUNT, safety_of
 
 from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite_files import put_in_place
 from soulsense_db.errors import InvalidBackupError, NothingToUndoError, StorageError
 
 
@@ -200,3 +202,28 @@ def test_the_way_back_is_open_to_a_database_with_a_damaged_index(
     with manager.exclusive() as access:
         access.put_back(info)
     assert digest(database) == expected
+
+
+def test_a_log_of_somebody_who_came_meanwhile_is_not_in_the_way_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moved log of a damaged database stays, when a new one has its name and all fails."""
+    live = tmp_path / "app.db"
+    live.write_bytes(b"damaged")
+    log = tmp_path / "app.db-wal"
+    log.write_bytes(b"committed rows")
+    copy = tmp_path / ".app.db.restoring"
+    copy.write_bytes(b"restored")
+    replace = os.replace
+
+    def fail_at_the_end(source: Path, target: Path) -> None:
+        if Path(target) == live:
+            log.write_bytes(b"")  # the application has opened the database meanwhile
+            raise OSError(errno.ENOSPC, "no space")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail_at_the_end)
+    with pytest.raises(StorageError, match="another file by now"):
+        put_in_place(copy, live, stamp="damaged_1")
+    assert live.read_bytes() == b"damaged"
+    assert (tmp_path / "app.db.damaged_1-wal").read_bytes() == b"committed rows"

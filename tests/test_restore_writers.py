@@ -127,3 +127,22 @@ def test_a_writer_that_is_always_faster_ends_in_an_error(
     assert scalar(path, "SELECT count(*) FROM parent WHERE name = 'in between'") > 0
     assert not _safety(path).exists()
     assert leftovers(tmp_path) == []
+
+
+def test_a_safety_backup_without_meta_file_does_not_get_another_s(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """After a restore that failed, a safety backup that has no meta file still has none."""
+    path = make_database(tmp_path / "app.db")
+    manager = BackupManager(make_engine(path), lock_timeout=0.2)
+    manager.create()
+    execute(path, "DELETE FROM child")
+    manager.restore("latest")
+    _safety(path).with_name("app.db.safety_backup.meta").unlink()
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM child").fetchone()
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+    manager.undo_restore()
+    assert scalar(path, "SELECT count(*) FROM child") == 0

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from alembic_project import DOORS, Project
 from conftest import EngineMaker
-from helpers import Child, make_database
+from helpers import Child, make_database, within
 from shell import Shell
 
 from soulsense_db import BackupManager, db_backup
@@ -327,3 +327,11 @@ def test_a_migration_tells_and_writes_none(tmp_path: Path, door: str) -> None:
     for result in (good, bad, refused):
         assert SECRET not in result.stdout + result.stderr
     assert _files_with_the_secret(tmp_path) == ["alembic.ini"]
+
+
+def test_a_long_text_is_searched_in_time(manager: BackupManager) -> None:
+    """Whatever a program is given as a reference, the search for passwords takes no longer."""
+    with within(5), pytest.raises(BackupError):
+        manager.get("x" * 1_000_000)
+    with within(5):
+        assert "s3cr3t" not in without_passwords("?pass" * 200_000 + "://a:s3cr3t@host/")

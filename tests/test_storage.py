@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import stat
 import threading
 import time
@@ -17,6 +18,7 @@ from helpers import Child, leftovers, run_unprivileged
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo, to_meta
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -353,3 +355,13 @@ def test_a_lock_that_does_not_clear_is_an_error(storage: Storage) -> None:
         go_on.set()
         thread.join()
     assert len(storage.list()) == 1
+
+
+def test_a_backup_that_came_back_keeps_its_meta_file(manager: BackupManager) -> None:
+    """What is left of a deletion takes nothing from a backup that a copy brought back."""
+    info = manager.create()
+    doomed = Path(info.path).with_name(f".{info.filename}.deleting")
+    shutil.copy(info.path, doomed)
+    manager.create()
+    assert not doomed.exists()
+    assert manager.verify(info).checksum

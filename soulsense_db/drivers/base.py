@@ -92,6 +92,10 @@ class OvertakenError(Exception):
 class Hold(Protocol):
     """Keeps writers out of the live database, and knows whether somebody wrote afterwards."""
 
+    @property
+    def is_released(self) -> bool:
+        """Whether the caller's own writing may have begun."""
+
     def release(self) -> bool:
         """Let writers in again; False when that was done before."""
 
@@ -142,12 +146,8 @@ class Driver(ABC):
         """Close the engine's idle pooled connections; one in use MUST stay as it is."""
 
     @abstractmethod
-    def flush(self, *, lock_timeout: float) -> None:
-        """Return when all that is committed outlasts a power cut.
-
-        Whatever the application's own settings are. Raises
-        :class:`~soulsense_db.errors.DatabaseLockedError`, :class:`StorageError`.
-        """
+    def flush(self) -> None:
+        """Return when all that is committed outlasts a power cut; it takes no lock."""
 
     @abstractmethod
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:

@@ -44,7 +44,12 @@ from soulsense_db.drivers.sqlite_errors import (
     locked,
     target_errors,
 )
-from soulsense_db.drivers.sqlite_files import connect_new, put_in_place, remove_with_companions
+from soulsense_db.drivers.sqlite_files import (
+    connect_new,
+    flush_committed,
+    put_in_place,
+    remove_with_companions,
+)
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
 from soulsense_db.errors import InvalidBackupError, StorageError
 
@@ -120,9 +125,10 @@ class SQLiteDriver(Driver):
             unsure = f"{error.cause}. Whether the change was kept is not sure."
             raise StorageError(unsure, hint=error.hint) from error
 
-    def flush(self, *, lock_timeout: float) -> None:
-        """Write to the database what it has already, with all that SQLite flushes then."""
-        self._live.run(pragmas.flush, lock_timeout=lock_timeout)
+    def flush(self) -> None:
+        """Flush the log of WAL mode, and with the directory that another mode's journal is gone."""
+        if self.location is not None:
+            flush_committed(self.location)
 
     # Snapshot
 

@@ -36,6 +36,20 @@ def remove_with_companions(path: Path) -> None:
         files.remove(Path(f"{path}{companion}"))
 
 
+def flush_committed(location: Path) -> None:
+    """Bring to the disk what is committed in the database ``location`` and SQLite has not flushed.
+
+    With ``synchronous = NORMAL`` that is the log; with a rollback journal, also under ``FULL``,
+    that it is gone. SQLite holds no lock on the log that closing it here could drop.
+    """
+    try:
+        files.sync_file(Path(f"{location}-wal"))
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise  # else it is all in the database: who closed it last flushed that
+    files.sync_directory(location.parent)
+
+
 def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
     """Rename ``copy`` to ``location``; what is there is kept under names with ``stamp``, returned.
 
@@ -49,10 +63,12 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
             path, to = Path(f"{location}{companion}"), Path(f"{aside}{companion}")
             if not files.exists(path):
                 continue
-            moved.append(to)
             # The main file first: with that the system refuses what it will not do, and it stays.
-            if companion or not _link(path, to):
-                files.move_durably(path, to)
+            if not companion and _link(path, to):
+                moved.append(to)
+                continue
+            moved.append(to)
+            files.move_durably(path, to)
         with files.storage_errors("rename to", location):
             require_file(copy)
             os.replace(copy, location)
@@ -89,13 +105,15 @@ def _move_back(moved: list[Path], aside: Path, location: Path) -> None:
             before = Path(f"{location}{path.name.removeprefix(aside.name)}")
             if not files.exists(path):
                 continue
-            if files.exists(before):  # its second name: it never lost the first
-                files.remove(path)
-            else:
+            if not files.exists(before):
                 files.move_durably(path, before)
+            elif path.samefile(before):  # its second name: it never lost the first
+                files.remove(path)
+            else:  # who opened the database meanwhile has made a new log
+                raise StorageError(f"{before} is another file by now.")
     except StorageError as error:
         raise StorageError(
-            f"Files of {location} could not have their names back ({error.message}) They are "
+            f"Files of {location} could not have their names back ({error.cause}). They are "
             f"beside it, named {aside.name}.",
-            hint="Rename them by hand before anything opens the database.",
+            hint="Stop what uses the database, then rename them by hand before anything opens it.",
         ) from error

@@ -14,6 +14,11 @@ class SQLiteHold:
         self._connection = connection
         self._version: int | None = None
 
+    @property
+    def is_released(self) -> bool:
+        """Whether the writing may have begun."""
+        return self._connection is None or not self._connection.in_transaction
+
     def release(self) -> bool:
         """Give the lock back; False when that was done before."""
         if self._connection is None or not self._connection.in_transaction:

@@ -55,16 +55,6 @@ def begin_immediate(connection: sqlite3.Connection) -> None:
                     raise
 
 
-def flush(connection: sqlite3.Connection) -> None:
-    """Bring all that is committed to the disk, whatever ``synchronous`` the application has."""
-    with settings(connection, synchronous=SYNCHRONOUS_EXTRA):
-        begin_immediate(connection)
-        # Any write will do: with its own page SQLite flushes the whole file.
-        connection.execute(f"PRAGMA user_version = {number(connection, 'user_version')}")
-        connection.commit()
-        rows(connection, "PRAGMA wal_checkpoint(PASSIVE)")
-
-
 def number(connection: sqlite3.Connection, name: str) -> int:
     """Return the value of the pragma ``name`` that is a number."""
     return int(rows(connection, f"PRAGMA {name}")[0][0])

@@ -118,6 +118,7 @@ class _Findings:
         before, after = self.base["live"], self.after["live"]
         if state not in (before, after):
             self.require(self.operation.migrates, "the live database is neither old nor new")
+            self.require(not state.startswith("bytes:"), "the live database cannot be read")
             self.require(read_marker(self.live), "a half-run migration is not marked")
             self.outcome = "half-run, noticed"
         elif before != after:
@@ -133,9 +134,9 @@ class _Findings:
             if self.name not in ("upgrade that fails", "prune"):
                 self.require(self.outcome == "after", f"said to be done, but {self.outcome}")
             return
-        if self.operation.migrates:  # an error may be Alembic's own, or of the application
-            return
-        self.require(answer["in_tree"], f"an error outside the tree: {answer.get('traceback')}")
+        # The error of an upgrade may be Alembic's own, or the application's.
+        allowed = answer["in_tree"] or (self.operation.migrates and answer["of_others"])
+        self.require(allowed, f"an error outside the tree: {answer.get('traceback')}")
         if re.search(r"Nothing was (changed|written)|[Nn]o backup was made", answer["text"]):
             self.require(self.outcome == "before", f"{self.outcome}, but: {answer['text']}")
 
@@ -162,7 +163,10 @@ class _Findings:
             except BackupError as error:
                 if self.operation.done is None or not isinstance(error, self.operation.done):
                     raise
+                done = _marks(self.folder) == self.after["marks"]
+                self.require(done, f"not done, and started again: {error}")
         manager = manager_of(self.folder)
+        self._undo(manager)
         made = manager.create("next")
         self.require(manager.list()[0].id == made.id, "the next backup is not the newest")
         places = [self.folder, manager.directory]
@@ -171,6 +175,16 @@ class _Findings:
         self.require(not manager.orphans(), f"meta files without data: {manager.orphans()}")
         names = frozenset(info.filename for info in manager.list())
         self.require(names == manager.catalog_names(), "the catalog is out of step")
+
+    def _undo(self, manager: BackupManager) -> None:
+        """Go back to the safety backup, which is whole, whatever became of the one before."""
+        safety = manager.safety_backup()
+        if safety is None:
+            return
+        kept = digest(Path(safety.path))
+        source = manager.undo_restore().source
+        self.require(source.sha256, "the safety backup has no checksum")
+        self.require(digest(self.live) == kept, "undo went elsewhere")
 
     def _migrate_again(self) -> None:
         """Upgrade once more; where that is refused, do what the refusal says."""
@@ -213,7 +227,7 @@ def _marks(folder: Path) -> dict[str, Any]:
             rows = -1
     return {
         "backups": sorted([info.description, info.pinned] for info in infos),
-        "exported": (folder / "exported.db").exists(),
+        "exported": [(folder / f"exported.db{ending}").exists() for ending in ("", META_SUFFIX)],
         # A row may be missing for a while after what it is about.
         "rows": rows == 0,
     }

@@ -20,10 +20,11 @@ import sqlalchemy as sa
 import time_machine
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from helpers import Mode, add_child, make_database
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.errors import BackupNotFoundError, StorageError
+from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
 
 ROWS = 24
 LOCK_TIMEOUT = 5.0
@@ -143,9 +144,17 @@ def upgrade(folder: Path, revision: str, *, timeout: float = 5) -> None:
     command.upgrade(config, revision)
 
 
+# What a fault makes of the steps of a migration, or of Alembic's own files.
+ERRORS_OF_OTHERS = (sa.exc.SQLAlchemyError, sqlite3.Error, CommandError, OSError)
+
+
 def _fail_to_upgrade(folder: Path) -> None:
-    with suppress(Exception):  # on purpose, or of the fault: what counts is what is left
-        upgrade(folder, "r4")
+    with suppress(BackupError, *ERRORS_OF_OTHERS):  # what counts is what is left
+        try:
+            upgrade(folder, "r4")
+        except Exception as error:
+            if type(error).__name__ != "MigrationFailedError":  # which is on purpose
+                raise
 
 
 def _create_in_the_future(folder: Path) -> None:

@@ -24,12 +24,13 @@ class Report:
 
     def write(self, page: Path = PAGE) -> None:
         """Rewrite the tables of ``page`` of which every row was measured again."""
-        text = page.read_text()
+        text = before_all = page.read_text()
         for fault, rows in self._counts.items():
             before = block(text, fault)
             if set(operations_of(before)) <= set(rows):
                 text = _replaced(text, fault, _table(rows))
-        text = _replaced(text, "machine", _machine())
+        if text != before_all:
+            text = _replaced(text, "machine", _machine())
         page.write_text(text)
 
 

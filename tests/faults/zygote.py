@@ -36,6 +36,7 @@ def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
         return {
             "error": type(error).__name__,
             "in_tree": isinstance(error, BackupError),
+            "of_others": isinstance(error, operations.ERRORS_OF_OTHERS),
             "text": str(error),
             "traceback": traceback.format_exc(),
         }
