@@ -145,4 +145,5 @@ def _remove_dead_export(target: Path, meta: Path) -> None:
     if not files.exists(target):
         files.remove(meta)
         files.remove(files.partial_of(meta))
+        files.sync_directory(target.parent)
     files.remove(copy)

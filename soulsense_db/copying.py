@@ -73,6 +73,8 @@ def copy_durably(
     try:
         copy_contents(source, partial, progress=progress)
         files.sync_file(partial)
+        # Its name too: what `ready` makes is found after a power cut by what leads to it.
+        files.sync_directory(target.parent)
         ready(partial)
         files.require_made(partial, made)
         _publish(partial, target)

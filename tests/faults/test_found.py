@@ -39,6 +39,7 @@ CUT: list[tuple[str, Mode, int]] = [
     ("restore", "delete", 3),
     ("create", "wal", 1),
     ("prune", "delete", 3),
+    ("export", "delete", 6),
 ]
 
 
