@@ -1,7 +1,8 @@
 """One of many processes that work on a database at once, each doing what it likes.
 
 Run with the folder of ``app.db``, a seed, and for how many seconds. It writes ``ready``, waits for
-a line, and in the end writes a line of JSON: ``counts`` by action and outcome, ``violations``.
+a line, and in the end writes a line of JSON: ``counts`` by action and outcome, ``violations``, and
+the ids of the backups that it ``made``, and that it had to go (``gone``).
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Member:
         )
         self.counts: Counter[str] = Counter()
         self.violations: list[str] = []
+        self.made: list[str] = []
+        self.gone: list[str] = []
 
     def work(self, seconds: float) -> None:
         """Do things until the time is over."""
@@ -75,16 +78,19 @@ class Member:
     def create(self) -> None:
         """Make a backup."""
         made = self.manager.create(f"by {self.random.randint(1, 3)}")
+        self.made.append(made.id)
         self._require(made.sha256, "a backup was made without a checksum")
 
     def delete(self) -> None:
         """Delete any backup."""
         if info := self._any():
             self.manager.delete(info)
+            self.gone.append(info.id)
 
     def prune(self) -> None:
         """Remove old backups."""
-        self.manager.prune(RetentionPolicy(keep_last=self.random.randint(1, 4)))
+        report = self.manager.prune(RetentionPolicy(keep_last=self.random.randint(1, 4)))
+        self.gone += [decision.backup.id for decision in report.removed]
 
     def look(self) -> None:
         """Verify what is listed: all of it is whole, or gone meanwhile."""
@@ -146,7 +152,8 @@ def main(folder: str, seed: str, seconds: str) -> None:
     print("ready", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()
     member.work(float(seconds))
-    print(json.dumps({"counts": member.counts, "violations": member.violations}))  # noqa: T201
+    told = {name: getattr(member, name) for name in ("counts", "violations", "made", "gone")}
+    print(json.dumps(told))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -45,12 +45,11 @@ def test_a_crowd_loses_nothing(
 ) -> None:
     """Eight processes that do everything at once get in each other's way by locks alone."""
     live = make_database(tmp_path / "app.db", mode=mode, rows=_ROWS)
-    counts, violations = _run_crowd(tmp_path, f"{seed} {mode}", seconds=20 if full else 4)
-    for what, count in counts.items():
-        action, outcome = what.split(": ")
-        operation = f"{action}, one of {_PROCESSES} processes"
-        record(fault="concurrency", operation=operation, outcome=outcome, count=count)
-
+    members = _run_crowd(tmp_path, f"{seed} {mode}", seconds=20 if full else 4)
+    counts: Counter[str] = Counter()
+    for member in members:
+        counts.update(member["counts"])
+    violations = [violation for member in members for violation in member["violations"]]
     shown = "\n".join(violations[:20])
     assert not violations, f"{len(violations)} violations of {counts}:\n{shown}"
     assert set(os.listdir(tmp_path)) <= _EXPECTED
@@ -61,16 +60,21 @@ def test_a_crowd_loses_nothing(
     assert balanced(live)
     _require_sound(manager)
 
+    left = {info.id for info in manager.list()}
+    gone = {id for member in members for id in member["gone"]}
+    assert left == {id for member in members for id in member["made"]} - gone
     made = manager.create("after all")
 
     assert manager.list()[0] == made
     assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
+    for what, count in counts.items():
+        action, outcome = what.split(": ")
+        operation = f"{action}, one of {_PROCESSES} processes"
+        record(fault="concurrency", operation=operation, outcome=outcome, count=count)
 
 
-def _run_crowd(folder: Path, seed: str, *, seconds: int) -> tuple[Counter[str], list[str]]:
-    """Return how often what was done with which outcome, and what must not have been."""
-    counts: Counter[str] = Counter()
-    violations: list[str] = []
+def _run_crowd(folder: Path, seed: str, *, seconds: int) -> list[dict[str, Any]]:
+    """Return what each of the crowd told."""
     with within(seconds + PATIENCE + 30), ExitStack() as stack:
         crowd = [
             stack.enter_context(
@@ -82,11 +86,9 @@ def _run_crowd(folder: Path, seed: str, *, seconds: int) -> tuple[Counter[str], 
             child.expect("ready")
         for child in crowd:
             child.tell("go")
-        for child in crowd:
-            told = json.loads(child.process.communicate()[0] or "{}")
-            counts.update(told.get("counts", {}))
-            violations += told.get("violations", ["a process did not end: see its dump"])
-    return counts, violations
+        told = [child.process.communicate()[0] for child in crowd]
+    assert all(told), "a process did not end: see its dump"
+    return [json.loads(line) for line in told]
 
 
 def _require_sound(manager: BackupManager) -> None:

@@ -39,7 +39,6 @@ CUT: list[tuple[str, Mode, int]] = [
     ("restore", "delete", 3),
     ("create", "wal", 1),
     ("prune", "delete", 3),
-    ("export", "delete", 6),
 ]
 
 
@@ -75,18 +74,27 @@ def test_a_power_cut(matrix: Matrix, operation: str, mode: Mode, each: int) -> N
     matrix.require_nothing(baseline, cuts.drawn(matrix, 1, each=each), cuts.cut)
 
 
-def test_the_mark_of_a_staging_file_is_on_disk_first(matrix: Matrix) -> None:
-    """No power cut leaves a meta file alone: what leads to it is flushed before it has its name.
+@pytest.mark.parametrize(
+    ("operation", "meta", "mark"),
+    [
+        ("create", "_new.db.meta", "_new.db.staging.lock"),
+        ("export", "/exported.db.meta", "/.exported.db.partial"),
+    ],
+)
+def test_what_leads_to_a_meta_file_is_on_disk_first(
+    matrix: Matrix, operation: str, meta: str, mark: str
+) -> None:
+    """No power cut leaves a meta file alone: its mark is flushed before it has its name.
 
     Too rare to be drawn: one in some thousand states.
     """
-    cuts = Cuts(matrix.baseline("create", "wal"))
+    cuts = Cuts(matrix.baseline(operation, "wal"))
     with matrix.worker() as worker:
         disks = cuts.disks(worker)
     seen = 0
     for disk in disks:
         for name in [name for change in disk.pending for name in change.names]:
-            if name.endswith(".db.meta"):
+            if name.endswith(meta):
                 seen += 1
-                assert any(there.endswith(".staging.lock") for there in disk.durable)
+                assert any(there.endswith(mark) for there in disk.durable)
     assert seen
