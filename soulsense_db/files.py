@@ -298,7 +298,7 @@ def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
 
 
 def require_made(path: Path, made: os.stat_result) -> None:
-    """Raise unless ``path`` is the file that :func:`create_private_file` made, and no other.
+    """Raise unless ``path`` is the file that was ``made`` there, and no other.
 
     What somebody put in its place meanwhile, a link say, must get no final name.
     """

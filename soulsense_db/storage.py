@@ -231,7 +231,7 @@ class Storage:
     def publish(self, staging: Staging, info: BackupInfo) -> None:
         """Give the staged data its final name, with its meta file; both are on disk at return.
 
-        On any error it has no final name.
+        On any error it has no final name, as far as the system lets it be taken back.
         """
         require_no_link(self.directory)
         files.sync_file(staging.path)

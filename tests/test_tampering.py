@@ -365,6 +365,25 @@ def test_a_link_of_another_user_is_not_followed(
 
 
 @needs_root
+@pytest.mark.parametrize("foreign", ["", "disk", "app.db"])
+def test_root_follows_the_link_of_the_database_s_owner(open_path: Path, foreign: str) -> None:
+    """As root, an application's own link counts, where it leads to its own directory."""
+    make_database(open_path / "app.db")
+    (open_path / "disk").mkdir()
+    (open_path / "backups").symlink_to(open_path / "disk")
+    for name in ("app.db", "disk", "backups"):
+        user = 1001 if name == foreign else 1000
+        os.chown(open_path / name, user, user, follow_symlinks=False)
+    url = f"sqlite:///{open_path / 'app.db'}"
+    if foreign:
+        with pytest.raises(PermissionDeniedError, match="uid 1000"):
+            BackupManager.from_url(url, open_path / "backups")
+    else:
+        manager = BackupManager.from_url(url, open_path / "backups")
+        assert Path(manager.create().path).parent == open_path / "disk"
+
+
+@needs_root
 def test_the_command_line_refuses_the_link_of_another(shell: Shell) -> None:
     """It is one line and a hint, with the exit code of a denied permission."""
     (shell.folder / "disk").mkdir()
