@@ -20,12 +20,7 @@ from soulsense_db.backup_info import (
 from soulsense_db.carrying import copy_out, require_importable
 from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
-from soulsense_db.drivers import (
-    Comparison,
-    Progress,
-    driver_for,
-    engine_for,
-)
+from soulsense_db.drivers import Comparison, Progress, driver_for, engine_for
 from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
