@@ -121,12 +121,14 @@ def test_an_unknown_reference_is_an_error_of_the_tree(manager: BackupManager, re
         manager.get("soulsense_backup_gone.db")
 
 
-@pytest.mark.parametrize("ref", ["", ".", "..", "../app.db", "/etc/passwd", "backups/../.."])
+@pytest.mark.parametrize("ref", ["", ".", "..", "../app.db", "{outside}", "backups/../.."])
 def test_references_outside_are_refused(
-    manager: BackupManager, ref: str, monkeypatch: pytest.MonkeyPatch
+    manager: BackupManager, database: Path, ref: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Restoring, verifying and deleting never reach outside; the error says what to do."""
     monkeypatch.chdir(manager.create().path and manager.directory)
+    # A file of the test's own: should it ever fail, it deletes nobody else's.
+    ref = ref.format(outside=make_database(database.with_name("other.db")))
     before = snapshot_of(manager.directory.parent)
     for call in (manager.get, manager.verify, manager.restore, manager.delete):
         with pytest.raises((OutsideDirectoryError, BackupNotFoundError)):
