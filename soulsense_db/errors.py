@@ -78,7 +78,8 @@ class BackupError(Exception):
     @property
     def cause(self) -> str:
         """What happened, without what it means for the data: for an error about more than that."""
-        return re.sub(r"\. (Nothing was changed|What was changed in it .*)\.$", "", self.message)
+        ending = r"(\. (Nothing was changed|What was changed in it .*))?\.$"
+        return re.sub(ending, "", self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message

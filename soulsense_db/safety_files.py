@@ -67,18 +67,10 @@ class SafetyFiles:
                 self.withdraw(placed=False)
         elif files.exists(orphan):
             # Its data had been moved back, or to where it is kept, and it not yet.
-            if self._is_of_safety_backup(orphan):
+            if _fits(orphan, self.path):
                 files.move_durably(orphan, Path(f"{self.path}{META_SUFFIX}"))
             else:
                 files.remove(orphan)
-
-    def _is_of_safety_backup(self, meta: Path) -> bool:
-        if not files.exists(self.path):
-            return False
-        told = read_backup(self.path, meta=meta)
-        with files.storage_errors("read", self.path):
-            size = self.path.stat().st_size
-        return told.size_bytes == size and told.sha256 == copying.sha256_of(self.path)
 
     def keep_previous(self) -> None:
         """Keep the older one under a dated name, if there is one."""
@@ -94,6 +86,10 @@ class SafetyFiles:
     def withdraw(self, *, placed: bool) -> None:
         """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
         if files.exists(self.previous):
+            left, meta = (Path(f"{path}{META_SUFFIX}") for path in (self.path, self.previous))
+            # When it was set aside, its meta file perhaps did not come to follow it.
+            if files.exists(left) and not files.exists(meta) and _fits(left, self.previous):
+                files.move_durably(left, meta)
             _move_pair(self.previous, self.path)
         elif placed:
             _remove_pair(self.path)
@@ -109,6 +105,16 @@ class SafetyFiles:
             names = " ".join(os.listdir(directory))
         stamps = chain([now], (f"{now}_{number}" for number in count(2)))
         return next(stamp for stamp in stamps if stamp not in names)
+
+
+def _fits(meta: Path, data: Path) -> bool:
+    """Whether a meta file, under whatever name, is that of ``data``."""
+    if not files.exists(data):
+        return False
+    told = read_backup(data, meta=meta)
+    with files.storage_errors("read", data):
+        size = data.stat().st_size
+    return told.size_bytes == size and told.sha256 == copying.sha256_of(data)
 
 
 def _move_pair(source: Path, target: Path) -> None:

@@ -254,3 +254,19 @@ def test_a_damaged_database_never_loses_its_file(
         assert live.read_bytes() == damaged or digest(live) == kept
     manager.restore("latest")
     assert digest(live) == kept
+
+
+def test_a_safety_backup_set_aside_without_its_meta_file_gets_it_back(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Killed between the two renames that make room for a new one, it has its checksum still."""
+    live = make_live(tmp_path, "delete")
+    manager = BackupManager(make_engine(live))
+    manager.create()
+    add_child(live)
+    before = digest(live)
+    manager.restore("latest")
+    safety = live.with_name("app.db.safety_backup")
+    safety.rename(live.with_name("app.db.safety_backup.previous"))
+    assert manager.undo_restore().source.sha256 is not None
+    assert digest(live) == before
