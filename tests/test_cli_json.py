@@ -77,6 +77,10 @@ def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
         "child": 1,
         "parent": 0,
     }
+    assert {t["table"]: t["newer"] for t in restored["comparison"]["tables"]} == {
+        "child": 1,
+        "parent": 0,
+    }
     run("undo", "--yes")
     assert run("prune", "--keep-last", "1", "--dry-run")["dry_run"]
     run("prune", "--keep-last", "1", "--yes")

@@ -61,6 +61,81 @@ def test_tables_that_only_one_has(manager: BackupManager, database: Path) -> Non
     assert not found.same_schema
 
 
+def _newer(manager: BackupManager) -> dict[str, int | None]:
+    return {t.table: t.newer for t in manager.compare("latest").tables}
+
+
+def test_newer_are_the_rows_behind_the_backup_s_last(
+    manager: BackupManager, database: Path
+) -> None:
+    """Of the rows that a restore takes away, those inserted since are told from those put between.
+
+    Whatever became of the last row itself, and all of a table that was empty or is new.
+    """
+    execute(database, "CREATE TABLE empty (a)", "DELETE FROM child WHERE id = 100")
+    manager.create()
+    execute(database, "INSERT INTO child VALUES (100, 1, 0, 'put between')")
+    assert _newer(manager) == {"child": 0}
+    execute(
+        database,
+        "DELETE FROM child WHERE id = 300",
+        "INSERT INTO child VALUES (301, 1, 0, 'new'), (1000, 1, 0, 'new')",
+        "INSERT INTO empty VALUES (1), (2), (3)",
+        "CREATE TABLE made (k TEXT PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO made VALUES ('a'), ('b')",
+        "UPDATE parent SET total = 0",
+    )
+    assert _newer(manager) == {"child": 2, "empty": 3, "made": 2, "parent": 0}
+    execute(database, "DELETE FROM child", "DROP TABLE parent")
+    assert _newer(manager) == {"child": 0, "empty": 3, "made": 2, "parent": 0}
+
+
+@pytest.mark.parametrize(
+    ("table", "newer"),
+    [
+        ("t (a INTEGER PRIMARY KEY, b)", 1),
+        ("t (b, a INTEGER, PRIMARY KEY (a))", 1),
+        ("t (a, b)", 1),
+        ("t (a INTEGER UNIQUE, b, rowid)", 1),
+        ("t (a INT PRIMARY KEY, b)", None),
+        ("t (a INTEGER PRIMARY KEY DESC, b)", None),
+        ("t (a TEXT PRIMARY KEY, b)", None),
+        ("t (a INTEGER, b INTEGER, PRIMARY KEY (a, b))", None),
+        ("t (a INTEGER PRIMARY KEY, b) WITHOUT ROWID", None),
+        ("t (a, b, rowid INTEGER, oid, _rowid_)", None),
+    ],
+)
+def test_newer_is_known_where_the_key_grows(
+    manager: BackupManager, database: Path, table: str, newer: int | None
+) -> None:
+    """Only SQLite's own numbering of rows says which came later; any other key says nothing."""
+    execute(database, f"CREATE TABLE {table}", "INSERT INTO t (a, b) VALUES (1, 1), (5, 5)")
+    manager.create()
+    execute(database, "INSERT INTO t (a, b) VALUES (9, 9)")
+    assert _newer(manager) == {"t": newer}
+
+
+def test_newer_is_not_known_where_columns_or_keys_differ(
+    manager: BackupManager, database: Path
+) -> None:
+    """What was only counted, or has another key now, says nothing about the age of rows."""
+    key = "id INTEGER PRIMARY KEY, body TEXT"
+    ways = [("t", "", "WITHOUT ROWID"), ("u", "WITHOUT ROWID", "")]
+    for name, before, _ in ways:
+        execute(database, f"CREATE TABLE {name} ({key}) {before}")
+    manager.create()
+    execute(
+        database,
+        "ALTER TABLE parent ADD COLUMN nick TEXT",
+        "INSERT INTO parent VALUES (100, 'x', 0, '')",
+    )
+    for name, _, now in ways:
+        execute(database, f"DROP TABLE {name}", f"CREATE TABLE {name} ({key}) {now}")
+        execute(database, f"INSERT INTO {name} VALUES (2, 'b')")
+    assert _newer(manager) == {"parent": None, "t": None, "u": None}
+    assert _tables(manager) == {"parent": (0, 1, None), "t": (0, 1, 0), "u": (0, 1, 0)}
+
+
 def test_other_columns_compare_in_numbers(manager: BackupManager, database: Path) -> None:
     """Rows of a table whose columns differ are counted, and not said to be the same."""
     manager.create()
@@ -131,7 +206,9 @@ def test_the_walk_counts_as_sets_do(
     differ = sum(ours[key] != theirs[key] for key in ours.keys() & theirs.keys())
     expected = (len(theirs.keys() - ours.keys()), len(ours.keys() - theirs.keys()), differ)
     counted = [
-        TableComparison(table="t", gained=expected[0], lost=expected[1], changed=expected[2])
+        TableComparison(
+            table="t", gained=expected[0], lost=expected[1], changed=expected[2], newer=None
+        )
     ]
     assert list(found.tables) == (counted if expected != (0, 0, 0) else [])
 

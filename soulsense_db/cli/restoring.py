@@ -155,7 +155,13 @@ def _comparison_json(found: Comparison | None) -> dict[str, Any] | None:
         "same_schema": found.same_schema,
         "alembic_heads": list(found.alembic_heads),
         "tables": [
-            {"table": t.table, "gained": t.gained, "lost": t.lost, "changed": t.changed}
+            {
+                "table": t.table,
+                "gained": t.gained,
+                "lost": t.lost,
+                "changed": t.changed,
+                "newer": t.newer,
+            }
             for t in found.tables
         ],
     }

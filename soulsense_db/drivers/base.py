@@ -59,12 +59,16 @@ class TableComparison:
 
     ``gained``: only in the backup; ``lost``: only in the live database; ``changed``: in both and
     not the same, None where the columns differ and only the numbers of rows were compared.
+
+    ``newer``: those of ``lost`` that come after the last row of the backup, as rows inserted since
+    do; None where the key does not say so, being text or of several columns, or the columns differ.
     """
 
     table: str
     gained: int
     lost: int
     changed: int | None
+    newer: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ _Row = tuple[Any, ...]
 # What ANALYZE found out, and SQLite's own indexes: no data.
 _OWN_PREFIX = "sqlite_"
 _SEQUENCE = "sqlite_sequence"
+_ROWIDS = ("rowid", "_rowid_", "oid")
 # A result has 2,000 columns at most, and an expression a depth of 1,000.
 _TYPES_IN_ONE = 200
 
@@ -41,13 +42,15 @@ def compare(
 class _Table:
     """How to read a table: its columns, the expressions for them, those that order its rows.
 
-    And the ``encoding`` of text, by the bytes of which SQLite orders.
+    And the ``encoding`` of text, by the bytes of which SQLite orders; ``grows``: whether SQLite
+    gives new rows keys behind all others.
     """
 
     columns: tuple[str, ...]
     values: tuple[str, ...]
     key: tuple[str, ...]
     encoding: str
+    grows: bool = field(compare=False)  # another way to store the same rows
 
 
 class _Side:
@@ -102,9 +105,13 @@ class _Side:
         for start in range(0, len(types), _TYPES_IN_ONE):
             values.append("||','||".join(types[start : start + _TYPES_IN_ONE]))
         keyed = sorted((found[5], found[1]) for found in columns if found[5])
-        key = tuple(_quoted(column) for _, column in keyed) or (_rowid({c[1] for c in columns}),)
         names = tuple(column for _, column, *_ in columns)
-        return _Table(names, tuple(values), key, self._encoding)
+        rowid = _rowid(names)
+        key = tuple(_quoted(column) for _, column in keyed) or (rowid or _ROWIDS[0],)
+        # A key that is not the rowid has an index, also in a table WITHOUT ROWID.
+        indexes = self._rows(f"PRAGMA index_list({_quoted(name)})")
+        grows = all(origin != "pk" for _, _, _, origin, *_ in indexes) and bool(keyed or rowid)
+        return _Table(names, tuple(values), key, self._encoding, grows)
 
     def _rows(self, statement: str) -> Iterator[_Row]:
         cursor = self._connection.cursor()
@@ -123,16 +130,22 @@ def _compare_table(live: _Side, backup: _Side, name: str) -> TableComparison:
         gained = backup.count(name) if after else 0
         if before and after:
             lost, gained = max(0, lost - gained), max(0, gained - lost)
-        changed = None if before and after else 0
-        return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
+        changed, newer = (None, None) if before and after else (0, lost)
+        return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
     with closing(live.read(name)) as ours, closing(backup.read(name)) as theirs:
-        gained, lost, changed = _merge(ours, theirs, before)
-    return TableComparison(table=name, gained=gained, lost=lost, changed=changed)
+        gained, lost, changed, tail = _merge(ours, theirs, before)
+    newer = tail if before.grows and after.grows else None
+    return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
 
 
-def _merge(live: Iterator[_Row], backup: Iterator[_Row], table: _Table) -> tuple[int, int, int]:
-    """Walk both in the order of their keys; return rows only in backup, only live, different."""
+def _merge(
+    live: Iterator[_Row], backup: Iterator[_Row], table: _Table
+) -> tuple[int, int, int, int]:
+    """Walk both in the order of their keys; return rows only in backup, only live, different.
+
+    And how many of those only live are behind the last one in the backup.
+    """
     gained = lost = changed = 0
     key_size, encoding = len(table.key), table.encoding
     ours, theirs = next(live, None), next(backup, None)
@@ -150,9 +163,9 @@ def _merge(live: Iterator[_Row], backup: Iterator[_Row], table: _Table) -> tuple
         else:
             gained += 1
             theirs = next(backup, None)
-    lost += (ours is not None) + sum(1 for _ in live)
+    tail = (ours is not None) + sum(1 for _ in live)
     gained += (theirs is not None) + sum(1 for _ in backup)
-    return gained, lost, changed
+    return gained, lost + tail, changed, tail
 
 
 def _order(key: _Row, encoding: str) -> list[tuple[int, Any]]:
@@ -183,9 +196,10 @@ def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
         connection.text_factory = before
 
 
-def _rowid(columns: set[str]) -> str:
+def _rowid(columns: Collection[str]) -> str | None:
+    """Return a name of the rowid that no column has, None when there is none left."""
     taken = {column.lower() for column in columns}
-    return next((name for name in ("rowid", "_rowid_", "oid") if name not in taken), "rowid")
+    return next((name for name in _ROWIDS if name not in taken), None)
 
 
 def _quoted(name: str) -> str:
