@@ -27,6 +27,7 @@ from helpers import (
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db.drivers import SQLiteDriver, sqlite
+from soulsense_db.drivers.sqlite_files import beside
 from soulsense_db.errors import (
     DatabaseLockedError,
 )
@@ -222,12 +223,11 @@ def test_page_sizes_may_differ_in_memory(
     assert os.listdir(tmp_path) == ["backup.db"]
 
 
-def test_memory_has_working_files_of_its_own(make_engine: EngineMaker) -> None:
+def test_memory_has_working_files_of_its_own() -> None:
     """Two in-memory databases that are restored at once never write to the same file."""
-    one, other = (SQLiteDriver(make_engine("sqlite://"), lock_timeout=1) for _ in "ab")
-    with one._beside("restoring") as first:
+    with beside(None, "restoring") as first:
         first.write_text("first")
-        with other._beside("restoring") as second:
+        with beside(None, "restoring") as second:
             assert second.read_bytes() == b""
         assert first.read_text() == "first"
     assert not first.parent.exists() and not second.parent.exists()

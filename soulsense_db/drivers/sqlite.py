@@ -8,9 +8,7 @@ SQLite; a published backup is never in WAL mode.
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -45,10 +43,10 @@ from soulsense_db.drivers.sqlite_errors import (
     target_errors,
 )
 from soulsense_db.drivers.sqlite_files import (
+    beside,
     connect_new,
     flush_committed,
     put_in_place,
-    remove_with_companions,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
 from soulsense_db.errors import InvalidBackupError, StorageError
@@ -316,7 +314,7 @@ class SQLiteDriver(Driver):
             if not resized:
                 yield connection
                 return
-            with self._beside("resized") as path:
+            with beside(self.location, "resized") as path:
                 connection.execute(f"PRAGMA page_size = {live_page_size}")
                 # INTO keeps the rowids of tables without INTEGER PRIMARY KEY; plain VACUUM doesn't.
                 connection.execute("VACUUM INTO ?", (str(path),))
@@ -325,34 +323,9 @@ class SQLiteDriver(Driver):
 
     @contextmanager
     def _working_copy(self, source: Path) -> Iterator[Path]:
-        with self._beside("restoring") as copy:
+        with beside(self.location, "restoring") as copy:
             copying.copy_contents(source, copy)
             yield copy
-
-    @contextmanager
-    def _beside(self, purpose: str) -> Iterator[Path]:
-        """Make an empty file beside the live database, gone at the end with all that belongs to it.
-
-        In memory it is in a directory of its own, where the system has such.
-        """
-        if self.location is None:
-            with files.storage_errors("make a directory in", tempfile.gettempdir()):
-                folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
-                folder.chmod(files.PRIVATE_DIRECTORY)  # whatever the umask
-            try:
-                path = folder / purpose
-                files.create_private_file(path)
-                yield path
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            return
-        path = self.location.with_name(f".{self.location.name}.{purpose}")
-        remove_with_companions(path)
-        files.create_private_file(path, like=self.location)
-        try:
-            yield path
-        finally:
-            remove_with_companions(path)
 
     def rebuild(
         self,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db import files
@@ -28,6 +32,32 @@ def connect_new(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA synchronous = OFF")
     return connection
+
+
+@contextmanager
+def beside(location: Path | None, purpose: str) -> Iterator[Path]:
+    """Make an empty file beside ``location``, gone at the end with all that belongs to it.
+
+    Without one it is in a directory of its own, where the system has such.
+    """
+    if location is None:
+        with files.storage_errors("make a directory in", tempfile.gettempdir()):
+            folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+            folder.chmod(files.PRIVATE_DIRECTORY)  # whatever the umask
+        try:
+            path = folder / purpose
+            files.create_private_file(path)
+            yield path
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    path = location.with_name(f".{location.name}.{purpose}")
+    remove_with_companions(path)
+    files.create_private_file(path, like=location)
+    try:
+        yield path
+    finally:
+        remove_with_companions(path)
 
 
 def remove_with_companions(path: Path) -> None:
