@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db import files
+from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Driver, Progress, Snapshot
@@ -28,7 +30,7 @@ from soulsense_db.marker import MigrationMarker, read_marker
 from soulsense_db.pruning import Pruning
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.storage import Storage
-from soulsense_db.taking import take
+from soulsense_db.taking import of_live, take
 from soulsense_db.verification import Level, VerificationReport, verify_backup
 
 
@@ -41,7 +43,52 @@ class Keeper:
         self._finder = finder
         self._rows = rows
 
-    def add(
+    def create(
+        self,
+        *,
+        kind: BackupKind,
+        description: str,
+        progress: Progress | None,
+        alembic_heads: Sequence[str] | None,
+        target_revision: str | None,
+        record: bool,
+    ) -> BackupInfo:
+        """Take a backup of the live database."""
+        self._driver.require_database()
+        if record:
+            self._rows.require_free()
+        self._driver.return_idle_connections()
+        files.require_space(self._storage.directory, self._driver.size())
+        with of_live(self._driver):
+            return self._add(
+                lambda target: self._driver.snapshot(target, progress=progress),
+                depth="pages",
+                kind=kind,
+                description=description,
+                alembic_heads=alembic_heads,
+                target_revision=target_revision,
+                record=record,
+            )
+
+    def bring_in(
+        self, path: str | Path, description: str, *, progress: Progress | None
+    ) -> BackupInfo:
+        """Make a database file from anywhere a backup."""
+        told = require_importable(self._driver, path)
+        source = Path(told.path)
+        files.require_space(self._storage.directory, told.size_bytes)
+        return self._add(
+            lambda target: self._driver.copy_file(source, target, progress=progress),
+            depth="header",  # copy_file has checked it
+            kind="imported",
+            created_at=told.created_at if told.sha256 is not None else None,
+            description=description or told.description,
+            alembic_heads=None,
+            target_revision=told.target_revision,
+            record=True,
+        )
+
+    def _add(
         self,
         write: Callable[[Path], Snapshot],
         *,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.engine import Engine
 
-from soulsense_db import files
 from soulsense_db.backup_info import (
     KINDS,
     BackupInfo,
@@ -17,7 +16,7 @@ from soulsense_db.backup_info import (
     check_description,
     check_note,
 )
-from soulsense_db.carrying import copy_out, require_importable
+from soulsense_db.carrying import copy_out
 from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, driver_for, engine_for
@@ -29,7 +28,6 @@ from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.storage import Storage
-from soulsense_db.taking import of_live
 from soulsense_db.verification import Level, VerificationReport
 
 if TYPE_CHECKING:
@@ -152,21 +150,14 @@ class BackupManager:
         check_description(description)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        self._driver.require_database()
-        if record:
-            self._rows.require_free()
-        self._driver.return_idle_connections()
-        files.require_space(self.directory, self._driver.size())
-        with of_live(self._driver):
-            info = self._keeper.add(
-                lambda target: self._driver.snapshot(target, progress=progress),
-                depth="pages",
-                kind=kind,
-                description=description,
-                alembic_heads=alembic_heads,
-                target_revision=target_revision,
-                record=record,
-            )
+        info = self._keeper.create(
+            kind=kind,
+            description=description,
+            progress=progress,
+            alembic_heads=alembic_heads,
+            target_revision=target_revision,
+            record=record,
+        )
         if self._retention is not None:
             self._keeper.prune_after(info, self._retention, record=record)
         return info
@@ -274,19 +265,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
-        told = require_importable(self._driver, path)
-        source = Path(told.path)
-        files.require_space(self.directory, told.size_bytes)
-        return self._keeper.add(
-            lambda target: self._driver.copy_file(source, target, progress=progress),
-            depth="header",  # copy_file has checked it
-            kind="imported",
-            created_at=told.created_at if told.sha256 is not None else None,
-            description=description or told.description,
-            alembic_heads=None,
-            target_revision=told.target_revision,
-            record=True,
-        )
+        return self._keeper.bring_in(path, description, progress=progress)
 
     def export(
         self,
