@@ -14,7 +14,10 @@ from soulsense_db.errors import StorageError
 from soulsense_db.tampering import NO_LINK
 
 Progress = Callable[[int, int], object]
-"""Called with ``(done_bytes, total_bytes)``; what it raises before the end cancels the work."""
+"""Called with ``(done, total)``, bytes unless said otherwise.
+
+What it raises before the end cancels the work.
+"""
 
 _BLOCK = 1024 * 1024
 

@@ -346,11 +346,14 @@ class BackupManager:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
         return SafetyFiles(place_of(self._driver, self.directory)).newest()
 
-    def compare(self, ref: BackupInfo | str | Path) -> Comparison:
+    def compare(
+        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+    ) -> Comparison:
         """Return what restoring a backup would change in the live database, table by table.
 
         ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
-        out. Raises errors as :meth:`get`,
+        out. ``progress``: here its numbers are rows, not bytes, those of both databases; what it
+        raises cancels. Raises errors as :meth:`get`,
         :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
@@ -358,7 +361,9 @@ class BackupManager:
         """
         info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
         with still_there(Path(info.path)):
-            return self._driver.compare(Path(info.path), ignore=self._rows.tables())
+            return self._driver.compare(
+                Path(info.path), ignore=self._rows.tables(), progress=progress
+            )
 
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.

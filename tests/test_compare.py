@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -211,6 +213,93 @@ def test_the_walk_counts_as_sets_do(
         )
     ]
     assert list(found.tables) == (counted if expected != (0, 0, 0) else [])
+
+
+@pytest.fixture
+def many(manager: BackupManager, database: Path) -> int:
+    """Have a backup, and a live database with other rows; return how many rows there are of both.
+
+    One table has other columns, one is only in the backup, one only in the live database.
+    """
+    many_rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    insert = f"INSERT INTO {{}} {many_rows} SELECT i FROM n"
+    for name in ("kept", "dropped", "altered"):
+        execute(database, f"CREATE TABLE {name} (i)", insert.format(name, 2500))
+    manager.create()
+    execute(
+        database,
+        "DROP TABLE dropped",
+        "DELETE FROM kept WHERE i % 7 = 0",
+        "ALTER TABLE altered ADD COLUMN more",
+        "CREATE TABLE made (i)",
+        insert.format("made", 40),
+    )
+    return 2 * (300 + 10) + 2500 + (2500 - 357) + 2500 + 2 * 2500 + 40
+
+
+def test_a_comparison_tells_how_far_it_is(manager: BackupManager, many: int) -> None:
+    """A dialog sees rows read grow to all of both, and is asked often whether to go on."""
+    calls: list[tuple[int, int]] = []
+    found = manager.compare("latest", progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert {total for _, total in calls} == {many}
+    assert calls[-1] == (many, many)
+    steps = [after - before for (before, _), (after, _) in pairwise([(0, 0), *calls])]
+    # What is only counted is told of at once, with the rows of "child" before it.
+    assert [step for step in steps if step > 1000] == [5000, 2500 + 600]
+    assert len(steps) >= 8
+    assert found == manager.compare("latest")
+
+
+def test_a_comparison_can_be_cancelled_at_any_report(
+    manager: BackupManager, database: Path, many: int
+) -> None:
+    """What a report raises comes out as it is, nothing stays open, and no file has changed."""
+
+    class CancelledError(Exception):
+        pass
+
+    before = snapshot_of(database.parent)
+    reports = 0
+    while True:
+        left = reports
+
+        def cancel(done: int, total: int) -> None:
+            nonlocal left
+            if left == 0:
+                raise CancelledError
+            left -= 1
+
+        try:
+            manager.compare("latest", progress=cancel)
+        except CancelledError:
+            reports += 1
+        else:
+            break
+        assert _opened_below(database.parent) == []
+        assert snapshot_of(database.parent) == before
+    assert reports > 5
+
+
+def _opened_below(folder: Path) -> list[str]:
+    """Return the files in ``folder`` that this process has open."""
+    links = Path("/proc/self/fd")
+    if not links.exists():
+        pytest.skip("only Linux tells")
+    found = (os.path.realpath(link) for link in links.iterdir())
+    return [path for path in found if path.startswith(f"{folder}/")]
+
+
+def test_rows_are_counted_in_advance_only_for_a_progress(tmp_path: Path) -> None:
+    """Nobody waits for a count that nobody wants to see."""
+    path = make_database(tmp_path / "app.db")
+    statements: list[str] = []
+    with closing(sqlite3.connect(path)) as live, closing(sqlite3.connect(path)) as backup:
+        live.set_trace_callback(statements.append)
+        compare(live, backup, path, ignore=())
+        assert not [statement for statement in statements if "count(" in statement]
+        compare(live, backup, path, ignore=(), progress=lambda *_: None)
+        assert len([statement for statement in statements if "count(" in statement]) == 2
 
 
 def test_comparing_changes_nothing(manager: BackupManager, database: Path) -> None:

@@ -140,6 +140,17 @@ def test_progress_of_a_load_ends_before_it_is_too_late(case: Case) -> None:
     assert all(done < total for done, total in calls)
 
 
+def test_progress_of_a_comparison_is_the_rows_of_both(case: Case) -> None:
+    """Rows read grow to all that there are, in the backup and in the live database."""
+    path, _ = case.snapshot()
+    case.add("later")
+    calls: list[tuple[int, int]] = []
+    found = case.driver.compare(path, ignore=(), progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert calls[-1] == (5, 5)
+    assert found == case.driver.compare(path, ignore=())
+
+
 class CancelledError(Exception):
     """The person pressed "Cancel"."""
 
@@ -153,6 +164,15 @@ def test_a_cancelled_snapshot_leaves_the_database_usable(case: Case) -> None:
     """Nothing stays locked or open after a backup that was cancelled."""
     with suppress(CancelledError):
         case.driver.snapshot(case.new_file(), progress=cancel)
+    case.add("three")
+    assert case.bodies() == ["one", "two", "three"]
+
+
+def test_a_cancelled_comparison_leaves_the_database_usable(case: Case) -> None:
+    """Nothing stays locked or open after a comparison that was cancelled."""
+    path, _ = case.snapshot()
+    with pytest.raises(CancelledError):
+        case.driver.compare(path, ignore=(), progress=cancel)
     case.add("three")
     assert case.bodies() == ["one", "two", "three"]
 

@@ -180,10 +180,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def compare(self, backup: Path, *, ignore: Collection[str]) -> Comparison:
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> Comparison:
         """Compare the backup file ``backup``, which is sound, with all committed live data.
 
-        Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat.
+        Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat. Of
+        ``progress`` the numbers are rows here, not bytes: those of both; what it raises cancels.
         """
 
     @abstractmethod

@@ -132,15 +132,7 @@ class SQLiteDriver(Driver):
 
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
         """Copy all committed data to the existing empty file ``target``."""
-
-        def copy(live: sqlite3.Connection) -> Snapshot:
-            live.execute("BEGIN")
-            try:
-                return self._copy_to(target, live, progress)
-            finally:
-                live.rollback()
-
-        return self._live.run(copy)
+        return self._at_one_moment(lambda live: self._copy_to(target, live, progress))
 
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
@@ -226,18 +218,28 @@ class SQLiteDriver(Driver):
         """Check ``path``: its header and size, every page too, or every index and reference too."""
         return sqlite_check.check(path, depth=depth)
 
-    def compare(self, backup: Path, *, ignore: Collection[str]) -> Comparison:
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> Comparison:
         """Compare ``backup`` with the live database, row by row."""
 
         def work(live: sqlite3.Connection) -> Comparison:
+            with sqlite_check.opened(backup) as opened:
+                return compare(live, opened, backup, ignore=ignore, progress=progress)
+
+        return self._at_one_moment(work)
+
+    def _at_one_moment(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``read`` makes of the live database as of one point in time."""
+
+        def in_transaction(live: sqlite3.Connection) -> T:
             live.execute("BEGIN")
             try:
-                with sqlite_check.opened(backup) as opened:
-                    return compare(live, opened, backup, ignore=ignore)
+                return read(live)
             finally:
                 live.rollback()
 
-        return self._live.run(work)
+        return self._live.run(in_transaction)
 
     @contextmanager
     def holding(self) -> Iterator[Hold]:

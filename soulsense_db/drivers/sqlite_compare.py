@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from soulsense_db.drivers import sqlite_pragmas as pragmas
-from soulsense_db.drivers.base import Comparison, TableComparison
+from soulsense_db.drivers.base import Comparison, Progress, TableComparison
 from soulsense_db.drivers.sqlite_errors import backup_errors
 
 _Row = tuple[Any, ...]
@@ -20,21 +20,31 @@ _SEQUENCE = "sqlite_sequence"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 # A result has 2,000 columns at most, and an expression a depth of 1,000.
 _TYPES_IN_ONE = 200
+_ROWS_IN_ONE = 1000  # between two calls of a progress: some milliseconds
 
 
 def compare(
-    live: sqlite3.Connection, backup: sqlite3.Connection, path: Path, *, ignore: Collection[str]
+    live: sqlite3.Connection,
+    backup: sqlite3.Connection,
+    path: Path,
+    *,
+    ignore: Collection[str],
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare ``live``, in a read transaction of the caller's, with ``backup``, opened ``path``."""
     heads = pragmas.alembic_heads(live)
     with _any_text(live), _any_text(backup):
         before, after = _Side(live), _Side(backup, path)
+        names = sorted((before.tables.keys() | after.tables.keys()) - set(ignore))
+        reading = _Reading(progress, names, before, after) if progress is not None else None
         tables = []
-        for name in sorted((before.tables.keys() | after.tables.keys()) - set(ignore)):
-            found = _compare_table(before, after, name)
+        for name in names:
+            found = _compare_table(before, after, name, reading)
             if (found.gained, found.lost, found.changed) != (0, 0, 0):
                 tables.append(found)
         same = before.schema(ignore) == after.schema(ignore)
+        if reading is not None:
+            reading.end()
     return Comparison(tables=tuple(tables), same_schema=same, alembic_heads=heads)
 
 
@@ -60,6 +70,7 @@ class _Side:
         self._connection = connection
         self._path = path
         self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
+        self._counted: dict[str, int] = {}
         self.tables = {name: self._describe(name) for name in self._names()}
 
     def schema(self, ignore: Collection[str]) -> set[_Row]:
@@ -74,8 +85,13 @@ class _Side:
         return own | {(name, pragmas.number(self._connection, name)) for name in kept}
 
     def count(self, name: str) -> int:
-        """Return how many rows the table has."""
-        return int(next(self._rows(f"SELECT count(*) FROM {_quoted(name)}"))[0])  # noqa: S608 - quoted
+        """Return how many rows the table has, 0 where there is none of that name."""
+        if name not in self.tables:
+            return 0
+        if name not in self._counted:
+            counting = f"SELECT count(*) FROM {_quoted(name)}"  # noqa: S608 - quoted
+            self._counted[name] = int(next(self._rows(counting))[0])
+        return self._counted[name]
 
     def read(self, name: str) -> Generator[_Row, None, None]:
         """Yield key and values of each row, in the order of the key."""
@@ -123,20 +139,61 @@ class _Side:
             yield from cursor.execute(statement)
 
 
-def _compare_table(live: _Side, backup: _Side, name: str) -> TableComparison:
+class _Reading:
+    """Tells ``progress`` how many rows are read so far, of all in ``names`` on both sides."""
+
+    def __init__(self, progress: Progress, names: Collection[str], *sides: _Side) -> None:
+        self._progress = progress
+        self._total = sum(side.count(name) for side in sides for name in names)
+        self._done = 0
+
+    def of(self, rows: Generator[_Row, None, None]) -> Generator[_Row, None, None]:
+        """Yield ``rows``, and tell of them now and then."""
+        with closing(rows):
+            for row in rows:
+                self._done += 1
+                if self._done % _ROWS_IN_ONE == 0:
+                    self._tell()
+                yield row
+
+    def skip(self, rows: int) -> None:
+        """Take ``rows`` as read that need not be, being counted."""
+        self._done += rows
+        self._tell()
+
+    def end(self) -> None:
+        """Tell that all is read."""
+        self._done = max(self._done, self._total)
+        self._tell()
+
+    def _tell(self) -> None:
+        # By a damaged index others are counted than there are.
+        self._progress(self._done, max(self._done, self._total))
+
+
+def _compare_table(
+    live: _Side, backup: _Side, name: str, reading: _Reading | None
+) -> TableComparison:
     before, after = live.tables.get(name), backup.tables.get(name)
     if before is None or after is None or before != after:
-        lost = live.count(name) if before else 0
-        gained = backup.count(name) if after else 0
+        lost, gained = live.count(name), backup.count(name)
+        if reading is not None:
+            reading.skip(lost + gained)
         if before and after:
             lost, gained = max(0, lost - gained), max(0, gained - lost)
         changed, newer = (None, None) if before and after else (0, lost)
         return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
-    with closing(live.read(name)) as ours, closing(backup.read(name)) as theirs:
+    with _told(live.read(name), reading) as ours, _told(backup.read(name), reading) as theirs:
         gained, lost, changed, tail = _merge(ours, theirs, before)
     newer = tail if before.grows and after.grows else None
     return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
+
+
+def _told(
+    rows: Generator[_Row, None, None], reading: _Reading | None
+) -> closing[Generator[_Row, None, None]]:
+    return closing(rows if reading is None else reading.of(rows))
 
 
 def _merge(
