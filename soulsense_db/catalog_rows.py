@@ -29,14 +29,18 @@ class CatalogRows:
         self._driver = driver
         self._catalog = catalog
 
-    def tables(self) -> frozenset[str]:
-        """Return the name of the catalog's table, if one of ours is in the database."""
+    def tables(self, *, if_unreadable: bool = False) -> frozenset[str]:
+        """Return the name of the catalog's table, if one of ours is in the database.
+
+        ``if_unreadable``: also when the database cannot be read, so that nobody can tell.
+        """
         ours = {TableState.CURRENT, TableState.OUTDATED}
-        name = self._try(
-            lambda catalog, connection: catalog.name if catalog.state(connection) in ours else None,
-            write=False,
+        is_ours = self._try(
+            lambda catalog, connection: catalog.state(connection) in ours, write=False
         )
-        return frozenset({name} if name else ())
+        if self._catalog is None or not (if_unreadable if is_ours is None else is_ours):
+            return frozenset()
+        return frozenset({self._catalog.name})
 
     def require_free(self) -> None:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""

@@ -19,7 +19,7 @@ from soulsense_db.backup_info import (
 from soulsense_db.carrying import copy_out
 from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
-from soulsense_db.drivers import Comparison, Progress, driver_for, engine_for
+from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
 from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
@@ -359,11 +359,25 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
+        path = self._path_of(ref)
+        with still_there(path):
+            return self._driver.compare(path, ignore=self._rows.tables(), progress=progress)
+
+    def row_counts(self, ref: BackupInfo | str | Path) -> tuple[TableRows, ...]:
+        """Return how many rows each table has in a backup and in the live database, by its name.
+
+        Rows are only counted, none is compared. ``ref`` and the catalog: as for :meth:`compare`. A
+        live database that is missing or cannot be read is no error: of that all numbers are None.
+        Raises errors as :meth:`get`, :class:`~soulsense_db.errors.InvalidBackupError`.
+        """
+        path = self._path_of(ref)
+        with still_there(path):
+            return self._driver.row_counts(path, ignore=self._rows.tables(if_unreadable=True))
+
+    def _path_of(self, ref: BackupInfo | str | Path) -> Path:
+        """Return the file of a backup of this database, or of its safety backup."""
         info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
-        with still_there(Path(info.path)):
-            return self._driver.compare(
-                Path(info.path), ignore=self._rows.tables(), progress=progress
-            )
+        return Path(info.path)
 
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.

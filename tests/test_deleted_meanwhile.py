@@ -34,7 +34,9 @@ def test_verify_tells_that_it_is_gone(manager: BackupManager) -> None:
     assert leftovers(manager.directory) == []
 
 
-@pytest.mark.parametrize("way", [BackupManager.restore, BackupManager.compare])
+@pytest.mark.parametrize(
+    "way", [BackupManager.restore, BackupManager.compare, BackupManager.row_counts]
+)
 def test_what_is_live_stays(
     way: Way, manager: BackupManager, engine: Engine, database: Path
 ) -> None:

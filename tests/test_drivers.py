@@ -16,7 +16,14 @@ from helpers import snapshot_of
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Driver, Findings, Snapshot, driver_for, engine_for
+from soulsense_db.drivers import (
+    Driver,
+    Findings,
+    Snapshot,
+    TableRows,
+    driver_for,
+    engine_for,
+)
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
@@ -175,6 +182,31 @@ def test_a_cancelled_comparison_leaves_the_database_usable(case: Case) -> None:
         case.driver.compare(path, ignore=(), progress=cancel)
     case.add("three")
     assert case.bodies() == ["one", "two", "three"]
+
+
+def test_rows_are_counted_on_both_sides(case: Case) -> None:
+    """Each table has its numbers of rows, None where it is not there, but for those left out."""
+    path, _ = case.snapshot()
+    case.add("later")
+    alembic_version.create(case.engine)
+    rows = TableRows(table="notes", backup=2, live=3)
+    new = TableRows(table="alembic_version", backup=None, live=0)
+    before = snapshot_of(case.folder)
+    assert case.driver.row_counts(path, ignore=()) == (new, rows)
+    assert case.driver.row_counts(path, ignore={"notes"}) == (new,)
+    assert snapshot_of(case.folder) == before
+    metadata.drop_all(case.engine)
+    gone = TableRows(table="notes", backup=2, live=None)
+    assert case.driver.row_counts(path, ignore={"alembic_version"}) == (gone,)
+
+
+@pytest.mark.parametrize("contents", [b"", b"hello\n" * 50])
+def test_rows_of_what_is_no_backup_are_not_counted(case: Case, contents: bytes) -> None:
+    """An empty file and a text file are errors, not backups without tables."""
+    path = case.new_file()
+    path.write_bytes(contents)
+    with pytest.raises(InvalidBackupError):
+        case.driver.row_counts(path, ignore=())
 
 
 def test_a_load_that_raises_changed_nothing(case: Case) -> None:

@@ -230,6 +230,7 @@ USES: dict[str, Use] = {
     "pin": lambda manager, backup: manager.pin(backup.name),
     "restore": lambda manager, backup: manager.restore(backup.name),
     "compare": lambda manager, backup: manager.compare(backup.name),
+    "row_counts": lambda manager, backup: manager.row_counts(backup.name),
     "verify": lambda manager, backup: manager.verify(backup.name),
     "export": lambda manager, backup: manager.export(backup.name, backup.with_name("out.db")),
     "import": lambda manager, backup: manager.import_file(backup),

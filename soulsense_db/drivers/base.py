@@ -89,6 +89,19 @@ class Comparison:
         return self.same_schema and not self.tables
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRows:
+    """How many rows a table has in a backup and in the live database.
+
+    None where it has no such table; ``live`` is None of all where the live database is missing or
+    cannot be read.
+    """
+
+    table: str
+    backup: int | None
+    live: int | None
+
+
 class OvertakenError(Exception):
     """Somebody committed between the release of a hold and the lock that was to follow it."""
 
@@ -187,6 +200,14 @@ class Driver(ABC):
 
         Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat. Of
         ``progress`` the numbers are rows here, not bytes: those of both; what it raises cancels.
+        """
+
+    @abstractmethod
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
+        """Count the rows of all tables of the backup file ``backup`` and of the live database.
+
+        Tables named in ``ignore`` are left out. A live database that is missing or cannot be read
+        is no error. Raises :class:`~soulsense_db.errors.InvalidBackupError`.
         """
 
     @abstractmethod

@@ -31,9 +31,10 @@ from soulsense_db.drivers.base import (
     OvertakenError,
     Progress,
     Snapshot,
+    TableRows,
     register,
 )
-from soulsense_db.drivers.sqlite_compare import compare
+from soulsense_db.drivers.sqlite_compare import compare, count_rows
 from soulsense_db.drivers.sqlite_connections import LiveDatabase
 from soulsense_db.drivers.sqlite_errors import (
     backup_errors,
@@ -49,7 +50,7 @@ from soulsense_db.drivers.sqlite_files import (
     put_in_place,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
-from soulsense_db.errors import InvalidBackupError, StorageError
+from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
 
 T = TypeVar("T")
 
@@ -228,6 +229,19 @@ class SQLiteDriver(Driver):
                 return compare(live, opened, backup, ignore=ignore, progress=progress)
 
         return self._at_one_moment(work)
+
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
+        """Count the rows of all tables in ``backup`` and in the live database."""
+        sqlite_check.check(backup, depth="header")  # SQLite takes an empty file for a database
+        with backup_errors(backup), sqlite_check.opened(backup) as opened:
+            kept = count_rows(opened, backup)
+        live: dict[str, int] = {}
+        with suppress(BackupError):  # it may be why somebody looks at backups
+            live = self._at_one_moment(count_rows)
+        return tuple(
+            TableRows(table=name, backup=kept.get(name), live=live.get(name))
+            for name in sorted((kept.keys() | live.keys()) - set(ignore))
+        )
 
     def _at_one_moment(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``read`` makes of the live database as of one point in time."""

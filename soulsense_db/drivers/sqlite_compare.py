@@ -48,6 +48,13 @@ def compare(
     return Comparison(tables=tuple(tables), same_schema=same, alembic_heads=heads)
 
 
+def count_rows(connection: sqlite3.Connection, path: Path | None = None) -> dict[str, int]:
+    """Return how many rows each table has that is compared; ``path`` of a backup."""
+    with _any_text(connection):
+        side = _Side(connection, path)
+        return {name: side.count(name) for name in side.tables}
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     """How to read a table: its columns, the expressions for them, those that order its rows.
