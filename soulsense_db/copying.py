@@ -14,9 +14,10 @@ from soulsense_db.errors import StorageError
 from soulsense_db.tampering import NO_LINK
 
 Progress = Callable[[int, int], object]
-"""Called with ``(done, total)``, bytes unless said otherwise.
+"""Called with ``(done, total)``, bytes unless said otherwise; what it raises cancels the work.
 
-What it raises before the end cancels the work.
+A new backup can be cancelled up to the last call, which comes when the copy is checked, and then
+leaves nothing; the last call of a restore finds it done. Any call may come in another thread.
 """
 
 _BLOCK = 1024 * 1024

@@ -62,6 +62,7 @@ class Keeper:
         with of_live(self._driver):
             return self._add(
                 lambda target: self._driver.snapshot(target, progress=progress),
+                progress=progress,
                 depth="pages",
                 kind=kind,
                 description=description,
@@ -79,6 +80,7 @@ class Keeper:
         files.require_space(self._storage.directory, told.size_bytes)
         return self._add(
             lambda target: self._driver.copy_file(source, target, progress=progress),
+            progress=progress,
             depth="header",  # copy_file has checked it
             kind="imported",
             created_at=told.created_at if told.sha256 is not None else None,
@@ -92,6 +94,7 @@ class Keeper:
         self,
         write: Callable[[Path], Snapshot],
         *,
+        progress: Progress | None,
         description: str,
         record: bool,
         created_at: datetime | None = None,
@@ -116,6 +119,8 @@ class Keeper:
                 **facts,
             )
             info = replace(info, ordered_at=ordered_at)
+            if progress is not None:  # here still nothing is left of it when that raises
+                progress(info.size_bytes, info.size_bytes)
             self._storage.publish(staging, info)
         if record:
             with suppress(BackupError):  # the backup is made, whatever becomes of its row

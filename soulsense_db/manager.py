@@ -138,7 +138,8 @@ class BackupManager:
 
         The application may go on reading and writing. ``alembic_heads`` are read from the backup's
         ``alembic_version`` unless given; ``record=False`` writes nothing to the database, its row
-        comes with the next backup or :meth:`sync_catalog`.
+        comes with the next backup or :meth:`sync_catalog`. ``progress`` is called for the last time
+        when the copy is checked: what it raises until then cancels, and leaves nothing.
 
         Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
@@ -261,7 +262,8 @@ class BackupManager:
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
         With a meta file beside it, the checksum is compared, and time and description are kept;
-        else the backup is dated now. It is listed by that date. Raises errors as :meth:`verify`,
+        else the backup is dated now. It is listed by that date. ``progress``: as for
+        :meth:`create`. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
@@ -277,10 +279,11 @@ class BackupManager:
         """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
 
         Its meta file goes with it, so that :meth:`import_file` can compare the checksum. Returns
-        the path of the copy. Raises errors as :meth:`verify`,
+        the path of the copy. ``progress`` goes over the file twice, while it is verified and while
+        it is copied; what it raises in either leaves nothing. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        info = self.verify(ref).backup
+        info = self.verify(ref, progress=progress).backup
         with still_there(Path(info.path)):
             return copy_out(info, destination, progress=progress)
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import dedent
 from typing import Any
 
 import pexpect
@@ -17,14 +18,16 @@ from soulsense_db import errors
 
 
 @contextmanager
-def terminal(shell: Shell, *arguments: str, colours: bool = False) -> Iterator[Any]:
-    """Start the program at a terminal of its own."""
+def terminal(
+    shell: Shell, *arguments: str, colours: bool = False, script: str = ""
+) -> Iterator[Any]:
+    """Start the program, or a script of Python, at a terminal of its own."""
     env = {**shell.env, "TERM": "xterm-256color", "COLUMNS": "80"}
     if colours:
         del env["NO_COLOR"]
     child = pexpect.spawn(
         sys.executable,
-        ["-m", "soulsense_db", *arguments],
+        ["-c", dedent(script)] if script else ["-m", "soulsense_db", *arguments],
         cwd=str(shell.folder),
         env=env,
         dimensions=(24, 80),
@@ -117,6 +120,22 @@ def test_long_work_shows_progress(shell: Shell) -> None:
     with terminal(shell, "create") as child:
         child.expect("Backing up")
         child.expect("Created")
+        assert _end(child) == 0
+
+
+def test_a_second_pass_shows_as_one(shell: Shell) -> None:
+    """Work that goes over the data twice shows the second time as it does the first."""
+    script = """
+        import time
+        from soulsense_db.cli.output import progress_bar
+        with progress_bar("Twice", shown=True) as progress:
+            for done, total in ((5, 100), (100, 100), (7, 100)):
+                progress(done, total)
+                time.sleep(0.3)
+    """
+    with terminal(shell, script=script) as child:
+        for done in (5, 7):
+            child.expect(rf"Twice .* {done} B of 100 B .*-:--:--")
         assert _end(child) == 0
 
 

@@ -169,6 +169,8 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
         task = bar.add_task(label, total=None, amount="")
 
         def show(done: int, total: int) -> None:
+            if done < bar.tasks[0].completed:  # once more, from the beginning
+                bar.reset(task)
             bar.columns = (*label_and_bar, *measured)
             amount = f"{display_size(done)} of {display_size(total)}"
             bar.update(task, completed=done, total=total, amount=amount)
