@@ -14,6 +14,8 @@ from faults.matrix import Matrix
 from faults.report import Report
 
 Record = Callable[..., None]
+# By these a new interpreter is told to start coverage, with `patch = ["subprocess"]`.
+COVERAGE_VARIABLES = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +39,20 @@ def report(full: bool) -> Iterator[Report]:
         collected.write()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package", autouse=True)
+def _children_run_bare() -> Iterator[None]:
+    """Start no process of these tests under coverage, which every other child is measured by.
+
+    Its files would be among the calls that fail, and what it costs would spread the processes that
+    are to meet.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in COVERAGE_VARIABLES:
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="package")
 def matrix(full: bool, seed: int, report: Report) -> Iterator[Matrix]:
     """Return the workers that run the cases."""
     if sys.platform != "linux" or shutil.which("strace") is None:

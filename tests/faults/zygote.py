@@ -64,6 +64,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 
 def warm_up() -> None:
     """Run everything once: an import in the middle of a case would be a part of it."""
+    assert "coverage" not in sys.modules, "its calls would be counted and made to fail as ours"
     for name, operation in operations.OPERATIONS.items():
         with tempfile.TemporaryDirectory() as place, redirect_stderr(StringIO()):
             folder = Path(place) / "case"
