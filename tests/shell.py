@@ -8,13 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from helpers import clean_environment, make_database
 
-from soulsense_db import errors
+from soulsense_db import BackupManager, errors
 
 
 class Shell:
-    """Runs ``soulsense-db`` in one folder."""
+    """Runs ``soulsense-db`` in one folder.
+
+    What is no part of the commands that a test is about is done in this process, by ``create`` and
+    ``ids``: the program takes half a second to start.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,6 +62,27 @@ class Shell:
         assert answer["ok"]
         result: dict[str, Any] = answer["result"]
         return result
+
+    def create(self, count: int = 1) -> None:
+        """Make backups as the program does by default."""
+        for _ in range(count):
+            self._manager().create()
+
+    def ids(self) -> list[str]:
+        """Return the ids of the backups as ``list --quiet`` does, newest first."""
+        return [info.id[:12] for info in self._manager().list()]
+
+    def create_until_ambiguous(self) -> str:
+        """Make backups until two ids begin with the same character; return it."""
+        while True:
+            self.create()
+            firsts = [one[0] for one in self.ids()]
+            if twice := {first for first in firsts if firsts.count(first) > 1}:
+                return twice.pop()
+
+    def _manager(self) -> BackupManager:
+        # Without a pool, so that no connection stays that a command would have to reckon with.
+        return BackupManager(sa.create_engine(f"sqlite:///{self.database}", poolclass=sa.NullPool))
 
     @property
     def database(self) -> Path:

@@ -50,7 +50,7 @@ def _clear(shell: Shell) -> None:
 
 def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     """An error is a line and a hint on stderr, with its own exit code; nothing is on stdout."""
-    shell.ok("create")
+    shell.create()
     assert "Backup file not found" in shell.fails(errors.BackupNotFoundError, "restore", "nosuch")
     assert "import it first" in shell.fails(
         errors.OutsideDirectoryError, "restore", str(shell.database)
@@ -118,7 +118,7 @@ def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
     """`restore --accept` clears the marker; `restore REF` does as well."""
     database = shell.database
     assert "nothing to accept" in shell.ok("restore", "--accept", "--yes")
-    shell.ok("create")
+    shell.create()
     for leave in (("restore", "--accept", "-y"), ("restore", "latest", "-y")):
         write_marker(database, backup="x", alembic_heads=(), target_revision="b")
         shell.ok(*leave)
@@ -143,7 +143,7 @@ def test_a_description_cannot_act_on_the_terminal(shell: Shell) -> None:
 
 def test_a_damaged_meta_file_shows_in_the_list(shell: Shell) -> None:
     """A backup whose meta file is damaged is listed with what is wrong, and not restored."""
-    shell.ok("create")
+    shell.create()
     (meta,) = (shell.folder / "data" / "backups").glob("*.meta")
     meta.write_text(meta.read_text()[:-10])
     assert "damaged" in shell.ok("list")

@@ -63,19 +63,18 @@ def test_list_fits_a_terminal(shell: Shell) -> None:
 
 def test_prune_says_what_and_why(shell: Shell) -> None:
     """--dry-run lists every backup with its reasons; with --yes those not kept are gone."""
-    for _ in range(3):
-        shell.ok("create")
+    shell.create(3)
     planned = shell.ok("prune", "--keep-last", "1", "--dry-run")
     assert planned.count("no rule keeps it") == 2
     assert "last (1 of 1)" in planned
     assert planned.splitlines()[-1] == "Would remove 2, keep 1."
-    assert len(shell.ok("list", "--quiet").split()) == 3
+    assert len(shell.ids()) == 3
     refused = shell.run("prune", "--keep-last", "1")
     assert refused.returncode == errors.NotConfirmedError.exit_code
-    assert len(shell.ok("list", "--quiet").split()) == 3
+    assert len(shell.ids()) == 3
     done = shell.ok("prune", "--keep-last", "1", "--yes")
     assert done.splitlines()[-1].startswith("Removed 2 (")
-    assert len(shell.ok("list", "--quiet").split()) == 1
+    assert len(shell.ids()) == 1
     assert "Nothing to remove." in shell.ok("prune", "--keep-last", "1")
 
 
@@ -97,19 +96,17 @@ def test_prune_says_what_and_why(shell: Shell) -> None:
 )
 def test_a_policy_that_means_nothing_removes_nothing(shell: Shell, policy: list[str]) -> None:
     """Zeros, negative numbers and nonsense are errors before anything is removed."""
-    shell.ok("create")
-    shell.ok("create")
+    shell.create(2)
     if policy != ["--max-total-size", "9" * 400]:
         shell.fails(errors.OptionError, "prune", "--yes", *policy)
     else:
         shell.run("prune", "--yes", *policy)
-    assert len(shell.ok("list", "--quiet").split()) == 2
+    assert len(shell.ids()) == 2
 
 
 def test_prune_obeys_the_configuration(shell: Shell, tmp_path: Path) -> None:
     """Without options the soulsense_keep_... rules of alembic.ini or of --config are the policy."""
-    for _ in range(4):
-        shell.ok("create")
+    shell.create(4)
     (shell.folder / "alembic.ini").write_text("[alembic]\nsoulsense_keep_last = 3\n")
     assert "Would remove 1" in shell.ok("prune", "-n")
     other = tmp_path / "other.toml"
@@ -121,7 +118,7 @@ def test_prune_obeys_the_configuration(shell: Shell, tmp_path: Path) -> None:
 
 def test_pin_and_unpin(shell: Shell) -> None:
     """A pinned backup is refused by delete with its note, and goes once it is unpinned."""
-    shell.ok("create")
+    shell.create()
     shell.ok("pin", "latest", "for the audit")
     assert "for the audit" in shell.fails(errors.ProtectedBackupError, "delete", "latest", "--yes")
     shell.ok("unpin", "latest")
@@ -213,14 +210,14 @@ def test_restore_shows_what_will_be_lost(shell: Shell) -> None:
 
 def test_restoring_the_same_says_so(shell: Shell) -> None:
     """Where a restore would change nothing, the preview says that."""
-    shell.ok("create")
+    shell.create()
     assert "a restore changes nothing" in shell.ok("restore", "latest", "--yes")
     shell.fails(errors.BackupNotFoundError, "restore", "nosuch", "--yes")
 
 
 def test_restoring_a_missing_database(shell: Shell) -> None:
     """Without a live database there is nothing to compare, and the restore works."""
-    shell.ok("create")
+    shell.create()
     shell.database.unlink()
     assert "Database file not found" in shell.ok("restore", "latest", "--yes")
     assert scalar(shell.database, "SELECT count(*) FROM child") == 300
@@ -229,14 +226,9 @@ def test_restoring_a_missing_database(shell: Shell) -> None:
 
 def test_an_ambiguous_beginning_lists_candidates(shell: Shell) -> None:
     """The candidates are in the hint."""
-    while True:
-        shell.ok("create")
-        beginnings = [one[0] for one in shell.ok("list", "--quiet").split()]
-        twice = [one for one in beginnings if beginnings.count(one) > 1]
-        if twice:
-            break
-    shown = shell.fails(errors.AmbiguousReferenceError, "show", twice[0])
-    assert shown.count("(20") == beginnings.count(twice[0])
+    twice = shell.create_until_ambiguous()
+    shown = shell.fails(errors.AmbiguousReferenceError, "show", twice)
+    assert shown.count("(20") == sum(one.startswith(twice) for one in shell.ids())
 
 
 def test_completion_is_for_shells(shell: Shell) -> None:

@@ -100,7 +100,7 @@ def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
 
 def test_errors_are_objects_too(shell: Shell) -> None:
     """An error of the tree, or of the arguments, is an object on stdout with its exit code."""
-    shell.ok("create")
+    shell.create()
 
     def error(*arguments: str, code: int) -> dict[str, Any]:
         found: dict[str, Any] = answer(shell, *arguments, code=code)["error"]
@@ -117,14 +117,9 @@ def test_errors_are_objects_too(shell: Shell) -> None:
     assert error("nosuch", code=2)["type"] == "UsageError"
     assert error("prune", "--keep-last", "many", code=2)["type"] == "UsageError"
     assert error("prune", code=errors.OptionError.exit_code)["type"] == "OptionError"
-    while len({one[0] for one in shell.ok("list", "-q").split()}) == len(
-        shell.ok("list", "-q").split()
-    ):
-        shell.ok("create")
-    firsts = [one[0] for one in shell.ok("list", "-q").split()]
-    twice = next(one for one in firsts if firsts.count(one) > 1)
+    twice = shell.create_until_ambiguous()
     ambiguous = error("show", twice, code=errors.AmbiguousReferenceError.exit_code)
-    assert len(ambiguous["candidates"]) == firsts.count(twice)
+    assert len(ambiguous["candidates"]) == sum(one.startswith(twice) for one in shell.ids())
 
 
 def test_the_schema_refuses_what_is_not_documented(shell: Shell) -> None:

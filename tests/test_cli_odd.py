@@ -60,7 +60,7 @@ def sh(shell: Shell, command: str) -> subprocess.CompletedProcess[str]:
 )
 def test_a_closed_or_full_stream_is_no_traceback(shell: Shell, command: str, code: int) -> None:
     """Whatever the standard streams are, the exit code tells, and stderr has a line or two."""
-    shell.ok("create")
+    shell.create()
     result = sh(shell, command)
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
@@ -180,8 +180,7 @@ def session_of(shell: Shell, *, yes: bool = False) -> Session:
 
 def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is asked about one backup does not lose two, for another one was made meanwhile."""
-    shell.ok("create")
-    shell.ok("create")
+    shell.create(2)
     session = session_of(shell)
     manager = session.manager
     monkeypatch.setattr(Session, "confirm", lambda *_: manager.create())
@@ -206,7 +205,7 @@ def test_a_verified_backup_that_goes_away_was_verified(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What passed its check is reported as such, even if it cannot be read once more."""
-    shell.ok("create")
+    shell.create()
     session = session_of(shell)
     verify = BackupManager.verify
 
@@ -225,7 +224,7 @@ def test_a_comparison_that_fails_does_not_block_a_restore(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The preview is a help; only a backup that cannot be restored ends the command."""
-    shell.ok("create")
+    shell.create()
 
     def fail_with(error: Exception) -> None:
         def compare(*_: Any) -> None:

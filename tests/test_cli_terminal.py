@@ -48,7 +48,7 @@ def _end(child: Any) -> int:
 
 def test_no_is_no(shell: Shell) -> None:
     """A person who answers no, or just presses return, has changed nothing."""
-    shell.ok("create")
+    shell.create()
     execute(shell.database, "DELETE FROM child")
     for answer in ("n", ""):
         with terminal(shell, "restore", "latest") as child:
@@ -62,8 +62,7 @@ def test_no_is_no(shell: Shell) -> None:
 
 def test_yes_is_yes(shell: Shell) -> None:
     """A person who answers yes has restored; the same for undo, delete and prune."""
-    shell.ok("create")
-    shell.ok("create")
+    shell.create(2)
     execute(shell.database, "DELETE FROM child")
     for arguments, done in (
         (["restore", "latest"], "Restored .* as of"),
@@ -82,7 +81,7 @@ def test_yes_is_yes(shell: Shell) -> None:
 
 def test_control_c_at_the_question(shell: Shell) -> None:
     """Ctrl-C at the question changes nothing and prints no traceback."""
-    shell.ok("create")
+    shell.create()
     with terminal(shell, "delete", "latest") as child:
         child.expect(r"\[y/N\]")
         child.sendintr()
@@ -108,7 +107,7 @@ def test_a_list_is_as_wide_as_the_terminal(shell: Shell) -> None:
 @pytest.mark.parametrize("colours", [True, False])
 def test_no_color(shell: Shell, colours: bool) -> None:
     """A terminal gets colours, and none with NO_COLOR set."""
-    shell.ok("create")
+    shell.create()
     with terminal(shell, "status", colours=colours) as child:
         _end(child)
         coloured = re.search(r"\x1b\[[0-9;]*3[0-9]m", child.before) is not None
