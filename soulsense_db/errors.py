@@ -29,7 +29,8 @@
     │   └── NothingToUndoError       61   no safety backup to go back to
     ├── HalfRunMigrationError        70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
-    └── NotConfirmedError            73   nobody said yes to a command that asks
+    ├── NotConfirmedError            73   nobody said yes to a command that asks
+    └── DisplayError                 74   there is no screen for a window
 
 ``MigrationRefusedError`` (72) is one of Alembic's errors as well: see ``soulsense_db.alembic``.
 
@@ -267,3 +268,9 @@ class NotConfirmedError(BackupError):
     """A command that asks was not answered with yes, or had no terminal to ask on."""
 
     exit_code = 73
+
+
+class DisplayError(BackupError):
+    """There is no screen to show a window on, or this Python cannot make one."""
+
+    exit_code = 74

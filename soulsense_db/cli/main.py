@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from soulsense_db.cli import backups, restoring, schedules
+from soulsense_db.cli import backups, restoring, schedules, window
 from soulsense_db.cli.output import (
     WANTS_JSON,
     OutputError,
@@ -75,7 +75,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules):
+for room in (backups, restoring, schedules, window):
     room.register(app)
 
 

@@ -1,0 +1,234 @@
+"""Windows that ask or tell something: modal, with the harmless answer first under Enter."""
+
+from __future__ import annotations
+
+import tkinter as tk
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from tkinter import ttk
+
+from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog.look import BAD_STYLE, TITLE_STYLE, Look
+from soulsense_db.dialog.texts import _
+from soulsense_db.errors import BackupError, without_passwords
+
+# The second click of a double click must not be taken for the answer.
+_ANSWER_AFTER_MS = 400
+_WIDTH_CHARACTERS = 64
+
+
+class Question(tk.Toplevel):
+    """A window over ``parent`` until it is answered.
+
+    ``title``: the first line. ``yes``: of the button that does it, None for a window that only
+    tells; ``no``: of the one that does not. ``answered``: called once, with the answer, after the
+    window has gone; closing it and Escape are a no.
+    """
+
+    def __init__(
+        self,
+        parent: tk.Toplevel,
+        *,
+        title: str,
+        yes: str | None,
+        no: str,
+        answered: Callable[[bool], object] = lambda _: None,
+    ) -> None:
+        super().__init__(parent)
+        self.withdraw()  # until all is in it, and it has its place
+        self.title(title)
+        self.look = Look(self)
+        self.configure(highlightthickness=1, highlightbackground=self.look.line)
+        self._parent = parent
+        self._answered: Callable[[bool], object] | None = answered
+        self._grab: str | None = None
+        self._timer: str | None = None
+        self._ready = True
+        self._late = False
+        pad = self.look.pad
+        outer = ttk.Frame(self, padding=pad * 2)
+        outer.grid(sticky="nsew")
+        self.columnconfigure(0, weight=1)
+        self.rowconfigure(0, weight=1)
+        self.body = ttk.Frame(outer)
+        self.body.grid(row=0, column=0, sticky="nsew")
+        self.body.columnconfigure(0, weight=1)
+        outer.columnconfigure(0, weight=1)
+        outer.rowconfigure(0, weight=1)
+        self.buttons = ttk.Frame(outer)
+        self.buttons.grid(row=1, column=0, sticky="ew", pady=(pad * 2, 0))
+        self.buttons.columnconfigure(0, weight=1)
+        self.no = ttk.Button(self.buttons, text=no, command=lambda: self.answer(yes=False))
+        self.no.grid(row=0, column=2, padx=(pad, 0))
+        self.yes: ttk.Button | None = None
+        if yes is not None:
+            self.yes = ttk.Button(self.buttons, text=yes, command=lambda: self.answer(yes=True))
+            self.yes.grid(row=0, column=1)
+            self.yes.state(["disabled"])
+        self.protocol("WM_DELETE_WINDOW", lambda: self.answer(yes=False))
+        self.bind("<Escape>", lambda _: self.answer(yes=False))
+        self.bind("<Destroy>", self._gone, add=True)
+        bind_return(self)
+
+    def say(self, text: str, *, style: str = "TLabel", gap: bool = True) -> ttk.Label:
+        """Add a paragraph."""
+        label = ttk.Label(
+            self.body,
+            text=text,
+            style=style,
+            justify="left",
+            wraplength=self.look.characters(_WIDTH_CHARACTERS),
+        )
+        label.grid(sticky="w", pady=(self.look.pad if gap else 0, 0))
+        return label
+
+    def headline(self, text: str) -> None:
+        """Add the line that is read first."""
+        self.say(text, style=TITLE_STYLE, gap=False)
+
+    def open(self) -> None:
+        """Show the window over its parent, with the harmless button under Enter."""
+        self.fit()
+        if self._parent.winfo_viewable():
+            self.transient(self._parent)
+        self._grab = take_grab(self)
+        self.deiconify()
+        self.no.focus_set()
+        self._timer = self.after(_ANSWER_AFTER_MS, self._allow_answer)
+
+    def fit(self) -> None:
+        """Be as large as what is in it, in the middle again."""
+        self.geometry("")
+        self.update_idletasks()
+        place_over(self, self._parent)
+
+    def set_ready(self, *, ready: bool) -> None:
+        """Allow a yes, or not yet."""
+        self._ready = ready
+        self._show_ready()
+
+    def answer(self, *, yes: bool) -> None:
+        """Close the window and tell the answer."""
+        answered, self._answered = self._answered, None
+        if answered is None:
+            return
+        self.destroy()
+        answered(yes)
+
+    def _gone(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is not self:
+            return
+        if self._timer is not None:
+            self.after_cancel(self._timer)
+            self._timer = None
+        give_grab_back(self._parent, self._grab)
+
+    def _allow_answer(self) -> None:
+        self._timer = None
+        self._late = True
+        self._show_ready()
+
+    def _show_ready(self) -> None:
+        if self.yes is not None:
+            self.yes.state(["!disabled" if self._ready and self._late else "disabled"])
+
+
+class ErrorWindow(Question):
+    """An error of the tree, or any other: what happened, what it means, what to do, details."""
+
+    def __init__(
+        self,
+        parent: tk.Toplevel,
+        error: BaseException,
+        *,
+        closed: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(
+            parent, title=_(texts.ERROR), yes=None, no=_(texts.OK), answered=lambda _: closed()
+        )
+        told = showing.explain(error)
+        self.headline(_(texts.ERROR))
+        self.say(told.happened, style=BAD_STYLE)
+        if told.meaning:
+            self.say(told.meaning)
+        if told.hint:
+            self.say(f"{_(texts.WHAT_TO_DO)}:")
+            self.say(told.hint, gap=False)
+        self._details = tk.Text(self.body, height=9, width=_WIDTH_CHARACTERS)
+        self.look.when_changed(lambda: self.look.dress_text(self._details))
+        self._details.insert("end", details_of(error))
+        self._details.configure(state="disabled", background=self.look.field)
+        self._more = ttk.Button(self.buttons, text=f"{_(texts.SHOW_DETAILS)} ▸", command=self._turn)
+        self._more.grid(row=0, column=0, sticky="w")
+
+    def _turn(self) -> None:
+        """Show the details, or hide them again."""
+        shown = bool(self._details.winfo_manager())
+        self._more.configure(text=f"{_(texts.SHOW_DETAILS)} {'▸' if shown else '▾'}")
+        if shown:
+            self._details.grid_forget()
+        else:
+            self._details.grid(sticky="nsew", pady=(self.look.pad, 0))
+        self.fit()
+
+
+def details_of(error: BaseException) -> str:
+    """Return what somebody who mends the program wants to know, without passwords."""
+    code = f" (exit code {error.exit_code})" if isinstance(error, BackupError) else ""
+    lines = traceback.format_exception(error)
+    return without_passwords(f"{type(error).__name__}{code}\n\n{''.join(lines)}".strip())
+
+
+# What every window of ours does
+
+
+def place_over(
+    window: tk.Toplevel, parent: tk.Misc, *, size: tuple[int, int] | None = None
+) -> None:
+    """Put ``window`` over the middle of ``parent``, and on the screen; ``size`` in pixels."""
+    width, height = size or (window.winfo_reqwidth(), window.winfo_reqheight())
+    screen_width, screen_height = window.winfo_screenwidth(), window.winfo_screenheight()
+    if parent.winfo_viewable():
+        left = parent.winfo_rootx() + (parent.winfo_width() - width) // 2
+        top = parent.winfo_rooty() + (parent.winfo_height() - height) // 3
+    else:
+        left, top = (screen_width - width) // 2, (screen_height - height) // 3
+    left = max(0, min(left, screen_width - width))
+    top = max(0, min(top, screen_height - height))
+    window.geometry(f"{f'{width}x{height}' if size else ''}+{left}+{top}")
+
+
+def take_grab(window: tk.Toplevel) -> str | None:
+    """Keep events from other windows of the application, once ``window`` is to be seen.
+
+    Returns who did so before, for :func:`give_grab_back`.
+    """
+    before = str(window.tk.call("grab", "current", window) or "") or None
+
+    def grab(event: tk.Event[tk.Misc]) -> None:
+        if event.widget is window:
+            window.grab_set()
+
+    window.bind("<Map>", grab, add=True)
+    return before
+
+
+def give_grab_back(parent: tk.Misc, before: str | None) -> None:
+    """Let ``before`` have the events again."""
+    call = parent.tk.call
+    with suppress(tk.TclError):  # it may be going as well
+        if before and int(call("winfo", "exists", before)):
+            call("grab", "set", before)
+            call("focus", call("focus", "-lastfor", before))
+
+
+def bind_return(window: tk.Toplevel) -> None:
+    """Have Enter press the button that has the focus, as Space does."""
+    for key in ("<Return>", "<KP_Enter>"):
+        window.bind(key, _press, add=True)
+
+
+def _press(event: tk.Event[tk.Misc]) -> None:
+    if isinstance(event.widget, ttk.Button):
+        event.widget.invoke()

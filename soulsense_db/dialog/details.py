@@ -1,0 +1,217 @@
+"""The pane beside the list: the facts of the selected backup, and its rows against now."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Sequence
+from dataclasses import dataclass
+from tkinter import ttk
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog.look import AutoScrollbar, Look
+from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.work import Job, Workers
+from soulsense_db.drivers import TableRows
+from soulsense_db.errors import BackupError
+from soulsense_db.manager import BackupManager
+
+_COUNT_AFTER_MS = 150
+_MOST_CHARACTERS = 40
+_NAME_CHARACTERS = 11
+_NUMBER_CHARACTERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What was found out about the backup at ``path`` against the database."""
+
+    path: str
+    heads: tuple[str, ...] | None
+    rows: tuple[TableRows, ...] | BackupError
+
+
+class Details(ttk.Frame):
+    """A text that can be scrolled, marked and copied."""
+
+    def __init__(
+        self, parent: tk.Misc, look: Look, manager: BackupManager, workers: Workers
+    ) -> None:
+        super().__init__(parent)
+        self._look = look
+        self._manager = manager
+        self._workers = workers
+        self._info: BackupInfo | None = None
+        self._counted: _Counted | None = None
+        self._counting = False
+        self._timer: str | None = None
+        self._written: list[tuple[str, str]] = []
+        self.text = tk.Text(self, width=_MOST_CHARACTERS, height=4, state="disabled")
+        scroll = AutoScrollbar(self, self.text)
+        self.text.grid(row=0, column=0, sticky="nsew")
+        scroll.grid(row=0, column=1, sticky="ns")
+        self.columnconfigure(0, weight=1)
+        self.rowconfigure(0, weight=1)
+        # In a text that is only read, Tab goes on to what is next.
+        self.text.bind("<Tab>", lambda _: _go_to(self.text.tk_focusNext()))
+        self.text.bind("<Shift-Tab>", lambda _: _go_to(self.text.tk_focusPrev()))
+        self.text.bind("<Button-1>", lambda _: self.text.focus_set(), add=True)
+        self.text.bind("<Destroy>", self._gone, add=True)
+        look.when_changed(self._dress)
+        self.show(None)
+
+    def show(self, info: BackupInfo | None) -> None:
+        """Show the facts of ``info``, and count its rows once the choice rests."""
+        self._gone()
+        self._info = info
+        if info is None:
+            self._write([(_(texts.NOTHING_SELECTED), "name")])
+            return
+        known = self._counted if self._counted and self._counted.path == info.path else None
+        heads, rows = (known.heads, known.rows) if known else (None, None)
+        self._write([*self._facts(info, heads), *self._row_parts(rows)])
+        if known is None:
+            self._timer = self.after(_COUNT_AFTER_MS, self._count)
+
+    def forget(self) -> None:
+        """Count anew: the database or the backup may be another one now."""
+        self._counted = None
+        self.show(self._info)
+
+    # Counting
+
+    def _count(self) -> None:
+        self._timer = None
+        if self._info is None or self._counting:  # its end asks again
+            return
+        self._counting = True
+        info = self._info
+        self._workers.start(lambda _job: count(self._manager, info), ended=self._have_counted)
+
+    def _have_counted(self, job: Job[_Counted]) -> None:
+        self._counting = False
+        if job.error is not None:
+            raise job.error  # no error of the tree: a fault of this program
+        self._counted = job.result
+        self.show(self._info)
+
+    def _gone(self, _event: object = None) -> None:
+        if self._timer is not None:
+            self.after_cancel(self._timer)
+            self._timer = None
+
+    # Writing
+
+    def _facts(self, info: BackupInfo, heads: Sequence[str] | None) -> list[tuple[str, str]]:
+        revision = showing.revision(info.alembic_heads)
+        if heads is not None and tuple(heads) != info.alembic_heads:
+            now = showing.revision(heads)
+            revision = _(texts.FACT_REVISION_NOW).format(revision=revision, now=now)
+        verified = _(texts.FACT_NOT_VERIFIED)
+        if info.verified_at is not None:
+            verified = showing.full_date(showing.local(info.verified_at))
+        facts = [
+            (texts.ABOUT, info.description.strip()),
+            (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
+            (texts.FACT_WHEN, showing.full_date(info.timestamp)),
+            (texts.SIZE, info.size_display),
+            (texts.KIND, showing.kind(info)),
+            (texts.REVISION, revision),
+            (texts.VERIFIED, verified),
+            (texts.FACT_PATH, info.path),
+            (texts.FACT_CHECKSUM, info.sha256 or _(texts.FACT_NO_CHECKSUM)),
+        ]
+        parts = [(_problem(info), "bad")] if info.meta_problem else []
+        for name, value in facts:
+            if value:
+                # A path and a checksum have no spaces to be broken at.
+                unspaced = name in {texts.FACT_PATH, texts.FACT_CHECKSUM}
+                tag = "unspaced" if unspaced else "fact"
+                parts.append((f"{_(name)}\t", f"name {tag}"))
+                parts.append((f"{_lines(value)}\n", tag))
+        return parts
+
+    def _row_parts(self, rows: Sequence[TableRows] | BackupError | None) -> list[tuple[str, str]]:
+        parts = [(f"\n{_(texts.FACT_ROWS)}", "heading")]
+        if rows is None:
+            return [*parts, (f"\n{_(texts.ROWS_COUNTING)}", "name")]
+        if isinstance(rows, BackupError):
+            reason = showing.plain(rows.message)
+            return [*parts, (f"\n{_(texts.ROWS_UNKNOWN).format(reason=reason)}", "bad")]
+        if not rows:
+            return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
+        parts.append((f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row"))
+        for row in rows:
+            cells = (self._shortened(row.table), _count(row.backup), _count(row.live))
+            same = row.backup == row.live
+            parts.append(("\n" + "\t".join(cells), "row" if same else "other_row"))
+        return parts
+
+    def _write(self, parts: list[tuple[str, str]]) -> None:
+        if parts == self._written:  # else what somebody has marked would be lost
+            return
+        self._written = parts
+        place = self.text.yview()[0]
+        self.text.configure(state="normal")
+        self.text.delete("1.0", "end")
+        for text, tag in parts:
+            self.text.insert("end", text, tag)
+        self.text.configure(state="disabled")
+        self.text.yview_moveto(place)
+
+    def _dress(self) -> None:
+        look = self._look
+        look.dress_text(self.text)
+        indent = look.characters(_NAME_CHARACTERS)
+        for tag in ("fact", "unspaced"):
+            self.text.tag_configure(
+                tag,
+                wrap="word" if tag == "fact" else "char",
+                tabs=indent,
+                lmargin2=indent,
+                spacing3=round(look.em * 0.2),
+            )
+        width = look.characters(_MOST_CHARACTERS) - look.pad * 2
+        stops = (width - look.characters(_NUMBER_CHARACTERS), "right", width, "right")
+        for tag, font in (("row", look.font), ("other_row", look.bold), ("heading", look.bold)):
+            self.text.tag_configure(tag, tabs=stops, wrap="none", font=font)
+
+    def _shortened(self, table: str) -> str:
+        """Return a table's name, cut where the numbers begin."""
+        look, name = self._look, showing.plain(table)
+        room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
+        measure = ("font", "measure", look.bold)
+        if int(self.tk.call(*measure, name)) <= room:
+            return name
+        while name and int(self.tk.call(*measure, f"{name}…")) > room:
+            name = name[:-1]
+        return f"{name}…"
+
+
+def count(manager: BackupManager, info: BackupInfo) -> _Counted:
+    """Count the rows of ``info`` and of the database, in a thread."""
+    heads: tuple[str, ...] | None = None
+    try:
+        rows = manager.row_counts(info)
+        heads = manager.alembic_heads()
+    except BackupError as error:  # shown where the rows would be
+        return _Counted(info.path, heads, error)
+    return _Counted(info.path, heads, rows)
+
+
+def _problem(info: BackupInfo) -> str:
+    return f"{_(texts.FACT_PROBLEM)}: {showing.plain(info.meta_problem)}\n"
+
+
+def _lines(text: str) -> str:
+    return "\u2028".join(showing.plain(line) for line in text.splitlines())
+
+
+def _count(count: int | None) -> str:
+    return _(texts.ABSENT) if count is None else f"{count:,}"
+
+
+def _go_to(widget: tk.Misc | None) -> str:
+    if widget is not None:
+        widget.focus_set()
+    return "break"

@@ -1,0 +1,188 @@
+"""How the window looks: the host's ttk theme, in sizes that follow its font.
+
+No Tk variable, named font or image is made anywhere in this package: Python may collect them in any
+thread, and they call Tk when they go.
+"""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from tkinter import ttk
+from typing import Final
+
+ROW_STYLE: Final = "SoulSense.Treeview"
+TITLE_STYLE: Final = "SoulSenseTitle.TLabel"
+NOTE_STYLE: Final = "SoulSenseNote.TLabel"
+BAD_STYLE: Final = "SoulSenseBad.TLabel"
+
+_TOOLTIP_AFTER_MS = 400
+# On a light and on a dark ground; each has a contrast of 4.5 and more there (WCAG AA).
+_NOTE = "#5f5f5f", "#b4b4b4"
+_BAD = "#b00020", "#ff8a80"
+_MIDDLE = 0.5
+
+
+class Look:
+    """Sizes, colours and styles for one window, kept in step with the theme.
+
+    ``em``: the height of a line in pixels, by which everything is measured: it grows with the
+    font and with the scaling of the screen. ``pad``: the usual distance between two things.
+    """
+
+    def __init__(self, window: tk.Toplevel) -> None:
+        self._window = window
+        self._listeners: list[Callable[[], object]] = []
+        self._style = ttk.Style(window)
+        self.apply()
+        window.bind("<<ThemeChanged>>", self._theme_changed, add=True)
+
+    def apply(self) -> None:
+        """Read the theme and set what it has no say in."""
+        self.font = str(self._style.lookup("TLabel", "font") or "TkDefaultFont")
+        self.em = int(self._window.tk.call("font", "metrics", self.font, "-linespace"))
+        self.pad = round(self.em * 0.45)
+        self.background = self._color(".", "background", "#ffffff")
+        self.foreground = self._color(".", "foreground", "#000000")
+        self.field = self._color("Treeview", "fieldbackground", self.background)
+        self.field_foreground = self._color("Treeview", "foreground", self.foreground)
+        self.line = self._color("TEntry", "bordercolor", self.foreground)
+        self.is_dark = self._luminance(self.background) < _MIDDLE
+        self.bold = self._font(bold=True)
+        self.note, self.bad = _NOTE[self.is_dark], _BAD[self.is_dark]
+        self._window.configure(background=self.background)
+        # The one size of a theme that does not grow with the font.
+        self._style.configure(ROW_STYLE, rowheight=round(self.em * 1.5))
+        for part in (f"{ROW_STYLE}.Cell", f"{ROW_STYLE}.Heading"):
+            self._style.configure(part, padding=(self.pad, self.pad // 3))
+        self._style.configure(TITLE_STYLE, font=self._font(bold=True, larger=1.25))
+        self._style.configure(NOTE_STYLE, foreground=self.note)
+        self._style.configure(BAD_STYLE, foreground=self.bad)
+
+    def when_changed(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` now and whenever the theme has changed."""
+        self._listeners.append(listener)
+        listener()
+
+    def characters(self, count: int) -> int:
+        """Return the width of ``count`` digits in pixels."""
+        return count * int(self._window.tk.call("font", "measure", self.font, "0"))
+
+    def dress_text(self, text: tk.Text) -> None:
+        """Give a text that is only read the look of a label."""
+        text.configure(
+            background=self.background,
+            foreground=self.foreground,
+            font=self.font,
+            relief="flat",
+            borderwidth=0,
+            highlightthickness=1,
+            highlightbackground=self.background,
+            highlightcolor=self._color("Treeview", "background", self.foreground, state="selected"),
+            padx=self.pad,
+            pady=self.pad,
+            wrap="word",
+            cursor="arrow",
+            spacing1=round(self.em * 0.1),
+        )
+        text.tag_configure("name", foreground=self.note)
+        text.tag_configure("heading", font=self.bold)
+        text.tag_configure("bad", foreground=self.bad)
+
+    def _theme_changed(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self._window:
+            self.apply()
+            for listener in self._listeners:
+                listener()
+
+    def _font(self, *, bold: bool, larger: float = 1.0) -> tuple[str, int, str]:
+        call = self._window.tk.call
+        family = str(call("font", "actual", self.font, "-family"))
+        size = int(call("font", "actual", self.font, "-size"))
+        return family, round(size * larger), "bold" if bold else "normal"
+
+    def _color(self, style: str, option: str, otherwise: str, *, state: str = "") -> str:
+        found = self._style.lookup(style, option, [state] if state else None)
+        return str(found or otherwise)
+
+    def _luminance(self, color: str) -> float:
+        red, green, blue = (part / 65535 for part in self._window.winfo_rgb(color))
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+class AutoScrollbar(ttk.Scrollbar):
+    """A vertical scroll bar of ``view`` in a grid, there only while it is of use."""
+
+    def __init__(self, parent: tk.Misc, view: ttk.Treeview | tk.Text) -> None:
+        super().__init__(parent, orient="vertical", command=view.yview, takefocus=False)
+        view.configure(yscrollcommand=self._moved)
+
+    def _moved(self, first: float, last: float) -> None:
+        self.set(first, last)
+        if float(first) <= 0 and float(last) >= 1:  # Tk gives them as texts
+            self.grid_remove()
+        else:
+            self.grid()
+
+
+class Tooltip:
+    """A small text beside the pointer while it rests on something of ``widget``.
+
+    ``text_at``: returns the text for a position in the widget, empty for none.
+    """
+
+    def __init__(self, widget: ttk.Widget, look: Look, text_at: Callable[[int, int], str]) -> None:
+        self._widget = widget
+        self._look = look
+        self._text_at = text_at
+        self._timer: str | None = None
+        self._shown: tk.Toplevel | None = None
+        self._text = ""
+        widget.bind("<Motion>", self._moved, add=True)
+        for event in ("<Leave>", "<Button>", "<Key>", "<MouseWheel>", "<Destroy>"):
+            widget.bind(event, self._left, add=True)
+
+    def _moved(self, event: tk.Event[tk.Misc]) -> None:
+        text = self._text_at(event.x, event.y)
+        if text != self._text:
+            self._left()
+            self._text = text
+        if text and self._shown is None:
+            if self._timer is not None:
+                self._widget.after_cancel(self._timer)
+            x, y = event.x_root, event.y_root
+            self._timer = self._widget.after(_TOOLTIP_AFTER_MS, lambda: self._show(x, y))
+
+    def _left(self, _event: object = None) -> None:
+        self._text = ""
+        if self._timer is not None:
+            self._widget.after_cancel(self._timer)
+            self._timer = None
+        if self._shown is not None:
+            self._shown.destroy()
+            self._shown = None
+
+    def _show(self, x: int, y: int) -> None:
+        self._timer = None
+        look, window = self._look, self._widget.winfo_toplevel()
+        self._shown = tk.Toplevel(window, background=look.foreground)
+        self._shown.wm_overrideredirect(True)
+        label = tk.Label(
+            self._shown,
+            text=self._text,
+            font=look.font,
+            background=look.field,
+            foreground=look.field_foreground,
+            justify="left",
+            wraplength=look.characters(60),
+            padx=look.pad,
+            pady=look.pad // 2,
+        )
+        label.pack(padx=1, pady=1)  # the ground around it is its frame
+        self._shown.update_idletasks()
+        width, height = self._shown.winfo_reqwidth(), self._shown.winfo_reqheight()
+        left = min(x + look.em, window.winfo_screenwidth() - width)
+        top = y + look.em
+        if top + height > window.winfo_screenheight():
+            top = y - look.em // 2 - height
+        self._shown.wm_geometry(f"+{max(0, left)}+{max(0, top)}")

@@ -1,0 +1,212 @@
+"""The question before a restore: the backup is checked, and shown is what would change."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from dataclasses import dataclass
+from tkinter import ttk
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog.asking import Question
+from soulsense_db.dialog.look import BAD_STYLE, NOTE_STYLE, ROW_STYLE, AutoScrollbar
+from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.work import Cancelled, Job, Workers
+from soulsense_db.drivers import Comparison
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    InvalidBackupError,
+)
+from soulsense_db.manager import BackupManager
+
+_MOST_TABLES = 8
+_COLUMNS = (
+    ("table", texts.TABLE, 22),
+    ("gained", texts.GAINED, 12),
+    ("lost", texts.LOST, 12),
+    ("newer", texts.NEWER, 15),
+    ("changed", texts.CHANGED, 14),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a restore would change.
+
+    ``comparison``: None where nothing can be compared, for the reason ``problem``.
+    """
+
+    comparison: Comparison | None
+    problem: BackupError | None = None
+
+    def changes_revision(self, info: BackupInfo) -> bool:
+        """Whether the database gets another Alembic revision than the application knows."""
+        found = self.comparison
+        return found is not None and found.alembic_heads != info.alembic_heads
+
+
+def preview(manager: BackupManager, info: BackupInfo, job: Job[Preview]) -> Preview:
+    """Compare ``info`` with the database, in a thread.
+
+    Raises what is wrong with the backup; what is wrong with the database is part of the answer,
+    for a restore may be what mends it.
+    """
+    try:
+        return Preview(manager.compare(info, progress=job.progress))
+    except (BackupNotFoundError, InvalidBackupError):
+        raise
+    except BackupError as error:
+        return Preview(None, error)
+
+
+class RestoreQuestion(Question):
+    """Asks whether ``info`` may replace the database.
+
+    ``is_undo``: it is the safety backup, which is checked as it is restored. ``agreed`` is called
+    with the preview after a yes, ``failed`` with what is wrong with the backup.
+    """
+
+    def __init__(
+        self,
+        parent: tk.Toplevel,
+        manager: BackupManager,
+        info: BackupInfo,
+        *,
+        is_undo: bool,
+        agreed: Callable[[Preview], object],
+        failed: Callable[[BaseException], object],
+    ) -> None:
+        name = manager.database.name if manager.database else ""
+        headline = _(texts.UNDO_QUESTION if is_undo else texts.RESTORE_QUESTION)
+        headline = headline.format(database=name)
+        super().__init__(
+            parent,
+            title=headline,
+            yes=_(texts.UNDO_YES if is_undo else texts.RESTORE_YES),
+            no=_(texts.CANCEL),
+            answered=self._told,
+        )
+        self._manager, self._info, self._is_undo = manager, info, is_undo
+        self._agreed, self._failed = agreed, failed
+        self._preview: Preview | None = None
+        self._workers = Workers(self)
+        self.set_ready(ready=False)
+        self.headline(headline)
+        about = [showing.full_date(info.timestamp), info.size_display, showing.kind(info)]
+        if info.description and not is_undo:
+            self.say(f"“{showing.plain(info.description)}”")
+        self.say(" · ".join(about), style=NOTE_STYLE, gap=False)
+        self._waiting = self.say(_(texts.COMPARING if is_undo else texts.CHECKING))
+        self._bar = ttk.Progressbar(self.body, mode="indeterminate")
+        self._bar.grid(sticky="ew", pady=(self.look.pad, 0))
+        self._bar.start()
+
+    def open(self) -> None:
+        """Show the window, and have a thread find out what would change."""
+        super().open()
+        self._compare() if self._is_undo else self._verify()
+
+    def _verify(self) -> None:
+        def work(job: Job[None]) -> None:
+            self._manager.verify(self._info, progress=job.progress)
+
+        def ended(job: Job[None]) -> None:
+            if job.error is None:
+                self._compare()
+            else:
+                self._fail(job.error)
+
+        self._workers.start(work, ended=ended, reached=self._advance)
+
+    def _compare(self) -> None:
+        self._waiting.configure(text=_(texts.COMPARING))
+        self._bar.configure(mode="indeterminate")
+        self._workers.start(
+            lambda job: preview(self._manager, self._info, job),
+            ended=self._compared,
+            reached=self._advance,
+        )
+
+    def _advance(self, job: Job[None] | Job[Preview]) -> None:
+        if job.reached is not None:
+            done, total = job.reached
+            self._bar.stop()
+            self._bar.configure(mode="determinate", maximum=max(1, total), value=done)
+
+    def _compared(self, job: Job[Preview]) -> None:
+        if job.error is not None:
+            self._fail(job.error)
+            return
+        self._preview = job.result
+        self._bar.destroy()
+        self._waiting.destroy()
+        self._show(self._preview)
+        self.fit()
+        self.set_ready(ready=True)
+
+    def _fail(self, error: BaseException) -> None:
+        self.answer(yes=False)
+        if not isinstance(error, Cancelled):
+            self._failed(error)
+
+    def _told(self, yes: bool) -> None:
+        if yes and self._preview is not None:
+            self._agreed(self._preview)
+
+    # What would change
+
+    def _show(self, found: Preview) -> None:
+        if found.comparison is None:
+            self._show_problem(found.problem)
+            return
+        if found.comparison.tables:
+            self.say(_(texts.CHANGES)).configure(font=self.look.bold)
+            self._show_tables(found.comparison)
+        self.say(showing.change_summary(found.comparison))
+        if found.changes_revision(self._info):
+            revision = showing.revision(self._info.alembic_heads)
+            now = showing.revision(found.comparison.alembic_heads)
+            self.say(_(texts.REVISION_CHANGES).format(revision=revision, now=now), style=BAD_STYLE)
+        self.say(_(texts.SAFETY))
+
+    def _show_problem(self, problem: BackupError | None) -> None:
+        if isinstance(problem, DatabaseFileNotFoundError):
+            self.say(_(texts.NO_SAFETY_MISSING))
+        elif isinstance(problem, DatabaseDamagedError):
+            self.say(_(texts.NO_SAFETY_DAMAGED), style=BAD_STYLE)
+        elif problem is not None:
+            reason = showing.plain(problem.message)
+            self.say(_(texts.NOT_COMPARED).format(reason=reason), style=BAD_STYLE)
+            self.say(_(texts.SAFETY))
+
+    def _show_tables(self, found: Comparison) -> None:
+        frame = ttk.Frame(self.body)
+        frame.grid(sticky="nsew", pady=(self.look.pad // 2, 0))
+        frame.columnconfigure(0, weight=1)
+        rows = showing.change_rows(found)
+        tree = ttk.Treeview(
+            frame,
+            columns=[column[0] for column in _COLUMNS],
+            show="headings",
+            selectmode="none",
+            style=ROW_STYLE,
+            height=min(len(rows), _MOST_TABLES),
+            takefocus=len(rows) > _MOST_TABLES,
+        )
+        for name, heading, characters in _COLUMNS:
+            first = name == "table"
+            tree.heading(name, text=_(heading), anchor="w" if first else "e")
+            tree.column(
+                name,
+                width=self.look.characters(characters) + 2 * self.look.pad,
+                anchor="w" if first else "e",
+                stretch=first,
+            )
+        for row in rows:
+            tree.insert("", "end", values=row)
+        tree.grid(row=0, column=0, sticky="nsew")
+        AutoScrollbar(frame, tree).grid(row=0, column=1, sticky="ns")

@@ -1,0 +1,232 @@
+"""How the facts of backups are shown, sorted and searched: words and numbers, no window."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.dialog import texts
+from soulsense_db.dialog.texts import _, plural
+from soulsense_db.drivers import Comparison
+from soulsense_db.errors import BackupError
+
+# Joiners of emoji and of Persian letters; other characters of format could turn the line around.
+_JOINERS = "\u200c\u200d"
+_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_WEEK = 7
+
+
+def plain(text: str) -> str:
+    """Return ``text`` on one line, without characters that act instead of being seen."""
+    if text.isprintable():
+        return text.strip()
+    return "".join(
+        c if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE else " " for c in text
+    ).strip()
+
+
+def local(moment: datetime) -> datetime:
+    """Return the aware ``moment`` as naive local time."""
+    try:
+        return moment.astimezone().replace(tzinfo=None)
+    except OverflowError:  # on the first or the last day of the calendar
+        return moment.replace(tzinfo=None)
+
+
+def when(moment: datetime, today: date) -> str:
+    """Return the naive local ``moment`` as a person says it: ``today 14:30``."""
+    days = (today - moment.date()).days
+    time = f"{moment:%H:%M}"
+    if days == 0:
+        return _(texts.TODAY).format(time=time)
+    if days == 1:
+        return _(texts.YESTERDAY).format(time=time)
+    if 0 < days < _WEEK:
+        return _(texts.ON_WEEKDAY).format(weekday=_(texts.WEEKDAYS[moment.weekday()]), time=time)
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+def full_date(moment: datetime) -> str:
+    """Return the naive local ``moment`` with weekday, date and seconds."""
+    weekday = _(texts.WEEKDAYS[moment.weekday()])
+    return _(texts.FULL_DATE).format(weekday=weekday, date=f"{moment:%Y-%m-%d %H:%M:%S}")
+
+
+def revision(heads: Sequence[str]) -> str:
+    """Return Alembic revisions on one line."""
+    return ", ".join(map(plain, heads)) or _(texts.FACT_NO_REVISION)
+
+
+def kind(info: BackupInfo) -> str:
+    """Return what kind of backup it is, in the user's words."""
+    return _(texts.KIND_NAMES[info.kind])
+
+
+def verified(info: BackupInfo, today: date) -> str:
+    """Return when a backup last passed its checks."""
+    if info.verified_at is None:
+        return _(texts.NEVER)
+    return _(texts.VERIFIED_AT).format(when=when(local(info.verified_at), today))
+
+
+def description(info: BackupInfo) -> str:
+    """Return a backup's description on one line, marked when it is pinned."""
+    text = plain(info.description)
+    return _(texts.PINNED_NOTE).format(description=text) if info.pinned else text
+
+
+# The list
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: name in the program, heading, width in characters, cell, what it sorts by."""
+
+    name: str
+    heading: str
+    characters: int
+    cell: Callable[[BackupInfo, date], str]
+    key: Callable[[BackupInfo], Any]
+    right: bool = False
+
+
+COLUMNS = (
+    Column("when", texts.WHEN, 17, lambda i, t: when(i.timestamp, t), lambda i: i.order),
+    Column("size", texts.SIZE, 9, lambda i, _t: i.size_display, lambda i: i.size_bytes, right=True),
+    Column("kind", texts.KIND, 16, lambda i, _t: kind(i), kind),
+    Column(
+        "revision",
+        texts.REVISION,
+        16,
+        lambda i, _t: revision(i.alembic_heads) if i.alembic_heads else "",
+        lambda i: i.alembic_heads,
+    ),
+    Column(
+        "verified",
+        texts.VERIFIED,
+        18,
+        verified,
+        lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
+    ),
+    Column(
+        "description",
+        texts.ABOUT,
+        24,
+        lambda i, _t: description(i),
+        lambda i: plain(i.description).casefold(),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By which column the list is sorted."""
+
+    column: str = "when"
+    descending: bool = True
+
+    def by(self, column: str) -> Order:
+        """Return the order after a click on the heading of ``column``."""
+        if column == self.column:
+            return Order(column, not self.descending)
+        return Order(column, descending=column in {"when", "size", "verified"})
+
+    def sort(self, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
+        """Return ``backups`` in this order; of equal ones the newest first."""
+        newest_first = sorted(backups, key=lambda info: info.order, reverse=True)
+        if self.column == "when":
+            return newest_first if self.descending else newest_first[::-1]
+        key = next(column.key for column in COLUMNS if column.name == self.column)
+        return sorted(newest_first, key=key, reverse=self.descending)
+
+
+def search_text(info: BackupInfo, cells: Sequence[str]) -> str:
+    """Return what a search looks in: the ``cells`` of ``info``, its whole date and file name."""
+    more = (full_date(info.timestamp), plain(info.filename), plain(info.pin_note))
+    return folded(" ".join([*cells, *more]))
+
+
+def folded(text: str) -> str:
+    """Return ``text`` such that a search finds it in any case and width."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def counted(shown: Sequence[BackupInfo], everything: int) -> str:
+    """Return how many backups are shown, of how many, and their size."""
+    backups = plural(texts.BACKUPS, everything)
+    if len(shown) != everything:
+        backups = _(texts.OF_BACKUPS).format(shown=f"{len(shown):,}", all=backups)
+    size = display_size(sum(info.size_bytes for info in shown))
+    return _(texts.TOTAL).format(backups=backups, size=size)
+
+
+# What a restore changes
+
+
+def change_rows(found: Comparison) -> list[tuple[str, ...]]:
+    """Return the cells of the table of changes."""
+    return [
+        (
+            plain(table.table),
+            _signed(table.gained, "+"),
+            _signed(table.lost, "−"),
+            _(texts.ABSENT) if table.newer is None else f"{table.newer:,}",
+            _(texts.OTHER_COLUMNS) if table.changed is None else f"{table.changed:,}",
+        )
+        for table in found.tables
+    ]
+
+
+def _signed(count: int, sign: str) -> str:
+    return f"{sign}{count:,}" if count else "0"
+
+
+def change_summary(found: Comparison) -> str:
+    """Return what a restore changes, in a sentence."""
+    if found.identical:
+        return _(texts.IDENTICAL)
+    if not found.tables:
+        return _(texts.SAME_ROWS)
+    if not any(table.lost for table in found.tables):
+        return _(texts.NO_LOSS)
+    newer = sum(table.newer or 0 for table in found.tables)
+    return plural(texts.NEWER_ENTRIES, newer) if newer else _(texts.NO_NEWER_ENTRIES)
+
+
+# Errors
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An error for a person: what happened, what it means for the data, what to do."""
+
+    happened: str
+    meaning: str
+    hint: str
+
+
+def explain(error: BaseException) -> Explanation:
+    """Return how ``error`` is told."""
+    if not isinstance(error, BackupError):
+        name = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Explanation(
+            _(texts.UNEXPECTED).format(error=plain(name)),
+            _(texts.UNEXPECTED_MEANING),
+            _(texts.UNEXPECTED_HINT),
+        )
+    happened, meaning = _in_two(error.message)
+    hint = error.hint.replace("soulsense-db undo", _(texts.UNDO_IN_WINDOW))
+    return Explanation(happened, meaning, hint)
+
+
+def _in_two(message: str) -> tuple[str, str]:
+    """Part the first sentence of an error, what happened, from what it means for the data."""
+    happened, separator, meaning = message.partition(". ")
+    while meaning and not meaning[0].isupper():  # not the end of a sentence
+        more, separator, meaning = meaning.partition(". ")
+        happened = f"{happened}. {more}"
+    return happened + (separator.strip() if meaning else ""), meaning

@@ -1,0 +1,269 @@
+"""The list of backups: sorted, searched, and filled in slices, however many there are."""
+
+from __future__ import annotations
+
+import time
+import tkinter as tk
+from collections.abc import Callable, Sequence
+from datetime import date
+from tkinter import ttk
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog.look import ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.dialog.showing import COLUMNS, Order
+from soulsense_db.dialog.texts import _
+
+_SLICE_SECONDS = 0.02
+_ROWS_AT_ONCE = 50
+_UP, _DOWN = " ▲", " ▼"
+
+
+class BackupTable(ttk.Frame):
+    """The backups as rows of a tree view with a scroll bar.
+
+    ``shown``: those that fit the search, in the order of the list. ``arranged``: called when these
+    have changed, ``selected`` when another backup, or none, is selected.
+    """
+
+    def __init__(
+        self,
+        parent: tk.Misc,
+        look: Look,
+        *,
+        arranged: Callable[[], object],
+        selected: Callable[[], object],
+    ) -> None:
+        super().__init__(parent)
+        self._arranged = arranged
+        self._look = look
+        self._backups: dict[str, BackupInfo] = {}  # by row
+        self._rows: dict[str, str] = {}  # by path
+        self._found_by: dict[str, str] = {}  # what a search looks in, by path
+        self._order = Order()
+        self._search = ""
+        self._today = date.today()
+        self._made = 0
+        self._waiting: list[BackupInfo] = []
+        self._filling: str | None = None
+        self._wanted: str | None = None
+        self._problem = ""
+        self._problems: set[str] = set()
+        self.shown: list[BackupInfo] = []
+        self.tree = ttk.Treeview(
+            self,
+            columns=[column.name for column in COLUMNS],
+            show="headings",
+            selectmode="browse",  # one: nobody deletes two at a click
+            style=ROW_STYLE,
+            height=8,
+        )
+        scroll = AutoScrollbar(self, self.tree)
+        self.tree.grid(row=0, column=0, sticky="nsew")
+        scroll.grid(row=0, column=1, sticky="ns")
+        self.columnconfigure(0, weight=1)
+        self.rowconfigure(0, weight=1)
+        self._notice = tk.Label(self.tree, justify="center")
+        self.tree.bind("<<TreeviewSelect>>", lambda _: selected())
+        self.tree.bind("<FocusIn>", self._focus_row)
+        self.tree.bind("<Destroy>", self._destroyed, add=True)
+        for number, column in enumerate(COLUMNS, start=1):
+            self.tree.bind(f"<Control-Key-{number}>", self._sort_by(column.name))
+        Tooltip(self.tree, look, self._tip_at)
+        look.when_changed(self._dress)
+
+    # What the window asks
+
+    @property
+    def selection(self) -> BackupInfo | None:
+        """The backup that is selected."""
+        rows = self.tree.selection()
+        return self._backups.get(rows[0]) if rows else None
+
+    @property
+    def count(self) -> int:
+        """How many there are, shown or not."""
+        return len(self._backups)
+
+    def select(self, path: str) -> None:
+        """Select the backup at ``path``, now or as soon as it is in the list."""
+        self._wanted = path
+        if path in self._rows:
+            self._select_wanted()
+
+    def show(self, backups: Sequence[BackupInfo], *, problem: str = "") -> None:
+        """Show these; rows that stay keep their selection. ``problem``: why there are none."""
+        self._problem = problem
+        before, self._today = self._today, date.today()
+        known = {info.path: info for info in self._backups.values()}
+        paths = {info.path for info in backups}
+        gone = [row for row, info in self._backups.items() if info.path not in paths]
+        after = self._row_after(gone)
+        if gone:
+            self.tree.delete(*gone)
+        for row in gone:
+            path = self._backups.pop(row).path
+            del self._rows[path], self._found_by[path]
+        changed = [i for i in backups if before != self._today or known.get(i.path) != i]
+        self._waiting = self._order.sort(changed)
+        if after is not None:
+            self.tree.selection_set(after)
+        if self._filling is not None:
+            self.after_cancel(self._filling)
+        self._fill()
+
+    def search(self, text: str) -> None:
+        """Show only the backups in which each word of ``text`` is found."""
+        self._search = text
+        self._arrange()
+
+    def say(self, text: str) -> None:
+        """Show ``text`` where there are no rows."""
+        self._notice.configure(text=text)
+        if text:
+            self._notice.place(relx=0.5, rely=0.45, anchor="center")
+        else:
+            self._notice.place_forget()
+
+    # Filling
+
+    def _fill(self) -> None:
+        """Make rows for a moment, then let the window breathe."""
+        self._filling = None
+        deadline = time.monotonic() + _SLICE_SECONDS
+        while self._waiting and time.monotonic() < deadline:
+            for info in self._waiting[:_ROWS_AT_ONCE]:
+                self._put(info)
+            del self._waiting[:_ROWS_AT_ONCE]
+        if self._waiting:
+            self._filling = self.after(1, self._fill)
+            return
+        self._arrange()
+        self._select_wanted()
+
+    def _put(self, info: BackupInfo) -> None:
+        cells = [column.cell(info, self._today) for column in COLUMNS]
+        row = self._rows.get(info.path)
+        if row is None:
+            self._made += 1
+            row = f"backup{self._made}"
+            self._rows[info.path] = row
+            self.tree.insert("", "end", iid=row, values=cells)
+        else:
+            self.tree.item(row, values=cells)
+        if info.meta_problem or row in self._problems:
+            self.tree.item(row, tags=("problem",) if info.meta_problem else ())
+            self._problems.add(row)
+        self._backups[row] = info
+        self._found_by[info.path] = showing.search_text(info, cells)
+
+    def _arrange(self) -> None:
+        """Put the rows in order, and leave out those that do not fit the search."""
+        if self._waiting:  # at the end of the filling
+            return
+        words = showing.folded(self._search).split()
+        self.shown = shown = self._order.sort(
+            info
+            for info in self._backups.values()
+            if all(word in self._found_by[info.path] for word in words)
+        )
+        self.tree.set_children("", *(self._rows[info.path] for info in shown))
+        chosen = self.selection
+        if chosen is not None and chosen not in shown:
+            self.tree.selection_set()
+        if not self._backups:
+            self.say(self._problem or _(texts.NO_BACKUPS))
+        else:
+            self.say("" if shown else _(texts.NO_MATCH))
+        self._arranged()
+
+    def _select_wanted(self) -> None:
+        row = self._rows.get(self._wanted or "")
+        if row is None:
+            return
+        self._wanted = None
+        if row in self.tree.get_children():
+            self.tree.selection_set(row)
+            self.tree.focus(row)
+            self.tree.see(row)
+
+    def _row_after(self, gone: Sequence[str]) -> str | None:
+        """Return the row that is selected when the selected one goes: the next, else the last."""
+        selected = self.tree.selection()
+        if not selected or selected[0] not in gone:
+            return None
+        rows = list(self.tree.get_children())
+        if selected[0] not in rows:
+            return None
+        place = rows.index(selected[0])
+        staying = [row for row in rows[place:] + rows[:place][::-1] if row not in gone]
+        return staying[0] if staying else None
+
+    # Looking and sorting
+
+    def _sort_by(self, column: str) -> Callable[..., None]:
+        def sort(_event: object = None) -> None:
+            self._order = self._order.by(column)
+            self._dress_headings()
+            self._arrange()
+            if rows := self.tree.selection():
+                self.tree.see(rows[0])
+
+        return sort
+
+    def _dress(self) -> None:
+        look = self._look
+        for column in COLUMNS:
+            self.tree.column(
+                column.name,
+                width=look.characters(column.characters) + 2 * look.pad,
+                minwidth=look.characters(5),
+                anchor="e" if column.right else "w",
+                stretch=column is COLUMNS[-1],
+            )
+        self._dress_headings()
+        self._notice.configure(
+            background=look.field, foreground=look.field_foreground, font=look.font
+        )
+        self.tree.tag_configure("problem", foreground=look.bad)
+
+    def _dress_headings(self) -> None:
+        for column in COLUMNS:
+            arrow = ""
+            if column.name == self._order.column:
+                arrow = _DOWN if self._order.descending else _UP
+            self.tree.heading(
+                column.name,
+                text=_(column.heading) + arrow,
+                anchor="e" if column.right else "w",
+                command=self._sort_by(column.name),
+            )
+
+    def _focus_row(self, _event: object) -> None:
+        """Give the keys a row to move from."""
+        rows = self.tree.get_children()
+        if rows and not self.tree.focus():
+            self.tree.focus(self.tree.selection()[0] if self.tree.selection() else rows[0])
+
+    def _tip_at(self, x: int, y: int) -> str:
+        info = self._backups.get(self.tree.identify_row(y))
+        if info is None or self.tree.identify_region(x, y) != "cell":
+            return ""
+        column = COLUMNS[int(self.tree.identify_column(x).removeprefix("#")) - 1].name
+        if column == "when":
+            return showing.full_date(info.timestamp)
+        if column == "verified" and info.verified_at is not None:
+            return showing.full_date(showing.local(info.verified_at))
+        return showing.plain(info.meta_problem) if info.meta_problem else self._cut(info, column)
+
+    def _cut(self, info: BackupInfo, name: str) -> str:
+        """Return the whole text of a cell that has no room for it."""
+        column = next(column for column in COLUMNS if column.name == name)
+        text = column.cell(info, self._today)
+        width = int(self.tk.call("font", "measure", self._look.font, text))
+        return text if width + self._look.pad * 3 > self.tree.column(name, "width") else ""
+
+    def _destroyed(self, _event: object) -> None:
+        if self._filling is not None:
+            self.after_cancel(self._filling)
+            self._filling = None

@@ -1,0 +1,106 @@
+"""Notice when backups come or go, whoever does it, and read the list then."""
+
+from __future__ import annotations
+
+import os
+import time
+import tkinter as tk
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog.work import Job, Workers
+from soulsense_db.manager import BackupManager
+
+_LOOK_EVERY_MS = 1000
+# Two changes of a directory may have the same time of change, as its file system counts.
+_SURE_AFTER_NS = 2_000_000_000
+
+Changed = Callable[[list[BackupInfo], BackupInfo | None, BaseException | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The backups, what an undo goes back to, and the directory's mark from before that."""
+
+    backups: list[BackupInfo]
+    undo: BackupInfo | None
+    mark: tuple[int, int] | None
+
+
+class Watcher:
+    """Reads the list of ``manager`` now and whenever its directory has changed.
+
+    ``changed``: called with the backups, what an undo goes back to, and what kept the list from
+    being read, if anything did.
+    """
+
+    def __init__(
+        self, window: tk.Misc, manager: BackupManager, workers: Workers, *, changed: Changed
+    ) -> None:
+        self._window = window
+        self._manager = manager
+        self._workers = workers
+        self._changed = changed
+        self._mark: tuple[int, int] | None = None
+        self._reading = False
+        self._again = False
+        self._timer: str | None = None
+        self._error = ""
+        window.bind("<Destroy>", self._gone, add=True)
+
+    def read(self) -> None:
+        """Read the list, and tell of it in any case."""
+        if self._reading:
+            self._again = True
+            return
+        self._begin(self._read)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._reading:
+            self._begin(self._read_if_changed)
+
+    def _begin(self, work: Callable[[Job[_Seen | None]], _Seen | None]) -> None:
+        self._reading = True
+        self._workers.start(work, ended=self._ended)
+
+    def _read(self, _job: object) -> _Seen:
+        mark = self._mark_now()
+        return _Seen(self._manager.list(), self._manager.safety_backup(), mark)
+
+    def _read_if_changed(self, job: object) -> _Seen | None:
+        mark = self._mark_now()
+        same = mark is not None and mark == self._mark and not self._error
+        return None if same else self._read(job)
+
+    def _mark_now(self) -> tuple[int, int] | None:
+        """Return what is another one when the directory has changed; None when it is not sure."""
+        try:
+            status = os.stat(self._manager.directory)
+        except OSError:
+            return 0, 0
+        if abs(time.time_ns() - status.st_mtime_ns) < _SURE_AFTER_NS:
+            return None
+        return status.st_mtime_ns, status.st_ino
+
+    def _ended(self, job: Job[_Seen | None]) -> None:
+        self._reading = False
+        if job.error is not None:
+            told, self._error = self._error, str(job.error)
+            if told != self._error:
+                self._changed([], None, job.error)
+        elif job.result is not None:
+            self._error = ""
+            self._mark = job.result.mark
+            self._changed(job.result.backups, job.result.undo, None)
+        if self._again:
+            self._again = False
+            self.read()
+        elif self._timer is None:
+            self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
+
+    def _gone(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self._window and self._timer is not None:
+            self._window.after_cancel(self._timer)
+            self._timer = None

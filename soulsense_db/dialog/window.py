@@ -1,0 +1,364 @@
+"""The window: its parts, what it shows, and the one piece of work at a time that it does."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from tkinter import ttk
+from typing import TypeVar
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog.actions import Actions
+from soulsense_db.dialog.asking import (
+    ErrorWindow,
+    Question,
+    bind_return,
+    give_grab_back,
+    place_over,
+    take_grab,
+)
+from soulsense_db.dialog.bars import CreateBar, StatusBar
+from soulsense_db.dialog.details import Details
+from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look
+from soulsense_db.dialog.table import BackupTable
+from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.watching import Watcher
+from soulsense_db.dialog.work import Cancelled, Job, Workers
+from soulsense_db.manager import BackupManager
+from soulsense_db.restoring import RestoreReport
+
+T = TypeVar("T")
+
+BeforeRestore = Callable[[], object]
+AfterRestore = Callable[[RestoreReport | None], object]
+
+_LINES_HIGH = 32
+_CHARACTERS_WIDE = 138
+
+
+class BackupWindow(tk.Toplevel):
+    """Backups of the database behind ``manager``: see :func:`~soulsense_db.dialog`."""
+
+    def __init__(
+        self,
+        parent: tk.Misc,
+        manager: BackupManager,
+        *,
+        before_restore: BeforeRestore | None = None,
+        after_restore: AfterRestore | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.withdraw()  # until all is in it, and it has its place
+        self.manager = manager
+        self._workers = Workers(self)
+        self._busy: Job[object] | None = None
+        self._doing = ""
+        self._closing = False
+        self._is_gone = False
+        self._question: Question | None = None
+        self._undo: BackupInfo | None = None
+        self.look = Look(self)
+        self.actions = Actions(self, before_restore=before_restore, after_restore=after_restore)
+        self._build()
+        self._bind_keys()
+        self._watcher = Watcher(self, manager, self._workers, changed=self._listed)
+        self._open_over(parent)
+        self.table.say(_(texts.READING))
+        self.refresh()
+
+    # Parts
+
+    def _build(self) -> None:
+        database = self.manager.database
+        title = _(texts.TITLE).format(database=showing.plain(database.name if database else ""))
+        self.title(title)
+        pad = self.look.pad
+        outer = ttk.Frame(self, padding=pad * 2)
+        outer.pack(fill="both", expand=True)
+        head = ttk.Frame(outer)
+        ttk.Label(head, text=title, style=TITLE_STYLE).pack(side="left")
+        self._total = ttk.Label(head, style=NOTE_STYLE)
+        self._total.pack(side="right")
+        self.create_bar = CreateBar(outer, self.look, create=self.actions.create)
+        self.status = StatusBar(outer, self.look)
+        foot = self._build_buttons(outer)
+        head.pack(fill="x")
+        self.create_bar.pack(fill="x", pady=(pad * 2, 0))
+        self._build_search(outer).pack(fill="x", pady=(pad * 2, 0))
+        # What must be seen also in a small window is given its room first.
+        self.status.pack(side="bottom", fill="x", pady=(pad * 2, 0))
+        foot.pack(side="bottom", fill="x", pady=(pad * 2, 0))
+        panes = ttk.Panedwindow(outer, orient="horizontal")
+        panes.pack(fill="both", expand=True, pady=(pad, 0))
+        self.table = BackupTable(
+            panes, self.look, arranged=self._show_total, selected=self._selected
+        )
+        self._details = Details(panes, self.look, self.manager, self._workers)
+        panes.add(self.table, weight=1)
+        panes.add(self._details, weight=0)
+
+    def _build_search(self, outer: ttk.Frame) -> ttk.Frame:
+        row = ttk.Frame(outer)
+        ttk.Label(row, text=_(texts.SEARCH)).pack(side="left")
+        self.search = ttk.Entry(row, validate="key")
+        self.search.configure(validatecommand=(self.register(self._searched), "%P"))
+        self.search.bind("<Escape>", self._clear_search)
+        self.search.pack(side="left", fill="x", expand=True, padx=(self.look.pad, 0))
+        return row
+
+    def _build_buttons(self, outer: ttk.Frame) -> ttk.Frame:
+        row = ttk.Frame(outer)
+        actions = self.actions
+        self._of_selected = [
+            self._button(row, texts.RESTORE, actions.restore),
+            self._button(row, texts.VERIFY, actions.verify),
+            self._button(row, texts.EXPORT, actions.export),
+            self._button(row, texts.DELETE, actions.delete),
+        ]
+        ttk.Separator(row, orient="vertical").pack(side="left", fill="y", padx=self.look.pad)
+        self._import = self._button(row, texts.IMPORT, actions.import_file)
+        self._button(row, texts.OPEN_FOLDER, actions.open_folder)
+        self._undo_button = self._button(row, texts.UNDO_RESTORE, actions.undo)
+        close = ttk.Button(row, text=_(texts.CLOSE), command=self.close)
+        close.pack(side="right")
+        return row
+
+    def _button(self, row: ttk.Frame, text: str, command: Callable[[], object]) -> ttk.Button:
+        button = ttk.Button(row, text=_(text), command=command)
+        button.pack(side="left", padx=(0, self.look.pad))
+        return button
+
+    def _bind_keys(self) -> None:
+        tree = self.table.tree
+        self.bind("<Escape>", lambda _: self.close())
+        self.bind("<F5>", lambda _: self.refresh())
+        self.bind("<Control-n>", lambda _: self.create_bar.entry.focus_set())
+        self.bind("<Control-f>", lambda _: self.search.focus_set())
+        tree.bind("<Delete>", lambda _: self.actions.delete())
+        tree.bind("<Return>", lambda _: self.actions.restore())
+        tree.bind("<KP_Enter>", lambda _: self.actions.restore())
+        tree.bind("<Double-1>", self._double_clicked)
+        tree.bind("<Button-3>", self._right_clicked)
+        for key in ("<Menu>", "<Shift-F10>"):
+            tree.bind(key, lambda _: self.actions.menu(*self._place_of_row()))
+        bind_return(self)
+        self.protocol("WM_DELETE_WINDOW", self.close)
+        self.bind("<Destroy>", self._gone, add=True)
+
+    def _open_over(self, parent: tk.Misc) -> None:
+        look = self.look
+        self.update_idletasks()
+        needed = self.winfo_reqwidth(), self.winfo_reqheight()
+        wished = look.characters(_CHARACTERS_WIDE), look.em * _LINES_HIGH
+        room = self.winfo_screenwidth() - look.em, self.winfo_screenheight() - 3 * look.em
+        width, height = (min(max(n, w), r) for n, w, r in zip(needed, wished, room, strict=True))
+        self.minsize(min(width, look.characters(80)), min(height, look.em * 18))
+        place_over(self, parent.winfo_toplevel(), size=(width, height))
+        if parent.winfo_viewable():
+            self.transient(parent.winfo_toplevel())
+        self._grab = take_grab(self)
+        self.deiconify()
+        self.create_bar.entry.focus_set()
+
+    # What it shows
+
+    def refresh(self) -> None:
+        """Read the directory anew."""
+        self._watcher.read()
+        self._details.forget()
+
+    def _listed(
+        self, backups: list[BackupInfo], undo: BackupInfo | None, error: BaseException | None
+    ) -> None:
+        self._undo = undo
+        problem = ""
+        if error is not None:
+            told = showing.explain(error)
+            problem = "\n".join(filter(None, (told.happened, told.meaning, told.hint)))
+        self.table.show(backups, problem=problem)
+        self._selected()
+
+    def _show_total(self) -> None:
+        self._total.configure(text=showing.counted(self.table.shown, self.table.count))
+
+    def _searched(self, text: str) -> bool:
+        self.table.search(text)
+        return True
+
+    def _clear_search(self, _event: object) -> str | None:
+        if not self.search.get():
+            return None  # as everywhere: the window closes
+        self.search.delete(0, "end")
+        self._searched("")
+        return "break"
+
+    def _selected(self) -> None:
+        self._allow()
+        self._details.show(self.table.selection)
+
+    # One piece of work at a time
+
+    def run(
+        self,
+        doing: str,
+        label: str,
+        work: Callable[[Job[T]], T],
+        *,
+        then: Callable[[T], object],
+        before: str = "",
+        afterwards: str = "",
+        failed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Do ``work`` in a thread, then ``then`` with what it returned.
+
+        ``doing``: what it is called in the texts; it can be cancelled where there is one for that.
+        ``label``: shown meanwhile, ``before`` until the first byte is done, ``afterwards`` when
+        all are. ``failed``: called when it was cancelled or did not work, before that is told.
+        """
+        if self._busy is not None:
+            return
+
+        def reached(job: Job[T]) -> None:
+            if job.reached is None or job.is_cancelled:
+                return
+            done, total = job.reached
+            if done >= total and afterwards:
+                self.status.wait(_(afterwards))
+            else:
+                self.status.advance(_(label), done, total)
+
+        def ended(job: Job[T]) -> None:
+            self._busy = None
+            self._end_work(job, then, failed)
+
+        job = self._workers.start(work, ended=ended, reached=reached)
+        self._busy, self._doing = job, doing  # type: ignore[assignment] # whatever it returns
+        self.status.work(
+            _(before or label), cancel=self._cancel if doing in texts.CANCELLED else None
+        )
+        self._allow()
+
+    def _end_work(
+        self, job: Job[T], then: Callable[[T], object], failed: Callable[[], object]
+    ) -> None:
+        self.status.tell("")
+        self._allow()
+        if job.error is None:
+            then(job.result)
+        else:
+            failed()
+            if isinstance(job.error, Cancelled):
+                self.status.tell(_(texts.CANCELLED[self._doing]))
+            elif not self._closing:
+                self.show_error(job.error)
+        if self._is_gone:  # the application may close it when its data has changed
+            return
+        if self._closing:
+            self.destroy()
+        else:
+            self.refresh()
+
+    def _cancel(self) -> None:
+        if self._busy is not None:
+            self._busy.cancel()
+            self.status.stop()
+
+    def _allow(self) -> None:
+        """Let be pressed what makes sense now."""
+        idle = self._busy is None
+        for button in self._of_selected:
+            button.state(["!disabled" if idle and self.table.selection else "disabled"])
+        self._import.state(["!disabled" if idle else "disabled"])
+        self._undo_button.state(["!disabled" if idle and self._undo else "disabled"])
+        self.create_bar.allow(allowed=idle)
+
+    def in_background(self, work: Callable[[Job[None]], None]) -> None:
+        """Do ``work`` in a thread beside all else; only an error is told."""
+
+        def ended(job: Job[None]) -> None:
+            if job.error is not None:
+                self.show_error(job.error)
+
+        self._workers.start(work, ended=ended)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell of ``error``, and read the list anew: it may be about a backup that is gone."""
+        self.refresh()
+        self.show_error(error)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the window was closed."""
+        return self._is_gone
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work is under way."""
+        return self._busy is not None
+
+    @property
+    def undo_source(self) -> BackupInfo | None:
+        """What undoing the last restore goes back to."""
+        return self._undo
+
+    def show_error(self, error: BaseException) -> None:
+        """Tell of ``error`` in a window of its own."""
+        ErrorWindow(self, error).open()
+
+    # Closing
+
+    def close(self) -> None:
+        """Close; while work is under way, ask first."""
+        if self._closing or self._question is not None:
+            return
+        if self._busy is None:
+            self.destroy()
+            return
+        if self._doing not in texts.CLOSE_QUESTION:  # it is done in a moment
+            self._closing = True
+            return
+        question = Question(
+            self,
+            title=self.title(),
+            yes=_(texts.CLOSE_YES),
+            no=_(texts.CLOSE_NO),
+            answered=self._asked_to_close,
+        )
+        question.headline(_(texts.CLOSE_QUESTION[self._doing]))
+        question.say(_(texts.CLOSE_MEANING))
+        self._question = question
+        question.open()
+
+    def _asked_to_close(self, yes: bool) -> None:
+        self._question = None
+        if not yes:
+            return
+        if self._busy is None:  # it has ended meanwhile
+            self.destroy()
+            return
+        self._closing = True
+        self._cancel()
+
+    def _gone(self, event: tk.Event[tk.Misc]) -> None:
+        if event.widget is self:
+            self._is_gone = True
+            give_grab_back(self.master, self._grab)
+
+    # The pointer
+
+    def _double_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
+        if self.table.tree.identify_region(event.x, event.y) == "cell":
+            self.actions.restore()
+
+    def _right_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
+        if row := self.table.tree.identify_row(event.y):
+            self.table.tree.selection_set(row)
+            self.actions.menu(event.x_root, event.y_root)
+
+    def _place_of_row(self) -> tuple[int, int]:
+        tree = self.table.tree
+        rows = tree.selection()
+        box = tree.bbox(rows[0]) if rows else ""
+        x, y = (box[0], box[1] + box[3]) if box else (0, 0)
+        return tree.winfo_rootx() + x + self.look.em, tree.winfo_rooty() + y

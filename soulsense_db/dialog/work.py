@@ -1,0 +1,134 @@
+"""Work in threads, so that the window never waits; results come back in the window's own thread.
+
+Tk is only ever touched by the thread that runs its main loop: a thread leaves what it found in its
+:class:`Job`, and the window looks there now and then, with ``after``.
+"""
+
+from __future__ import annotations
+
+import threading
+import tkinter as tk
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_LOOK_EVERY_MS = 30
+
+
+class Cancelled(Exception):  # noqa: N818 - it is no error
+    """The user cancelled the work, and it has changed nothing."""
+
+
+class Job(Generic[T]):
+    """One piece of work: a thread of its own, how far it is, how it ended."""
+
+    def __init__(self, work: Callable[[Job[T]], T]) -> None:
+        self._work = work
+        self._cancelled = threading.Event()
+        self._reached: tuple[int, int] | None = None
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        # No daemon: when the application ends, what cannot be cancelled any more comes to its end.
+        self._thread = threading.Thread(target=self._run, name="soulsense_db")
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Have the next call of :meth:`progress` end the work."""
+        self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for it; the work may have ended all the same."""
+        return self._cancelled.is_set()
+
+    def progress(self, done: int, total: int) -> None:
+        """Note how far the work is, for ``progress=`` of the manager; raises :class:`Cancelled`."""
+        self._reached = done, total
+        self.check()
+
+    def check(self) -> None:
+        """Raise :class:`Cancelled` when somebody asked for it."""
+        if self.is_cancelled:
+            raise Cancelled
+
+    @property
+    def reached(self) -> tuple[int, int] | None:
+        """How far it is, in the numbers of the last call of :meth:`progress`."""
+        return self._reached
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended."""
+        return not self._thread.is_alive()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the work raised, if it has ended so."""
+        return self._error
+
+    @property
+    def result(self) -> T:
+        """What the work returned; only where it has ended without an error."""
+        return self._result  # type: ignore[return-value] # None only where T is
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work(self)
+        except BaseException as error:  # noqa: BLE001 - the window shows it, whatever it is
+            self._error = error
+
+
+class Workers:
+    """The jobs of one window, looked after in its thread."""
+
+    def __init__(self, window: tk.Misc) -> None:
+        self._window = window
+        self._jobs: dict[Job[Any], tuple[Callable[[Any], object], Callable[[Any], object]]] = {}
+        self._timer: str | None = None
+        window.bind("<Destroy>", self._close, add=True)
+
+    def start(
+        self,
+        work: Callable[[Job[T]], T],
+        *,
+        ended: Callable[[Job[T]], object],
+        reached: Callable[[Job[T]], object] = lambda _: None,
+    ) -> Job[T]:
+        """Have a thread do ``work``; then ``ended`` is called in the window's thread.
+
+        ``reached``: called there now and then meanwhile.
+        """
+        job = Job(work)
+        self._jobs[job] = ended, reached
+        job.start()
+        if self._timer is None:
+            self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
+        return job
+
+    def _close(self, event: tk.Event[tk.Misc]) -> None:
+        """Cancel all jobs and look after them no more: the window is going."""
+        if event.widget is not self._window:
+            return
+        for job in self._jobs:
+            job.cancel()
+        self._jobs.clear()
+        if self._timer is not None:
+            self._window.after_cancel(self._timer)
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = None
+        for job, (ended, reached) in list(self._jobs.items()):
+            if job not in self._jobs:  # a callback of another one closed the window
+                continue
+            if not job.is_over:
+                reached(job)
+                continue
+            del self._jobs[job]
+            ended(job)
+        if self._jobs and self._timer is None:
+            self._timer = self._window.after(_LOOK_EVERY_MS, self._look)

@@ -1,0 +1,108 @@
+"""An application with the button "Manage Backups", as a setup for ``person``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gui.person import Person
+from gui.seen import Row, Widget
+
+_HOST = """
+import time
+from pathlib import Path
+from soulsense_db import BackupManager, RetentionPolicy
+from soulsense_db.dialog import manage_backups_button, open_backup_dialog
+
+class Gated(BackupManager):
+    '''Waits at the first bytes of a copy until the file "go" is there.'''
+
+    def create(self, *arguments, progress=None, **options):
+        return super().create(*arguments, progress=gate(progress), **options)
+
+    def restore(self, *arguments, progress=None, **options):
+        return super().restore(*arguments, progress=gate(progress), **options)
+
+def gate(progress):
+    def wait(done, total):
+        progress(done, total)
+        while not Path("go").exists():
+            time.sleep(0.01)
+            progress(done, total)
+    return wait
+
+root.title("SoulSense")
+root.geometry("300x120+0+0")
+manager = {manager}.from_url({database!r}, lock_timeout={lock_timeout})
+callbacks = {{}}
+{more}
+manage_backups_button(root, manager, **callbacks).pack()
+"""
+
+MANAGE = "💾 Manage Backups"
+CREATE = "📦 Create Backup"
+RESTORE = "🔄 Restore…"
+RESTORE_YES = "🔄 Restore"
+RESTORE_TITLE = "Replace app.db by this backup?"
+DELETE_TITLE = "Delete this backup?"
+
+
+def host(
+    database: Path, *, manager: str = "BackupManager", lock_timeout: float = 5, more: str = ""
+) -> str:
+    """Return the source of an application over ``database``.
+
+    ``more``: what it does before it makes the button; ``callbacks`` is given to it.
+    """
+    return _HOST.format(
+        database=str(database), manager=manager, lock_timeout=lock_timeout, more=more
+    )
+
+
+def table(user: Person) -> Widget:
+    """Return the list of backups."""
+    return next(one for one in user.look().widgets if any(h.text == "Kind" for h in one.headings))
+
+
+def rows(user: Person, heading: str = "Description") -> list[str]:
+    """Return a column of the list of backups, from top to bottom."""
+    return [row.cell(heading).text for row in table(user).rows]
+
+
+def row(user: Person, text: str) -> Row:
+    """Return the row of the backup in which ``text`` can be read; wait until there is one."""
+    user.wait_until(lambda: table(user).row(text), f"a backup with {text!r}")
+    found = table(user).row(text)
+    assert found is not None
+    return found
+
+
+def open_window(user: Person) -> None:
+    """Click the button of the host, and wait until the list has been read."""
+    user.click(MANAGE)
+    user.window("Backups of")
+    user.wait_until(lambda: not user.sees("Reading the backups…"), "the list")
+
+
+def create(user: Person, description: str) -> None:
+    """Make a backup, as a person does."""
+    user.press("ctrl+n")
+    user.type(description)
+    user.click(CREATE)
+    user.waits_for("Created soulsense_backup_")
+    row(user, description)
+
+
+def restore(user: Person, description: str) -> None:
+    """Restore a backup, as a person does."""
+    user.click(row(user, description))
+    user.click(RESTORE)
+    user.click(user.find(RESTORE_YES, within=RESTORE_TITLE))
+    user.waits_for("Restored app.db as of")
+
+
+def choose_file(user: Person, title: str, path: Path) -> None:
+    """Type a path into the dialog for a file that is open."""
+    user.window(title)
+    user.press("ctrl+a")
+    user.type(str(path))
+    user.press("Return")
