@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -34,6 +33,8 @@ MAX_NOTE = 10_000
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 KINDS: tuple[str, ...] = get_args(BackupKind)
 
+# What stands between the names of a path; `os`, which has it, is nothing for pure facts.
+_SEPARATOR = str(Path("a", "b"))[1]
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -78,7 +79,7 @@ class BackupInfo:
     @property
     def filename(self) -> str:
         """Name of the data file, without its directory."""
-        return self.path.rpartition(os.sep)[2]  # ten times as fast as Path, and long lists ask
+        return self.path.rpartition(_SEPARATOR)[2]  # ten times as fast as Path, and long lists ask
 
     @property
     def meta_path(self) -> str:
