@@ -9,7 +9,7 @@ from tkinter import ttk
 
 from soulsense_db.backup_info import display_size
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.look import NOTE_STYLE, Look
+from soulsense_db.dialog.look import NOTE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.texts import _
 from soulsense_db.storage import NAME_CHARACTERS
 
@@ -30,6 +30,7 @@ class CreateBar(ttk.Frame):
         self.counter.grid(row=1, column=1, sticky="w", padx=look.pad, pady=(look.pad // 3, 0))
         self.columnconfigure(1, weight=1)
         self.entry.configure(validate="key", validatecommand=(self.register(self._typed), "%P"))
+        bind_select_all(self.entry)
         self.entry.bind("<Return>", lambda _: self._press())
         self.entry.bind("<KP_Enter>", lambda _: self._press())
         self._typed("")

@@ -190,12 +190,14 @@ class Details(ttk.Frame):
 
 def count(manager: BackupManager, info: BackupInfo) -> _Counted:
     """Count the rows of ``info`` and of the database, in a thread."""
-    heads: tuple[str, ...] | None = None
     try:
-        rows = manager.row_counts(info)
-        heads = manager.alembic_heads()
+        rows: tuple[TableRows, ...] | BackupError = manager.row_counts(info)
     except BackupError as error:  # shown where the rows would be
-        return _Counted(info.path, heads, error)
+        rows = error
+    try:
+        heads: tuple[str, ...] | None = manager.alembic_heads()
+    except BackupError:  # the rows say that the database cannot be read
+        heads = None
     return _Counted(info.path, heads, rows)
 
 

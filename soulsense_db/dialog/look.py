@@ -82,6 +82,7 @@ class Look:
             padx=self.pad,
             pady=self.pad,
             wrap="word",
+            takefocus=True,  # else Tab leaves out what cannot be changed
             cursor="arrow",
             spacing1=round(self.em * 0.1),
         )
@@ -186,3 +187,14 @@ class Tooltip:
         if top + height > window.winfo_screenheight():
             top = y - look.em // 2 - height
         self._shown.wm_geometry(f"+{max(0, left)}+{max(0, top)}")
+
+
+def bind_select_all(entry: ttk.Entry) -> None:
+    """Have Ctrl+A mark everything, as people expect, not go to the beginning as on old X."""
+
+    def select(_event: object) -> str:
+        entry.selection_range(0, "end")
+        entry.icursor("end")
+        return "break"
+
+    entry.bind("<Control-a>", select)

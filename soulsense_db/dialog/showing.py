@@ -12,7 +12,7 @@ from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.drivers import Comparison
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, without_passwords
 
 # Joiners of emoji and of Persian letters; other characters of format could turn the line around.
 _JOINERS = "\u200c\u200d"
@@ -214,7 +214,7 @@ def explain(error: BaseException) -> Explanation:
     if not isinstance(error, BackupError):
         name = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Explanation(
-            _(texts.UNEXPECTED).format(error=plain(name)),
+            _(texts.UNEXPECTED).format(error=plain(without_passwords(name))),
             _(texts.UNEXPECTED_MEANING),
             _(texts.UNEXPECTED_HINT),
         )

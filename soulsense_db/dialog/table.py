@@ -65,7 +65,7 @@ class BackupTable(ttk.Frame):
         self.rowconfigure(0, weight=1)
         self._notice = tk.Label(self.tree, justify="center")
         self.tree.bind("<<TreeviewSelect>>", lambda _: selected())
-        self.tree.bind("<FocusIn>", self._focus_row)
+        self.tree.bind("<<TraverseIn>>", self._select_first)  # by Tab
         self.tree.bind("<Destroy>", self._destroyed, add=True)
         for number, column in enumerate(COLUMNS, start=1):
             self.tree.bind(f"<Control-Key-{number}>", self._sort_by(column.name))
@@ -239,11 +239,12 @@ class BackupTable(ttk.Frame):
                 command=self._sort_by(column.name),
             )
 
-    def _focus_row(self, _event: object) -> None:
-        """Give the keys a row to move from."""
+    def _select_first(self, _event: object) -> None:
+        """Give the keys a row to begin with."""
         rows = self.tree.get_children()
-        if rows and not self.tree.focus():
-            self.tree.focus(self.tree.selection()[0] if self.tree.selection() else rows[0])
+        if rows and not self.tree.selection():
+            self.tree.selection_set(rows[0])
+            self.tree.focus(rows[0])
 
     def _tip_at(self, x: int, y: int) -> str:
         info = self._backups.get(self.tree.identify_row(y))

@@ -20,7 +20,7 @@ from soulsense_db.dialog.asking import (
 )
 from soulsense_db.dialog.bars import CreateBar, StatusBar
 from soulsense_db.dialog.details import Details
-from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look
+from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.table import BackupTable
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.watching import Watcher
@@ -104,6 +104,7 @@ class BackupWindow(tk.Toplevel):
         self.search = ttk.Entry(row, validate="key")
         self.search.configure(validatecommand=(self.register(self._searched), "%P"))
         self.search.bind("<Escape>", self._clear_search)
+        bind_select_all(self.search)
         self.search.pack(side="left", fill="x", expand=True, padx=(self.look.pad, 0))
         return row
 

@@ -65,11 +65,12 @@ class Display:
             self.close()
             raise OSError(f"Xvfb did not start: {log_text}")
         self.name = f":{number}"
-        self.env = clean_environment() | {
-            "DISPLAY": self.name,
-            # Tk and xdotool know no character beyond ASCII otherwise.
-            "LC_ALL": "C.UTF-8",
-        }
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of now, for what is to be shown here."""
+        # Tk and xdotool know no character beyond ASCII otherwise.
+        return clean_environment() | {"DISPLAY": self.name, "LC_ALL": "C.UTF-8"}
 
     def xdotool(self, *arguments: object, check: bool = True) -> None:
         """Run xdotool; what it did has reached the server when it returns."""
@@ -82,15 +83,15 @@ class Display:
 
     def bind_keys(self, text: str) -> None:
         """Make sure that there is a key for each character of ``text``."""
-        new = {one for one in text if not one.isascii()} - self._bound
-        if new:
+        wanted = {one for one in text if not one.isascii()}
+        if not wanted <= self._bound:
             subprocess.run(
-                [sys.executable, x11.__file__, "".join(sorted(new))],
+                [sys.executable, x11.__file__, "".join(sorted(wanted))],
                 env=self.env,
                 check=True,
                 timeout=_SECONDS,
             )
-            self._bound |= new
+            self._bound = wanted
 
     def screenshot(self, path: Path) -> Path:
         """Write what is on the screen to a PNG file."""

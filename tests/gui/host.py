@@ -27,7 +27,7 @@ def gate(progress):
         progress(done, total)
         while not Path("go").exists():
             time.sleep(0.01)
-            progress(done, total)
+            progress(done, total)  # here a cancel arrives
     return wait
 
 root.title("SoulSense")
@@ -60,12 +60,19 @@ def host(
 
 def table(user: Person) -> Widget:
     """Return the list of backups."""
-    return next(one for one in user.look().widgets if any(h.text == "Kind" for h in one.headings))
+    return next(
+        one for one in user.look().widgets if any(h.text.startswith("Kind") for h in one.headings)
+    )
 
 
 def rows(user: Person, heading: str = "Description") -> list[str]:
-    """Return a column of the list of backups, from top to bottom."""
-    return [row.cell(heading).text for row in table(user).rows]
+    """Return a column of the list of backups, from top to bottom.
+
+    ``heading``: how it begins; behind it is an arrow where the list is sorted by it.
+    """
+    seen = table(user)
+    place = [one.text.startswith(heading) for one in seen.headings].index(True)
+    return [row.cells[place].text for row in seen.rows]
 
 
 def row(user: Person, text: str) -> Row:
@@ -100,9 +107,19 @@ def restore(user: Person, description: str) -> None:
     user.waits_for("Restored app.db as of")
 
 
+def let_go(user: Person) -> None:
+    """Let the copy of a ``Gated`` manager go on."""
+    (user.folder / "go").touch()
+
+
+def bar(user: Person) -> Widget:
+    """Return the progress bar; wait until it is there."""
+    return user.find(kind="progressbar")
+
+
 def choose_file(user: Person, title: str, path: Path) -> None:
     """Type a path into the dialog for a file that is open."""
     user.window(title)
-    user.press("ctrl+a")
+    user.press("ctrl+slash")  # Tk's own key to mark everything
     user.type(str(path))
     user.press("Return")

@@ -68,7 +68,7 @@ class XServer:
         self._xlib.XSync(self._display, 0)
 
     def bind_keys(self, text: str) -> None:
-        """Give each character of ``text`` a key, for good.
+        """Give each character of ``text`` a key, until another text needs it.
 
         xdotool does so only while it types: an application that is busy then looks the key up when
         it means something else again.
@@ -85,11 +85,18 @@ class XServer:
         wanted = dict.fromkeys(
             ord(one) if ord(one) < _LATIN_1 else _UNICODE + ord(one) for one in text
         )
-        # From the end: xdotool takes the first free one for a modifier or a key of its own.
+        earlier = [
+            first.value + key
+            for key, row in enumerate(rows)
+            if row[0] >= _UNICODE and row[0] not in wanted
+        ]
+        # From the end: xdotool takes the first free one for a modifier or a key of its own. When
+        # there are no others, those of texts that were typed before.
+        places = free[:1] + earlier + free[1:]
         for symbol in wanted:
             if symbol not in bound:
                 symbols = (ctypes.c_ulong * 2)(symbol, symbol)
-                self._xlib.XChangeKeyboardMapping(self._display, free.pop(), 2, symbols, 1)
+                self._xlib.XChangeKeyboardMapping(self._display, places.pop(), 2, symbols, 1)
         self._xlib.XSync(self._display, 0)
 
     def _atom(self, name: bytes) -> int:

@@ -1,0 +1,216 @@
+"""How the window ends, whoever ends it, and how it is used without a mouse."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from helpers import add_child, digest, eventually, leftovers, make_database
+
+from gui.conftest import MakePerson
+from gui.host import (
+    CREATE,
+    MANAGE,
+    RESTORE,
+    RESTORE_TITLE,
+    RESTORE_YES,
+    host,
+    let_go,
+    open_window,
+    row,
+    rows,
+)
+from gui.person import Person
+from soulsense_db import BackupManager
+
+TITLE = "Backups of app.db"
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """Return a database that is copied in more than one step."""
+    return make_database(tmp_path / "app.db", rows=30_000, page_size=512)
+
+
+def is_closed(user: Person) -> bool:
+    """Whether the window has gone."""
+    return not user.sees(TITLE)
+
+
+@pytest.mark.parametrize("way", ["Escape", "button", "frame"])
+def test_every_way_out(person: MakePerson, database: Path, way: str) -> None:
+    """Escape, the button and the window's frame close it, and the application goes on."""
+    user = person(host(database))
+    open_window(user)
+    if way == "Escape":
+        user.press("Escape")
+    elif way == "button":
+        user.click("Close")
+    else:
+        user.close_window(TITLE)
+    user.wait_until(lambda: is_closed(user), "the window to go")
+    open_window(user)
+    assert user.sees("There is no backup yet.")
+
+
+def test_it_is_modal(person: MakePerson, database: Path) -> None:
+    """While it is open, clicks on the application behind it do nothing."""
+    user = person(host(database))
+    open_window(user)
+    user.move_window(TITLE, 0, 200)
+    user.click(MANAGE, anyway=True)
+    user.click(CREATE)
+    user.waits_for("Created ")
+    assert len([one for one in user.look().windows if one.title.startswith(TITLE)]) == 1
+
+
+def test_closing_during_work_asks_and_ends_cleanly(person: MakePerson, large: Path) -> None:
+    """A no lets the work go on; a yes stops it, leaves nothing, and closes the window."""
+    user = person(host(large, manager="Gated"))
+    open_window(user)
+    user.click(CREATE)
+    user.waits_for("Copying the database… ")
+    user.close_window(TITLE)
+    user.waits_for("A backup is being made. Stop it and close?")
+    user.press("Return")  # "Go on" has the focus
+    user.wait_until(lambda: not user.sees("Stop it and close?"), "the question to go")
+    assert user.sees("Copying the database… ")
+    user.press("Escape")
+    user.click("Stop and close")
+    user.wait_until(lambda: is_closed(user), "the window to go")
+    directory = large.parent / "backups"
+    assert leftovers(directory) == []
+    assert not list(directory.glob("soulsense*"))
+
+
+def test_work_that_ends_while_it_asks(person: MakePerson, large: Path) -> None:
+    """When the backup is done before the answer, it is there, and a yes only closes."""
+    user = person(host(large, manager="Gated"))
+    open_window(user)
+    user.click(CREATE)
+    user.waits_for("Copying the database… ")
+    user.press("Escape")
+    user.waits_for("Stop it and close?")
+    let_go(user)
+    user.waits_for("Created ")
+    user.click("Stop and close")
+    user.wait_until(lambda: is_closed(user), "the window to go")
+    assert len(BackupManager.from_url(str(large)).list()) == 1
+
+
+@pytest.mark.parametrize("how", ["root.destroy()", "root.tk.call('destroy', '.')", "root.quit()"])
+@pytest.mark.parametrize("work", ["create", "restore"])
+def test_a_host_that_ends_during_work(person: MakePerson, large: Path, how: str, work: str) -> None:
+    """The application may destroy all its windows: the work is cancelled, and nothing is lost.
+
+    Its process ends by itself, without an error; the database is what it was.
+    """
+    manager = BackupManager.from_url(str(large))
+    manager.create("first")
+    add_child(large)
+    before = digest(large)
+    user = person(host(large, manager="Gated"))
+    open_window(user)
+    if work == "create":
+        user.click(CREATE)
+        user.waits_for("Copying the database… ")
+    else:
+        user.click(row(user, "first"))
+        user.click(RESTORE)
+        user.click(user.find(RESTORE_YES, within=RESTORE_TITLE))
+        user.waits_for("Restoring… ")
+    if "quit" in how:
+        let_go(user)  # the loop ends and the process with it: the work is done to its end
+        user.close()
+        assert eventually(lambda: leftovers(manager.directory) == [])
+        return
+    user.start(how)
+    user.waits_for_end()
+    user.close()
+    assert digest(large) == before
+    assert leftovers(manager.directory) == []
+    assert [info.description for info in manager.list()] == ["first"]
+
+
+def test_a_host_that_ends_while_it_is_asked(person: MakePerson, database: Path) -> None:
+    """Questions and errors go with the window, without a word."""
+    BackupManager.from_url(str(database)).create("first")
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "first"))
+    user.press("Delete")
+    user.waits_for("It cannot be brought back.")
+    user.start("root.destroy()")
+    user.waits_for_end()
+
+
+def test_everything_is_reached_by_tab(person: MakePerson, database: Path) -> None:
+    """Tab goes round all entries, the list, the details and every button that can be pressed."""
+    BackupManager.from_url(str(database)).create("first")
+    user = person(host(database))
+    open_window(user)
+    row(user, "first")
+    user.press("ctrl+f", "Tab")
+    user.wait_until(lambda: row(user, "first").selected, "the row to be selected by its key")
+    reached: list[str] = []
+    while (now := focus(user)) not in reached:
+        reached.append(now)
+        user.press("Tab")
+        user.wait_until(lambda: focus(user) != reached[-1], f"the focus to leave {reached[-1]}")
+    buttons = [CREATE, RESTORE, "Verify", "Export…", "Delete…", "Import file…", "Open folder"]
+    for wanted in [*buttons, "Close", "Treeview", "Text"]:
+        assert any(wanted in one for one in reached), wanted
+    assert sum("TEntry" in one for one in reached) == 2
+    for _ in reached:
+        before = focus(user)
+        user.press("shift+Tab")
+        user.wait_until(lambda: focus(user) != before, "the focus to go back")  # noqa: B023
+    assert focus(user) == reached[0]
+
+
+def focus(user: Person) -> str:
+    """Return what has the focus."""
+    for one in user.look().widgets:
+        if one.focused:
+            return f"{one.kind} {one.text} {one.path}"
+    return "nothing"
+
+
+def test_all_of_it_by_keys(person: MakePerson, database: Path) -> None:
+    """Create, restore, undo and delete without a mouse; F5 reads anew."""
+    user = person(host(database))
+    user.press("Tab")
+    user.find(MANAGE)
+    user.wait_until(lambda: MANAGE in focus(user), "the button to have the focus")
+    user.press("space")
+    user.window(TITLE)
+    user.waits_for("There is no backup yet.")
+    user.press("ctrl+n")
+    user.type("by keys")
+    user.press("Return")
+    user.waits_for("Created ")
+    first = digest(database)
+    add_child(database)
+    second = digest(database)
+    user.press("F5", "ctrl+f", "Tab")
+    user.wait_until(lambda: "Treeview" in focus(user), "the list to have the focus")
+    user.wait_until(lambda: row(user, "by keys").selected, "the new backup to be selected")
+    user.press("Return")
+    user.find(RESTORE_YES, within=RESTORE_TITLE)
+    enabled = lambda: user.find(RESTORE_YES, within=RESTORE_TITLE).enabled  # noqa: E731
+    user.wait_until(enabled, "the answer to be possible")
+    user.press("shift+Tab", "Return")
+    user.waits_for("Restored ")
+    assert digest(database) == first
+    user.wait_until(lambda: "Treeview" in focus(user), "the list to have the focus again")
+    user.press("Delete")
+    delete = lambda: user.find("Delete", within="Delete this").enabled  # noqa: E731
+    user.wait_until(delete, "the answer to be possible")
+    user.press("shift+Tab", "Return")
+    user.waits_for("Deleted ")
+    user.wait_until(lambda: rows(user) == [], "the row to go")
+    assert digest(database) == first != second
+    assert not [name for name in os.listdir(database.parent / "backups") if "keys" in name]
+    user.press("Escape")
+    user.wait_until(lambda: is_closed(user), "the window to go")
