@@ -44,12 +44,17 @@ def run(manager: BackupManager, *, dark: bool = False) -> None:
         def tell(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
             if isinstance(error, KeyboardInterrupt):  # at the terminal
                 interrupted.append(error)
-                root.destroy()
+                root.quit()
             else:
                 ErrorWindow(window, error).open()
 
+        def quit_after(event: tk.Event[tk.Misc]) -> None:
+            if event.widget is window:
+                root.quit()
+
         root.report_callback_exception = tell
-        root.wait_window(window)
+        window.bind("<Destroy>", quit_after, add=True)
+        root.mainloop()  # unlike wait_window, it ends with an interrupt between two callbacks
         if interrupted:
             raise interrupted[0]
     finally:

@@ -2,7 +2,7 @@
 
 The texts are marked here with ``N_`` (``NN_`` for one that counts) and translated where they are
 shown, with :func:`_` and :func:`plural`. ``locale/soulsense_db.pot`` is made of this file
-(``python3 tests/gui/messages.py``); a translation is
+(``python3 tests/messages.py``); a translation is
 ``locale/<language>/LC_MESSAGES/soulsense_db.mo`` or what the application gives to
 :func:`use_translation`. Names in braces are filled in and stay as they are.
 """

@@ -1,0 +1,143 @@
+"""How the window says things, without a window."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog import showing
+from soulsense_db.dialog.showing import COLUMNS, Order, explain
+from soulsense_db.drivers import Comparison, TableComparison
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseLockedError,
+    RestoreError,
+    StorageError,
+)
+
+TODAY = date(2026, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("moment", "said"),
+    [
+        (datetime(2026, 3, 1, 0, 0), "today 00:00"),
+        (datetime(2026, 3, 1, 23, 59), "today 23:59"),
+        (datetime(2026, 2, 28, 23, 59), "yesterday 23:59"),
+        (datetime(2026, 2, 23, 8, 5), "Monday 08:05"),
+        (datetime(2026, 2, 22, 8, 5), "2026-02-22 08:05"),
+        (datetime(2026, 3, 2, 8, 5), "2026-03-02 08:05"),
+        (datetime(1, 1, 1), "0001-01-01 00:00"),
+    ],
+)
+def test_when(moment: datetime, said: str) -> None:
+    """Days are those of the calendar; a day to come, as after a wrong clock, is a date."""
+    assert showing.when(moment, TODAY) == said.replace("0001", f"{moment:%Y}")
+
+
+@pytest.mark.parametrize("moment", [datetime.min, datetime.max])
+def test_the_ends_of_the_calendar_are_shown(moment: datetime) -> None:
+    """A time that no zone can hold is no reason to fail."""
+    assert showing.local(moment.replace(tzinfo=UTC)).replace(tzinfo=None)
+
+
+@given(st.text())
+def test_plain_text_is_one_line(text: str) -> None:
+    """No character that acts on a line is left, and what can be seen is."""
+    plain = showing.plain(text)
+    assert len(plain.splitlines()) <= 1
+    assert not set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\x00\x1b") & set(plain)
+    seen = [one for one in text if one.isprintable() and one != " "]
+    assert [one for one in plain if one.isprintable() and one != " "] == seen
+
+
+@pytest.mark.parametrize("column", [column.name for column in COLUMNS])
+def test_every_column_sorts_both_ways(column: str) -> None:
+    """Whatever a backup lacks, it has a place; of equal ones the newest is first."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    backups = [
+        BackupInfo(
+            id=str(number),
+            path=f"/backups/{number}.db",
+            created_at=start + timedelta(hours=number),
+            size_bytes=number % 3,
+            kind=("manual", "imported", "automatic")[number % 3],
+            description=("b", "", "A")[number % 3],
+            alembic_heads=((), ("a",), ("a", "b"))[number % 3],
+            verified_at=start if number % 3 else None,
+        )
+        for number in range(9)
+    ]
+    once = Order("other").by(column)
+    there, back = once.sort(backups), once.by(column).sort(backups)
+    assert set(map(id, there)) == set(map(id, back)) == set(map(id, backups))
+    key = next(one.key for one in COLUMNS if one.name == column)
+    assert [key(one) for one in there] == [key(one) for one in back[::-1]]
+    if column != "when":
+        for one, following in pairwise(there):
+            assert key(one) != key(following) or one.created_at > following.created_at
+
+
+@pytest.mark.parametrize(
+    ("error", "happened", "meaning"),
+    [
+        (StorageError("It failed. Nothing was changed."), "It failed.", "Nothing was changed."),
+        (StorageError("a.db is v. old.txt. Nothing."), "a.db is v. old.txt.", "Nothing."),
+        (RestoreError("One part only"), "One part only", ""),
+        (BackupError(""), "", ""),
+    ],
+)
+def test_an_error_is_told_in_parts(error: BackupError, happened: str, meaning: str) -> None:
+    """What happened is parted from what it means; nothing of it is lost."""
+    told = explain(error)
+    assert (told.happened, told.meaning) == (happened, meaning)
+
+
+def test_what_to_do_is_what_can_be_done_in_the_window() -> None:
+    """A hint that names a command of the terminal names the button instead."""
+    told = explain(RestoreError("It failed.", hint="Then go back: soulsense-db undo"))
+    assert told.hint == "Then go back: press “Undo last restore…”"
+    assert explain(DatabaseLockedError("x", hint="Wait.")).hint == "Wait."
+
+
+def test_other_errors_are_told_without_passwords() -> None:
+    """What is no error of the tree says what it is, and no password."""
+    told = explain(ValueError("mysql://root:secret@host"))
+    assert told.happened == (
+        "Something happened that should not: ValueError: mysql://root:***@host."
+    )
+    assert told.hint
+    assert explain(KeyError()).happened == "Something happened that should not: KeyError."
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ([], "The rows are the same; tables or indexes differ."),
+        ([("a", 1, 0, 0)], "No row goes away."),
+        ([("a", 0, 3, 0)], "No entry that goes away is newer than this backup."),
+        ([("a", 0, 3, 2), ("b", 0, 5, None)], "2 entries are newer than this backup and go away."),
+        (
+            [("a", 0, 1234, 1234)],
+            "1,234 entries are newer than this backup and go away.",
+        ),
+    ],
+)
+def test_what_a_restore_changes_in_a_sentence(
+    tables: list[tuple[str, int, int, int | None]], said: str
+) -> None:
+    """Newer entries are what a person would miss: they are counted over all tables."""
+    found = Comparison(
+        tables=tuple(
+            TableComparison(table=name, gained=gained, lost=lost, changed=0, newer=newer)
+            for name, gained, lost, newer in tables
+        ),
+        same_schema=False,
+        alembic_heads=(),
+    )
+    assert showing.change_summary(found) == said
