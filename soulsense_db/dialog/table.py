@@ -47,6 +47,7 @@ class BackupTable(ttk.Frame):
         self._waiting: list[BackupInfo] = []
         self._filling: str | None = None
         self._wanted: str | None = None
+        self._columns_for: tuple[int, int] | None = None
         self._problem = ""
         self._problems: set[str] = set()
         self.shown: list[BackupInfo] = []
@@ -213,6 +214,18 @@ class BackupTable(ttk.Frame):
 
     def _dress(self) -> None:
         look = self._look
+        measures = look.characters(1), look.pad
+        if measures != self._columns_for:  # else Tk would make them wider than there is room
+            self._columns_for = measures
+            self._dress_columns()
+        self._dress_headings()
+        self._notice.configure(
+            background=look.field, foreground=look.field_foreground, font=look.font
+        )
+        self.tree.tag_configure("problem", foreground=look.bad)
+
+    def _dress_columns(self) -> None:
+        look = self._look
         for column in COLUMNS:
             self.tree.column(
                 column.name,
@@ -221,11 +234,6 @@ class BackupTable(ttk.Frame):
                 anchor="e" if column.right else "w",
                 stretch=column is COLUMNS[-1],
             )
-        self._dress_headings()
-        self._notice.configure(
-            background=look.field, foreground=look.field_foreground, font=look.font
-        )
-        self.tree.tag_configure("problem", foreground=look.bad)
 
     def _dress_headings(self) -> None:
         for column in COLUMNS:
