@@ -69,7 +69,10 @@ class Details(ttk.Frame):
             return
         known = self._counted if self._counted and self._counted.path == info.path else None
         heads, rows = (known.heads, known.rows) if known else (None, None)
-        self._write([*self._facts(info, heads), *self._row_parts(rows)])
+        parts = [*self._facts(info, heads), *self._row_parts(rows)]
+        # What few want to know comes last.
+        parts += [("\n\n", "fact"), *self._pairs(self._file_facts(info))]
+        self._write(parts)
         if known is None:
             self._timer = self.after(_COUNT_AFTER_MS, self._count)
 
@@ -118,10 +121,17 @@ class Details(ttk.Frame):
             (texts.KIND, showing.kind(info)),
             (texts.REVISION, revision),
             (texts.VERIFIED, verified),
-            (texts.FACT_PATH, info.path),
-            (texts.FACT_CHECKSUM, info.sha256 or _(texts.FACT_NO_CHECKSUM)),
         ]
-        parts = [(_problem(info), "bad")] if info.meta_problem else []
+        problem = [(_problem(info), "bad")] if info.meta_problem else []
+        return [*problem, *self._pairs(facts)]
+
+    def _file_facts(self, info: BackupInfo) -> list[tuple[str, str]]:
+        checksum = info.sha256 or _(texts.FACT_NO_CHECKSUM)
+        return [(texts.FACT_PATH, info.path), (texts.FACT_CHECKSUM, checksum)]
+
+    def _pairs(self, facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the parts of the text for names and values; nothing for a value that is empty."""
+        parts: list[tuple[str, str]] = []
         for name, value in facts:
             if value:
                 # A path and a checksum have no spaces to be broken at.
