@@ -20,11 +20,11 @@ class CreateBar(ttk.Frame):
     def __init__(self, parent: tk.Misc, look: Look, *, create: Callable[[str], object]) -> None:
         super().__init__(parent)
         self._create = create
-        label = ttk.Label(self, text=_(texts.DESCRIPTION))
+        self.label = ttk.Label(self, text=_(texts.DESCRIPTION))
         self.entry = ttk.Entry(self)
         self.counter = ttk.Label(self, style=NOTE_STYLE)
         self.button = ttk.Button(self, text=_(texts.CREATE), command=self._press)
-        label.grid(row=0, column=0, sticky="w")
+        self.label.grid(row=0, column=0, sticky="w")
         self.entry.grid(row=0, column=1, sticky="ew", padx=look.pad)
         self.button.grid(row=0, column=2)
         self.counter.grid(row=1, column=1, sticky="w", padx=look.pad, pady=(look.pad // 3, 0))
@@ -57,16 +57,22 @@ class CreateBar(ttk.Frame):
 
 
 class StatusBar(ttk.Frame):
-    """What is being done, with a bar and a way to cancel; else what came of it."""
+    """What is being done, with a bar and a way to cancel; else what came of it, else ``resting``.
 
-    def __init__(self, parent: tk.Misc, look: Look) -> None:
+    It is always as high as its button: what is above it stays where it is.
+    """
+
+    def __init__(self, parent: tk.Misc, look: Look, *, resting: str) -> None:
         super().__init__(parent)
         self._look = look
+        self._resting = resting
         self.label = ttk.Label(self, anchor="w", justify="left")
         self.bar = ttk.Progressbar(self, length=look.characters(24))
         self.button = ttk.Button(self)
         self.label.grid(row=0, column=0, sticky="ew")
         self.columnconfigure(0, weight=1)
+        look.when_changed(lambda: self.rowconfigure(0, minsize=self.button.winfo_reqheight()))
+        self.tell("")
         # A long sentence is folded where the window ends.
         self.bind("<Configure>", self._fold)
 
@@ -99,7 +105,7 @@ class StatusBar(ttk.Frame):
         """Show what came of the work; ``offer``: a button that calls ``command``."""
         self.bar.stop()
         self.bar.grid_forget()
-        self._say(text)
+        self._say(text or self._resting, style="TLabel" if text else NOTE_STYLE)
         self._offer(offer, command)
 
     def _pulse(self, label: str) -> None:
@@ -107,8 +113,8 @@ class StatusBar(ttk.Frame):
         self.bar.configure(mode="indeterminate", maximum=100, value=0)
         self.bar.start()
 
-    def _say(self, text: str) -> None:
-        self.label.configure(text=text)
+    def _say(self, text: str, *, style: str = "TLabel") -> None:
+        self.label.configure(text=text, style=style)
         self._fold()
 
     def _offer(self, text: str, command: Callable[[], object] | None) -> None:

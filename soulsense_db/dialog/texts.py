@@ -60,6 +60,7 @@ TITLE = N_("Backups of {database}")
 MANAGE = N_("💾 Manage Backups")
 CLOSE = N_("Close")
 CANCEL = N_("Cancel")
+KEPT_IN = N_("Backups are kept in {directory}")
 
 # Create
 

@@ -33,7 +33,7 @@ T = TypeVar("T")
 BeforeRestore = Callable[[], object]
 AfterRestore = Callable[[RestoreReport | None], object]
 
-_LINES_HIGH = 32
+_LINES_HIGH = 34
 _CHARACTERS_WIDE = 138
 
 
@@ -81,7 +81,9 @@ class BackupWindow(tk.Toplevel):
         self._total = ttk.Label(head, style=NOTE_STYLE)
         self._total.pack(side="right")
         self.create_bar = CreateBar(outer, self.look, create=self.actions.create)
-        self.status = StatusBar(outer, self.look)
+        self.status = StatusBar(
+            outer, self.look, resting=_(texts.KEPT_IN).format(directory=self.manager.directory)
+        )
         foot = self._build_buttons(outer)
         head.pack(fill="x")
         self.create_bar.pack(fill="x", pady=(pad * 2, 0))
@@ -100,12 +102,16 @@ class BackupWindow(tk.Toplevel):
 
     def _build_search(self, outer: ttk.Frame) -> ttk.Frame:
         row = ttk.Frame(outer)
-        ttk.Label(row, text=_(texts.SEARCH)).pack(side="left")
+        ttk.Label(row, text=_(texts.SEARCH)).grid(row=0, column=0, sticky="w")
         self.search = ttk.Entry(row, validate="key")
         self.search.configure(validatecommand=(self.register(self._searched), "%P"))
         self.search.bind("<Escape>", self._clear_search)
         bind_select_all(self.search)
-        self.search.pack(side="left", fill="x", expand=True, padx=(self.look.pad, 0))
+        self.search.grid(row=0, column=1, sticky="ew", padx=(self.look.pad, 0))
+        row.columnconfigure(1, weight=1)
+        # In one line with the description above.
+        above = self.create_bar.label
+        self.look.when_changed(lambda: row.columnconfigure(0, minsize=above.winfo_reqwidth()))
         return row
 
     def _build_buttons(self, outer: ttk.Frame) -> ttk.Frame:
@@ -117,7 +123,9 @@ class BackupWindow(tk.Toplevel):
             self._button(row, texts.EXPORT, actions.export),
             self._button(row, texts.DELETE, actions.delete),
         ]
-        ttk.Separator(row, orient="vertical").pack(side="left", fill="y", padx=self.look.pad)
+        ttk.Separator(row, orient="vertical").pack(
+            side="left", fill="y", padx=(self.look.pad // 2, self.look.pad * 3 // 2)
+        )
         self._import = self._button(row, texts.IMPORT, actions.import_file)
         self._button(row, texts.OPEN_FOLDER, actions.open_folder)
         self._undo_button = self._button(row, texts.UNDO_RESTORE, actions.undo)
