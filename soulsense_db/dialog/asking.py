@@ -9,7 +9,7 @@ from contextlib import suppress
 from tkinter import ttk
 
 from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import BAD_STYLE, TITLE_STYLE, Look
+from soulsense_db.dialog.look import BAD_STYLE, TITLE_STYLE, AutoScrollbar, Look
 from soulsense_db.dialog.texts import _
 from soulsense_db.errors import BackupError, without_passwords
 
@@ -39,7 +39,7 @@ class Question(tk.Toplevel):
         self.withdraw()  # until all is in it, and it has its place
         self.title(title)
         self.look = Look(self)
-        self.configure(highlightthickness=1, highlightbackground=self.look.line)
+        self.look.when_changed(self._dress)
         self._parent = parent
         self._answered: Callable[[bool], object] | None = answered
         self._grab: str | None = None
@@ -70,6 +70,10 @@ class Question(tk.Toplevel):
         self.bind("<Escape>", lambda _: self.answer(yes=False))
         self.bind("<Destroy>", self._gone, add=True)
         bind_return(self)
+
+    def _dress(self) -> None:
+        line = self.look.line
+        self.configure(highlightthickness=1, highlightbackground=line, highlightcolor=line)
 
     def say(self, text: str, *, style: str = "TLabel", gap: bool = True) -> ttk.Label:
         """Add a paragraph."""
@@ -155,12 +159,28 @@ class ErrorWindow(Question):
         if told.hint:
             self.say(f"{_(texts.WHAT_TO_DO)}:")
             self.say(told.hint, gap=False)
-        self._details = tk.Text(self.body, height=9, width=_WIDTH_CHARACTERS)
-        self.look.when_changed(lambda: self.look.dress_text(self._details))
-        self._details.insert("end", details_of(error))
-        self._details.configure(state="disabled", background=self.look.field)
+        self._details = self._make_details(details_of(error))
         self._more = ttk.Button(self.buttons, text=f"{_(texts.SHOW_DETAILS)} ▸", command=self._turn)
         self._more.grid(row=0, column=0, sticky="w")
+
+    def _make_details(self, text: str) -> ttk.Frame:
+        """Return a text with a scroll bar, in letters of one width: a traceback points at them."""
+        frame = ttk.Frame(self.body)
+        frame.columnconfigure(0, weight=1)
+        shown = tk.Text(frame, height=12, width=_WIDTH_CHARACTERS)
+        shown.insert("end", text)
+        shown.configure(state="disabled")
+        shown.grid(row=0, column=0, sticky="nsew")
+        AutoScrollbar(frame, shown).grid(row=0, column=1, sticky="ns")
+
+        def dress() -> None:
+            self.look.dress_text(shown)
+            field, text = self.look.field, self.look.field_foreground
+            shown.configure(background=field, foreground=text, font="TkFixedFont")
+            shown.configure(highlightbackground=self.look.line)
+
+        self.look.when_changed(dress)
+        return frame
 
     def _turn(self) -> None:
         """Show the details, or hide them again."""
