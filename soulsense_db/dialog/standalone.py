@@ -6,7 +6,7 @@ import tkinter as tk
 from contextlib import suppress
 from tkinter import ttk
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from soulsense_db.dialog import open_backup_dialog
 from soulsense_db.dialog.asking import ErrorWindow
@@ -90,6 +90,14 @@ def use_colors(root: tk.Misc, *, dark: bool = False) -> None:
     style.configure("Treeview.Heading", background=raised, padding=em // 4, relief="flat")
     style.map("Treeview.Heading", background=[("active", field)])
     style.configure("TProgressbar", background=accent, thickness=em // 2)
-    style.configure("Vertical.TScrollbar", background=raised, arrowcolor=text, arrowsize=em * 0.8)
-    style.map("Vertical.TScrollbar", background=[("active", line), ("disabled", ground)])
+    # Without arrows: a thumb that can be dragged, and a trough that can be clicked.
+    thumb: Any = ("Vertical.Scrollbar.thumb", {"expand": True, "sticky": "nswe"})
+    style.layout(
+        "Vertical.TScrollbar",
+        [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [thumb]})],
+    )
+    style.configure("Vertical.TScrollbar", background=line, gripcount=0, arrowsize=em * 2 // 3)
+    style.configure("Vertical.TScrollbar", bordercolor=ground, lightcolor=line, darkcolor=line)
+    style.configure("Vertical.TScrollbar", troughcolor=ground)
+    style.map("Vertical.TScrollbar", background=[("active", accent), ("disabled", ground)])
     style.configure("Sash", sashthickness=em // 2)
