@@ -266,13 +266,8 @@ class Actions:
         info, look = self._chosen(), self._window.look
         if info is None:
             return
-        menu = tk.Menu(
-            self._window,
-            tearoff=False,
-            background=look.background,
-            foreground=look.foreground,
-            font=look.font,
-        )
+        menu = tk.Menu(self._window, tearoff=False)
+        look.dress_menu(menu)
         entries: tuple[tuple[str, Callable[[], object]], ...] = (
             (texts.RESTORE, self.restore),
             (texts.VERIFY, self.verify),

@@ -190,10 +190,9 @@ class Details(ttk.Frame):
         """Return a table's name, cut where the numbers begin."""
         look, name = self._look, showing.plain(table)
         room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
-        measure = ("font", "measure", look.bold)
-        if int(self.tk.call(*measure, name)) <= room:
+        if look.width(name, bold=True) <= room:
             return name
-        while name and int(self.tk.call(*measure, f"{name}…")) > room:
+        while name and look.width(f"{name}…", bold=True) > room:
             name = name[:-1]
         return f"{name}…"
 

@@ -17,10 +17,15 @@ NOTE_STYLE: Final = "SoulSenseNote.TLabel"
 BAD_STYLE: Final = "SoulSenseBad.TLabel"
 
 _TOOLTIP_AFTER_MS = 400
-# On a light and on a dark ground; each has a contrast of 4.5 and more there (WCAG AA).
-_NOTE = "#5f5f5f", "#b4b4b4"
-_BAD = "#b00020", "#ff8a80"
-_MIDDLE = 0.5
+# What text must have on its ground (WCAG AA).
+_CONTRAST = 4.5
+# Errors are the first of these with enough contrast.
+_BAD = "#b00020", "#ff8a80", "#ffb3ab"
+# How much of the ground is in the colour of notes, if that leaves enough contrast.
+_NOTE_SHARES = 0.35, 0.25, 0.15
+# Tk leaves this room beside the text of a cell, in pixels, and beside that of a heading less.
+CELL_INSET: Final = 4
+_HEADING_INSET = 2
 
 
 class Look:
@@ -46,15 +51,17 @@ class Look:
         self.foreground = self._color(".", "foreground", "#000000")
         self.field = self._color("Treeview", "fieldbackground", self.background)
         self.field_foreground = self._color("Treeview", "foreground", self.foreground)
-        self.line = self._color("TEntry", "bordercolor", self.foreground)
-        self.is_dark = self._luminance(self.background) < _MIDDLE
+        self.line = self._color("TEntry", "bordercolor", self._mixed(0.5))
         self.bold = self._font(bold=True)
-        self.note, self.bad = _NOTE[self.is_dark], _BAD[self.is_dark]
+        notes = map(self._mixed, _NOTE_SHARES)
+        self.note = next(filter(self._is_legible, notes), self.foreground)
+        self.bad = next(filter(self._is_legible, _BAD), self.foreground)
         self._window.configure(background=self.background)
         # The one size of a theme that does not grow with the font.
         self._style.configure(ROW_STYLE, rowheight=round(self.em * 1.5))
-        for part in (f"{ROW_STYLE}.Cell", f"{ROW_STYLE}.Heading"):
-            self._style.configure(part, padding=(self.pad, self.pad // 3))
+        for part, more in (("Cell", 0), ("Heading", CELL_INSET - _HEADING_INSET)):
+            padding = (self.pad + more, self.pad // 3)
+            self._style.configure(f"{ROW_STYLE}.{part}", padding=padding)
         self._style.configure(TITLE_STYLE, font=self._font(bold=True, larger=1.25))
         self._style.configure(NOTE_STYLE, foreground=self.note)
         self._style.configure(BAD_STYLE, foreground=self.bad)
@@ -64,9 +71,14 @@ class Look:
         self._listeners.append(listener)
         listener()
 
+    def width(self, text: str, *, bold: bool = False) -> int:
+        """Return the width of ``text`` in pixels."""
+        font = self.bold if bold else self.font
+        return int(self._window.tk.call("font", "measure", font, text))
+
     def characters(self, count: int) -> int:
         """Return the width of ``count`` digits in pixels."""
-        return count * int(self._window.tk.call("font", "measure", self.font, "0"))
+        return count * self.width("0")
 
     def dress_text(self, text: tk.Text) -> None:
         """Give a text that is only read the look of a label."""
@@ -90,6 +102,18 @@ class Look:
         text.tag_configure("heading", font=self.bold)
         text.tag_configure("bad", foreground=self.bad)
 
+    def dress_menu(self, menu: tk.Menu) -> None:
+        """Give a menu the colours of the theme, and to its entry under the pointer the selected."""
+        menu.configure(
+            font=self.font,
+            background=self.background,
+            foreground=self.foreground,
+            activebackground=self._color("Treeview", "background", self.line, state="selected"),
+            activeforeground=self._color(
+                "Treeview", "foreground", self.foreground, state="selected"
+            ),
+        )
+
     def _theme_changed(self, event: tk.Event[tk.Misc]) -> None:
         if event.widget is self._window:
             self.apply()
@@ -106,8 +130,22 @@ class Look:
         found = self._style.lookup(style, option, [state] if state else None)
         return str(found or otherwise)
 
+    def _mixed(self, share: float) -> str:
+        """Return the colour of text with a ``share`` of its ground in it."""
+        colors = (self.foreground, self.background)
+        pairs = zip(*map(self._window.winfo_rgb, colors), strict=True)
+        return "#" + "".join(f"{round(a + (b - a) * share):04x}" for a, b in pairs)
+
+    def _is_legible(self, color: str) -> bool:
+        """Whether text in ``color`` has enough contrast to the ground, as WCAG counts it."""
+        dark, light = sorted(map(self._luminance, (color, self.background)))
+        return (light + 0.05) / (dark + 0.05) >= _CONTRAST
+
     def _luminance(self, color: str) -> float:
-        red, green, blue = (part / 65535 for part in self._window.winfo_rgb(color))
+        parts = (part / 65535 for part in self._window.winfo_rgb(color))
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

@@ -18,6 +18,8 @@ from soulsense_db.errors import BackupError, without_passwords
 _JOINERS = "\u200c\u200d"
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _WEEK = 7
+# As Alembic makes them, and room for a name that somebody gave.
+_REVISION_DIGITS = 15
 
 
 def plain(text: str) -> str:
@@ -84,38 +86,59 @@ def description(info: BackupInfo) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: name in the program, heading, width in characters, cell, what it sorts by."""
+    """One column: name in the program, heading, what has to fit in, cell, what it sorts by.
+
+    The last one also has the room that is left.
+    """
 
     name: str
     heading: str
-    characters: int
+    widest: Callable[[], Iterable[str]]
     cell: Callable[[BackupInfo, date], str]
     key: Callable[[BackupInfo], Any]
     right: bool = False
 
 
+def _widest_when() -> list[str]:
+    days = [_(texts.ON_WEEKDAY).format(weekday=_(day), time="00:00") for day in texts.WEEKDAYS]
+    return [*days, _(texts.YESTERDAY).format(time="00:00"), "0000-00-00 00:00"]
+
+
 COLUMNS = (
-    Column("when", texts.WHEN, 17, lambda i, t: when(i.timestamp, t), lambda i: i.order),
-    Column("size", texts.SIZE, 9, lambda i, _t: i.size_display, lambda i: i.size_bytes, right=True),
-    Column("kind", texts.KIND, 16, lambda i, _t: kind(i), kind),
+    Column("when", texts.WHEN, _widest_when, lambda i, t: when(i.timestamp, t), lambda i: i.order),
+    Column(
+        "size",
+        texts.SIZE,
+        lambda: ["0000.0 MB"],
+        lambda i, _t: i.size_display,
+        lambda i: i.size_bytes,
+        right=True,
+    ),
+    Column(
+        "kind",
+        texts.KIND,
+        lambda: map(_, texts.KIND_NAMES.values()),
+        lambda i, _t: kind(i),
+        kind,
+    ),
     Column(
         "revision",
         texts.REVISION,
-        16,
+        lambda: ["0" * _REVISION_DIGITS],
         lambda i, _t: revision(i.alembic_heads) if i.alembic_heads else "",
         lambda i: i.alembic_heads,
     ),
     Column(
         "verified",
         texts.VERIFIED,
-        18,
+        lambda: [_(texts.VERIFIED_AT).format(when=when) for when in _widest_when()],
         verified,
         lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
     ),
     Column(
         "description",
         texts.ABOUT,
-        24,
+        list,
         lambda i, _t: description(i),
         lambda i: plain(i.description).casefold(),
     ),

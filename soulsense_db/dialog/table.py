@@ -10,7 +10,7 @@ from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.dialog.look import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.dialog.showing import COLUMNS, Order
 from soulsense_db.dialog.texts import _
 
@@ -227,9 +227,11 @@ class BackupTable(ttk.Frame):
     def _dress_columns(self) -> None:
         look = self._look
         for column in COLUMNS:
+            needed = max(map(look.width, column.widest()), default=0)
+            heading = look.width(_(column.heading) + _DOWN, bold=True)
             self.tree.column(
                 column.name,
-                width=look.characters(column.characters) + 2 * look.pad,
+                width=max(needed, heading) + 2 * (look.pad + CELL_INSET),
                 minwidth=look.characters(5),
                 anchor="e" if column.right else "w",
                 stretch=column is COLUMNS[-1],
@@ -269,8 +271,8 @@ class BackupTable(ttk.Frame):
         """Return the whole text of a cell that has no room for it."""
         column = next(column for column in COLUMNS if column.name == name)
         text = column.cell(info, self._today)
-        width = int(self.tk.call("font", "measure", self._look.font, text))
-        return text if width + self._look.pad * 3 > self.tree.column(name, "width") else ""
+        needed = self._look.width(text) + 2 * (self._look.pad + CELL_INSET)
+        return text if needed > self.tree.column(name, "width") else ""
 
     def _destroyed(self, _event: object) -> None:
         if self._filling is not None:

@@ -34,7 +34,7 @@ BeforeRestore = Callable[[], object]
 AfterRestore = Callable[[RestoreReport | None], object]
 
 _LINES_HIGH = 34
-_CHARACTERS_WIDE = 138
+_CHARACTERS_WIDE = 158
 
 
 class BackupWindow(tk.Toplevel):
@@ -81,9 +81,9 @@ class BackupWindow(tk.Toplevel):
         self._total = ttk.Label(head, style=NOTE_STYLE)
         self._total.pack(side="right")
         self.create_bar = CreateBar(outer, self.look, create=self.actions.create)
-        self.status = StatusBar(
-            outer, self.look, resting=_(texts.KEPT_IN).format(directory=self.manager.directory)
-        )
+        directory = showing.plain(str(self.manager.directory))
+        kept_in = _(texts.KEPT_IN).format(directory=directory)
+        self.status = StatusBar(outer, self.look, resting=kept_in)
         foot = self._build_buttons(outer)
         head.pack(fill="x")
         self.create_bar.pack(fill="x", pady=(pad * 2, 0))
