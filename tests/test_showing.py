@@ -10,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog import showing
-from soulsense_db.dialog.showing import COLUMNS, Order, explain
 from soulsense_db.drivers import Comparison, TableComparison
 from soulsense_db.errors import (
     BackupError,
@@ -19,6 +17,10 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
+
+pytest.importorskip("tkinter", reason="the window needs tkinter")
+from soulsense_db.dialog import showing
+from soulsense_db.dialog.showing import COLUMNS, Order, explain
 
 TODAY = date(2026, 3, 1)
 

@@ -10,7 +10,6 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from helpers import add_child
-from messages import TEMPLATE, template
 
 import soulsense_db
 from gui.conftest import MakePerson
@@ -19,6 +18,9 @@ from gui.host import RESTORE, RESTORE_TITLE, host, open_window, row, table
 from gui.person import Person
 from gui.seen import Widget
 from soulsense_db import BackupManager
+
+pytest.importorskip("tkinter", reason="the window needs tkinter")
+from messages import TEMPLATE, template
 
 THEMES = ("default", "clam", "alt", "classic", "light", "dark")
 CONTRAST = 4.5  # WCAG 2.1, AA
@@ -150,7 +152,8 @@ def test_a_change_of_theme_is_followed(person: MakePerson, database: Path) -> No
     background = (
         "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')\n"
         "answer = [str(window.look.background), str(window['background']),"
-        " sum(root.winfo_rgb(window.look.background)) < 90_000, str(window._details.text['background'])]"
+        " sum(root.winfo_rgb(window.look.background)) < 90_000,"
+        " str(window._details.text['background'])]"
     )
     before = user.run(background)
     user.run(themed("dark"))
