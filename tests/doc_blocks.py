@@ -131,7 +131,7 @@ _NORMAL = (
     (re.compile(r"(?!2025)\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA256"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "ID"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{8}\b"), "ID"),
+    (re.compile(r"\b[0-9a-f]{8}\b"), "ID"),
     (re.compile(r"\b\d+(\.\d)? (B|KB|MB|GB|TB)\b"), "SIZE"),
     (re.compile(r"\b[\d,]+ bytes\b"), "SIZE"),
     (re.compile(r"\b(free|age)=\d+"), r"\1=NUMBER"),
