@@ -19,7 +19,8 @@ from soulsense_db.dialog.look import NOTE_STYLE
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.work import Job
-from soulsense_db.errors import RestoreError, StorageError
+from soulsense_db.errors import BackupError, RestoreError, StorageError
+from soulsense_db.manager import BackupManager
 from soulsense_db.restoring import RestoreReport
 from soulsense_db.verification import VerificationReport
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore
 
 _OPENER_SECONDS = 5
+_Restored = tuple[RestoreReport, BackupInfo | None]
 
 
 class Actions:
@@ -201,14 +203,18 @@ class Actions:
         if not self._host_is_ready():
             return
 
-        def work(job: Job[RestoreReport]) -> RestoreReport:
+        def work(job: Job[_Restored]) -> _Restored:
             if is_undo:
-                return manager.undo_restore(progress=job.progress)
-            return manager.restore(info, progress=job.progress)
+                report = manager.undo_restore(progress=job.progress_until_done)
+            else:
+                report = manager.restore(info, progress=job.progress_until_done)
+            return report, _safety_backup(manager)
 
-        def then(report: RestoreReport) -> None:
+        def then(done: _Restored) -> None:
+            report, undo = done
             error = self._tell_host(report)
             if not self._window.is_gone:
+                self._window.undo_source = undo
                 self._restored(report, found)
                 if error is not None:
                     self._window.show_error(error)
@@ -219,7 +225,6 @@ class Actions:
             work,
             then=then,
             before=texts.KEEPING,
-            afterwards=texts.FINISHING,
             failed=lambda: self._tell_host(None),
         )
 
@@ -297,6 +302,14 @@ class Actions:
             question.say(f"“{showing.description(info)}”")
         question.say(" · ".join(about), style=NOTE_STYLE, gap=not info.description)
         question.say(info.filename, style=NOTE_STYLE, gap=False)
+
+
+def _safety_backup(manager: BackupManager) -> BackupInfo | None:
+    """Return what an undo goes back to; a restore that is done is none that failed."""
+    try:
+        return manager.safety_backup()
+    except BackupError:  # the list, which is read next, tells of it
+        return None
 
 
 def _because(told: RestoreError, error: Exception) -> RestoreError:

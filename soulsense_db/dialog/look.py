@@ -33,12 +33,17 @@ class Look:
 
     ``em``: the height of a line in pixels, by which everything is measured: it grows with the
     font and with the scaling of the screen. ``pad``: the usual distance between two things.
+    ``modifier``, ``right_button``, ``menu_keys``: what they are on this system.
     """
 
     def __init__(self, window: tk.Toplevel) -> None:
         self._window = window
         self._listeners: list[Callable[[], object]] = []
         self._style = ttk.Style(window)
+        system = str(window.tk.call("tk", "windowingsystem"))
+        self.modifier = "Command" if system == "aqua" else "Control"
+        self.right_button = "<Button-2>" if system == "aqua" else "<Button-3>"
+        self.menu_keys = {"x11": ("<Menu>",), "win32": ("<App>",)}.get(system, ())
         self.apply()
         window.bind("<<ThemeChanged>>", self._theme_changed, add=True)
 

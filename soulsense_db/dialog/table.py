@@ -69,7 +69,7 @@ class BackupTable(ttk.Frame):
         self.tree.bind("<<TraverseIn>>", self._select_first)  # by Tab
         self.tree.bind("<Destroy>", self._destroyed, add=True)
         for number, column in enumerate(COLUMNS, start=1):
-            self.tree.bind(f"<Control-Key-{number}>", self._sort_by(column.name))
+            self.tree.bind(f"<{look.modifier}-Key-{number}>", self._sort_by(column.name))
         Tooltip(self.tree, look, self._tip_at)
         look.when_changed(self._dress)
 
@@ -109,6 +109,7 @@ class BackupTable(ttk.Frame):
         self._waiting = self._order.sort(changed)
         if after is not None:
             self.tree.selection_set(after)
+            self.tree.focus(after)
         if self._filling is not None:
             self.after_cancel(self._filling)
         self._fill()

@@ -57,7 +57,7 @@ class BackupWindow(tk.Toplevel):
         self._closing = False
         self._is_gone = False
         self._question: Question | None = None
-        self._undo: BackupInfo | None = None
+        self.undo_source: BackupInfo | None = None
         self.look = Look(self)
         self.actions = Actions(self, before_restore=before_restore, after_restore=after_restore)
         self._build()
@@ -139,17 +139,17 @@ class BackupWindow(tk.Toplevel):
         return button
 
     def _bind_keys(self) -> None:
-        tree = self.table.tree
+        tree, look = self.table.tree, self.look
         self.bind("<Escape>", lambda _: self.close())
         self.bind("<F5>", lambda _: self.refresh())
-        self.bind("<Control-n>", lambda _: self.create_bar.entry.focus_set())
-        self.bind("<Control-f>", lambda _: self.search.focus_set())
+        self.bind(f"<{look.modifier}-n>", lambda _: self.create_bar.entry.focus_set())
+        self.bind(f"<{look.modifier}-f>", lambda _: self.search.focus_set())
         tree.bind("<Delete>", lambda _: self.actions.delete())
         tree.bind("<Return>", lambda _: self.actions.restore())
         tree.bind("<KP_Enter>", lambda _: self.actions.restore())
         tree.bind("<Double-1>", self._double_clicked)
-        tree.bind("<Button-3>", self._right_clicked)
-        for key in ("<Menu>", "<Shift-F10>"):
+        tree.bind(look.right_button, self._right_clicked)
+        for key in ("<Shift-F10>", *look.menu_keys):
             tree.bind(key, lambda _: self.actions.menu(*self._place_of_row()))
         bind_return(self)
         self.protocol("WM_DELETE_WINDOW", self.close)
@@ -180,7 +180,7 @@ class BackupWindow(tk.Toplevel):
     def _listed(
         self, backups: list[BackupInfo], undo: BackupInfo | None, error: BaseException | None
     ) -> None:
-        self._undo = undo
+        self.undo_source = undo
         problem = ""
         if error is not None:
             told = showing.explain(error)
@@ -263,6 +263,8 @@ class BackupWindow(tk.Toplevel):
                 self.show_error(job.error)
         if self._is_gone:  # the application may close it when its data has changed
             return
+        if job.error is None and job.is_cancelled:  # too late: nobody may think that it is not done
+            self._closing = False
         if self._closing:
             self.destroy()
         else:
@@ -279,7 +281,7 @@ class BackupWindow(tk.Toplevel):
         for button in self._of_selected:
             button.state(["!disabled" if idle and self.table.selection else "disabled"])
         self._import.state(["!disabled" if idle else "disabled"])
-        self._undo_button.state(["!disabled" if idle and self._undo else "disabled"])
+        self._undo_button.state(["!disabled" if idle and self.undo_source else "disabled"])
         self.create_bar.allow(allowed=idle)
 
     def in_background(self, work: Callable[[Job[None]], None]) -> None:
@@ -303,13 +305,9 @@ class BackupWindow(tk.Toplevel):
 
     @property
     def is_busy(self) -> bool:
-        """Whether work is under way."""
-        return self._busy is not None
-
-    @property
-    def undo_source(self) -> BackupInfo | None:
-        """What undoing the last restore goes back to."""
-        return self._undo
+        """Whether work is under way, or something is asked or told."""
+        asking = any(isinstance(child, Question) for child in self.winfo_children())
+        return self._busy is not None or asking
 
     def show_error(self, error: BaseException) -> None:
         """Tell of ``error`` in a window of its own."""

@@ -14,6 +14,10 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _LOOK_EVERY_MS = 30
+# The Tk of every window whose thread still works. An application may let go of it meanwhile, and
+# Python may collect it in any thread; but Tcl aborts the process when it goes in another one than
+# its own. What is in here outlasts the thread.
+_kept: dict[Job[Any], object] = {}
 
 
 class Cancelled(Exception):  # noqa: N818 - it is no error
@@ -48,12 +52,13 @@ class Job(Generic[T]):
     def progress(self, done: int, total: int) -> None:
         """Note how far the work is, for ``progress=`` of the manager; raises :class:`Cancelled`."""
         self._reached = done, total
-        self.check()
-
-    def check(self) -> None:
-        """Raise :class:`Cancelled` when somebody asked for it."""
         if self.is_cancelled:
             raise Cancelled
+
+    def progress_until_done(self, done: int, total: int) -> None:
+        """Like :meth:`progress`, where the last call comes too late: what was asked for is done."""
+        if done < total:
+            self.progress(done, total)
 
     @property
     def reached(self) -> tuple[int, int] | None:
@@ -63,7 +68,7 @@ class Job(Generic[T]):
     @property
     def is_over(self) -> bool:
         """Whether the thread has ended."""
-        return not self._thread.is_alive()
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     @property
     def error(self) -> BaseException | None:
@@ -103,6 +108,9 @@ class Workers:
         ``reached``: called there now and then meanwhile.
         """
         job = Job(work)
+        for over in [one for one in _kept if one.is_over]:
+            del _kept[over]
+        _kept[job] = self._window.tk
         self._jobs[job] = ended, reached
         job.start()
         if self._timer is None:
@@ -121,14 +129,16 @@ class Workers:
             self._timer = None
 
     def _look(self) -> None:
-        self._timer = None
+        # First of all: a callback may fail, wait in a loop of its own, or close the window.
+        self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
         for job, (ended, reached) in list(self._jobs.items()):
-            if job not in self._jobs:  # a callback of another one closed the window
+            if job not in self._jobs:
                 continue
             if not job.is_over:
                 reached(job)
                 continue
             del self._jobs[job]
             ended(job)
-        if self._jobs and self._timer is None:
-            self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
+        if not self._jobs and self._timer is not None:
+            self._window.after_cancel(self._timer)
+            self._timer = None

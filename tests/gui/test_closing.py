@@ -6,9 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers import add_child, digest, eventually, leftovers, make_database
+from helpers import (
+    CHILD_SECONDS,
+    Child,
+    add_child,
+    digest,
+    eventually,
+    leftovers,
+    make_database,
+)
 
 from gui.conftest import MakePerson
+from gui.display import Display
 from gui.host import (
     CREATE,
     MANAGE,
@@ -212,5 +221,120 @@ def test_all_of_it_by_keys(person: MakePerson, database: Path) -> None:
     user.wait_until(lambda: rows(user) == [], "the row to go")
     assert digest(database) == first != second
     assert not [name for name in os.listdir(database.parent / "backups") if "keys" in name]
+    user.press("Escape")
+    user.wait_until(lambda: is_closed(user), "the window to go")
+
+
+@pytest.mark.parametrize("work", ["create", "list", "row_counts", "verify", "compare", "export"])
+def test_a_program_ends_although_a_thread_still_works(
+    database: Path, display: Display, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Where the application has let go of Tk, the end of a thread must not be the end of Tk.
+
+    Tcl aborts the whole process when its interpreter is freed by another thread than its own: no
+    thread may hold on to the window.
+    """
+    script = """
+        import gc, sys, threading, time, tkinter
+        from tkinter import filedialog
+        from soulsense_db import BackupManager
+        from soulsense_db.dialog import open_backup_dialog
+
+        database, work = sys.argv[1:]
+        begun, go_on = threading.Event(), threading.Event()
+
+        def main():
+            root = tkinter.Tk()
+            manager = BackupManager.from_url(database)
+            info = manager.create("first")
+            whole = getattr(manager, work)
+            def wait(*arguments, **options):
+                begun.set()
+                go_on.wait()
+                gc.collect()  # Python may do so in any thread
+                return whole(*arguments, **options)
+            setattr(manager, work, wait)
+            window = open_backup_dialog(root, manager)
+            window.table.select(info.path)
+            doing = {
+                "create": lambda: window.actions.create("late"),
+                "verify": window.actions.verify,
+                "compare": window.actions.restore,
+                "export": window.actions.export,
+            }
+            filedialog.asksaveasfilename = lambda **options: database + ".copy"
+            def look():
+                if window.table.selection and work in doing:
+                    doing.pop(work)()
+                if begun.is_set():
+                    root.destroy()
+                else:
+                    root.after(20, look)
+            look()
+            root.mainloop()
+
+        gc.disable()
+        main()
+        filedialog.asksaveasfilename = None
+        print("gone", flush=True)
+        sys.stdin.readline()
+        go_on.set()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join()
+    """
+    monkeypatch.setenv("DISPLAY", display.name)
+    with Child(script, database, work) as program:
+        program.expect("gone")
+        program.tell("")
+        assert program.process.wait(CHILD_SECONDS) == 0
+    manager = BackupManager.from_url(str(database))
+    assert leftovers(manager.directory) == []
+    assert [info.description for info in manager.list()] == ["first"]
+
+
+def test_only_one_question_at_a_time(person: MakePerson, database: Path) -> None:
+    """Clicks that come faster than a window opens ask once."""
+    BackupManager.from_url(str(database)).create("first")
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "first"))
+    spot = row(user, "first").spot
+    user.display.xdotool("mousemove", *spot, "click", "--repeat", 6, "--delay", 20, 1)
+    user.window(RESTORE_TITLE)
+    assert len([one for one in user.look().windows if one.title == RESTORE_TITLE]) == 1
+
+
+def test_work_that_was_done_before_it_could_be_stopped_is_told(
+    person: MakePerson, database: Path
+) -> None:
+    """After "Stop and close" of a restore that is done all the same, the window stays and says so.
+
+    Else the user would think that the database is what it was.
+    """
+    BackupManager.from_url(str(database)).create("first")
+    first = digest(database)
+    add_child(database)
+    late = """
+class Late(BackupManager):
+    def restore(self, *arguments, **options):
+        report = super().restore(*arguments, **options)
+        while not Path("go").exists():
+            time.sleep(0.01)
+        return report
+manager = Late.from_url(manager._driver.engine.url.database)
+"""
+    user = person(host(database, more=late))
+    open_window(user)
+    user.click(row(user, "first"))
+    user.click(RESTORE)
+    user.click(user.find(RESTORE_YES, within=RESTORE_TITLE))
+    user.wait_until(lambda: digest(database) == first, "the data to be replaced")
+    user.press("Escape")
+    user.waits_for("The database is being restored. Stop that and close?")
+    user.click("Stop and close")
+    user.waits_for("Stopping…")
+    let_go(user)
+    user.waits_for("Restored app.db as of")
     user.press("Escape")
     user.wait_until(lambda: is_closed(user), "the window to go")

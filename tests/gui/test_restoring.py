@@ -238,3 +238,57 @@ def test_a_second_click_on_restore_is_no_answer(person: MakePerson, database: Pa
     user.press("Escape")
     user.wait_until(lambda: not user.sees(RESTORE_TITLE), "the question to go")
     assert digest(database) == before
+
+
+def test_a_cancel_that_comes_too_late_is_no_lie(person: MakePerson, database: Path) -> None:
+    """Once the data is replaced, Cancel changes nothing: what is told is that it was restored."""
+    BackupManager.from_url(str(database)).create("first")
+    first = digest(database)
+    add_child(database)
+    late = (
+        NOTING
+        + """
+class Late(BackupManager):
+    def restore(self, *arguments, progress=None, **options):
+        def wait(done, total):
+            while done == total and not Path("go").exists():  # the very last call
+                time.sleep(0.01)
+            progress(done, total)
+        return super().restore(*arguments, progress=wait, **options)
+manager = Late.from_url(manager._driver.engine.url.database)
+"""
+    )
+    user = person(host(database, more=late))
+    open_window(user)
+    ask(user, "first")
+    agree(user)
+    user.wait_until(lambda: digest(database) == first, "the data to be replaced")
+    user.click("Cancel")
+    user.waits_for("Stopping…")
+    let_go(user)
+    user.waits_for("Restored app.db as of")
+    assert user.run("answer = told") == ["before", "first"]
+    assert digest(database) == first
+
+
+def test_the_undo_beside_the_message_works_at_once(person: MakePerson, database: Path) -> None:
+    """The offered Undo does not wait for the list to be read anew: also the first press counts."""
+    BackupManager.from_url(str(database)).create("first")
+    add_child(database)
+    slow = """
+class Slow(BackupManager):
+    def list(self):
+        while Path("slow").exists():
+            time.sleep(0.01)
+        return super().list()
+manager = Slow.from_url(manager._driver.engine.url.database)
+"""
+    user = person(host(database, more=slow))
+    open_window(user)
+    ask(user, "first")
+    (user.folder / "slow").touch()
+    agree(user)
+    user.click("Undo")
+    user.waits_for("Go back to the database of before the last restore?")
+    (user.folder / "slow").unlink()
+    user.press("Escape")
