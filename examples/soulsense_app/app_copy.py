@@ -1,4 +1,4 @@
-"""A copy of the example in a folder of its own, for the tour to work on."""
+"""A copy of the example in a folder of its own, for the tour and the app to work on."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class AppCopy:
 
     def __init__(self, folder: Path) -> None:
         self._migrations = folder / "migrations"
-        shutil.copytree(EXAMPLE / "migrations", self._migrations)
+        if not self._migrations.exists():
+            shutil.copytree(EXAMPLE / "migrations", self._migrations)
         self.database = folder / "data" / "soulsense.db"
-        self.database.parent.mkdir()
+        self.database.parent.mkdir(parents=True, exist_ok=True)
         self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.database)))
         self.manager = BackupManager(self.engine)
         self._config = self._make_config()
