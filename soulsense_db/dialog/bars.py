@@ -1,4 +1,4 @@
-"""The line in which a backup is begun, and the one that tells how work goes and how it went."""
+"""The lines of the window: a backup is begun, work is told of, and the buttons."""
 
 from __future__ import annotations
 
@@ -132,3 +132,42 @@ class StatusBar(ttk.Frame):
             if child.winfo_manager()
         )
         self.label.configure(wraplength=max(self._look.em * 8, self.winfo_width() - beside))
+
+
+class ButtonBar(ttk.Frame):
+    """Two groups of buttons and one at the end, in two lines where there is no room for one."""
+
+    def __init__(self, parent: tk.Misc, look: Look) -> None:
+        super().__init__(parent)
+        self._look = look
+        self._first, self._second, self._end = (ttk.Frame(self) for _ in range(3))
+        self._between = ttk.Separator(self, orient="vertical")
+        self.columnconfigure(2, weight=1)
+        self._arrange(two_lines=False)
+        self.bind("<Configure>", self._fit)
+        look.when_changed(self._fit)
+
+    def add(self, text: str, command: Callable[[], object], *, group: int) -> ttk.Button:
+        """Add a button to the first group (0), to the second one (1), or at the end (2)."""
+        place = (self._first, self._second, self._end)[group]
+        button = ttk.Button(place, text=_(text), command=command)
+        button.pack(side="left", padx=(self._look.pad if place.winfo_children()[:-1] else 0, 0))
+        return button
+
+    def _fit(self, _event: object = None) -> None:
+        if not self.winfo_ismapped():
+            return
+        groups = self._first, self._second, self._end
+        needed = sum(group.winfo_reqwidth() for group in groups) + self._look.pad * 4
+        self._arrange(two_lines=needed > self.winfo_width())
+
+    def _arrange(self, *, two_lines: bool) -> None:
+        pad = self._look.pad
+        self._first.grid(row=0, column=0, columnspan=3 if two_lines else 1, sticky="w")
+        if two_lines:
+            self._between.grid_forget()
+            self._second.grid(row=1, column=0, columnspan=3, sticky="w", pady=(pad, 0))
+        else:
+            self._between.grid(row=0, column=1, sticky="ns", padx=pad * 3 // 2)
+            self._second.grid(row=0, column=2, columnspan=1, sticky="w", pady=0)
+        self._end.grid(row=1 if two_lines else 0, column=3, pady=(pad, 0) if two_lines else 0)

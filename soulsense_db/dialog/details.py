@@ -181,6 +181,7 @@ class Details(ttk.Frame):
                 lmargin2=indent,
                 spacing3=round(look.em * 0.2),
             )
+        self.text.tag_configure("bad", spacing3=look.pad)
         width = look.characters(_MOST_CHARACTERS) - look.pad * 2
         stops = (width - look.characters(_NUMBER_CHARACTERS), "right", width, "right")
         for tag, font in (("row", look.font), ("other_row", look.bold), ("heading", look.bold)):

@@ -18,7 +18,7 @@ from soulsense_db.dialog.asking import (
     place_over,
     take_grab,
 )
-from soulsense_db.dialog.bars import CreateBar, StatusBar
+from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
 from soulsense_db.dialog.details import Details
 from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.table import BackupTable
@@ -115,28 +115,19 @@ class BackupWindow(tk.Toplevel):
         return row
 
     def _build_buttons(self, outer: ttk.Frame) -> ttk.Frame:
-        row = ttk.Frame(outer)
+        row = ButtonBar(outer, self.look)
         actions = self.actions
         self._of_selected = [
-            self._button(row, texts.RESTORE, actions.restore),
-            self._button(row, texts.VERIFY, actions.verify),
-            self._button(row, texts.EXPORT, actions.export),
-            self._button(row, texts.DELETE, actions.delete),
+            row.add(texts.RESTORE, actions.restore, group=0),
+            row.add(texts.VERIFY, actions.verify, group=0),
+            row.add(texts.EXPORT, actions.export, group=0),
+            row.add(texts.DELETE, actions.delete, group=0),
         ]
-        ttk.Separator(row, orient="vertical").pack(
-            side="left", fill="y", padx=(self.look.pad // 2, self.look.pad * 3 // 2)
-        )
-        self._import = self._button(row, texts.IMPORT, actions.import_file)
-        self._button(row, texts.OPEN_FOLDER, actions.open_folder)
-        self._undo_button = self._button(row, texts.UNDO_RESTORE, actions.undo)
-        close = ttk.Button(row, text=_(texts.CLOSE), command=self.close)
-        close.pack(side="right")
+        self._import = row.add(texts.IMPORT, actions.import_file, group=1)
+        row.add(texts.OPEN_FOLDER, actions.open_folder, group=1)
+        self._undo_button = row.add(texts.UNDO_RESTORE, actions.undo, group=1)
+        row.add(texts.CLOSE, self.close, group=2)
         return row
-
-    def _button(self, row: ttk.Frame, text: str, command: Callable[[], object]) -> ttk.Button:
-        button = ttk.Button(row, text=_(text), command=command)
-        button.pack(side="left", padx=(0, self.look.pad))
-        return button
 
     def _bind_keys(self) -> None:
         tree, look = self.table.tree, self.look
@@ -162,7 +153,7 @@ class BackupWindow(tk.Toplevel):
         wished = look.characters(_CHARACTERS_WIDE), look.em * _LINES_HIGH
         room = self.winfo_screenwidth() - look.em, self.winfo_screenheight() - 3 * look.em
         width, height = (min(max(n, w), r) for n, w, r in zip(needed, wished, room, strict=True))
-        self.minsize(min(width, look.characters(80)), min(height, look.em * 18))
+        self.minsize(min(width, look.characters(80)), min(height, look.em * 24))
         place_over(self, parent.winfo_toplevel(), size=(width, height))
         if parent.winfo_viewable():
             self.transient(parent.winfo_toplevel())
