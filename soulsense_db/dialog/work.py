@@ -92,6 +92,9 @@ class Workers:
 
     def __init__(self, window: tk.Misc) -> None:
         self._window = window
+        # Its timer is the root's: when a callback closes the window, tkinter deletes the window's
+        # commands, and then by its name the one that it is in: by now it may be another window's.
+        self._root = window.nametowidget(".")
         self._jobs: dict[Job[Any], tuple[Callable[[Any], object], Callable[[Any], object]]] = {}
         self._timer: str | None = None
         window.bind("<Destroy>", self._close, add=True)
@@ -114,7 +117,7 @@ class Workers:
         self._jobs[job] = ended, reached
         job.start()
         if self._timer is None:
-            self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
+            self._timer = self._root.after(_LOOK_EVERY_MS, self._look)
         return job
 
     def _close(self, event: tk.Event[tk.Misc]) -> None:
@@ -125,12 +128,12 @@ class Workers:
             job.cancel()
         self._jobs.clear()
         if self._timer is not None:
-            self._window.after_cancel(self._timer)
+            self._root.after_cancel(self._timer)
             self._timer = None
 
     def _look(self) -> None:
         # First of all: a callback may fail, wait in a loop of its own, or close the window.
-        self._timer = self._window.after(_LOOK_EVERY_MS, self._look)
+        self._timer = self._root.after(_LOOK_EVERY_MS, self._look)
         for job, (ended, reached) in list(self._jobs.items()):
             if job not in self._jobs:
                 continue
@@ -140,5 +143,5 @@ class Workers:
             del self._jobs[job]
             ended(job)
         if not self._jobs and self._timer is not None:
-            self._window.after_cancel(self._timer)
+            self._root.after_cancel(self._timer)
             self._timer = None
