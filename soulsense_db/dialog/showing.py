@@ -179,7 +179,9 @@ def folded(text: str) -> str:
 
 
 def counted(shown: Sequence[BackupInfo], everything: int) -> str:
-    """Return how many backups are shown, of how many, and their size."""
+    """Return how many backups are shown, of how many, and their size; nothing for none."""
+    if not everything:
+        return ""
     backups = plural(texts.BACKUPS, everything)
     if len(shown) != everything:
         backups = _(texts.OF_BACKUPS).format(shown=f"{len(shown):,}", all=backups)
@@ -196,7 +198,7 @@ def change_rows(found: Comparison) -> list[tuple[str, ...]]:
         (
             plain(table.table),
             _signed(table.gained, "+"),
-            _signed(table.lost, "−"),
+            _signed(table.lost, "-"),
             _(texts.ABSENT) if table.newer is None else f"{table.newer:,}",
             _(texts.OTHER_COLUMNS) if table.changed is None else f"{table.changed:,}",
         )

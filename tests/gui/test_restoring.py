@@ -58,7 +58,7 @@ def test_the_question_shows_what_changes(person: MakePerson, database: Path) -> 
     seen = user.look()
     (table,) = [w for w in seen.widgets if any(h.text == "Come back" for h in w.headings)]
     assert [[cell.text for cell in one.cells] for one in table.rows] == [
-        ["child", "+5", "−1", "1", "0"],
+        ["child", "+5", "-1", "1", "0"],
         ["parent", "0", "0", "0", "3"],
     ]
     assert user.sees("“first”")
