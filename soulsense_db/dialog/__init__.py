@@ -31,21 +31,28 @@ def open_backup_dialog(
 ) -> BackupWindow:
     """Open the window "Manage Backups" over ``parent`` and return it at once.
 
-    It is modal to the application; ``parent.wait_window(window)`` waits until it is closed.
+    It is modal to the application; ``parent.wait_window(window)`` waits until it is closed. Where
+    it is open already, that window comes to the front and is returned.
+
     ``before_restore``: called before a restore or an undo begins, for the application to close its
     sessions; what it raises is shown, and nothing is restored. ``after_restore``: called in any
     case once that has ended, to load the data anew, with the
-    :class:`~soulsense_db.RestoreReport`, or None when the database stayed what it was. Both are
+    :class:`~soulsense_db.RestoreReport`, or None when it was cancelled or failed. Then the database
+    is what it was, unless the error that is shown says otherwise: so load it anew as well. Both are
     called by the thread of the main loop.
 
     When the application destroys ``parent`` while work is under way, the work is cancelled, the
-    database stays what it was, and ``after_restore`` is not called.
+    database is the old or the new one, whole, and ``after_restore`` is not called.
 
     Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database in memory: it
     cannot be reached from the thread in which the window works.
     """
-    if manager.database is None:
-        raise UnsupportedDatabaseError(texts._(texts.IN_MEMORY), hint=texts._(texts.IN_MEMORY_HINT))
+    _require_file(manager)
+    for child in parent.winfo_children():
+        if isinstance(child, BackupWindow) and child.manager is manager:
+            child.lift()
+            child.focus_set()
+            return child
     return BackupWindow(parent, manager, before_restore=before_restore, after_restore=after_restore)
 
 
@@ -59,9 +66,10 @@ def manage_backups_button(
 ) -> ttk.Button:
     """Return a button "💾 Manage Backups" for a settings page; it is still to be placed.
 
-    ``options``: further ones of :class:`tkinter.ttk.Button`; the rest as for
+    ``options``: further ones of :class:`tkinter.ttk.Button`; the rest, and what is raised, as for
     :func:`open_backup_dialog`.
     """
+    _require_file(manager)
 
     def open_dialog() -> None:
         open_backup_dialog(
@@ -69,3 +77,8 @@ def manage_backups_button(
         )
 
     return ttk.Button(parent, **{"text": texts._(texts.MANAGE), "command": open_dialog, **options})
+
+
+def _require_file(manager: BackupManager) -> None:
+    if manager.database is None:
+        raise UnsupportedDatabaseError(texts._(texts.IN_MEMORY), hint=texts._(texts.IN_MEMORY_HINT))

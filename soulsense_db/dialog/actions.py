@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tkinter as tk
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tkinter import filedialog
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.asking import Question
-from soulsense_db.dialog.look import NOTE_STYLE
+from soulsense_db.dialog.folder import open_folder
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
+from soulsense_db.dialog.watching import safety_backup
 from soulsense_db.dialog.work import Job
-from soulsense_db.errors import BackupError, RestoreError, StorageError
-from soulsense_db.manager import BackupManager
+from soulsense_db.errors import NothingToUndoError, RestoreError
 from soulsense_db.restoring import RestoreReport
 from soulsense_db.verification import VerificationReport
 
 if TYPE_CHECKING:
     from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore
 
-_OPENER_SECONDS = 5
-_Restored = tuple[RestoreReport, BackupInfo | None]
+_MOST_REMARKS = 10
 
 
 class Actions:
-    """What can be done in ``window``."""
+    """What can be done in ``window``; what is given ``info`` does it with that, not the selected.
+
+    Nothing is begun while something else is done, asked or told.
+    """
 
     def __init__(
         self,
@@ -51,53 +52,60 @@ class Actions:
     def create(self, description: str) -> None:
         """Take a backup."""
         window, manager = self._window, self._manager
+        if window.is_busy:
+            return
 
         def work(job: Job[BackupInfo]) -> BackupInfo:
             return manager.create(description, progress=job.progress)
 
         def then(info: BackupInfo) -> None:
-            window.create_bar.clear()
-            self._have(info, texts.CREATED)
+            window.create_bar.clear(description)
+            self._have_new(info, texts.CREATED)
 
-        window.run("create", texts.CREATING, work, then=then, afterwards=texts.CHECKING_COPY)
+        window.doing.run("create", texts.CREATING, work, then=then, afterwards=texts.CHECKING_COPY)
 
-    def verify(self) -> None:
-        """Check the selected backup."""
-        if (info := self._chosen()) is None:
+    def verify(self, info: BackupInfo | None = None) -> None:
+        """Check a backup."""
+        if (chosen := self._chosen(info)) is None:
             return
-        self._window.run(
+        self._window.doing.run(
             "verify",
             texts.VERIFYING,
-            lambda job: self._manager.verify(info, progress=job.progress),
+            lambda job: self._manager.verify(chosen, progress=job.progress),
             then=self._verified,
             afterwards=texts.CHECKING,
         )
 
     def _verified(self, report: VerificationReport) -> None:
-        self._window.status.tell(_(texts.VERIFIED_NOW).format(file=report.backup.filename))
+        self._tell(texts.VERIFIED_NOW, report.backup)
         if report.remarks:
             window = Question(self._window, title=_(texts.VERIFY), yes=None, no=_(texts.OK))
             window.headline(showing.plain(report.backup.filename))
             window.say(plural(texts.VERIFIED_REMARKS, len(report.remarks)))
-            for remark in report.remarks:
-                window.say(f"• {showing.plain(remark)}")
+            for remark in report.remarks[:_MOST_REMARKS]:
+                window.say(f"• {showing.shortened(showing.plain(remark))}")
+            if (more := len(report.remarks) - _MOST_REMARKS) > 0:
+                window.say(plural(texts.MORE_REMARKS, more))
             window.open()
 
-    def delete(self) -> None:
-        """Delete the selected backup, after a question."""
-        if (info := self._chosen()) is None:
+    def delete(self, info: BackupInfo | None = None) -> None:
+        """Delete a backup, after a question."""
+        if (chosen := self._chosen(info)) is None:
             return
+
+        def then(_: None) -> None:
+            self._window.table.leave(chosen.path)
+            self._tell(texts.DELETED, chosen)
 
         def answered(yes: bool) -> None:
             if yes:
-                self._window.run(
+                self._window.doing.run(
                     "delete",
                     texts.DELETING,
-                    lambda _job: self._manager.delete(info),
-                    then=lambda _: self._window.status.tell(deleted),
+                    lambda _job: self._manager.delete(chosen),
+                    then=then,
                 )
 
-        deleted = _(texts.DELETED).format(file=info.filename)
         question = Question(
             self._window,
             title=_(texts.DELETE_QUESTION),
@@ -106,20 +114,22 @@ class Actions:
             answered=answered,
         )
         question.headline(_(texts.DELETE_QUESTION))
-        self._describe(question, info)
+        question.describe(chosen)
         question.say(_(texts.DELETE_MEANING))
         question.open()
 
-    def pin(self) -> None:
-        """Keep the selected backup whatever a policy says, or let it go again."""
-        if (info := self._chosen()) is None:
+    def pin(self, info: BackupInfo | None = None) -> None:
+        """Keep a backup whatever a policy says, or let it go again."""
+        if (chosen := self._chosen(info)) is None:
             return
-        manager, told = self._manager, texts.UNPINNED_NOW if info.pinned else texts.PINNED_NOW
-
-        def work(_job: object) -> BackupInfo:
-            return manager.unpin(info) if info.pinned else manager.pin(info)
-
-        self._window.run("pin", texts.PINNING, work, then=lambda done: self._have(done, told))
+        change = self._manager.unpin if chosen.pinned else self._manager.pin
+        told = texts.UNPINNED_NOW if chosen.pinned else texts.PINNED_NOW
+        self._window.doing.run(
+            "pin",
+            texts.PINNING,
+            lambda _job: change(chosen),
+            then=lambda changed: self._tell(told, changed),
+        )
 
     # In and out
 
@@ -128,65 +138,77 @@ class Actions:
         if self._window.is_busy:
             return
         kinds = [(_(texts.DATABASE_FILES), "*.db *.sqlite *.sqlite3"), (_(texts.ALL_FILES), "*")]
-        path = filedialog.askopenfilename(
-            parent=self._window, title=_(texts.IMPORT).rstrip("…"), filetypes=kinds
-        )
+        path = self._ask_for_path(filedialog.askopenfilename, texts.IMPORT, filetypes=kinds)
         if not path:
             return
-        self._window.run(
+        self._window.doing.run(
             "import",
             texts.IMPORTING,
             lambda job: self._manager.import_file(path, progress=job.progress),
-            then=lambda info: self._have(info, texts.IMPORTED),
+            then=lambda info: self._have_new(info, texts.IMPORTED),
             afterwards=texts.CHECKING_COPY,
         )
 
-    def export(self) -> None:
-        """Copy the selected backup to a place of the user's choice."""
-        if (info := self._chosen()) is None:
+    def export(self, info: BackupInfo | None = None) -> None:
+        """Copy a backup to a place of the user's choice."""
+        if (chosen := self._chosen(info)) is None:
             return
-        path = filedialog.asksaveasfilename(
-            parent=self._window,
-            title=_(texts.EXPORT).rstrip("…"),
-            initialfile=info.filename,
-            initialdir=Path.home(),
+        path = self._ask_for_path(
+            filedialog.asksaveasfilename,
+            texts.EXPORT,
+            initialfile=chosen.filename,
             confirmoverwrite=False,  # nothing is overwritten, whatever the answer
         )
         if not path:
             return
 
         def then(copy: Path) -> None:
-            self._window.status.tell(_(texts.EXPORTED).format(path=copy))
+            told = _(texts.EXPORTED).format(path=showing.plain(str(copy)))
+            self._window.status.tell(told)
 
-        self._window.run(
+        self._window.doing.run(
             "export",
             texts.EXPORTING,
-            lambda job: self._manager.export(info, path, progress=job.progress),
+            lambda job: self._manager.export(chosen, path, progress=job.progress),
             then=then,
         )
 
+    def _ask_for_path(self, ask: Callable[..., str], title: str, **options: Any) -> str:
+        """Return what the user chose in a dialog for files; empty for nothing."""
+        with suppress(RuntimeError):  # no home
+            options["initialdir"] = Path.home()
+        try:
+            path = ask(parent=self._window, title=_(title).rstrip("…"), **options)
+        except tk.TclError:  # the application has closed it, and all that is below
+            if not self._window.is_gone:
+                raise
+            return ""
+        return "" if self._window.is_gone or self._window.is_busy else path
+
     def open_folder(self) -> None:
         """Show the backup directory in the file manager."""
-        directory = self._manager.directory
-
-        def work(_job: object) -> None:
-            open_folder(directory)
-
-        self._window.in_background(work)
+        self._window.in_background(partial(open_folder, self._manager.directory))
 
     # Restore and undo
 
-    def restore(self) -> None:
-        """Replace the database by the selected backup, after a question."""
-        if (info := self._chosen()) is None:
-            return
-        self._ask_to_restore(info, is_undo=False)
+    def restore(self, info: BackupInfo | None = None) -> None:
+        """Replace the database by a backup, after a question."""
+        if (chosen := self._chosen(info)) is not None:
+            self._ask_to_restore(chosen, is_undo=False)
 
     def undo(self) -> None:
         """Go back to the database of before the last restore, after a question."""
-        info = self._window.undo_source
-        if info is not None and not self._window.is_busy:
-            self._ask_to_restore(info, is_undo=True)
+
+        def then(info: BackupInfo | None) -> None:
+            if self._window.is_busy:
+                return
+            if info is None:
+                self._window.fail(NothingToUndoError(_(texts.NO_UNDO)))
+            else:
+                self._ask_to_restore(info, is_undo=True)
+
+        if not self._window.is_busy:  # that of now, whoever has restored meanwhile
+            self._window.in_background(self._manager.safety_backup, then=then)
 
     def _ask_to_restore(self, info: BackupInfo, *, is_undo: bool) -> None:
         RestoreQuestion(
@@ -200,47 +222,51 @@ class Actions:
 
     def _restore(self, info: BackupInfo, found: Preview, *, is_undo: bool) -> None:
         manager = self._manager
-        if not self._host_is_ready():
-            return
 
-        def work(job: Job[_Restored]) -> _Restored:
-            if is_undo:
-                report = manager.undo_restore(progress=job.progress_until_done)
-            else:
-                report = manager.restore(info, progress=job.progress_until_done)
-            return report, _safety_backup(manager)
+        def work(job: Job[RestoreReport]) -> RestoreReport:
+            if not is_undo:
+                return manager.restore(info, progress=job.progress_until_done)
+            with manager.exclusive() as access:
+                if safety_backup(manager) != info:  # not what was shown
+                    raise NothingToUndoError(_(texts.UNDO_CHANGED), hint=_(texts.UNDO_CHANGED_HINT))
+                return access.undo(progress=job.progress_until_done)
 
-        def then(done: _Restored) -> None:
-            report, undo = done
+        def then(report: RestoreReport) -> None:
             error = self._tell_host(report)
             if not self._window.is_gone:
-                self._window.undo_source = undo
-                self._restored(report, found)
+                self._restored(report, found, loaded=error is None)
                 if error is not None:
                     self._window.show_error(error)
 
-        self._window.run(
+        def failed() -> None:
+            error = self._tell_host(None)
+            if error is not None and not self._window.is_gone:
+                self._window.show_error(error)
+
+        self._window.doing.run(
             "restore",
             texts.RESTORING,
             work,
             then=then,
+            prepare=self._host_is_ready,
             before=texts.KEEPING,
-            failed=lambda: self._tell_host(None),
+            failed=failed,
         )
 
-    def _restored(self, report: RestoreReport, found: Preview) -> None:
+    def _restored(self, report: RestoreReport, found: Preview, *, loaded: bool) -> None:
         database = self._manager.database
         when = showing.when(report.source.timestamp, date.today())
         name = showing.plain(database.name if database else "")
         said = [_(texts.RESTORED).format(database=name, when=when)]
         if not report.read_back:
             said.append(_(texts.NOT_READ_BACK))
+        is_current = self._after_restore is not None and loaded
         if report.safety_backup is None:
             said.append(_(texts.RESTART_NEW_FILE))
-        elif self._after_restore is None or found.changes_revision(report.source):
-            said.append(_(texts.RESTART))
-        else:
+        elif is_current and not found.may_change_revision(report.source):
             said.append(_(texts.RESTART_NONE))
+        else:
+            said.append(_(texts.RESTART))
         offer = _(texts.UNDO) if report.safety_backup else ""
         self._window.status.tell(" ".join(said), offer=offer, command=self.undo)
 
@@ -250,7 +276,8 @@ class Actions:
             if self._before_restore is not None:
                 self._before_restore()
         except Exception as error:  # noqa: BLE001 - the application's own, of any kind
-            self._window.show_error(_because(RestoreError(_(texts.HOST_NOT_READY)), error))
+            if not self._window.is_gone:
+                self._window.show_error(_because(RestoreError(_(texts.HOST_NOT_READY)), error))
             return False
         return True
 
@@ -260,7 +287,8 @@ class Actions:
             if self._after_restore is not None:
                 self._after_restore(report)
         except Exception as error:  # noqa: BLE001 - the application's own, of any kind
-            told = RestoreError(_(texts.HOST_NOT_RELOADED), hint=_(texts.HOST_NOT_RELOADED_HINT))
+            happened = texts.HOST_NOT_RELOADED_SAME if report is None else texts.HOST_NOT_RELOADED
+            told = RestoreError(_(happened), hint=_(texts.HOST_NOT_RELOADED_HINT))
             return _because(told, error)
         return None
 
@@ -268,12 +296,12 @@ class Actions:
 
     def menu(self, x: int, y: int) -> None:
         """Show what can be done with the selected backup, at a place of the screen."""
-        info, look = self._chosen(), self._window.look
+        info = self._chosen(None)
         if info is None:
             return
         menu = tk.Menu(self._window, tearoff=False)
-        look.dress_menu(menu)
-        entries: tuple[tuple[str, Callable[[], object]], ...] = (
+        self._window.look.dress_menu(menu)
+        entries: tuple[tuple[str, Callable[[BackupInfo], object]], ...] = (
             (texts.RESTORE, self.restore),
             (texts.VERIFY, self.verify),
             (texts.UNPIN if info.pinned else texts.PIN, self.pin),
@@ -281,61 +309,27 @@ class Actions:
             (texts.DELETE, self.delete),
         )
         for text, command in entries:
-            menu.add_command(label=_(text), command=command)
+            menu.add_command(label=_(text), command=partial(command, info))
         menu.bind("<Unmap>", lambda _: menu.after_idle(menu.destroy))
         menu.tk_popup(x, y)
 
     # What several of them do
 
-    def _chosen(self) -> BackupInfo | None:
-        """Return the selected backup, unless something else is being done."""
-        return None if self._window.is_busy else self._window.table.selection
+    def _chosen(self, info: BackupInfo | None) -> BackupInfo | None:
+        """Return ``info``, or the selected backup; None while something else is done or asked."""
+        return None if self._window.is_busy else info or self._window.table.selection
 
-    def _have(self, info: BackupInfo, text: str) -> None:
-        """Select ``info`` in the list, and tell what was done with it."""
+    def _have_new(self, info: BackupInfo, text: str) -> None:
+        """Select the new backup in the list, and tell of it."""
+        self._window.clear_search()  # it might not fit
         self._window.table.select(info.path)
-        self._window.status.tell(_(text).format(file=info.filename, size=info.size_display))
+        self._tell(text, info)
 
-    def _describe(self, question: Question, info: BackupInfo) -> None:
-        about = (showing.full_date(info.timestamp), info.size_display, showing.kind(info))
-        if info.description:
-            question.say(f"“{showing.description(info)}”")
-        question.say(" · ".join(about), style=NOTE_STYLE, gap=not info.description)
-        question.say(info.filename, style=NOTE_STYLE, gap=False)
-
-
-def _safety_backup(manager: BackupManager) -> BackupInfo | None:
-    """Return what an undo goes back to; a restore that is done is none that failed."""
-    try:
-        return manager.safety_backup()
-    except BackupError:  # the list, which is read next, tells of it
-        return None
+    def _tell(self, text: str, info: BackupInfo) -> None:
+        told = _(text).format(file=showing.plain(info.filename), size=info.size_display)
+        self._window.status.tell(told)
 
 
 def _because(told: RestoreError, error: Exception) -> RestoreError:
     told.__cause__ = error
     return told
-
-
-def open_folder(path: Path) -> None:
-    """Open ``path`` in the file manager; raises :class:`StorageError` where none could be."""
-    if not path.is_dir():
-        message = _(texts.NO_FOLDER).format(path=path)
-        raise StorageError(message, hint=_(texts.NO_FOLDER_HINT))
-    try:
-        if sys.platform == "win32":
-            os.startfile(path)  # noqa: S606 - a folder, which the system opens
-            return
-        program = "open" if sys.platform == "darwin" else "xdg-open"
-        opener = subprocess.Popen(
-            [program, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        code = opener.wait(_OPENER_SECONDS)
-        problem = f"{program}: exit code {code}" if code else ""
-    except subprocess.TimeoutExpired:  # the file manager itself: it stays
-        return
-    except OSError as error:
-        problem = f"{error.strerror}: {error.filename}"
-    if problem:
-        message = _(texts.NOT_OPENED).format(path=path, reason=problem)
-        raise StorageError(message, hint=_(texts.NOT_OPENED_HINT))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from tkinter import ttk
 
+from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import BAD_STYLE, TITLE_STYLE, AutoScrollbar, Look
+from soulsense_db.dialog.look import BAD_STYLE, NOTE_STYLE, TITLE_STYLE, AutoScrollbar, Look
 from soulsense_db.dialog.texts import _
 from soulsense_db.errors import BackupError, without_passwords
 
@@ -67,7 +68,7 @@ class Question(tk.Toplevel):
             self.yes.grid(row=0, column=1)
             self.yes.state(["disabled"])
         self.protocol("WM_DELETE_WINDOW", lambda: self.answer(yes=False))
-        self.bind("<Escape>", lambda _: self.answer(yes=False))
+        on_key(self, "<Escape>", lambda: self.answer(yes=False))
         self.bind("<Destroy>", self._gone, add=True)
         bind_return(self)
 
@@ -90,6 +91,14 @@ class Question(tk.Toplevel):
     def headline(self, text: str) -> None:
         """Add the line that is read first."""
         self.say(text, style=TITLE_STYLE, gap=False)
+
+    def describe(self, info: BackupInfo) -> None:
+        """Say which backup it is about."""
+        about = (showing.full_date(info.timestamp), info.size_display, showing.kind(info))
+        if info.description:
+            self.say(f"“{showing.shortened(showing.description(info))}”")
+        self.say(" · ".join(about), style=NOTE_STYLE, gap=not info.description)
+        self.say(showing.plain(info.filename), style=NOTE_STYLE, gap=False)
 
     def open(self) -> None:
         """Show the window over its parent, with the harmless button under Enter."""
@@ -141,21 +150,13 @@ class Question(tk.Toplevel):
 class ErrorWindow(Question):
     """An error of the tree, or any other: what happened, what it means, what to do, details."""
 
-    def __init__(
-        self,
-        parent: tk.Toplevel,
-        error: BaseException,
-        *,
-        closed: Callable[[], object] = lambda: None,
-    ) -> None:
-        super().__init__(
-            parent, title=_(texts.ERROR), yes=None, no=_(texts.OK), answered=lambda _: closed()
-        )
+    def __init__(self, parent: tk.Toplevel, error: BaseException) -> None:
+        super().__init__(parent, title=_(texts.ERROR), yes=None, no=_(texts.OK))
         told = showing.explain(error)
         self.headline(_(texts.ERROR))
-        self.say(told.happened, style=BAD_STYLE)
+        self.say(showing.shortened(told.happened), style=BAD_STYLE)
         if told.meaning:
-            self.say(told.meaning)
+            self.say(showing.shortened(told.meaning))
         if told.hint:
             self.say(f"{_(texts.WHAT_TO_DO)}:")
             self.say(told.hint, gap=False)
@@ -227,9 +228,12 @@ def take_grab(window: tk.Toplevel) -> str | None:
     before = str(window.tk.call("grab", "current", window) or "") or None
 
     def grab(event: tk.Event[tk.Misc]) -> None:
-        if event.widget is window:
+        # Once: what is opened over it has the grab when it is shown again after a while.
+        if event.widget is window and not done:
+            done.append(True)
             window.grab_set()
 
+    done: list[bool] = []
     window.bind("<Map>", grab, add=True)
     return before
 
@@ -243,12 +247,23 @@ def give_grab_back(parent: tk.Misc, before: str | None) -> None:
             call("focus", call("focus", "-lastfor", before))
 
 
+def on_key(widget: tk.Misc, key: str, command: Callable[[], object]) -> None:
+    """Have ``key`` do ``command`` in ``widget``, and nothing that the application does with it."""
+
+    def pressed(_event: object) -> str:
+        command()
+        return "break"
+
+    widget.bind(key, pressed)
+
+
 def bind_return(window: tk.Toplevel) -> None:
     """Have Enter press the button that has the focus, as Space does."""
+
+    def press() -> None:
+        focused = window.focus_get()
+        if isinstance(focused, ttk.Button):
+            focused.invoke()
+
     for key in ("<Return>", "<KP_Enter>"):
-        window.bind(key, _press, add=True)
-
-
-def _press(event: tk.Event[tk.Misc]) -> None:
-    if isinstance(event.widget, ttk.Button):
-        event.widget.invoke()
+        on_key(window, key, press)

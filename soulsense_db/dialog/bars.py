@@ -35,10 +35,10 @@ class CreateBar(ttk.Frame):
         self.entry.bind("<KP_Enter>", lambda _: self._press())
         self._typed("")
 
-    def clear(self) -> None:
-        """Empty the description for the next one."""
-        self.entry.delete(0, "end")
-        self._typed("")
+    def clear(self, description: str) -> None:
+        """Empty the description that was used; another one was typed meanwhile."""
+        if self.entry.get() == description:
+            self.entry.delete(0, "end")
 
     def allow(self, *, allowed: bool) -> None:
         """Let a backup be begun, or not."""

@@ -28,7 +28,7 @@ class _Counted:
 
     path: str
     heads: tuple[str, ...] | None
-    rows: tuple[TableRows, ...] | BackupError
+    rows: tuple[TableRows, ...] | BaseException
 
 
 class Details(ttk.Frame):
@@ -89,14 +89,15 @@ class Details(ttk.Frame):
             return
         self._counting = True
         info = self._info
-        self._workers.start(lambda _job: count(self._manager, info), ended=self._have_counted)
 
-    def _have_counted(self, job: Job[_Counted]) -> None:
-        self._counting = False
-        if job.error is not None:
-            raise job.error  # no error of the tree: a fault of this program
-        self._counted = job.result
-        self.show(self._info)
+        def ended(job: Job[_Counted]) -> None:
+            self._counting = False
+            self._counted = (
+                job.result if job.error is None else _Counted(info.path, None, job.error)
+            )
+            self.show(self._info)
+
+        self._workers.start(lambda _job: count_rows(self._manager, info), ended=ended, reads=True)
 
     def _gone(self, _event: object = None) -> None:
         if self._timer is not None:
@@ -137,22 +138,24 @@ class Details(ttk.Frame):
                 # A path and a checksum have no spaces to be broken at.
                 unspaced = name in {texts.FACT_PATH, texts.FACT_CHECKSUM}
                 tag = "unspaced" if unspaced else "fact"
+                first, *more = [showing.plain(line) for line in value.splitlines()]
                 parts.append((f"{_(name)}\t", f"name {tag}"))
-                parts.append((f"{_lines(value)}\n", tag))
+                parts.append((f"{first}\n", tag))
+                parts += [(f"{line}\n", "next_line") for line in more]
         return parts
 
-    def _row_parts(self, rows: Sequence[TableRows] | BackupError | None) -> list[tuple[str, str]]:
+    def _row_parts(self, rows: Sequence[TableRows] | BaseException | None) -> list[tuple[str, str]]:
         parts = [(f"\n{_(texts.FACT_ROWS)}", "heading")]
         if rows is None:
             return [*parts, (f"\n{_(texts.ROWS_COUNTING)}", "name")]
-        if isinstance(rows, BackupError):
-            reason = showing.plain(rows.message)
+        if isinstance(rows, BaseException):
+            reason = showing.plain(showing.explain(rows).happened)
             return [*parts, (f"\n{_(texts.ROWS_UNKNOWN).format(reason=reason)}", "bad")]
         if not rows:
             return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
         parts.append((f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row"))
         for row in rows:
-            cells = (self._shortened(row.table), _count(row.backup), _count(row.live))
+            cells = (self._shortened(row.table), _number(row.backup), _number(row.live))
             same = row.backup == row.live
             parts.append(("\n" + "\t".join(cells), "row" if same else "other_row"))
         return parts
@@ -181,6 +184,7 @@ class Details(ttk.Frame):
                 lmargin2=indent,
                 spacing3=round(look.em * 0.2),
             )
+        self.text.tag_configure("next_line", wrap="word", lmargin1=indent, lmargin2=indent)
         self.text.tag_configure("bad", spacing3=look.pad)
         width = look.characters(_MOST_CHARACTERS) - look.pad * 2
         stops = (width - look.characters(_NUMBER_CHARACTERS), "right", width, "right")
@@ -198,10 +202,10 @@ class Details(ttk.Frame):
         return f"{name}…"
 
 
-def count(manager: BackupManager, info: BackupInfo) -> _Counted:
+def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
     """Count the rows of ``info`` and of the database, in a thread."""
     try:
-        rows: tuple[TableRows, ...] | BackupError = manager.row_counts(info)
+        rows: tuple[TableRows, ...] | BaseException = manager.row_counts(info)
     except BackupError as error:  # shown where the rows would be
         rows = error
     try:
@@ -215,11 +219,7 @@ def _problem(info: BackupInfo) -> str:
     return f"{_(texts.FACT_PROBLEM)}: {showing.plain(info.meta_problem)}\n"
 
 
-def _lines(text: str) -> str:
-    return "\u2028".join(showing.plain(line) for line in text.splitlines())
-
-
-def _count(count: int | None) -> str:
+def _number(count: int | None) -> str:
     return _(texts.ABSENT) if count is None else f"{count:,}"
 
 

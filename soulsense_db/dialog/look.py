@@ -33,7 +33,7 @@ class Look:
 
     ``em``: the height of a line in pixels, by which everything is measured: it grows with the
     font and with the scaling of the screen. ``pad``: the usual distance between two things.
-    ``modifier``, ``right_button``, ``menu_keys``: what they are on this system.
+    ``modifier``, ``right_button``, ``menu_keys``, ``delete_keys``: as this system has them.
     """
 
     def __init__(self, window: tk.Toplevel) -> None:
@@ -44,6 +44,7 @@ class Look:
         self.modifier = "Command" if system == "aqua" else "Control"
         self.right_button = "<Button-2>" if system == "aqua" else "<Button-3>"
         self.menu_keys = {"x11": ("<Menu>",), "win32": ("<App>",)}.get(system, ())
+        self.delete_keys = ("<BackSpace>",) if system == "aqua" else ()
         self.apply()
         window.bind("<<ThemeChanged>>", self._theme_changed, add=True)
 
@@ -63,7 +64,9 @@ class Look:
         self.bad = next(filter(self._is_legible, _BAD), self.foreground)
         self._window.configure(background=self.background)
         # The one size of a theme that does not grow with the font.
-        self._style.configure(ROW_STYLE, rowheight=round(self.em * 1.5))
+        rows = str(self._style.lookup("Treeview", "font") or self.font)
+        line = int(self._window.tk.call("font", "metrics", rows, "-linespace"))
+        self._style.configure(ROW_STYLE, rowheight=round(line * 1.5))
         for part, more in (("Cell", 0), ("Heading", CELL_INSET - _HEADING_INSET)):
             padding = (self.pad + more, self.pad // 3)
             self._style.configure(f"{ROW_STYLE}.{part}", padding=padding)
@@ -240,4 +243,5 @@ def bind_select_all(entry: ttk.Entry) -> None:
         entry.icursor("end")
         return "break"
 
-    entry.bind("<Control-a>", select)
+    for key in ("<Control-a>", "<Control-A>"):  # with Caps Lock, too
+        entry.bind(key, select)

@@ -10,9 +10,9 @@ from tkinter import ttk
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.asking import Question
-from soulsense_db.dialog.look import BAD_STYLE, NOTE_STYLE, ROW_STYLE, AutoScrollbar
+from soulsense_db.dialog.look import BAD_STYLE, ROW_STYLE, AutoScrollbar
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.work import Cancelled, Job, Workers
+from soulsense_db.dialog.work import Job, Workers
 from soulsense_db.drivers import Comparison
 from soulsense_db.errors import (
     BackupError,
@@ -20,6 +20,8 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     InvalidBackupError,
+    MetaFileError,
+    OutsideDirectoryError,
 )
 from soulsense_db.manager import BackupManager
 
@@ -43,10 +45,10 @@ class Preview:
     comparison: Comparison | None
     problem: BackupError | None = None
 
-    def changes_revision(self, info: BackupInfo) -> bool:
-        """Whether the database gets another Alembic revision than the application knows."""
+    def may_change_revision(self, info: BackupInfo) -> bool:
+        """Whether the database may get another Alembic revision than the application knows."""
         found = self.comparison
-        return found is not None and found.alembic_heads != info.alembic_heads
+        return found is None or found.alembic_heads != info.alembic_heads
 
 
 def preview(manager: BackupManager, info: BackupInfo, job: Job[Preview]) -> Preview:
@@ -57,7 +59,7 @@ def preview(manager: BackupManager, info: BackupInfo, job: Job[Preview]) -> Prev
     """
     try:
         return Preview(manager.compare(info, progress=job.progress))
-    except (BackupNotFoundError, InvalidBackupError):
+    except (BackupNotFoundError, InvalidBackupError, MetaFileError, OutsideDirectoryError):
         raise
     except BackupError as error:
         return Preview(None, error)
@@ -82,7 +84,7 @@ class RestoreQuestion(Question):
     ) -> None:
         name = manager.database.name if manager.database else ""
         headline = _(texts.UNDO_QUESTION if is_undo else texts.RESTORE_QUESTION)
-        headline = headline.format(database=name)
+        headline = headline.format(database=showing.plain(name))
         super().__init__(
             parent,
             title=headline,
@@ -96,10 +98,7 @@ class RestoreQuestion(Question):
         self._workers = Workers(self)
         self.set_ready(ready=False)
         self.headline(headline)
-        about = [showing.full_date(info.timestamp), info.size_display, showing.kind(info)]
-        if info.description and not is_undo:
-            self.say(f"“{showing.plain(info.description)}”")
-        self.say(" · ".join(about), style=NOTE_STYLE, gap=False)
+        self.describe(info)
         self._waiting = self.say(_(texts.COMPARING if is_undo else texts.CHECKING))
         self._bar = ttk.Progressbar(self.body, mode="indeterminate")
         self._bar.grid(sticky="ew", pady=(self.look.pad, 0))
@@ -124,11 +123,13 @@ class RestoreQuestion(Question):
 
     def _compare(self) -> None:
         self._waiting.configure(text=_(texts.COMPARING))
-        self._bar.configure(mode="indeterminate")
+        self._bar.configure(mode="indeterminate", maximum=100, value=0)
+        self._bar.start()
         self._workers.start(
             lambda job: preview(self._manager, self._info, job),
             ended=self._compared,
             reached=self._advance,
+            reads=True,
         )
 
     def _advance(self, job: Job[None] | Job[Preview]) -> None:
@@ -150,8 +151,7 @@ class RestoreQuestion(Question):
 
     def _fail(self, error: BaseException) -> None:
         self.answer(yes=False)
-        if not isinstance(error, Cancelled):
-            self._failed(error)
+        self._failed(error)
 
     def _told(self, yes: bool) -> None:
         if yes and self._preview is not None:
@@ -167,7 +167,7 @@ class RestoreQuestion(Question):
             self.say(_(texts.CHANGES)).configure(font=self.look.bold)
             self._show_tables(found.comparison)
         self.say(showing.change_summary(found.comparison))
-        if found.changes_revision(self._info):
+        if found.may_change_revision(self._info):
             revision = showing.revision(self._info.alembic_heads)
             now = showing.revision(found.comparison.alembic_heads)
             self.say(_(texts.REVISION_CHANGES).format(revision=revision, now=now), style=BAD_STYLE)

@@ -31,6 +31,11 @@ def plain(text: str) -> str:
     ).strip()
 
 
+def shortened(text: str, length: int = 400) -> str:
+    """Return ``text``, or its beginning where it is longer than anybody wants to read here."""
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def local(moment: datetime) -> datetime:
     """Return the aware ``moment`` as naive local time."""
     try:
@@ -211,15 +216,22 @@ def _signed(count: int, sign: str) -> str:
 
 
 def change_summary(found: Comparison) -> str:
-    """Return what a restore changes, in a sentence."""
+    """Return what a restore changes, in a sentence that is true."""
     if found.identical:
         return _(texts.IDENTICAL)
     if not found.tables:
         return _(texts.SAME_ROWS)
-    if not any(table.lost for table in found.tables):
-        return _(texts.NO_LOSS)
+    lost = sum(table.lost for table in found.tables)
     newer = sum(table.newer or 0 for table in found.tables)
-    return plural(texts.NEWER_ENTRIES, newer) if newer else _(texts.NO_NEWER_ENTRIES)
+    # Where the key says nothing of age, or the columns differ.
+    unknown = any(table.newer is None and table.lost for table in found.tables)
+    if newer:
+        return plural(texts.NEWER_AT_LEAST if unknown else texts.NEWER_ENTRIES, newer)
+    if unknown:
+        return plural(texts.LOST_UNKNOWN, lost)
+    if any(table.changed is None for table in found.tables):
+        return _(texts.ONLY_COUNTED)
+    return _(texts.NO_NEWER_ENTRIES if lost else texts.NO_LOSS)
 
 
 # Errors

@@ -48,6 +48,7 @@ class BackupTable(ttk.Frame):
         self._filling: str | None = None
         self._wanted: str | None = None
         self._columns_for: tuple[int, int] | None = None
+        self._left = ""
         self._problem = ""
         self._problems: set[str] = set()
         self.shown: list[BackupInfo] = []
@@ -93,13 +94,17 @@ class BackupTable(ttk.Frame):
             self._select_wanted()
 
     def show(self, backups: Sequence[BackupInfo], *, problem: str = "") -> None:
-        """Show these; rows that stay keep their selection. ``problem``: why there are none."""
+        """Show these; rows that stay keep their selection. ``problem``: why there are none.
+
+        Where the selected one is gone, nothing is selected: nobody may take another one for it.
+        Only after :meth:`leave` it is the next one.
+        """
         self._problem = problem
         before, self._today = self._today, date.today()
         known = {info.path: info for info in self._backups.values()}
         paths = {info.path for info in backups}
         gone = [row for row, info in self._backups.items() if info.path not in paths]
-        after = self._row_after(gone)
+        after = self._row_after(gone) if self._left else None
         if gone:
             self.tree.delete(*gone)
         for row in gone:
@@ -107,12 +112,17 @@ class BackupTable(ttk.Frame):
             del self._rows[path], self._found_by[path]
         changed = [i for i in backups if before != self._today or known.get(i.path) != i]
         self._waiting = self._order.sort(changed)
-        if after is not None:
+        if after is not None and self._left not in paths:
+            self._left = ""
             self.tree.selection_set(after)
             self.tree.focus(after)
         if self._filling is not None:
             self.after_cancel(self._filling)
         self._fill()
+
+    def leave(self, path: str) -> None:
+        """Select the one after that at ``path`` when it goes: the user has deleted it."""
+        self._left = path
 
     def search(self, text: str) -> None:
         """Show only the backups in which each word of ``text`` is found."""

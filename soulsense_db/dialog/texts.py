@@ -112,7 +112,6 @@ VERIFIED_AT = N_("✔ {when}")
 
 # Details
 
-DETAILS = N_("Details")
 NOTHING_SELECTED = N_("Select a backup to see what is in it.")
 FACT_WHEN = N_("Taken")
 FACT_PATH = N_("File")
@@ -149,6 +148,7 @@ VERIFIED_REMARKS = NN_(
     "The backup is what it was when it was taken. {count} remark on its data:",
     "The backup is what it was when it was taken. {count} remarks on its data:",
 )
+MORE_REMARKS = NN_("… and {count} more.", "… and {count} more.")
 DELETED = N_("Deleted {file}.")
 IMPORTED = N_("Imported as {file} ({size}).")
 EXPORTED = N_("Exported to {path}.")
@@ -177,7 +177,7 @@ CANCELLED = {
     "verify": N_("Cancelled. The backup was not changed."),
     "restore": N_("Cancelled. The database is what it was."),
     "import": N_("Cancelled. Nothing was imported."),
-    "export": N_("Cancelled. Nothing was written."),
+    "export": N_("Cancelled. Nothing was exported."),
 }
 
 # Questions
@@ -187,6 +187,9 @@ DELETE_MEANING = N_("It cannot be brought back. The database itself stays as it 
 DELETE_YES = N_("Delete")
 RESTORE_QUESTION = N_("Replace {database} by this backup?")
 UNDO_QUESTION = N_("Go back to the database of before the last restore?")
+UNDO_CHANGED = N_("The last restore is another one by now. Nothing was changed.")
+UNDO_CHANGED_HINT = N_("Look at what undoing it would change, and decide anew.")
+NO_UNDO = N_("There is nothing to undo any more. Nothing was changed.")
 RESTORE_YES = N_("🔄 Restore")
 UNDO_YES = N_("Go back")
 SAFETY = N_("The current database is kept first, as a safety backup: you can undo this.")
@@ -205,6 +208,15 @@ NEWER_ENTRIES = NN_(
     "{count} entry is newer than this backup and goes away.",
     "{count} entries are newer than this backup and go away.",
 )
+NEWER_AT_LEAST = NN_(
+    "At least {count} entry is newer than this backup and goes away.",
+    "At least {count} entries are newer than this backup and go away.",
+)
+LOST_UNKNOWN = NN_(
+    "{count} row goes away; whether it is newer than this backup cannot be told.",
+    "{count} rows go away; whether they are newer than this backup cannot be told.",
+)
+ONLY_COUNTED = N_("Where columns differ, rows are only counted: all of them may change.")
 NO_NEWER_ENTRIES = N_("No entry that goes away is newer than this backup.")
 NO_LOSS = N_("No row goes away.")
 IDENTICAL = N_("The database has the same rows: nothing would change.")
@@ -221,7 +233,9 @@ CLOSE_QUESTION = {
     "import": N_("A file is being imported. Stop that and close?"),
     "export": N_("A backup is being exported. Stop that and close?"),
 }
-CLOSE_MEANING = N_("Nothing half done stays behind, and the database is left as it is.")
+CLOSE_MEANING = N_(
+    "Nothing half done stays behind. If it is done before it can be stopped, you are told."
+)
 CLOSE_YES = N_("Stop and close")
 CLOSE_NO = N_("Go on")
 
@@ -236,6 +250,7 @@ RESTART_NEW_FILE = N_(
 )
 NOT_READ_BACK = N_("It could not be read back: look at your data before you go on.")
 HOST_NOT_READY = N_("The application could not close the database. Nothing was changed.")
+HOST_NOT_RELOADED_SAME = N_("The application could not load its data again.")
 HOST_NOT_RELOADED = N_("The database was restored, but the application could not load it again.")
 HOST_NOT_RELOADED_HINT = N_("Restart the application.")
 

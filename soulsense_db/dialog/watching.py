@@ -7,15 +7,18 @@ import time
 import tkinter as tk
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog.work import Job, Workers
+from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 
 _LOOK_EVERY_MS = 1000
 # Two changes of a directory may have the same time of change, as its file system counts.
 _SURE_AFTER_NS = 2_000_000_000
 
+_Mark = tuple[int, int, date]
 Changed = Callable[[list[BackupInfo], BackupInfo | None, BaseException | None], object]
 
 
@@ -25,7 +28,15 @@ class _Seen:
 
     backups: list[BackupInfo]
     undo: BackupInfo | None
-    mark: tuple[int, int] | None
+    mark: _Mark | None
+
+
+def safety_backup(manager: BackupManager) -> BackupInfo | None:
+    """Return what an undo goes back to; None also where that cannot be read just now."""
+    try:
+        return manager.safety_backup()
+    except BackupError:  # whoever wants to undo is told
+        return None
 
 
 class Watcher:
@@ -42,7 +53,7 @@ class Watcher:
         self._manager = manager
         self._workers = workers
         self._changed = changed
-        self._mark: tuple[int, int] | None = None
+        self._mark: _Mark | None = None
         self._reading = False
         self._again = False
         self._timer: str | None = None
@@ -50,7 +61,7 @@ class Watcher:
         window.bind("<Destroy>", self._gone, add=True)
 
     def read(self) -> None:
-        """Read the list, and tell of it in any case."""
+        """Read the list now."""
         if self._reading:
             self._again = True
             return
@@ -63,26 +74,27 @@ class Watcher:
 
     def _begin(self, work: Callable[[Job[_Seen | None]], _Seen | None]) -> None:
         self._reading = True
-        self._workers.start(work, ended=self._ended)
+        self._workers.start(work, ended=self._ended, reads=True)
 
     def _read(self, _job: object) -> _Seen:
         mark = self._mark_now()
-        return _Seen(self._manager.list(), self._manager.safety_backup(), mark)
+        return _Seen(self._manager.list(), safety_backup(self._manager), mark)
 
     def _read_if_changed(self, job: object) -> _Seen | None:
         mark = self._mark_now()
         same = mark is not None and mark == self._mark and not self._error
         return None if same else self._read(job)
 
-    def _mark_now(self) -> tuple[int, int] | None:
-        """Return what is another one when the directory has changed; None when it is not sure."""
+    def _mark_now(self) -> _Mark | None:
+        """Return what is another one when the list has to be; None when it is not sure."""
+        today = date.today()  # what was "today" is "yesterday" then
         try:
             status = os.stat(self._manager.directory)
         except OSError:
-            return 0, 0
+            return 0, 0, today
         if abs(time.time_ns() - status.st_mtime_ns) < _SURE_AFTER_NS:
             return None
-        return status.st_mtime_ns, status.st_ino
+        return status.st_mtime_ns, status.st_ino, today
 
     def _ended(self, job: Job[_Seen | None]) -> None:
         self._reading = False

@@ -15,16 +15,18 @@ from soulsense_db.dialog.asking import (
     Question,
     bind_return,
     give_grab_back,
+    on_key,
     place_over,
     take_grab,
 )
 from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
 from soulsense_db.dialog.details import Details
+from soulsense_db.dialog.doing import Doing
 from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.table import BackupTable
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.watching import Watcher
-from soulsense_db.dialog.work import Cancelled, Job, Workers
+from soulsense_db.dialog.work import Job, Workers
 from soulsense_db.manager import BackupManager
 from soulsense_db.restoring import RestoreReport
 
@@ -52,12 +54,11 @@ class BackupWindow(tk.Toplevel):
         self.withdraw()  # until all is in it, and it has its place
         self.manager = manager
         self._workers = Workers(self)
-        self._busy: Job[object] | None = None
-        self._doing = ""
+        self.doing = Doing(self, self._workers)
         self._closing = False
         self._is_gone = False
-        self._question: Question | None = None
-        self.undo_source: BackupInfo | None = None
+        self._close_question: Question | None = None
+        self._can_undo = False
         self.look = Look(self)
         self.actions = Actions(self, before_restore=before_restore, after_restore=after_restore)
         self._build()
@@ -87,7 +88,8 @@ class BackupWindow(tk.Toplevel):
         foot = self._build_buttons(outer)
         head.pack(fill="x")
         self.create_bar.pack(fill="x", pady=(pad * 2, 0))
-        self._build_search(outer).pack(fill="x", pady=(pad * 2, 0))
+        search = self._build_search(outer)
+        search.pack(fill="x", pady=(pad * 2, 0))
         # What must be seen also in a small window is given its room first.
         self.status.pack(side="bottom", fill="x", pady=(pad * 2, 0))
         foot.pack(side="bottom", fill="x", pady=(pad * 2, 0))
@@ -99,13 +101,15 @@ class BackupWindow(tk.Toplevel):
         self._details = Details(panes, self.look, self.manager, self._workers)
         panes.add(self.table, weight=1)
         panes.add(self._details, weight=0)
+        for part in (self.create_bar, search, panes, foot, self.status):
+            part.lift()  # the order of the Tab key: as they stand
 
     def _build_search(self, outer: ttk.Frame) -> ttk.Frame:
         row = ttk.Frame(outer)
         ttk.Label(row, text=_(texts.SEARCH)).grid(row=0, column=0, sticky="w")
         self.search = ttk.Entry(row, validate="key")
         self.search.configure(validatecommand=(self.register(self._searched), "%P"))
-        self.search.bind("<Escape>", self._clear_search)
+        self.search.bind("<Escape>", self._leave_search)
         bind_select_all(self.search)
         self.search.grid(row=0, column=1, sticky="ew", padx=(self.look.pad, 0))
         row.columnconfigure(1, weight=1)
@@ -131,17 +135,19 @@ class BackupWindow(tk.Toplevel):
 
     def _bind_keys(self) -> None:
         tree, look = self.table.tree, self.look
-        self.bind("<Escape>", lambda _: self.close())
-        self.bind("<F5>", lambda _: self.refresh())
-        self.bind(f"<{look.modifier}-n>", lambda _: self.create_bar.entry.focus_set())
-        self.bind(f"<{look.modifier}-f>", lambda _: self.search.focus_set())
-        tree.bind("<Delete>", lambda _: self.actions.delete())
-        tree.bind("<Return>", lambda _: self.actions.restore())
-        tree.bind("<KP_Enter>", lambda _: self.actions.restore())
+        on_key(self, "<Escape>", self.close)
+        on_key(self, "<F5>", self.refresh)
+        for n, f in ("nf", "NF"):  # with Caps Lock, too
+            on_key(self, f"<{look.modifier}-{n}>", self.create_bar.entry.focus_set)
+            on_key(self, f"<{look.modifier}-{f}>", self.search.focus_set)
+        for key in ("<Delete>", *look.delete_keys):
+            on_key(tree, key, self.actions.delete)
+        for key in ("<Return>", "<KP_Enter>"):
+            on_key(tree, key, self.actions.restore)
         tree.bind("<Double-1>", self._double_clicked)
         tree.bind(look.right_button, self._right_clicked)
         for key in ("<Shift-F10>", *look.menu_keys):
-            tree.bind(key, lambda _: self.actions.menu(*self._place_of_row()))
+            on_key(tree, key, self._open_menu)
         bind_return(self)
         self.protocol("WM_DELETE_WINDOW", self.close)
         self.bind("<Destroy>", self._gone, add=True)
@@ -171,7 +177,7 @@ class BackupWindow(tk.Toplevel):
     def _listed(
         self, backups: list[BackupInfo], undo: BackupInfo | None, error: BaseException | None
     ) -> None:
-        self.undo_source = undo
+        self._can_undo = undo is not None
         problem = ""
         if error is not None:
             told = showing.explain(error)
@@ -186,103 +192,56 @@ class BackupWindow(tk.Toplevel):
         self.table.search(text)
         return True
 
-    def _clear_search(self, _event: object) -> str | None:
+    def clear_search(self) -> None:
+        """Show all backups again."""
+        self.search.delete(0, "end")
+
+    def _leave_search(self, _event: object) -> str | None:
         if not self.search.get():
             return None  # as everywhere: the window closes
-        self.search.delete(0, "end")
-        self._searched("")
+        self.clear_search()
         return "break"
 
     def _selected(self) -> None:
-        self._allow()
+        self.allow()
         self._details.show(self.table.selection)
 
-    # One piece of work at a time
+    # Work
 
-    def run(
-        self,
-        doing: str,
-        label: str,
-        work: Callable[[Job[T]], T],
-        *,
-        then: Callable[[T], object],
-        before: str = "",
-        afterwards: str = "",
-        failed: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Do ``work`` in a thread, then ``then`` with what it returned.
-
-        ``doing``: what it is called in the texts; it can be cancelled where there is one for that.
-        ``label``: shown meanwhile, ``before`` until the first byte is done, ``afterwards`` when
-        all are. ``failed``: called when it was cancelled or did not work, before that is told.
-        """
-        if self._busy is not None:
-            return
-
-        def reached(job: Job[T]) -> None:
-            if job.reached is None or job.is_cancelled:
-                return
-            done, total = job.reached
-            if done >= total and afterwards:
-                self.status.wait(_(afterwards))
-            else:
-                self.status.advance(_(label), done, total)
-
-        def ended(job: Job[T]) -> None:
-            self._busy = None
-            self._end_work(job, then, failed)
-
-        job = self._workers.start(work, ended=ended, reached=reached)
-        self._busy, self._doing = job, doing  # type: ignore[assignment] # whatever it returns
-        self.status.work(
-            _(before or label), cancel=self._cancel if doing in texts.CANCELLED else None
-        )
-        self._allow()
-
-    def _end_work(
-        self, job: Job[T], then: Callable[[T], object], failed: Callable[[], object]
-    ) -> None:
-        self.status.tell("")
-        self._allow()
-        if job.error is None:
-            then(job.result)
-        else:
-            failed()
-            if isinstance(job.error, Cancelled):
-                self.status.tell(_(texts.CANCELLED[self._doing]))
-            elif not self._closing:
-                self.show_error(job.error)
-        if self._is_gone:  # the application may close it when its data has changed
-            return
-        if job.error is None and job.is_cancelled:  # too late: nobody may think that it is not done
-            self._closing = False
-        if self._closing:
-            self.destroy()
-        else:
-            self.refresh()
-
-    def _cancel(self) -> None:
-        if self._busy is not None:
-            self._busy.cancel()
-            self.status.stop()
-
-    def _allow(self) -> None:
+    def allow(self) -> None:
         """Let be pressed what makes sense now."""
-        idle = self._busy is None
+        idle = not self.doing.name
         for button in self._of_selected:
             button.state(["!disabled" if idle and self.table.selection else "disabled"])
         self._import.state(["!disabled" if idle else "disabled"])
-        self._undo_button.state(["!disabled" if idle and self.undo_source else "disabled"])
+        self._undo_button.state(["!disabled" if idle and self._can_undo else "disabled"])
         self.create_bar.allow(allowed=idle)
 
-    def in_background(self, work: Callable[[Job[None]], None]) -> None:
-        """Do ``work`` in a thread beside all else; only an error is told."""
+    def work_ended(self, *, may_close: bool) -> None:
+        """Show what has changed; or close, if that was wished and nothing is left to be told."""
+        if self._is_gone:
+            return
+        if self._close_question is not None:
+            self._close_question.answer(yes=False)
+        if self._closing and may_close:
+            self.destroy()
+            return
+        self._closing = False
+        self.allow()
+        self.refresh()
 
-        def ended(job: Job[None]) -> None:
+    def in_background(
+        self, work: Callable[[], T], *, then: Callable[[T], object] = lambda _: None
+    ) -> None:
+        """Do ``work``, which only reads, in a thread beside all else; an error is told."""
+
+        def ended(job: Job[T]) -> None:
             if job.error is not None:
                 self.show_error(job.error)
+            else:
+                then(job.result)
 
-        self._workers.start(work, ended=ended)
+        self._workers.start(lambda _job: work(), ended=ended, reads=True)
 
     def fail(self, error: BaseException) -> None:
         """Tell of ``error``, and read the list anew: it may be about a backup that is gone."""
@@ -297,8 +256,8 @@ class BackupWindow(tk.Toplevel):
     @property
     def is_busy(self) -> bool:
         """Whether work is under way, or something is asked or told."""
-        asking = any(isinstance(child, Question) for child in self.winfo_children())
-        return self._busy is not None or asking
+        asks = any(isinstance(child, Question) for child in self.winfo_children())
+        return bool(self.doing.name) or asks
 
     def show_error(self, error: BaseException) -> None:
         """Tell of ``error`` in a window of its own."""
@@ -308,35 +267,36 @@ class BackupWindow(tk.Toplevel):
 
     def close(self) -> None:
         """Close; while work is under way, ask first."""
-        if self._closing or self._question is not None:
-            return
-        if self._busy is None:
+        if not self.is_busy:
             self.destroy()
-            return
-        if self._doing not in texts.CLOSE_QUESTION:  # it is done in a moment
+        elif not self.doing.name or self._closing or self._close_question is not None:
+            return  # something else is asked or told; or it is closing already
+        elif self.doing.name in texts.CLOSE_QUESTION:
+            self._ask_to_close()
+        else:  # it is done in a moment
             self._closing = True
-            return
+
+    def _ask_to_close(self) -> None:
+        def answered(yes: bool) -> None:
+            if yes:
+                self._closing = True
+                self.doing.cancel()
+
+        def gone(_event: object) -> None:
+            self._close_question = None
+
         question = Question(
             self,
             title=self.title(),
             yes=_(texts.CLOSE_YES),
             no=_(texts.CLOSE_NO),
-            answered=self._asked_to_close,
+            answered=answered,
         )
-        question.headline(_(texts.CLOSE_QUESTION[self._doing]))
+        question.headline(_(texts.CLOSE_QUESTION[self.doing.name]))
         question.say(_(texts.CLOSE_MEANING))
-        self._question = question
+        question.bind("<Destroy>", gone, add=True)
+        self._close_question = question
         question.open()
-
-    def _asked_to_close(self, yes: bool) -> None:
-        self._question = None
-        if not yes:
-            return
-        if self._busy is None:  # it has ended meanwhile
-            self.destroy()
-            return
-        self._closing = True
-        self._cancel()
 
     def _gone(self, event: tk.Event[tk.Misc]) -> None:
         if event.widget is self:
@@ -354,9 +314,9 @@ class BackupWindow(tk.Toplevel):
             self.table.tree.selection_set(row)
             self.actions.menu(event.x_root, event.y_root)
 
-    def _place_of_row(self) -> tuple[int, int]:
+    def _open_menu(self) -> None:
         tree = self.table.tree
         rows = tree.selection()
         box = tree.bbox(rows[0]) if rows else ""
         x, y = (box[0], box[1] + box[3]) if box else (0, 0)
-        return tree.winfo_rootx() + x + self.look.em, tree.winfo_rooty() + y
+        self.actions.menu(tree.winfo_rootx() + x + self.look.em, tree.winfo_rooty() + y)

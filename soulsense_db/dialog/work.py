@@ -27,14 +27,14 @@ class Cancelled(Exception):  # noqa: N818 - it is no error
 class Job(Generic[T]):
     """One piece of work: a thread of its own, how far it is, how it ended."""
 
-    def __init__(self, work: Callable[[Job[T]], T]) -> None:
+    def __init__(self, work: Callable[[Job[T]], T], *, reads: bool) -> None:
         self._work = work
         self._cancelled = threading.Event()
         self._reached: tuple[int, int] | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
-        # No daemon: when the application ends, what cannot be cancelled any more comes to its end.
-        self._thread = threading.Thread(target=self._run, name="soulsense_db")
+        # When the application ends, what changes something comes to its own end first.
+        self._thread = threading.Thread(target=self._run, name="soulsense_db", daemon=reads)
 
     def start(self) -> None:
         """Begin."""
@@ -105,12 +105,14 @@ class Workers:
         *,
         ended: Callable[[Job[T]], object],
         reached: Callable[[Job[T]], object] = lambda _: None,
+        reads: bool = False,
     ) -> Job[T]:
         """Have a thread do ``work``; then ``ended`` is called in the window's thread.
 
-        ``reached``: called there now and then meanwhile.
+        ``reached``: called there now and then meanwhile. ``reads``: it changes nothing, and the end
+        of the application need not wait for it.
         """
-        job = Job(work)
+        job = Job(work, reads=reads)
         for over in [one for one in _kept if one.is_over]:
             del _kept[over]
         _kept[job] = self._window.tk
