@@ -38,6 +38,15 @@ callbacks = {{}}
 manage_backups_button(root, manager, **callbacks).pack()
 """
 
+NOTING = """
+told = []
+callbacks = dict(
+    before_restore=lambda: told.append("before"),
+    after_restore=lambda report: told.append(report and report.source.description),
+)
+"""
+"""What notes in ``told`` that the application was told before and after a restore."""
+
 MANAGE = "💾 Manage Backups"
 CREATE = "📦 Create Backup"
 RESTORE = "🔄 Restore…"

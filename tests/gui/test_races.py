@@ -11,6 +11,7 @@ from gui.conftest import MakePerson
 from gui.host import (
     CREATE,
     DELETE_TITLE,
+    NOTING,
     RESTORE,
     RESTORE_TITLE,
     RESTORE_YES,
@@ -24,13 +25,6 @@ from gui.host import (
 from gui.person import Person
 from soulsense_db import BackupManager
 
-NOTING = """
-told = []
-callbacks = dict(
-    before_restore=lambda: told.append("before"),
-    after_restore=lambda report: told.append(report and report.source.description),
-)
-"""
 UNDO_TITLE = "Go back to the database of before"
 
 
@@ -291,10 +285,8 @@ callbacks["after_restore"] = lambda report: report.source
     assert digest(database) == before
 
 
-def test_an_error_while_it_closes_is_told(
-    person: MakePerson, database: Path, manager: BackupManager
-) -> None:
-    """A window that is to close when its work ends stays when that failed, and tells why."""
+def closing_while_deleting(person: MakePerson, database: Path) -> Person:
+    """Return a person who has closed the window while a backup is deleted, which waits."""
     slow = """
 class Slow(BackupManager):
     def delete(self, ref):
@@ -308,6 +300,14 @@ manager = Slow.from_url(manager._driver.engine.url.database)
     user.click(user.find("Delete", within=DELETE_TITLE))
     user.waits_for("Deleting…")
     user.press("Escape")
+    return user
+
+
+def test_an_error_while_it_closes_is_told(
+    person: MakePerson, database: Path, manager: BackupManager
+) -> None:
+    """A window that is to close when its work ends stays when that failed, and tells why."""
+    user = closing_while_deleting(person, database)
     manager.pin("latest")
     let_go(user)
     user.waits_for("is pinned")
@@ -320,19 +320,7 @@ def test_closing_waits_for_what_takes_a_moment(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
     """Escape while a backup is being deleted closes the window once that is done."""
-    slow = """
-class Slow(BackupManager):
-    def delete(self, ref):
-        while not Path("go").exists():
-            time.sleep(0.01)
-        return super().delete(ref)
-manager = Slow.from_url(manager._driver.engine.url.database)
-"""
-    user = opened(person, database, slow)
-    user.press("Delete")
-    user.click(user.find("Delete", within=DELETE_TITLE))
-    user.waits_for("Deleting…")
-    user.press("Escape")
+    user = closing_while_deleting(person, database)
     assert user.sees("Deleting…")
     let_go(user)
     user.wait_until(lambda: not user.sees("Backups of app.db"), "the window to go")

@@ -9,6 +9,7 @@ from helpers import add_child, digest, execute, flip, make_database
 
 from gui.conftest import MakePerson
 from gui.host import (
+    NOTING,
     RESTORE,
     RESTORE_TITLE,
     RESTORE_YES,
@@ -22,14 +23,6 @@ from gui.host import (
 )
 from gui.person import Person
 from soulsense_db import BackupManager
-
-NOTING = """
-told = []
-callbacks = dict(
-    before_restore=lambda: told.append("before"),
-    after_restore=lambda report: told.append(report and report.source.description),
-)
-"""
 
 
 def ask(user: Person, description: str) -> None:
