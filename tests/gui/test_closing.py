@@ -155,6 +155,24 @@ def test_a_host_that_ends_while_it_is_asked(person: MakePerson, database: Path) 
     user.waits_for_end()
 
 
+@pytest.mark.parametrize("how", ["root.destroy()", "window.destroy()"])
+def test_a_host_that_ends_while_a_file_is_chosen(
+    person: MakePerson, database: Path, how: str
+) -> None:
+    """The dialog for files goes with the window, and nothing is imported."""
+    user = person(host(database))
+    open_window(user)
+    user.click("Import file…")
+    user.window("Import file")
+    find = "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')"
+    user.start(f"{find}\n{how}")
+    if how == "root.destroy()":
+        user.waits_for_end()
+    else:
+        user.wait_until(lambda: is_closed(user), "the window to go")
+        open_window(user)
+
+
 def test_everything_is_reached_by_tab(person: MakePerson, database: Path) -> None:
     """Tab goes round all entries, the list, the details and every button that can be pressed."""
     BackupManager.from_url(str(database)).create("first")
@@ -172,6 +190,10 @@ def test_everything_is_reached_by_tab(person: MakePerson, database: Path) -> Non
     for wanted in [*buttons, "Close", "Treeview", "Text"]:
         assert any(wanted in one for one in reached), wanted
     assert sum("TEntry" in one for one in reached) == 2
+    begin = next(place for place, one in enumerate(reached) if CREATE in one)
+    in_order = [CREATE, "TEntry", "Treeview", "Text", RESTORE, "Verify", "Export…", "Delete…"]
+    for wanted, one in zip(in_order, reached[begin:] + reached[:begin], strict=False):
+        assert wanted in one, "Tab goes where the eye goes"
     for _ in reached:
         before = focus(user)
         user.press("shift+Tab")

@@ -175,6 +175,15 @@ def test_the_details_of_the_selected_backup(person: MakePerson, database: Path) 
         assert user.sees(text), text
 
 
+def test_a_description_of_several_lines(person: MakePerson, database: Path) -> None:
+    """The list has it on one line, the details as it was written."""
+    BackupManager.from_url(str(database)).create("first line\nsecond line\n\nlast line")
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "first line second line  last line"))
+    user.waits_for("Description\tfirst line\nsecond line\n\nlast line\n")
+
+
 @pytest.mark.parametrize("what", ["missing", "damaged"])
 def test_the_details_of_a_backup_whose_database_is_gone(
     person: MakePerson, database: Path, what: str

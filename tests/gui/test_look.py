@@ -68,6 +68,19 @@ def test_nothing_is_cut_off_in_any_theme(person: MakePerson, database: Path, the
     assert line_height(user) <= table(user).rows[0].height
 
 
+def test_rows_are_as_high_as_the_font_of_the_list(person: MakePerson, database: Path) -> None:
+    """A theme whose lists have a font of their own has rows for it."""
+    BackupManager.from_url(str(database)).create("A description")
+    large = "from tkinter import ttk\nttk.Style(root).configure('Treeview', font=('Noto Sans', 30))"
+    user = person(host(database, more=large))
+    open_window(user)
+    row(user, "A description")
+    line = user.run(
+        "answer = int(root.tk.call('font', 'metrics', ('Noto Sans', 30), '-linespace'))"
+    )
+    assert table(user).rows[0].height >= line
+
+
 def line_height(user: Person) -> int:
     """Return the height of a line of text in pixels."""
     return int(
