@@ -73,6 +73,21 @@ def test_any_description_comes_back_as_typed(person: MakePerson, database: Path,
     assert rows(user) == [text]
 
 
+def test_a_database_of_any_name(person: MakePerson, tmp_path: Path) -> None:
+    """Emoji, right-to-left text and marks that act in the names of files do no harm."""
+    folder = tmp_path / "Дневник {[$x]}"
+    folder.mkdir()
+    database = make_database(folder / "journal 😀 שלום\u202e.db")
+    user = person(host(database))
+    open_window(user)
+    assert user.window("Backups of journal 😀 שלום .db")
+    create(user, "first")
+    user.click(row(user, "first"))
+    user.click("🔄 Restore…")
+    user.waits_for("Replace journal 😀 שלום .db by this backup?")
+    user.waits_for("The database has the same rows")
+
+
 def test_a_description_with_control_characters_cannot_act(
     person: MakePerson, database: Path
 ) -> None:
