@@ -123,7 +123,15 @@ def test_other_errors_are_told_without_passwords() -> None:
         ([], "The rows are the same; tables or indexes differ."),
         ([("a", 1, 0, 0)], "No row goes away."),
         ([("a", 0, 3, 0)], "No entry that goes away is newer than this backup."),
-        ([("a", 0, 3, 2), ("b", 0, 5, None)], "2 entries are newer than this backup and go away."),
+        ([("a", 0, 3, 2), ("b", 0, 5, 0)], "2 entries are newer than this backup and go away."),
+        (
+            [("a", 0, 3, 2), ("b", 0, 5, None)],
+            "At least 2 entries are newer than this backup and go away.",
+        ),
+        (
+            [("a", 0, 3, 0), ("b", 0, 5, None)],
+            "8 rows go away; whether they are newer than this backup cannot be told.",
+        ),
         (
             [("a", 0, 1234, 1234)],
             "1,234 entries are newer than this backup and go away.",
