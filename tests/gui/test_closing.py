@@ -63,15 +63,60 @@ def test_every_way_out(person: MakePerson, database: Path, way: str) -> None:
     assert user.sees("There is no backup yet.")
 
 
+_BUTTON = """
+import tkinter as tk
+pressed = []
+tk.Button(root, text="Other", command=lambda: pressed.append("Other")).pack()
+"""
+
+
 def test_it_is_modal(person: MakePerson, database: Path) -> None:
-    """While it is open, clicks on the application behind it do nothing."""
-    user = person(host(database))
+    """While it is open, clicks on the application behind it do nothing, also after a question."""
+    BackupManager.from_url(str(database)).create("first")
+    user = person(host(database, more=_BUTTON))
     open_window(user)
     user.move_window(TITLE, 0, 200)
+    user.click("Other", anyway=True)
+    user.click(row(user, "first"))
+    user.press("Delete")
+    user.waits_for("It cannot be brought back.")
+    user.press("Escape")
+    user.wait_until(lambda: not user.sees("It cannot be brought back."), "the question to go")
+    user.click("Other", anyway=True)
     user.click(MANAGE, anyway=True)
     user.click(CREATE)
     user.waits_for("Created ")
+    assert user.run("answer = pressed") == []
     assert len([one for one in user.look().windows if one.title.startswith(TITLE)]) == 1
+
+
+def test_a_modal_window_of_the_application_is_modal_again(
+    person: MakePerson, database: Path
+) -> None:
+    """Closed over settings that are modal, it gives the clicks back to them alone."""
+    settings = (
+        _BUTTON
+        + """
+def settings():
+    page = tk.Toplevel(root)
+    page.title("Settings")
+    page.geometry("+400+0")
+    manage_backups_button(page, manager, text="Backups").pack()
+    page.wait_visibility()
+    page.grab_set()
+tk.Button(root, text="Open settings", command=settings).pack()
+"""
+    )
+    user = person(host(database, more=settings))
+    user.click("Open settings")
+    user.click("Backups")
+    user.window(TITLE)
+    user.press("Escape")
+    user.wait_until(lambda: is_closed(user), "the window to go")
+    user.click("Other", anyway=True)
+    user.click("Backups")
+    user.window(TITLE)
+    assert user.run("answer = pressed") == []
 
 
 def test_closing_during_work_asks_and_ends_cleanly(person: MakePerson, large: Path) -> None:

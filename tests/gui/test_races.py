@@ -15,6 +15,7 @@ from gui.host import (
     RESTORE,
     RESTORE_TITLE,
     RESTORE_YES,
+    create,
     host,
     let_go,
     open_window,
@@ -26,6 +27,7 @@ from gui.person import Person
 from soulsense_db import BackupManager
 
 UNDO_TITLE = "Go back to the database of before"
+FIND = "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')"
 
 
 @pytest.fixture
@@ -62,21 +64,34 @@ def questions(user: Person) -> list[str]:
     return [title for title in titles if not title.startswith(("Backups of", "SoulSense"))]
 
 
-@pytest.mark.parametrize("keys", [["Return"] * 3, ["Delete"] * 3, ["Delete", "Return", "Delete"]])
+@pytest.mark.parametrize(
+    "actions",
+    [["restore"] * 3, ["delete"] * 3, ["delete", "restore", "delete"], ["delete", "import_file"]],
+)
 def test_keys_that_come_before_a_question_is_there_ask_once(
-    person: MakePerson, database: Path, manager: BackupManager, keys: list[str]
+    person: MakePerson, database: Path, manager: BackupManager, actions: list[str]
 ) -> None:
-    """However fast Enter and Delete are pressed, there is one question, and no answer."""
+    """However fast keys and buttons are pressed, there is one question, and no answer."""
     user = opened(person, database, NOTING)
-    calls = "\n".join(
-        {"Return": "window.actions.restore()", "Delete": "window.actions.delete()"}[key]
-        for key in keys
-    )
-    find = "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')"
-    user.run(f"{find}\n{calls}")  # before any of them is mapped, as with queued keys
+    calls = "\n".join(f"window.actions.{action}()" for action in actions)
+    user.start(f"{FIND}\n{calls}")  # before any of them is mapped, as with queued keys
     user.wait_until(lambda: questions(user), "a question")
     assert len(questions(user)) == 1
     assert user.run("answer = told") == []
+
+
+def test_presses_of_undo_before_its_question_is_there_ask_once(
+    person: MakePerson, database: Path, manager: BackupManager
+) -> None:
+    """What an undo goes back to is read first: meanwhile Undo may be pressed again, to no end."""
+    manager.restore("latest")
+    user = opened(person, database, NOTING)
+    user.start(f"{FIND}\nfor _ in range(3): window.actions.undo()")
+    user.wait_until(lambda: questions(user), "a question")
+    user.waits_for("What it changes, in rows")
+    assert len(questions(user)) == 1
+    user.press("Escape")
+    user.wait_until(lambda: questions(user) == [], "the question to go")
 
 
 @pytest.mark.parametrize("question", ["restore", "delete"])
@@ -306,12 +321,16 @@ manager = Slow.from_url(manager._driver.engine.url.database)
 def test_an_error_while_it_closes_is_told(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
-    """A window that is to close when its work ends stays when that failed, and tells why."""
+    """A window that is to close when its work ends stays when that failed, and tells why.
+
+    It stays after the next work, too.
+    """
     user = closing_while_deleting(person, database)
     manager.pin("latest")
     let_go(user)
     user.waits_for("is pinned")
     user.click("OK")
+    create(user, "one more")
     user.press("Escape")
     user.wait_until(lambda: not user.sees("Backups of app.db"), "the window to go")
 
@@ -340,6 +359,18 @@ def test_a_window_hidden_for_a_while_is_as_it_was(
     assert questions(user) == [DELETE_TITLE]
     user.click(user.find("Delete", within=DELETE_TITLE))
     user.waits_for("Deleted ")
+
+
+def test_a_dialog_for_files_hidden_for_a_while_is_as_it_was(
+    person: MakePerson, database: Path, manager: BackupManager
+) -> None:
+    """The window below it, shown again, does not take the clicks from it."""
+    user = opened(person, database)
+    user.click("Import file…")
+    user.window("Import file")
+    user.run("root.withdraw()\nroot.update()\nroot.deiconify()\nroot.update()")
+    user.click(user.find("Cancel", within="Import file"))
+    user.wait_until(lambda: questions(user) == [], "the dialog to go")
 
 
 def test_what_is_typed_during_the_work_stays(person: MakePerson, database: Path) -> None:

@@ -138,7 +138,10 @@ def test_an_application_that_cannot_let_go_stops_the_restore(
 def test_an_application_that_cannot_load_is_told_and_the_restore_is_done(
     person: MakePerson, database: Path
 ) -> None:
-    """What ``after_restore`` raises is shown; the database is restored, and can be undone."""
+    """What ``after_restore`` raises is shown; the database is restored, and can be undone.
+
+    It shows old data, then: it has to be restarted.
+    """
     BackupManager.from_url(str(database)).create("first")
     first = digest(database)
     add_child(database)
@@ -150,6 +153,7 @@ def test_an_application_that_cannot_load_is_told_and_the_restore_is_done(
     user.waits_for("The database was restored, but the application could not load it again")
     user.click("OK")
     assert user.sees("Restored app.db as of")
+    assert user.sees("Restart the application before you go on.")
     assert user.find("Undo", kind="button").enabled
     assert digest(database) == first
 
