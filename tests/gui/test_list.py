@@ -122,6 +122,72 @@ def test_what_others_do_in_the_directory_is_noticed(person: MakePerson, database
     assert row(user, "first").selected
 
 
+def test_a_change_within_one_tick_of_the_clock_is_noticed(
+    person: MakePerson, database: Path
+) -> None:
+    """Where the directory changed lately, its time of change may be the same after another one."""
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    before = manager.directory.stat().st_mtime_ns
+    coarse = "import soulsense_db.dialog.watching as w; w._SURE_AFTER_NS = 3600 * 10**9"
+    user = person(host(database, more=coarse))
+    open_window(user)
+    row(user, "first")
+    manager.create("second")
+    os.utime(manager.directory, ns=(before, before))
+    row(user, "second")
+
+
+def test_a_change_while_the_list_is_read_is_in_it(person: MakePerson, database: Path) -> None:
+    """What is done in the window while it reads is read again after that."""
+    slow = """
+import soulsense_db.dialog.watching as w
+w._LOOK_EVERY_MS = 3_600_000
+class Slow(BackupManager):
+    def list(self):
+        found = super().list()
+        Path("read").touch()
+        while Path("slow").exists():
+            time.sleep(0.01)
+        return found
+manager = Slow.from_url(manager._driver.engine.url.database)
+"""
+    user = person(host(database, more=slow))
+    open_window(user)
+    (user.folder / "read").unlink()
+    (user.folder / "slow").touch()
+    user.press("F5")
+    user.wait_until((user.folder / "read").exists, "the list to be read")
+    user.press("ctrl+n")
+    user.type("new")
+    user.press("Return")
+    user.waits_for("Created ")
+    (user.folder / "slow").unlink()
+    row(user, "new")
+
+
+def test_today_is_yesterday_after_midnight(person: MakePerson, database: Path) -> None:
+    """A window that stays open overnight says so, although no backup has come or gone."""
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    os.utime(manager.directory, (0, 0))
+    user = person(host(database))
+    open_window(user)
+    assert row(user, "first").cells[0].text.startswith("today")
+    user.run("""
+import datetime
+import soulsense_db.dialog.table as t, soulsense_db.dialog.watching as w
+class Later(datetime.date):
+    @classmethod
+    def today(cls):
+        return datetime.date.today() + datetime.timedelta(days=1)
+t.date = w.date = Later
+""")
+    user.wait_until(
+        lambda: row(user, "first").cells[0].text.startswith("yesterday"), "the next day"
+    )
+
+
 def test_a_directory_that_is_removed_or_broken_is_told(person: MakePerson, database: Path) -> None:
     """Without its directory the list is empty, with a file in its place it says so, and recovers.
 
@@ -173,6 +239,18 @@ def test_the_details_of_the_selected_backup(person: MakePerson, database: Path) 
         "parent\t10\t10",
     ):
         assert user.sees(text), text
+
+
+def test_the_rows_are_counted_anew(person: MakePerson, database: Path) -> None:
+    """F5 tells how many rows the database has now."""
+    BackupManager.from_url(str(database)).create("first")
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "first"))
+    user.waits_for("child\t300\t300")
+    add_child(database)
+    user.press("F5")
+    user.waits_for("child\t300\t301")
 
 
 def test_a_description_of_several_lines(person: MakePerson, database: Path) -> None:

@@ -280,6 +280,32 @@ callbacks["before_restore"] = before
     assert [info.description for info in manager.list()] == ["first"]
 
 
+def test_an_application_whose_events_go_on_after(
+    person: MakePerson, database: Path, manager: BackupManager
+) -> None:
+    """While ``after_restore`` waits, as with a message of its own, the window lives on."""
+    waiting = (
+        NOTING
+        + """
+import tkinter
+go_on = tkinter.BooleanVar(root)
+def wait(report):
+    told.append("waits")
+    root.wait_variable(go_on)
+callbacks["after_restore"] = wait
+"""
+    )
+    user = opened(person, database, waiting)
+    ask(user)
+    agree(user)
+    user.wait_until(lambda: user.run("answer = told") == ["before", "waits"], "the application")
+    manager.create("meanwhile")
+    row(user, "meanwhile")
+    assert not user.sees("Restored app.db as of")
+    user.run("go_on.set(True)")
+    user.waits_for("Restored app.db as of")
+
+
 def test_an_application_that_cannot_load_after_a_failure(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
@@ -364,11 +390,12 @@ def test_a_window_hidden_for_a_while_is_as_it_was(
 def test_a_dialog_for_files_hidden_for_a_while_is_as_it_was(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
-    """The window below it, shown again, does not take the clicks from it."""
+    """The window below it, shown again, takes no clicks: its Close does nothing."""
     user = opened(person, database)
     user.click("Import file…")
     user.window("Import file")
     user.run("root.withdraw()\nroot.update()\nroot.deiconify()\nroot.update()")
+    user.click(user.find("Close"), anyway=True)
     user.click(user.find("Cancel", within="Import file"))
     user.wait_until(lambda: questions(user) == [], "the dialog to go")
 
