@@ -80,10 +80,10 @@ def measure_work(root: tk.Tk, ticker: Ticker, folder: Path, megabytes: int) -> N
     ticker.reset()
     window.actions.restore()
     question = next(c for c in window.winfo_children() if isinstance(c, tk.Toplevel))
-    wait(root, lambda: question.yes.instate(["!disabled"]))  # type: ignore[attr-defined]
+    wait(root, lambda: question.yes.instate(["!disabled"]))
     print(f"{'compare':10} longest wait {ticker.longest * 1000:6.1f} ms")
     ticker.reset()
-    question.yes.invoke()  # type: ignore[attr-defined]
+    question.yes.invoke()
     tell_when_done(root, ticker, window, "restore")
     window.destroy()
 
@@ -112,7 +112,7 @@ def measure_list(root: tk.Tk, ticker: Ticker, folder: Path, backups: int) -> Non
     for _ in range(5):
         started = time.perf_counter()
         window = open_backup_dialog(root, manager)
-        wait(root, lambda w=window: len(w.table.tree.get_children()) == backups)  # type: ignore[misc]
+        wait(root, lambda w=window: len(w.table.tree.get_children()) == backups)
         times.append(time.perf_counter() - started)
         window.destroy()
     print(
