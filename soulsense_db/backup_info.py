@@ -52,6 +52,7 @@ class BackupInfo:
     ``pinned``: whether it is kept whatever a policy says, with ``pin_note`` for why;
     ``ordered_at``: what it is ordered by instead of ``created_at``, where the clock had been set
     back (aware, UTC; later than all backups that were there), else None;
+    ``half_run``: whether it was taken while a migration was running or had died half-way;
     ``meta_problem``: why the meta file cannot be trusted, or empty.
     """
 
@@ -74,6 +75,7 @@ class BackupInfo:
     pinned: bool = False
     pin_note: str = ""
     ordered_at: datetime | None = None
+    half_run: bool = False
     meta_problem: str = ""
 
     @property
@@ -147,7 +149,13 @@ def _check_text(text: str, what: str, limit: int, consequence: str) -> None:
 _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
-_ADDED: dict[str, Any] = {"verified_at": None, "pinned": False, "pin_note": "", "ordered_at": None}
+_ADDED: dict[str, Any] = {
+    "verified_at": None,
+    "pinned": False,
+    "pin_note": "",
+    "ordered_at": None,
+    "half_run": False,
+}
 _MOMENTS = ("created_at", "verified_at", "ordered_at")
 
 
@@ -216,7 +224,7 @@ def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
         for name in _MOMENTS:
             if kept[name] is not None or name not in _ADDED:
                 kept[name] = datetime.fromisoformat(kept[name]).astimezone(UTC)
-        kept["pinned"] = bool(kept["pinned"])
+        kept |= {name: bool(kept[name]) for name in ("pinned", "half_run")}
         kept["alembic_heads"] = tuple(map(str, kept["alembic_heads"]))
         kept["driver_facts"] = dict(kept["driver_facts"])
         kept["size_bytes"] = int(kept["size_bytes"])

@@ -5,6 +5,7 @@
     ├── DatabaseLockedError          11   somebody holds the live database
     ├── DatabaseDamagedError         12   the live database cannot be read
     ├── UnsupportedDatabaseError     13   no driver for this dialect
+    ├── DatabaseChangedError         14   another file than the manager was made for
     ├── BackupNotFoundError          20   no such backup
     ├── InvalidBackupError           21   a backup that must not be restored
     │   ├── EmptyBackupError         22   0 bytes
@@ -23,7 +24,8 @@
     │   ├── PermissionDeniedError    41   not allowed to read or write
     │   ├── DirectoryIsAFileError    42   the backup directory is a file
     │   ├── NotEnoughSpaceError      43   the disk is full
-    │   └── DirectoryLockedError     44   another process works in the directory
+    │   ├── DirectoryLockedError     44   another process works in the directory
+    │   └── UntrustedDirectoryError  45   other users can replace the backups in it
     ├── CatalogError                 50   the ``backups`` table is somebody else's
     ├── RestoreError                 60   a restore failed; the message says what is live now
     │   └── NothingToUndoError       61   no safety backup to go back to
@@ -112,6 +114,12 @@ class UnsupportedDatabaseError(BackupError):
     """No driver knows the engine's dialect, or the driver cannot reach this database."""
 
     exit_code = 13
+
+
+class DatabaseChangedError(BackupError):
+    """The engine leads to another file now than the one that the manager was made for."""
+
+    exit_code = 14
 
 
 class BackupNotFoundError(BackupError):
@@ -232,6 +240,12 @@ class DirectoryLockedError(StorageError):
     """Another process holds the lock of the backup directory."""
 
     exit_code = 44
+
+
+class UntrustedDirectoryError(StorageError):
+    """Another user owns the backup directory, or could replace it; nothing is restored from it."""
+
+    exit_code = 45
 
 
 class CatalogError(BackupError):
