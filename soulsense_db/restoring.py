@@ -91,18 +91,21 @@ class ExclusiveAccess:
     ) -> RestoreReport:
         """Do what ``BackupManager.restore`` does."""
         restorer = Restorer(self._driver, self._directory)
-        return self._finish(restorer.restore(self._find(ref), progress=progress), progress)
+        with self._driver.connected():
+            return self._finish(restorer.restore(self._find(ref), progress=progress), progress)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
         restorer = Restorer(self._driver, self._directory, after_failure=True)
-        report = restorer.restore(self._find(ref), as_taken=True, progress=None)
-        return self._finish(report, None)
+        with self._driver.connected():
+            report = restorer.restore(self._find(ref), as_taken=True, progress=None)
+            return self._finish(report, None)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Do what ``BackupManager.undo_restore`` does."""
         restorer = Restorer(self._driver, self._directory)
-        return self._finish(restorer.undo(progress=progress), progress)
+        with self._driver.connected():
+            return self._finish(restorer.undo(progress=progress), progress)
 
     def end_migration(self) -> None:
         """Remove the marker of a migration that is done, once what it did is on disk.

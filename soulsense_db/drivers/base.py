@@ -159,6 +159,14 @@ class Driver(ABC):
         """Return about how many bytes a snapshot takes."""
 
     @abstractmethod
+    def connected(self) -> AbstractContextManager[None]:
+        """Open the connections that an operation needs, for the methods called in the block.
+
+        Called before the first lock: what the application does when it connects may need one
+        itself. Where the database is missing or damaged, none are opened.
+        """
+
+    @abstractmethod
     def return_idle_connections(self) -> None:
         """Close the engine's idle pooled connections; one in use MUST stay as it is."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from soulsense_db.drivers.base import (
 )
 from soulsense_db.drivers.sqlite_compare import compare, count_rows
 from soulsense_db.drivers.sqlite_connections import LiveDatabase
+from soulsense_db.drivers.sqlite_engine import require_not_interrupted
 from soulsense_db.drivers.sqlite_errors import (
     backup_errors,
     damaged,
@@ -49,7 +50,7 @@ from soulsense_db.drivers.sqlite_files import (
     flush_committed,
     put_in_place,
 )
-from soulsense_db.drivers.sqlite_hold import SQLiteHold
+from soulsense_db.drivers.sqlite_hold import SQLiteHold, require_locked_out
 from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
 
 T = TypeVar("T")
@@ -91,6 +92,10 @@ class SQLiteDriver(Driver):
             return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
 
         return self._live.run(measure)
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Open two connections: one to hold the write lock, one to read or write."""
+        return self._live.prepared()
 
     def return_idle_connections(self) -> None:
         """Close the engine's idle pooled connections, never an in-memory database's."""
@@ -151,7 +156,7 @@ class SQLiteDriver(Driver):
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
     ) -> Snapshot:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
-        pragmas.rows(source, "SELECT 1 FROM sqlite_master LIMIT 1")
+        pragmas.rows(source, pragmas.SMALLEST_READ)
         facts = {
             "journal_mode": pragmas.text(source, "journal_mode"),
             "page_size": str(pragmas.number(source, "page_size")),
@@ -189,6 +194,8 @@ class SQLiteDriver(Driver):
 
         def stepped(status: int, remaining: int, total: int) -> None:
             nonlocal waiting_since, released
+            if status != sqlite3.SQLITE_DONE:
+                require_not_interrupted()
             if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 if hold is not None and hold.release():
                     released = True
@@ -258,13 +265,16 @@ class SQLiteDriver(Driver):
     @contextmanager
     def holding(self) -> Iterator[Hold]:
         """Hold SQLite's write lock, on a connection that then sees what others commit."""
-        with self._live.connected() as connected:
+        with self._live.prepared(), self._live.connected() as connected:
             # In shared memory a writer's lock would keep the snapshot out as well.
             connection = connected if self.location else None
             if connection is not None:
-                pragmas.begin_immediate(connection)
+                self._live.require_writable()
+                connection.run(pragmas.begin_immediate)
             hold = SQLiteHold(connection)
             try:
+                if connection is not None:
+                    self._live.run(require_locked_out)
                 yield hold
             finally:
                 hold.release()
@@ -281,6 +291,7 @@ class SQLiteDriver(Driver):
 
         def write(live: sqlite3.Connection) -> None:
             _require_same_encoding(source, live)
+            self._live.require_same_file()
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
                 self._journaled(live) as mode,
@@ -295,6 +306,7 @@ class SQLiteDriver(Driver):
                     with suppress(sqlite3.Error):
                         pragmas.rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
 
+        self._live.require_writable()
         self._live.run(write)
 
     @contextmanager
@@ -354,6 +366,8 @@ class SQLiteDriver(Driver):
         location = self.location
         if location is None:
             raise damaged(_MEMORY, "it cannot be replaced")
+        self._live.require_writable()
+        self._live.require_same_path()
         files.make_private_directory(location.parent)
         with live_errors(location), self._working_copy(source) as copy:
             with closing(connect_new(copy)) as connection:
@@ -363,7 +377,8 @@ class SQLiteDriver(Driver):
                 files.set_mode(copy, location.stat().st_mode & 0o777)
                 files.give_to_owner_of(location, copy)
             files.sync_file(copy)
-            return put_in_place(copy, location, stamp=stamp)
+            with self._live.replaced():
+                return put_in_place(copy, location, stamp=stamp)
 
     def read_back(self, contents: object) -> None:
         """Run ``quick_check`` on the live database and compare its schema with ``contents``."""

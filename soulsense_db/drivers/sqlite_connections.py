@@ -1,8 +1,11 @@
 """How the SQLite driver reaches the live database without touching the engine's pool.
 
-A database in a file (or in shared-cache memory) is reached through a private connection made by
-the engine's own creator, with its connect arguments and connect events. A private in-memory
-database has only the engine's own connection, which is then borrowed.
+A database in a file (or in shared-cache memory) is reached through private connections made in the
+way of the engine (:mod:`~soulsense_db.drivers.sqlite_engine`). A private in-memory database has
+only the engine's own connection, which is then borrowed.
+
+What a connection really leads to is looked at on that connection: a link may have been switched,
+the current directory changed or the file replaced since the manager was made.
 
 Never ``open()`` the live database file in this process: closing any descriptor of it drops all
 POSIX locks that SQLite holds on it.
@@ -10,37 +13,44 @@ POSIX locks that SQLite holds on it.
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sqlite3
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import files
 from soulsense_db.drivers import sqlite_pragmas as pragmas
-from soulsense_db.drivers.base import reason_of
+from soulsense_db.drivers.sqlite_engine import (
+    EngineConnections,
+    LiveConnection,
+    Work,
+    innermost,
+    make_ours,
+    run_in_its_thread,
+)
 from soulsense_db.drivers.sqlite_errors import live_errors
+from soulsense_db.drivers.sqlite_loop import EventLoop
 from soulsense_db.errors import (
     BackupError,
+    DatabaseChangedError,
+    DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
+    PermissionDeniedError,
     UnsupportedDatabaseError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+
+# An operation holds the write lock on one and reads or writes through another.
+_FOR_ONE_OPERATION = 2
 
 
 class LiveDatabase:
@@ -52,12 +62,14 @@ class LiveDatabase:
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self._engine = engine
         self._lock_timeout = lock_timeout
-        self._arguments, self._keywords = _connect_arguments(engine)
+        self._connections = EngineConnections(engine)
         # Resolved now: a relative path means the directory the engine was made in.
-        self._path = _path_of_arguments(self._arguments, self._keywords)
+        self._path = _path_of(self._connections.arguments.file)
+        self._file: os.stat_result | None = None
         self._identified = False
         self._borrowed = False
         self._repeated = False
+        self._prepared = threading.local()
 
     @property
     def path(self) -> Path | None:
@@ -77,11 +89,11 @@ class LiveDatabase:
         with live_errors(self._path):
             if not self._borrowed:
                 with self._private(patience) as connection:
-                    return work(connection)
+                    return connection.run(work)
             if self._engine.dialect.is_async:
-                return self._run_in_its_own_thread(lambda own: work(_idle(own)))
-            with self._own() as connection:
-                return work(_idle(connection))
+                return self._run_on_own_async(lambda own: work(_idle(own)))
+            with self._own() as own:
+                return work(_idle(own))
 
     def require_file(self) -> None:
         """Raise :class:`DatabaseFileNotFoundError` when the database's file does not exist."""
@@ -99,8 +111,69 @@ class LiveDatabase:
                 hint="Check the URL.",
             )
 
+    def require_writable(self) -> None:
+        """Raise :class:`PermissionDeniedError` for an engine that only reads, by its URL."""
+        if self._connections.arguments.is_read_only:
+            raise PermissionDeniedError(
+                f"Permission denied: the engine opens {self._path} read-only. Nothing was changed.",
+                hint="To restore, use an engine without mode=ro or immutable=1.",
+            )
+
+    def require_same_file(self) -> None:
+        """Raise :class:`DatabaseChangedError` when the file was replaced since it was opened."""
+        if self._path is not None and self._identified:
+            self._require_same(self._path)
+
+    def require_same_path(self) -> None:
+        """Raise :class:`DatabaseChangedError` when the engine would make another file by now."""
+        if self._path is not None and self._connections.are_predictable:
+            path = _path_of(self._connections.arguments.file)
+            if path is not None and path != self._path:
+                raise _leads_elsewhere(path, self._path)
+
     @contextmanager
-    def connected(self) -> Iterator[sqlite3.Connection | None]:
+    def prepared(self) -> Iterator[None]:
+        """Open the connections that an operation needs, for this thread to use in the block.
+
+        Called before the operation takes its first lock: a connect event of the application may
+        need a lock itself. Where the database is missing or damaged, none are opened.
+        """
+        if self._ready is not None:
+            yield
+            return
+        with ExitStack() as opened:
+            ready: list[LiveConnection] = []
+            self._prepared.ready = ready
+            try:
+                self._prepare(ready, opened)
+                yield
+            finally:
+                self._prepared.ready = None
+
+    def _prepare(self, ready: list[LiveConnection], opened: ExitStack) -> None:
+        try:
+            self.require_file()
+            self._identify()
+            if self._borrowed:
+                return
+            self.return_idle_connections()
+            with live_errors(self._path):
+                for _ in range(_FOR_ONE_OPERATION):
+                    ready.append(opened.enter_context(closing(self._make(self._lock_timeout))))
+        except (DatabaseFileNotFoundError, DatabaseDamagedError):
+            self._let_go(ready)
+
+    def _let_go(self, ready: list[LiveConnection]) -> None:
+        while ready:
+            ready.pop().close()
+
+    @property
+    def _ready(self) -> list[LiveConnection] | None:
+        """The connections that this thread has prepared and does not use just now."""
+        return getattr(self._prepared, "ready", None)
+
+    @contextmanager
+    def connected(self) -> Iterator[LiveConnection | None]:
         """Yield a private connection, None where there is only the application's own."""
         self.require_file()
         self._identify()
@@ -109,6 +182,15 @@ class LiveDatabase:
             return
         with live_errors(self._path), self._private(self._lock_timeout) as connection:
             yield connection
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Let go of the file that the block replaces by another, which is the database then."""
+        if self._ready is not None:
+            self._let_go(self._ready)
+        yield
+        self._file = None
+        self._identified = False
 
     def return_idle_connections(self) -> None:
         """Close idle pooled connections, where that cannot touch one in use or the data."""
@@ -121,6 +203,8 @@ class LiveDatabase:
         if pool.checkedout() == 0:
             self._engine.dispose()
 
+    # Identity
+
     def _identify(self) -> None:
         """Find out which file is really behind the engine, whatever its URL looks like."""
         if self._identified or (self._path is not None and not files.exists(self._path)):
@@ -128,119 +212,125 @@ class LiveDatabase:
         try:
             with live_errors(self._path):
                 file = self._main_file()
+        except (DatabaseChangedError, UnsupportedDatabaseError):
+            raise
         except BackupError:
             if self._path is None:
                 raise
             return  # damaged or locked, and a connect event stumbled over it: the URL must do
-        self._path = Path(file).resolve() if file else None
+        self._settle(file)
+
+    def _settle(self, file: str) -> None:
+        """Take ``file``, as SQLite names it, for the one that the manager is made for."""
+        path = Path(file).resolve() if file else None
+        if path and self._path and self._connections.are_predictable:
+            self._require_same(path)  # there was no file, or a locked one, when it was made
+        self._path = path
+        self._file = self._path.stat() if self._path else None
         self._identified = True
 
     def _main_file(self) -> str:
         """Ask SQLite for the name of the main database's file, empty in memory."""
-        if self._engine.dialect.is_async:
-            file = self._main_file_async()
-            self._borrowed = not file and not self._shared_memory
-        elif self._creator_repeats_itself():
+        shared = self._connections.arguments.is_shared_memory
+        if self._engine.dialect.is_async and isinstance(self._engine.pool, StaticPool):
+            file = self._run_on_own_async(_file_of)
+            self._borrowed = not file and not shared
+            return file
+        if self._connections.repeat_themselves():
             self._borrowed = self._repeated = True
-            with self._own() as connection:
-                file = _main_of(pragmas.rows(connection, "PRAGMA database_list"))
-        else:
-            with self._private(self._lock_timeout) as connection:
-                file = _main_of(pragmas.rows(connection, "PRAGMA database_list"))
-            self._borrowed = not file and not self._shared_memory
-        return file
+            with self._own() as own:
+                return _file_of(own)
+        names: list[str] = []
+        self._connections.make(lambda raw: names.append(_file_of(raw))).close()
+        self._borrowed = not names[0] and not shared
+        return names[0]
 
-    @property
-    def _shared_memory(self) -> bool:
-        """Whether another connection reaches the same in-memory database."""
-        name = str(self._arguments[0]) if self._arguments else ""
-        return bool(self._keywords.get("uri")) and "cache=shared" in name
+    def _require_main_file(self, raw: sqlite3.Connection) -> None:
+        """Raise :class:`DatabaseChangedError` unless ``raw`` leads to the manager's database."""
+        file = _file_of(raw)
+        if self._identified and file:
+            self._require_same(Path(file).resolve())
 
-    def _creator_repeats_itself(self) -> bool:
-        """Whether the creator always returns the same connection: then it is not ours to close."""
-        first, second = self._make(), self._make()
-        if first is second:
-            return True
-        first.close()
-        second.close()
-        return False
+    def _require_same(self, path: Path) -> None:
+        if path != self._path:
+            raise _leads_elsewhere(path, self._path)
+        with files.storage_errors("look at", path):
+            status = path.stat()
+        if self._file is not None and not os.path.samestat(status, self._file):
+            raise DatabaseChangedError(
+                f"{path} is another file now (inode {status.st_ino}) than the one that this "
+                f"manager was made for (inode {self._file.st_ino}): somebody replaced it. Nothing "
+                "was changed.",
+                hint="Start the program again, or make a new BackupManager, to work with the new "
+                "file.",
+            )
 
-    def _make(self) -> sqlite3.Connection:
-        """Make a connection by the engine's creator, with its connect events, in no pool."""
+    # Connections
+
+    def _make(self, lock_timeout: float) -> LiveConnection:
+        """Return a new private connection, which holds no lock and looks at the right file."""
+
+        def look(raw: sqlite3.Connection) -> None:
+            self._require_main_file(raw)
+            raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+            # Before the connect events: with an exclusive locking mode in the first read of a
+            # database in WAL mode, nobody could share it for as long as the connection lives.
+            raw.execute(pragmas.SMALLEST_READ).fetchall()
+
+        connection = self._connections.make(look)
         try:
-            borrowed = self._engine.pool.recreate().connect()
-        except UnicodeDecodeError:  # what a connect event met in a damaged database
+            connection.run(make_ours)
+        except BaseException:
+            connection.close()
             raise
-        except (OverflowError, TypeError, ValueError) as error:
-            raise _no_option(error) from None
-        connection = _require_sqlite3(borrowed.driver_connection)
-        borrowed.detach()
         return connection
 
     @contextmanager
-    def _private(self, lock_timeout: float) -> Iterator[sqlite3.Connection]:
-        if self._engine.dialect.is_async:
-            # A plain connection to the same database: an async one needs the caller's event loop.
-            target = str(self._path) if self._path else str(self._arguments[0])
-            connection = sqlite3.connect(target, uri=self._path is None)
-        else:
-            connection = self._make()
-        with closing(connection):
-            if sys.version_info >= (3, 12):  # which knows a second way to begin transactions
-                connection.autocommit = sqlite3.LEGACY_TRANSACTION_CONTROL
-            connection.isolation_level = None
-            connection.row_factory = None
-            connection.text_factory = str
-            connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+    def _private(self, lock_timeout: float) -> Iterator[LiveConnection]:
+        ready = self._ready
+        if not ready:
+            with closing(self._make(lock_timeout)) as connection:
+                connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
+                yield connection
+            return
+        connection = ready.pop()
+        try:
+            connection.run(self._require_main_file)
+            connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
             yield connection
+        finally:
+            try:
+                connection.run(_roll_back)
+            finally:
+                ready.append(connection)
 
     @contextmanager
     def _own(self) -> Iterator[sqlite3.Connection]:
-        """Borrow the engine's own connection, without the reset that a pool does on return."""
+        """Borrow the engine's own connection; no event of its pool is triggered by that."""
         pool = self._engine.pool
         if self._repeated:
-            yield self._make()
+            yield innermost(pool._invoke_creator(None))  # type: ignore[arg-type]
             return
         if isinstance(pool, StaticPool):
-            yield _require_sqlite3(pool.connection.dbapi_connection)
+            yield innermost(pool.connection.driver_connection)
             return
-        borrowed = self._engine.raw_connection()
+        record = pool._do_get()
         try:
-            yield _require_sqlite3(borrowed.driver_connection)
+            record.get_connection()  # type: ignore[attr-defined]
+            yield innermost(record.driver_connection)
         finally:
-            borrowed.close()
+            # A pool with a connection per thread keeps it; returning one would take it from the
+            # application, which may be using it.
+            if not isinstance(pool, SingletonThreadPool):
+                pool._do_return_conn(record)
 
-    def _main_file_async(self) -> str:
-        if isinstance(self._engine.pool, StaticPool):
-            return self._run_in_its_own_thread(
-                lambda own: _main_of(pragmas.rows(own, "PRAGMA database_list"))
-            )
-
-        async def ask() -> str:
-            from sqlalchemy.ext.asyncio import AsyncEngine
-
-            pool = self._engine.pool.recreate()
-            private = AsyncEngine(Engine(pool, self._engine.dialect, self._engine.url))
-            try:
-                async with private.connect() as connection:
-                    result = await connection.exec_driver_sql("PRAGMA database_list")
-                    return _main_of(result.fetchall())
-            finally:
-                await private.dispose()
-
-        return _run_async(ask())
-
-    def _run_in_its_own_thread(self, work: Work[T]) -> T:
+    def _run_on_own_async(self, work: Work[T]) -> T:
         """Run ``work`` on a StaticPool's aiosqlite connection, in the thread that it has."""
-
-        async def run() -> T:
+        pool: Any = self._engine.pool
+        with EventLoop() as loop:
             # Not checked out: giving it back would roll back what somebody has not committed.
-            record = await greenlet_spawn(lambda: self._engine.pool.connection)  # type: ignore[attr-defined]
-            raw: Any = record.driver_connection
-            result: T = await raw._execute(lambda: work(raw._conn))
-            return result
-
-        return _run_async(run())
+            record = loop.call(greenlet_spawn(lambda: pool.connection))
+            return run_in_its_thread(loop, record.driver_connection, work)
 
 
 def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -254,67 +344,35 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
-def _connect_arguments(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
-    try:
-        arguments, keywords = engine.dialect.create_connect_args(engine.url)
-    except (ArgumentError, OverflowError, TypeError, ValueError) as error:
-        raise _no_option(error) from None
-    return list(arguments), dict(keywords)
+def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
-def _no_option(error: Exception) -> UnsupportedDatabaseError:
-    return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({reason_of(error)}). Nothing was "
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.rollback()
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    """Return the name of the main database's file as SQLite says it, empty in memory."""
+    databases = pragmas.rows(connection, "PRAGMA database_list")
+    return next((str(file or "") for _, name, file in databases if name == "main"), "")
+
+
+def _leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
+    return DatabaseChangedError(
+        f"The engine leads to {path} now, and this manager was made for {expected}. Neither was "
         "changed.",
-        hint="Correct the part of the URL after '?', or what the engine does when it connects.",
+        hint="A link was switched or the current directory changed. Start the program again, or "
+        "make a new BackupManager, to work with the other database.",
     )
 
 
-def _path_of_arguments(arguments: list[Any], keywords: dict[str, Any]) -> Path | None:
-    """Return the file that ``sqlite3.connect(*arguments, **keywords)`` would open."""
-    name = str(arguments[0]) if arguments else ""
+def _path_of(file: str) -> Path | None:
     try:
-        if name.startswith("file:") and keywords.get("uri"):
-            parts = urlsplit(name)
-            if "memory" in parse_qs(parts.query).get("mode", ()):
-                return None
-            name = unquote(parts.path)
-        return None if name in {"", ":memory:"} else Path(name).resolve()
+        return Path(file).resolve() if file else None
     except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
         raise UnsupportedDatabaseError(
             f"The database URL names no file that there could be ({error}). Nothing was changed.",
             hint="Correct the path in the URL, and check the current directory and links on it.",
         ) from error
-
-
-def _main_of(databases: Any) -> str:
-    return next((str(file or "") for _, name, file in databases if name == "main"), "")
-
-
-def _require_sqlite3(connection: Any) -> sqlite3.Connection:
-    if not isinstance(connection, sqlite3.Connection):
-        raise UnsupportedDatabaseError(
-            f"SQLite through {type(connection).__module__} cannot be backed up. "
-            "Nothing was changed.",
-            hint="Supported: Python's own sqlite3 (pysqlite), and aiosqlite.",
-        )
-    return connection
-
-
-def _run_async(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run ``coroutine`` in a thread with an event loop of its own: the caller may be in one."""
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(asyncio.run(coroutine))
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
-            errors.append(error.orig if isinstance(error, DBAPIError) and error.orig else error)
-
-    thread = threading.Thread(target=run, name="soulsense_db-async")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]

@@ -11,6 +11,8 @@ from typing import Any
 # That a rollback journal is gone is on disk at the end of a transaction, and before the file is
 # cut: else a power cut could leave a journal to roll back, and a file without what it lacks.
 SYNCHRONOUS_EXTRA = 3
+SMALLEST_READ = "PRAGMA main.schema_version"
+"""Reads the header and no more: it needs no schema that this SQLite understands."""
 _SHORT_WAIT_MS = 3  # SQLite asks after 1 and 3 ms; later ever more seldom
 
 
