@@ -45,7 +45,7 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
                 f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
                 hint="Name a database file.",
             )
-    if source.resolve() == driver.location:
+    if driver.location is not None and _is_same_file(source, driver.location):
         raise BackupError(
             f"{source} is the live database itself. Nothing was changed.",
             hint="Create a backup of it instead.",
@@ -54,6 +54,14 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
     if told.sha256 is not None:
         verify_backup(driver, told, level="quick")
     return told
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    """Whether both are one file, under whatever names: a hard link has another one."""
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them is gone
+        return False
 
 
 def copy_out(

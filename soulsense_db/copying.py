@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import files, reading
 from soulsense_db.errors import StorageError
-from soulsense_db.tampering import NO_LINK
 
 Progress = Callable[[int, int], object]
 """Called with ``(done, total)``, bytes unless said otherwise; what it raises cancels the work.
@@ -20,39 +18,14 @@ A new backup can be cancelled up to the last call, which comes when the copy is 
 leaves nothing; the last call of a restore finds it done. Any call may come in another thread.
 """
 
-_BLOCK = 1024 * 1024
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file ``path``, which is ours alone, as 64 hexadecimal digits.
 
-def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
-    """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
+    Of any other file: :func:`soulsense_db.reading.sha256_of`.
+    """
     with files.storage_errors("read", path), path.open("rb", buffering=0) as stream:
-        for block in _blocks(stream, progress):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
-    """Copy the contents of ``source`` over the existing file ``target``."""
-    with (
-        files.storage_errors("copy to", target),
-        source.open("rb", buffering=0) as reader,
-        os.fdopen(os.open(target, os.O_WRONLY | NO_LINK), "wb") as to,
-    ):
-        for block in _blocks(reader, progress):
-            to.write(block)
-
-
-def _blocks(stream: FileIO, progress: Progress | None) -> Iterator[memoryview]:
-    """Yield the contents of ``stream`` in blocks, each valid until the next."""
-    total = os.fstat(stream.fileno()).st_size
-    buffer = memoryview(bytearray(_BLOCK))
-    done = 0
-    while read := stream.readinto(buffer):
-        yield buffer[:read]
-        done += read
-        if progress is not None:
-            progress(done, max(done, total))
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def copy_durably(
@@ -75,7 +48,7 @@ def copy_durably(
     files.require_space(target.parent, size)
     made = files.create_private_file(partial)
     try:
-        copy_contents(source, partial, progress=progress)
+        reading.copy_contents(source, partial, progress=progress)
         files.sync_file(partial)
         # Its name too: what `ready` makes is found after a power cut by what leads to it.
         files.sync_directory(target.parent)

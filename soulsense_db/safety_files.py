@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 
-from soulsense_db import copying, files
+from soulsense_db import files, reading
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.meta_file import read_backup
 
@@ -114,7 +114,7 @@ def _fits(meta: Path, data: Path) -> bool:
     told = read_backup(data, meta=meta)
     with files.storage_errors("read", data):
         size = data.stat().st_size
-    return told.size_bytes == size and told.sha256 == copying.sha256_of(data)
+    return told.size_bytes == size and told.sha256 == reading.sha256_of(data)
 
 
 def _move_pair(source: Path, target: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from soulsense_db import copying, files
+from soulsense_db import copying, files, reading
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Depth, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
@@ -71,7 +73,9 @@ def _verify(
     driver.check(path, depth="header")
     hashed = info.sha256 is not None
     depth = "pages" if as_taken and hashed else _DEPTHS[level]
-    sha256, problem, findings = _read(driver, path, depth, hashed=hashed, progress=progress)
+    # The application may have it open, to look at it.
+    digest = partial(reading.sha256_of, path, progress=progress) if hashed else None
+    sha256, problem, findings = _read(driver, path, depth, digest)
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
             f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
@@ -100,7 +104,7 @@ def check_new(driver: Driver, path: Path, *, depth: Depth) -> str:
     Faulty rows are no fault of the copy: it has those of its source. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
     """
-    sha256, problem, _ = _read(driver, path, depth, hashed=True)
+    sha256, problem, _ = _read(driver, path, depth, partial(copying.sha256_of, path))
     if problem is not None:
         raise problem
     assert sha256 is not None
@@ -111,20 +115,18 @@ def _read(
     driver: Driver,
     path: Path,
     depth: Depth,
-    *,
-    hashed: bool,
-    progress: copying.Progress | None = None,
+    digest: Callable[[], str] | None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long."""
     with ThreadPoolExecutor(1) as side:
-        digest = side.submit(copying.sha256_of, path, progress=progress) if hashed else None
+        hashing = side.submit(digest) if digest is not None else None
         problem: InvalidBackupError | None = None
         findings = Findings()
         try:
             findings = driver.check(path, depth=depth)
         except InvalidBackupError as error:
             problem = error
-        return (digest.result() if digest else None), problem, findings
+        return (hashing.result() if hashing else None), problem, findings
 
 
 def _size(path: Path) -> int:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,9 +13,10 @@ import time_machine
 from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
-from soulsense_db import BackupInfo, BackupManager
+from soulsense_db import BackupInfo, BackupManager, VerificationReport, reading, restoring
 from soulsense_db.drivers.sqlite_check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
+from soulsense_db.verification import verify_backup
 
 Way = Callable[[BackupManager, BackupInfo], object]
 
@@ -38,14 +38,21 @@ def test_verify_tells_that_it_is_gone(manager: BackupManager) -> None:
     "way", [BackupManager.restore, BackupManager.compare, BackupManager.row_counts]
 )
 def test_what_is_live_stays(
-    way: Way, manager: BackupManager, engine: Engine, database: Path
+    way: Way,
+    manager: BackupManager,
+    engine: Engine,
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Deleted once it was verified, a backup is not found, and all is as it was: undo as well."""
     manager.restore(manager.create("an earlier restore"))
     safety = manager.safety_backup()
     info = manager.create("to be deleted")
     before = digest(database)
-    _delete_on_next_connection(engine, info)
+    if way is BackupManager.restore:
+        _delete_once_verified(monkeypatch, info)
+    else:
+        _delete_on_next_connection(engine, info)
     with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
         way(manager, info)
     assert not Path(info.path).exists()
@@ -56,13 +63,13 @@ def test_what_is_live_stays(
 
 
 def test_a_damaged_database_stays_where_it_is(
-    manager: BackupManager, engine: Engine, database: Path
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is damaged is not moved aside for a backup that is gone."""
     info = manager.create()
     database.write_bytes(b"this was a database once\n" * 400)
     before = database.read_bytes()
-    _delete_on_next_connection(engine, info)
+    _delete_once_verified(monkeypatch, info)
     with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
         manager.restore(info)
     assert database.read_bytes() == before
@@ -85,21 +92,30 @@ def test_another_one_with_its_name_is_not_taken_for_it(way: Way, manager: Backup
     assert manager.list() == [made]
 
 
-def test_between_the_header_and_the_size(tmp_path: Path, database: Path) -> None:
+def test_between_the_header_and_the_size(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that goes right after its header was read is an error of the tree as well."""
-    header = database.read_bytes()[:100]
-    pipe = tmp_path / "pipe.db"
-    os.mkfifo(pipe)
+    start_of = reading.start_of
 
-    def write_and_go() -> None:
-        with pipe.open("wb") as stream:  # as soon as it is opened for reading
-            pipe.unlink()
-            stream.write(header)
+    def read_and_delete(path: Path) -> bytes:
+        header = start_of(path)
+        path.unlink()
+        return header
 
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(write_and_go)
-        with pytest.raises(StorageError, match="No such file"):
-            check(pipe, depth="header")
+    monkeypatch.setattr(reading, "start_of", read_and_delete)
+    with pytest.raises(StorageError, match="No such file"):
+        check(database, depth="header")
+
+
+def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> None:
+    """Do what another process may: delete the backup just when it is verified to be restored."""
+    verify = verify_backup
+
+    def verify_then_delete(*arguments: Any, **options: Any) -> VerificationReport:
+        report = verify(*arguments, **options)
+        _delete(info)
+        return report
+
+    monkeypatch.setattr(restoring, "verify_backup", verify_then_delete)
 
 
 def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:
@@ -107,5 +123,9 @@ def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:
 
     @sa.event.listens_for(engine, "connect", once=True)
     def delete(_connection: object, _record: object) -> None:
-        for path in (info.meta_path, info.path):
-            Path(path).unlink(missing_ok=True)
+        _delete(info)
+
+
+def _delete(info: BackupInfo) -> None:
+    for path in (info.meta_path, info.path):
+        Path(path).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import digest, flip, make_database
 
-from soulsense_db import BackupManager, copying
+from soulsense_db import BackupManager, reading
 from soulsense_db.drivers import Progress, sqlite
 from soulsense_db.errors import DatabaseDamagedError
 
@@ -101,7 +101,7 @@ def test_an_export_can_be_cancelled_in_either_pass(
     manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the backup is verified, and while it is copied: nothing is there, and it stays."""
-    monkeypatch.setattr(copying, "_BLOCK", 16 * 1024)
+    monkeypatch.setattr(reading, "_BLOCK", 16 * 1024)
     info = manager.create()
     to = tmp_path / "to"
     to.mkdir()

@@ -21,7 +21,7 @@ from helpers import (
 )
 from test_manager_failures import spoiled
 
-from soulsense_db import BackupManager, copying
+from soulsense_db import BackupManager, reading
 from soulsense_db.copying import sha256_of
 from soulsense_db.drivers import sqlite
 from soulsense_db.errors import (
@@ -169,13 +169,13 @@ def test_export_removes_a_copy_that_differs(
 ) -> None:
     """A disk that writes something else than it was given leaves no copy to be trusted."""
     info = manager.create()
-    copy = copying.copy_contents
+    copy = reading.copy_contents
 
     def spoil(source: Path, target: Path, **options: Any) -> None:
         copy(source, target, **options)
         flip(target, 5000)
 
-    monkeypatch.setattr(copying, "copy_contents", spoil)
+    monkeypatch.setattr(reading, "copy_contents", spoil)
     with pytest.raises(ChecksumMismatchError, match="differs"):
         manager.export(info, tmp_path / "new.db")
     assert not (tmp_path / "new.db").exists()
@@ -193,7 +193,7 @@ def test_two_exports_of_one_name(
 ) -> None:
     """A second export of a name is refused while the first is at work, which goes on."""
     info = manager.create()
-    copy = copying.copy_contents
+    copy = reading.copy_contents
     refused: list[str] = []
 
     def export_again(source: Path, target: Path, **options: Any) -> None:
@@ -202,7 +202,7 @@ def test_two_exports_of_one_name(
             manager.export(info, tmp_path / "copy.db")
         refused.append(str(caught.value))
 
-    monkeypatch.setattr(copying, "copy_contents", export_again)
+    monkeypatch.setattr(reading, "copy_contents", export_again)
     copied = manager.export(info, tmp_path / "copy.db")
     assert refused
     assert sha256_of(copied) == info.sha256

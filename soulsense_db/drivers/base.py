@@ -133,6 +133,9 @@ class Driver(ABC):
     dialect: ClassVar[str]
     """``engine.dialect.name``."""
 
+    url_drivers: ClassVar[frozenset[str]]
+    """Python drivers of URLs for which :func:`engine_for` may take the dialect's own driver."""
+
     suffix: ClassVar[str]
     """How the name of a backup file ends."""
 
@@ -322,9 +325,18 @@ def engine_for(url: str) -> Engine:
             raise _no_url() from None
     if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
         raise _no_url()
-    _driver_class(parsed.get_backend_name())
+    dialect = parsed.get_backend_name()
+    supported = _driver_class(dialect).url_drivers
+    name = parsed.drivername.partition("+")[2]
+    if name and name not in supported:
+        raise UnsupportedDatabaseError(
+            f"Databases of '{parsed.drivername}' cannot be backed up: the file may be encrypted, "
+            "or of another library. It was not touched.",
+            hint=f"Supported: {dialect}, "
+            f"{', '.join(f'{dialect}+{driver}' for driver in sorted(supported))}.",
+        )
     # An async engine would need an event loop for what a plain one can do.
-    return _make_engine(parsed.set(drivername=parsed.get_backend_name()))
+    return _make_engine(parsed.set(drivername=dialect))
 
 
 def _no_url() -> UnsupportedDatabaseError:

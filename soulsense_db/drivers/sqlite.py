@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db import copying, files
+from soulsense_db import files, reading
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import (
@@ -65,6 +65,7 @@ class SQLiteDriver(Driver):
     """SQLite in a file or in memory, through ``sqlite3`` or ``aiosqlite``."""
 
     dialect = "sqlite"
+    url_drivers = frozenset({"pysqlite", "aiosqlite"})
     suffix = ".db"
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
@@ -352,7 +353,7 @@ class SQLiteDriver(Driver):
     @contextmanager
     def _working_copy(self, source: Path) -> Iterator[Path]:
         with beside(self.location, "restoring") as copy:
-            copying.copy_contents(source, copy)
+            reading.copy_contents(source, copy)
             yield copy
 
     def rebuild(

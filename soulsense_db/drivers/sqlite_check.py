@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import files, reading
 from soulsense_db.drivers.base import Depth, Findings
 from soulsense_db.drivers.sqlite_errors import backup_errors, damaged, invalid, not_a_database
 from soulsense_db.errors import EmptyBackupError, InvalidBackupError, TruncatedBackupError
 
 # The header of every SQLite file, https://www.sqlite.org/fileformat.html#the_database_header
 _MAGIC = b"SQLite format 3\x00"
-_HEADER_BYTES = 100
 _SMALLEST = 512
 _WAL_VERSION = 2
 _MOST_LINES = 100
@@ -201,8 +200,7 @@ def _empty(name: str) -> EmptyBackupError:
 
 
 def _header(path: Path) -> bytes:
-    with files.storage_errors("read", path), path.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES)
+    header = reading.start_of(path)
     if not header:
         raise _empty(path.name)
     return header

@@ -11,6 +11,7 @@ other when it closes it. A connection of another library than :mod:`sqlite3` is 
 from __future__ import annotations
 
 import inspect
+import re
 import sqlite3
 import sys
 import threading
@@ -18,7 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
@@ -53,15 +54,21 @@ class ConnectArguments:
         self._positional = list(positional)
         self.name = str(positional[0]) if positional else ""
         self.is_uri = bool(self._keywords.get("uri")) and self.name.startswith("file:")
-        query = urlsplit(self.name).query if self.is_uri else ""
-        self.options = dict(parse_qsl(query, keep_blank_values=True))
+        self._resource, _, self._query = self.name.partition("#")[0].partition("?")
+        self.options = dict(parse_qsl(self._query if self.is_uri else "", keep_blank_values=True))
 
     @property
     def file(self) -> str:
         """The name of the file, empty in memory."""
         if self.is_uri:
             in_memory = self.options.get("mode") == "memory"
-            name = "" if in_memory else unquote(urlsplit(self.name).path)
+            # file:path, file:/path, file:///path or file://localhost/path
+            found = re.fullmatch(
+                r"file:(//(localhost)?(?=/|$))?(?!//)(.*)", self._resource, re.DOTALL
+            )
+            if found is None:
+                raise _no_option(ValueError("another host"))
+            name = "" if in_memory else unquote(found[3])
         else:
             name = self.name
         return "" if name == ":memory:" else name
@@ -89,9 +96,8 @@ class ConnectArguments:
         In a shared cache a connection that holds the write lock keeps all others of the process
         from reading. Locks between caches are those of the file.
         """
-        uri = urlsplit(self.name)
-        query = "&".join(part for part in uri.query.split("&") if part.partition("=")[0] != "cache")
-        name = f"file:{uri.path}?{query}{'&' if query else ''}cache=private"
+        parts = [part for part in self._query.split("&") if not part.startswith("cache=")]
+        name = f"{self._resource}?{'&'.join([*parts, 'cache=private'])}"
         return _standard_creator(engine, [name, *self._positional[1:]], self._keywords)
 
 

@@ -1,0 +1,63 @@
+"""Read a file in a process of its own; :mod:`soulsense_db.reading` starts it.
+
+Run as ``python reading_child.py ACTION PATH BLOCK_BYTES``. It imports little: it starts in
+milliseconds. What it reads goes to standard output. What it reports goes to standard error, one
+line each: ``done BYTES TOTAL`` per block, ``sha256 HEX``, ``errno NUMBER``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+START_BYTES = 100
+"""How much ``start`` reads: the header of an SQLite file."""
+
+
+def _say(*words: object) -> None:
+    os.write(2, (" ".join(map(str, words)) + "\n").encode())
+
+
+def _read(action: str, descriptor: int, block_bytes: int) -> None:
+    total = os.fstat(descriptor).st_size
+    if action == "start":
+        write_all(1, os.read(descriptor, START_BYTES))
+        return
+    digest = None
+    if action == "sha256":
+        import hashlib
+
+        digest = hashlib.sha256()
+    done = 0
+    while block := os.read(descriptor, block_bytes):
+        if digest is not None:
+            digest.update(block)
+        else:
+            write_all(1, block)
+        done += len(block)
+        _say("done", done, max(done, total))
+    if digest is not None:
+        _say("sha256", digest.hexdigest())
+
+
+def write_all(descriptor: int, block: bytes) -> None:
+    """Write all of ``block``, in several calls where the system takes a part at a time."""
+    view = memoryview(block)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def main() -> int:
+    """Do what the arguments say; 0 when it is done."""
+    action, path, block_bytes = sys.argv[1:]
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        _read(action, descriptor, int(block_bytes))
+    except OSError as error:
+        _say("errno", error.errno)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
