@@ -160,8 +160,23 @@ class LiveDatabase:
             with live_errors(self._path):
                 for _ in range(_FOR_ONE_OPERATION):
                     ready.append(opened.enter_context(closing(self._make(self._lock_timeout))))
+        except DatabaseLockedError as error:
+            if ready:
+                self._require_for_several(ready[0], error)
+            raise
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
             self._let_go(ready)
+
+    def _require_for_several(self, first: LiveConnection, error: DatabaseLockedError) -> None:
+        """Raise what is wrong when a second connection is locked out by the first one of ours."""
+        with live_errors(self._path):
+            first.run(pragmas.begin_immediate)  # it waits for the locks of others
+            first.run(_roll_back)
+        raise UnsupportedDatabaseError(
+            f"What the engine does when it connects keeps {self._path} for one connection alone "
+            f"({error.cause}), and a restore needs two. Nothing was changed.",
+            hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE for backups.",
+        ) from error
 
     def _let_go(self, ready: list[LiveConnection]) -> None:
         while ready:

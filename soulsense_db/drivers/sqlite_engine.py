@@ -15,6 +15,7 @@ import re
 import sqlite3
 import sys
 import threading
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -338,10 +339,24 @@ class EngineConnections:
         pool = NullPool(creator, dialect=engine.dialect, _dispatch=engine.pool.dispatch)  # type: ignore[arg-type]
         try:
             return pool._create_connection()
-        except UnicodeDecodeError:  # what a connect event met in a damaged database
+        except BaseException as error:
+            _forget_cursors(error)
+            # A decoding error is what a connect event met in a damaged database.
+            option = isinstance(error, OverflowError | TypeError | ValueError)
+            if option and not isinstance(error, UnicodeDecodeError):
+                raise _no_option(error) from None  # type: ignore[arg-type]
             raise
-        except (OverflowError, TypeError, ValueError) as error:
-            raise _no_option(error) from None
+
+
+def _forget_cursors(error: BaseException | None) -> None:
+    """Clear what the frames of ``error`` hold.
+
+    A cursor in the frame of a connect event keeps the connection from closing for as long as
+    somebody holds the error, and an exclusive locking mode its locks with it.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def innermost(connection: Any) -> sqlite3.Connection:
@@ -383,5 +398,5 @@ def make_ours(connection: sqlite3.Connection) -> None:
     connection.set_trace_callback(None)
     connection.set_progress_handler(None, 0)
     # With a read at once: only that lets go of what an exclusive mode had taken.
-    connection.execute("PRAGMA main.locking_mode = NORMAL")
+    connection.execute("PRAGMA main.locking_mode = NORMAL").fetchall()
     connection.execute(pragmas.SMALLEST_READ).fetchall()

@@ -1,0 +1,389 @@
+"""The live database is reached in one way only: the application's own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import pytest
+import sqlalchemy as sa
+import sqlean
+from conftest import EngineMaker
+from helpers import (
+    ROWS,
+    Mode,
+    add_child,
+    ask,
+    digest,
+    execute,
+    held_by_another_process,
+    make_database,
+    scalar,
+    snapshot_of,
+)
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+
+from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite_engine import innermost
+from soulsense_db.errors import (
+    DatabaseLockedError,
+    PermissionDeniedError,
+    UnsupportedDatabaseError,
+)
+
+COUNT = "SELECT count(*) FROM child"
+AnyEngine = Engine | AsyncEngine
+AnyMaker = Callable[..., AnyEngine]
+
+
+@pytest.fixture(params=["plain", "async"])
+def make_any(request: pytest.FixtureRequest, make_engine: EngineMaker) -> Iterator[AnyMaker]:
+    """Return a function that makes an engine for what follows ``sqlite:///``, of either kind."""
+    made: list[AsyncEngine] = []
+
+    def make(rest: str, **options: Any) -> AnyEngine:
+        if request.param == "plain":
+            return make_engine(f"sqlite:///{rest}", **options)
+        made.append(create_async_engine(f"sqlite+aiosqlite:///{rest}", **options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        asyncio.run(engine.dispose())
+
+
+def listen(engine: AnyEngine, *statements: str) -> list[object]:
+    """Run ``statements`` when the engine connects; return what grows by each connection."""
+    connected: list[object] = []
+
+    def connect(connection: Any, _record: object) -> None:
+        connected.append(connection)
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+            cursor.fetchall()
+        cursor.close()
+
+    event.listen(getattr(engine, "sync_engine", engine), "connect", connect)
+    return connected
+
+
+def round_trip(manager: BackupManager, live: Path) -> None:
+    """Create, change, restore and undo; see each in the file."""
+    before = digest(live)
+    info = manager.create()
+    execute(live, "DELETE FROM child")
+    emptied = digest(live)
+    manager.restore(info)
+    assert digest(live) == before
+    manager.undo_restore()
+    assert digest(live) == emptied
+    manager.undo_restore()
+    assert digest(live) == before
+
+
+# Events, options, creators
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ("PRAGMA locking_mode = EXCLUSIVE",),
+        ("PRAGMA locking_mode = EXCLUSIVE", "SELECT count(*) FROM child"),
+        ("PRAGMA auto_vacuum = INCREMENTAL",),
+        ("PRAGMA incremental_vacuum",),
+        ("PRAGMA application_id = 7", "PRAGMA journal_size_limit = 0"),
+        ("INSERT INTO parent (name, total) VALUES ('an event', 0)",),
+        ("PRAGMA read_uncommitted = 1", "PRAGMA query_only = 0", "PRAGMA mmap_size = 1000000"),
+    ],
+)
+def test_an_operation_does_not_wait_for_its_own_connect_events(
+    tmp_path: Path, make_any: AnyMaker, mode: Mode, statements: tuple[str, ...]
+) -> None:
+    """Events that write or lock run before the first lock: restore and undo work, and at once."""
+    live = make_database(tmp_path / "app.db", mode=mode)
+    engine = make_any(str(live))
+    connected = listen(engine, *statements)
+    round_trip(BackupManager(engine, lock_timeout=2), live)
+    assert connected
+
+
+def test_an_exclusive_mode_set_before_the_journal_mode(tmp_path: Path, make_any: AnyMaker) -> None:
+    """In WAL mode an exclusive connection that reads first could never let go again."""
+    live = make_database(tmp_path / "app.db", mode="wal")
+    engine = make_any(str(live))
+    listen(engine, "PRAGMA locking_mode = EXCLUSIVE", "PRAGMA journal_mode = WAL")
+    round_trip(BackupManager(engine, lock_timeout=2), live)
+
+
+def test_events_that_write_in_exclusive_mode(
+    tmp_path: Path, make_any: AnyMaker, mode: Mode
+) -> None:
+    """In WAL mode no second connection of the application could connect: that is what is said."""
+    live = make_database(tmp_path / "app.db", mode=mode)
+    engine = make_any(str(live))
+    listen(engine, "PRAGMA locking_mode = EXCLUSIVE", "PRAGMA user_version = 3")
+    manager = BackupManager(engine, lock_timeout=1)
+    if mode == "delete":
+        round_trip(manager, live)
+        return
+    info = manager.create()
+    before = digest(live)
+    with pytest.raises(UnsupportedDatabaseError, match="one connection alone"):
+        manager.restore(info)
+    assert digest(live) == before
+
+
+@pytest.mark.parametrize(
+    "query", ["cache=shared", "mode=rwc&cache=shared", "cache=shared&vfs=unix", "psow=0&mode=rw"]
+)
+def test_options_of_a_uri(tmp_path: Path, make_any: AnyMaker, mode: Mode, query: str) -> None:
+    """A shared cache, of the engine's URL, keeps no operation waiting for itself."""
+    live = make_database(tmp_path / "app.db", mode=mode)
+    round_trip(BackupManager(make_any(f"file:{live}?{query}&uri=true"), lock_timeout=2), live)
+
+
+def test_a_shared_cache_of_a_creator_is_refused_before_anything_is_written(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """What a creator makes cannot be changed; the restore says so at once instead of waiting."""
+    engine = make_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"file:{database}?cache=shared", uri=True),
+        poolclass=NullPool,
+    )
+    manager = BackupManager(engine, lock_timeout=20)
+    info = manager.create()
+    before = digest(database)
+    with pytest.raises(UnsupportedDatabaseError, match="share a cache"):
+        manager.restore(info)
+    assert digest(database) == before
+
+
+def test_an_async_creator_is_used(database: Path) -> None:
+    """What only the application's creator does, is done on the connections of a backup as well."""
+    made: list[object] = []
+
+    async def creator() -> aiosqlite.Connection:
+        connection = await aiosqlite.connect(database)  # one that belongs to its own thread
+        made.append(connection)
+        return connection
+
+    engine = create_async_engine("sqlite+aiosqlite://", async_creator=creator, poolclass=NullPool)
+    listen(engine, "PRAGMA locking_mode = EXCLUSIVE")
+    manager = BackupManager(engine, lock_timeout=2)
+    assert manager.database == database
+    round_trip(manager, database)
+    assert len(made) > 4
+    asyncio.run(engine.dispose())
+
+
+@pytest.mark.parametrize("pool", [QueuePool, NullPool, StaticPool])
+def test_pool_events_stay_balanced(
+    database: Path, make_engine: EngineMaker, pool: type[sa.Pool]
+) -> None:
+    """Every checkout that the application's pool hears of has its checkin; nothing is reset."""
+    engine = make_engine(database, poolclass=pool)
+    heard = {"connect": 0, "close": 0, "checkout": 0, "checkin": 0, "reset": 0}
+    for name in heard:
+
+        def hear(*_: object, name: str = name) -> None:
+            heard[name] += 1
+
+        event.listen(engine, name, hear)
+    manager = BackupManager(engine)
+    round_trip(manager, database)
+    manager.compare(manager.create())
+    assert heard["checkout"] == heard["checkin"]
+    assert heard["reset"] == 0
+    assert heard["connect"] == heard["close"] > 0
+
+
+def test_memory_is_borrowed_without_a_checkout(make_engine: EngineMaker, tmp_path: Path) -> None:
+    """The only connection of an in-memory database is used as it is: no reset rolls it back."""
+    engine = make_engine("sqlite://")
+    with engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        raw.execute("CREATE TABLE t (a)")
+        heard: list[str] = []
+        event.listen(engine, "reset", lambda *_: heard.append("reset"))
+        event.listen(engine, "checkin", lambda *_: heard.append("checkin"))
+        BackupManager(engine, tmp_path / "b").create()
+        assert heard == []
+
+
+# Other libraries
+
+
+def _sqlean_plain(database: Path) -> AnyEngine:
+    return sa.create_engine("sqlite://", creator=lambda: sqlean.connect(str(database)))
+
+
+def _sqlean_module(database: Path) -> AnyEngine:
+    return sa.create_engine(f"sqlite:///{database}", module=sqlean)
+
+
+def _sqlean_async(database: Path) -> AnyEngine:
+    async def creator() -> aiosqlite.Connection:
+        return await aiosqlite.Connection(
+            lambda: sqlean.connect(str(database)),
+            iter_chunk_size=64,
+        )
+
+    return create_async_engine("sqlite+aiosqlite://", async_creator=creator, poolclass=NullPool)
+
+
+class _Traced:
+    """A connection as a tracing library wraps it."""
+
+    def __init__(self, connection: Any) -> None:
+        self.__wrapped__ = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__wrapped__, name)
+
+
+def _sqlean_wrapped(database: Path) -> AnyEngine:
+    return sa.create_engine("sqlite://", creator=lambda: _Traced(sqlean.connect(str(database))))
+
+
+@pytest.mark.parametrize("make", [_sqlean_plain, _sqlean_module, _sqlean_async, _sqlean_wrapped])
+def test_another_sqlite_library_is_refused_before_the_file_is_touched(
+    tmp_path: Path, make: Callable[[Path], AnyEngine]
+) -> None:
+    """The other library keeps its log: what other processes commit then is not lost."""
+    live = make_database(tmp_path / "app.db", mode="wal")
+    with closing(sqlean.connect(str(live))) as application:
+        application.execute("INSERT INTO parent (name, total) VALUES ('the application', 0)")
+        application.commit()
+        before = snapshot_of(tmp_path)
+        with pytest.raises(UnsupportedDatabaseError, match="sqlean"):
+            BackupManager(make(live)).create()
+        assert snapshot_of(tmp_path) == before
+        with held_by_another_process(live) as other:
+            ask(other, "INSERT INTO parent (name, total) VALUES ('other', 0) RETURNING id")
+        application.execute("INSERT INTO parent (name, total) VALUES ('again', 0)")
+        application.commit()
+    assert scalar(live, "SELECT count(*) FROM parent") == 13
+
+
+def test_a_wrapped_connection_of_sqlite3_is_unwrapped(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """Tracing libraries put a proxy around the connection; what counts is inside."""
+    raw = sqlite3.connect(database)
+    assert innermost(_Traced(_Traced(raw))) is raw
+    raw.close()
+
+
+# Locks and read-only engines
+
+
+@pytest.mark.parametrize("query", ["nolock=1", "vfs=unix-none", "nolock=yes", "mode=rw&nolock=1"])
+def test_an_engine_without_locks_is_refused(database: Path, make_any: AnyMaker, query: str) -> None:
+    """Without locks a backup could hold half a change: there is none."""
+    with pytest.raises(UnsupportedDatabaseError, match="without locks"):
+        BackupManager(make_any(f"file:{database}?{query}&uri=true"))
+    assert os.listdir(database.parent) == [database.name]
+
+
+@pytest.mark.parametrize("query", ["nolock=1", "vfs=unix-none"])
+def test_a_creator_without_locks_restores_nothing(
+    database: Path, make_engine: EngineMaker, query: str
+) -> None:
+    """Where only the connections show that they take no locks, it is found out by trying."""
+    engine = make_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"file:{database}?{query}", uri=True),
+        poolclass=NullPool,
+    )
+    manager = BackupManager(engine, catalog=False)
+    info = manager.create()
+    before = database.read_bytes()
+    with pytest.raises(UnsupportedDatabaseError, match="without locks"):
+        manager.restore(info)
+    assert database.read_bytes() == before
+
+
+def test_the_locks_of_another_scheme_are_seen(tmp_path: Path, make_any: AnyMaker) -> None:
+    """A backup beside a writer that locks by files waits for it, and rolls nothing back."""
+    live = tmp_path / "app.db"
+    name = f"file:{live}?vfs=unix-dotfile"
+    with closing(sqlite3.connect(name, uri=True, isolation_level=None)) as application:
+        application.execute("PRAGMA cache_size = 20")  # the transaction spills into the file
+        application.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v)")
+        application.execute("BEGIN")
+        application.executemany(
+            "INSERT INTO t VALUES (?, ?)", [(n, "a" * 200) for n in range(5000)]
+        )
+        application.execute("COMMIT")
+        manager = BackupManager(make_any(f"{name}&uri=true"), catalog=False, lock_timeout=0.2)
+        application.execute("BEGIN")
+        application.execute("UPDATE t SET v = 'b' || id WHERE id % 2 = 0")
+        with pytest.raises(DatabaseLockedError):
+            manager.create()
+        application.execute("UPDATE t SET v = 'c' || id WHERE id % 3 = 0")
+        application.execute("COMMIT")
+        manager.create()
+        assert application.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize("query", ["mode=ro", "immutable=1", "mode=ro&cache=shared"])
+def test_a_read_only_engine_is_never_written_to(
+    database: Path, make_any: AnyMaker, query: str
+) -> None:
+    """It is backed up; neither the catalog nor a restore writes to it, damaged or not."""
+    before = database.read_bytes()
+    manager = BackupManager(make_any(f"file:{database}?{query}&uri=true"), lock_timeout=1)
+    info = manager.create()
+    assert scalar(Path(info.path), COUNT) == ROWS
+    with pytest.raises(PermissionDeniedError):
+        manager.restore(info)
+    assert database.read_bytes() == before
+    database.write_bytes(b"no database any more " * 500)
+    damaged = database.read_bytes()
+    with pytest.raises(PermissionDeniedError):
+        manager.restore(info)
+    assert database.read_bytes() == damaged
+    assert list(database.parent.glob("app.db.*")) == []
+
+
+def test_a_read_only_creator_is_never_written_to(database: Path, make_engine: EngineMaker) -> None:
+    """Also where the URL tells nothing of it."""
+    engine = make_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"file:{database}?mode=ro", uri=True),
+        poolclass=NullPool,
+    )
+    before = database.read_bytes()
+    manager = BackupManager(engine)
+    info = manager.create()
+    with pytest.raises(PermissionDeniedError):
+        manager.restore(info)
+    assert database.read_bytes() == before
+
+
+def test_a_transaction_of_an_event_is_not_committed_by_us(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """What an event left uncommitted stays so, and its lock is let go of."""
+    engine = make_engine(database)
+
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("INSERT INTO parent (name, total) VALUES ('never committed', 0)")
+
+    event.listen(engine, "connect", connect)
+    manager = BackupManager(engine, lock_timeout=2)
+    manager.restore(manager.create())
+    add_child(database)
+    assert scalar(database, "SELECT count(*) FROM parent") == 10
