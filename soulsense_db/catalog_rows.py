@@ -1,16 +1,19 @@
 """Keep the catalog of a live database in step, as far as that is possible at the moment.
 
 The table is only an index. It may be locked by the application, in this very thread; the database
-may be read-only, full or damaged. A backup is good without its row, and the next one that can write
-brings all rows in step.
+may be read-only, full or damaged; a trigger or a column of the application may refuse a row. A
+backup is good without its row, and the next one that can write brings all rows in step. So what
+goes wrong here is a warning in the log ``soulsense_db`` at most, never an error.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.catalog import Catalog, TableState
@@ -20,6 +23,8 @@ from soulsense_db.errors import BackupError, CatalogError
 T = TypeVar("T")
 
 _LOCK_TIMEOUT = 1.0
+
+_log = logging.getLogger("soulsense_db")
 
 
 class CatalogRows:
@@ -57,10 +62,18 @@ class CatalogRows:
         self._try(lambda catalog, connection: catalog.forget(connection, filename))
 
     def sync(self, infos: Sequence[BackupInfo], *, make_table: bool) -> bool:
-        """Replace all rows; return whether that was possible."""
-        done = self._try(
-            lambda catalog, connection: catalog.rebuild(connection, infos, make_table=make_table)
-        )
+        """Make the rows those of ``infos``; return whether that was possible."""
+
+        def write(catalog: Catalog, connection: Connection, *, delete: bool) -> int | None:
+            return catalog.rebuild(connection, infos, make_table=make_table, delete=delete)
+
+        try:
+            done = self._quietly(lambda *room: write(*room, delete=True))
+        except IntegrityError:  # found at the commit: the application's rows need one that is gone
+            done = self._try(lambda *room: write(*room, delete=False))
+        except Exception as error:  # noqa: BLE001 - see _try
+            _tell(error)
+            return False
         return done is not None
 
     def names(self) -> frozenset[str] | None:
@@ -68,7 +81,7 @@ class CatalogRows:
         return self._try(lambda catalog, connection: catalog.names(connection), write=False)
 
     def rebuild(self, infos: Sequence[BackupInfo], *, lock_timeout: float) -> int:
-        """Replace all rows and return how many there are; unlike :meth:`sync`, or raise why not."""
+        """Do as :meth:`sync` and return how many rows there are; raise why that is impossible."""
         catalog = self._catalog
         if catalog is None:
             return 0
@@ -77,9 +90,27 @@ class CatalogRows:
             catalog.require_free(connection)
             return catalog.rebuild(connection, infos, make_table=True) or 0
 
-        return self._driver.transaction(work, lock_timeout=lock_timeout)
+        try:
+            return self._driver.transaction(work, lock_timeout=lock_timeout)
+        except SQLAlchemyError as error:
+            raise CatalogError(
+                f"The database refuses rows of the table '{catalog.name}' ({error}). Nothing was "
+                "changed.",
+                hint="Look for columns, triggers and foreign keys that the application added.",
+            ) from error
 
     def _try(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
+        """Do ``work``; None where that was impossible, for whatever reason."""
+        try:
+            return self._quietly(work, write=write)
+        except CatalogError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of the application's events, of any kind
+            _tell(error)
+            return None
+
+    def _quietly(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
+        """Do ``work``; None where the database refuses it, as while it is locked."""
         catalog = self._catalog
         if catalog is None:
             return None
@@ -93,3 +124,7 @@ class CatalogRows:
             raise
         except BackupError:
             return None
+
+
+def _tell(error: Exception) -> None:
+    _log.warning("The table of the backups could not be written, the backups are safe: %s", error)

@@ -17,7 +17,7 @@ from soulsense_db.backup_info import (
     check_note,
 )
 from soulsense_db.carrying import copy_out
-from soulsense_db.catalog import TABLE_NAME, Catalog
+from soulsense_db.catalog import TABLE_NAME, Catalog, Owner
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
 from soulsense_db.finding import Finder
@@ -81,7 +81,8 @@ class BackupManager:
         self._finder = Finder(self._driver, self._storage)
         self._retention = retention
         name = TABLE_NAME if catalog is True else catalog
-        self._rows = CatalogRows(self._driver, Catalog(name) if name else None)
+        owner = Owner.of(self._storage.directory, prefix, database=location)
+        self._rows = CatalogRows(self._driver, Catalog(name, owner) if name else None)
         self._keeper = Keeper(self._driver, self._storage, self._finder, self._rows)
 
     @classmethod
