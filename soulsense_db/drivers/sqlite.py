@@ -274,6 +274,11 @@ class SQLiteDriver(Driver):
         with backup_errors(source), sqlite_check.opened(source) as backup:
             return pragmas.schema(backup)
 
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the revisions in the backup file ``source``."""
+        with backup_errors(source), sqlite_check.opened(source) as backup:
+            return pragmas.alembic_heads(backup)
+
     def load(
         self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
     ) -> None:
