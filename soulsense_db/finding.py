@@ -24,7 +24,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     WrongDatabaseError,
 )
-from soulsense_db.meta_file import not_found
+from soulsense_db.meta_file import not_found, require_trusted_meta
 from soulsense_db.storage import Storage
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
@@ -143,6 +143,9 @@ class Finder:
         if back < len(candidates):
             _tell_of_passed_over(own, candidates[back])
             return candidates[back]
+        if not candidates:
+            for info in own:  # a damaged meta file says more, and what to do about it
+                require_trusted_meta(info)
         others = len(everything) - len(own)
         theirs = [f"{others} of other databases"] if others else []
         left_out = ", ".join([*theirs, *_counted_doubts(own)])

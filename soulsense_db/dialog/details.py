@@ -116,6 +116,11 @@ class Details(ttk.Frame):
             verified = showing.full_date(showing.local(info.verified_at))
         facts = [
             (texts.ABOUT, info.description.strip()),
+            (texts.FACT_DOUBTS, showing.doubts(info)),
+            (
+                texts.FACT_DATABASE,
+                _(texts.FACT_UNKNOWN_ORIGIN) if info.of_unknown_origin else "",
+            ),
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
             (texts.FACT_WHEN, showing.full_date(info.timestamp)),
             (texts.SIZE, info.size_display),
