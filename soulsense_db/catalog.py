@@ -78,7 +78,7 @@ class Owner:
     def of(cls, directory: Path, prefix: str, *, database: Path | None) -> Self:
         """Return the owner for an absolute ``directory`` and the file of the ``database``."""
         relative = files.relative_path(directory, database.parent) if database else None
-        return cls(_text(relative or str(directory)), prefix)
+        return cls(_text(relative or str(directory), errors="backslashreplace"), prefix)
 
     def is_of(self, directory: str | None, prefix: str | None) -> bool:
         """Whether a row with these is its own."""
@@ -338,14 +338,14 @@ def _row(info: BackupInfo, owner: Owner) -> dict[str, Any]:
     }
 
 
-def _text(value: object) -> str:
-    """Return ``value`` as text that is valid Unicode."""
+def _text(value: object, *, errors: str = "replace") -> str:
+    """Return ``value`` as text that is valid Unicode; ``errors`` is for bytes that are none."""
     text = value if isinstance(value, str) else str(value)
     try:
         data = text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         data = text.encode(errors="backslashreplace")
-    return data.decode(errors="replace")
+    return data.decode(errors=errors)
 
 
 def _text_or_none(value: object) -> str | None:

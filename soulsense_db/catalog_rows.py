@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.catalog import Catalog, TableState
@@ -68,8 +67,8 @@ class CatalogRows:
             return catalog.rebuild(connection, infos, make_table=make_table, delete=delete)
 
         try:
-            done = self._quietly(lambda *room: write(*room, delete=True))
-        except IntegrityError:  # found at the commit: the application's rows need one that is gone
+            done = self._if_possible(lambda *room: write(*room, delete=True))
+        except BackupError:  # found at the commit: the application's rows need one that is gone
             done = self._try(lambda *room: write(*room, delete=False))
         except Exception as error:  # noqa: BLE001 - see _try
             _tell(error)
@@ -90,27 +89,25 @@ class CatalogRows:
             catalog.require_free(connection)
             return catalog.rebuild(connection, infos, make_table=True) or 0
 
-        try:
-            return self._driver.transaction(work, lock_timeout=lock_timeout)
-        except SQLAlchemyError as error:
-            raise CatalogError(
-                f"The database refuses rows of the table '{catalog.name}' ({error}). Nothing was "
-                "changed.",
-                hint="Look for columns, triggers and foreign keys that the application added.",
-            ) from error
+        return self._driver.transaction(work, lock_timeout=lock_timeout)
 
     def _try(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
         """Do ``work``; None where that was impossible, for whatever reason."""
         try:
-            return self._quietly(work, write=write)
+            return self._if_possible(work, write=write)
         except CatalogError:
             raise
         except Exception as error:  # noqa: BLE001 - of the application's events, of any kind
             _tell(error)
             return None
 
-    def _quietly(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
-        """Do ``work``; None where the database refuses it, as while it is locked."""
+    def _if_possible(
+        self, work: Callable[[Catalog, Connection], T], *, write: bool = True
+    ) -> T | None:
+        """Do ``work``; None while the database is locked, read-only, full or damaged.
+
+        Raises what else goes wrong, as a row that the application's own constraints refuse.
+        """
         catalog = self._catalog
         if catalog is None:
             return None
@@ -122,7 +119,9 @@ class CatalogRows:
             )
         except CatalogError:
             raise
-        except BackupError:
+        except BackupError as error:
+            if type(error) is BackupError:
+                raise
             return None
 
 

@@ -166,10 +166,14 @@ class Finder:
         known = {head for info in candidates for head in info.alembic_heads}
         fitting = {revision} & known or {head for head in known if head.startswith(revision)}
         if not fitting or not revision:
+            at_it = (i for i in own if any(h.startswith(revision) for h in i.alembic_heads))
+            in_doubt = next(at_it, None) if revision else None
             raise BackupNotFoundError(
                 f"Backup file not found: no backup in {self._storage.directory} was at revision "
                 f"'{revision}'. Nothing was changed.",
-                hint=f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
+                hint=f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
+                if in_doubt
+                else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
             )
         if len(fitting) > 1:
             raise _ambiguous(f"{_REVISION}{revision}", sorted(fitting))
@@ -202,17 +206,20 @@ def _counted_doubts(own: Sequence[BackupInfo]) -> list[str]:
     return [f"{first.count(doubt)} {doubt.value}" for doubt in Doubt if doubt in first]
 
 
+def _why(info: BackupInfo) -> str:
+    return ", ".join(doubt.value for doubt in doubts_about(info))
+
+
 def _tell_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
     """Log that there are newer backups than ``chosen``: who reads it may have meant one of them."""
     newer = [info for info in own if info.order > chosen.order and doubts_about(info)]
     if newer:
-        why = ", ".join(doubt.value for doubt in doubts_about(newer[0]))
         more = f" (and {len(newer) - 1} more)" if newer[1:] else ""
         _log.warning(
             "%s is newer than %s and was passed over: it is %s%s. Name it to use it.",
             newer[0].filename,
             chosen.filename,
-            why,
+            _why(newer[0]),
             more,
         )
 
