@@ -261,6 +261,37 @@ def test_what_refuses_a_row_refuses_no_backup(
     assert any("the backups are safe" in record.getMessage() for record in caplog.records)
 
 
+def test_only_what_changed_is_touched(manager: BackupManager, database: Path) -> None:
+    """An audit trigger of the application sees one insert for a backup, and no other change."""
+    info = manager.create("one")
+    manager.create("two")
+    execute(database, "CREATE TABLE audit (what, name)")
+    for what, row in (("INSERT", "new"), ("UPDATE", "new"), ("DELETE", "old")):
+        execute(
+            database,
+            f"CREATE TRIGGER on_{what} AFTER {what} ON backups BEGIN "
+            f"INSERT INTO audit VALUES ('{what}', {row}.filename); END",
+        )
+
+    def changes() -> list[tuple[str, str]]:
+        with closing(sqlite3.connect(database)) as connection:
+            found = connection.execute("SELECT what, name FROM audit ORDER BY rowid").fetchall()
+            connection.execute("DELETE FROM audit")
+            connection.commit()
+        return found
+
+    assert manager.sync_catalog()
+    assert manager.rebuild_catalog() == 2
+    assert changes() == []
+    execute(database, f"UPDATE backups SET kind = 'x' WHERE filename = '{info.filename}'")
+    assert changes() == [("UPDATE", info.filename)]
+    assert manager.rebuild_catalog() == 2
+    assert changes() == [("UPDATE", info.filename)]
+    third = manager.create("three")
+    manager.delete(info)
+    assert changes() == [("INSERT", third.filename), ("DELETE", info.filename)]
+
+
 # An older layout
 
 

@@ -241,13 +241,13 @@ def test_what_is_unknown_takes_no_place_of_a_rule(
 
 def test_half_run_backups_push_out_no_whole_one(manager: BackupManager) -> None:
     """Those of a half-run database are counted by themselves, and do not stay for ever either."""
-    whole = manager.create("whole")
+    whole = [manager.create(f"whole {n}") for n in range(3)]
     half = [manager.create(f"half {n}") for n in range(3)]
     for info in half:
         say(info, half_run=True)
-    report = manager.prune(RetentionPolicy(keep_last=1))
-    assert {d.backup.id for d in report.removed} == {half[0].id, half[1].id}
-    assert {info.id for info in manager.list()} == {whole.id, half[2].id}
+    report = manager.prune(RetentionPolicy(keep_last=2))
+    assert {d.backup.id for d in report.removed} == {whole[0].id, half[0].id}
+    assert {info.id for info in manager.list()} == {info.id for info in whole[1:] + half[1:]}
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=30), timedelta(days=9000)])
