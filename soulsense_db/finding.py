@@ -123,11 +123,11 @@ class Finder:
         location = self._driver.location
         if location is None or not info.database_path:
             own = location is None and info.database == self._driver.database
+        elif info.database_path == str(location):  # nearly always; what follows asks the system
+            own = True
         else:
             relative = files.relative_path(location, self._storage.directory)
-            own = info.database_path == str(location) or (
-                relative is not None and info.database_relative == relative
-            )
+            own = relative is not None and info.database_relative == relative
         return Origin.OWN if own else Origin.OTHER
 
     def _at(self, ref: str | Path) -> BackupInfo:

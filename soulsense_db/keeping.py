@@ -133,8 +133,7 @@ class Keeper:
     def adopt(self, info: BackupInfo, *, progress: Progress | None) -> BackupInfo:
         """Make a backup of unknown origin one of this database."""
         adopted = adopt(self._driver, self._storage, self._finder, info, progress=progress)
-        with suppress(BackupError):  # it is done, whatever becomes of its row
-            self._rows.record(adopted)
+        self._rows.record(adopted)
         return adopted
 
     def delete(self, info: BackupInfo) -> None:
