@@ -24,6 +24,7 @@ from soulsense_db.auto import run_auto
 from soulsense_db.backup_info import digest_of
 from soulsense_db.catalog import Catalog, Owner, TableState
 from soulsense_db.health import State, check_health
+from soulsense_db.retention import RetentionPolicy
 
 OLD_LAYOUT = """
     CREATE TABLE backups (
@@ -353,6 +354,8 @@ def test_the_first_call_on_an_older_layout(
     if call == "delete":
         manager.delete(infos[0])
         assert infos[0].filename not in table(database)
+    elif call == "prune":
+        assert len(manager.prune(RetentionPolicy(keep_last=2)).removed) == 1
     elif call == "sync":
         assert manager.sync_catalog(make_table=False) is False
         assert manager.sync_catalog()
