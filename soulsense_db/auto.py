@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from filelock import FileLock, Timeout
 
@@ -20,6 +19,7 @@ from soulsense_db.errors import (
     MetaFileError,
     StorageError,
 )
+from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -89,9 +89,14 @@ def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
 
 
 def _newest(manager: BackupManager) -> BackupInfo | None:
-    """Return the newest backup that can be relied on: with a checksum, not dated ahead."""
-    now = datetime.now(UTC)
-    known = (info for info in manager.list() if info.sha256 and info.created_at <= now)
+    """Return the newest backup that can be relied on: one that ``latest`` may mean.
+
+    While the database is half migrated, that may be an earlier one of this very state: else every
+    run would make another.
+    """
+    if _marker(manager) is None:
+        return next((info for info in manager.candidates() if info.sha256), None)
+    known = (i for i in manager.list() if i.sha256 and doubts_about(i) in ((), (Doubt.HALF_RUN,)))
     return next(known, None)
 
 

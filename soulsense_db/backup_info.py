@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -87,6 +88,11 @@ class BackupInfo:
     def meta_path(self) -> str:
         """Where the meta file is, or would be."""
         return self.path + META_SUFFIX
+
+    @property
+    def of_unknown_origin(self) -> bool:
+        """Whether nothing that can be trusted says of which database it is a backup."""
+        return bool(self.meta_problem) or not self.database
 
     @property
     def order(self) -> tuple[datetime, datetime, str]:
@@ -284,8 +290,17 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def without_meta_hint(name: str) -> str:
+    """Return what to do about a meta file of the backup ``name`` that cannot be trusted."""
+    return (
+        f"Delete {name}{META_SUFFIX} to use the backup all the same. Its checksum is lost then, "
+        "and it is of unknown origin: 'latest' no longer means it. If you know that it is one of "
+        f"this database, give it a new meta file: soulsense-db adopt {shlex.quote(name)}"
+    )
+
+
 def _damaged(path: Path, why: str) -> MetaFileError:
     return MetaFileError(
         f"The meta file of {path.name} is damaged: {why}. The backup itself was left alone.",
-        hint=f"Delete {path.name}{META_SUFFIX} to use the backup without its checksum.",
+        hint=without_meta_hint(path.name),
     )

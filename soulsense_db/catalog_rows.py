@@ -1,12 +1,14 @@
 """Keep the catalog of a live database in step, as far as that is possible at the moment.
 
 The table is only an index. It may be locked by the application, in this very thread; the database
-may be read-only, full or damaged. A backup is good without its row, and the next one that can write
-brings all rows in step.
+may be read-only, full or damaged; a trigger or a column of the application may refuse a row. A
+backup is good without its row, and the next one that can write brings all rows in step. So what
+goes wrong here is a warning in the log ``soulsense_db`` at most, never an error.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,6 +22,8 @@ from soulsense_db.errors import BackupError, CatalogError
 T = TypeVar("T")
 
 _LOCK_TIMEOUT = 1.0
+
+_log = logging.getLogger("soulsense_db")
 
 
 class CatalogRows:
@@ -57,10 +61,18 @@ class CatalogRows:
         self._try(lambda catalog, connection: catalog.forget(connection, filename))
 
     def sync(self, infos: Sequence[BackupInfo], *, make_table: bool) -> bool:
-        """Replace all rows; return whether that was possible."""
-        done = self._try(
-            lambda catalog, connection: catalog.rebuild(connection, infos, make_table=make_table)
-        )
+        """Make the rows those of ``infos``; return whether that was possible."""
+
+        def write(catalog: Catalog, connection: Connection, *, delete: bool) -> int | None:
+            return catalog.rebuild(connection, infos, make_table=make_table, delete=delete)
+
+        try:
+            done = self._if_possible(lambda *room: write(*room, delete=True))
+        except BackupError:  # found at the commit: the application's rows need one that is gone
+            done = self._try(lambda *room: write(*room, delete=False))
+        except Exception as error:  # noqa: BLE001 - see _try
+            _tell(error)
+            return False
         return done is not None
 
     def names(self) -> frozenset[str] | None:
@@ -68,7 +80,7 @@ class CatalogRows:
         return self._try(lambda catalog, connection: catalog.names(connection), write=False)
 
     def rebuild(self, infos: Sequence[BackupInfo], *, lock_timeout: float) -> int:
-        """Replace all rows and return how many there are; unlike :meth:`sync`, or raise why not."""
+        """Do as :meth:`sync` and return how many rows there are; raise why that is impossible."""
         catalog = self._catalog
         if catalog is None:
             return 0
@@ -80,6 +92,22 @@ class CatalogRows:
         return self._driver.transaction(work, lock_timeout=lock_timeout)
 
     def _try(self, work: Callable[[Catalog, Connection], T], *, write: bool = True) -> T | None:
+        """Do ``work``; None where that was impossible, for whatever reason."""
+        try:
+            return self._if_possible(work, write=write)
+        except CatalogError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of the application's events, of any kind
+            _tell(error)
+            return None
+
+    def _if_possible(
+        self, work: Callable[[Catalog, Connection], T], *, write: bool = True
+    ) -> T | None:
+        """Do ``work``; None while the database is locked, read-only, full or damaged.
+
+        Raises what else goes wrong, as a row that the application's own constraints refuse.
+        """
         catalog = self._catalog
         if catalog is None:
             return None
@@ -91,5 +119,11 @@ class CatalogRows:
             )
         except CatalogError:
             raise
-        except BackupError:
+        except BackupError as error:
+            if type(error) is BackupError:
+                raise
             return None
+
+
+def _tell(error: Exception) -> None:
+    _log.warning("The table of the backups could not be written, the backups are safe: %s", error)

@@ -1,10 +1,19 @@
-"""Which backup a reference names, among those of one database in one directory."""
+"""Which backup a reference names, and what each backup of a directory is to one database.
+
+A backup is one's own because its meta file says so. What says nothing is *of unknown origin*: it is
+listed, and used when somebody names it. A *candidate* is what may be meant without being named, by
+``latest``, ``latest~1``, ``revision:abc``, the first choice of a window, a schedule or monitoring:
+one's own, with no :class:`Doubt` about it.
+"""
 
 from __future__ import annotations
 
 import builtins
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 
 from soulsense_db import files
@@ -15,12 +24,40 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     WrongDatabaseError,
 )
-from soulsense_db.meta_file import not_found
+from soulsense_db.meta_file import not_found, require_trusted_meta
 from soulsense_db.storage import Storage
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
 _MOST_CANDIDATES = 10
+
+_log = logging.getLogger("soulsense_db")
+
+
+class Origin(Enum):
+    """Whose backup a file is."""
+
+    OWN = "own"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class Doubt(Enum):
+    """Why a backup is meant only when somebody names it; the value is a phrase for people."""
+
+    ORIGIN = "of unknown origin"
+    HALF_RUN = "half-run"
+    FUTURE = "dated in the future"
+
+
+def doubts_about(info: BackupInfo, *, now: datetime | None = None) -> tuple[Doubt, ...]:
+    """Return every doubt about a backup that is not another database's; ``now`` is aware."""
+    found = {
+        Doubt.ORIGIN: info.of_unknown_origin,
+        Doubt.HALF_RUN: info.half_run,
+        Doubt.FUTURE: info.created_at > (now or datetime.now(UTC)),
+    }
+    return tuple(doubt for doubt, holds in found.items() if holds)
 
 
 class Finder:
@@ -31,12 +68,16 @@ class Finder:
         self._storage = storage
 
     def list(self) -> builtins.list[BackupInfo]:
-        """Return the backups of this database, newest first."""
-        return [info for info in self._storage.list() if self.is_own(info)]
+        """Return the backups of this database and those of unknown origin, newest first."""
+        return [info for info in self._storage.list() if self.may_be_own(info)]
 
     def others(self) -> builtins.list[BackupInfo]:
         """Return the backups in the directory that are of other databases, newest first."""
-        return [info for info in self._storage.list() if not self.is_own(info)]
+        return [info for info in self._storage.list() if not self.may_be_own(info)]
+
+    def candidates(self) -> builtins.list[BackupInfo]:
+        """Return the backups that may be meant without being named, newest first."""
+        return _without_doubt(self.list())
 
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
@@ -59,7 +100,7 @@ class Finder:
     def get_own(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return it, or raise :class:`WrongDatabaseError` for a backup of another database."""
         info = self.get(ref)
-        if not self.is_own(info):
+        if not self.may_be_own(info):
             raise WrongDatabaseError(
                 f"{info.filename} is a backup of {info.database_path or info.database}, not of "
                 f"{self._driver.location or self._driver.database}. Nothing was changed.",
@@ -67,21 +108,27 @@ class Finder:
             )
         return info
 
-    def is_own(self, info: BackupInfo) -> bool:
-        """Whether ``info`` is a backup of this database, as far as anything says whose it is.
+    def may_be_own(self, info: BackupInfo) -> bool:
+        """Whether nothing says that ``info`` is a backup of another database."""
+        return self.origin(info) is not Origin.OTHER
 
-        It has this database's path, or the same place as seen from the directory (both were moved
-        together), or nothing was recorded.
+    def origin(self, info: BackupInfo) -> Origin:
+        """Return whose backup ``info`` is, as far as its meta file says it.
+
+        It is of this database if it has its path, or the same place as seen from the directory:
+        both were moved together.
         """
+        if info.of_unknown_origin:
+            return Origin.UNKNOWN
         location = self._driver.location
-        if info.database is None:
-            return True
         if location is None or not info.database_path:
-            return location is None and info.database == self._driver.database
-        relative = files.relative_path(location, self._storage.directory)
-        return info.database_path == str(location) or (
-            relative is not None and info.database_relative == relative
-        )
+            own = location is None and info.database == self._driver.database
+        elif info.database_path == str(location):  # nearly always; what follows asks the system
+            own = True
+        else:
+            relative = files.relative_path(location, self._storage.directory)
+            own = relative is not None and info.database_relative == relative
+        return Origin.OWN if own else Origin.OTHER
 
     def _at(self, ref: str | Path) -> BackupInfo:
         path = files.user_path(ref)
@@ -91,16 +138,23 @@ class Finder:
 
     def _latest(self, back: int) -> BackupInfo:
         everything = self._storage.list()
-        own = [info for info in everything if self.is_own(info)]
-        if back < len(own):
-            return own[back]
+        own = [info for info in everything if self.may_be_own(info)]
+        candidates = _without_doubt(own)
+        if back < len(candidates):
+            _tell_of_passed_over(own, candidates[back])
+            return candidates[back]
+        if not candidates:
+            for info in own:  # a damaged meta file says more, and what to do about it
+                require_trusted_meta(info)
         others = len(everything) - len(own)
-        counted = f"only {len(own)} backup(s)" if own else "no backup"
+        theirs = [f"{others} of other databases"] if others else []
+        left_out = ", ".join([*theirs, *_counted_doubts(own)])
+        counted = f"only {len(candidates)} backup(s)" if candidates else "no backup"
         raise BackupNotFoundError(
             f"Backup file not found: {self._storage.directory} has {counted} of "
             f"{self._driver.location or self._driver.database}"
-            f"{f' ({others} of other databases)' if others else ''}. Nothing was changed.",
-            hint="List the backups to see what there is."
+            f"{f' ({left_out})' if left_out else ''}. Nothing was changed.",
+            hint="List the backups to see what there is; one can be named by its id."
             if own
             else "Create one, or import one from elsewhere.",
         )
@@ -108,18 +162,24 @@ class Finder:
     def _at_revision(self, revision: str) -> BackupInfo:
         """Return the newest backup at an Alembic revision, or at the one that begins like that."""
         own = self.list()
-        known = {head for info in own for head in info.alembic_heads}
+        candidates = _without_doubt(own)
+        known = {head for info in candidates for head in info.alembic_heads}
         fitting = {revision} & known or {head for head in known if head.startswith(revision)}
         if not fitting or not revision:
+            at_it = (i for i in own if any(h.startswith(revision) for h in i.alembic_heads))
+            in_doubt = next(at_it, None) if revision else None
             raise BackupNotFoundError(
                 f"Backup file not found: no backup in {self._storage.directory} was at revision "
                 f"'{revision}'. Nothing was changed.",
-                hint=f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
+                hint=f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
+                if in_doubt
+                else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
             )
-        found = [info for info in own if fitting.intersection(info.alembic_heads)]
         if len(fitting) > 1:
             raise _ambiguous(f"{_REVISION}{revision}", sorted(fitting))
-        return found[0]
+        found = next(info for info in candidates if fitting.intersection(info.alembic_heads))
+        _tell_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
+        return found
 
     def _with_id(self, ref: str) -> BackupInfo:
         everything = self._storage.list()
@@ -127,12 +187,41 @@ class Finder:
             if info.id == ref:
                 return info
         fitting = [info for info in everything if info.id.startswith(ref)]
-        fitting = [info for info in fitting if self.is_own(info)]
+        fitting = [info for info in fitting if self.may_be_own(info)]
         if not fitting:
             raise not_found(ref)
         if len(fitting) > 1:
             raise _ambiguous(ref, [f"{info.id} ({info.timestamp_display})" for info in fitting])
         return fitting[0]
+
+
+def _without_doubt(own: Iterable[BackupInfo]) -> list[BackupInfo]:
+    now = datetime.now(UTC)
+    return [info for info in own if not doubts_about(info, now=now)]
+
+
+def _counted_doubts(own: Sequence[BackupInfo]) -> list[str]:
+    """Return how many of ``own`` are no candidates, by the first doubt about each."""
+    first = [doubts[0] for info in own if (doubts := doubts_about(info))]
+    return [f"{first.count(doubt)} {doubt.value}" for doubt in Doubt if doubt in first]
+
+
+def _why(info: BackupInfo) -> str:
+    return ", ".join(doubt.value for doubt in doubts_about(info))
+
+
+def _tell_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
+    """Log that there are newer backups than ``chosen``: who reads it may have meant one of them."""
+    newer = [info for info in own if info.order > chosen.order and doubts_about(info)]
+    if newer:
+        more = f" (and {len(newer) - 1} more)" if newer[1:] else ""
+        _log.warning(
+            "%s is newer than %s and was passed over: it is %s%s. Name it to use it.",
+            newer[0].filename,
+            chosen.filename,
+            _why(newer[0]),
+            more,
+        )
 
 
 def _ambiguous(ref: str, candidates: Sequence[str]) -> AmbiguousReferenceError:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.catalog import row_name
 from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
 from soulsense_db.tampering import open_to_others
@@ -84,8 +86,14 @@ class _Examination:
         self._thresholds = thresholds
         self._now = now
         self._backups = manager.list()
-        # Those taken here: an imported file may be of anything, and one without a meta file, too.
-        own = [info for info in self._backups if info.kind != "imported" and info.sha256]
+        # Those taken here, of a whole database: an imported file may be of anything.
+        own = [
+            info
+            for info in self._backups
+            if info.kind != "imported"
+            and info.sha256
+            and not {Doubt.ORIGIN, Doubt.HALF_RUN}.intersection(doubts_about(info, now=now))
+        ]
         # By date: with the clock set back meanwhile, the newest is no older than those before it.
         self._own = sorted(own, key=_date, reverse=True)
         self._rows = manager.catalog_names()
@@ -189,18 +197,25 @@ class _Examination:
         found += [f"{name}: the file is gone" for name in missing]
         if not found:
             message = f"{len(self._backups)} backup(s), all there"
+            if unknown := sum(info.of_unknown_origin for info in self._backups):
+                message += f"; {unknown} of unknown origin"
             return HealthCheck(name="files", state=State.OK, message=message)
-        newest_is_damaged = bool(damaged) and damaged[0] == self._backups[0]
+        newest_is_damaged = self._newest_candidate() in damaged
         return HealthCheck(
             name="files",
             state=State.CRITICAL if newest_is_damaged else State.WARNING,
             message="; ".join(found[:5]) + (f"; and {len(found) - 5} more" if found[5:] else ""),
         )
 
+    def _newest_candidate(self) -> BackupInfo | None:
+        """Return what ``latest`` means."""
+        candidates = (i for i in self._backups if not doubts_about(i, now=self._now))
+        return next(candidates, None)
+
     def _missing(self) -> set[str]:
         """Return what the catalog or a meta file tells of and is not there."""
-        there = {info.filename for info in self._backups}
-        named = set(self._rows or ()) | self._manager.orphans()
+        there = {row_name(info.filename) for info in self._backups}
+        named = set(self._rows or ()) | set(map(row_name, self._manager.orphans()))
         return named - there
 
     def _catalog(self) -> HealthCheck:
@@ -208,7 +223,7 @@ class _Examination:
         if rows is None:
             message = "there is none, or it cannot be read now"
             return HealthCheck(name="catalog", state=State.OK, message=message)
-        unlisted = {info.filename for info in self._backups} ^ rows
+        unlisted = {row_name(info.filename) for info in self._backups} ^ rows
         if not unlisted:
             return HealthCheck(name="catalog", state=State.OK, message="in step")
         return HealthCheck(

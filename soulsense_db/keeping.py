@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from soulsense_db import files
+from soulsense_db.adopting import adopt
 from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
@@ -128,6 +129,12 @@ class Keeper:
                 if rows is not None and rows != set(map(row_name, self._storage.names())):
                     self.sync_catalog(make_table=True)  # an earlier row could not be written
         return info
+
+    def adopt(self, info: BackupInfo, *, progress: Progress | None) -> BackupInfo:
+        """Make a backup of unknown origin one of this database."""
+        adopted = adopt(self._driver, self._storage, self._finder, info, progress=progress)
+        self._rows.record(adopted)
+        return adopted
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that nothing protects, and its row."""

@@ -17,7 +17,7 @@ from soulsense_db.backup_info import (
     check_note,
 )
 from soulsense_db.carrying import copy_out
-from soulsense_db.catalog import TABLE_NAME, Catalog
+from soulsense_db.catalog import TABLE_NAME, Catalog, Owner
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
 from soulsense_db.finding import Finder
@@ -81,7 +81,8 @@ class BackupManager:
         self._finder = Finder(self._driver, self._storage)
         self._retention = retention
         name = TABLE_NAME if catalog is True else catalog
-        self._rows = CatalogRows(self._driver, Catalog(name) if name else None)
+        owner = Owner.of(self._storage.directory, prefix, database=location)
+        self._rows = CatalogRows(self._driver, Catalog(name, owner) if name else None)
         self._keeper = Keeper(self._driver, self._storage, self._finder, self._rows)
 
     @classmethod
@@ -168,10 +169,18 @@ class BackupManager:
     def list(self) -> builtins.list[BackupInfo]:
         """Return the backups of this database, newest first: by creation, whatever the clock did.
 
-        A directory may hold those of several databases: others' are left out. One whose origin is
-        unknown (it has no meta file) is included.
+        A directory may hold those of several databases: others' are left out. One of unknown origin
+        (:attr:`BackupInfo.of_unknown_origin`) is included.
         """
         return self._finder.list()
+
+    def candidates(self) -> builtins.list[BackupInfo]:
+        """Return the backups that may be meant without being named, newest first.
+
+        The first one is ``latest``. Left out are those of unknown origin, those that were taken
+        while the database was half migrated, and those that are dated in the future.
+        """
+        return self._finder.candidates()
 
     def others(self) -> builtins.list[BackupInfo]:
         """Return the backups in the directory that are of other databases, newest first."""
@@ -182,12 +191,27 @@ class BackupManager:
 
         ``ref``: a :class:`BackupInfo`, an id or its unique beginning, a file name, a path,
         ``latest``, ``latest~1`` for the one before, or ``revision:abc123`` for the newest whose
-        database was at that Alembic revision. Raises
+        database was at that Alembic revision. The last three mean :meth:`candidates` only. Raises
         :class:`~soulsense_db.errors.BackupNotFoundError`,
         :class:`~soulsense_db.errors.AmbiguousReferenceError` or
         :class:`~soulsense_db.errors.OutsideDirectoryError`.
         """
         return self._finder.get(ref)
+
+    def adopt(
+        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+    ) -> BackupInfo:
+        """Make a backup of unknown origin one of this database, and return it.
+
+        Verifies it in full and writes a meta file, with a new id and its checksum of now, in place
+        of one that is missing, damaged, or an older program's description. From then on ``latest``
+        can mean it. ``progress``: as for :meth:`verify`.
+
+        Raises :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
+        :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
+        errors as :meth:`verify`.
+        """
+        return self._keeper.adopt(self.get(ref), progress=progress)
 
     def delete(self, ref: BackupInfo | str | Path) -> None:
         """Delete a backup, its meta file and its row.

@@ -18,6 +18,7 @@ from soulsense_db.backup_info import (
     BackupInfo,
     from_meta,
     without_meta,
+    without_meta_hint,
 )
 from soulsense_db.errors import BackupError, BackupNotFoundError, MetaFileError, StorageError
 
@@ -51,6 +52,10 @@ def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) ->
             raise  # it says nothing of this file
         return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
     return info
+
+
+def _hint(meta_name: str) -> str:
+    return without_meta_hint(meta_name.removesuffix(META_SUFFIX))
 
 
 def _time_of(status: os.stat_result) -> datetime:
@@ -110,7 +115,7 @@ def read_small_file(path: Path) -> bytes | None:
             raise files.as_storage_error(error, "read", path) from error
         raise MetaFileError(
             f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
-            hint=f"Remove {name} to use the backup without its checksum.",
+            hint=_hint(name),
         ) from error
     try:
         with files.storage_errors("read", path):
@@ -119,7 +124,7 @@ def read_small_file(path: Path) -> bytes | None:
             what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
             raise MetaFileError(
                 f"{name} {what}. The backup itself was left alone.",
-                hint=f"Remove {name} to use the backup without its checksum.",
+                hint=_hint(name),
             )
         with files.storage_errors("read", path):
             return os.read(descriptor, MAX_META_BYTES)

@@ -20,6 +20,7 @@ from soulsense_db.retention import (
     PruneReport,
     RetentionPolicy,
     apply_policy,
+    pool_of,
 )
 
 
@@ -38,17 +39,26 @@ class Pruning:
         kinds: Collection[str],
         spare: Mapping[str, str],
     ) -> None:
-        self._backups = list(backups)
         self._policy = policy
         self._kinds = kinds
-        self._spare = _unknown(self._backups) | dict(spare)
+        self._spare = dict(spare)
+        # What nobody knows stays, and takes no place that a rule has for a known one.
+        unknown = _unknown(backups := list(backups))
+        self._backups = [info for info in backups if info.filename not in unknown]
+        self._apart = tuple(
+            PruneDecision(backup=info, reasons=(unknown[info.filename],))
+            for info in backups
+            if info.filename in unknown
+        )
         self._now = datetime.now(UTC)
         self.deleted = False
         """Whether anything was removed so far."""
 
     def report(self) -> PruneReport:
         """Return what the policy says, doing nothing."""
-        report = apply_policy(self._backups, self._policy, now=self._now, spare=self._spare)
+        found = apply_policy(self._backups, self._policy, now=self._now, spare=self._spare)
+        kept = sorted((*found.kept, *self._apart), key=lambda d: d.backup.order, reverse=True)
+        report = PruneReport(kept=tuple(kept), removed=found.removed)
         if not self._kinds:
             return report
         return PruneReport(kept=self._wanted(report.kept), removed=self._wanted(report.removed))
@@ -62,8 +72,8 @@ class Pruning:
         from which something is removed. Raises what ``delete`` raises, :class:`PruneError` when
         something was removed before; what was not removed by then is still there.
         """
-        for kind in {decision.backup.kind for decision in self.report().removed}:
-            self._find_sound(kind, check)
+        for pool in {pool_of(decision.backup) for decision in self.report().removed}:
+            self._find_sound(pool, check)
         report = self.report()
         pinned: list[PruneDecision] = []
         for decision in reversed(report.removed):
@@ -87,10 +97,10 @@ class Pruning:
             removed=tuple(d for d in report.removed if d.backup.filename not in spared),
         )
 
-    def _find_sound(self, kind: str, check: Callable[[BackupInfo], object]) -> None:
-        """Make sure that a sound backup of ``kind`` stays, before others of it go."""
-        # Without a checksum only the header could be looked at, and such a one stays in any case.
-        pool = [info for info in self._backups if info.kind == kind and info.sha256 is not None]
+    def _find_sound(self, name: tuple[str, bool], check: Callable[[BackupInfo], object]) -> None:
+        """Make sure that a sound backup of a pool stays, before others of it go."""
+        kind = name[0]
+        pool = [info for info in self._backups if pool_of(info) == name]
         for info in pool:  # newest first
             try:
                 check(info)
@@ -108,8 +118,12 @@ class Pruning:
 
 def _unknown(backups: Iterable[BackupInfo]) -> dict[str, str]:
     """Return what nobody can say of which database it is, or how good."""
-    return {
-        info.filename: "its meta file is damaged" if info.meta_problem else "it has no meta file"
-        for info in backups
-        if info.meta_problem or info.sha256 is None
-    }
+    reasons = {}
+    for info in backups:
+        if info.meta_problem:
+            reasons[info.filename] = "its meta file is damaged"
+        elif info.sha256 is None:
+            reasons[info.filename] = "it has no meta file"
+        elif info.of_unknown_origin:
+            reasons[info.filename] = "of unknown origin"
+    return reasons

@@ -1,7 +1,8 @@
 """Which backups stay: a pure function of the backups, a policy and the time.
 
 The rules are restic's (``restic forget``), ORed: a backup stays when one of them keeps it. Every
-kind of backup is a pool of its own, so that a burst of one never pushes out another. Newer is what
+kind of backup is a pool of its own, so that a burst of one never pushes out another; so are those
+of each kind that are of a half-run database. Newer is what
 was made later, whatever the clock said; hours, days and periods are the clock's. On purpose
 unlike restic: the oldest backup is not kept only for being the oldest (restic after 0.14), one that
 is dated in the future stays, and so do the newest of a kind and the newest verified one.
@@ -168,8 +169,11 @@ def parse_size(text: str) -> int:
 
 
 def newest_verified(backups: Iterable[BackupInfo], *, now: datetime) -> BackupInfo | None:
-    """Return the newest backup that passed its last check and is not dated after ``now``."""
-    candidates = (b for b in backups if b.verified_at and b.created_at <= now)
+    """Return the newest backup that passed its last check and is not dated after ``now``.
+
+    One of a half-run database is none that somebody would want.
+    """
+    candidates = (b for b in backups if b.verified_at and b.created_at <= now and not b.half_run)
     return max(candidates, key=_order, default=None)
 
 
@@ -190,13 +194,18 @@ def apply_policy(
     kept: list[PruneDecision] = []
     removed: list[PruneDecision] = []
     # A stable sort: within its pool every backup stays in its place.
-    for _, pool in groupby(sorted(ordered, key=lambda b: b.kind), key=lambda b: b.kind):
+    for _, pool in groupby(sorted(ordered, key=pool_of), key=pool_of):
         for backup, stays, reasons in _decide(list(pool), policy, now, spare, verified):
             decision = PruneDecision(backup=backup, reasons=tuple(reasons))
             (kept if stays else removed).append(decision)
     for decisions in (kept, removed):
         decisions.sort(key=lambda decision: decision.backup.order, reverse=True)
     return PruneReport(kept=tuple(kept), removed=tuple(removed))
+
+
+def pool_of(backup: BackupInfo) -> tuple[str, bool]:
+    """Return the pool in which the rules count a backup: its kind, and whether it is half-run."""
+    return backup.kind, backup.half_run
 
 
 def _order(backup: BackupInfo) -> tuple[datetime, datetime, str]:

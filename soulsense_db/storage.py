@@ -20,7 +20,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -269,6 +269,21 @@ class Storage:
             amended = replace(current, **changes)
             files.write_durably(Path(amended.meta_path), to_meta(amended), like=self._live)
         return amended
+
+    def describe(self, info: BackupInfo, *, is_unchanged: Callable[[], bool]) -> None:
+        """Write the meta file of a backup that has none to be trusted.
+
+        ``is_unchanged``: whether the data is still what ``info`` tells of, asked under the lock.
+        Raises :class:`BackupNotFoundError`, :class:`StorageError`.
+        """
+        with self._lock():
+            current = self.find(Path(info.path))
+            if not (current.of_unknown_origin and is_unchanged()):
+                raise StorageError(
+                    f"{info.filename} was changed meanwhile. It was left as it is.",
+                    hint="Look at it again, then try again.",
+                )
+            files.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

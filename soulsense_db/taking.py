@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
@@ -40,7 +41,6 @@ def take(
     with files.flushing(target):
         snapshot = write(target)
         sha256 = check_new(driver, target, depth=depth)
-    location = driver.location
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),
@@ -49,16 +49,24 @@ def take(
         kind=kind,
         description=description,
         sha256=sha256,
-        dialect=driver.dialect,
-        database=driver.database,
-        database_path=str(location) if location else None,
-        database_relative=files.relative_path(location, final.parent) if location else None,
+        **origin_facts(driver, final.parent),
         alembic_heads=snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads),
         target_revision=target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
         driver_facts=snapshot.facts,
         verified_at=datetime.now(UTC),
     )
+
+
+def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
+    """Return the facts that say of a backup in ``directory`` of which database it is."""
+    location = driver.location
+    return {
+        "dialect": driver.dialect,
+        "database": driver.database,
+        "database_path": str(location) if location else None,
+        "database_relative": files.relative_path(location, directory) if location else None,
+    }
 
 
 @contextmanager

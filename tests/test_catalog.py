@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.catalog import Catalog, TableState, metadata
+from soulsense_db.catalog import Catalog, Owner, TableState, metadata
 from soulsense_db.errors import CatalogError
 
 INFO = BackupInfo(
@@ -48,12 +48,12 @@ def rows(connection: Connection, name: str = "backups") -> list[dict[str, object
 @pytest.mark.parametrize("name", NAMES)
 def test_a_backup_becomes_a_row(connection: Connection, name: str) -> None:
     """Every fact that the table has a column for is in the row, under any table name."""
-    catalog = Catalog(name)
+    catalog = Catalog(name, Owner("backups", "soulsense_backup"))
     assert catalog.record(connection, INFO, make_table=True) == frozenset({INFO.filename})
     (row,) = rows(connection, name)
     assert row == {
         "filename": "soulsense_backup_20260115_103000.db",
-        "catalog_format": 1,
+        "catalog_format": 2,
         "id": "0123456789ab",
         "created_at": "2026-01-15 10:30:00.000000",
         "kind": "pre_migration",
@@ -63,6 +63,8 @@ def test_a_backup_becomes_a_row(connection: Connection, name: str) -> None:
         "alembic_heads": "a1,b2",
         "target_revision": "c3",
         "duration_seconds": 0.5,
+        "directory": "backups",
+        "prefix": "soulsense_backup",
     }
     assert catalog.state(connection) is TableState.CURRENT
 
@@ -129,19 +131,30 @@ def test_somebody_elses_table_is_never_touched(connection: Connection, statement
     assert connection.exec_driver_sql("SELECT sql FROM sqlite_master").all() == before
 
 
-@pytest.mark.parametrize("make_table", [True, False])
-def test_an_older_layout_is_made_anew(connection: Connection, make_table: bool) -> None:
-    """A table of ours with other columns is dropped and rebuilt: the meta files have the facts."""
+def test_an_older_layout_is_brought_up_to_date(connection: Connection) -> None:
+    """A table of ours with other columns gets those it lacks; its rows and columns stay."""
     connection.exec_driver_sql(
         "CREATE TABLE backups (filename TEXT PRIMARY KEY, catalog_format INTEGER, old TEXT)"
     )
-    connection.exec_driver_sql("INSERT INTO backups VALUES ('gone.db', 0, 'x')")
+    connection.exec_driver_sql("INSERT INTO backups VALUES ('elsewhere.db', 0, 'x')")
     catalog = Catalog()
     assert catalog.state(connection) is TableState.OUTDATED
     catalog.require_free(connection)
-    assert catalog.rebuild(connection, [INFO], make_table=make_table) == 1
+    assert catalog.rebuild(connection, [INFO], make_table=True) == 1
     assert catalog.state(connection) is TableState.CURRENT
-    assert [row["filename"] for row in rows(connection)] == [INFO.filename]
+    assert catalog.names(connection) == frozenset({INFO.filename})
+    assert [(row["filename"], row["old"]) for row in rows(connection)] == [
+        ("elsewhere.db", "x"),
+        (INFO.filename, None),
+    ]
+
+
+def test_an_older_layout_can_be_left_to_the_hosts_migrations(connection: Connection) -> None:
+    """Where no table may be made, none is altered: the host's revision adds them."""
+    connection.exec_driver_sql("CREATE TABLE backups (filename TEXT PRIMARY KEY, catalog_format)")
+    before = connection.exec_driver_sql("SELECT sql FROM sqlite_master").all()
+    assert Catalog().rebuild(connection, [INFO], make_table=False) is None
+    assert connection.exec_driver_sql("SELECT sql FROM sqlite_master").all() == before
 
 
 def test_the_applications_own_migrations_can_make_the_table(

@@ -63,8 +63,8 @@ def test_an_absent_table_can_be_left_absent(manager: BackupManager, database: Pa
     assert scalar(database, "SELECT count(*) FROM sqlite_master WHERE name = 'backups'") == 0
 
 
-def test_an_older_layout_is_rebuilt(manager: BackupManager, database: Path) -> None:
-    """A table of an older version is replaced and filled by the next backup."""
+def test_an_older_layout_is_filled(manager: BackupManager, database: Path) -> None:
+    """A table of an older version is brought up to date and filled by the next backup."""
     execute(
         database,
         "CREATE TABLE backups (filename TEXT PRIMARY KEY, catalog_format INTEGER)",

@@ -331,8 +331,8 @@ def test_a_backup_of_an_older_program_can_be_pinned(manager: BackupManager) -> N
     """Pinning a backup without our meta file keeps its description, and the pin."""
     info = manager.create()
     Path(info.meta_path).write_text("typed by a person")
-    manager.pin("latest")
-    found = manager.get("latest")
+    manager.pin(info.filename)
+    found = manager.get(info.filename)
     assert (found.description, found.pinned, found.sha256) == ("typed by a person", True, None)
     manager.verify(found)
 

@@ -48,7 +48,7 @@ def test_upgrade_head_makes_the_table(checkout: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{checkout / 'data' / 'soulsense.db'}")
     with engine.connect() as connection:
         assert Catalog().state(connection) is TableState.CURRENT
-    assert BackupManager(engine).create().alembic_heads == ("0001",)
+    assert BackupManager(engine).create().alembic_heads == ("0002",)
     engine.dispose()
 
 

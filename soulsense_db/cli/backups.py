@@ -14,6 +14,7 @@ from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.errors import BackupError
+from soulsense_db.finding import doubts_about
 from soulsense_db.retention import Period
 from soulsense_db.verification import Level, VerificationReport
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     shared.add(app, list_, "list")
     shared.add(app, show)
     shared.add(app, verify)
+    shared.add(app, adopt)
     shared.add(app, delete)
     shared.add(app, pin)
     shared.add(app, unpin)
@@ -132,6 +134,16 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
         return replace(report.backup, verified_at=moment)
 
 
+def adopt(session: Session, ref: Ref) -> dict[str, Any]:
+    """Say that a backup of unknown origin is of this database: check it, write its meta file."""
+    info = session.manager.get(ref)
+    with session.progress("Verifying") as progress:
+        adopted = session.manager.adopt(info, progress=progress)
+    session.say(f"Adopted {adopted.filename}")
+    session.say(f"id {adopted.id}; from now on 'latest' can mean it.")
+    return {"backup": backup_json(adopted)}
+
+
 def delete(session: Session, ref: Ref) -> dict[str, Any]:
     """Delete one backup."""
     info = session.manager.get(ref)
@@ -231,7 +243,16 @@ def _verified(info: BackupInfo) -> str:
 
 
 def _described(info: BackupInfo) -> str:
-    return ("(pinned) " if info.pinned else "") + (info.meta_problem or info.description)
+    marks = ["pinned"] if info.pinned else []
+    marks += [doubt.value for doubt in doubts_about(info)]
+    marked = f"({', '.join(marks)}) " if marks else ""
+    return marked + (info.meta_problem or info.description)
+
+
+def _database(info: BackupInfo) -> str:
+    if info.of_unknown_origin:
+        return "unknown: nothing says of which database it is"
+    return info.database_path or info.database or ""
 
 
 def _facts(info: BackupInfo) -> list[tuple[str, str]]:
@@ -243,10 +264,11 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("kind", info.kind),
         ("size", f"{info.size_display} ({info.size_bytes:,} bytes)"),
         ("description", info.description),
-        ("database", info.database_path or info.database or "unknown"),
+        ("database", _database(info)),
         ("revision", ", ".join(info.alembic_heads) or "none"),
         ("migrating to", info.target_revision or ""),
         ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
+        ("half-run", "yes, it was taken while the database was half migrated" * info.half_run),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
         ("problem", info.meta_problem),

@@ -213,7 +213,7 @@ def print_error(error: BackupError) -> None:
 
 def backup_json(info: BackupInfo) -> dict[str, Any]:
     """Return all facts of a backup."""
-    facts = asdict(info) | {"filename": info.filename}
+    facts = asdict(info) | {"filename": info.filename, "unknown_origin": info.of_unknown_origin}
     return facts | moments_of(info)
 
 

@@ -50,7 +50,11 @@ def restore(
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
     comparison = _preview(session, info)
-    session.confirm(f"Replace {manager.database or 'the database'} by this backup?")
+    which = "this backup"
+    if info.of_unknown_origin:
+        _show_tables(session, info)
+        which = "this backup of unknown origin"
+    session.confirm(f"Replace {manager.database or 'the database'} by {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress)
     return _told(session, report, comparison)
@@ -120,6 +124,22 @@ def _preview(session: Session, info: BackupInfo) -> Comparison | None:
         ]
         print_table(("TABLE", ">GAINED", ">LOST", ">CHANGED"), rows, indent=12)
     return found
+
+
+def _show_tables(session: Session, info: BackupInfo) -> None:
+    """Show what is in a backup of which nothing says that it is one of this database."""
+    session.say("  origin    unknown: nothing says that it is a backup of this database. It has:")
+    counted = session.manager.row_counts(info)
+    if session.talks:
+        rows = [
+            (
+                table.table,
+                f"{table.backup:,}" if table.backup is not None else "-",
+                f"{table.live:,}" if table.live is not None else "-",
+            )
+            for table in counted
+        ]
+        print_table(("TABLE", ">IN BACKUP", ">NOW"), rows, indent=12)
 
 
 def _told(session: Session, report: RestoreReport, found: Comparison | None) -> dict[str, Any]:

@@ -116,6 +116,11 @@ class Details(ttk.Frame):
             verified = showing.full_date(showing.local(info.verified_at))
         facts = [
             (texts.ABOUT, info.description.strip()),
+            (texts.FACT_DOUBTS, showing.doubts(info)),
+            (
+                texts.FACT_DATABASE,
+                _(texts.FACT_UNKNOWN_ORIGIN) if info.of_unknown_origin else "",
+            ),
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
             (texts.FACT_WHEN, showing.full_date(info.timestamp)),
             (texts.SIZE, info.size_display),
@@ -155,7 +160,11 @@ class Details(ttk.Frame):
             return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
         parts.append((f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row"))
         for row in rows:
-            cells = (self._shortened(row.table), _number(row.backup), _number(row.live))
+            cells = (
+                self._shortened(row.table),
+                showing.number(row.backup),
+                showing.number(row.live),
+            )
             same = row.backup == row.live
             parts.append(("\n" + "\t".join(cells), "row" if same else "other_row"))
         return parts
@@ -217,10 +226,6 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
 
 def _problem(info: BackupInfo) -> str:
     return f"{_(texts.FACT_PROBLEM)}: {showing.plain(info.meta_problem)}\n"
-
-
-def _number(count: int | None) -> str:
-    return _(texts.ABSENT) if count is None else f"{count:,}"
 
 
 def _go_to(widget: tk.Misc | None) -> str:

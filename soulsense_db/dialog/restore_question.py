@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from tkinter import ttk
 
@@ -13,7 +13,7 @@ from soulsense_db.dialog.asking import Question
 from soulsense_db.dialog.look import BAD_STYLE, ROW_STYLE, AutoScrollbar
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.work import Job, Workers
-from soulsense_db.drivers import Comparison
+from soulsense_db.drivers import Comparison, TableRows
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -35,15 +35,24 @@ _COLUMNS = (
 )
 
 
+_COUNTED = (
+    ("table", texts.TABLE, 22),
+    ("backup", texts.ROWS_IN_BACKUP, 12),
+    ("live", texts.ROWS_NOW, 12),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What a restore would change.
 
-    ``comparison``: None where nothing can be compared, for the reason ``problem``.
+    ``comparison``: None where nothing can be compared, for the reason ``problem``; ``rows``: of all
+    tables, for a backup of unknown origin.
     """
 
     comparison: Comparison | None
     problem: BackupError | None = None
+    rows: tuple[TableRows, ...] = ()
 
     def may_change_revision(self, info: BackupInfo) -> bool:
         """Whether the database may get another Alembic revision than the application knows."""
@@ -57,12 +66,13 @@ def preview(manager: BackupManager, info: BackupInfo, job: Job[Preview]) -> Prev
     Raises what is wrong with the backup; what is wrong with the database is part of the answer,
     for a restore may be what mends it.
     """
+    rows = manager.row_counts(info) if info.of_unknown_origin else ()
     try:
-        return Preview(manager.compare(info, progress=job.progress))
+        return Preview(manager.compare(info, progress=job.progress), rows=rows)
     except (BackupNotFoundError, InvalidBackupError, MetaFileError, OutsideDirectoryError):
         raise
     except BackupError as error:
-        return Preview(None, error)
+        return Preview(None, error, rows)
 
 
 class RestoreQuestion(Question):
@@ -160,6 +170,9 @@ class RestoreQuestion(Question):
     # What would change
 
     def _show(self, found: Preview) -> None:
+        if self._info.of_unknown_origin and not self._is_undo:
+            self.say(_(texts.UNKNOWN_ORIGIN), style=BAD_STYLE)
+            self._show_table(_COUNTED, showing.count_rows(found.rows))
         if found.comparison is None:
             self._show_problem(found.problem)
             return
@@ -184,20 +197,24 @@ class RestoreQuestion(Question):
             self.say(_(texts.SAFETY))
 
     def _show_tables(self, found: Comparison) -> None:
+        self._show_table(_COLUMNS, showing.change_rows(found))
+
+    def _show_table(
+        self, columns: Sequence[tuple[str, str, int]], rows: Sequence[Sequence[object]]
+    ) -> None:
         frame = ttk.Frame(self.body)
         frame.grid(sticky="nsew", pady=(self.look.pad // 2, 0))
         frame.columnconfigure(0, weight=1)
-        rows = showing.change_rows(found)
         tree = ttk.Treeview(
             frame,
-            columns=[column[0] for column in _COLUMNS],
+            columns=[column[0] for column in columns],
             show="headings",
             selectmode="none",
             style=ROW_STYLE,
             height=min(len(rows), _MOST_TABLES),
             takefocus=len(rows) > _MOST_TABLES,
         )
-        for name, heading, characters in _COLUMNS:
+        for name, heading, characters in columns:
             first = name == "table"
             tree.heading(name, text=_(heading), anchor="w" if first else "e")
             tree.column(
@@ -207,6 +224,6 @@ class RestoreQuestion(Question):
                 stretch=first,
             )
         for row in rows:
-            tree.insert("", "end", values=row)
+            tree.insert("", "end", values=list(row))
         tree.grid(row=0, column=0, sticky="nsew")
         AutoScrollbar(frame, tree).grid(row=0, column=1, sticky="ns")

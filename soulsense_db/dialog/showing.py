@@ -11,8 +11,9 @@ from typing import Any
 from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
-from soulsense_db.drivers import Comparison
+from soulsense_db.drivers import Comparison, TableRows
 from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.finding import doubts_about
 
 # Joiners of emoji and of Persian letters; other characters of format could turn the line around.
 _JOINERS = "\u200c\u200d"
@@ -80,10 +81,32 @@ def verified(info: BackupInfo, today: date) -> str:
     return _(texts.VERIFIED_AT).format(when=when(local(info.verified_at), today))
 
 
+def doubts(info: BackupInfo) -> str:
+    """Return why a backup is meant only when a person chooses it, empty where it may be."""
+    return ", ".join(_(texts.DOUBTS[doubt]) for doubt in doubts_about(info))
+
+
 def description(info: BackupInfo) -> str:
-    """Return a backup's description on one line, marked when it is pinned."""
+    """Return a backup's description on one line, marked when it is pinned, or in doubt."""
     text = plain(info.description)
+    if found := doubts(info):
+        marked = _(texts.DOUBT_NOTE).format(doubts=found)
+        text = (
+            _(texts.DOUBT_AND_DESCRIPTION).format(doubts=marked, description=text)
+            if text
+            else marked
+        )
     return _(texts.PINNED_NOTE).format(description=text) if info.pinned else text
+
+
+def count_rows(rows: Sequence[TableRows]) -> list[tuple[str, str, str]]:
+    """Return the cells of each table: its name, its rows in the backup and now."""
+    return [(plain(row.table), number(row.backup), number(row.live)) for row in rows]
+
+
+def number(count: int | None) -> str:
+    """Return a number of rows; a dash where there is no such table."""
+    return _(texts.ABSENT) if count is None else f"{count:,}"
 
 
 # The list

@@ -13,6 +13,7 @@ from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.look import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.dialog.showing import COLUMNS, Order
 from soulsense_db.dialog.texts import _
+from soulsense_db.finding import doubts_about
 
 _SLICE_SECONDS = 0.02
 _ROWS_AT_ONCE = 50
@@ -200,7 +201,10 @@ class BackupTable(ttk.Frame):
             self.tree.see(row)
 
     def _row_after(self, gone: Sequence[str]) -> str | None:
-        """Return the row that is selected when the selected one goes: the next, else the last."""
+        """Return the row that is selected when the selected one goes: the next, else the last.
+
+        None that has to be chosen by a person.
+        """
         selected = self.tree.selection()
         if not selected or selected[0] not in gone:
             return None
@@ -208,8 +212,8 @@ class BackupTable(ttk.Frame):
         if selected[0] not in rows:
             return None
         place = rows.index(selected[0])
-        staying = [row for row in rows[place:] + rows[:place][::-1] if row not in gone]
-        return staying[0] if staying else None
+        staying = (row for row in rows[place:] + rows[:place][::-1] if row not in gone)
+        return next((row for row in staying if not doubts_about(self._backups[row])), None)
 
     # Looking and sorting
 
@@ -261,11 +265,16 @@ class BackupTable(ttk.Frame):
             )
 
     def _select_first(self, _event: object) -> None:
-        """Give the keys a row to begin with."""
-        rows = self.tree.get_children()
-        if rows and not self.tree.selection():
-            self.tree.selection_set(rows[0])
-            self.tree.focus(rows[0])
+        """Give the keys a row to begin with: one that nothing speaks against, or none."""
+        if self.tree.selection():
+            return
+        for info in self.shown:
+            if not doubts_about(info):
+                row = self._rows[info.path]
+                self.tree.selection_set(row)
+                self.tree.focus(row)
+                self.tree.see(row)
+                return
 
     def _tip_at(self, x: int, y: int) -> str:
         info = self._backups.get(self.tree.identify_row(y))

@@ -12,6 +12,8 @@ from __future__ import annotations
 import gettext
 from pathlib import Path
 
+from soulsense_db.finding import Doubt
+
 DOMAIN = "soulsense_db"
 LOCALE = Path(__file__).parent / "locale"
 
@@ -93,6 +95,14 @@ KIND_NAMES = {
     "imported": N_("imported"),
 }
 PINNED_NOTE = N_("📌 {description}")
+# Why a backup is never meant unless somebody chooses it.
+DOUBTS = {
+    Doubt.ORIGIN: N_("of unknown origin"),
+    Doubt.HALF_RUN: N_("half-run"),
+    Doubt.FUTURE: N_("dated in the future"),
+}
+DOUBT_NOTE = N_("⚠ {doubts}")
+DOUBT_AND_DESCRIPTION = N_("{doubts}: {description}")
 
 TODAY = N_("today {time}")
 YESTERDAY = N_("yesterday {time}")
@@ -123,6 +133,9 @@ FACT_NOT_VERIFIED = N_("no, or it failed since")
 FACT_PINNED = N_("Pinned")
 FACT_YES = N_("yes")
 FACT_PROBLEM = N_("Problem")
+FACT_DATABASE = N_("Database")
+FACT_UNKNOWN_ORIGIN = N_("unknown: nothing says of which database this is a backup")
+FACT_DOUBTS = N_("Note")
 FACT_ROWS = N_("Rows per table")
 ROWS_IN_BACKUP = N_("Backup")
 ROWS_NOW = N_("Now")
@@ -196,6 +209,10 @@ SAFETY = N_("The current database is kept first, as a safety backup: you can und
 NO_SAFETY_MISSING = N_("There is no database now: nothing is replaced, and there is no undo.")
 NO_SAFETY_DAMAGED = N_(
     "The database cannot be read: its files are moved aside and kept. There is no undo."
+)
+UNKNOWN_ORIGIN = N_(
+    "This backup is of unknown origin: nothing says that it is one of this database. Its tables, "
+    "in rows:"
 )
 CHANGES = N_("What it changes, in rows")
 TABLE = N_("Table")

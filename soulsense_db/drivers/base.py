@@ -233,6 +233,10 @@ class Driver(ABC):
         """Return what :meth:`read_back` compares of the backup file ``source``."""
 
     @abstractmethod
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the sorted Alembic revisions in the backup file ``source``."""
+
+    @abstractmethod
     def load(
         self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
     ) -> None:

@@ -113,7 +113,9 @@ class SQLiteDriver(Driver):
 
         def with_sqlalchemy(live: sqlite3.Connection) -> T:
             engine = sa.create_engine("sqlite://", creator=lambda: live, poolclass=StaticPool)
-            with engine.connect() as connection:
+            # A TEMP table of the application must not be taken for one of the database.
+            in_main = {"schema_translate_map": {None: "main"}}
+            with engine.connect().execution_options(**in_main) as connection:
                 if write:
                     pragmas.begin_immediate(live)
                 else:
@@ -284,6 +286,11 @@ class SQLiteDriver(Driver):
         """Return the schema of the backup file ``source``."""
         with backup_errors(source), sqlite_check.opened(source) as backup:
             return pragmas.schema(backup)
+
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the revisions in the backup file ``source``."""
+        with backup_errors(source), sqlite_check.opened(source) as backup:
+            return pragmas.alembic_heads(backup)
 
     def load(
         self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None

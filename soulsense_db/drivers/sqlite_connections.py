@@ -370,7 +370,12 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 
 def _file_of(connection: sqlite3.Connection) -> str:
     """Return the name of the main database's file as SQLite says it, empty in memory."""
-    databases = pragmas.rows(connection, "PRAGMA database_list")
+    before = connection.text_factory
+    connection.text_factory = os.fsdecode  # a path need not be text
+    try:
+        databases = pragmas.rows(connection, "PRAGMA database_list")
+    finally:
+        connection.text_factory = before
     return next((str(file or "") for _, name, file in databases if name == "main"), "")
 
 
