@@ -91,7 +91,7 @@ class Finder:
 
     def _latest(self, back: int) -> BackupInfo:
         everything = self._storage.list()
-        own = [info for info in everything if self.is_own(info)]
+        own = [info for info in everything if self.is_own(info) and not info.half_run]
         if back < len(own):
             return own[back]
         others = len(everything) - len(own)
@@ -107,7 +107,7 @@ class Finder:
 
     def _at_revision(self, revision: str) -> BackupInfo:
         """Return the newest backup at an Alembic revision, or at the one that begins like that."""
-        own = self.list()
+        own = [info for info in self.list() if not info.half_run]
         known = {head for info in own for head in info.alembic_heads}
         fitting = {revision} & known or {head for head in known if head.startswith(revision)}
         if not fitting or not revision:

@@ -20,7 +20,9 @@ from soulsense_db.carrying import copy_out
 from soulsense_db.catalog import TABLE_NAME, Catalog
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
+from soulsense_db.errors import HalfRunMigrationError
 from soulsense_db.finding import Finder
+from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import clear_marker
 from soulsense_db.meta_file import still_there
@@ -322,6 +324,16 @@ class BackupManager:
         with self.exclusive():
             return self.database is not None and clear_marker(self.database)
 
+    def half_run_migration(self) -> HalfRunMigrationError | None:
+        """Return the error of a migration that has not ended, None without one.
+
+        It is running, or it died half-way. It ends when the backup from before it is restored, when
+        the version table of its chain is at its target, or with :meth:`accept_half_run_migration`.
+        """
+        if self.database is None:
+            return None
+        return next((m.error(self.database) for m in standing(self._driver)), None)
+
     def exclusive(
         self, *, timeout: float | None = None, make_table: bool = True
     ) -> ExclusiveAccess:
@@ -337,6 +349,7 @@ class BackupManager:
             timeout=self._lock_timeout if timeout is None else timeout,
             find=self._finder.get_own,
             sync_catalog=lambda: self.sync_catalog(make_table=make_table),
+            own_tables=self._rows.tables,
         )
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
