@@ -311,9 +311,12 @@ class BackupManager:
             return access.restore(ref, progress=progress)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Go back to the database of before the last restore; a second undo goes forth again.
+        """Go back to the database from before the last restore; a second undo goes forth again.
 
-        Raises :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
+        What came after that restore, however long ago it was, is replaced as well, and kept as the
+        new safety backup: :meth:`safety_backup` tells the date, :meth:`compare` the rows. A
+        migration that failed and was put back is no restore here. Raises
+        :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
         with self.exclusive() as access:
             return access.undo(progress=progress)

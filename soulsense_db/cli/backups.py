@@ -231,7 +231,8 @@ def _verified(info: BackupInfo) -> str:
 
 
 def _described(info: BackupInfo) -> str:
-    return ("(pinned) " if info.pinned else "") + (info.meta_problem or info.description)
+    marks = ("(half-run) " if info.half_run else "") + ("(pinned) " if info.pinned else "")
+    return marks + (info.meta_problem or info.description)
 
 
 def _facts(info: BackupInfo) -> list[tuple[str, str]]:
@@ -246,6 +247,7 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("database", info.database_path or info.database or "unknown"),
         ("revision", ", ".join(info.alembic_heads) or "none"),
         ("migrating to", info.target_revision or ""),
+        ("half-run", "a migration had not ended when it was taken" if info.half_run else ""),
         ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
