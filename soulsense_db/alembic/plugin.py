@@ -12,6 +12,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -99,6 +100,7 @@ def _wrap_contexts() -> None:
     protected_run_migrations.soulsense_db = True  # type: ignore[attr-defined]
     MigrationContext.run_migrations = protected_run_migrations  # type: ignore[method-assign]
     _wrap_environment(EnvironmentContext)
+    _wrap_operations()
 
 
 def _wrap_environment(environment_class: Any) -> None:
@@ -121,6 +123,24 @@ def _wrap_environment(environment_class: Any) -> None:
             end_turn(self)
 
     environment_class.__enter__, environment_class.__exit__ = entered, left
+
+
+def _wrap_operations() -> None:
+    """Keep the ``op`` of running steps from being taken over by another thread."""
+    from alembic.operations.base import AbstractOperations
+
+    context = AbstractOperations.context.__func__  # type: ignore[attr-defined]
+
+    @contextmanager
+    def in_turn(cls: Any, migration_context: Any) -> Iterator[Any]:
+        from soulsense_db.alembic.turns import turn
+
+        environment = migration_context.environment_context
+        config = environment.config if environment is not None else newest_config()
+        with turn(config), context(cls, migration_context) as operations:
+            yield operations
+
+    AbstractOperations.context = classmethod(in_turn)  # type: ignore[assignment]
 
 
 def newest_config() -> Any:

@@ -1,19 +1,21 @@
-"""One Alembic command at a time in a process: Alembic's ``context`` is the same in all threads.
+"""One Alembic command at a time in a process: ``context`` and ``op`` are the same in all threads.
 
-A second thread that entered an ``EnvironmentContext`` would take it away from the first, whose
-env.py would then run the second one's steps, or fail in the middle. Light to import.
+A second thread that entered an ``EnvironmentContext`` would take ``context`` away from the first,
+whose env.py would then run the second one's steps; one that begins its steps would take ``op`` away
+from steps that run, which would then be done on the second one's connection. Light to import.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 # env.py itself may start a thread with a command of its own, and wait for it: not for ever.
 _SECONDS = 600.0
 _WORTH_SAYING_SECONDS = 0.5
-_turn = threading.RLock()
 _local = threading.local()
 
 
@@ -23,8 +25,25 @@ def take_turn(environment: Any) -> None:
     Raises :class:`~soulsense_db.alembic.guard.MigrationRefusedError` when that takes too long.
     """
     entered = _entered()
-    has_turn = is_wanted(environment.config)
-    if has_turn and not _acquire():
+    entered.append((environment, _begin(environment.config)))
+
+
+@contextmanager
+def turn(config: Any) -> Iterator[None]:
+    """Run the block while no other thread is in one, as :func:`take_turn` does."""
+    has_turn = _begin(config)
+    try:
+        yield
+    finally:
+        if has_turn:
+            _turn.release()
+
+
+def _begin(config: Any) -> bool:
+    """Wait for the turn; False where nothing is wanted of us."""
+    if not is_wanted(config):
+        return False
+    if not _acquire():
         from soulsense_db.alembic.guard import MigrationRefusedError
 
         raise MigrationRefusedError(
@@ -32,7 +51,7 @@ def take_turn(environment: Any) -> None:
             f"{_SECONDS:.0f} s. No migration was run.",
             hint="Run one command after the other.",
         )
-    entered.append((environment, has_turn))
+    return True
 
 
 def _acquire() -> bool:
@@ -80,13 +99,26 @@ def is_wanted(config: Any) -> bool:
     return any(name.lower().startswith("soulsense_") for name in names)
 
 
-def _forget_in_child() -> None:
-    """After a fork the child has one thread, and no other whose turn it could be."""
-    global _turn  # noqa: PLW0603 - the lock may be another thread's, which is not in the child
-    _turn = threading.RLock()
-    if hasattr(_local, "entered"):
-        _local.entered = [(environment, False) for environment, _ in _local.entered]
+class _Turn:
+    """A lock that a thread may take again; the child of a fork has one that is free.
+
+    There the lock may have been another thread's, which is not in the child.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.reset)
+
+    def reset(self) -> None:
+        self._lock = threading.RLock()
+
+    def acquire(self, *, timeout: float) -> bool:
+        return self._lock.acquire(timeout=timeout)
+
+    def release(self) -> None:
+        with suppress(RuntimeError):  # it was taken before a fork
+            self._lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_in_child)
+_turn = _Turn()
