@@ -198,7 +198,8 @@ def test_an_error_that_env_py_swallows_is_no_success(project: Project, how: str)
     )
     project.edit_env(
         "            context.run_migrations()\n",
-        f"            try:\n                context.run_migrations()\n            {_SWALLOWS[how]}\n",
+        "            try:\n                context.run_migrations()\n"
+        f"            {_SWALLOWS[how]}\n",
     )
     before = digest(project.database)
     ended = project.run("upgrade", "head")
