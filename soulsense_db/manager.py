@@ -24,7 +24,7 @@ from soulsense_db.errors import HalfRunMigrationError
 from soulsense_db.finding import Finder
 from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
-from soulsense_db.marker import clear_marker
+from soulsense_db.marker import MigrationMarker, clear_marker
 from soulsense_db.meta_file import still_there
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -333,9 +333,12 @@ class BackupManager:
         It is running, or it died half-way. It ends when the backup from before it is restored, when
         the version table of its chain is at its target, or with :meth:`accept_half_run_migration`.
         """
-        if self.database is None:
-            return None
-        return next((m.error(self.database) for m in standing(self._driver)), None)
+        marker = self.half_run_marker()
+        return marker.error(self.database) if marker and self.database else None
+
+    def half_run_marker(self) -> MigrationMarker | None:
+        """Return what :meth:`half_run_migration` is made of: the first that has not ended."""
+        return next(iter(standing(self._driver)), None)
 
     def exclusive(
         self, *, timeout: float | None = None, make_table: bool = True

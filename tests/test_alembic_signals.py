@@ -131,7 +131,7 @@ def test_a_signal_during_a_put_back_is_held(project: Project, number: int) -> No
         assert eventually((project.folder / "loads").exists, seconds=40)
         process.send_signal(number)
         assert process.stderr is not None
-        lines = []
+        lines: list[str] = []
         while "soulsense-db restore" not in (lines[-1] if lines else ""):
             lines.append(process.stderr.readline())
         (project.folder / "may load").touch()

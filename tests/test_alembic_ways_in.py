@@ -54,6 +54,16 @@ def migrate(target):
         with env.begin_transaction():
             env.run_migrations()
 """
+_NO_CONFIG_KEPT = """
+def migrate(target):
+    scripts = ScriptDirectory.from_config(Config("alembic.ini"))
+    with engine.connect() as c:
+        options = {"fn": lambda rev, ctx: scripts._upgrade_revs(target, rev)}
+        from alembic.operations import Operations
+        context = MigrationContext.configure(c, opts=options)
+        with Operations.context(context):
+            context.run_migrations()
+"""
 _MIGRATION_CONTEXT = """
 from alembic.operations import Operations
 def migrate(target):
@@ -65,8 +75,8 @@ def migrate(target):
         with Operations.context(context), context.begin_transaction():
             context.run_migrations()
 """
-WAYS = [_ENVIRONMENT, _NOT_ENTERED, _IN_A_TRANSACTION, _MIGRATION_CONTEXT]
-NAMES = ["entered", "not entered", "in a transaction", "MigrationContext"]
+WAYS = [_ENVIRONMENT, _NOT_ENTERED, _IN_A_TRANSACTION, _MIGRATION_CONTEXT, _NO_CONFIG_KEPT]
+NAMES = ["entered", "not entered", "in a transaction", "MigrationContext", "no config kept"]
 SWITCHES = ["alembic.ini", "environment"]
 
 

@@ -18,6 +18,7 @@ from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.auto import run_auto
 from soulsense_db.backup_info import digest_of
 from soulsense_db.errors import BackupError, BackupNotFoundError
+from soulsense_db.health import check_health
 from soulsense_db.marker import (
     UNREADABLE,
     Chain,
@@ -111,6 +112,7 @@ def test_its_own_version_table_at_the_target_ends_it(manager: BackupManager, hea
         execute(manager.database, "CREATE TABLE other_version (version_num TEXT)")
     assert not _stands(manager)
     assert not manager.create().half_run
+    assert check_health(manager).state.name == "OK"
 
 
 def test_a_person_ends_it(manager: BackupManager) -> None:

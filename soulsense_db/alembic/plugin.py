@@ -7,10 +7,10 @@ not there yet is wrapped when the first command or context is made.
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import sys
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -20,7 +20,7 @@ log = logging.getLogger("alembic.soulsense_db")
 
 _MARK = "soulsense_db"
 # The newest configuration: a MigrationContext that a program makes by itself has none.
-_newest_config: weakref.ref[Any] | None = None
+_newest_config: Any = None
 
 
 def setup(plugin: Any) -> None:
@@ -53,7 +53,7 @@ def _install() -> None:
     @functools.wraps(from_config)
     def hooked_from_config(cls: Any, config: Any) -> Any:
         global _newest_config  # noqa: PLW0603 - one per process, as Alembic's own context
-        _newest_config = weakref.ref(config)
+        _newest_config = _options_alone(config)
         _wrap_contexts()
         return from_config(cls, config)
 
@@ -144,8 +144,15 @@ def _wrap_operations() -> None:
 
 
 def newest_config() -> Any:
-    """Return the configuration that was used last, None when it is gone."""
-    return _newest_config() if _newest_config is not None else None
+    """Return the configuration that was used last, None without one."""
+    return _newest_config
+
+
+def _options_alone(config: Any) -> Any:
+    """Return a copy of ``config`` that keeps nothing alive, as a connection in its attributes."""
+    alone = copy.copy(config)
+    alone.__dict__.pop("attributes", None)
+    return alone
 
 
 def _environment_of(scripts: Any) -> Any:
