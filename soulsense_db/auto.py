@@ -21,7 +21,6 @@ from soulsense_db.errors import (
 )
 from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
-from soulsense_db.marker import read_marker
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.verification import VerificationReport
 
@@ -83,9 +82,7 @@ def run_auto(
 
 def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
     """Return the error of a migration that is running or died half-way, None without one."""
-    database = manager.database
-    marker = read_marker(database) if database else None
-    return marker.error(database) if marker and database else None
+    return manager.half_run_migration()
 
 
 def _newest(manager: BackupManager) -> BackupInfo | None:

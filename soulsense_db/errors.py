@@ -34,7 +34,8 @@
     ├── NotConfirmedError            73   nobody said yes to a command that asks
     └── DisplayError                 74   there is no screen for a window
 
-``MigrationRefusedError`` (72) is one of Alembic's errors as well: see ``soulsense_db.alembic``.
+``MigrationRefusedError`` (72) and ``MigrationFailedError`` (75) are Alembic's errors as well: see
+``soulsense_db.alembic``.
 
 The number is the exit code of the command line. Every error carries ``message`` (what happened and
 what it means for the data) and ``hint`` (what to do), one line each, and can be pickled. Passwords

@@ -15,7 +15,6 @@ from soulsense_db.catalog import row_name
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
-from soulsense_db.marker import read_marker
 from soulsense_db.tampering import open_to_others
 
 
@@ -178,7 +177,7 @@ class _Examination:
     def _migration(self) -> HealthCheck:
         name = "migration"
         database = self._manager.database
-        marker = read_marker(database) if database else None
+        marker = self._manager.half_run_marker()
         if database is None or marker is None:
             return HealthCheck(name=name, state=State.OK, message="none died half-way")
         try:

@@ -27,7 +27,8 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.finding import Finder
-from soulsense_db.marker import MigrationMarker, read_marker
+from soulsense_db.half_run import markers_in
+from soulsense_db.marker import MigrationMarker, read_markers
 from soulsense_db.pruning import Pruning
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.storage import Storage
@@ -88,6 +89,7 @@ class Keeper:
             description=description or told.description,
             alembic_heads=None,
             target_revision=told.target_revision,
+            markers=markers_in(told),
             record=True,
         )
 
@@ -138,8 +140,8 @@ class Keeper:
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that nothing protects, and its row."""
-        marker = self._marker()
-        if marker and _may_be_needed(info, marker):
+        marker = next((m for m in self._markers() if _may_be_needed(info, m)), None)
+        if marker is not None:
             raise ProtectedBackupError(
                 f"{info.filename} {'is' if marker.backup else 'may be'} the way back from a "
                 f"migration of {self._driver.location} that has not ended. It was not deleted.",
@@ -169,8 +171,8 @@ class Keeper:
         dry_run: bool = False,
     ) -> PruneReport:
         """Remove what ``policy`` does not keep; ``spare``: reasons to keep, by file name."""
-        backups, marker = self._finder.list(), self._marker()
-        needed = [info for info in backups if marker and _may_be_needed(info, marker)]
+        backups, markers = self._finder.list(), self._markers()
+        needed = [i for i in backups if any(_may_be_needed(i, marker) for marker in markers)]
         why = dict.fromkeys((i.filename for i in needed), "a migration that has not ended needs it")
         pruning = Pruning(backups, policy, kinds=kinds, spare={**spare, **why})
         if dry_run:
@@ -213,8 +215,8 @@ class Keeper:
             return False
         return True
 
-    def _marker(self) -> MigrationMarker | None:
-        return read_marker(self._driver.location) if self._driver.location else None
+    def _markers(self) -> tuple[MigrationMarker, ...]:
+        return read_markers(self._driver.location) if self._driver.location else ()
 
 
 def _may_be_needed(info: BackupInfo, marker: MigrationMarker) -> bool:

@@ -20,9 +20,11 @@ from soulsense_db.carrying import copy_out
 from soulsense_db.catalog import TABLE_NAME, Catalog, Owner
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
+from soulsense_db.errors import HalfRunMigrationError
 from soulsense_db.finding import Finder
+from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
-from soulsense_db.marker import clear_marker
+from soulsense_db.marker import MigrationMarker, clear_marker
 from soulsense_db.meta_file import still_there
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -333,9 +335,12 @@ class BackupManager:
             return access.restore(ref, progress=progress)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Go back to the database of before the last restore; a second undo goes forth again.
+        """Go back to the database from before the last restore; a second undo goes forth again.
 
-        Raises :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
+        What came after that restore, however long ago it was, is replaced as well, and kept as the
+        new safety backup: :meth:`safety_backup` tells the date, :meth:`compare` the rows. A
+        migration that failed and was put back is no restore here. Raises
+        :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
         with self.exclusive() as access:
             return access.undo(progress=progress)
@@ -345,6 +350,19 @@ class BackupManager:
         self._driver.require_database()
         with self.exclusive():
             return self.database is not None and clear_marker(self.database)
+
+    def half_run_migration(self) -> HalfRunMigrationError | None:
+        """Return the error of a migration that has not ended, None without one.
+
+        It is running, or it died half-way. It ends when the backup from before it is restored, when
+        the version table of its chain is at its target, or with :meth:`accept_half_run_migration`.
+        """
+        marker = self.half_run_marker()
+        return marker.error(self.database) if marker and self.database else None
+
+    def half_run_marker(self) -> MigrationMarker | None:
+        """Return what :meth:`half_run_migration` is made of: the first that has not ended."""
+        return next(iter(standing(self._driver)), None)
 
     def exclusive(
         self, *, timeout: float | None = None, make_table: bool = True
@@ -361,6 +379,7 @@ class BackupManager:
             timeout=self._lock_timeout if timeout is None else timeout,
             find=self._finder.get_own,
             sync_catalog=lambda: self.sync_catalog(make_table=make_table),
+            own_tables=self._rows.tables,
         )
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:

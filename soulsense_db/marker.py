@@ -1,64 +1,132 @@
 """The migration marker: a file beside the live database while a migration runs.
 
 It is written and fsynced before the first step and removed at the end, so that one that is found
-while nobody holds the database's lock tells of a migration that died half-way. It names the backup
-that puts the database back. ``sha256`` covers every other key: with one bit flipped, the target
-could be the revision that the database is at, and the migration one that had ended.
+while nothing holds the database's lock tells of a migration that died half-way. It has an entry for
+each chain that was being migrated, and each entry names the backup that puts the database back.
+``sha256`` covers every other key: with one bit flipped, the target could be the revision that the
+database is at, and the migration one that had ended.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shlex
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+import socket
+import unicodedata
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from soulsense_db import files
 from soulsense_db.backup_info import digest_of
 from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
 from soulsense_db.meta_file import read_small_file
 
-_FORMAT = 1
+_FORMAT = 2
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+_PathText = Annotated[str, msgspec.Meta(max_length=10_000)]
+_Heads = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=1_000)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MigrationMarker:
-    """What a running migration leaves word of.
+class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The version table that a migration moves, and where its scripts come from."""
 
-    ``backup``: path of the safety backup, None when the marker cannot be read; ``started_at``:
-    ISO 8601, UTC; ``alembic_heads``: the revisions before; ``target_revision``: where it was going,
-    None for ``base``.
+    version_table: _Name = "alembic_version"
+    schema: _Name | None = None
+    section: _Name = ""
+    script_location: _PathText = ""
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The process that was migrating; ``started_at``: ISO 8601, UTC, None where unknown."""
+
+    host: _Name
+    pid: Annotated[int, msgspec.Meta(ge=0)]
+    started_at: _Name | None = None
+
+
+class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the running migration of one chain leaves word of.
+
+    ``backup``: path of the safety backup, None when it is not known, as in a marker that cannot be
+    read; ``backup_id`` and ``backup_sha256`` tell it under any other path; ``alembic_heads``: the
+    revisions before; ``target_heads``: those it was going to, sorted, none for ``base``;
+    ``started_at``: ISO 8601, UTC; ``chain`` and ``process``: None where an older version wrote it.
     """
 
-    backup: str | None
-    alembic_heads: tuple[str, ...]
-    target_revision: str | None
-    started_at: str
+    id: _Name = ""
+    backup: _PathText | None = None
+    backup_id: _Name = ""
+    backup_sha256: _Name = ""
+    alembic_heads: _Heads = ()
+    target_heads: _Heads = ()
+    started_at: _Name = ""
+    chain: Chain | None = None
+    process: Process | None = None
+
+    @property
+    def target_revision(self) -> str | None:
+        """Where it was going, None for ``base``."""
+        return ",".join(self.target_heads) or None
 
     def error(self, database: Path) -> HalfRunMigrationError:
         """Return the error that says what happened and how to go on."""
         place = ["--url", str(database)]
-        keep = shlex.join(["soulsense-db", "restore", "--accept", *place])
+        keep = _command("soulsense-db", "restore", "--accept", *place)
+        name = shown(str(database))
         if self.backup is None:
+            why = (
+                "the backup from before it is not known"
+                if self.started_at
+                else "its marker cannot be read"
+            )
             return HalfRunMigrationError(
-                f"A migration of {database} died before its end, and its marker cannot be read: "
+                f"A migration of {name} died before its end, and {why}: "
                 "the database may be half migrated. The newest backup of kind pre_migration is "
                 "likely the one from before it.",
                 hint="Find it with 'soulsense-db list' and restore it; or keep the database as it "
                 f"is: {keep}",
             )
-        backup = Path(self.backup)
-        back = shlex.join(
-            ["soulsense-db", "restore", backup.name, *place, "--directory", str(backup.parent)]
-        )
-        before = ", ".join(self.alembic_heads) or "an empty database"
+        back = restore_command(database, Path(self.backup))
         return HalfRunMigrationError(
-            f"A migration of {database} (from {before} to {self.target_revision or 'base'}, "
-            f"started {self.started_at}) died before its end: the database may be half migrated. "
-            f"The backup from before it is {self.backup}.",
+            f"A migration of {name} ({self._what()}) died before its end: the database may be half "
+            f"migrated. The backup from before it is {shown(self.backup)}.",
             hint=f"Put it back with: {back}  (or keep the database as it is: {keep})",
         )
+
+    def _what(self) -> str:
+        before = ", ".join(self.alembic_heads) or "an empty database"
+        said = f"from {before} to {self.target_revision or 'base'}"
+        if self.chain is not None and self.chain.version_table != Chain().version_table:
+            said += f", version table {self.chain.version_table}"
+        said += f", started {self.started_at}"
+        if self.process is not None:
+            said += f" by process {self.process.pid} on {self.process.host}"
+        return shown(said)
+
+
+UNREADABLE = MigrationMarker()
+"""Stands for a marker that cannot be read: its facts are unknown."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: Literal[2]
+    migrations: Annotated[tuple[MigrationMarker, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+
+
+class _OldFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Format 1: one migration, and not of which chain."""
+
+    format: Literal[1]
+    backup: _PathText
+    alembic_heads: _Heads
+    target_revision: _Name | None
+    started_at: _Name
 
 
 def marker_path(database: Path) -> Path:
@@ -66,25 +134,83 @@ def marker_path(database: Path) -> Path:
     return database.with_name(f"{database.name}.migrating")
 
 
+def new_marker(
+    *,
+    backup: str | None,
+    alembic_heads: Iterable[str],
+    target_heads: Iterable[str],
+    chain: Chain | None = None,
+    backup_id: str = "",
+    backup_sha256: str | None = None,
+) -> MigrationMarker:
+    """Return the marker of a migration that this process is about to start."""
+    return MigrationMarker(
+        id=secrets.token_hex(6),
+        backup=backup,
+        backup_id=backup_id,
+        backup_sha256=backup_sha256 or "",
+        alembic_heads=tuple(alembic_heads),
+        target_heads=tuple(sorted(target_heads)),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        chain=chain,
+        process=_this_process(),
+    )
+
+
 def write_marker(
-    database: Path, *, backup: str, alembic_heads: tuple[str, ...], target_revision: str | None
+    database: Path,
+    *,
+    backup: str,
+    alembic_heads: tuple[str, ...],
+    target_revision: str | None,
+    chain: Chain | None = None,
 ) -> None:
-    """Write the marker of a migration that is about to start; on disk at return."""
-    marker = MigrationMarker(
+    """Write the marker of one migration, in place of any other; on disk at return."""
+    marker = new_marker(
         backup=backup,
         alembic_heads=alembic_heads,
-        target_revision=target_revision,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        target_heads=target_revision.split(",") if target_revision else (),
+        chain=chain or Chain(),
     )
-    facts = {"format": _FORMAT, **asdict(marker), "alembic_heads": list(alembic_heads)}
+    write_markers(database, [marker])
+
+
+def write_markers(database: Path, markers: Collection[MigrationMarker]) -> None:
+    """Make ``markers`` all that the marker file says; without any there is no file. On disk."""
+    if not markers:
+        clear_marker(database)
+        return
+    entries = [msgspec.to_builtins(marker) for marker in markers]
+    facts = {"format": _FORMAT, "migrations": entries}
     text = json.dumps(facts | {"sha256": digest_of(facts)}, indent=2)
     files.write_durably(marker_path(database), text.encode(), like=database)
 
 
-def read_marker(database: Path) -> MigrationMarker | None:
-    """Return the marker of ``database``, None when there is none.
+def add_markers(database: Path, added: Iterable[MigrationMarker]) -> None:
+    """Add entries to the marker; the caller holds the database's lock."""
+    write_markers(database, (*read_markers(database), *added))
 
-    One that cannot be read still tells that a migration died: its facts are then unknown.
+
+def remove_markers(database: Path, ids: Collection[str]) -> None:
+    """Remove the entries with these ids, if they are there; the others stay.
+
+    The caller holds the database's lock.
+    """
+    markers = read_markers(database)
+    left = [marker for marker in markers if marker.id not in ids]
+    if len(left) != len(markers):
+        write_markers(database, left)
+
+
+def read_marker(database: Path) -> MigrationMarker | None:
+    """Return the first entry of the marker of ``database``, None when there is none."""
+    return next(iter(read_markers(database)), None)
+
+
+def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
+    """Return the entries of the marker of ``database``, in the order in which they were begun.
+
+    A marker that cannot be read still tells that a migration died: :data:`UNREADABLE`.
     """
     path = marker_path(database)
     try:
@@ -96,24 +222,27 @@ def read_marker(database: Path) -> MigrationMarker | None:
             hint="Find out who put it there, and move it away.",
         ) from None
     if data is None:
-        return None
+        return ()
     try:
         facts = json.loads(data)
         if facts.pop("sha256") != digest_of(facts):
             raise ValueError("its own checksum does not match")
-        return MigrationMarker(
-            backup=str(facts["backup"]),
-            alembic_heads=tuple(map(str, facts["alembic_heads"])),
-            target_revision=facts["target_revision"],
-            started_at=str(facts["started_at"]),
-        )
+        return _markers_of(facts)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return MigrationMarker(
-            backup=None,
-            alembic_heads=(),
-            target_revision=None,
-            started_at="",
-        )
+        return (UNREADABLE,)  # msgspec's errors are ValueErrors
+
+
+def _markers_of(facts: Any) -> tuple[MigrationMarker, ...]:
+    if facts.get("format") != 1:
+        return msgspec.convert(facts, _File).migrations
+    old = msgspec.convert(facts, _OldFile)
+    marker = MigrationMarker(
+        backup=old.backup,
+        alembic_heads=old.alembic_heads,
+        target_heads=tuple(old.target_revision.split(",")) if old.target_revision else (),
+        started_at=old.started_at,
+    )
+    return (marker,)
 
 
 def clear_marker(database: Path) -> bool:
@@ -124,3 +253,52 @@ def clear_marker(database: Path) -> bool:
     files.remove(path)
     files.sync_directory(path.parent)
     return True
+
+
+def to_text(markers: Iterable[MigrationMarker]) -> str:
+    """Return ``markers`` as a text that :func:`from_text` reads."""
+    return json.dumps([msgspec.to_builtins(marker) for marker in markers])
+
+
+def from_text(text: str) -> tuple[MigrationMarker, ...]:
+    """Return the markers in ``text``, none where it is no such text."""
+    try:
+        return msgspec.convert(json.loads(text), tuple[MigrationMarker, ...])
+    except (ValueError, RecursionError):
+        return ()
+
+
+def shown(text: str) -> str:
+    """Return ``text`` on one line, without characters that would act on a terminal."""
+    return "".join(
+        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else " " for c in text
+    )
+
+
+def restore_command(database: Path, backup: Path) -> str:
+    """Return the command that restores ``backup``, as a shell takes it."""
+    place = ["--url", str(database), "--directory", str(backup.parent)]
+    return _command("soulsense-db", "restore", backup.name, *place)
+
+
+def _command(*words: str) -> str:
+    # Quoted first: a name with control characters is then at least one word.
+    return shown(shlex.join(words))
+
+
+def _this_process() -> Process:
+    return Process(host=socket.gethostname(), pid=os.getpid(), started_at=_process_start())
+
+
+def _process_start() -> str | None:
+    """Return when this process started, None where the system has no ``/proc``."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        since_boot = timedelta(seconds=int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+        for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
+            if line.startswith("btime "):
+                started = datetime.fromtimestamp(int(line.split()[1]), UTC) + since_boot
+                return started.isoformat(timespec="seconds")
+    except (OSError, ValueError, IndexError, AttributeError):
+        pass
+    return None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
-
-from filelock import FileLock, Timeout
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
@@ -24,7 +22,9 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
-from soulsense_db.marker import clear_marker
+from soulsense_db.half_run import has_ended, restoring
+from soulsense_db.live_lock import LiveLock
+from soulsense_db.marker import MigrationMarker, remove_markers
 from soulsense_db.meta_file import read_backup, still_there
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.taking import of_live, take
@@ -69,12 +69,19 @@ class ExclusiveAccess:
         timeout: float,
         find: Callable[[BackupInfo | str | Path], BackupInfo],
         sync_catalog: Callable[[], bool],
+        own_tables: Callable[[], Collection[str]],
     ) -> None:
         self._driver = driver
         self._find = find
         self._sync_catalog = sync_catalog
+        self._own_tables = own_tables
         self._directory = directory
-        self._lock = _acquire_lock(driver, directory, timeout=timeout)
+        self._lock = LiveLock(
+            place_of(driver, directory),
+            name=driver.database,
+            like=driver.location,
+            timeout=timeout,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +90,7 @@ class ExclusiveAccess:
         self.release()
 
     def release(self) -> None:
-        """Let others in; a second call does nothing."""
+        """Let others in; a second call does nothing, nor does one in the child of a fork."""
         self._lock.release()
 
     def restore(
@@ -91,36 +98,46 @@ class ExclusiveAccess:
     ) -> RestoreReport:
         """Do what ``BackupManager.restore`` does."""
         restorer = Restorer(self._driver, self._directory)
-        with self._driver.connected():
-            return self._finish(restorer.restore(self._find(ref), progress=progress), progress)
+        info = self._find(ref)
+        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+            report = restorer.restore(info, progress=progress)
+            return self._finish(report, progress, settle)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
         restorer = Restorer(self._driver, self._directory, after_failure=True)
-        with self._driver.connected():
-            report = restorer.restore(self._find(ref), as_taken=True, progress=None)
-            return self._finish(report, None)
+        info = self._find(ref)
+        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+            report = restorer.restore(info, as_taken=True, progress=None)
+            return self._finish(report, None, settle)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Do what ``BackupManager.undo_restore`` does."""
         restorer = Restorer(self._driver, self._directory)
-        with self._driver.connected():
-            return self._finish(restorer.undo(progress=progress), progress)
+        info = restorer.undoes_to()
+        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+            report = restorer.restore(info, as_taken=True, progress=progress)
+            return self._finish(report, progress, settle)
 
-    def end_migration(self) -> None:
-        """Remove the marker of a migration that is done, once what it did is on disk.
+    def is_migration_done(self, marker: MigrationMarker) -> bool:
+        """Whether the chain of ``marker`` is at its target, as its own version table says."""
+        return has_ended(self._driver, marker)
 
-        Else a power cut could take its last step back, and nobody would know. Raises
-        :class:`~soulsense_db.errors.BackupError`; then the marker is still there.
+    def end_migration(self, markers: Collection[str]) -> None:
+        """Remove the marker's entries of a migration that is done, once it is all on disk.
+
+        Else a power cut could take its last step back, and nobody would know. ``markers``: their
+        ids. Raises :class:`~soulsense_db.errors.BackupError`; then they are still there.
         """
         if self._driver.location is not None:
             self._driver.flush()
-            clear_marker(self._driver.location)
+            remove_markers(self._driver.location, markers)
 
-    def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
-        if self._driver.location is not None:
-            with _already_restored():
-                clear_marker(self._driver.location)
+    def _finish(
+        self, report: RestoreReport, progress: Progress | None, settle: Callable[[], None]
+    ) -> RestoreReport:
+        with _already_restored():
+            settle()
         rebuilt = self._sync_catalog()
         self._driver.return_idle_connections()
         if progress is not None:  # last: what it raises finds everything done
@@ -141,16 +158,16 @@ class Restorer:
         name = "failed_migration" if after_failure else "safety_backup"
         self._safety = SafetyFiles(place_of(driver, directory), name=name)
 
-    def undo(self, *, progress: Progress | None) -> RestoreReport:
-        """Restore the safety backup of the last restore."""
+    def undoes_to(self) -> BackupInfo:
+        """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
         self._safety.recover()
-        if not files.exists(self._safety.path):
+        if not self._safety.is_there():
             raise NothingToUndoError(
                 f"There is no safety backup {self._safety.path}: nothing to undo. "
                 "Nothing was changed.",
                 hint="A restore of a missing or damaged database has none; restore a backup.",
             )
-        return self.restore(read_backup(self._safety.path), as_taken=True, progress=progress)
+        return read_backup(self._safety.path)
 
     def restore(
         self, info: BackupInfo, *, as_taken: bool = False, progress: Progress | None
@@ -178,7 +195,7 @@ class Restorer:
         return RestoreReport(
             source=verified,
             safety_backup=safety,
-            moved_aside=moved,
+            moved_aside=(*moved, *self._safety.set_aside_as),
             read_back=read_back,
             duration_seconds=round(time.monotonic() - started, 3),
         )
@@ -208,7 +225,7 @@ class Restorer:
         path = self._safety.staging
         files.make_private_directory(path.parent)
         files.require_space(path.parent, self._driver.size())
-        files.remove(path)
+        self._safety.clear_staging()
         made = files.create_private_file(path, like=self._driver.location)
         try:
             with of_live(self._driver):
@@ -240,7 +257,7 @@ class Restorer:
         source = Path(info.path)
         placed = False
         try:
-            self._safety.set_aside()
+            self._safety.make_room()
             if source == self._safety.path:  # an undo: what it goes back to has just moved
                 source = self._safety.previous
             self._safety.place(staged, made, like=self._driver.location)
@@ -323,7 +340,7 @@ class Restorer:
         source = Path(info.path)
         if source == self._safety.path:
             source = self._safety.previous
-            self._safety.set_aside()
+            self._safety.make_room()
         with still_there(source):
             moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
         # They belong to an earlier restore: undoing this one must not go back to it.
@@ -350,23 +367,3 @@ def place_of(driver: Driver, directory: Path) -> Path:
     if driver.location is None:
         require_no_link(directory)
     return driver.location or directory / "memory"
-
-
-def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
-    """Return the lock of the live database, held: it is beside it, whatever the directory is."""
-    beside = place_of(driver, directory)
-    files.make_private_directory(beside.parent)
-    path = beside.with_name(f".{beside.name}.lock")
-    files.make_lock_file(path, like=driver.location)
-    # Not thread-local: a migration may end in another thread than it began in.
-    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-    with files.storage_errors("lock", path):
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            raise DatabaseLockedError(
-                f"Database locked: another restore or migration of {driver.database} is running. "
-                "Nothing was changed.",
-                hint="Wait until it is done and try again.",
-            ) from None
-    return lock

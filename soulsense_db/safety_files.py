@@ -4,13 +4,16 @@ Beside a live database ``app.db`` stand::
 
     app.db.safety_backup            the database of before the last restore, with its .meta
     app.db.safety_backup.previous   the one of the restore before, while a restore runs
-    app.db.safety_backup.<date>     one that nobody could tell whether it is still wanted
+    app.db.safety_backup.<date>     one that may still be wanted, or that a person put there
     app.db.failed_migration         what the last failed migration left, with its .meta
+
+What a person put in the place of one of them is never deleted, but set aside under a dated name.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -18,6 +21,9 @@ from pathlib import Path
 from soulsense_db import files, reading
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.meta_file import read_backup
+
+# File systems keep times in ticks of up to two seconds.
+_CLOCK_SECONDS = 2.0
 
 
 class SafetyFiles:
@@ -30,18 +36,41 @@ class SafetyFiles:
         self.path = database.with_name(f"{database.name}.{name}")
         self.previous = self.path.with_name(f"{self.path.name}.previous")
         self.staging = self.path.with_name(f".{self.path.name}.partial")
+        self.set_aside_as: list[Path] = []
+        """Where what a person had put in their place is now."""
 
     def newest(self) -> BackupInfo | None:
         """Return the safety backup, while a restore runs perhaps the one before; None without."""
         for path in (self.path, self.previous):
-            if files.exists(path):
+            if _is_file(path):
                 return read_backup(path)
         return None
 
-    def set_aside(self) -> None:
+    def is_there(self) -> bool:
+        """Whether there is one to go back to."""
+        return _is_file(self.path)
+
+    def make_room(self) -> None:
         """Make room for a new one."""
-        if files.exists(self.path):
+        meta = Path(f"{self.path}{META_SUFFIX}")
+        if os.path.lexists(meta) and not _is_file(meta):
+            kept = Path(f"{self.path}.{self.stamp()}{META_SUFFIX}")
+            files.move_durably(meta, kept)
+            self.set_aside_as.append(kept)
+        if _is_file(self.path):
             _move_pair(self.path, self.previous)
+        else:  # a directory, say, or a link
+            self._set_aside(self.path)
+
+    def clear_staging(self) -> None:
+        """Remove what a restore that was killed left of a copy."""
+        if os.path.lexists(self.staging) and not _is_file(self.staging):
+            self._set_aside(self.staging)
+        files.remove(self.staging)
+
+    def _set_aside(self, path: Path) -> None:
+        if os.path.lexists(path):
+            self.set_aside_as.append(self.keep(path))
 
     def place(self, staged: BackupInfo, made: os.stat_result, *, like: Path | None) -> None:
         """Give the data at :attr:`staging` its name, after its meta file.
@@ -53,12 +82,17 @@ class SafetyFiles:
         files.move_durably(self.staging, self.path)
 
     def forget_previous(self) -> None:
-        """Remove the one before: its meta file first, which alone could be taken for another's."""
-        _remove_pair(self.previous)
+        """Remove the one before, if it is ours: any other is kept under a dated name."""
+        if _is_ours(self.previous):
+            _remove_pair(self.previous)
+        else:
+            self._set_aside(self.previous)
 
     def recover(self) -> None:
         """Tidy up after a restore that was killed."""
         orphan = Path(f"{self.previous}{META_SUFFIX}")
+        if not _is_file(self.previous):
+            self._set_aside(self.previous)
         if files.exists(self.previous):
             # With a newer one in its place nobody can tell whether it is still wanted.
             if files.exists(self.path):
@@ -105,6 +139,35 @@ class SafetyFiles:
             names = " ".join(os.listdir(directory))
         stamps = chain([now], (f"{now}_{number}" for number in count(2)))
         return next(stamp for stamp in stamps if stamp not in names)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file at ``path``, and no directory, pipe or link."""
+    with files.storage_errors("look for", path):
+        try:
+            return stat.S_ISREG(os.lstat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a restore of ours made the file: its meta file says so, and it is that very file."""
+    meta = Path(f"{path}{META_SUFFIX}")
+    if not (_is_file(path) and _is_file(meta)):
+        return False
+    told = read_backup(path)
+    if told.kind != "pre_restore" or told.meta_problem or told.sha256 is None:
+        return False
+    with files.storage_errors("look at", path):
+        data, facts = path.stat(), meta.stat()
+    if data.st_size != told.size_bytes:
+        return False
+    # Written after its copy was begun and before its meta file: nothing else was then. That saves
+    # reading all of it; where times were changed, as by a move to another machine, it is read.
+    begun = told.created_at.timestamp() - _CLOCK_SECONDS
+    if begun <= data.st_mtime and data.st_mtime_ns <= facts.st_mtime_ns:
+        return True
+    return reading.sha256_of(path) == told.sha256
 
 
 def _fits(meta: Path, data: Path) -> bool:

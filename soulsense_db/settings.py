@@ -23,6 +23,7 @@ _NO = {"0", "false", "no", "off"}
 _KNOWN = {
     *("soulsense_backup", "soulsense_backup_directory", "soulsense_on_failure"),
     *("soulsense_catalog_table", "soulsense_keep_within", "soulsense_max_total_size"),
+    "soulsense_attached",
     *(PREFIX + name for name in COUNTS),
 }
 
@@ -33,14 +34,17 @@ class Settings:
 
     ``protects``: whether migrations are protected with env.py untouched (``soulsense_backup``);
     ``directory``: of the backups, None for the default; ``restores``: whether a migration that
-    fails is put back (``soulsense_on_failure``); ``catalog``: name of our table, False for none,
-    True for the default (``soulsense_catalog_table``); ``retention``: of ``soulsense_keep_...`` and
-    ``soulsense_max_total_size``, None when none of them is set.
+    fails is put back (``soulsense_on_failure``); ``ignores_attached``: whether it may run with
+    other database files attached, which are not backed up (``soulsense_attached``); ``catalog``:
+    name of our table, False for none, True for the default (``soulsense_catalog_table``);
+    ``retention``: of ``soulsense_keep_...`` and ``soulsense_max_total_size``, None when none of
+    them is set.
     """
 
     protects: bool = False
     directory: Path | None = None
     restores: bool = True
+    ignores_attached: bool = False
     catalog: str | bool = True
     retention: RetentionPolicy | None = None
 
@@ -57,10 +61,14 @@ class Settings:
         on_failure = options.get("soulsense_on_failure") or "restore"
         if on_failure not in {"restore", "keep"}:
             raise _bad("soulsense_on_failure", on_failure, "restore or keep")
+        attached = options.get("soulsense_attached") or "refuse"
+        if attached not in {"refuse", "ignore"}:
+            raise _bad("soulsense_attached", attached, "refuse or ignore")
         return cls(
             protects=as_bool("soulsense_backup", options.get("soulsense_backup", "false")),
             directory=Path(directory) if directory else None,
             restores=on_failure == "restore",
+            ignores_attached=attached == "ignore",
             catalog=catalog_option(options.get("soulsense_catalog_table")),
             retention=_retention(options),
         )

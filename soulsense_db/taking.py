@@ -14,6 +14,8 @@ from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.drivers import Depth, Driver, Snapshot
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+from soulsense_db.half_run import facts_of, standing_for_a_copy
+from soulsense_db.marker import MigrationMarker
 from soulsense_db.verification import check_new
 
 
@@ -29,17 +31,23 @@ def take(
     created_at: datetime | None = None,
     alembic_heads: Sequence[str] | None = None,
     target_revision: str | None = None,
+    markers: tuple[MigrationMarker, ...] | None = None,
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
     ``depth`` of the check and ``created_at`` (now by default) as in a backup's facts;
-    ``alembic_heads`` are those in the copy unless given. Raises
+    ``alembic_heads`` are those in the copy unless given; ``markers``: of the migrations that had
+    not ended in what ``write`` copies, by default those of the live database. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
     created_at = created_at or datetime.now(UTC)
+    # Looked for before and after: a migration may begin or end while the copy is made.
+    half_run = standing_for_a_copy(driver) if markers is None else markers
     with files.flushing(target):
         snapshot = write(target)
+        if markers is None:
+            half_run = half_run or standing_for_a_copy(driver)
         sha256 = check_new(driver, target, depth=depth)
     return BackupInfo(
         id=secrets.token_hex(6),
@@ -53,8 +61,9 @@ def take(
         alembic_heads=snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads),
         target_revision=target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
-        driver_facts=snapshot.facts,
+        driver_facts={**snapshot.facts, **facts_of(half_run)},
         verified_at=datetime.now(UTC),
+        half_run=bool(half_run),
     )
 
 

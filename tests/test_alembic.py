@@ -13,7 +13,7 @@ from alembic_project import BROKEN, DOORS, FIRST, Project, digest, needs_plugins
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import HalfRunMigrationError
 from soulsense_db.marker import write_marker
 from soulsense_db.meta_file import read_backup
@@ -368,15 +368,17 @@ def test_a_restore_that_cannot_be_done_says_so(
 
 
 def test_a_swallowed_failure_is_put_back(project: Project) -> None:
-    """An env.py that catches the error of a step does not leave half a migration."""
+    """An env.py that catches the error of a step leaves nothing half done, and is no success."""
     project.edit_env(
         "            context.run_migrations()\n",
         "            try:\n                context.run_migrations()\n"
         "            except Exception:\n                pass\n",
     )
     before = digest(project.database)
-    project.upgrade("head")
+    with pytest.raises(MigrationFailedError, match="was put back, at first"):
+        project.upgrade("head")
     assert digest(project.database) == before
+    assert not project.marker.exists()
 
 
 def test_an_unknown_revision_is_alembic_s_error(project: Project) -> None:

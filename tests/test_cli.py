@@ -115,12 +115,13 @@ def test_a_table_of_the_application_can_be_avoided(shell: Shell) -> None:
 
 
 def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
-    """`restore --accept` clears the marker; `restore REF` does as well."""
+    """`restore --accept` clears the marker; so does `restore` of the backup that it names."""
     database = shell.database
     assert "nothing to accept" in shell.ok("restore", "--accept", "--yes")
     shell.create()
+    latest = str(next(database.parent.glob("backups/*.db")))
     for leave in (("restore", "--accept", "-y"), ("restore", "latest", "-y")):
-        write_marker(database, backup="x", alembic_heads=(), target_revision="b")
+        write_marker(database, backup=latest, alembic_heads=(), target_revision="b")
         shell.ok(*leave)
         assert not marker_path(database).exists()
 

@@ -32,7 +32,7 @@ from doc_blocks import (
 from helpers import make_database
 
 from soulsense_db import BackupManager, errors, settings
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
 from soulsense_db.cli import app
 from soulsense_db.errors import BackupError
@@ -182,7 +182,7 @@ def test_every_error_is_on_the_page_with_its_exit_code() -> None:
         assert len(rest) == 3, row
         assert all(rest), row
         told[name.strip("`")] = int(code)
-    classes.append(MigrationRefusedError)
+    classes += [MigrationRefusedError, MigrationFailedError]
     assert told == {cls.__name__: cls.exit_code for cls in classes}
 
 

@@ -1,11 +1,13 @@
 """One Alembic command, from before env.py to after it.
 
-One run's state belongs to its ``Config``, not to a context variable: env.py may migrate in a thread
-of its own. Light to import: it is for every Alembic project in the environment.
+What is known of it belongs to its environment, not to a context variable: env.py may migrate in a
+thread of its own. Light to import: it is for every Alembic project in the environment.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,53 +15,84 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from soulsense_db.alembic.guard import CommandGuard
 
-COMMAND_ATTRIBUTE = "soulsense_db.command"
+_ATTRIBUTE = "soulsense_db_command"
 
 
 class Command:
     """What both doors know of the command that runs.
 
-    ``environment``: its ``EnvironmentContext``; ``ends_after_env``: whether :func:`running` is
-    around env.py, so that failures are put back after env.py has closed its connections.
+    ``config``: Alembic's, None where a program uses a ``MigrationContext`` without any. Each thread
+    has a guard of its own: Alembic's ``context`` is one for all threads of a process, so that one
+    may come to run what is another's.
     """
 
-    def __init__(self, environment: Any, *, ends_after_env: bool) -> None:
-        self.environment = environment
-        self.ends_after_env = ends_after_env
-        self._guard: CommandGuard | None = None
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self._guards: dict[int, CommandGuard] = {}
+        self._scopes: dict[int, int] = {}
 
     def guard(self) -> CommandGuard:
-        """Return the guard of this command, made when first needed."""
-        if self._guard is None:
+        """Return the guard of this command in this thread, made when first needed."""
+        thread = threading.get_ident()
+        if thread not in self._guards:
             from soulsense_db.alembic.guard import CommandGuard
             from soulsense_db.alembic.options import read_settings
 
-            self._guard = CommandGuard(read_settings(self.environment.config))
-        return self._guard
+            self._guards[thread] = CommandGuard(read_settings(self.config))
+        return self._guards[thread]
 
-    def failed(self, error: BaseException) -> None:
-        """Put back what the guard protects, if anything."""
-        if self._guard is not None:
-            self._guard.failed(error)
+    @property
+    def has_scope(self) -> bool:
+        """Whether a block around the steps, in this thread, ends what the guard began."""
+        return threading.get_ident() in self._scopes
 
-    def succeeded(self) -> None:
-        """End the protection, if there was any."""
-        if self._guard is not None:
-            self._guard.succeeded()
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """At the end of the block, well or not, the guard has its turn; of several, the outermost.
+
+        Not in the child of a fork within the block: what it does ends nothing of its parent's.
+        """
+        thread, process = threading.get_ident(), os.getpid()
+        self._scopes[thread] = self._scopes.get(thread, 0) + 1
+        try:
+            yield
+        except BaseException as error:
+            if self._is_outermost(thread, process):
+                self._failed(error)
+            raise
+        else:
+            if self._is_outermost(thread, process):
+                self._succeeded()
+        finally:
+            self._scopes[thread] -= 1
+            if not self._scopes[thread]:
+                del self._scopes[thread]
+                self._guards.pop(thread, None)
+
+    def _is_outermost(self, thread: int, process: int) -> bool:
+        return self._scopes[thread] == 1 and process == os.getpid()
+
+    def _failed(self, error: BaseException) -> None:
+        guard = self._guards.get(threading.get_ident())
+        if guard is not None:
+            guard.failed(error)
+
+    def _succeeded(self) -> None:
+        guard = self._guards.get(threading.get_ident())
+        if guard is not None:
+            guard.succeeded()
+
+
+def command_of(owner: Any, config: Any) -> Command:
+    """Return the command of ``owner``, an ``EnvironmentContext`` or a ``MigrationContext``."""
+    command = owner.__dict__.get(_ATTRIBUTE)
+    if command is None:
+        command = owner.__dict__[_ATTRIBUTE] = Command(config)
+    return command  # type: ignore[no-any-return]
 
 
 @contextmanager
 def running(environment: Any) -> Iterator[None]:
-    """Run env.py in the block; at its end, well or not, the guard of the command has its turn."""
-    attributes = environment.config.attributes
-    outer = attributes.get(COMMAND_ATTRIBUTE)
-    command = attributes[COMMAND_ATTRIBUTE] = Command(environment, ends_after_env=True)
-    try:
+    """Run env.py in the block: failures are put back after it has closed its connections."""
+    with command_of(environment, environment.config).scope():
         yield
-    except BaseException as error:
-        command.failed(error)
-        raise
-    else:
-        command.succeeded()
-    finally:
-        attributes[COMMAND_ATTRIBUTE] = outer

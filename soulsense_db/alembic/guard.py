@@ -7,19 +7,21 @@ whose work is not committed is put back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 
 from soulsense_db.alembic.autogenerate import hide_catalog
-from soulsense_db.alembic.command import COMMAND_ATTRIBUTE, Command
+from soulsense_db.alembic.command import Command, command_of
 from soulsense_db.alembic.guarded_database import GuardedDatabase, left_open, lines_of
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
+from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
-from soulsense_db.alembic.telling import log, say
+from soulsense_db.alembic.telling import last_word, log, say
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 from soulsense_db.settings import Settings
@@ -31,39 +33,78 @@ class MigrationRefusedError(BackupError, CommandError):
     exit_code = 72
 
 
+class MigrationFailedError(BackupError, CommandError):
+    """Not all steps were run, and env.py ended as if they had been; the message says what is."""
+
+    exit_code = 75
+
+
 @contextmanager
 def guarded(context: MigrationContext) -> Iterator[None]:
     """Guard the block in which env.py runs the migrations of ``context`` (the first door)."""
+    environment = context.environment_context
+    if environment is None:
+        raise TypeError("safe_migrations() takes alembic.context of a running command")
     with refusing():
-        command = command_of(context)
+        command = command_of(environment, environment.config)
         switched_off = is_switched_off()
         if switched_off:
             hide_catalog(context, command.guard().settings.catalog)
     if switched_off:
         yield
         return
-    try:
+    # With a call around env.py, the restore waits until env.py has closed its connections.
+    with command.scope():
         with refusing():
             command.guard().protect(context)
         yield
-    except BaseException as error:
-        # With a call around env.py, the restore waits until env.py has closed its connections.
-        if not command.ends_after_env:
-            command.failed(error)
-        raise
-    if not command.ends_after_env:
-        command.succeeded()
+
+
+@contextmanager
+def around_steps(context: MigrationContext, newest_config: Callable[[], Any]) -> Iterator[None]:
+    """Protect the ``run_migrations`` in the block, if the user switched that on (the second door).
+
+    Whoever calls it: env.py, or a program that uses Alembic's contexts by itself. Without an
+    environment ``newest_config`` says which configuration counts.
+    """
+    with refusing():
+        command = _command_around(context, newest_config)
+        protects = is_switched_on(command.config)
+        if not protects and context.environment_context is not None:
+            # An application may use BackupManager alone.
+            hide_catalog(context, command.guard().settings.catalog)
+    if not protects:
+        yield
+        return
+    with command.scope():
+        with refusing():
+            command.guard().protect(context)
+        yield
+
+
+def _command_around(context: MigrationContext, newest_config: Callable[[], Any]) -> Command:
+    environment = context.environment_context
+    if environment is not None:
+        return command_of(environment, environment.config)
+    return command_of(context, newest_config())
 
 
 def before_steps(context: MigrationContext) -> None:
-    """Protect the database of ``context`` if the user switched that on (the second door)."""
+    """Say so when the steps of ``context`` begin without protection that is switched on."""
+    environment = context.environment_context
+    if environment is None or not may_have_steps(context):
+        return
+    command = command_of(environment, environment.config)
     with refusing():
-        command = command_of(context)
-        guard = command.guard()
-        if is_switched_on(command.environment.config):
-            guard.protect(context)
-        else:  # an application may use BackupManager alone
-            hide_catalog(context, guard.settings.catalog)
+        if not is_switched_on(command.config):
+            return
+        if command.has_scope:
+            command.guard().protect(context)
+            return
+    say(
+        "These migrations are NOT protected: the program runs them in a way of its own. Put "
+        "'with safe_migrations(context):' around them."
+    )
 
 
 @contextmanager
@@ -77,26 +118,14 @@ def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
         raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
 
 
-def command_of(context: MigrationContext) -> Command:
-    """Return the command that ``context`` belongs to."""
-    environment = context.environment_context
-    if environment is None:
-        raise TypeError("safe_migrations() takes alembic.context of a running command")
-    attributes = environment.config.attributes
-    command = attributes.get(COMMAND_ATTRIBUTE)
-    # A Config may serve several commands, one after the other.
-    if not isinstance(command, Command) or command.environment is not environment:
-        command = attributes[COMMAND_ATTRIBUTE] = Command(environment, ends_after_env=False)
-    return command
-
-
 class CommandGuard:
-    """The databases of one command, in the order in which it came to them."""
+    """The databases of one command in one thread, in the order in which it came to them."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._contexts: list[MigrationContext] = []
         self._databases: dict[Path, GuardedDatabase] = {}
+        self._signals = Signals()
 
     def protect(self, context: MigrationContext) -> None:
         """Back up the database of ``context`` if it has steps to run; once per context."""
@@ -116,22 +145,64 @@ class CommandGuard:
             return
         known = self._databases.get(path) or left_open(path, connection)
         database = known or GuardedDatabase(manager, path, self.settings)
-        if database.begin(context, connection):
-            self._databases[path] = database
+        self._signals.arm()
+        try:
+            if database.begin(context, connection):
+                self._databases[path] = database
+        finally:
+            if not self._databases:
+                self._signals.disarm()
 
     def failed(self, error: BaseException) -> None:
         """Put back every database whose work is not committed, and say so."""
+        for path, line in self._put_back_after(error):
+            last_word.is_of(path, line, notes=tuple(getattr(error, "__notes__", ())))
+
+    def _put_back_after(self, error: BaseException) -> list[tuple[Path, str]]:
         unfinished = [database for database in self._databases.values() if not database.finished]
-        for database in unfinished:  # first all of them: they may share locks
-            database.end_transaction()
-        for database in reversed(unfinished):
-            for line in lines_of(database.after_failure, database):
-                say(line)
-                error.add_note(line)
+        states = []
+        try:
+            with self._signals.held(
+                lambda: [line for one in unfinished for line in one.way_back()]
+            ):
+                for database in unfinished:
+                    last_word.is_of(database.path, " ".join(database.way_back()))
+                for database in unfinished:  # first all of them: they may share locks
+                    database.end_transaction()
+                for database in reversed(unfinished):
+                    lines = lines_of(database.after_failure, database)
+                    states += [(database.path, line) for line in lines[-1:]]
+                    for line in lines:
+                        say(line)
+                        error.add_note(line)
+        finally:
+            self._signals.disarm()
+        return states
 
     def succeeded(self) -> None:
-        """End the protection of every database, as soon as its work is committed."""
-        for database in self._databases.values():
-            if not database.finished:
+        """End the protection of every database, as soon as its work is committed.
+
+        Raises :class:`MigrationFailedError` when env.py has swallowed the failure of a step.
+        """
+        unfinished = [database for database in self._databases.values() if not database.finished]
+        if any(database.has_steps_left for database in unfinished):
+            raise self._swallowed()
+        try:
+            for database in unfinished:
+                last_word.withdraw(database.path)
                 for line in lines_of(database.finish_when_committed, database):
                     say(line)
+        finally:
+            self._signals.disarm()
+
+    def _swallowed(self) -> MigrationFailedError:
+        error = MigrationFailedError("")
+        states = self._put_back_after(error)
+        failure = MigrationFailedError(
+            "Not all steps of the migration were run, and env.py ended without an error. "
+            + " ".join(line for _, line in states),
+            hint="Let env.py pass on the error of context.run_migrations().",
+        )
+        for path, line in states:
+            last_word.is_of(path, line, notes=(line,))
+        return failure

@@ -5,12 +5,12 @@ They outlive the command where its caller has a transaction open: until that end
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from weakref import WeakValueDictionary
 
 from alembic.runtime.migration import MigrationContext
@@ -18,12 +18,21 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from soulsense_db.alembic.autogenerate import is_in_host_metadata
-from soulsense_db.alembic.steps import Run, pending_steps
+from soulsense_db.alembic.chain import chain_of, require_whole
+from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
-from soulsense_db.marker import clear_marker, read_marker, write_marker
+from soulsense_db.marker import (
+    MigrationMarker,
+    add_markers,
+    new_marker,
+    read_markers,
+    remove_markers,
+    restore_command,
+    shown,
+)
 from soulsense_db.restoring import ExclusiveAccess
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
@@ -42,11 +51,13 @@ class GuardedDatabase:
 
     def __init__(self, manager: BackupManager, path: Path, settings: Settings) -> None:
         self._manager = manager
-        self._path = path
+        self.path = path
+        self._process = os.getpid()
         self._settings = settings
         self._access: ExclusiveAccess | None = None
         self._backup: BackupInfo | None = None
         self._runs: list[Run] = []
+        self._markers: list[MigrationMarker] = []
         self.awaits_commit = False  # finished by the end of a transaction, not by the guard
         self._thread = 0  # in which it awaits that
 
@@ -63,22 +74,41 @@ class GuardedDatabase:
         if was_finished:
             self._access = self._wait_for_lock()
         try:
-            heads, steps, attached = pending_steps(context, connection)
+            pending = pending_steps(context, connection)
             if was_finished:
-                self._look_for_a_marker(heads)
-            if steps:
-                for file in attached:
-                    log.warning("%s is attached: it is not backed up, nor put back.", file)
+                self._look_for_a_marker()
+            if pending.steps:
+                self._warn_of_attached(context, pending)
                 self.awaits_commit = False  # a commit between the steps is not the end
-                self._mark(heads, steps)
-                self._runs.append(Run(context, connection, heads, len(steps)))
+                self._mark(context, pending)
         except BaseException:
             if was_finished:  # else its earlier run has still to be ended, well or not
                 self.release()
             raise
-        if not steps and was_finished:
+        if not pending.steps and was_finished:
             self.release()
-        return bool(steps)
+        return bool(pending.steps)
+
+    def _warn_of_attached(self, context: MigrationContext, pending: Pending) -> None:
+        require_whole(context, pending.attached, ignore=self._settings.ignores_attached)
+        for file in pending.attached.values():
+            log.warning("%s is attached: it is not backed up, nor put back.", shown(file))
+
+    @property
+    def has_steps_left(self) -> bool:
+        """Whether a run of it ended before its last step."""
+        return any(run.remaining for run in self._runs)
+
+    def way_back(self) -> list[str]:
+        """Return what to say, a line each, when putting it back may be cut short."""
+        assert self._backup is not None
+        if not self._settings.restores:
+            return []
+        return [
+            f"{self.path} is being put back from {self._backup.path}; please wait. "
+            "Another interrupt leaves it half migrated.",
+            f"Then put it back with: {restore_command(self.path, Path(self._backup.path))}",
+        ]
 
     def is_awaited_on(self, connection: Connection) -> bool:
         """Whether the transaction it awaits is the one that is open on ``connection``.
@@ -89,7 +119,7 @@ class GuardedDatabase:
         own = self._runs[-1].connection
         if own is not connection and self._thread == threading.get_ident():
             raise DatabaseLockedError(
-                f"This program has migrated {self._path} in a transaction that it has not ended.",
+                f"This program has migrated {self.path} in a transaction that it has not ended.",
                 hint="Commit or roll back first, or pass the same connection to both commands.",
             )
         return own is connection
@@ -98,42 +128,60 @@ class GuardedDatabase:
         try:
             return self._exclusive(_WORTH_SAYING_SECONDS)
         except DatabaseLockedError:
-            say(f"Another migration or restore of {self._path} is running: waiting for it.")
+            say(f"Another migration or restore of {self.path} is running: waiting for it.")
             return self._exclusive(_WAIT_SECONDS)
 
     def _exclusive(self, timeout: float) -> ExclusiveAccess:
         return self._manager.exclusive(timeout=timeout, make_table=False)
 
-    def _look_for_a_marker(self, heads: tuple[str, ...]) -> None:
+    def _look_for_a_marker(self) -> None:
         """Refuse a database that a dead migration left; one that had reached its end is whole."""
-        marker = read_marker(self._path)
-        if marker is None:
-            return
-        reached = ",".join(sorted(heads)) == (marker.target_revision or "")
-        if marker.backup is None or not reached:
-            raise marker.error(self._path)
         assert self._access is not None
-        self._access.end_migration()
-        say(f"A migration of {self._path} had ended, but was killed before it could say so.")
+        markers = read_markers(self.path)
+        ended = [marker for marker in markers if self._access.is_migration_done(marker)]
+        for marker in markers:
+            if marker not in ended:
+                raise marker.error(self.path)
+        if ended:
+            self._end(ended)
+            say(f"A migration of {self.path} had ended, but was killed before it could say so.")
 
-    def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
-        target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
+    def _mark(self, context: MigrationContext, pending: Pending) -> None:
+        chain = chain_of(context)
+        target = ",".join(pending.target) or None
         if self._backup is None:  # met twice in one command: what it was before the first
             self._backup = self._manager.create(
-                f"Before {target or 'downgrade to base'}",
+                f"Before {target or 'downgrade to base'}"[:200],
                 kind="pre_migration",
-                alembic_heads=heads,
+                alembic_heads=pending.heads,
                 target_revision=target,
                 # A write now would make a transaction that env.py has open a stale one.
                 record=False,
             )
             log.info("Safety backup before the migration: %s", self._backup.path)
-        write_marker(
-            self._path,
+        earlier = [marker for marker in self._markers if marker.chain == chain]
+        marker = new_marker(
             backup=self._backup.path,
-            alembic_heads=self._backup.alembic_heads,
-            target_revision=target,
+            backup_id=self._backup.id,
+            backup_sha256=self._backup.sha256,
+            alembic_heads=earlier[0].alembic_heads if earlier else pending.heads,
+            target_heads=pending.target,
+            chain=chain,
         )
+        add_markers(self.path, [marker])
+        remove_markers(self.path, {one.id for one in earlier})
+        self._markers = [one for one in self._markers if one not in earlier] + [marker]
+        # One more of the same chain takes up what an earlier one left.
+        self._runs = [r for r in self._runs if not (r.remaining and chain_of(r.context) == chain)]
+        self._runs.append(Run(context, pending))
+
+    def _end(self, markers: list[MigrationMarker]) -> None:
+        assert self._access is not None
+        self._access.end_migration({marker.id for marker in markers})
+
+    def _forget(self) -> None:
+        """Remove the entries of this command alone: a person chose, or nothing was changed."""
+        remove_markers(self.path, {marker.id for marker in self._markers})
 
     def end_transaction(self) -> None:
         """Take the locks of env.py's connections off the database."""
@@ -146,22 +194,20 @@ class GuardedDatabase:
         """Put the database back; return what to tell the user, a line each."""
         assert self._backup is not None
         if self._is_committed():
-            left = f"{self._path} had finished its migration: it was left as it is."
+            left = f"{self.path} had finished its migration: it was left as it is."
             return [left, *self._after_success()]
         if not self._settings.restores:
             self._pin_first_of_failures(self._backup)
-            clear_marker(self._path)
+            self._forget()
             self._finish()
             return [
-                f"The migration of {self._path} failed and was left as it is "
+                f"The migration of {self.path} failed and was left as it is "
                 f"(soulsense_on_failure = keep). The backup from before: {self._backup.path}"
             ]
         return self._put_back()
 
     def _after_success(self) -> list[str]:
-        """Keep what the steps did, unless env.py swallowed the failure of one."""
-        if any(run.remaining for run in self._runs):
-            return [f"Not all steps of {self._path} were run.", *self._put_back()]
+        """Keep what the steps did."""
         unsure = self._end_migration()
         # Only now: a table made before the steps could be in the way of one of theirs.
         owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
@@ -172,12 +218,11 @@ class GuardedDatabase:
         return unsure
 
     def _end_migration(self) -> list[str]:
-        assert self._access is not None
         try:
-            self._access.end_migration()
+            self._end(self._markers)
         except BackupError as error:
             return [
-                f"The migration of {self._path} is done, but whether it would outlast a power cut "
+                f"The migration of {self.path} is done, but whether it would outlast a power cut "
                 f"is not sure ({error.cause}). The next upgrade looks again."
             ]
         return []
@@ -193,14 +238,14 @@ class GuardedDatabase:
 
         self.awaits_commit = True
         self._thread = threading.get_ident()
-        _awaiting_commit[self._path] = self
+        _awaiting_commit[self.path] = self
         event.listen(connection, "commit", self._on_commit)
         event.listen(connection, "rollback", self._on_rollback)
         return []
 
     def _on_commit(self, connection: Connection) -> None:
         """End the protection with the COMMIT that SQLAlchemy is about to send."""
-        if self.awaits_commit:
+        if self.awaits_commit and self._is_own():
             # Done here, to see whether it can be: the one that follows has nothing left to do, or
             # raises the same to the caller.
             with suppress(sqlite3.Error):
@@ -208,8 +253,12 @@ class GuardedDatabase:
             self.end_with_transaction()
 
     def _on_rollback(self, _: Connection) -> None:
-        if self.awaits_commit:
+        if self.awaits_commit and self._is_own():
             self.end_with_transaction()
+
+    def _is_own(self) -> bool:
+        """Whether this process made it, and not one that a fork left it to."""
+        return self._process == os.getpid()
 
     def end_with_transaction(self) -> None:
         """End the protection of a database whose transaction is over, or will be rolled back."""
@@ -225,14 +274,13 @@ class GuardedDatabase:
             self._finish()
             return unsure
         if self._is_unchanged(self._backup):
-            clear_marker(self._path)
+            self._forget()
             self._finish()
             return []
-        marker = read_marker(self._path)
         return [
-            f"The transaction around the migration of {self._path} did not end well, and SQLite "
+            f"The transaction around the migration of {self.path} did not end well, and SQLite "
             "may have committed steps before: the database may be half migrated. "
-            f"{marker.error(self._path).hint if marker else ''}"
+            f"{self._markers[-1].error(self.path).hint}"
         ]
 
     def _is_unchanged(self, backup: BackupInfo) -> bool:
@@ -272,16 +320,15 @@ class GuardedDatabase:
         except BackupError as error:
             self._finish()  # the marker stays: the next upgrade refuses and says how to go on
             return [
-                f"The migration of {self._path} failed and the database could NOT be put back: "
+                f"The migration of {self.path} failed and the database could NOT be put back: "
                 f"{error.message}",
                 f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
-                f"Put it back with: soulsense-db restore {self._backup.filename} --url "
-                f"{self._path} --directory {self._manager.directory}",
+                f"Put it back with: {restore_command(self.path, Path(self._backup.path))}",
             ]
         self._finish()
         at = ", ".join(heads) or "no revision"
         told = [
-            f"The migration failed. {self._path} was put back, at {at}, "
+            f"The migration failed. {self.path} was put back, at {at}, "
             f"from {self._backup.filename}."
         ]
         if heads != tuple(sorted(first.heads)):

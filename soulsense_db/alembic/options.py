@@ -8,19 +8,26 @@ from typing import Any
 from soulsense_db.settings import PREFIX, Settings, as_bool
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
+_MAIN_SECTION = "alembic"
 
 
 def read_settings(config: Any) -> Settings:
-    """Read the options of an Alembic ``Config``; raises ``OptionError``."""
-    section = config.config_ini_section
+    """Read the options of an Alembic ``Config``; raises ``OptionError``.
+
+    Those of ``[alembic]`` count for every section (``alembic -n other``) that has not its own.
+    Without a ``config`` there are only defaults.
+    """
+    if config is None:
+        return Settings.of({})
     from_toml = getattr(config, "toml_alembic_config", {})  # Alembic 1.16 and later
     found = {
         name: _from_toml(config, name) for name in from_toml if name.lower().startswith(PREFIX)
     }
-    if config.file_config.has_section(section):
-        for name in config.file_config.options(section):
-            if name.startswith(PREFIX):
-                found[name] = str(config.file_config.get(section, name))
+    for section in (_MAIN_SECTION, config.config_ini_section):
+        if config.file_config.has_section(section):
+            for name in config.file_config.options(section):
+                if name.startswith(PREFIX):
+                    found[name] = str(config.file_config.get(section, name))
     return Settings.of(found)
 
 

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from soulsense_db.alembic.chain import attached_files, target_heads
 from soulsense_db.manager import BackupManager
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What one ``run_migrations`` is about to do.
+
+    ``heads``: the revisions now; ``target``: those after all ``steps``, sorted; ``attached``: other
+    files of the connection, by schema name.
+    """
+
+    connection: Connection
+    heads: tuple[str, ...]
+    steps: Sequence[Any]
+    target: tuple[str, ...]
+    attached: dict[str, str]
 
 
 class Run:
     """One ``run_migrations`` of a database: which steps it has, how many are left."""
 
-    def __init__(
-        self,
-        context: MigrationContext,
-        connection: Connection,
-        heads: tuple[str, ...],
-        steps: int,
-    ) -> None:
+    def __init__(self, context: MigrationContext, pending: Pending) -> None:
         self.context = context
-        self.connection = connection
+        self.connection = connection = pending.connection
         self._in_callers_transaction = connection.in_transaction()
-        self.heads = heads
-        self.remaining = steps
+        self.heads = pending.heads
+        self.remaining = len(pending.steps)
         self._target: set[str] = set()
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
 
@@ -80,13 +92,8 @@ def may_have_steps(context: MigrationContext) -> bool:
     return not (of_alembic and fn.__name__ in _WITHOUT_STEPS)
 
 
-def pending_steps(
-    context: MigrationContext, connection: Connection
-) -> tuple[tuple[str, ...], list[Any], list[str]]:
-    """Return the current heads, the steps that will run, and the files that are attached.
-
-    No transaction is left open.
-    """
+def pending_steps(context: MigrationContext, connection: Connection) -> Pending:
+    """Return what ``context`` is about to run. No transaction is left open."""
     was_in_transaction = connection.in_transaction()
     try:
         heads = context.get_current_heads()
@@ -95,5 +102,10 @@ def pending_steps(
     finally:
         if not was_in_transaction:
             connection.rollback()
-    attached = [str(file) for _, name, file in databases if name not in ("main", "temp") and file]
-    return heads, steps, attached
+    return Pending(
+        connection=connection,
+        heads=heads,
+        steps=steps,
+        target=target_heads(context, heads, steps),
+        attached=attached_files(databases),
+    )

@@ -268,7 +268,7 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("revision", ", ".join(info.alembic_heads) or "none"),
         ("migrating to", info.target_revision or ""),
         ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
-        ("half-run", "yes, it was taken while the database was half migrated" * info.half_run),
+        ("half-run", "yes, a migration had not ended when it was taken" * info.half_run),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
         ("problem", info.meta_problem),

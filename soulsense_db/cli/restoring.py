@@ -8,7 +8,7 @@ import typer
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import session as shared
-from soulsense_db.cli.output import age_of, backup_json, print_table
+from soulsense_db.cli.output import age_of, backup_json, print_table, warn
 from soulsense_db.cli.session import REF_HELP, Session
 from soulsense_db.drivers import Comparison
 from soulsense_db.errors import (
@@ -19,6 +19,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
 )
 from soulsense_db.restoring import RestoreReport
+from soulsense_db.safety_files import SafetyFiles
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +51,7 @@ def restore(
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
     comparison = _preview(session, info)
+    _warn_of_half_run(info)
     which = "this backup"
     if info.of_unknown_origin:
         _show_tables(session, info)
@@ -67,10 +69,43 @@ def undo(session: Session) -> dict[str, Any]:
     comparison = None
     if info is not None:  # else there is nothing to ask about, and an error
         comparison = _preview(session, info)
+        _say_what_it_undoes(session, info, comparison)
+        _warn_of_half_run(info)
         session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
     with session.progress("Restoring") as progress:
         report = manager.undo_restore(progress=progress)
     return _told(session, report, comparison)
+
+
+def _warn_of_half_run(info: BackupInfo) -> None:
+    if info.half_run:
+        warn(
+            f"{info.filename} was taken while a migration had not ended: it is half migrated, and "
+            "so will the database be."
+        )
+
+
+def _say_what_it_undoes(session: Session, info: BackupInfo, found: Comparison | None) -> None:
+    """Say what an undo goes back to, and by how much: what came after the restore is replaced."""
+    session.say(
+        f"This goes back to the database of {info.timestamp_display} "
+        f"({age_of(info.created_at)} ago), before the last restore."
+    )
+    if found is not None and not found.identical:
+        lost = sum(table.lost for table in found.tables)
+        changed = sum(table.changed or 0 for table in found.tables)
+        session.say(
+            f"What came after it is replaced: {lost:,} row(s) go, {changed:,} change back. All of "
+            "it stays in the new safety backup."
+        )
+    database = session.manager.database
+    failed = SafetyFiles(database, name="failed_migration").newest() if database else None
+    if failed is not None and failed.created_at > info.created_at:
+        warn(
+            f"A migration failed and was put back on {failed.timestamp_display}, after that "
+            "restore. This undoes the restore, not the migration: it goes back "
+            f"{age_of(info.created_at)}."
+        )
 
 
 def _accept(session: Session) -> dict[str, Any]:
@@ -156,6 +191,9 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
     if report.safety_backup is None:
         session.say("The file is a new one: restart programs that had the old one open, and see")
         session.say("that the user who runs the application may read and write it.")
+    half_run = session.manager.half_run_migration()
+    if half_run is not None:
+        warn(f"The alarm still stands. {half_run.message} {half_run.hint}")
     return {
         "backup": backup_json(source),
         "comparison": _comparison_json(found),

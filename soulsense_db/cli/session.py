@@ -17,7 +17,7 @@ import typer
 
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
-from soulsense_db.cli import output
+from soulsense_db.cli import old_alembic, output
 from soulsense_db.errors import NotConfirmedError, OptionError, without_passwords
 from soulsense_db.files import storage_errors
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
 
 _PANEL = "Common options"
+_SCRIPT_LOCATION = "script_location"
 
 REF_HELP = (
     "A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one before), "
@@ -138,7 +139,14 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
-        return Settings.of(self._read(is_ours))
+        settings = Settings.of(self._read(is_ours))
+        told = old_alembic.warning(
+            protects=settings.protects,
+            script_location=lambda: self._read(_is_script_location).get(_SCRIPT_LOCATION),
+        )
+        if told:
+            output.warn(told)
+        return settings
 
     @property
     def _configured_url(self) -> str | None:
@@ -180,6 +188,10 @@ class Session:
             )
         if not typer.confirm(output.printable(question), err=True):
             raise NotConfirmedError("Nothing was changed.")
+
+
+def _is_script_location(name: str) -> bool:
+    return name == _SCRIPT_LOCATION
 
 
 def known_kinds(kinds: list[str]) -> list[str]:

@@ -1,0 +1,92 @@
+"""The chain of a ``MigrationContext``: its version table, and where its steps lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.migration import HeadMaintainer, MigrationContext
+
+from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.marker import Chain, shown
+
+
+def chain_of(context: MigrationContext) -> Chain:
+    """Return what tells the chain of ``context`` from any other of the database."""
+    environment = context.environment_context
+    config = environment.config if environment is not None else None
+    location = config.get_main_option("script_location") if config is not None else None
+    return Chain(
+        version_table=str(context.version_table),
+        schema=str(context.version_table_schema) if context.version_table_schema else None,
+        section=str(config.config_ini_section) if config is not None else "",
+        script_location=str(location or ""),
+    )
+
+
+def target_heads(
+    context: MigrationContext, heads: Iterable[str], steps: Sequence[Any]
+) -> tuple[str, ...]:
+    """Return the sorted revisions that the version table has when all ``steps`` were run."""
+    count = _HeadCount(context, heads)
+    for step in steps:
+        count.update_to_step(step)
+    return tuple(sorted(count.heads))
+
+
+class _HeadCount(HeadMaintainer):
+    """Follows the heads as Alembic does, and writes nothing to the database."""
+
+    def _insert_version(self, version: str) -> None:
+        self.heads.add(version)
+
+    def _delete_version(self, version: str) -> None:
+        self.heads.discard(version)
+
+    def _update_version(self, from_: str, to_: str) -> None:
+        self.heads.discard(from_)
+        self.heads.add(to_)
+
+
+def attached_files(databases: Iterable[Sequence[Any]]) -> dict[str, str]:
+    """Return the other files of a connection by schema name, from ``PRAGMA database_list``."""
+    rows = [(str(name), str(file or "")) for _, name, file in databases]
+    main = next((file for name, file in rows if name == "main"), "")
+    return {
+        name: file
+        for name, file in rows
+        if name not in {"main", "temp"} and file and not _is_same(file, main)
+    }
+
+
+def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore: bool) -> None:
+    """Raise for a migration that would be put back by half: part of it is in an attached file.
+
+    ``ignore``: whether the user says that the steps leave attached files alone. The version table
+    must be in the main one in any case.
+    """
+    schema = context.version_table_schema
+    if schema is not None and schema != "main":
+        file = attached.get(str(schema), "a database in memory")
+        raise UnsupportedDatabaseError(
+            f"The version table {shown(str(schema))}.{shown(str(context.version_table))} is in "
+            f"{shown(file)}, which is attached: it is not backed up, nor put back.",
+            hint="Keep the version table in the main database; or back up both files yourself, and "
+            "run this migration with SOULSENSE_BACKUP=0.",
+        )
+    if attached and not ignore:
+        name, file = next(iter(attached.items()))
+        raise UnsupportedDatabaseError(
+            f"{shown(file)} is attached: it is not backed up, nor put back. If a step failed that "
+            "had changed it, only the main database would go back.",
+            hint=f"Do not attach {shown(name)} in migrations; or, if no step writes to attached "
+            "files, set soulsense_attached = ignore in the configuration of Alembic.",
+        )
+
+
+def _is_same(file: str, main: str) -> bool:
+    with suppress(OSError):
+        return bool(main) and Path(file).samefile(main)
+    return file == main
