@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
@@ -113,15 +113,12 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     files.make_private_directory(manager.directory, like=manager.database)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
-    files.make_lock_file(path, like=manager.database)
-    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-    with files.storage_errors("lock", path):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
+    try:
+        lock = locks.acquire(path, timeout=0, like=manager.database, is_shared=True)
+    except Timeout:
+        yield False
+        return
     try:
         yield True
     finally:
-        lock.release()
+        locks.release(lock)

@@ -68,8 +68,7 @@ def copy_durably(
     """
     with files.storage_errors("read", source):
         size = source.stat().st_size
-    partial = files.partial_of(target)
-    files.remove(partial)
+    partial = files.free_partial_of(target)
     if os.path.lexists(target):
         raise _taken(target)
     files.require_space(target.parent, size)

@@ -34,6 +34,7 @@ PRIVATE_DIRECTORY = 0o700
 NOTHING_CHANGED = "Nothing was changed."
 _MAY_BE_LOST = "What was changed in it may not outlast a power cut."
 
+_MOST_PARTIALS = 100
 # Beside what an operation copies: meta file, lock files, directory blocks.
 _MARGIN = 256 * 1024
 
@@ -279,10 +280,25 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def free_partial_of(path: Path) -> Path:
+    """Return such a name that is free: what is there is removed, or passed by if it cannot be."""
+    partial = first = partial_of(path)
+    number = 1
+    while True:
+        try:
+            remove(partial)
+        except StorageError:
+            number += 1
+            if number > _MOST_PARTIALS or not os.path.lexists(partial):
+                raise
+            partial = first.with_name(f"{first.name}.{number}")
+        else:
+            return partial
+
+
 def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
-    partial = partial_of(path)
-    remove(partial)
+    partial = free_partial_of(path)
     descriptor = _open_new(partial, like)
     try:
         with storage_errors("write", path), os.fdopen(descriptor, "wb") as stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
 from soulsense_db.catalog_rows import CatalogRows
+from soulsense_db.completion import Completion, reason_of, warn
 from soulsense_db.drivers import Driver, Progress, Snapshot
 from soulsense_db.errors import (
     BackupError,
@@ -22,7 +22,6 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
-    PruneError,
     StorageError,
 )
 from soulsense_db.finding import Finder
@@ -108,7 +107,8 @@ class Keeper:
         if created_at is None:
             created_at = datetime.now(UTC)
             ordered_at = self._storage.order_of_new(created_at)
-        with self._storage.stage(created_at, description) as staging:
+        completion = Completion()
+        with completion, self._storage.stage(created_at, description) as staging:
             info = take(
                 self._driver,
                 write,
@@ -116,17 +116,20 @@ class Keeper:
                 final=staging.final,
                 description=description,
                 created_at=created_at,
+                progress=progress,
                 **facts,
             )
             info = replace(info, ordered_at=ordered_at)
             if progress is not None:  # here still nothing is left of it when that raises
                 progress(info.size_bytes, info.size_bytes)
             self._storage.publish(staging, info)
+            completion.reached(f"The backup {info.filename} was made.")
         if record:
-            with suppress(BackupError):  # the backup is made, whatever becomes of its row
+            with completion.then("Its row could not be written to the catalog"):
                 rows = self._rows.record(info)
                 if rows is not None and rows != set(map(row_name, self._storage.names())):
                     self.sync_catalog(make_table=True)  # an earlier row could not be written
+        completion.log()
         return info
 
     def delete(self, info: BackupInfo) -> None:
@@ -139,7 +142,10 @@ class Keeper:
                 hint="Restore it, or keep the database as it is: soulsense-db restore --accept",
             )
         self._storage.delete(info)
-        self._rows.forget(info.filename)
+        completion = Completion(f"The backup {info.filename} was deleted.")
+        with completion.then("Its row could not be removed from the catalog"):
+            self._rows.forget(info.filename)
+        completion.log()
 
     def verify(
         self, info: BackupInfo, *, level: Level, progress: Progress | None = None
@@ -177,23 +183,20 @@ class Keeper:
                 self.sync_catalog(make_table=False)
 
     def prune_after(self, info: BackupInfo, policy: RetentionPolicy, *, record: bool) -> None:
-        """Remove old backups after ``info``, which stays, was made; raises :class:`PruneError`."""
-        try:
+        """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
+        completion = Completion(f"The backup {info.filename} was made.")
+        with completion.then("Old ones could not be removed"):
             self.prune(policy, spare={info.filename: "just taken"}, record=record)
-        except BackupError as error:
-            failure = PruneError(
-                f"The backup {info.filename} was made, but old ones could not be removed: "
-                f"{error.message}",
-                hint=error.hint,
-            )
-            failure.backup = info.filename
-            raise failure from error
+        completion.log()
 
     def sync_catalog(self, *, make_table: bool) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
         try:
             return self._rows.sync(self._finder.list(), make_table=make_table)
         except BackupError:  # what called for it is done: that must not look like a failure
+            return False
+        except Exception as error:  # noqa: BLE001 - code of the application, when it connects
+            warn(f"The catalog could not be brought in step ({reason_of(error)}).")
             return False
 
     def _record_check(self, info: BackupInfo, *, passed: bool) -> bool:

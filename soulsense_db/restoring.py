@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from filelock import FileLock, Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -41,7 +42,8 @@ class RestoreReport:
     of an earlier restore, kept under these names; ``read_back``: whether the result was checked
     through a new connection, False when that could not be done, as for a lock of somebody else or
     an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table was
-    brought in step.
+    brought in step; ``remarks``: what failed when the database was restored already, a sentence
+    each.
     """
 
     source: BackupInfo
@@ -50,6 +52,7 @@ class RestoreReport:
     read_back: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 class ExclusiveAccess:
@@ -84,7 +87,7 @@ class ExclusiveAccess:
 
     def release(self) -> None:
         """Let others in; a second call does nothing."""
-        self._lock.release()
+        locks.release(self._lock)
 
     def restore(
         self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
@@ -115,14 +118,20 @@ class ExclusiveAccess:
             clear_marker(self._driver.location)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
+        completion = Completion(_restored(report.source))
         if self._driver.location is not None:
-            with _already_restored():
+            with completion.then("The migration marker could not be removed"):
                 clear_marker(self._driver.location)
-        rebuilt = self._sync_catalog()
-        self._driver.return_idle_connections()
-        if progress is not None:  # last: what it raises finds everything done
-            progress(report.source.size_bytes, report.source.size_bytes)
-        return replace(report, catalog_rebuilt=rebuilt)
+        rebuilt = False
+        with completion.then("The catalog could not be rebuilt"):
+            rebuilt = self._sync_catalog()
+        with completion.then("Idle connections could not be closed"):
+            self._driver.return_idle_connections()
+        if progress is not None:
+            with completion.then("The progress callback failed at the end"):
+                progress(report.source.size_bytes, report.source.size_bytes)
+        remarks = report.remarks + completion.remarks
+        return replace(report, catalog_rebuilt=rebuilt, remarks=remarks)
 
 
 class Restorer:
@@ -161,16 +170,17 @@ class Restorer:
         verified = verify_backup(self._driver, info, level="full", as_taken=as_taken).backup
         with still_there(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
+        completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._keep_and_replace(verified, progress)
+            self._keep_and_replace(verified, progress, completion)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            moved = self._rebuild(verified)
+            moved = self._rebuild(verified, completion)
             safety = None
-        read_back = self._read_back(contents, safety)
-        with suppress(StorageError):  # what cannot be removed now, the next restore tidies up
+        read_back = self._read_back(contents, safety, completion)
+        with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
             source=verified,
@@ -178,16 +188,21 @@ class Restorer:
             moved_aside=moved,
             read_back=read_back,
             duration_seconds=round(time.monotonic() - started, 3),
+            remarks=completion.remarks,
         )
 
-    def _keep_and_replace(self, info: BackupInfo, progress: Progress | None) -> None:
+    def _keep_and_replace(
+        self, info: BackupInfo, progress: Progress | None, completion: Completion
+    ) -> None:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
             try:
-                with self._driver.holding() as hold:
+                with completion, self._driver.holding() as hold:
                     # What is committed while it is taken would be in neither of both.
                     staged, made = self._take_safety_backup()
-                    self._replace(info, staged, made, hold, progress)
+                    self._replace(
+                        info, staged, made, hold=hold, progress=progress, completion=completion
+                    )
                 return
             except OvertakenError:
                 if time.monotonic() > deadline:
@@ -231,8 +246,10 @@ class Restorer:
         info: BackupInfo,
         staged: BackupInfo,
         made: os.stat_result,
+        *,
         hold: Hold,
         progress: Progress | None,
+        completion: Completion,
     ) -> None:
         source = Path(info.path)
         placed = False
@@ -242,12 +259,16 @@ class Restorer:
                 source = self._safety.previous
             self._safety.place(staged, made, like=self._driver.location)
             placed = True
-            self._load(source, hold, progress)
+            self._load(source, hold, progress, completion)
+            completion.reached(_restored(info))
         except BaseException as error:
-            files.remove(Path(staged.path))
+            with suppress(StorageError):  # the next restore removes it
+                files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
             if placed and not isinstance(error, OvertakenError) and hold.changed():
+                if not isinstance(error, Exception) and self._is_in_place(source):
+                    completion.reached(_restored(info))
                 self._safety.keep_previous()
                 raise
             if placed and hold.is_released and type(error) is StorageError:
@@ -256,16 +277,19 @@ class Restorer:
             self._safety.withdraw(placed=placed)
             raise
 
-    def _load(self, source: Path, hold: Hold, progress: Progress | None) -> None:
+    def _load(
+        self, source: Path, hold: Hold, progress: Progress | None, completion: Completion
+    ) -> None:
         try:
             with still_there(source):
                 self._driver.load(source, hold=hold, progress=progress)
         except OvertakenError:
             raise
-        except BackupError:
+        except Exception as error:
             # It may come after the commit, as when the file can then not be made shorter.
             if not (hold.changed() and self._is_in_place(source)):
                 raise
+            completion.remark("Something failed when it was written", error)
 
     def _unsure(self, info: BackupInfo, error: StorageError) -> RestoreError:
         """Return the error for a disk that failed while SQLite wrote.
@@ -285,7 +309,7 @@ class Restorer:
         except BackupError:
             return False
 
-    def _read_back(self, contents: object, safety: Path | None) -> bool:
+    def _read_back(self, contents: object, safety: Path | None, completion: Completion) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
         try:
             self._driver.read_back(contents)
@@ -293,8 +317,12 @@ class Restorer:
             if safety is None:
                 raise
             raise self._take_back(error, safety) from error
-        except BackupError:  # "nothing was changed", it would say
+        except Exception as error:  # noqa: BLE001 - of the application too, when it connects
+            completion.remark("It could not be read back", error)
             return False
+        except BaseException as error:
+            error.add_note("The database was restored, and not read back.")
+            raise
         return True
 
     def _take_back(self, why: DatabaseDamagedError, safety: Path) -> RestoreError:
@@ -315,7 +343,7 @@ class Restorer:
             hint="Try another backup, and check the disk.",
         )
 
-    def _rebuild(self, info: BackupInfo) -> tuple[Path, ...]:
+    def _rebuild(self, info: BackupInfo, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()
         source = Path(info.path)
         if source == self._safety.path:
@@ -323,23 +351,18 @@ class Restorer:
             self._safety.set_aside()
         with still_there(source):
             moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
+        completion.reached(_restored(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
-        earlier = (self._safety.path, self._safety.previous)
-        with _already_restored():
-            kept = tuple(self._safety.keep(old) for old in earlier if files.exists(old))
-        return moved + kept
+        kept = []
+        for old in (self._safety.path, self._safety.previous):
+            with completion.then(f"{old} is of an earlier restore and could not be moved aside"):
+                if files.exists(old):
+                    kept.append(self._safety.keep(old))
+        return (*moved, *kept)
 
 
-@contextmanager
-def _already_restored() -> Iterator[None]:
-    """Say of an error of the block that the restore itself was done before."""
-    try:
-        yield
-    except StorageError as error:
-        raise RestoreError(
-            f"The database was restored, but what follows failed: {error.cause}.",
-            hint="Check the disk and the files beside the database, then restore again.",
-        ) from error
+def _restored(info: BackupInfo) -> str:
+    return f"The database was restored from {info.filename}."
 
 
 def place_of(driver: Driver, directory: Path) -> Path:
@@ -353,17 +376,13 @@ def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLoc
     """Return the lock of the live database, held: it is beside it, whatever the directory is."""
     beside = place_of(driver, directory)
     files.make_private_directory(beside.parent)
-    path = beside.with_name(f".{beside.name}.lock")
-    files.make_lock_file(path, like=driver.location)
-    # Not thread-local: a migration may end in another thread than it began in.
-    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-    with files.storage_errors("lock", path):
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            raise DatabaseLockedError(
-                f"Database locked: another restore or migration of {driver.database} is running. "
-                "Nothing was changed.",
-                hint="Wait until it is done and try again.",
-            ) from None
-    return lock
+    try:
+        return locks.acquire(
+            beside.with_name(f".{beside.name}.lock"), timeout=timeout, like=driver.location
+        )
+    except Timeout:
+        raise DatabaseLockedError(
+            f"Database locked: another restore or migration of {driver.database} is running. "
+            "Nothing was changed.",
+            hint="Wait until it is done and try again.",
+        ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
-from soulsense_db.drivers import Depth, Driver, Snapshot
+from soulsense_db.drivers import Depth, Driver, Progress, Snapshot
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
 from soulsense_db.verification import check_new
 
@@ -28,18 +28,20 @@ def take(
     created_at: datetime | None = None,
     alembic_heads: Sequence[str] | None = None,
     target_revision: str | None = None,
+    progress: Progress | None = None,
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
     ``depth`` of the check and ``created_at`` (now by default) as in a backup's facts;
-    ``alembic_heads`` are those in the copy unless given. Raises
+    ``alembic_heads`` are those in the copy unless given; ``progress`` is called while it is
+    checked. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
     created_at = created_at or datetime.now(UTC)
     with files.flushing(target):
         snapshot = write(target)
-        sha256 = check_new(driver, target, depth=depth)
+        sha256 = check_new(driver, target, depth=depth, progress=progress)
     location = driver.location
     return BackupInfo(
         id=secrets.token_hex(6),

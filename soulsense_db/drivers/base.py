@@ -184,11 +184,14 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def check(self, path: Path, *, depth: Depth) -> Findings:
+    def check(
+        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+    ) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
         ``depth``: ``header`` looks at its header and size, ``pages`` also at the structure of all
-        of it, ``full`` also at every index and reference. Raises
+        of it, ``full`` also at every index and reference. ``poll`` is called several times a second
+        meanwhile; what it raises, and Ctrl-C, ends the check within half a second. Raises
         :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
         """
 

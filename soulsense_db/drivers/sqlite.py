@@ -144,7 +144,9 @@ class SQLiteDriver(Driver):
         with backup_errors(source), opened as connection:
             connection.execute("BEGIN")
             snapshot = self._copy_to(target, connection, progress)
-        sqlite_check.check(target, depth="full", called=source.name)
+        size = snapshot.size_bytes
+        poll = None if progress is None else lambda: progress(size, size)
+        sqlite_check.check(target, depth="full", called=source.name, poll=poll)
         return snapshot
 
     def _copy_to(
@@ -215,9 +217,11 @@ class SQLiteDriver(Driver):
 
     # Restore
 
-    def check(self, path: Path, *, depth: Depth) -> Findings:
+    def check(
+        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+    ) -> Findings:
         """Check ``path``: its header and size, every page too, or every index and reference too."""
-        return sqlite_check.check(path, depth=depth)
+        return sqlite_check.check(path, depth=depth, poll=poll)
 
     def compare(
         self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
