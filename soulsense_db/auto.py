@@ -68,9 +68,13 @@ def run_auto(
         verified = _verified(manager, newest) if newest else None
         if newest and verified is None:
             damaged = newest
-        if newest is None or verified is None or not manager.compare(newest).identical:
+        if newest is None or verified is None:
             created = manager.create(description, kind="automatic", progress=progress)
+        else:
+            created = manager.create_unless_same(newest, description, progress=progress)
+        if created is not None:
             verified = manager.verify(created)
+        assert verified is not None
         half_run = _marker(manager)
         return AutoReport(
             created=created,

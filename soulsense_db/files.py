@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -186,6 +187,28 @@ def _open_new(path: Path, like: Path | None) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def require_directory(path: Path) -> None:
+    """Raise :class:`StorageError` when there is no directory ``path``."""
+    with storage_errors("look for", path):
+        if not stat.S_ISDIR(path.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path))
+
+
+@contextmanager
+def temporary_file(size_bytes: int) -> Iterator[Path]:
+    """Make an empty private file where the system has such, with room; gone at the end."""
+    place = Path(tempfile.gettempdir())
+    require_space(place, size_bytes)
+    with storage_errors("make a directory in", place):
+        folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+    try:
+        path = folder / "copy"
+        create_private_file(path)
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_lock_file(path: Path, *, like: Path | None = None) -> None:

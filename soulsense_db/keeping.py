@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
 from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.completion import Completion, reason_of, warn
-from soulsense_db.drivers import Driver, Progress, Snapshot
+from soulsense_db.drivers import Comparison, Driver, Progress, Snapshot
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -31,6 +32,12 @@ from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import Level, VerificationReport, verify_backup
+
+_ASK_SECONDS = 0.2
+
+
+class _SameContentError(Exception):
+    """A snapshot has what the newest backup has: there is nothing to keep."""
 
 
 class Keeper:
@@ -51,24 +58,52 @@ class Keeper:
         alembic_heads: Sequence[str] | None,
         target_revision: str | None,
         record: bool,
-    ) -> BackupInfo:
-        """Take a backup of the live database."""
+        unless_same_as: BackupInfo | None = None,
+    ) -> BackupInfo | None:
+        """Take a backup of the live database; None when its content is that of another one."""
         self._driver.require_database()
         if record:
             self._rows.require_free()
         self._driver.return_idle_connections()
         files.require_space(self._storage.directory, self._driver.size())
-        with of_live(self._driver):
-            return self._add(
-                lambda target: self._driver.snapshot(target, progress=progress),
-                progress=progress,
-                depth="pages",
-                kind=kind,
-                description=description,
-                alembic_heads=alembic_heads,
-                target_revision=target_revision,
-                record=record,
-            )
+
+        def write(target: Path) -> Snapshot:
+            snapshot = self._driver.snapshot(target, progress=progress)
+            if unless_same_as is not None and self._is_same(target, unless_same_as):
+                raise _SameContentError
+            return snapshot
+
+        try:
+            with of_live(self._driver):
+                return self._add(
+                    write,
+                    progress=progress,
+                    depth="pages",
+                    kind=kind,
+                    description=description,
+                    alembic_heads=alembic_heads,
+                    target_revision=target_revision,
+                    record=record,
+                )
+        except _SameContentError:
+            return None
+
+    def compare(self, path: Path, *, progress: Progress | None) -> Comparison:
+        """Compare a backup file with a fresh snapshot of the live database."""
+        self._driver.require_database()
+        with self._storage.scratch(self._driver.size()) as copy:
+            snapshot_progress = None if progress is None else _without_numbers(progress)
+            self._driver.snapshot(copy, progress=snapshot_progress)
+            ignore = self._rows.tables()
+            return self._driver.compare_copy(copy, path, ignore=ignore, progress=progress)
+
+    def _is_same(self, copy: Path, info: BackupInfo) -> bool:
+        """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
+        try:
+            ignore = self._rows.tables()
+            return self._driver.compare_copy(copy, Path(info.path), ignore=ignore).identical
+        except BackupError:
+            return False
 
     def bring_in(
         self, path: str | Path, description: str, *, progress: Progress | None
@@ -211,6 +246,19 @@ class Keeper:
 
     def _marker(self) -> MigrationMarker | None:
         return read_marker(self._driver.location) if self._driver.location else None
+
+
+def _without_numbers(progress: Progress) -> Progress:
+    """Return a progress for what comes before the rows: asked is only whether to go on."""
+    asked = time.monotonic()
+
+    def ask(_done: int, _total: int) -> None:
+        nonlocal asked
+        if time.monotonic() - asked >= _ASK_SECONDS:
+            asked = time.monotonic()
+            progress(0, 0)
+
+    return ask
 
 
 def _may_be_needed(info: BackupInfo, marker: MigrationMarker) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.engine import Engine
 
@@ -145,13 +145,13 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
         :class:`~soulsense_db.errors.StorageError`,
-        :class:`~soulsense_db.errors.CatalogError`; then no backup was made.
-        :class:`~soulsense_db.errors.PruneError`: it was, and ``retention`` could not be applied.
+        :class:`~soulsense_db.errors.CatalogError`; then no backup was made. What fails when it was
+        made (its row, the removal of old backups) is a warning in the log ``soulsense_db``.
         """
         check_description(description)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        info = self._keeper.create(
+        info = self._create(
             kind=kind,
             description=description,
             progress=progress,
@@ -159,7 +159,36 @@ class BackupManager:
             target_revision=target_revision,
             record=record,
         )
-        if self._retention is not None:
+        assert info is not None
+        return info
+
+    def create_unless_same(
+        self,
+        ref: BackupInfo | str | Path,
+        description: str = "",
+        *,
+        kind: BackupKind = "automatic",
+        progress: Progress | None = None,
+    ) -> BackupInfo | None:
+        """Take a backup as :meth:`create` does, unless its content is that of ``ref``: then None.
+
+        What is compared is the new copy, before it has a name: the live database is locked no
+        longer than a copy takes.
+        """
+        check_description(description)
+        return self._create(
+            kind=kind,
+            description=description,
+            progress=progress,
+            alembic_heads=None,
+            target_revision=None,
+            record=True,
+            unless_same_as=self._finder.get_own(ref),
+        )
+
+    def _create(self, *, record: bool, **facts: Any) -> BackupInfo | None:
+        info = self._keeper.create(record=record, **facts)
+        if info is not None and self._retention is not None:
             self._keeper.prune_after(info, self._retention, record=record)
         return info
 
@@ -355,8 +384,10 @@ class BackupManager:
         """Return what restoring a backup would change in the live database, table by table.
 
         ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
-        out. ``progress``: here its numbers are rows, not bytes, those of both databases; what it
-        raises cancels. Raises errors as :meth:`get`,
+        out. What is compared is a copy, which is removed afterwards: the live database is locked no
+        longer than that takes. ``progress``: here its numbers are rows, not bytes, those of both
+        databases, and (0, 0) while they are not known; what it raises cancels. Raises errors as
+        :meth:`get`, :class:`~soulsense_db.errors.NotEnoughSpaceError`,
         :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
@@ -364,7 +395,7 @@ class BackupManager:
         """
         path = self._path_of(ref)
         with still_there(path):
-            return self._driver.compare(path, ignore=self._rows.tables(), progress=progress)
+            return self._keeper.compare(path, progress=progress)
 
     def row_counts(self, ref: BackupInfo | str | Path) -> tuple[TableRows, ...]:
         """Return how many rows each table has in a backup and in the live database, by its name.

@@ -60,8 +60,8 @@ class Pruning:
         """Remove what the policy says, oldest first; return what became of it.
 
         ``check`` raises for a backup that is no good; the newest that is good stays, of each kind
-        from which something is removed. One that cannot be removed keeps no other. Then raises what
-        ``delete`` raised, :class:`PruneError` when others were removed; what was not is still there.
+        from which something is removed. Goes on when one cannot be removed, and raises at the end
+        what ``delete`` raised, or :class:`PruneError` when others were removed.
         """
         for kind in {decision.backup.kind for decision in self.report().removed}:
             self._find_sound(kind, check)

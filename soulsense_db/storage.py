@@ -20,7 +20,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -228,6 +228,22 @@ class Storage:
             with suppress(StorageError), self._lock():
                 staging.discard()
             staging.release()
+
+    @contextmanager
+    def scratch(self, size_bytes: int) -> Iterator[Path]:
+        """Yield an empty file for a copy of the database, gone at the end.
+
+        It is in the directory, or in the system's own for such files where that is absent or may
+        not be written to. Raises :class:`NotEnoughSpaceError` where there is room in neither.
+        """
+        with ExitStack() as stack:
+            try:
+                files.require_directory(self.directory)
+                files.require_space(self.directory, size_bytes)
+                path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
+            except StorageError:
+                path = stack.enter_context(files.temporary_file(size_bytes))
+            yield path
 
     def publish(self, staging: Staging, info: BackupInfo) -> None:
         """Give the staged data its final name, with its meta file; both are on disk at return.

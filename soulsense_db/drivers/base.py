@@ -206,6 +206,20 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Like :meth:`compare`, with what :meth:`snapshot` wrote to ``copy`` as the live data.
+
+        Nothing of the application's is locked or asked meanwhile.
+        """
+
+    @abstractmethod
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
         """Count the rows of all tables of the backup file ``backup`` and of the live database.
 

@@ -34,6 +34,7 @@ from soulsense_db.drivers.base import (
     TableRows,
     register,
 )
+from soulsense_db.drivers.sqlite_cancel import interruptible
 from soulsense_db.drivers.sqlite_compare import compare, count_rows
 from soulsense_db.drivers.sqlite_connections import LiveDatabase
 from soulsense_db.drivers.sqlite_errors import (
@@ -233,6 +234,26 @@ class SQLiteDriver(Driver):
                 return compare(live, opened, backup, ignore=ignore, progress=progress)
 
         return self._at_one_moment(work)
+
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Compare ``backup`` with ``copy``, a snapshot, row by row."""
+        with (
+            live_errors(self.location),
+            sqlite_check.opened(copy) as live,
+            sqlite_check.opened(backup) as opened,
+        ):
+            return interruptible(
+                lambda: compare(live, opened, backup, ignore=ignore, progress=progress),
+                live,
+                opened,
+            )
 
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
         """Count the rows of all tables in ``backup`` and in the live database."""
