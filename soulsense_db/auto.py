@@ -14,6 +14,7 @@ from soulsense_db import files, locks
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     HalfRunMigrationError,
     InvalidBackupError,
@@ -34,8 +35,9 @@ class AutoReport:
 
     ``created``: the new backup, None when the newest one has the same content; ``verified``: the
     newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
-    ``pruned``: None without a policy, and with ``half_run``; ``half_run``: the error of a migration
-    that died half-way: what was backed up may be half migrated, so nothing went for it.
+    ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
+    says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
+    half migrated, so nothing went for it.
     """
 
     created: BackupInfo | None
@@ -43,6 +45,7 @@ class AutoReport:
     damaged: BackupInfo | None
     pruned: PruneReport | None
     half_run: HalfRunMigrationError | None
+    prune_error: BackupError | None = None
 
 
 def run_auto(
@@ -56,8 +59,10 @@ def run_auto(
 
     Returns None when another run for the same database is at work: it does what there is to do.
     Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
-    is running. Raises errors as :meth:`BackupManager.create`, ``verify`` and ``prune``.
+    is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
+    nothing is made, the backup directory neither.
     """
+    manager.database_size()
     with _alone(manager) as alone:
         if not alone:
             return None
@@ -76,12 +81,19 @@ def run_auto(
             verified = manager.verify(created)
         assert verified is not None
         half_run = _marker(manager)
+        pruned = prune_error = None
+        if policy is not None and half_run is None:
+            try:
+                pruned = manager.prune(policy)
+            except BackupError as error:  # what was created is, all the same
+                prune_error = error
         return AutoReport(
             created=created,
             verified=verified,
             damaged=damaged,
-            pruned=manager.prune(policy) if policy is not None and half_run is None else None,
+            pruned=pruned,
             half_run=half_run,
+            prune_error=prune_error,
         )
 
 

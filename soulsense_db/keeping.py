@@ -48,6 +48,7 @@ class Keeper:
         self._storage = storage
         self._finder = finder
         self._rows = rows
+        self._named = ""
 
     def create(
         self,
@@ -96,6 +97,13 @@ class Keeper:
             self._driver.snapshot(copy, progress=snapshot_progress)
             ignore = self._rows.tables()
             return self._driver.compare_copy(copy, path, ignore=ignore, progress=progress)
+
+    def _name_attached(self, info: BackupInfo) -> None:
+        """Say once of databases that the application attaches that no backup contains them."""
+        attached = info.driver_facts.get("attached", "")
+        if attached and attached != self._named:
+            self._named = attached
+            warn(f"Not in this backup: attached database {attached}. It needs a backup of its own.")
 
     def _is_same(self, copy: Path, info: BackupInfo) -> bool:
         """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
@@ -159,6 +167,7 @@ class Keeper:
                 progress(info.size_bytes, info.size_bytes)
             self._storage.publish(staging, info)
             completion.reached(f"The backup {info.filename} was made.")
+        self._name_attached(info)
         if record:
             with completion.then("Its row could not be written to the catalog"):
                 rows = self._rows.record(info)

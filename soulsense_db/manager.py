@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.engine import Engine
 
+from soulsense_db import files
 from soulsense_db.backup_info import (
     KINDS,
     BackupInfo,
@@ -22,13 +23,13 @@ from soulsense_db.catalog_rows import CatalogRows
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
 from soulsense_db.finding import Finder
 from soulsense_db.keeping import Keeper
-from soulsense_db.marker import clear_marker
+from soulsense_db.marker import clear_marker, marker_path
 from soulsense_db.meta_file import still_there
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, require_undo
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.storage import Storage
-from soulsense_db.verification import Level, VerificationReport
+from soulsense_db.verification import Level, VerificationReport, verify_backup
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -328,28 +329,35 @@ class BackupManager:
         connected, reads it back, and rebuilds the catalog. A live database that is damaged or
         missing is restored too; its files are moved aside.
 
-        On any error the live database is what it was and no backup is gone. Raises errors as
+        On any error the live database is what it was and no backup is gone; what fails when it is
+        restored is a remark in the report. Raises errors as
         :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
         self._storage.warn_once()
+        # Before the lock is made: what is refused leaves nothing behind.
+        verified = verify_backup(self._driver, self._finder.get_own(ref), level="full").backup
         with self.exclusive() as access:
-            return access.restore(ref, progress=progress)
+            return access.restore(verified, progress=progress, is_verified=True)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
         """Go back to the database of before the last restore; a second undo goes forth again.
 
         Raises :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
+        require_undo(place_of(self._driver, self.directory))
         with self.exclusive() as access:
             return access.undo(progress=progress)
 
     def accept_half_run_migration(self) -> bool:
         """Keep the database as a dead migration left it; False when there was none."""
         self._driver.require_database()
+        database = self.database
+        if database is None or not files.exists(marker_path(database)):
+            return False
         with self.exclusive():
-            return self.database is not None and clear_marker(self.database)
+            return clear_marker(database)
 
     def exclusive(
         self, *, timeout: float | None = None, make_table: bool = True

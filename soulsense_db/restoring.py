@@ -90,11 +90,20 @@ class ExclusiveAccess:
         locks.release(self._lock)
 
     def restore(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+        self,
+        ref: BackupInfo | str | Path,
+        *,
+        progress: Progress | None = None,
+        is_verified: bool = False,
     ) -> RestoreReport:
-        """Do what ``BackupManager.restore`` does."""
+        """Do what ``BackupManager.restore`` does.
+
+        ``is_verified``: in full, a moment ago; now no more than its checksum tells that it has not
+        changed since.
+        """
         restorer = Restorer(self._driver, self._directory)
-        return self._finish(restorer.restore(self._find(ref), progress=progress), progress)
+        report = restorer.restore(self._find(ref), as_taken=is_verified, progress=progress)
+        return self._finish(report, progress)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
@@ -151,11 +160,7 @@ class Restorer:
         """Restore the safety backup of the last restore."""
         self._safety.recover()
         if not files.exists(self._safety.path):
-            raise NothingToUndoError(
-                f"There is no safety backup {self._safety.path}: nothing to undo. "
-                "Nothing was changed.",
-                hint="A restore of a missing or damaged database has none; restore a backup.",
-            )
+            raise _nothing_to_undo(self._safety.path)
         return self.restore(read_backup(self._safety.path), as_taken=True, progress=progress)
 
     def restore(
@@ -365,6 +370,23 @@ def _restored(info: BackupInfo) -> str:
     return f"The database was restored from {info.filename}."
 
 
+def require_undo(database: Path) -> None:
+    """Raise :class:`NothingToUndoError` where no restore can have left a safety backup.
+
+    With the lock of one there, it is looked for under that lock.
+    """
+    safety = SafetyFiles(database)
+    if not files.exists(_lock_path(database)) and safety.newest() is None:
+        raise _nothing_to_undo(safety.path)
+
+
+def _nothing_to_undo(path: Path) -> NothingToUndoError:
+    return NothingToUndoError(
+        f"There is no safety backup {path}: nothing to undo. Nothing was changed.",
+        hint="A restore of a missing or damaged database has none; restore a backup.",
+    )
+
+
 def place_of(driver: Driver, directory: Path) -> Path:
     """Return the live database, or what stands in ``directory`` for one without a file."""
     if driver.location is None:
@@ -372,14 +394,16 @@ def place_of(driver: Driver, directory: Path) -> Path:
     return driver.location or directory / "memory"
 
 
+def _lock_path(beside: Path) -> Path:
+    return beside.with_name(f".{beside.name}.lock")
+
+
 def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
     """Return the lock of the live database, held: it is beside it, whatever the directory is."""
     beside = place_of(driver, directory)
     files.make_private_directory(beside.parent)
     try:
-        return locks.acquire(
-            beside.with_name(f".{beside.name}.lock"), timeout=timeout, like=driver.location
-        )
+        return locks.acquire(_lock_path(beside), timeout=timeout, like=driver.location)
     except Timeout:
         raise DatabaseLockedError(
             f"Database locked: another restore or migration of {driver.database} is running. "

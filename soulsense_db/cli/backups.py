@@ -249,6 +249,7 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
+        ("not contained", str(info.driver_facts.get("attached", ""))),
         ("problem", info.meta_problem),
     ]
     return [(name, text) for name, text in facts if text]

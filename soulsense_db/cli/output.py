@@ -52,6 +52,20 @@ def say(line: str, *, to: TextIO | None = None) -> None:
     _put(printable(line), to or sys.stdout)
 
 
+@contextmanager
+def noting_interrupts() -> Iterator[None]:
+    """Remember of an interrupt of the block what had been done by then."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        done_before_interrupt.extend(getattr(error, "__notes__", ()))
+        raise
+
+
+done_before_interrupt: list[str] = []
+"""What was done when the command was interrupted, a sentence each."""
+
+
 def show_warnings(*, shown: bool) -> None:
     """Print what the library and :func:`warn` log as lines on stderr, or nowhere."""
     _log.handlers = [_Lines() if shown else logging.NullHandler()]

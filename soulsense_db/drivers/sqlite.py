@@ -160,6 +160,8 @@ class SQLiteDriver(Driver):
             "page_size": str(pragmas.number(source, "page_size")),
             "sqlite_version": sqlite3.sqlite_version,
         }
+        if attached := pragmas.attached(source):
+            facts["attached"] = attached
         with target_errors(target), closing(connect_new(target)) as copy:
             self._copy_pages(source, copy, str(target), progress)
         with target_errors(target), closing(connect_new(target)) as copy:

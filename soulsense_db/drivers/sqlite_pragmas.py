@@ -74,6 +74,13 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
     return frozenset(rows(connection, statement))
 
 
+def attached(connection: sqlite3.Connection) -> str:
+    """Return the databases attached to ``connection``, with their files; empty without any."""
+    found = rows(connection, "PRAGMA database_list")
+    others = [(name, file) for _, name, file in found if name not in {"main", "temp"}]
+    return ", ".join(f"{name} ({file or 'in memory'})" for name, file in others)
+
+
 def alembic_heads(
     connection: sqlite3.Connection, version_table: str = "alembic_version"
 ) -> tuple[str, ...]:
