@@ -62,7 +62,8 @@ def run_auto(
     is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
     nothing is made, the backup directory neither.
     """
-    manager.database_size()
+    if _marker(manager) is None:  # else it may be locked for as long as that takes
+        manager.require_ready()
     with _alone(manager) as alone:
         if not alone:
             return None

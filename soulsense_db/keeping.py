@@ -62,9 +62,7 @@ class Keeper:
         unless_same_as: BackupInfo | None = None,
     ) -> BackupInfo | None:
         """Take a backup of the live database; None when its content is that of another one."""
-        self._driver.require_database()
-        if record:
-            self._rows.require_free()
+        self.require_ready(record=record)
         self._driver.return_idle_connections()
         files.require_space(self._storage.directory, self._driver.size())
 
@@ -113,12 +111,19 @@ class Keeper:
         except BackupError:
             return False
 
+    def require_ready(self, *, record: bool) -> None:
+        """Raise what keeps a backup from being begun; nothing is made."""
+        self._driver.require_database()
+        if record:
+            self._rows.require_free()
+
     def bring_in(
         self, path: str | Path, description: str, *, progress: Progress | None
     ) -> BackupInfo:
         """Make a database file from anywhere a backup."""
         told = require_importable(self._driver, path)
         source = Path(told.path)
+        self._driver.require_readable(source)  # before anything is made for it
         files.require_space(self._storage.directory, told.size_bytes)
         return self._add(
             lambda target: self._driver.copy_file(source, target, progress=progress),

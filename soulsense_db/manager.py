@@ -163,6 +163,17 @@ class BackupManager:
         assert info is not None
         return info
 
+    def require_ready(self) -> None:
+        """Raise what would keep :meth:`create` from beginning; nothing is made or changed.
+
+        Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
+        :class:`~soulsense_db.errors.DatabaseDamagedError`,
+        :class:`~soulsense_db.errors.DatabaseLockedError`,
+        :class:`~soulsense_db.errors.CatalogError`.
+        """
+        self._keeper.require_ready(record=True)
+        self.database_size()
+
     def create_unless_same(
         self,
         ref: BackupInfo | str | Path,

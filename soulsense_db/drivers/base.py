@@ -184,6 +184,13 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def require_readable(self, source: Path) -> None:
+        """Raise what :meth:`copy_file` would for a file that is plainly no database.
+
+        As :class:`~soulsense_db.errors.InvalidBackupError`; not all of the file is read.
+        """
+
+    @abstractmethod
     def check(
         self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
     ) -> Findings:

@@ -150,6 +150,13 @@ class SQLiteDriver(Driver):
         sqlite_check.check(target, depth="full", called=source.name, poll=poll)
         return snapshot
 
+    def require_readable(self, source: Path) -> None:
+        """Raise for a file that is too short, or that SQLite cannot take for a database."""
+        sqlite_check.require_contents(source)
+        opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
+        with backup_errors(source), opened as connection:
+            pragmas.rows(connection, "SELECT 1 FROM sqlite_master LIMIT 1")
+
     def _copy_to(
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
     ) -> Snapshot:
