@@ -229,7 +229,8 @@ class Keeper:
             )
         finally:
             if record and pruning.deleted:
-                self.sync_catalog(make_table=False)
+                with Completion("Old backups were removed.").then("The catalog is out of step"):
+                    self.sync_catalog(make_table=False)
 
     def prune_after(self, info: BackupInfo, policy: RetentionPolicy, *, record: bool) -> None:
         """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
