@@ -33,7 +33,7 @@ _WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
-_MORE = ("candidates", "backup")
+_MORE = ("candidates",)
 
 
 def printable(text: str) -> str:
