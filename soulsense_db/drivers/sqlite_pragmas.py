@@ -76,9 +76,16 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
 
 def attached(connection: sqlite3.Connection) -> str:
     """Return the databases attached to ``connection``, with their files; empty without any."""
-    found = rows(connection, "PRAGMA database_list")
-    others = [(name, file) for _, name, file in found if name not in {"main", "temp"}]
-    return ", ".join(f"{name} ({file or 'in memory'})" for name, file in others)
+    # As bytes: a path need be no text.
+    statement = (
+        "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list "
+        "WHERE name NOT IN ('main', 'temp')"
+    )
+    found = [
+        (bytes(name).decode(errors="replace"), bytes(file or b"").decode(errors="replace"))
+        for name, file in rows(connection, statement)
+    ]
+    return ", ".join(f"{name} ({file or 'in memory'})" for name, file in found)
 
 
 def alembic_heads(

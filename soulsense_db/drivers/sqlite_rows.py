@@ -116,8 +116,9 @@ class Side:
     def _whole(self, name: str, wanted: tuple[str, ...], order: str) -> Generator[Row, None, None]:
         """Yield all rows with all their values: without a rowid nothing reads a part of one."""
         with self._limited(-1):
-            for row in self._rows(f"{_select(name, wanted)} ORDER BY {order}"):
-                yield tuple(map(_shortened, row))
+            rows = self._rows(f"{_select(name, wanted)} ORDER BY {order}")
+            while (short := _shortened_row(next(rows, None))) is not None:
+                yield short  # the row itself is gone by now
 
     def _apart(
         self, name: str, wanted: tuple[str, ...], order: str, rowid: str
@@ -250,6 +251,10 @@ def _select(name: str, wanted: tuple[str, ...]) -> str:
     """
     columns = ", ".join(f'+{part} AS "soulsense_{number}"' for number, part in enumerate(wanted))
     return f"SELECT {columns} FROM {_in_main(name)}"  # noqa: S608 - quoted
+
+
+def _shortened_row(row: Row | None) -> Row | None:
+    return None if row is None else tuple(map(_shortened, row))
 
 
 def _shortened(value: Any) -> Any:
