@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     HalfRunMigrationError,
     InvalidBackupError,
@@ -33,8 +34,9 @@ class AutoReport:
 
     ``created``: the new backup, None when the newest one has the same content; ``verified``: the
     newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
-    ``pruned``: None without a policy, and with ``half_run``; ``half_run``: the error of a migration
-    that died half-way: what was backed up may be half migrated, so nothing went for it.
+    ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
+    says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
+    half migrated, so nothing went for it.
     """
 
     created: BackupInfo | None
@@ -42,6 +44,7 @@ class AutoReport:
     damaged: BackupInfo | None
     pruned: PruneReport | None
     half_run: HalfRunMigrationError | None
+    prune_error: BackupError | None = None
 
 
 def run_auto(
@@ -55,8 +58,11 @@ def run_auto(
 
     Returns None when another run for the same database is at work: it does what there is to do.
     Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
-    is running. Raises errors as :meth:`BackupManager.create`, ``verify`` and ``prune``.
+    is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
+    nothing is made, the backup directory neither.
     """
+    if _marker(manager) is None:  # else it may be locked for as long as that takes
+        manager.require_ready()
     with _alone(manager) as alone:
         if not alone:
             return None
@@ -67,16 +73,27 @@ def run_auto(
         verified = _verified(manager, newest) if newest else None
         if newest and verified is None:
             damaged = newest
-        if newest is None or verified is None or not manager.compare(newest).identical:
+        if newest is None or verified is None:
             created = manager.create(description, kind="automatic", progress=progress)
+        else:
+            created = manager.create_unless_same(newest, description, progress=progress)
+        if created is not None:
             verified = manager.verify(created)
+        assert verified is not None
         half_run = _marker(manager)
+        pruned = prune_error = None
+        if policy is not None and half_run is None:
+            try:
+                pruned = manager.prune(policy)
+            except BackupError as error:  # what was created is, all the same
+                prune_error = error
         return AutoReport(
             created=created,
             verified=verified,
             damaged=damaged,
-            pruned=manager.prune(policy) if policy is not None and half_run is None else None,
+            pruned=pruned,
             half_run=half_run,
+            prune_error=prune_error,
         )
 
 
@@ -115,15 +132,12 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     files.make_private_directory(manager.directory, like=manager.database)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
-    files.make_lock_file(path, like=manager.database)
-    lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-    with files.storage_errors("lock", path):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield False
-            return
+    try:
+        lock = locks.acquire(path, timeout=0, like=manager.database, is_shared=True)
+    except Timeout:
+        yield False
+        return
     try:
         yield True
     finally:
-        lock.release()
+        locks.release(lock)

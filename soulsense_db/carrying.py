@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from soulsense_db import copying, files
+from soulsense_db import copying, files, locks
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
@@ -94,22 +94,19 @@ def copy_out(
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Keep others from exporting to ``target`` as well."""
-    lock = FileLock(target.with_name(f".{target.name}.lock"), timeout=0, mode=files.PRIVATE_FILE)
-    with files.storage_errors("lock", target):
-        files.make_lock_file(Path(lock.lock_file))
-        try:
-            lock.acquire()
-        except Timeout:
-            raise StorageError(
-                f"Another export to {target} is at work. Nothing was written.",
-                hint="Wait until it is done, or name another file.",
-            ) from None
+    try:
+        lock = locks.acquire(target.with_name(f".{target.name}.lock"), timeout=0, is_shared=True)
+    except Timeout:
+        raise StorageError(
+            f"Another export to {target} is at work. Nothing was written.",
+            hint="Wait until it is done, or name another file.",
+        ) from None
     try:
         yield
     finally:
         with suppress(StorageError):  # an empty file, and no obstacle to the next export
             files.remove(Path(lock.lock_file))
-        lock.release()
+        locks.release(lock)
 
 
 def _copy_out(info: BackupInfo, target: Path, progress: copying.Progress | None) -> None:
@@ -148,10 +145,11 @@ def _copy_out(info: BackupInfo, target: Path, progress: copying.Progress | None)
 def _remove_dead_export(target: Path, meta: Path) -> None:
     """Remove what an export of that name left that died: its copy leads to the rest."""
     copy = files.partial_of(target)
-    if not files.exists(copy):
+    if not os.path.lexists(copy):
         return
-    if not files.exists(target):
-        files.remove(meta)
-        files.remove(files.partial_of(meta))
-        files.sync_directory(target.parent)
-    files.remove(copy)
+    with suppress(StorageError):  # what cannot be removed is passed by: the copy has another name
+        if not files.exists(target):
+            files.remove(meta)
+            files.remove(files.partial_of(meta))
+            files.sync_directory(target.parent)
+        files.remove(copy)

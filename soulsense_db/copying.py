@@ -18,14 +18,25 @@ A new backup can be cancelled up to the last call, which comes when the copy is 
 leaves nothing; the last call of a restore finds it done. Any call may come in another thread.
 """
 
+_BLOCK = 1024 * 1024
 
-def sha256_of(path: Path) -> str:
+
+def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path``, which is ours alone, as 64 hexadecimal digits.
 
     Of any other file: :func:`soulsense_db.reading.sha256_of`.
     """
+    digest = hashlib.sha256()
+    block = memoryview(bytearray(_BLOCK))
+    done = 0
     with files.storage_errors("read", path), path.open("rb", buffering=0) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        total = os.fstat(stream.fileno()).st_size
+        while read := stream.readinto(block):
+            digest.update(block[:read])
+            done += read
+            if progress is not None:
+                progress(done, max(done, total))
+    return digest.hexdigest()
 
 
 def copy_durably(
@@ -41,8 +52,7 @@ def copy_durably(
     """
     with files.storage_errors("read", source):
         size = source.stat().st_size
-    partial = files.partial_of(target)
-    files.remove(partial)
+    partial = files.free_partial_of(target)
     if os.path.lexists(target):
         raise _taken(target)
     files.require_space(target.parent, size)

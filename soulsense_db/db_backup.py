@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import warn
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.errors import DatabaseError
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
@@ -63,9 +64,12 @@ def create_backup(description: str = "") -> BackupInfo:
 def restore_backup(backup_path: str | Path) -> bool:
     """Restore the backup at ``backup_path`` and return True.
 
-    Raises :class:`DatabaseError`; the live database is then what it was.
+    What failed when it was restored is a warning in the log ``soulsense_db``. Raises
+    :class:`DatabaseError`; the live database is then what it was.
     """
-    _manager().restore(Path(backup_path))
+    report = _manager().restore(Path(backup_path))
+    for remark in report.remarks:
+        warn(f"The database was restored. {remark}")
     return True
 
 

@@ -204,13 +204,9 @@ class ProtectedBackupError(BackupError):
 
 
 class PruneError(BackupError):
-    """Old backups could not all be removed.
-
-    ``backup``: the file name of the one that was made before, empty if none was.
-    """
+    """Old backups could not all be removed; others were."""
 
     exit_code = 33
-    backup = ""
 
 
 class StorageError(BackupError):

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ PRIVATE_DIRECTORY = 0o700
 NOTHING_CHANGED = "Nothing was changed."
 _MAY_BE_LOST = "What was changed in it may not outlast a power cut."
 
+_MOST_PARTIALS = 100
 # Beside what an operation copies: meta file, lock files, directory blocks.
 _MARGIN = 256 * 1024
 
@@ -187,6 +189,28 @@ def _open_new(path: Path, like: Path | None) -> int:
     return descriptor
 
 
+def require_directory(path: Path) -> None:
+    """Raise :class:`StorageError` when there is no directory ``path``."""
+    with storage_errors("look for", path):
+        if not stat.S_ISDIR(path.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path))
+
+
+@contextmanager
+def temporary_file(size_bytes: int) -> Iterator[Path]:
+    """Make an empty private file where the system has such, with room; gone at the end."""
+    place = Path(tempfile.gettempdir())
+    require_space(place, size_bytes)
+    with storage_errors("make a directory in", place):
+        folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+    try:
+        path = folder / "copy"
+        create_private_file(path)
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def make_lock_file(path: Path, *, like: Path | None = None) -> None:
     """Make the file of a lock, if it is not there, such that the application can use it."""
     try:
@@ -279,10 +303,25 @@ def partial_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def free_partial_of(path: Path) -> Path:
+    """Return such a name that is free: what is there is removed, or passed by if it cannot be."""
+    partial = first = partial_of(path)
+    number = 1
+    while True:
+        try:
+            remove(partial)
+        except StorageError:
+            number += 1
+            if number > _MOST_PARTIALS or not os.path.lexists(partial):
+                raise
+            partial = first.with_name(f"{first.name}.{number}")
+        else:
+            return partial
+
+
 def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
-    partial = partial_of(path)
-    remove(partial)
+    partial = free_partial_of(path)
     descriptor = _open_new(partial, like)
     try:
         with storage_errors("write", path), os.fdopen(descriptor, "wb") as stream:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +16,14 @@ from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
 from soulsense_db.catalog_rows import CatalogRows
-from soulsense_db.drivers import Driver, Progress, Snapshot
+from soulsense_db.completion import Completion, reason_of, warn
+from soulsense_db.drivers import Comparison, Driver, Progress, Snapshot
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
-    PruneError,
     StorageError,
 )
 from soulsense_db.finding import Finder
@@ -35,6 +35,12 @@ from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import Level, VerificationReport, verify_backup
 
+_ASK_SECONDS = 0.2
+
+
+class _SameContentError(Exception):
+    """A snapshot has what the newest backup has: there is nothing to keep."""
+
 
 class Keeper:
     """Adds, checks and removes backups of one database in one directory."""
@@ -44,6 +50,7 @@ class Keeper:
         self._storage = storage
         self._finder = finder
         self._rows = rows
+        self._named = ""
 
     def create(
         self,
@@ -54,24 +61,63 @@ class Keeper:
         alembic_heads: Sequence[str] | None,
         target_revision: str | None,
         record: bool,
-    ) -> BackupInfo:
-        """Take a backup of the live database."""
+        unless_same_as: BackupInfo | None = None,
+    ) -> BackupInfo | None:
+        """Take a backup of the live database; None when its content is that of another one."""
+        self.require_ready(record=record)
+        self._driver.return_idle_connections()
+        files.require_space(self._storage.directory, self._driver.size())
+
+        def write(target: Path) -> Snapshot:
+            snapshot = self._driver.snapshot(target, progress=progress)
+            if unless_same_as is not None and self._is_same(target, unless_same_as):
+                raise _SameContentError
+            return snapshot
+
+        try:
+            with of_live(self._driver):
+                return self._add(
+                    write,
+                    progress=progress,
+                    depth="pages",
+                    kind=kind,
+                    description=description,
+                    alembic_heads=alembic_heads,
+                    target_revision=target_revision,
+                    record=record,
+                )
+        except _SameContentError:
+            return None
+
+    def compare(self, path: Path, *, progress: Progress | None) -> Comparison:
+        """Compare a backup file with a fresh snapshot of the live database."""
+        self._driver.require_database()
+        with self._storage.scratch(self._driver.size()) as copy:
+            snapshot_progress = None if progress is None else _without_numbers(progress)
+            self._driver.snapshot(copy, progress=snapshot_progress)
+            ignore = self._rows.tables()
+            return self._driver.compare_copy(copy, path, ignore=ignore, progress=progress)
+
+    def _name_attached(self, info: BackupInfo) -> None:
+        """Say once of databases that the application attaches that no backup contains them."""
+        attached = info.driver_facts.get("attached", "")
+        if attached and attached != self._named:
+            self._named = attached
+            warn(f"Not in this backup: attached database {attached}. It needs a backup of its own.")
+
+    def _is_same(self, copy: Path, info: BackupInfo) -> bool:
+        """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
+        try:
+            ignore = self._rows.tables()
+            return self._driver.compare_copy(copy, Path(info.path), ignore=ignore).identical
+        except BackupError:
+            return False
+
+    def require_ready(self, *, record: bool) -> None:
+        """Raise what keeps a backup from being begun; nothing is made."""
         self._driver.require_database()
         if record:
             self._rows.require_free()
-        self._driver.return_idle_connections()
-        files.require_space(self._storage.directory, self._driver.size())
-        with of_live(self._driver):
-            return self._add(
-                lambda target: self._driver.snapshot(target, progress=progress),
-                progress=progress,
-                depth="pages",
-                kind=kind,
-                description=description,
-                alembic_heads=alembic_heads,
-                target_revision=target_revision,
-                record=record,
-            )
 
     def bring_in(
         self, path: str | Path, description: str, *, progress: Progress | None
@@ -79,6 +125,7 @@ class Keeper:
         """Make a database file from anywhere a backup."""
         told = require_importable(self._driver, path)
         source = Path(told.path)
+        self._driver.require_readable(source)  # before anything is made for it
         files.require_space(self._storage.directory, told.size_bytes)
         return self._add(
             lambda target: self._driver.copy_file(source, target, progress=progress),
@@ -111,7 +158,8 @@ class Keeper:
         if created_at is None:
             created_at = datetime.now(UTC)
             ordered_at = self._storage.order_of_new(created_at)
-        with self._storage.stage(created_at, description) as staging:
+        completion = Completion()
+        with completion, self._storage.stage(created_at, description) as staging:
             info = take(
                 self._driver,
                 write,
@@ -119,17 +167,21 @@ class Keeper:
                 final=staging.final,
                 description=description,
                 created_at=created_at,
+                progress=progress,
                 **facts,
             )
             info = replace(info, ordered_at=ordered_at)
             if progress is not None:  # here still nothing is left of it when that raises
                 progress(info.size_bytes, info.size_bytes)
             self._storage.publish(staging, info)
+            completion.reached(f"The backup {info.filename} was made.")
+        self._name_attached(info)
         if record:
-            with suppress(BackupError):  # the backup is made, whatever becomes of its row
+            with completion.then("Its row could not be written to the catalog"):
                 rows = self._rows.record(info)
                 if rows is not None and rows != set(map(row_name, self._storage.names())):
                     self.sync_catalog(make_table=True)  # an earlier row could not be written
+        completion.log()
         return info
 
     def adopt(self, info: BackupInfo, *, progress: Progress | None) -> BackupInfo:
@@ -148,7 +200,10 @@ class Keeper:
                 hint="Restore it, or keep the database as it is: soulsense-db restore --accept",
             )
         self._storage.delete(info)
-        self._rows.forget(info.filename)
+        completion = Completion(f"The backup {info.filename} was deleted.")
+        with completion.then("Its row could not be removed from the catalog"):
+            self._rows.forget(info.filename)
+        completion.log()
 
     def verify(
         self, info: BackupInfo, *, level: Level, progress: Progress | None = None
@@ -183,26 +238,24 @@ class Keeper:
             )
         finally:
             if record and pruning.deleted:
-                self.sync_catalog(make_table=False)
+                with Completion("Old backups were removed.").then("The catalog is out of step"):
+                    self.sync_catalog(make_table=False)
 
     def prune_after(self, info: BackupInfo, policy: RetentionPolicy, *, record: bool) -> None:
-        """Remove old backups after ``info``, which stays, was made; raises :class:`PruneError`."""
-        try:
+        """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
+        completion = Completion(f"The backup {info.filename} was made.")
+        with completion.then("Old ones could not be removed"):
             self.prune(policy, spare={info.filename: "just taken"}, record=record)
-        except BackupError as error:
-            failure = PruneError(
-                f"The backup {info.filename} was made, but old ones could not be removed: "
-                f"{error.message}",
-                hint=error.hint,
-            )
-            failure.backup = info.filename
-            raise failure from error
+        completion.log()
 
     def sync_catalog(self, *, make_table: bool) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
         try:
             return self._rows.sync(self._finder.list(), make_table=make_table)
         except BackupError:  # what called for it is done: that must not look like a failure
+            return False
+        except Exception as error:  # noqa: BLE001 - code of the application, when it connects
+            warn(f"The catalog could not be brought in step ({reason_of(error)}).")
             return False
 
     def _record_check(self, info: BackupInfo, *, passed: bool) -> bool:
@@ -217,6 +270,19 @@ class Keeper:
 
     def _markers(self) -> tuple[MigrationMarker, ...]:
         return read_markers(self._driver.location) if self._driver.location else ()
+
+
+def _without_numbers(progress: Progress) -> Progress:
+    """Return a progress for what comes before the rows: asked is only whether to go on."""
+    asked = time.monotonic()
+
+    def ask(_done: int, _total: int) -> None:
+        nonlocal asked
+        if time.monotonic() - asked >= _ASK_SECONDS:
+            asked = time.monotonic()
+            progress(0, 0)
+
+    return ask
 
 
 def _may_be_needed(info: BackupInfo, marker: MigrationMarker) -> bool:

@@ -7,10 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from weakref import WeakSet
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.errors import DatabaseLockedError
+
+
+def lock_path(beside: Path) -> Path:
+    """Return where the lock of the database at ``beside`` is."""
+    return beside.with_name(f".{beside.name}.lock")
 
 
 class LiveLock:
@@ -23,26 +28,21 @@ class LiveLock:
 
     def __init__(self, beside: Path, *, name: str, like: Path | None, timeout: float) -> None:
         files.make_private_directory(beside.parent)
-        path = beside.with_name(f".{beside.name}.lock")
-        files.make_lock_file(path, like=like)
         self._process = os.getpid()
-        # Not thread-local: a migration may end in another thread than it began in.
-        self._lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)
-        with files.storage_errors("lock", path):
-            try:
-                self._lock.acquire(timeout=timeout)
-            except Timeout:
-                raise DatabaseLockedError(
-                    f"Database locked: another restore or migration of {name} is running. "
-                    "Nothing was changed.",
-                    hint="Wait until it is done and try again.",
-                ) from None
+        try:
+            self._lock = locks.acquire(lock_path(beside), timeout=timeout, like=like)
+        except Timeout:
+            raise DatabaseLockedError(
+                f"Database locked: another restore or migration of {name} is running. "
+                "Nothing was changed.",
+                hint="Wait until it is done and try again.",
+            ) from None
         _held.add(self)
 
     def release(self) -> None:
         """Let others in; a second call does nothing, nor does one in the child of a fork."""
         if self._process == os.getpid():
-            self._lock.release()
+            locks.release(self._lock)
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: close the lock's file, which unlocks nothing of the parent's."""

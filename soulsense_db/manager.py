@@ -5,10 +5,11 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.engine import Engine
 
+from soulsense_db import files
 from soulsense_db.backup_info import (
     KINDS,
     BackupInfo,
@@ -24,13 +25,13 @@ from soulsense_db.errors import HalfRunMigrationError
 from soulsense_db.finding import Finder
 from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
-from soulsense_db.marker import MigrationMarker, clear_marker
+from soulsense_db.marker import MigrationMarker, clear_marker, marker_path
 from soulsense_db.meta_file import still_there
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of
+from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, require_undo
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.storage import Storage
-from soulsense_db.verification import Level, VerificationReport
+from soulsense_db.verification import Level, VerificationReport, verify_backup
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -148,13 +149,13 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
         :class:`~soulsense_db.errors.StorageError`,
-        :class:`~soulsense_db.errors.CatalogError`; then no backup was made.
-        :class:`~soulsense_db.errors.PruneError`: it was, and ``retention`` could not be applied.
+        :class:`~soulsense_db.errors.CatalogError`; then no backup was made. What fails when it was
+        made (its row, the removal of old backups) is a warning in the log ``soulsense_db``.
         """
         check_description(description)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        info = self._keeper.create(
+        info = self._create(
             kind=kind,
             description=description,
             progress=progress,
@@ -162,7 +163,47 @@ class BackupManager:
             target_revision=target_revision,
             record=record,
         )
-        if self._retention is not None:
+        assert info is not None
+        return info
+
+    def require_ready(self) -> None:
+        """Raise what would keep :meth:`create` from beginning; nothing is made or changed.
+
+        Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
+        :class:`~soulsense_db.errors.DatabaseDamagedError`,
+        :class:`~soulsense_db.errors.DatabaseLockedError`,
+        :class:`~soulsense_db.errors.CatalogError`.
+        """
+        self._keeper.require_ready(record=True)
+        self.database_size()
+
+    def create_unless_same(
+        self,
+        ref: BackupInfo | str | Path,
+        description: str = "",
+        *,
+        kind: BackupKind = "automatic",
+        progress: Progress | None = None,
+    ) -> BackupInfo | None:
+        """Take a backup as :meth:`create` does, unless its content is that of ``ref``: then None.
+
+        What is compared is the new copy, before it has a name: the live database is locked no
+        longer than a copy takes.
+        """
+        check_description(description)
+        return self._create(
+            kind=kind,
+            description=description,
+            progress=progress,
+            alembic_heads=None,
+            target_revision=None,
+            record=True,
+            unless_same_as=self._finder.get_own(ref),
+        )
+
+    def _create(self, *, record: bool, **facts: Any) -> BackupInfo | None:
+        info = self._keeper.create(record=record, **facts)
+        if info is not None and self._retention is not None:
             self._keeper.prune_after(info, self._retention, record=record)
         return info
 
@@ -325,14 +366,17 @@ class BackupManager:
         connected, reads it back, and rebuilds the catalog. A live database that is damaged or
         missing is restored too; its files are moved aside.
 
-        On any error the live database is what it was and no backup is gone. Raises errors as
+        On any error the live database is what it was and no backup is gone; what fails when it is
+        restored is a remark in the report. Raises errors as
         :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
         self._storage.warn_once()
+        # Before the lock is made: what is refused leaves nothing behind.
+        verified = verify_backup(self._driver, self._finder.get_own(ref), level="full").backup
         with self.exclusive() as access:
-            return access.restore(ref, progress=progress)
+            return access.restore(verified, progress=progress, is_verified=True)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
         """Go back to the database from before the last restore; a second undo goes forth again.
@@ -342,14 +386,18 @@ class BackupManager:
         migration that failed and was put back is no restore here. Raises
         :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
+        require_undo(place_of(self._driver, self.directory))
         with self.exclusive() as access:
             return access.undo(progress=progress)
 
     def accept_half_run_migration(self) -> bool:
         """Keep the database as a dead migration left it; False when there was none."""
         self._driver.require_database()
+        database = self.database
+        if database is None or not files.exists(marker_path(database)):
+            return False
         with self.exclusive():
-            return self.database is not None and clear_marker(self.database)
+            return clear_marker(database)
 
     def half_run_migration(self) -> HalfRunMigrationError | None:
         """Return the error of a migration that has not ended, None without one.
@@ -398,8 +446,10 @@ class BackupManager:
         """Return what restoring a backup would change in the live database, table by table.
 
         ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
-        out. ``progress``: here its numbers are rows, not bytes, those of both databases; what it
-        raises cancels. Raises errors as :meth:`get`,
+        out. What is compared is a copy, which is removed afterwards: the live database is locked no
+        longer than that takes. ``progress``: here its numbers are rows, not bytes, those of both
+        databases, and (0, 0) while they are not known; what it raises cancels. Raises errors as
+        :meth:`get`, :class:`~soulsense_db.errors.NotEnoughSpaceError`,
         :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
@@ -407,7 +457,7 @@ class BackupManager:
         """
         path = self._path_of(ref)
         with still_there(path):
-            return self._driver.compare(path, ignore=self._rows.tables(), progress=progress)
+            return self._keeper.compare(path, progress=progress)
 
     def row_counts(self, ref: BackupInfo | str | Path) -> tuple[TableRows, ...]:
         """Return how many rows each table has in a backup and in the live database, by its name.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import (
     BackupNotFoundError,
+    DirectoryLockedError,
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
@@ -69,13 +70,14 @@ class Pruning:
         """Remove what the policy says, oldest first; return what became of it.
 
         ``check`` raises for a backup that is no good; the newest that is good stays, of each kind
-        from which something is removed. Raises what ``delete`` raises, :class:`PruneError` when
-        something was removed before; what was not removed by then is still there.
+        from which something is removed. Goes on when one cannot be removed, and raises at the end
+        what ``delete`` raised, or :class:`PruneError` when others were removed.
         """
         for pool in {pool_of(decision.backup) for decision in self.report().removed}:
             self._find_sound(pool, check)
         report = self.report()
         pinned: list[PruneDecision] = []
+        failures: list[StorageError] = []
         for decision in reversed(report.removed):
             try:
                 delete(decision.backup)
@@ -83,14 +85,18 @@ class Pruning:
             except BackupNotFoundError:
                 continue  # another process was a moment earlier
             except StorageError as error:
-                if not self.deleted:
-                    raise
-                raise PruneError(
-                    f"Some old backups were removed, then one could not be: {error.cause}.",
-                    hint=error.hint,
-                ) from error
+                failures.append(error)
+                if isinstance(error, DirectoryLockedError):
+                    break  # each of the others would wait as long
             except ProtectedBackupError:
                 pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+        if failures and not self.deleted:
+            raise failures[0]
+        if failures:
+            raise PruneError(
+                f"Old backups were removed, but {len(failures)} could not be: {failures[0].cause}.",
+                hint=failures[0].hint,
+            ) from failures[0]
         spared = {decision.backup.filename for decision in pinned}
         return PruneReport(
             kept=(*report.kept, *pinned),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -23,7 +24,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.half_run import has_ended, restoring
-from soulsense_db.live_lock import LiveLock
+from soulsense_db.live_lock import LiveLock, lock_path
 from soulsense_db.marker import MigrationMarker, remove_markers
 from soulsense_db.meta_file import read_backup, still_there
 from soulsense_db.safety_files import SafetyFiles
@@ -41,7 +42,8 @@ class RestoreReport:
     of an earlier restore, kept under these names; ``read_back``: whether the result was checked
     through a new connection, False when that could not be done, as for a lock of somebody else or
     an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table was
-    brought in step.
+    brought in step; ``remarks``: what failed when the database was restored already, a sentence
+    each.
     """
 
     source: BackupInfo
@@ -50,6 +52,7 @@ class RestoreReport:
     read_back: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 class ExclusiveAccess:
@@ -94,13 +97,21 @@ class ExclusiveAccess:
         self._lock.release()
 
     def restore(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+        self,
+        ref: BackupInfo | str | Path,
+        *,
+        progress: Progress | None = None,
+        is_verified: bool = False,
     ) -> RestoreReport:
-        """Do what ``BackupManager.restore`` does."""
+        """Do what ``BackupManager.restore`` does.
+
+        ``is_verified``: in full, a moment ago; now no more than its checksum tells that it has not
+        changed since.
+        """
         restorer = Restorer(self._driver, self._directory)
         info = self._find(ref)
         with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
-            report = restorer.restore(info, progress=progress)
+            report = restorer.restore(info, as_taken=is_verified, progress=progress)
             return self._finish(report, progress, settle)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
@@ -136,13 +147,19 @@ class ExclusiveAccess:
     def _finish(
         self, report: RestoreReport, progress: Progress | None, settle: Callable[[], None]
     ) -> RestoreReport:
-        with _already_restored():
+        completion = Completion(_restored(report.source))
+        with completion.then("The migration marker could not be brought in step"):
             settle()
-        rebuilt = self._sync_catalog()
-        self._driver.return_idle_connections()
-        if progress is not None:  # last: what it raises finds everything done
-            progress(report.source.size_bytes, report.source.size_bytes)
-        return replace(report, catalog_rebuilt=rebuilt)
+        rebuilt = False
+        with completion.then("The catalog could not be rebuilt"):
+            rebuilt = self._sync_catalog()
+        with completion.then("Idle connections could not be closed"):
+            self._driver.return_idle_connections()
+        if progress is not None:
+            with completion.then("The progress callback failed at the end"):
+                progress(report.source.size_bytes, report.source.size_bytes)
+        remarks = report.remarks + completion.remarks
+        return replace(report, catalog_rebuilt=rebuilt, remarks=remarks)
 
 
 class Restorer:
@@ -162,11 +179,7 @@ class Restorer:
         """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
         self._safety.recover()
         if not self._safety.is_there():
-            raise NothingToUndoError(
-                f"There is no safety backup {self._safety.path}: nothing to undo. "
-                "Nothing was changed.",
-                hint="A restore of a missing or damaged database has none; restore a backup.",
-            )
+            raise _nothing_to_undo(self._safety.path)
         return read_backup(self._safety.path)
 
     def restore(
@@ -181,16 +194,17 @@ class Restorer:
         verified = verify_backup(self._driver, info, level="full", as_taken=as_taken).backup
         with still_there(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
+        completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._keep_and_replace(verified, progress)
+            self._keep_and_replace(verified, progress, completion)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            moved = self._rebuild(verified)
+            moved = self._rebuild(verified, completion)
             safety = None
-        read_back = self._read_back(contents, safety)
-        with suppress(StorageError):  # what cannot be removed now, the next restore tidies up
+        read_back = self._read_back(contents, safety, completion)
+        with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
             source=verified,
@@ -198,16 +212,21 @@ class Restorer:
             moved_aside=(*moved, *self._safety.set_aside_as),
             read_back=read_back,
             duration_seconds=round(time.monotonic() - started, 3),
+            remarks=completion.remarks,
         )
 
-    def _keep_and_replace(self, info: BackupInfo, progress: Progress | None) -> None:
+    def _keep_and_replace(
+        self, info: BackupInfo, progress: Progress | None, completion: Completion
+    ) -> None:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
             try:
-                with self._driver.holding() as hold:
+                with completion, self._driver.holding() as hold:
                     # What is committed while it is taken would be in neither of both.
                     staged, made = self._take_safety_backup()
-                    self._replace(info, staged, made, hold, progress)
+                    self._replace(
+                        info, staged, made, hold=hold, progress=progress, completion=completion
+                    )
                 return
             except OvertakenError:
                 if time.monotonic() > deadline:
@@ -251,8 +270,10 @@ class Restorer:
         info: BackupInfo,
         staged: BackupInfo,
         made: os.stat_result,
+        *,
         hold: Hold,
         progress: Progress | None,
+        completion: Completion,
     ) -> None:
         source = Path(info.path)
         placed = False
@@ -262,12 +283,16 @@ class Restorer:
                 source = self._safety.previous
             self._safety.place(staged, made, like=self._driver.location)
             placed = True
-            self._load(source, hold, progress)
+            self._load(source, hold, progress, completion)
+            completion.reached(_restored(info))
         except BaseException as error:
-            files.remove(Path(staged.path))
+            with suppress(StorageError):  # the next restore removes it
+                files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
             if placed and not isinstance(error, OvertakenError) and hold.changed():
+                if not isinstance(error, Exception) and self._is_in_place(source):
+                    completion.reached(_restored(info))
                 self._safety.keep_previous()
                 raise
             if placed and hold.is_released and type(error) is StorageError:
@@ -276,16 +301,19 @@ class Restorer:
             self._safety.withdraw(placed=placed)
             raise
 
-    def _load(self, source: Path, hold: Hold, progress: Progress | None) -> None:
+    def _load(
+        self, source: Path, hold: Hold, progress: Progress | None, completion: Completion
+    ) -> None:
         try:
             with still_there(source):
                 self._driver.load(source, hold=hold, progress=progress)
         except OvertakenError:
             raise
-        except BackupError:
+        except Exception as error:
             # It may come after the commit, as when the file can then not be made shorter.
             if not (hold.changed() and self._is_in_place(source)):
                 raise
+            completion.remark("Something failed when it was written", error)
 
     def _unsure(self, info: BackupInfo, error: StorageError) -> RestoreError:
         """Return the error for a disk that failed while SQLite wrote.
@@ -305,7 +333,7 @@ class Restorer:
         except BackupError:
             return False
 
-    def _read_back(self, contents: object, safety: Path | None) -> bool:
+    def _read_back(self, contents: object, safety: Path | None, completion: Completion) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
         try:
             self._driver.read_back(contents)
@@ -313,8 +341,12 @@ class Restorer:
             if safety is None:
                 raise
             raise self._take_back(error, safety) from error
-        except BackupError:  # "nothing was changed", it would say
+        except Exception as error:  # noqa: BLE001 - of the application too, when it connects
+            completion.remark("It could not be read back", error)
             return False
+        except BaseException as error:
+            error.add_note("The database was restored, and not read back.")
+            raise
         return True
 
     def _take_back(self, why: DatabaseDamagedError, safety: Path) -> RestoreError:
@@ -335,7 +367,7 @@ class Restorer:
             hint="Try another backup, and check the disk.",
         )
 
-    def _rebuild(self, info: BackupInfo) -> tuple[Path, ...]:
+    def _rebuild(self, info: BackupInfo, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()
         source = Path(info.path)
         if source == self._safety.path:
@@ -343,23 +375,35 @@ class Restorer:
             self._safety.make_room()
         with still_there(source):
             moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
+        completion.reached(_restored(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
-        earlier = (self._safety.path, self._safety.previous)
-        with _already_restored():
-            kept = tuple(self._safety.keep(old) for old in earlier if files.exists(old))
-        return moved + kept
+        kept = []
+        for old in (self._safety.path, self._safety.previous):
+            with completion.then(f"{old} is of an earlier restore and could not be moved aside"):
+                if files.exists(old):
+                    kept.append(self._safety.keep(old))
+        return (*moved, *kept)
 
 
-@contextmanager
-def _already_restored() -> Iterator[None]:
-    """Say of an error of the block that the restore itself was done before."""
-    try:
-        yield
-    except StorageError as error:
-        raise RestoreError(
-            f"The database was restored, but what follows failed: {error.cause}.",
-            hint="Check the disk and the files beside the database, then restore again.",
-        ) from error
+def _restored(info: BackupInfo) -> str:
+    return f"The database was restored from {info.filename}."
+
+
+def require_undo(database: Path) -> None:
+    """Raise :class:`NothingToUndoError` where no restore can have left a safety backup.
+
+    With the lock of one there, it is looked for under that lock.
+    """
+    safety = SafetyFiles(database)
+    if not files.exists(lock_path(database)) and safety.newest() is None:
+        raise _nothing_to_undo(safety.path)
+
+
+def _nothing_to_undo(path: Path) -> NothingToUndoError:
+    return NothingToUndoError(
+        f"There is no safety backup {path}: nothing to undo. Nothing was changed.",
+        hint="A restore of a missing or damaged database has none; restore a backup.",
+    )
 
 
 def place_of(driver: Driver, directory: Path) -> Path:

@@ -10,13 +10,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.backup_info import META_SUFFIX
 from soulsense_db.errors import StorageError
 
 STAGING = ".staging"
 LOCK = ".lock"
 DELETING = ".deleting"
+
+
+_COMPANIONS = ("", "-journal", "-wal", "-shm")
+
+
+def names_of(name: str) -> set[str]:
+    """Return all names in a directory that the backup ``name`` may need for a while."""
+    staged = {f".{name}{STAGING}{companion}" for companion in (*_COMPANIONS, LOCK)}
+    meta = f"{name}{META_SUFFIX}"
+    return {name, meta, f".{meta}.partial", f".{name}{DELETING}"} | staged
 
 
 class Staging:
@@ -52,7 +62,7 @@ class Staging:
     def discard(self) -> None:
         """Remove everything that is not published, and the mark."""
         # SQLite's own names for what belongs to a file: the staged one may have a journal.
-        for companion in ("", "-journal", "-wal", "-shm"):
+        for companion in _COMPANIONS:
             files.remove(Path(f"{self.path}{companion}"))
         files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
         if not files.exists(self.final):
@@ -62,7 +72,7 @@ class Staging:
 
     def release(self) -> None:
         """Let others remove what is left of it."""
-        self._lock.release()
+        locks.release(self._lock)
 
     def discard_if_abandoned(self) -> None:
         """Remove what is left of it when no living process holds the mark."""

@@ -15,22 +15,22 @@ What a dead process left is removed by the next one that stages a backup.
 from __future__ import annotations
 
 import builtins
-import logging
 import os
 import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from soulsense_db import files
+from soulsense_db import files, locks
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
+from soulsense_db.completion import reason_of, warn
 from soulsense_db.errors import (
     DirectoryLockedError,
     NotADatabaseError,
@@ -39,7 +39,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta
-from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
+from soulsense_db.staging import DELETING, LOCK, Removal, Staging, names_of
 from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
@@ -82,6 +82,7 @@ class Storage:
         self._lock_timeout = lock_timeout
         self._live = live
         self._has_warned = False
+        self._passed_by: set[str] = set()
         # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
         self._name = re.compile(
             rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}", re.DOTALL
@@ -228,6 +229,22 @@ class Storage:
                 staging.discard()
             staging.release()
 
+    @contextmanager
+    def scratch(self, size_bytes: int) -> Iterator[Path]:
+        """Yield an empty file for a copy of the database, gone at the end.
+
+        It is in the directory, or in the system's own for such files where that is absent or may
+        not be written to. Raises :class:`NotEnoughSpaceError` where there is room in neither.
+        """
+        with ExitStack() as stack:
+            try:
+                files.require_directory(self.directory)
+                files.require_space(self.directory, size_bytes)
+                path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
+            except StorageError:
+                path = stack.enter_context(files.temporary_file(size_bytes))
+            yield path
+
     def publish(self, staging: Staging, info: BackupInfo) -> None:
         """Give the staged data its final name, with its meta file; both are on disk at return.
 
@@ -243,13 +260,13 @@ class Storage:
         """Log a warning, the first time, when others may write to the directory."""
         if not self._has_warned and (problem := open_to_others(self.directory)):
             self._has_warned = True
-            # Asked for now: env.py's fileConfig disables loggers that are there before it.
-            logging.getLogger("soulsense_db").warning("%s", problem)
+            warn(problem)
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that :meth:`find` returned.
 
-        Raises :class:`ProtectedBackupError` for a pinned one.
+        From the moment when it has lost its name it is deleted; what is left of its files is a
+        warning in the log. Raises :class:`ProtectedBackupError` for a pinned one.
         """
         with self._lock():
             current = self.find_again(info)
@@ -257,7 +274,10 @@ class Storage:
                 raise pinned(current)
             removal = Removal(Path(info.path))
             removal.begin()
-            removal.finish()
+            try:
+                removal.finish()
+            except StorageError as error:  # it is gone: the next backup removes the rest
+                warn(f"{error.cause}. {error.hint}")
 
     def amend(self, info: BackupInfo, **changes: Any) -> BackupInfo:
         """Change facts in the meta file of a backup; return all as they are then.
@@ -290,22 +310,18 @@ class Storage:
         """Hold the directory's lock: for a moment around names, never during a copy."""
         require_no_link(self.directory)
         path = self.directory / f".{self._prefix}{LOCK}"
-        with files.storage_errors("lock", path):
-            files.make_lock_file(path, like=self._live)
-            # A new object each time: threads of one process exclude each other as well.
-            lock = FileLock(path, timeout=self._lock_timeout, mode=files.PRIVATE_FILE)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise DirectoryLockedError(
-                    f"The backup directory {self.directory} was locked by another process for "
-                    f"{self._lock_timeout:g} s. Nothing was changed.",
-                    hint="Wait for the other backup to end and try again.",
-                ) from None
+        try:
+            lock = locks.acquire(path, timeout=self._lock_timeout, like=self._live, is_shared=True)
+        except Timeout:
+            raise DirectoryLockedError(
+                f"The backup directory {self.directory} was locked by another process for "
+                f"{self._lock_timeout:g} s. Nothing was changed.",
+                hint="Wait for the other backup to end and try again.",
+            ) from None
         try:
             yield
         finally:
-            lock.release()
+            locks.release(lock)
 
     def _free_name(self, created_at: datetime, description: str) -> Path:
         stem = f"{self._prefix}_{created_at.astimezone():%Y%m%d_%H%M%S}"
@@ -316,9 +332,7 @@ class Storage:
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            staged = f".{name}{STAGING}"
-            others = {name + META_SUFFIX, staged, staged + LOCK, f".{name}{DELETING}"}
-            if taken.isdisjoint({name} | others):
+            if taken.isdisjoint(names_of(name)):
                 return self.directory / name
             number += 1
 
@@ -331,10 +345,21 @@ class Storage:
             if found is None or not self._is_backup_name(found["name"]):
                 continue
             path = self.directory / found["name"]
-            if found["end"] == DELETING:
-                Removal(path).finish()
-            else:
-                Staging(path).discard_if_abandoned()
+            try:
+                if found["end"] == DELETING:
+                    Removal(path).finish()
+                else:
+                    Staging(path).discard_if_abandoned()
+            except StorageError as error:
+                self._pass_by(name, error)
+
+    def _pass_by(self, name: str, error: StorageError) -> None:
+        """Leave what cannot be removed where it is, and say so once."""
+        if name not in self._passed_by:
+            self._passed_by.add(name)
+            warn(
+                f"{self.directory / name} is left over and cannot be removed ({reason_of(error)})."
+            )
 
 
 def safe_name(description: str) -> str:

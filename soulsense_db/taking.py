@@ -12,7 +12,7 @@ from typing import Any
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
-from soulsense_db.drivers import Depth, Driver, Snapshot
+from soulsense_db.drivers import Depth, Driver, Progress, Snapshot
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
 from soulsense_db.half_run import facts_of, standing_for_a_copy
 from soulsense_db.marker import MigrationMarker
@@ -32,12 +32,14 @@ def take(
     alembic_heads: Sequence[str] | None = None,
     target_revision: str | None = None,
     markers: tuple[MigrationMarker, ...] | None = None,
+    progress: Progress | None = None,
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
     ``depth`` of the check and ``created_at`` (now by default) as in a backup's facts;
     ``alembic_heads`` are those in the copy unless given; ``markers``: of the migrations that had
-    not ended in what ``write`` copies, by default those of the live database. Raises
+    not ended in what ``write`` copies, by default those of the live database. ``progress`` is
+    called while it is checked. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
@@ -48,7 +50,7 @@ def take(
         snapshot = write(target)
         if markers is None:
             half_run = half_run or standing_for_a_copy(driver)
-        sha256 = check_new(driver, target, depth=depth)
+        sha256 = check_new(driver, target, depth=depth, progress=progress)
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),

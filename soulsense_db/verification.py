@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from soulsense_db import copying, files, reading
 from soulsense_db.backup_info import BackupInfo
@@ -16,6 +16,7 @@ from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
 from soulsense_db.meta_file import require_trusted_meta, still_there
 
 Level = Literal["quick", "full"]
+_WAIT_SECONDS = 0.1
 _DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
 
 
@@ -74,8 +75,9 @@ def _verify(
     hashed = info.sha256 is not None
     depth = "pages" if as_taken and hashed else _DEPTHS[level]
     # The application may have it open, to look at it.
-    digest = partial(reading.sha256_of, path, progress=progress) if hashed else None
-    sha256, problem, findings = _read(driver, path, depth, digest)
+    sha256, problem, findings = _read(
+        driver, path, depth, reading.sha256_of if hashed else None, progress=progress
+    )
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
             f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
@@ -98,13 +100,18 @@ def _verify(
     )
 
 
-def check_new(driver: Driver, path: Path, *, depth: Depth) -> str:
+def check_new(
+    driver: Driver, path: Path, *, depth: Depth, progress: copying.Progress | None = None
+) -> str:
     """Check a file just written and return its SHA-256.
 
-    Faulty rows are no fault of the copy: it has those of its source. Raises
-    :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
+    ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
+    copy: it has those of its source. Raises :class:`~soulsense_db.errors.InvalidBackupError` for a
+    file that is not whole.
     """
-    sha256, problem, _ = _read(driver, path, depth, partial(copying.sha256_of, path))
+    size = _size(path)
+    poll = None if progress is None else lambda: progress(size, size)
+    sha256, problem, _ = _read(driver, path, depth, copying.sha256_of, poll=poll)
     if problem is not None:
         raise problem
     assert sha256 is not None
@@ -115,18 +122,60 @@ def _read(
     driver: Driver,
     path: Path,
     depth: Depth,
-    digest: Callable[[], str] | None,
+    hashed: _Hash | None,
+    *,
+    progress: copying.Progress | None = None,
+    poll: Callable[[], object] | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
-    """Return SHA-256, problem and findings; hash and check side by side, they take as long."""
+    """Return SHA-256, problem and findings; hash and check side by side, they take as long.
+
+    ``progress`` is that of the hash. ``poll`` is called during the check; what either raises, and
+    Ctrl-C, ends both.
+    """
+    stopped = threading.Event()
+
+    def hashing(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise _StoppedError
+        if progress is not None:
+            progress(done, total)
+
+    def checking() -> None:
+        if digest is not None and digest.done():
+            digest.result()
+        if progress is not None and (digest is None or digest.done()):
+            size = _size(path)
+            progress(size, size)
+        if poll is not None:
+            poll()
+
     with ThreadPoolExecutor(1) as side:
-        hashing = side.submit(digest) if digest is not None else None
+        digest = side.submit(hashed, path, progress=hashing) if hashed is not None else None
         problem: InvalidBackupError | None = None
         findings = Findings()
         try:
-            findings = driver.check(path, depth=depth)
+            findings = driver.check(path, depth=depth, poll=checking)
         except InvalidBackupError as error:
             problem = error
-        return (hashing.result() if hashing else None), problem, findings
+        except BaseException:
+            stopped.set()
+            raise
+        try:
+            while digest is not None and not digest.done():
+                # In slices: nothing else wakes the main thread for Ctrl-C on every system.
+                wait([digest], timeout=_WAIT_SECONDS)
+        except BaseException:
+            stopped.set()
+            raise
+        return (digest.result() if digest else None), problem, findings
+
+
+class _Hash(Protocol):
+    def __call__(self, path: Path, *, progress: copying.Progress | None) -> str: ...
+
+
+class _StoppedError(Exception):
+    """Nobody needs the hash any more."""
 
 
 def _size(path: Path) -> int:

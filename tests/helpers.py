@@ -236,7 +236,7 @@ def ask(child: Child, statement: str) -> str:
 
 NOBODY = 65534
 _AS_USER = """
-import _strptime, json, os, sys, tempfile
+import _strptime, encodings.ascii, json, os, sys, tempfile
 from pathlib import Path
 import sqlalchemy as sa
 from soulsense_db import BackupError, BackupManager

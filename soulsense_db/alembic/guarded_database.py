@@ -22,6 +22,7 @@ from soulsense_db.alembic.chain import chain_of, require_whole
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import reason_of
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import (
@@ -314,9 +315,7 @@ class GuardedDatabase:
         assert self._backup is not None
         assert self._access is not None
         try:
-            self._access.put_back(self._backup)
-            first = self._runs[0]
-            heads = self._manager.alembic_heads(first.version_table)
+            report = self._access.put_back(self._backup)
         except BackupError as error:
             self._finish()  # the marker stays: the next upgrade refuses and says how to go on
             return [
@@ -325,11 +324,22 @@ class GuardedDatabase:
                 f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
                 f"Put it back with: {restore_command(self.path, Path(self._backup.path))}",
             ]
+        first = self._runs[0]
+        try:
+            heads = self._manager.alembic_heads(first.version_table)
+        except Exception as error:  # noqa: BLE001 - put back it is; the application's events may fail
+            self._finish()
+            return [
+                f"The migration failed. {self.path} was put back from {self._backup.filename}.",
+                f"Its revision could not be read ({reason_of(error)}).",
+                *report.remarks,
+            ]
         self._finish()
         at = ", ".join(heads) or "no revision"
         told = [
             f"The migration failed. {self.path} was put back, at {at}, "
-            f"from {self._backup.filename}."
+            f"from {self._backup.filename}.",
+            *report.remarks,
         ]
         if heads != tuple(sorted(first.heads)):
             told.append(f"It should be at {', '.join(sorted(first.heads)) or 'no revision'}.")

@@ -271,6 +271,7 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("half-run", "yes, a migration had not ended when it was taken" * info.half_run),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
+        ("not contained", str(info.driver_facts.get("attached", ""))),
         ("problem", info.meta_problem),
     ]
     return [(name, text) for name, text in facts if text]

@@ -14,6 +14,7 @@ from soulsense_db.cli import backups, restoring, schedules, window
 from soulsense_db.cli.output import (
     WANTS_JSON,
     OutputError,
+    done_before_interrupt,
     open_missing_streams,
     print_error,
     print_json_error,
@@ -155,7 +156,8 @@ def _run_for_programs() -> int:
 
 
 def _interrupted(as_json: bool) -> int:
-    message = "Interrupted. What was not finished has changed nothing."
+    done = done_before_interrupt or ["What was not finished has changed nothing."]
+    message = " ".join(["Interrupted.", *done])
     if as_json:
         return print_json_failure("Interrupted", message, "", _INTERRUPTED)
     say(message, to=sys.stderr)

@@ -33,7 +33,7 @@ _WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
-_MORE = ("candidates", "backup")
+_MORE = ("candidates",)
 
 
 def printable(text: str) -> str:
@@ -50,6 +50,20 @@ class OutputError(Exception):
 def say(line: str, *, to: TextIO | None = None) -> None:
     """Print one line as it is: no markup, no wrapping, no control characters."""
     _put(printable(line), to or sys.stdout)
+
+
+@contextmanager
+def noting_interrupts() -> Iterator[None]:
+    """Remember of an interrupt of the block what had been done by then."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        done_before_interrupt.extend(getattr(error, "__notes__", ()))
+        raise
+
+
+done_before_interrupt: list[str] = []
+"""What was done when the command was interrupted, a sentence each."""
 
 
 def show_warnings(*, shown: bool) -> None:

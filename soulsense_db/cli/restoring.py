@@ -186,6 +186,8 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
         session.say("'soulsense-db undo' goes back.")
     if not report.read_back:
         session.say("Note: it could not be read back; check it with your application.")
+    for remark in report.remarks:
+        session.say(f"Note: {remark}")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
     if report.safety_backup is None:
@@ -201,6 +203,7 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
         "moved_aside": list(report.moved_aside),
         "read_back": report.read_back,
         "catalog_rebuilt": report.catalog_rebuilt,
+        "remarks": list(report.remarks),
         "duration_seconds": report.duration_seconds,
     }
 

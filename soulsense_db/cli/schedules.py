@@ -211,6 +211,10 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         if not session.as_json:
             print_error(report.half_run)
         session.exit_code = report.half_run.exit_code
+    if report.prune_error:
+        if not session.as_json:
+            print_error(report.prune_error)
+        session.exit_code = report.prune_error.exit_code
     return {
         "ran": True,
         "half_run_migration": report.half_run.message if report.half_run else None,
@@ -219,6 +223,7 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         "damaged": backup_json(report.damaged) if report.damaged else None,
         "remarks": list(report.verified.remarks),
         "pruned": _prune_json(report.pruned) if report.pruned else None,
+        "prune_error": report.prune_error.message if report.prune_error else None,
     }
 
 
@@ -234,6 +239,8 @@ def _summary(report: AutoReport) -> str:
         parts.append(f"{report.damaged.filename} is DAMAGED")
     if report.half_run:
         parts.append("a migration DIED HALF-WAY: nothing removed")
+    elif report.prune_error:
+        parts.append("old ones COULD NOT be removed")
     elif report.pruned is None:
         parts.append("no retention policy: nothing removed")
     else:

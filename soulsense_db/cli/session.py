@@ -226,7 +226,8 @@ def add(
             for group, parameters in declared.items()
         }
         session: Session = made["session"]
-        result = command(**made, **arguments)
+        with output.noting_interrupts():
+            result = command(**made, **arguments)
         if session.as_json:
             output.print_json(name, result)
         if session.exit_code:

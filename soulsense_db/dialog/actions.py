@@ -260,6 +260,7 @@ class Actions:
         said = [_(texts.RESTORED).format(database=name, when=when)]
         if not report.read_back:
             said.append(_(texts.NOT_READ_BACK))
+        said.extend(showing.plain(remark) for remark in report.remarks)
         is_current = self._after_restore is not None and loaded
         if report.safety_backup is None:
             said.append(_(texts.RESTART_NEW_FILE))

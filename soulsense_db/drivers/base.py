@@ -195,11 +195,21 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def check(self, path: Path, *, depth: Depth) -> Findings:
+    def require_readable(self, source: Path) -> None:
+        """Raise what :meth:`copy_file` would for a file that is plainly no database.
+
+        As :class:`~soulsense_db.errors.InvalidBackupError`; not all of the file is read.
+        """
+
+    @abstractmethod
+    def check(
+        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+    ) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
         ``depth``: ``header`` looks at its header and size, ``pages`` also at the structure of all
-        of it, ``full`` also at every index and reference. Raises
+        of it, ``full`` also at every index and reference. ``poll`` is called several times a second
+        meanwhile; what it raises, and Ctrl-C, ends the check within half a second. Raises
         :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
         """
 
@@ -211,6 +221,20 @@ class Driver(ABC):
 
         Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat. Of
         ``progress`` the numbers are rows here, not bytes: those of both; what it raises cancels.
+        """
+
+    @abstractmethod
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Like :meth:`compare`, with what :meth:`snapshot` wrote to ``copy`` as the live data.
+
+        Nothing of the application's is locked or asked meanwhile.
         """
 
     @abstractmethod

@@ -34,6 +34,7 @@ from soulsense_db.drivers.base import (
     TableRows,
     register,
 )
+from soulsense_db.drivers.sqlite_cancel import interruptible
 from soulsense_db.drivers.sqlite_compare import compare, count_rows
 from soulsense_db.drivers.sqlite_connections import LiveDatabase
 from soulsense_db.drivers.sqlite_engine import require_not_interrupted
@@ -152,8 +153,17 @@ class SQLiteDriver(Driver):
         with backup_errors(source), opened as connection:
             connection.execute("BEGIN")
             snapshot = self._copy_to(target, connection, progress)
-        sqlite_check.check(target, depth="full", called=source.name)
+        size = snapshot.size_bytes
+        poll = None if progress is None else lambda: progress(size, size)
+        sqlite_check.check(target, depth="full", called=source.name, poll=poll)
         return snapshot
+
+    def require_readable(self, source: Path) -> None:
+        """Raise for a file that is too short, or that SQLite cannot take for a database."""
+        sqlite_check.require_contents(source)
+        opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
+        with backup_errors(source), opened as connection:
+            pragmas.rows(connection, "SELECT 1 FROM sqlite_master LIMIT 1")
 
     def _copy_to(
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
@@ -165,6 +175,8 @@ class SQLiteDriver(Driver):
             "page_size": str(pragmas.number(source, "page_size")),
             "sqlite_version": sqlite3.sqlite_version,
         }
+        if attached := pragmas.attached(source):
+            facts["attached"] = attached
         with target_errors(target), closing(connect_new(target)) as copy:
             self._copy_pages(source, copy, str(target), progress)
         with target_errors(target), closing(connect_new(target)) as copy:
@@ -225,9 +237,11 @@ class SQLiteDriver(Driver):
 
     # Restore
 
-    def check(self, path: Path, *, depth: Depth) -> Findings:
+    def check(
+        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+    ) -> Findings:
         """Check ``path``: its header and size, every page too, or every index and reference too."""
-        return sqlite_check.check(path, depth=depth)
+        return sqlite_check.check(path, depth=depth, poll=poll)
 
     def compare(
         self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
@@ -239,6 +253,26 @@ class SQLiteDriver(Driver):
                 return compare(live, opened, backup, ignore=ignore, progress=progress)
 
         return self._at_one_moment(work)
+
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Compare ``backup`` with ``copy``, a snapshot, row by row."""
+        with (
+            live_errors(self.location),
+            sqlite_check.opened(copy) as live,
+            sqlite_check.opened(backup) as opened,
+        ):
+            return interruptible(
+                lambda: compare(live, opened, backup, ignore=ignore, progress=progress),
+                live,
+                opened,
+            )
 
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
         """Count the rows of all tables in ``backup`` and in the live database."""

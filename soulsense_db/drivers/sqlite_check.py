@@ -6,12 +6,13 @@ import re
 import sqlite3
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import files, reading
 from soulsense_db.drivers.base import Depth, Findings
+from soulsense_db.drivers.sqlite_cancel import interruptible
 from soulsense_db.drivers.sqlite_errors import backup_errors, damaged, invalid, not_a_database
 from soulsense_db.errors import EmptyBackupError, InvalidBackupError, TruncatedBackupError
 
@@ -61,7 +62,9 @@ def opened_in_use(path: Path, *, lock_timeout: float) -> Iterator[sqlite3.Connec
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     # as_uri: a '#' or '?' in a path pasted into a URI silently opens another, empty database.
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None)
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    # Any thread: long work runs in one of its own.
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def says_wal(path: Path) -> bool:
@@ -69,19 +72,29 @@ def says_wal(path: Path) -> bool:
     return _header(path)[18] == _WAL_VERSION
 
 
-def check(path: Path, *, depth: Depth, called: str | None = None) -> Findings:
+def check(
+    path: Path,
+    *,
+    depth: Depth,
+    called: str | None = None,
+    poll: Callable[[], object] | None = None,
+) -> Findings:
     """Raise an :class:`InvalidBackupError` unless ``path`` is a whole SQLite database.
 
     ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` and
     ``foreign_key_check`` instead. ``called``: its name in errors. The file is opened and closed:
-    never call it for a database that this process has open.
+    never call it for a database that this process has open. ``poll`` is called now and then; what
+    it raises cancels, and so does Ctrl-C.
     """
     name = called or path.name
     _check_size(path, name)
     if depth == "header":
         return Findings()
     with backup_errors(path, name), opened(path) as connection:
-        return _check_pages(connection, name, full=depth == "full")
+        full = depth == "full"
+        return interruptible(
+            lambda: _check_pages(connection, name, full=full), connection, poll=poll
+        )
 
 
 def check_live(connection: sqlite3.Connection, name: str) -> None:

@@ -1,25 +1,18 @@
-"""Compare two SQLite databases row by row, reading each once, in flat memory."""
+"""Compare two SQLite databases row by row, in flat memory."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Generator, Iterator
+from contextlib import closing
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import Comparison, Progress, TableComparison
-from soulsense_db.drivers.sqlite_errors import backup_errors
+from soulsense_db.drivers.sqlite_rows import Row, Side, Table, any_text
 
-_Row = tuple[Any, ...]
-# What ANALYZE found out, and SQLite's own indexes: no data.
-_OWN_PREFIX = "sqlite_"
-_SEQUENCE = "sqlite_sequence"
-_ROWIDS = ("rowid", "_rowid_", "oid")
-# A result has 2,000 columns at most, and an expression a depth of 1,000.
-_TYPES_IN_ONE = 200
 _ROWS_IN_ONE = 1000  # between two calls of a progress: some milliseconds
 
 
@@ -33,8 +26,8 @@ def compare(
 ) -> Comparison:
     """Compare ``live``, in a read transaction of the caller's, with ``backup``, opened ``path``."""
     heads = pragmas.alembic_heads(live)
-    with _any_text(live), _any_text(backup):
-        before, after = _Side(live), _Side(backup, path)
+    with any_text(live), any_text(backup):
+        before, after = Side(live), Side(backup, path)
         names = sorted((before.tables.keys() | after.tables.keys()) - set(ignore))
         reading = _Reading(progress, names, before, after) if progress is not None else None
         tables = []
@@ -50,116 +43,33 @@ def compare(
 
 def count_rows(connection: sqlite3.Connection, path: Path | None = None) -> dict[str, int]:
     """Return how many rows each table has that is compared; ``path`` of a backup."""
-    with _any_text(connection):
-        side = _Side(connection, path)
+    with any_text(connection):
+        side = Side(connection, path)
         return {name: side.count(name) for name in side.tables}
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """How to read a table: its columns, the expressions for them, those that order its rows.
-
-    And the ``encoding`` of text, by the bytes of which SQLite orders; ``grows``: whether SQLite
-    gives new rows keys behind all others.
-    """
-
-    columns: tuple[str, ...]
-    values: tuple[str, ...]
-    key: tuple[str, ...]
-    encoding: str
-    grows: bool = field(compare=False)  # another way to store the same rows
-
-
-class _Side:
-    """One of the two databases; ``path`` of the backup, for its errors."""
-
-    def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
-        self._connection = connection
-        self._path = path
-        self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
-        self._counted: dict[str, int] = {}
-        self.tables = {name: self._describe(name) for name in self._names()}
-
-    def schema(self, ignore: Collection[str]) -> set[_Row]:
-        """Return type, name and SQL of all there is, and the numbers an application keeps."""
-        statement = "SELECT type, name, sql, tbl_name FROM sqlite_master"
-        own = {
-            found[:3]
-            for found in self._rows(statement)
-            if found[3] not in ignore and not str(found[1]).startswith(_OWN_PREFIX)
-        }
-        kept = ("user_version", "application_id")
-        return own | {(name, pragmas.number(self._connection, name)) for name in kept}
-
-    def count(self, name: str) -> int:
-        """Return how many rows the table has, 0 where there is none of that name."""
-        if name not in self.tables:
-            return 0
-        if name not in self._counted:
-            counting = f"SELECT count(*) FROM {_quoted(name)}"  # noqa: S608 - quoted
-            self._counted[name] = int(next(self._rows(counting))[0])
-        return self._counted[name]
-
-    def read(self, name: str) -> Generator[_Row, None, None]:
-        """Yield key and values of each row, in the order of the key."""
-        table = self.tables[name]
-        order = ", ".join(f"{part} COLLATE BINARY" for part in table.key)
-        columns = ", ".join((*table.key, *table.values))
-        yield from self._rows(f"SELECT {columns} FROM {_quoted(name)} ORDER BY {order}")  # noqa: S608 - quoted
-
-    def _names(self) -> list[str]:
-        found = self._rows("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-        return [
-            name
-            for name, sql in found
-            # A virtual table's rows are in tables of its own, which are compared.
-            if not str(sql or "").upper().startswith("CREATE VIRTUAL")
-            and (not name.startswith(_OWN_PREFIX) or name == _SEQUENCE)
-        ]
-
-    def _describe(self, name: str) -> _Table:
-        columns = list(self._rows(f"PRAGMA table_info({_quoted(name)})"))
-        values = [_quoted(column) for _, column, *_ in columns]
-        types = [
-            f"typeof({_quoted(column)})"  # where 1 and 1.0 may both be
-            for _, column, declared, *_ in columns
-            if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
-        ]
-        for start in range(0, len(types), _TYPES_IN_ONE):
-            values.append("||','||".join(types[start : start + _TYPES_IN_ONE]))
-        keyed = sorted((found[5], found[1]) for found in columns if found[5])
-        names = tuple(column for _, column, *_ in columns)
-        rowid = _rowid(names)
-        key = tuple(_quoted(column) for _, column in keyed) or (rowid or _ROWIDS[0],)
-        # A key that is not the rowid has an index, also in a table WITHOUT ROWID.
-        indexes = self._rows(f"PRAGMA index_list({_quoted(name)})")
-        grows = all(origin != "pk" for _, _, _, origin, *_ in indexes) and bool(keyed or rowid)
-        return _Table(names, tuple(values), key, self._encoding, grows)
-
-    def _rows(self, statement: str) -> Iterator[_Row]:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        if self._path is None:
-            yield from cursor.execute(statement)
-            return
-        with backup_errors(self._path):
-            yield from cursor.execute(statement)
 
 
 class _Reading:
     """Tells ``progress`` how many rows are read so far, of all in ``names`` on both sides."""
 
-    def __init__(self, progress: Progress, names: Collection[str], *sides: _Side) -> None:
+    def __init__(self, progress: Progress, names: Collection[str], *sides: Side) -> None:
         self._progress = progress
         self._total = sum(side.count(name) for side in sides for name in names)
         self._done = 0
 
-    def of(self, rows: Generator[_Row, None, None]) -> Generator[_Row, None, None]:
+    def of(self, rows: Generator[Row, None, None]) -> Generator[Row, None, None]:
         """Yield ``rows``, and tell of them now and then."""
         with closing(rows):
             for row in rows:
                 self._done += 1
                 if self._done % _ROWS_IN_ONE == 0:
+                    self._tell()
+                yield row
+
+    def meanwhile(self, rows: Generator[Row, None, None]) -> Generator[Row, None, None]:
+        """Yield ``rows`` that may have to be read again: asked is only whether to go on."""
+        with closing(rows):
+            for number, row in enumerate(rows):
+                if number % _ROWS_IN_ONE == 0:
                     self._tell()
                 yield row
 
@@ -179,7 +89,7 @@ class _Reading:
 
 
 def _compare_table(
-    live: _Side, backup: _Side, name: str, reading: _Reading | None
+    live: Side, backup: Side, name: str, reading: _Reading | None
 ) -> TableComparison:
     before, after = live.tables.get(name), backup.tables.get(name)
     if before is None or after is None or before != after:
@@ -190,6 +100,10 @@ def _compare_table(
             lost, gained = max(0, lost - gained), max(0, gained - lost)
         changed, newer = (None, None) if before and after else (0, lost)
         return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
+    if _same_as_stored(live, backup, name, reading):
+        if reading is not None:
+            reading.skip(live.count(name) + backup.count(name))
+        return TableComparison(table=name, gained=0, lost=0, changed=0, newer=0)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
     with _told(live.read(name), reading) as ours, _told(backup.read(name), reading) as theirs:
         gained, lost, changed, tail = _merge(ours, theirs, before)
@@ -197,15 +111,29 @@ def _compare_table(
     return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
 
 
+def _same_as_stored(live: Side, backup: Side, name: str, reading: _Reading | None) -> bool:
+    """Whether both have the same rows in the same order, where another order takes far longer.
+
+    An order that is not that of the file jumps about in it for each row.
+    """
+    if any(side.tables[name].rowid in {None, *side.tables[name].key} for side in (live, backup)):
+        return False
+    if any(side.tables[name].grows for side in (live, backup)):
+        return False
+    ours, theirs = live.read_as_stored(name), backup.read_as_stored(name)
+    if reading is not None:
+        ours = reading.meanwhile(ours)
+    with closing(ours), closing(theirs):
+        return all(left == right for left, right in zip_longest(ours, theirs))
+
+
 def _told(
-    rows: Generator[_Row, None, None], reading: _Reading | None
-) -> closing[Generator[_Row, None, None]]:
+    rows: Generator[Row, None, None], reading: _Reading | None
+) -> closing[Generator[Row, None, None]]:
     return closing(rows if reading is None else reading.of(rows))
 
 
-def _merge(
-    live: Iterator[_Row], backup: Iterator[_Row], table: _Table
-) -> tuple[int, int, int, int]:
+def _merge(live: Iterator[Row], backup: Iterator[Row], table: Table) -> tuple[int, int, int, int]:
     """Walk both in the order of their keys; return rows only in backup, only live, different.
 
     And how many of those only live are behind the last one in the backup.
@@ -232,7 +160,7 @@ def _merge(
     return gained, lost + tail, changed, tail
 
 
-def _order(key: _Row, encoding: str) -> list[tuple[int, Any]]:
+def _order(key: Row, encoding: str) -> list[tuple[int, Any]]:
     """Return ``key`` such that Python orders it as SQLite does: NULL, numbers, text, blobs."""
     return [_place(value, encoding) for value in key]
 
@@ -247,24 +175,3 @@ def _place(value: Any, encoding: str) -> tuple[int, Any]:
         unpaired = "surrogateescape" if encoding == "UTF-8" else "surrogatepass"
         return 2, value.encode(encoding, errors=unpaired)
     return 3, value
-
-
-@contextmanager
-def _any_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is no valid UTF-8 too; the connection may be the application's own."""
-    before: Callable[[bytes], Any] = connection.text_factory
-    connection.text_factory = lambda data: data.decode(errors="surrogateescape")
-    try:
-        yield
-    finally:
-        connection.text_factory = before
-
-
-def _rowid(columns: Collection[str]) -> str | None:
-    """Return a name of the rowid that no column has, None when there is none left."""
-    taken = {column.lower() for column in columns}
-    return next((name for name in _ROWIDS if name not in taken), None)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from soulsense_db import files
@@ -57,7 +57,8 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        remove_with_companions(path)
+        with suppress(StorageError):  # what it was for may be done; the next one removes it
+            remove_with_companions(path)
 
 
 def remove_with_companions(path: Path) -> None:

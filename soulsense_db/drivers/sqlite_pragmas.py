@@ -76,6 +76,20 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
     return frozenset(rows(connection, statement))
 
 
+def attached(connection: sqlite3.Connection) -> str:
+    """Return the databases attached to ``connection``, with their files; empty without any."""
+    # As bytes: a path need be no text.
+    statement = (
+        "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list "
+        "WHERE name NOT IN ('main', 'temp')"
+    )
+    found = [
+        (bytes(name).decode(errors="replace"), bytes(file or b"").decode(errors="replace"))
+        for name, file in rows(connection, statement)
+    ]
+    return ", ".join(f"{name} ({file or 'in memory'})" for name, file in found)
+
+
 def alembic_heads(
     connection: sqlite3.Connection, version_table: str = "alembic_version"
 ) -> tuple[str, ...]:
