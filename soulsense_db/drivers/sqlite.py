@@ -50,6 +50,7 @@ from soulsense_db.drivers.sqlite_files import (
     put_in_place,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
+from soulsense_db.drivers.sqlite_structure import understood
 from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
 
 T = TypeVar("T")
@@ -151,19 +152,23 @@ class SQLiteDriver(Driver):
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
     ) -> Snapshot:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
-        pragmas.rows(source, "SELECT 1 FROM sqlite_master LIMIT 1")
-        facts = {
-            "journal_mode": pragmas.text(source, "journal_mode"),
-            "page_size": str(pragmas.number(source, "page_size")),
-            "sqlite_version": sqlite3.sqlite_version,
-        }
-        with target_errors(target), closing(connect_new(target)) as copy:
-            self._copy_pages(source, copy, str(target), progress)
-        with target_errors(target), closing(connect_new(target)) as copy:
+        with understood(source):
+            facts = {
+                "journal_mode": pragmas.text(source, "journal_mode"),
+                "page_size": str(pragmas.number(source, "page_size")),
+                "sqlite_version": sqlite3.sqlite_version,
+            }
+            with target_errors(target), closing(connect_new(target)) as copy:
+                self._copy_pages(source, copy, str(target), progress)
+        with (
+            target_errors(target),
+            closing(connect_new(target)) as copy,
+            understood(copy) as problem,
+        ):
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
-            heads = pragmas.alembic_heads(copy)
+            heads = () if problem else pragmas.alembic_heads(copy)
         with files.storage_errors("read", target):
             size = target.stat().st_size
         if progress is not None:
@@ -271,7 +276,7 @@ class SQLiteDriver(Driver):
 
     def contents(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""
-        with backup_errors(source), sqlite_check.opened(source) as backup:
+        with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
             return pragmas.schema(backup)
 
     def load(
@@ -280,6 +285,10 @@ class SQLiteDriver(Driver):
         """Write ``source`` into the live database through SQLite, in one transaction."""
 
         def write(live: sqlite3.Connection) -> None:
+            with understood(live):
+                replace(live)
+
+        def replace(live: sqlite3.Connection) -> None:
             _require_same_encoding(source, live)
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
@@ -371,7 +380,9 @@ class SQLiteDriver(Driver):
 
         def compare(live: sqlite3.Connection) -> None:
             sqlite_check.check_live(live, name)
-            if not isinstance(contents, frozenset) or not contents <= pragmas.schema(live):
+            with understood(live):
+                same = isinstance(contents, frozenset) and contents <= pragmas.schema(live)
+            if not same:
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
