@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.beside import beside
 from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -349,11 +350,15 @@ def place_of(driver: Driver, directory: Path) -> Path:
     return driver.location or directory / "memory"
 
 
+def lock_path(driver: Driver, directory: Path) -> Path:
+    """Return where the live database's own lock is."""
+    return beside(place_of(driver, directory), ".lock", hidden=True)
+
+
 def _acquire_lock(driver: Driver, directory: Path, *, timeout: float) -> FileLock:
     """Return the lock of the live database, held: it is beside it, whatever the directory is."""
-    beside = place_of(driver, directory)
-    files.make_private_directory(beside.parent)
-    path = beside.with_name(f".{beside.name}.lock")
+    path = lock_path(driver, directory)
+    files.make_private_directory(path.parent)
     files.make_lock_file(path, like=driver.location)
     # Not thread-local: a migration may end in another thread than it began in.
     lock = FileLock(path, mode=files.PRIVATE_FILE, thread_local=False)

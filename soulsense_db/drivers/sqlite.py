@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db import copying, files
+from soulsense_db import files
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import (
@@ -44,14 +44,14 @@ from soulsense_db.drivers.sqlite_errors import (
     target_errors,
 )
 from soulsense_db.drivers.sqlite_files import (
-    beside,
     connect_new,
     flush_committed,
     put_in_place,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
+from soulsense_db.drivers.sqlite_shape import in_shape, require_same_encoding, working_copy
 from soulsense_db.drivers.sqlite_structure import understood
-from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
+from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
 
@@ -289,13 +289,13 @@ class SQLiteDriver(Driver):
                 replace(live)
 
         def replace(live: sqlite3.Connection) -> None:
-            _require_same_encoding(source, live)
+            require_same_encoding(source, live)
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
                 self._journaled(live) as mode,
                 pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
             ):
-                with self._in_shape(source, mode, pragmas.number(live, "page_size")) as backup:
+                with in_shape(source, live, mode, self.location) as backup:
                     name = str(self.location or _MEMORY)
                     self._copy_pages(backup, live, name, progress, hold)
                 if mode == "wal":
@@ -318,40 +318,6 @@ class SQLiteDriver(Driver):
         with suppress(sqlite3.Error):
             pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
-    @contextmanager
-    def _in_shape(
-        self, source: Path, live_mode: str, live_page_size: int
-    ) -> Iterator[sqlite3.Connection]:
-        """Open ``source``, or a working copy of it that the live database can take as it is.
-
-        SQLite cannot change the page size of a WAL or in-memory database; and a backup whose
-        header says WAL would turn the live database to WAL, which nobody could turn back with
-        others connected.
-        """
-        with sqlite_check.opened(source) as backup:
-            fixed_size = live_mode in {"wal", "memory"}
-            resized = fixed_size and pragmas.number(backup, "page_size") != live_page_size
-            if not resized and not sqlite_check.says_wal(source):
-                yield backup
-                return
-        with self._working_copy(source) as copy, closing(connect_new(copy)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-            if not resized:
-                yield connection
-                return
-            with beside(self.location, "resized") as path:
-                connection.execute(f"PRAGMA page_size = {live_page_size}")
-                # INTO keeps the rowids of tables without INTEGER PRIMARY KEY; plain VACUUM doesn't.
-                connection.execute("VACUUM INTO ?", (str(path),))
-                with closing(connect_new(path)) as in_live_size:
-                    yield in_live_size
-
-    @contextmanager
-    def _working_copy(self, source: Path) -> Iterator[Path]:
-        with beside(self.location, "restoring") as copy:
-            copying.copy_contents(source, copy)
-            yield copy
-
     def rebuild(
         self,
         source: Path,
@@ -364,7 +330,7 @@ class SQLiteDriver(Driver):
         if location is None:
             raise damaged(_MEMORY, "it cannot be replaced")
         files.make_private_directory(location.parent)
-        with live_errors(location), self._working_copy(source) as copy:
+        with live_errors(location), working_copy(source, location) as copy:
             with closing(connect_new(copy)) as connection:
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
@@ -386,14 +352,3 @@ class SQLiteDriver(Driver):
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
-
-
-def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
-    with sqlite_check.opened(source) as backup:
-        encoding = pragmas.text(backup, "encoding")
-    if pragmas.number(live, "page_count") and pragmas.text(live, "encoding") != encoding:
-        raise InvalidBackupError(
-            f"{source.name} does not fit the live database: its text is {encoding}, the live "
-            f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
-            hint="Move the live database away and restore again: where there is none, any fits.",
-        )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db import files
+from soulsense_db.beside import beside as named_beside
 from soulsense_db.errors import RestoreError, StorageError
 from soulsense_db.tampering import require_file, require_same
 
@@ -51,7 +52,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    path = location.with_name(f".{location.name}.{purpose}")
+    path = named_beside(location, f".{purpose}", hidden=True)
     remove_with_companions(path)
     files.create_private_file(path, like=location)
     try:
@@ -86,7 +87,7 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
     ``location`` is one or the other at every moment, where the file system has hard links. On any
     error everything has its old name.
     """
-    aside = location.with_name(f"{location.name}.{stamp}")
+    aside = named_beside(location, f".{stamp}")
     moved: list[Path] = []
     try:
         for companion in ("", *COMPANIONS):

@@ -57,7 +57,10 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    """``name`` as it is stored, in the ``encoding`` of the database."""
+
     name: bytes
+    encoding: str
     is_virtual: bool
 
     @property
@@ -66,7 +69,7 @@ class _Table:
         return _can_be_sent(str(self))
 
     def __str__(self) -> str:
-        return self.name.decode(errors="replace")
+        return self.name.decode(self.encoding, errors="replace")
 
 
 def examine(connection: sqlite3.Connection, *, full: bool) -> Examination:
@@ -186,8 +189,9 @@ def _tables(connection: sqlite3.Connection) -> list[_Table]:
         "SELECT CAST(name AS BLOB), upper(ltrim(sql, char(9, 10, 13, 32))) "
         "FROM main.sqlite_master WHERE type = 'table'"
     )
+    ((encoding,),) = _rows(connection, "PRAGMA encoding")
     return [
-        _Table(bytes(name), str(sql).startswith("CREATE VIRTUAL"))
+        _Table(bytes(name), str(encoding), str(sql).startswith("CREATE VIRTUAL"))
         for name, sql in _rows(connection, statement)
     ]
 
