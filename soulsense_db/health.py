@@ -11,7 +11,12 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, display_size
-from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    DatabaseLockedError,
+    PermissionDeniedError,
+)
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
 from soulsense_db.tampering import open_to_others
@@ -66,7 +71,7 @@ def check_health(
 ) -> HealthReport:
     """Look at the database, its backups and the disk; nothing is changed.
 
-    Sizes and meta files are read, not the backups themselves: that is what ``verify`` is for.
+    The newest backup is read in full, of all others only sizes and meta files.
     Raises :class:`~soulsense_db.errors.StorageError` when the directory cannot be read.
     """
     thresholds = thresholds or Thresholds()
@@ -98,6 +103,7 @@ class _Examination:
             *self._directory(),
             self._newest(),
             self._newest_verified(),
+            *self._restore(),
             self._free_space(),
             self._migration(),
             self._files(),
@@ -137,6 +143,25 @@ class _Examination:
         past = [info for info in verified if info.created_at <= self._now]
         self._numbers["newest_verified_age_seconds"] = self._age(past)
         return self._aged("newest verified", past or verified, "no backup passed its last check")
+
+    def _restore(self) -> Iterator[HealthCheck]:
+        """Tell whether ``restore latest`` would work here and now; it reads that backup in full."""
+        try:
+            found = self._manager.can_restore("latest")
+        except BackupNotFoundError:
+            return  # which is told by another check
+        assert found.backup is not None
+        if found.ok:
+            message = "the newest backup can be restored here and now"
+            yield HealthCheck(name="restore", state=State.OK, message=message)
+            return
+        # Who monitors need not be the one who could restore.
+        denied = all(isinstance(error, PermissionDeniedError) for error in found.problems)
+        yield HealthCheck(
+            name="restore",
+            state=State.WARNING if denied else State.CRITICAL,
+            message="; ".join(error.cause for error in found.problems),
+        )
 
     def _aged(self, name: str, backups: Sequence[BackupInfo], absent: str) -> HealthCheck:
         age = self._age(backups)
@@ -227,12 +252,14 @@ def _problem(info: BackupInfo) -> str:
     if info.meta_problem:
         return "its meta file is damaged"
     try:
-        with Path(info.path).open("rb") as stream:  # whether it can be opened is the question
-            size = stream.seek(0, os.SEEK_END)
+        size = os.stat(info.path).st_size
     except FileNotFoundError:
         return "it was deleted a moment ago"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+    # Not by opening it: SQLite may have it open in this process, and would lose its locks.
+    if not os.access(info.path, os.R_OK):
+        return "it cannot be read (permission denied)"
     return _size_problem(info, size)
 
 

@@ -55,6 +55,7 @@ class Keeper:
     ) -> BackupInfo:
         """Take a backup of the live database."""
         self._driver.require_database()
+        self._driver.require_restorable()
         if record:
             self._rows.require_free()
         self._driver.return_idle_connections()

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.beside import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.drivers import Depth, Driver, Snapshot
-from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
 from soulsense_db.verification import check_new
 
 
@@ -36,6 +37,7 @@ def take(
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
+    _require_short_path(target)
     created_at = created_at or datetime.now(UTC)
     with files.flushing(target):
         snapshot = write(target)
@@ -59,6 +61,15 @@ def take(
         driver_facts=snapshot.facts,
         verified_at=datetime.now(UTC),
     )
+
+
+def _require_short_path(target: Path) -> None:
+    if not fits_sqlite(target):
+        raise StorageError(
+            f"The path of {target} is too long: SQLite opens no file with more than "
+            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
+            hint="Name a backup directory with a shorter path.",
+        )
 
 
 @contextmanager

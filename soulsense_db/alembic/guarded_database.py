@@ -119,6 +119,8 @@ class GuardedDatabase:
     def _mark(self, heads: tuple[str, ...], steps: list[Any]) -> None:
         target = ",".join(sorted(steps[-1].info.destination_revision_ids)) or None
         if self._backup is None:  # met twice in one command: what it was before the first
+            for problem in self._manager.can_restore().problems:
+                raise problem  # now, while it costs nothing
             self._backup = self._manager.create(
                 f"Before {target or 'downgrade to base'}",
                 kind="pre_migration",

@@ -49,14 +49,20 @@ from soulsense_db.drivers.sqlite_files import (
     put_in_place,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold
-from soulsense_db.drivers.sqlite_shape import in_shape, require_same_encoding, working_copy
-from soulsense_db.drivers.sqlite_structure import understood
+from soulsense_db.drivers.sqlite_shape import (
+    in_shape,
+    require_journal_fits,
+    require_same_encoding,
+    working_copy,
+)
+from soulsense_db.drivers.sqlite_structure import require_understood, understood
 from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
 _RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
+_REHEARSAL_SECONDS = 1.0  # a lock that somebody has now says nothing of a restore
 _MEMORY = ":memory:"
 
 
@@ -273,6 +279,32 @@ class SQLiteDriver(Driver):
                 yield hold
             finally:
                 hold.release()
+
+    def require_restorable(self) -> None:
+        """Look at the schema, and whether the journal's name fits the file system."""
+
+        def look(live: sqlite3.Connection) -> None:
+            require_understood(live, self.database)
+            if self.location and pragmas.text(live, "journal_mode") != "wal":
+                require_journal_fits(self.location)
+
+        self._live.run(look)
+
+    def rehearse(self, source: Path) -> None:
+        """Compare the encodings, ask for the write lock for a moment, make a working copy."""
+
+        def rehearse(live: sqlite3.Connection) -> None:
+            with understood(live):
+                require_same_encoding(source, live)
+                mode = pragmas.text(live, "journal_mode")
+                if self.location and mode != "wal":
+                    require_journal_fits(self.location)
+                live.execute("BEGIN IMMEDIATE")
+                live.rollback()
+                with in_shape(source, live, mode, self.location, for_rehearsal=True):
+                    pass
+
+        self._live.run(rehearse, lock_timeout=min(self.lock_timeout, _REHEARSAL_SECONDS))
 
     def contents(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from soulsense_db import copying
+from soulsense_db.beside import name_max
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.sqlite_files import beside, connect_new
 from soulsense_db.drivers.sqlite_structure import understood
-from soulsense_db.errors import InvalidBackupError
+from soulsense_db.errors import InvalidBackupError, StorageError
 
 _ATTACHED = "soulsense_db_working_copy"
 _KEPT_WITHOUT_TABLES = ("auto_vacuum", "user_version", "application_id")
@@ -35,6 +38,16 @@ def require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
         )
 
 
+def require_journal_fits(location: Path) -> None:
+    """Raise :class:`StorageError` where SQLite could make no journal for the database."""
+    if len(os.fsencode(f"{location.name}-journal")) > name_max(location.parent):
+        raise StorageError(
+            f"The name of {location} is too long: SQLite has no room for '-journal' behind it, and "
+            "without a journal no restore could be undone half-way. Nothing was changed.",
+            hint="Rename the database file.",
+        )
+
+
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Whether the database has no table and nothing else that has a name: it fits any other."""
     return not pragmas.rows(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
@@ -42,14 +55,21 @@ def is_empty(connection: sqlite3.Connection) -> bool:
 
 @contextmanager
 def in_shape(
-    source: Path, live: sqlite3.Connection, live_mode: str, location: Path | None
+    source: Path,
+    live: sqlite3.Connection,
+    live_mode: str,
+    location: Path | None,
+    *,
+    for_rehearsal: bool = False,
 ) -> Iterator[sqlite3.Connection]:
     """Open ``source``, or a working copy of it that the live database can take as it is.
 
     SQLite cannot change the page size of a WAL or in-memory database; and a backup whose header
     says WAL would turn the live database to WAL, which nobody could turn back with others
     connected. ``location``: of the live database, beside which the copy is made.
+    ``for_rehearsal``: a restore may be at work, with copies of its own.
     """
+    own = f"_{os.getpid()}_{threading.get_ident()}" if for_rehearsal else ""
     live_page_size = pragmas.number(live, "page_size")
     with sqlite_check.opened(source) as backup, understood(backup) as problem:
         fixed_size = live_mode in {"wal", "memory"}
@@ -61,22 +81,25 @@ def in_shape(
         if not resized and not sqlite_check.says_wal(source):
             yield backup
             return
-    with working_copy(source, location) as copy:
+    with working_copy(source, location, own) as copy:
         with closing(connect_new(copy)) as connection, understood(connection):
             connection.execute("PRAGMA journal_mode = DELETE")
             if not resized:
                 yield connection
                 return
-        with beside(location, "resized") as path:
+        with beside(location, f"resized{own}") as path:
             _vacuum_into(copy, path, live, live_page_size)
             with closing(connect_new(path)) as in_live_size:
                 yield in_live_size
 
 
 @contextmanager
-def working_copy(source: Path, location: Path | None) -> Iterator[Path]:
-    """Copy ``source`` to a file beside the live database, gone at the end."""
-    with beside(location, "restoring") as copy:
+def working_copy(source: Path, location: Path | None, own: str = "") -> Iterator[Path]:
+    """Copy ``source`` to a file beside the live database, gone at the end.
+
+    ``own``: the end of a name of its own, where another one may be in use.
+    """
+    with beside(location, f"restoring{own}") as copy:
         copying.copy_contents(source, copy)
         yield copy
 
