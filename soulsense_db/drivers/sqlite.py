@@ -55,7 +55,11 @@ from soulsense_db.drivers.sqlite_shape import (
     require_same_encoding,
     working_copy,
 )
-from soulsense_db.drivers.sqlite_structure import require_understood, understood
+from soulsense_db.drivers.sqlite_structure import (
+    passing_over_schema,
+    require_understood,
+    understood,
+)
 from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
@@ -95,7 +99,8 @@ class SQLiteDriver(Driver):
         """Bytes of the main file with what its WAL adds."""
 
         def measure(live: sqlite3.Connection) -> int:
-            return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
+            with understood(live):
+                return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
 
         return self._live.run(measure)
 
@@ -166,15 +171,11 @@ class SQLiteDriver(Driver):
             }
             with target_errors(target), closing(connect_new(target)) as copy:
                 self._copy_pages(source, copy, str(target), progress)
-        with (
-            target_errors(target),
-            closing(connect_new(target)) as copy,
-            understood(copy) as problem,
-        ):
+        with target_errors(target), closing(connect_new(target)) as copy:
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
-            heads = () if problem else pragmas.alembic_heads(copy)
+            heads = pragmas.alembic_heads(copy)
         with files.storage_errors("read", target):
             size = target.stat().st_size
         if progress is not None:
@@ -317,7 +318,8 @@ class SQLiteDriver(Driver):
         """Write ``source`` into the live database through SQLite, in one transaction."""
 
         def write(live: sqlite3.Connection) -> None:
-            with understood(live):
+            # Neither what is there nor what comes need be what this SQLite understands.
+            with passing_over_schema(live):
                 replace(live)
 
         def replace(live: sqlite3.Connection) -> None:

@@ -31,7 +31,10 @@ def connect_new(path: Path) -> sqlite3.Connection:
             raise
     # Exclusive: no -shm file is made, and nobody else has business with it.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # Reads the schema, which may be one that this SQLite does not understand.
+    connection.execute("PRAGMA writable_schema = ON")
     connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA writable_schema = OFF")
     return connection
 
 

@@ -103,11 +103,18 @@ def understood(connection: sqlite3.Connection) -> Iterator[str]:
     else:
         yield ""
         return
-    connection.execute("PRAGMA writable_schema = ON")  # which makes SQLite pass over it
-    try:
+    with passing_over_schema(connection):
         # What cannot be read for another reason is damage after all.
         connection.execute("SELECT count(sql) FROM main.sqlite_master").fetchall()
         yield problem
+
+
+@contextmanager
+def passing_over_schema(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let SQLite pass over SQL in the schema that it cannot parse, in the block."""
+    connection.execute("PRAGMA writable_schema = ON")
+    try:
+        yield
     finally:
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA writable_schema = OFF")
@@ -148,10 +155,10 @@ def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
     broken = Counter[str]()
     try:
         broken.update(row[0] for row in _each(connection, "PRAGMA main.foreign_key_check"))
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, UnicodeDecodeError) as error:
         if primary_code(error) != sqlite3.SQLITE_ERROR:
             raise
-        return (f"references not checked: {error}",)
+        return (f"references not checked: {reason_of(error)}",)
     return tuple(
         f"{count} row(s) of table {table} refer to rows that do not exist"
         for table, count in sorted(broken.items())
@@ -172,7 +179,7 @@ def _by_table(
             (table.name,),
         )
         if table.is_virtual:
-            said = lines or ([str(error)] if error else [])
+            said = lines or ([reason_of(error)] if error else [])
             remarks.extend(f"index {table} should be rebuilt: {line}" for line in said)
             continue
         _require_sound_pages(lines)
@@ -182,7 +189,7 @@ def _by_table(
         if error is not None:
             if _compiles(connection, pragma, table):
                 raise error  # of a function of the application's that failed just now
-            remarks.append(f"table {table} not checked in full: {error}")
+            remarks.append(f"table {table} not checked in full: {reason_of(error)}")
     return tuple(faults[:_MOST_LINES]), tuple(remarks[:_MOST_LINES])
 
 
@@ -190,7 +197,7 @@ def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> boo
     """Whether this connection has all collations and functions that a check of ``table`` takes."""
     try:
         connection.execute(f"EXPLAIN PRAGMA main.{pragma}({_quoted(str(table))})").fetchall()
-    except sqlite3.OperationalError:
+    except (sqlite3.OperationalError, UnicodeDecodeError):
         return False
     return True
 
@@ -224,7 +231,7 @@ def _require_readable(connection: sqlite3.Connection, table: _Table, *, indexes:
     for statement in statements:
         try:
             connection.execute(statement).fetchall()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, UnicodeDecodeError) as error:
             # Else it needs what only the application has: it was said that it is not checked.
             if is_damage(error) or primary_code(error) != sqlite3.SQLITE_ERROR:
                 raise
@@ -238,14 +245,14 @@ def _require_sound_pages(lines: list[str]) -> None:
 
 def _lines(
     connection: sqlite3.Connection, check: str, values: tuple[bytes, ...] = ()
-) -> tuple[list[str], sqlite3.Error | None]:
+) -> tuple[list[str], Exception | None]:
     """Return what the check says but "ok", and the error that ended it, unless that is a lock."""
     lines: list[str] = []
     try:
         for (line,) in _each(connection, check, values):
             if line != "ok":
                 lines.append(" ".join(line.split()))
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a name that is no text
         if not is_damage(error) and primary_code(error) not in _OF_THE_STATEMENT:
             raise
         return lines, error
@@ -265,8 +272,8 @@ def _lines_with_stand_ins(connection: sqlite3.Connection) -> tuple[list[str], li
             lines, error = _lines(connection, f"PRAGMA main.quick_check({_MOST_LINES})")
             if error is None:
                 break
-            missing.append(str(error))
-            wanted = _NAME_MISSING.fullmatch(str(error))
+            missing.append(reason_of(error))
+            wanted = _NAME_MISSING.fullmatch(missing[-1])
             if wanted is None:
                 break
             stand_ins.enter_context(_stand_in(connection, wanted))
