@@ -13,10 +13,11 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from soulsense_db.drivers.sqlite_errors import (
+    damaged,
     is_damage,
     is_unreadable_schema,
     not_understood,
@@ -57,19 +58,11 @@ class Examination:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """``name`` as it is stored, in the ``encoding`` of the database."""
+    """One of ``sqlite_master``, with its row there."""
 
-    name: bytes
-    encoding: str
+    rowid: int
+    name: str
     is_virtual: bool
-
-    @property
-    def can_be_named(self) -> bool:
-        """Whether Python can send its name to SQLite."""
-        return _can_be_sent(str(self))
-
-    def __str__(self) -> str:
-        return self.name.decode(self.encoding, errors="replace")
 
 
 def examine(connection: sqlite3.Connection, *, full: bool) -> Examination:
@@ -81,10 +74,7 @@ def examine(connection: sqlite3.Connection, *, full: bool) -> Examination:
     with _raw_text(connection), _damage_told(), understood(connection) as problem:
         if problem:
             return _examine_partly(connection, problem)
-        found = _examine_whole(connection, "integrity_check" if full else "quick_check")
-        if full:
-            found = replace(found, remarks=found.remarks + _broken_references(connection))
-        return found
+        return _examine_whole(connection, full=full)
 
 
 @contextmanager
@@ -122,25 +112,34 @@ def passing_over_schema(connection: sqlite3.Connection) -> Iterator[None]:
 
 def require_understood(connection: sqlite3.Connection, name: str) -> None:
     """Raise :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a schema SQLite rejects."""
-    with understood(connection) as problem:
+    with _raw_text(connection), understood(connection) as problem:
         if problem:
+            try:
+                _by_table(connection, "quick_check")
+            except sqlite3.DatabaseError as error:
+                if is_damage(error):
+                    raise damaged(name, str(error)) from error
+                raise
+            except DamageError as error:
+                raise damaged(name, str(error)) from error
             raise not_understood(name, problem)
 
 
-def _examine_whole(connection: sqlite3.Connection, pragma: str) -> Examination:
+def _examine_whole(connection: sqlite3.Connection, *, full: bool) -> Examination:
+    pragma = "integrity_check" if full else "quick_check"
     lines, error = _lines(connection, f"PRAGMA main.{pragma}({_MOST_LINES})")
     _require_sound_pages(lines)
-    if not lines and error is None:
-        return Examination()
-    missing: list[str] = []
+    faults: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    if lines or error is not None:
+        faults, remarks = _by_table(connection, pragma)
+    references = _broken_references(connection) if full else ()
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
         pages, missing = _lines_with_stand_ins(connection)
         _require_sound_pages(pages)
-    faults, remarks = _by_table(connection, pragma)
-    if missing and not remarks:
-        remarks = (f"not checked in full: {'; '.join(missing)}",)
-    return Examination(faults=faults, remarks=remarks)
+        remarks = remarks or tuple(f"not checked in full: {reason}" for reason in missing)
+    return Examination(faults=faults, remarks=remarks + references)
 
 
 def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination:
@@ -173,14 +172,14 @@ def _by_table(
     remarks: list[str] = []
     for table in _tables(connection):
         lines, error = _lines(
-            # Not as a statement: Python sends no name to SQLite that is not UTF-8.
+            # Not by its name: Python sends none to SQLite that is not UTF-8.
             connection,
-            f"SELECT * FROM pragma_{pragma}(CAST(? AS TEXT), 'main')",  # noqa: S608 - one of two
-            (table.name,),
+            f"SELECT said.* FROM main.sqlite_master AS what, "  # noqa: S608 - one of two
+            f"pragma_{pragma}(what.name, 'main') AS said WHERE what.rowid = {table.rowid}",
         )
         if table.is_virtual:
             said = lines or ([reason_of(error)] if error else [])
-            remarks.extend(f"index {table} should be rebuilt: {line}" for line in said)
+            remarks.extend(f"index {table.name} should be rebuilt: {line}" for line in said)
             continue
         _require_sound_pages(lines)
         if lines or error is not None:
@@ -189,14 +188,14 @@ def _by_table(
         if error is not None:
             if _compiles(connection, pragma, table):
                 raise error  # of a function of the application's that failed just now
-            remarks.append(f"table {table} not checked in full: {reason_of(error)}")
+            remarks.append(f"table {table.name} not checked in full: {reason_of(error)}")
     return tuple(faults[:_MOST_LINES]), tuple(remarks[:_MOST_LINES])
 
 
 def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> bool:
     """Whether this connection has all collations and functions that a check of ``table`` takes."""
     try:
-        connection.execute(f"EXPLAIN PRAGMA main.{pragma}({_quoted(str(table))})").fetchall()
+        connection.execute(f"EXPLAIN PRAGMA main.{pragma}({_quoted(table.name)})").fetchall()
     except (sqlite3.OperationalError, UnicodeDecodeError):
         return False
     return True
@@ -204,28 +203,27 @@ def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> boo
 
 def _tables(connection: sqlite3.Connection) -> list[_Table]:
     statement = (
-        "SELECT CAST(name AS BLOB), upper(ltrim(sql, char(9, 10, 13, 32))) "
+        "SELECT rowid, name, upper(ltrim(sql, char(9, 10, 13, 32))) "
         "FROM main.sqlite_master WHERE type = 'table'"
     )
-    ((encoding,),) = _rows(connection, "PRAGMA encoding")
     return [
-        _Table(bytes(name), str(encoding), str(sql).startswith("CREATE VIRTUAL"))
-        for name, sql in _rows(connection, statement)
+        _Table(int(rowid), str(name), str(sql).startswith("CREATE VIRTUAL"))
+        for rowid, name, sql in _rows(connection, statement)
     ]
 
 
 def _require_readable(connection: sqlite3.Connection, table: _Table, *, indexes: bool) -> None:
     """Read all rows of ``table``, and every index; raises an error that is damage."""
-    if not table.can_be_named:
+    if not _can_be_sent(table.name):
         return
-    columns = _rows(connection, f"PRAGMA main.table_xinfo({_quoted(str(table))})")
+    columns = _rows(connection, f"PRAGMA main.table_xinfo({_quoted(table.name)})")
     stored = [_quoted(row[1]) for row in columns if row[6] == 0 and _can_be_sent(row[1])] or ["1"]
     # length() makes SQLite read the value to its end, and hands none of it to Python.
     longest = ", ".join(f"max(length({column}))" for column in stored[:_MOST_COLUMNS])
-    of_table = f"FROM main.{_quoted(str(table))}"
+    of_table = f"FROM main.{_quoted(table.name)}"
     statements = [f"SELECT {longest} {of_table} NOT INDEXED"]
     if indexes:
-        listed = _rows(connection, f"PRAGMA main.index_list({_quoted(str(table))})")
+        listed = _rows(connection, f"PRAGMA main.index_list({_quoted(table.name)})")
         names = [row[1] for row in listed if not row[4] and _can_be_sent(row[1])]
         statements += [f"SELECT count(*) {of_table} INDEXED BY {_quoted(name)}" for name in names]
     for statement in statements:
@@ -243,13 +241,11 @@ def _require_sound_pages(lines: list[str]) -> None:
             raise DamageError(line)
 
 
-def _lines(
-    connection: sqlite3.Connection, check: str, values: tuple[bytes, ...] = ()
-) -> tuple[list[str], Exception | None]:
+def _lines(connection: sqlite3.Connection, check: str) -> tuple[list[str], Exception | None]:
     """Return what the check says but "ok", and the error that ended it, unless that is a lock."""
     lines: list[str] = []
     try:
-        for (line,) in _each(connection, check, values):
+        for (line,) in _each(connection, check):
             if line != "ok":
                 lines.append(" ".join(line.split()))
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a name that is no text
@@ -319,12 +315,10 @@ def _rows(connection: sqlite3.Connection, statement: str) -> list[tuple[Any, ...
     return list(_each(connection, statement))
 
 
-def _each(
-    connection: sqlite3.Connection, statement: str, values: tuple[bytes, ...] = ()
-) -> Iterator[tuple[Any, ...]]:
+def _each(connection: sqlite3.Connection, statement: str) -> Iterator[tuple[Any, ...]]:
     cursor = connection.cursor()
     cursor.row_factory = None
-    yield from cursor.execute(statement, values)
+    yield from cursor.execute(statement)
 
 
 def _can_be_sent(name: str) -> bool:
