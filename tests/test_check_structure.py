@@ -182,6 +182,20 @@ def test_pages_are_checked_without_what_the_application_has(tmp_path: Path, what
             check(backup, depth=depth)
 
 
+@pytest.mark.parametrize("what", ["collation", "function in a check"])
+def test_the_list_of_free_pages_is_checked_as_well(tmp_path: Path, what: str) -> None:
+    """It belongs to no table: only a look at the whole file finds that it is wrong."""
+    backup = make_database(tmp_path / "backup.db", rows=2000)
+    _application_s(backup, what)
+    _edit(backup, "DELETE FROM child")
+    assert check(backup, depth="pages").faults == ()
+    data = bytearray(backup.read_bytes())
+    data[36:40] = b"\0\0\0\1"  # how many free pages there are
+    backup.write_bytes(bytes(data))
+    with pytest.raises(InvalidBackupError, match="is damaged"):
+        check(backup, depth="pages")
+
+
 TOO_NEW = {
     "view": "INSERT INTO sqlite_master VALUES ('view','v','v',0,"
     "'CREATE VIEW v AS SELECT a FRM OF')",
