@@ -16,6 +16,10 @@ SQLITE_PATH_MAX = 504
 # What is put around a name: ".meta" and a file to write that to; a journal's ending is shorter.
 _AROUND = len("." + ".meta" + ".partial")
 _SHORTEST = 6
+COMPANIONS = ("-wal", "-shm", "-journal")
+"""How the names of what SQLite keeps beside a database end."""
+WORKING_COPIES = (".restoring", ".resized")
+"""How the names of the copies end that a restore may work on, hidden beside the database."""
 
 
 def beside(database: Path, suffix: str, *, hidden: bool = False) -> Path:

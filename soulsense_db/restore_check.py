@@ -10,7 +10,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.beside import fits_sqlite, name_max
+from soulsense_db.beside import COMPANIONS, WORKING_COPIES, beside, fits_sqlite, name_max
 from soulsense_db.drivers import Driver, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -20,6 +20,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from soulsense_db.marker import marker_path
 from soulsense_db.restoring import lock_path, place_of
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.tampering import require_lock_file
@@ -137,15 +138,7 @@ def _denied(path: Path, why: str) -> PermissionDeniedError:
 def _require_nothing_in_the_way(place: Path, lock: Path) -> None:
     with files.storage_errors("lock", lock), suppress(FileNotFoundError):
         require_lock_file(lock)
-    safety = SafetyFiles(place)
-    meta = Path(f"{safety.path}{META_SUFFIX}")
-    taken = (
-        safety.staging,
-        meta,
-        files.partial_of(meta),
-        Path(f"{safety.previous}{META_SUFFIX}"),
-    )
-    for path in taken:
+    for path in _made_by_a_restore(place):
         if path.is_dir() and not path.is_symlink():
             raise StorageError(
                 f"{path} is a directory, in the place of a file that a restore makes. Nothing was "
@@ -154,6 +147,18 @@ def _require_nothing_in_the_way(place: Path, lock: Path) -> None:
             )
 
 
+def _made_by_a_restore(place: Path) -> Iterator[Path]:
+    """Yield what a restore makes, replaces or removes, of whatever kind the restore is."""
+    safety = SafetyFiles(place)
+    meta = Path(f"{safety.path}{META_SUFFIX}")
+    yield from (meta, files.partial_of(meta), Path(f"{safety.previous}{META_SUFFIX}"))
+    yield marker_path(place)
+    working = (beside(place, ending, hidden=True) for ending in WORKING_COPIES)
+    for data in (safety.staging, *working):
+        yield from (Path(f"{data}{companion}") for companion in ("", *COMPANIONS))
+
+
 def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:
     safety, failed = SafetyFiles(place), SafetyFiles(place, name="failed_migration")
-    return (safety.staging, safety.path, safety.previous, failed.staging, failed.path)
+    working = (beside(place, ending, hidden=True) for ending in WORKING_COPIES)
+    return (safety.staging, safety.path, safety.previous, failed.staging, failed.path, *working)

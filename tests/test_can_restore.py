@@ -347,6 +347,20 @@ def test_where_a_restore_is_refused_status_is_not_ok(
         assert not problems
 
 
+@pytest.mark.parametrize("ending", [".restoring", ".restoring-journal"])
+def test_a_directory_in_the_place_of_a_working_copy_is_told(
+    manager: BackupManager, database: Path, ending: str
+) -> None:
+    """A database that is gone is restored through a working copy: that place is looked at too."""
+    manager.create()
+    database.unlink()
+    beside(database, ending, hidden=True).mkdir()
+    (problem,) = manager.can_restore("latest").problems
+    assert str(beside(database, ending, hidden=True)) in problem.message
+    with pytest.raises(StorageError):
+        manager.restore("latest")
+
+
 @pytest.mark.parametrize("offset", [5000, 20_000, 30])
 def test_a_newest_backup_that_was_damaged_is_told(manager: BackupManager, offset: int) -> None:
     """Its size is what it was: it is read in full, each time that status is asked."""
