@@ -304,6 +304,36 @@ def test_a_page_size_is_changed_with_what_the_application_has(
         assert connection.exec_driver_sql("SELECT count(*) FROM own").scalar_one() == 500
 
 
+@pytest.mark.parametrize("backed_up", ENCODINGS)
+@pytest.mark.parametrize("live_encoding", ENCODINGS)
+@pytest.mark.parametrize("left", ["CREATE TABLE gone (a); DROP TABLE gone", "SELECT 1"])
+def test_an_empty_database_takes_another_encoding_and_page_size_at_once(
+    tmp_path: Path, make_engine: EngineMaker, backed_up: str, live_encoding: str, left: str
+) -> None:
+    """In WAL mode the page size stays what it is, whatever text the backup brings."""
+    path = tmp_path / "app.db"
+    engine = _in_encoding(make_engine, path, backed_up)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA page_size = 1024")
+        connection.exec_driver_sql("CREATE TABLE t (a)")
+        connection.exec_driver_sql("INSERT INTO t VALUES ('größer')")
+    manager = BackupManager(engine, catalog=False)
+    info = manager.create()
+    engine.dispose()
+    path.unlink()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA encoding = '{live_encoding}'")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(left)
+    assert manager.can_restore(info).problems == ()
+    assert manager.restore(info).read_back
+    assert scalar(path, "SELECT a FROM t") == "größer"
+    assert scalar(path, "PRAGMA page_size") == 4096
+    assert scalar(path, "PRAGMA encoding") == backed_up
+    manager.undo_restore()
+    assert scalar(path, "SELECT count(*) FROM sqlite_master") == 0
+
+
 # Status and can_restore
 
 

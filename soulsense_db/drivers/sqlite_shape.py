@@ -84,11 +84,17 @@ def in_shape(
     with working_copy(source, location, own) as copy:
         with closing(connect_new(copy)) as connection, understood(connection):
             connection.execute("PRAGMA journal_mode = DELETE")
+            same_encoding = pragmas.text(connection, "encoding") == pragmas.text(live, "encoding")
             if not resized:
                 yield connection
                 return
         with beside(location, f"resized{own}") as path:
-            _vacuum_into(copy, path, live, live_page_size)
+            if same_encoding:
+                _vacuum_into(copy, path, live, live_page_size)
+            else:  # the live database is empty, and SQLite attaches no other encoding to it
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+                    _choose_encoding_of(copy, other)
+                    _vacuum_into(copy, path, other, live_page_size)
             with closing(connect_new(path)) as in_live_size:
                 yield in_live_size
 
@@ -117,6 +123,11 @@ def _without_tables(
         for name in _KEPT_WITHOUT_TABLES:
             empty.execute(f"PRAGMA {name} = {pragmas.number(backup, name)}")
         yield empty
+
+
+def _choose_encoding_of(copy: Path, connection: sqlite3.Connection) -> None:
+    with sqlite_check.opened(copy) as opened, understood(opened):
+        connection.execute(f"PRAGMA encoding = '{pragmas.text(opened, 'encoding')}'")
 
 
 def _vacuum_into(copy: Path, path: Path, live: sqlite3.Connection, page_size: int) -> None:
