@@ -339,6 +339,23 @@ def test_a_schema_in_another_encoding_is_restored(
     assert check_health(manager).state is State.OK
 
 
+@pytest.mark.parametrize("what", SCHEMAS)
+def test_a_schema_in_another_encoding_is_compared(
+    tmp_path: Path, make_engine: EngineMaker, what: str
+) -> None:
+    """A table that Python cannot name to SQLite may differ: nothing says that all is the same."""
+    live = latin_1_database(tmp_path / "app.db", what)
+    manager = BackupManager(make_engine(live), catalog=False)
+    info = manager.create()
+    comparison = manager.compare(info)
+    assert comparison.same_schema
+    unknown = [(table.table, table.changed) for table in comparison.tables]
+    expected = {"table": [("\ufffd\ufffdber", None)], "column": [("own", None)]}
+    assert unknown == expected.get(what, [])
+    assert comparison.identical is (not unknown)
+    assert "child" in {rows.table for rows in manager.row_counts(info)}
+
+
 def test_a_file_one_may_not_read_is_not_moved_aside(open_path: Path) -> None:
     """A database or backup of another user is neither damaged nor replaced."""
     (open_path / "data").mkdir()

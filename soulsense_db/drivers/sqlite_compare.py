@@ -42,6 +42,7 @@ def compare(
             found = _compare_table(before, after, name, reading)
             if (found.gained, found.lost, found.changed) != (0, 0, 0):
                 tables.append(found)
+        tables += [_unknown(name) for name in sorted(before.unreadable | after.unreadable)]
         same = before.schema(ignore) == after.schema(ignore)
         if reading is not None:
             reading.end()
@@ -78,7 +79,13 @@ class _Side:
         self._path = path
         self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
         self._counted: dict[str, int] = {}
-        self.tables = {name: self._describe(name) for name in self._names()}
+        self.tables: dict[str, _Table] = {}
+        self.unreadable: set[str] = set()
+        for name in self._names():
+            try:
+                self.tables[name] = self._describe(name)
+            except UnicodeEncodeError:  # Python sends SQLite no name that is not UTF-8
+                self.unreadable.add(name.encode(errors="surrogateescape").decode(errors="replace"))
 
     def schema(self, ignore: Collection[str]) -> set[_Row]:
         """Return type, name and SQL of all there is, and the numbers an application keeps."""
@@ -120,6 +127,7 @@ class _Side:
     def _describe(self, name: str) -> _Table:
         columns = list(self._rows(f"PRAGMA table_info({_quoted(name)})"))
         values = [_quoted(column) for _, column, *_ in columns]
+        "".join(values).encode()  # also a column may have a name that cannot be sent
         types = [
             f"typeof({_quoted(column)})"  # where 1 and 1.0 may both be
             for _, column, declared, *_ in columns
@@ -195,6 +203,11 @@ def _compare_table(
         gained, lost, changed, tail = _merge(ours, theirs, before)
     newer = tail if before.grows and after.grows else None
     return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
+
+
+def _unknown(name: str) -> TableComparison:
+    """Return what is known of a table that cannot be read by its name: that it may differ."""
+    return TableComparison(table=name, gained=0, lost=0, changed=None, newer=None)
 
 
 def _told(
