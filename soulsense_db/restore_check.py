@@ -83,12 +83,16 @@ class RestoreChecker:
 
     def _require_room(self, directory: Path, info: BackupInfo | None) -> None:
         """Ask for room for the safety backup, for the journal or log, and for what is larger."""
-        try:
-            live = self._driver.size()
-        except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            live = 0  # it is not kept then, but moved aside
+        live = self._live_size()
         backup = info.size_bytes if info is not None else live
         files.require_space(directory, live + max(live, backup) + max(0, backup - live))
+
+    def _live_size(self) -> int:
+        """Return about how many bytes a safety backup takes, without waiting for a lock."""
+        if self._driver.location is None:
+            return self._driver.size()
+        found = (Path(f"{self._driver.location}{ending}") for ending in ("", "-wal"))
+        return sum(path.stat().st_size for path in found if files.exists(path))
 
 
 def _problem(look: Callable[[], object]) -> list[BackupError]:

@@ -23,6 +23,7 @@ from helpers import (
     run_unprivileged,
     scalar,
     snapshot_of,
+    within,
 )
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -445,10 +446,11 @@ def test_rights_that_are_missing_are_a_warning(open_path: Path) -> None:
     assert told["states"]["restore"] == "WARNING"
 
 
-def test_a_lock_of_the_moment_is_no_problem(manager: BackupManager, database: Path) -> None:
+def test_a_lock_of_the_moment_is_no_problem(engine: Engine, database: Path) -> None:
     """A writer, a migration or another restore that is at work says nothing of a later restore."""
+    manager = BackupManager(engine, lock_timeout=60)
     manager.create()
-    with held_by_another_process(database, "BEGIN EXCLUSIVE"):
+    with held_by_another_process(database, "BEGIN EXCLUSIVE"), within(5):
         assert manager.can_restore("latest").ok
     with manager.exclusive():
         assert manager.can_restore("latest").ok
