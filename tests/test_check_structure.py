@@ -221,6 +221,7 @@ def test_a_schema_that_is_too_new_is_called_that(
     _edit(live, TOO_NEW[what])
     with pytest.raises(UnsupportedDatabaseError, match="does not understand the schema") as caught:
         manager.create()
+    assert str(live) in caught.value.message
     assert "newer" in caught.value.hint
     copy = tmp_path / "copy.db"
     copy.write_bytes(live.read_bytes())
@@ -279,6 +280,24 @@ def test_an_index_that_disagrees_is_a_fault_and_one_that_cannot_be_read_is_damag
     backup.write_bytes(data[: 4096 * 3] + data[4096 * 4 : 4096 * 5] + data[4096 * 4 :])
     with pytest.raises(InvalidBackupError, match="is damaged"):
         check(backup, depth="full")
+
+
+@pytest.mark.parametrize("index", ["(body)", "(body) WHERE amount > 0", "(amount DESC, body)"])
+def test_an_index_of_any_kind_that_cannot_be_read_is_damage(tmp_path: Path, index: str) -> None:
+    """Also one that no plain statement can be made to read, such as a partial one."""
+    backup = make_database(tmp_path / "backup.db", rows=2000)
+    _edit(backup, f"CREATE INDEX own ON child {index}")
+    (root,) = _column(backup, "SELECT rootpage FROM sqlite_master WHERE name = 'own'")
+    data = bytearray(backup.read_bytes())
+    data[4096 * (root - 1) : 4096 * root] = data[4096 * 3 : 4096 * 4]
+    backup.write_bytes(bytes(data))
+    with pytest.raises(InvalidBackupError, match="is damaged"):
+        check(backup, depth="full")
+
+
+def _column(path: Path, statement: str) -> list[Any]:
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute(statement)]
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])

@@ -285,7 +285,7 @@ class SQLiteDriver(Driver):
         """Look at the schema, and whether the journal's name fits the file system."""
 
         def look(live: sqlite3.Connection) -> None:
-            require_understood(live, self.database)
+            require_understood(live, str(self.location or _MEMORY))
             if self.location and pragmas.text(live, "journal_mode") != "wal":
                 require_journal_fits(self.location)
 

@@ -29,6 +29,8 @@ _MOST_LINES = 100
 # How the report of the layer below the tables begins, in every version; all other lines are about
 # the rows of a table, or come from a virtual table.
 _OF_THE_PAGES = "*** in database "
+# SQLite's text for SQLITE_CORRUPT, which a check gives as a line and not as an error.
+_CORRUPT = "database disk image is malformed"
 _MOST_STAND_INS = 100
 _MOST_COLUMNS = 1000  # of one statement; a table has 2,000 at most, and a row is read as a whole
 # What a virtual table says of its own content has an extended code, but not the plain one.
@@ -182,6 +184,8 @@ def _by_table(
             remarks.extend(f"index {table.name} should be rebuilt: {line}" for line in said)
             continue
         _require_sound_pages(lines)
+        if _CORRUPT in lines:
+            raise DamageError(_CORRUPT)
         if lines or error is not None:
             _require_readable(connection, table, indexes=pragma == "integrity_check")
         faults.extend(lines)
