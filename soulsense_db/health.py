@@ -75,16 +75,28 @@ def check_health(
     Raises :class:`~soulsense_db.errors.StorageError` when the directory cannot be read.
     """
     thresholds = thresholds or Thresholds()
-    report = _Examination(manager, thresholds, now or datetime.now(UTC)).report()
+    first = _Examination(manager, thresholds, now or datetime.now(UTC))
+    report = first.report()
     if report.state is State.OK:
         return report
     # A backup may be about to be published or deleted: look again.
-    again = _Examination(manager, thresholds, now or datetime.now(UTC)).report()
+    second = _Examination(manager, thresholds, now or datetime.now(UTC), sound=first.sound)
+    again = second.report()
     return min(report, again, key=lambda seen: seen.state)
 
 
 class _Examination:
-    def __init__(self, manager: BackupManager, thresholds: Thresholds, now: datetime) -> None:
+    """One look; ``sound``: a backup that was found to be restorable a moment ago."""
+
+    def __init__(
+        self,
+        manager: BackupManager,
+        thresholds: Thresholds,
+        now: datetime,
+        *,
+        sound: BackupInfo | None = None,
+    ) -> None:
+        self.sound = sound
         self._manager = manager
         self._thresholds = thresholds
         self._now = now
@@ -147,10 +159,14 @@ class _Examination:
     def _restore(self) -> Iterator[HealthCheck]:
         """Tell whether ``restore latest`` would work here and now; it reads that backup in full."""
         try:
-            found = self._manager.can_restore("latest")
+            latest = self._manager.get("latest")
+            if latest == self.sound:
+                return
+            found = self._manager.can_restore(latest)
         except BackupNotFoundError:
             return  # which is told by another check
         if found.ok:
+            self.sound = latest
             return
         # Who monitors need not be the one who could restore.
         denied = all(isinstance(error, PermissionDeniedError) for error in found.problems)
