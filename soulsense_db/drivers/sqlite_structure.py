@@ -12,10 +12,11 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.sqlite_errors import (
     damaged,
     is_damage,
@@ -104,12 +105,8 @@ def understood(connection: sqlite3.Connection) -> Iterator[str]:
 @contextmanager
 def passing_over_schema(connection: sqlite3.Connection) -> Iterator[None]:
     """Let SQLite pass over SQL in the schema that it cannot parse, in the block."""
-    connection.execute("PRAGMA writable_schema = ON")
-    try:
+    with pragmas.settings(connection, writable_schema=1):
         yield
-    finally:
-        with suppress(sqlite3.Error):
-            connection.execute("PRAGMA writable_schema = OFF")
 
 
 def require_understood(connection: sqlite3.Connection, name: str) -> None:
