@@ -13,8 +13,9 @@ from pathlib import Path
 _USUAL_NAME_MAX = 255
 # SQLite's own limit on Unix is 512, and it needs room for "-journal".
 SQLITE_PATH_MAX = 504
-# What is put around a name: ".meta" and a file to write that to; a journal's ending is shorter.
-_AROUND = len("." + ".meta" + ".partial")
+# What is put around a name: ".meta", a file to write that to, and a number where one is in the way;
+# a journal's ending is shorter.
+_AROUND = len("." + ".meta" + ".partial" + ".99")
 _SHORTEST = 6
 COMPANIONS = ("-wal", "-shm", "-journal")
 """How the names of what SQLite keeps beside a database end."""
