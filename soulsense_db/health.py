@@ -12,7 +12,12 @@ from pathlib import Path
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.catalog import row_name
-from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    DatabaseLockedError,
+    PermissionDeniedError,
+)
 from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
 from soulsense_db.tampering import open_to_others
@@ -67,20 +72,32 @@ def check_health(
 ) -> HealthReport:
     """Look at the database, its backups and the disk; nothing is changed.
 
-    Sizes and meta files are read, not the backups themselves: that is what ``verify`` is for.
+    The newest backup is read in full, of all others only sizes and meta files.
     Raises :class:`~soulsense_db.errors.StorageError` when the directory cannot be read.
     """
     thresholds = thresholds or Thresholds()
-    report = _Examination(manager, thresholds, now or datetime.now(UTC)).report()
+    first = _Examination(manager, thresholds, now or datetime.now(UTC))
+    report = first.report()
     if report.state is State.OK:
         return report
     # A backup may be about to be published or deleted: look again.
-    again = _Examination(manager, thresholds, now or datetime.now(UTC)).report()
+    second = _Examination(manager, thresholds, now or datetime.now(UTC), sound=first.sound)
+    again = second.report()
     return min(report, again, key=lambda seen: seen.state)
 
 
 class _Examination:
-    def __init__(self, manager: BackupManager, thresholds: Thresholds, now: datetime) -> None:
+    """One look; ``sound``: a backup that was found to be restorable a moment ago."""
+
+    def __init__(
+        self,
+        manager: BackupManager,
+        thresholds: Thresholds,
+        now: datetime,
+        *,
+        sound: BackupInfo | None = None,
+    ) -> None:
+        self.sound = sound
         self._manager = manager
         self._thresholds = thresholds
         self._now = now
@@ -105,6 +122,7 @@ class _Examination:
             *self._directory(),
             self._newest(),
             self._newest_verified(),
+            *self._restore(),
             self._free_space(),
             self._migration(),
             self._files(),
@@ -144,6 +162,26 @@ class _Examination:
         past = [info for info in verified if info.created_at <= self._now]
         self._numbers["newest_verified_age_seconds"] = self._age(past)
         return self._aged("newest verified", past or verified, "no backup passed its last check")
+
+    def _restore(self) -> Iterator[HealthCheck]:
+        """Tell whether ``restore latest`` would work here and now; it reads that backup in full."""
+        latest = next(iter(self._manager.candidates()), None)
+        if latest is None or latest == self.sound:  # the first is reported by another check
+            return
+        try:
+            found = self._manager.can_restore(latest)
+        except BackupNotFoundError:  # deleted a moment ago
+            return
+        if found.ok:
+            self.sound = latest
+            return
+        # Who monitors need not be the one who could restore.
+        denied = all(isinstance(error, PermissionDeniedError) for error in found.problems)
+        yield HealthCheck(
+            name="restore",
+            state=State.WARNING if denied else State.CRITICAL,
+            message="; ".join(error.cause for error in found.problems),
+        )
 
     def _aged(self, name: str, backups: Sequence[BackupInfo], absent: str) -> HealthCheck:
         age = self._age(backups)
@@ -241,12 +279,14 @@ def _problem(info: BackupInfo) -> str:
     if info.meta_problem:
         return "its meta file is damaged"
     try:
-        with Path(info.path).open("rb") as stream:  # whether it can be opened is the question
-            size = stream.seek(0, os.SEEK_END)
+        size = os.stat(info.path).st_size
     except FileNotFoundError:
         return "it was deleted a moment ago"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
+    # Not by opening it: SQLite may have it open in this process, and would lose its locks.
+    if not os.access(info.path, os.R_OK):
+        return "it cannot be read (permission denied)"
     return _size_problem(info, size)
 
 

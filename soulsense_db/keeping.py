@@ -116,6 +116,7 @@ class Keeper:
     def require_ready(self, *, record: bool) -> None:
         """Raise what keeps a backup from being begun; nothing is made."""
         self._driver.require_database()
+        self._driver.require_restorable()
         if record:
             self._rows.require_free()
 

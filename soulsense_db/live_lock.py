@@ -10,12 +10,13 @@ from weakref import WeakSet
 from filelock import Timeout
 
 from soulsense_db import files, locks
+from soulsense_db.beside import beside as companion
 from soulsense_db.errors import DatabaseLockedError
 
 
 def lock_path(beside: Path) -> Path:
     """Return where the lock of the database at ``beside`` is."""
-    return beside.with_name(f".{beside.name}.lock")
+    return companion(beside, ".lock", hidden=True)
 
 
 class LiveLock:

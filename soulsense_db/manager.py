@@ -27,6 +27,7 @@ from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import MigrationMarker, clear_marker, marker_path
 from soulsense_db.meta_file import still_there
+from soulsense_db.restore_check import RestoreCheck, RestoreChecker
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, require_undo
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
@@ -377,6 +378,25 @@ class BackupManager:
         verified = verify_backup(self._driver, self._finder.get_own(ref), level="full").backup
         with self.exclusive() as access:
             return access.restore(verified, progress=progress, is_verified=True)
+
+    def can_restore(
+        self, ref: BackupInfo | str | Path | None = None, *, progress: Progress | None = None
+    ) -> RestoreCheck:
+        """Return what would keep :meth:`restore` from restoring a backup here and now.
+
+        Everything is done that a restore does before its first write: names, rights and room beside
+        the database, the full verification, the encoding, a working copy in the live database's
+        page size where it takes one. Nothing is left of it. A lock that somebody has just now is no
+        problem; it is waited for a second at most. Without ``ref`` only the database and its place
+        are looked at, as the Alembic hook does before it needs a backup.
+
+        ``problems`` are errors as :meth:`restore` raises; raises errors as :meth:`get` and
+        :class:`~soulsense_db.errors.WrongDatabaseError`.
+        """
+        checker = RestoreChecker(self._driver, self.directory)
+        if ref is None:
+            return checker.check_place()
+        return checker.check(self._finder.get_own(ref), progress=progress)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
         """Go back to the database from before the last restore; a second undo goes forth again.

@@ -24,6 +24,7 @@ import msgspec
 
 from soulsense_db import files
 from soulsense_db.backup_info import digest_of
+from soulsense_db.beside import beside
 from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
 from soulsense_db.meta_file import read_small_file
 
@@ -131,7 +132,7 @@ class _OldFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def marker_path(database: Path) -> Path:
     """Return where the marker of the database file ``database`` is."""
-    return database.with_name(f"{database.name}.migrating")
+    return beside(database, ".migrating")
 
 
 def new_marker(

@@ -130,6 +130,14 @@ class ExclusiveAccess:
             report = restorer.restore(info, as_taken=True, progress=progress)
             return self._finish(report, progress, settle)
 
+    def require_way_back(self) -> None:
+        """Raise what would keep a :meth:`put_back` from writing, found out by taking its locks.
+
+        With the engine's own options and connect events, on as many connections as it needs.
+        """
+        with self._driver.connected(), self._driver.holding():
+            pass
+
     def is_migration_done(self, marker: MigrationMarker) -> bool:
         """Whether the chain of ``marker`` is at its target, as its own version table says."""
         return has_ended(self._driver, marker)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from soulsense_db import files, reading
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.beside import beside
 from soulsense_db.meta_file import read_backup
 
 # File systems keep times in ticks of up to two seconds.
@@ -33,9 +34,11 @@ class SafetyFiles:
     """
 
     def __init__(self, database: Path, *, name: str = "safety_backup") -> None:
-        self.path = database.with_name(f"{database.name}.{name}")
-        self.previous = self.path.with_name(f"{self.path.name}.previous")
-        self.staging = self.path.with_name(f".{self.path.name}.partial")
+        self._database = database
+        self._name = name
+        self.path = beside(database, f".{name}")
+        self.previous = beside(database, f".{name}.previous")
+        self.staging = beside(database, f".{name}.partial", hidden=True)
         self.set_aside_as: list[Path] = []
         """Where what a person had put in their place is now."""
 
@@ -113,7 +116,7 @@ class SafetyFiles:
 
     def keep(self, path: Path) -> Path:
         """Give one of them a dated name, by which no undo finds it; return that."""
-        kept = self.path.with_name(f"{self.path.name}.{self.stamp()}")
+        kept = beside(self._database, f".{self._name}.{self.stamp()}")
         _move_pair(path, kept)
         return kept
 

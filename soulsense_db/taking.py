@@ -12,8 +12,9 @@ from typing import Any
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.beside import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.drivers import Depth, Driver, Progress, Snapshot
-from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
 from soulsense_db.half_run import facts_of, standing_for_a_copy
 from soulsense_db.marker import MigrationMarker
 from soulsense_db.verification import check_new
@@ -43,6 +44,7 @@ def take(
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
+    _require_short_path(target)
     created_at = created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
     half_run = standing_for_a_copy(driver) if markers is None else markers
@@ -78,6 +80,15 @@ def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
         "database_path": str(location) if location else None,
         "database_relative": files.relative_path(location, directory) if location else None,
     }
+
+
+def _require_short_path(target: Path) -> None:
+    if not fits_sqlite(target):
+        raise StorageError(
+            f"The path of {target} is too long: SQLite opens no file with more than "
+            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
+            hint="Name a backup directory with a shorter path.",
+        )
 
 
 @contextmanager

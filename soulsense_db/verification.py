@@ -86,6 +86,8 @@ def _verify(
         ) from problem
     if problem is not None:
         raise problem
+    if level == "full":
+        driver.contents(path)  # which a restore compares with what it has written
     if sha256 is None and findings.faults:
         raise InvalidBackupError(
             f"Invalid backup file: {path.name} is damaged ({findings.faults[0]}), or its source "

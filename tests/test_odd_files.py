@@ -14,6 +14,7 @@ from helpers import digest, make_database, run_unprivileged
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
 from soulsense_db.errors import (
+    BackupError,
     DatabaseDamagedError,
     InvalidBackupError,
     StorageError,
@@ -28,35 +29,51 @@ def _break_schema(path: Path) -> None:
     path.write_bytes(data.replace(b"tablechildchild", b"tablechil\xe4chil\xe4"))
 
 
-def test_a_schema_that_is_no_text_is_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
-    """Of a live database it is moved aside by a restore, a backup with it is an invalid one."""
+def test_a_schema_that_sqlite_rejects_is_no_damage(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A backup is restored over it, and nothing is moved aside; a backup with it is not restored.
+
+    Undoing that gives each byte of it back: another SQLite may understand it.
+    """
     database = make_database(tmp_path / "app.db")
     expected = digest(database)
     engine = make_engine(database)
-    manager = BackupManager(engine)
+    manager = BackupManager(engine, catalog=False)
     info = manager.create()
     engine.dispose()
     _break_schema(database)
-    with pytest.raises(DatabaseDamagedError, match="malformed database schema"):
+    broken = database.read_bytes()
+    with pytest.raises(UnsupportedDatabaseError, match="malformed database schema"):
         manager.create()
-    assert manager.restore(info).moved_aside
+    report = manager.restore(info)
+    assert not report.moved_aside
     assert digest(database) == expected
+    manager.undo_restore()
+    assert database.read_bytes()[100:] == broken[100:]
+    manager.restore(info)
     _break_schema(Path(info.path))
     Path(info.meta_path).unlink()
     with pytest.raises(InvalidBackupError, match="malformed database schema"):
         manager.verify(info)
 
 
-def test_a_value_that_is_no_text_is_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
-    """Python's own error for it, which has no code of SQLite's, has a class all the same."""
+def test_a_value_that_is_no_text_is_no_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """Python's own error for it, which has no code of SQLite's, is called what it is."""
     engine = make_engine(make_database(tmp_path / "app.db"))
     with engine.connect() as connection:
-        with pytest.raises(DatabaseDamagedError), live_errors(tmp_path / "app.db"):
+        with pytest.raises(BackupError, match="not damaged") as live, live_errors(tmp_path / "a"):
             connection.exec_driver_sql("SELECT CAST(x'ff' AS TEXT)").fetchall()
         raw = connection.connection.driver_connection
         assert raw is not None
-        with pytest.raises(InvalidBackupError), backup_errors(tmp_path / "app.db"):
+        with (
+            pytest.raises(BackupError, match="not damaged") as backup,
+            backup_errors(tmp_path / "a"),
+        ):
             raw.execute("SELECT CAST(x'ff' AS TEXT)").fetchall()
+    for caught in (live.value, backup.value):
+        assert not isinstance(caught, (DatabaseDamagedError, InvalidBackupError))
+        assert "CAST" in caught.hint
 
 
 def test_damage_in_the_middle_of_a_comparison_is_one_error(tmp_path: Path) -> None:

@@ -151,6 +151,12 @@ class GuardedDatabase:
         chain = chain_of(context)
         target = ",".join(pending.target) or None
         if self._backup is None:  # met twice in one command: what it was before the first
+            for problem in self._manager.can_restore().problems:
+                raise problem  # now, while it costs nothing
+            assert self._access is not None
+            connection = context.connection
+            if connection is not None and not connection.in_transaction():
+                self._access.require_way_back()
             self._backup = self._manager.create(
                 f"Before {target or 'downgrade to base'}"[:200],
                 kind="pre_migration",

@@ -253,6 +253,20 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def require_restorable(self) -> None:
+        """Raise what would keep each and every backup of this database from being restored.
+
+        As far as a look at the database tells: nothing is copied or locked.
+        """
+
+    @abstractmethod
+    def rehearse(self, source: Path) -> None:
+        """Do all that :meth:`load` does with the backup file ``source`` before its first write.
+
+        Raises what that would raise; nothing is left beside the live database.
+        """
+
+    @abstractmethod
     def contents(self, source: Path) -> object:
         """Return what :meth:`read_back` compares of the backup file ``source``."""
 

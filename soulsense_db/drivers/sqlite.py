@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db import files, reading
+from soulsense_db import files
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import (
@@ -46,18 +46,29 @@ from soulsense_db.drivers.sqlite_errors import (
     target_errors,
 )
 from soulsense_db.drivers.sqlite_files import (
-    beside,
     connect_new,
     flush_committed,
     put_in_place,
 )
 from soulsense_db.drivers.sqlite_hold import SQLiteHold, require_locked_out
-from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
+from soulsense_db.drivers.sqlite_shape import (
+    in_shape,
+    require_journal_fits,
+    require_same_encoding,
+    working_copy,
+)
+from soulsense_db.drivers.sqlite_structure import (
+    passing_over_schema,
+    require_understood,
+    understood,
+)
+from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
 _RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
+_REHEARSAL_SECONDS = 1.0  # a lock that somebody has now says nothing of a restore
 _MEMORY = ":memory:"
 
 
@@ -91,7 +102,8 @@ class SQLiteDriver(Driver):
         """Bytes of the main file with what its WAL adds."""
 
         def measure(live: sqlite3.Connection) -> int:
-            return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
+            with understood(live):
+                return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
 
         return self._live.run(measure)
 
@@ -169,16 +181,17 @@ class SQLiteDriver(Driver):
         self, target: Path, source: sqlite3.Connection, progress: Progress | None
     ) -> Snapshot:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
-        pragmas.rows(source, pragmas.SMALLEST_READ)
-        facts = {
-            "journal_mode": pragmas.text(source, "journal_mode"),
-            "page_size": str(pragmas.number(source, "page_size")),
-            "sqlite_version": sqlite3.sqlite_version,
-        }
-        if attached := pragmas.attached(source):
-            facts["attached"] = attached
-        with target_errors(target), closing(connect_new(target)) as copy:
-            self._copy_pages(source, copy, str(target), progress)
+        with understood(source):
+            pragmas.rows(source, pragmas.SMALLEST_READ)
+            facts = {
+                "journal_mode": pragmas.text(source, "journal_mode"),
+                "page_size": str(pragmas.number(source, "page_size")),
+                "sqlite_version": sqlite3.sqlite_version,
+            }
+            if attached := pragmas.attached(source):
+                facts["attached"] = attached
+            with target_errors(target), closing(connect_new(target)) as copy:
+                self._copy_pages(source, copy, str(target), progress)
         with target_errors(target), closing(connect_new(target)) as copy:
             # The copy has the source's header. In WAL mode it could not be opened read-only in a
             # read-only directory, and opening it would leave files beside it.
@@ -316,9 +329,35 @@ class SQLiteDriver(Driver):
             finally:
                 hold.release()
 
+    def require_restorable(self) -> None:
+        """Look at the schema, and whether the journal's name fits the file system."""
+
+        def look(live: sqlite3.Connection) -> None:
+            require_understood(live, str(self.location or _MEMORY))
+            if self.location and pragmas.text(live, "journal_mode") != "wal":
+                require_journal_fits(self.location)
+
+        self._live.run(look)
+
+    def rehearse(self, source: Path) -> None:
+        """Compare the encodings, ask for the write lock for a moment, make a working copy."""
+
+        def rehearse(live: sqlite3.Connection) -> None:
+            with understood(live):
+                require_same_encoding(source, live)
+                mode = pragmas.text(live, "journal_mode")
+                if self.location and mode != "wal":
+                    require_journal_fits(self.location)
+                live.execute("BEGIN IMMEDIATE")
+                live.rollback()
+                with in_shape(source, live, mode, self.location, for_rehearsal=True):
+                    pass
+
+        self._live.run(rehearse, lock_timeout=min(self.lock_timeout, _REHEARSAL_SECONDS))
+
     def contents(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""
-        with backup_errors(source), sqlite_check.opened(source) as backup:
+        with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
             return pragmas.schema(backup)
 
     def heads_in(self, source: Path) -> tuple[str, ...]:
@@ -332,14 +371,19 @@ class SQLiteDriver(Driver):
         """Write ``source`` into the live database through SQLite, in one transaction."""
 
         def write(live: sqlite3.Connection) -> None:
-            _require_same_encoding(source, live)
+            # Neither what is there nor what comes need be what this SQLite understands.
+            with passing_over_schema(live):
+                replace(live)
+
+        def replace(live: sqlite3.Connection) -> None:
+            require_same_encoding(source, live)
             self._live.require_same_file()
             # From here on the deadline of _copy_pages counts, not SQLite's own.
             with (
                 self._journaled(live) as mode,
                 pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
             ):
-                with self._in_shape(source, mode, pragmas.number(live, "page_size")) as backup:
+                with in_shape(source, live, mode, self.location) as backup:
                     name = str(self.location or _MEMORY)
                     self._copy_pages(backup, live, name, progress, hold)
                 if mode == "wal":
@@ -363,40 +407,6 @@ class SQLiteDriver(Driver):
         with suppress(sqlite3.Error):
             pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
-    @contextmanager
-    def _in_shape(
-        self, source: Path, live_mode: str, live_page_size: int
-    ) -> Iterator[sqlite3.Connection]:
-        """Open ``source``, or a working copy of it that the live database can take as it is.
-
-        SQLite cannot change the page size of a WAL or in-memory database; and a backup whose
-        header says WAL would turn the live database to WAL, which nobody could turn back with
-        others connected.
-        """
-        with sqlite_check.opened(source) as backup:
-            fixed_size = live_mode in {"wal", "memory"}
-            resized = fixed_size and pragmas.number(backup, "page_size") != live_page_size
-            if not resized and not sqlite_check.says_wal(source):
-                yield backup
-                return
-        with self._working_copy(source) as copy, closing(connect_new(copy)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE")
-            if not resized:
-                yield connection
-                return
-            with beside(self.location, "resized") as path:
-                connection.execute(f"PRAGMA page_size = {live_page_size}")
-                # INTO keeps the rowids of tables without INTEGER PRIMARY KEY; plain VACUUM doesn't.
-                connection.execute("VACUUM INTO ?", (str(path),))
-                with closing(connect_new(path)) as in_live_size:
-                    yield in_live_size
-
-    @contextmanager
-    def _working_copy(self, source: Path) -> Iterator[Path]:
-        with beside(self.location, "restoring") as copy:
-            reading.copy_contents(source, copy)
-            yield copy
-
     def rebuild(
         self,
         source: Path,
@@ -411,7 +421,7 @@ class SQLiteDriver(Driver):
         self._live.require_writable()
         self._live.require_same_path()
         files.make_private_directory(location.parent)
-        with live_errors(location), self._working_copy(source) as copy:
+        with live_errors(location), working_copy(source, location) as copy:
             with closing(connect_new(copy)) as connection:
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
@@ -428,18 +438,9 @@ class SQLiteDriver(Driver):
 
         def compare(live: sqlite3.Connection) -> None:
             sqlite_check.check_live(live, name)
-            if not isinstance(contents, frozenset) or not contents <= pragmas.schema(live):
+            with understood(live):
+                same = isinstance(contents, frozenset) and contents <= pragmas.schema(live)
+            if not same:
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
-
-
-def _require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
-    with sqlite_check.opened(source) as backup:
-        encoding = pragmas.text(backup, "encoding")
-    if pragmas.number(live, "page_count") and pragmas.text(live, "encoding") != encoding:
-        raise InvalidBackupError(
-            f"{source.name} does not fit the live database: its text is {encoding}, the live "
-            f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
-            hint="Move the live database away and restore again: where there is none, any fits.",
-        )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,23 +11,20 @@ from pathlib import Path
 from soulsense_db import files, reading
 from soulsense_db.drivers.base import Depth, Findings
 from soulsense_db.drivers.sqlite_cancel import interruptible
-from soulsense_db.drivers.sqlite_errors import backup_errors, damaged, invalid, not_a_database
+from soulsense_db.drivers.sqlite_errors import (
+    backup_errors,
+    backup_not_understood,
+    damaged,
+    invalid,
+    not_a_database,
+)
+from soulsense_db.drivers.sqlite_structure import DamageError, examine
 from soulsense_db.errors import EmptyBackupError, InvalidBackupError, TruncatedBackupError
 
 # The header of every SQLite file, https://www.sqlite.org/fileformat.html#the_database_header
 _MAGIC = b"SQLite format 3\x00"
 _SMALLEST = 512
 _WAL_VERSION = 2
-_MOST_LINES = 100
-# Lines of quick_check and integrity_check about rows that a sound file can have: a constraint added
-# later, a row that an index misses (REINDEX mends it). All other lines tell of damaged pages.
-_ABOUT_ROWS = re.compile(
-    r"(NULL|NUMERIC|TEXT|non-\w+) value in |CHECK constraint failed in |row \d+ missing from index "
-    r"|wrong # of entries in index |non-unique entry in index |row not in PRIMARY KEY order "
-    r"|row \d+ values differ from index "
-)
-# Functions, collations and modules that only the application's own connections have.
-_APPLICATION_S_OWN = re.compile(r"no such (collation sequence|module|function)|unknown function")
 
 
 @contextmanager
@@ -124,42 +119,13 @@ def is_sound(path: Path) -> bool:
 
 def _check_pages(connection: sqlite3.Connection, name: str, *, full: bool) -> Findings:
     """Tell damaged pages (an error) from faulty rows and from what cannot be checked here."""
-    pragma = "integrity_check" if full else "quick_check"
-    faults: list[str] = []
-    remarks: list[str] = []
     try:
-        for (line,) in connection.execute(f"PRAGMA {pragma}({_MOST_LINES})"):
-            if line == "ok":
-                continue
-            if not _ABOUT_ROWS.match(line):
-                raise invalid(name, line.replace("\n", " "))
-            faults.append(line)
-    except sqlite3.OperationalError as error:
-        _require_application_s_own(error)
-        remarks.append(f"not checked in full: {error}")
-    if full:
-        remarks.extend(_broken_references(connection))
-    return Findings(faults=tuple(faults), remarks=tuple(remarks))
-
-
-def _broken_references(connection: sqlite3.Connection) -> list[str]:
-    """Return a line per table: SQLite does not enforce references unless asked."""
-    broken = Counter[str]()
-    try:
-        broken.update(row[0] for row in connection.execute("PRAGMA foreign_key_check"))
-    except sqlite3.OperationalError as error:
-        if "foreign key mismatch" not in str(error):
-            _require_application_s_own(error)
-        return [f"references not checked: {error}"]
-    return [
-        f"{count} row(s) of table {table} refer to rows that do not exist"
-        for table, count in sorted(broken.items())
-    ]
-
-
-def _require_application_s_own(error: sqlite3.OperationalError) -> None:
-    if not _APPLICATION_S_OWN.search(str(error)):
-        raise error
+        found = examine(connection, full=full)
+    except DamageError as error:
+        raise invalid(name, str(error)) from error
+    if full and found.schema_problem:
+        raise backup_not_understood(name, found.schema_problem)
+    return Findings(faults=found.faults, remarks=found.remarks)
 
 
 def require_contents(path: Path) -> None:

@@ -35,6 +35,7 @@ def compare(
             found = _compare_table(before, after, name, reading)
             if (found.gained, found.lost, found.changed) != (0, 0, 0):
                 tables.append(found)
+        tables += [_unknown(name) for name in sorted(before.unreadable | after.unreadable)]
         same = before.schema(ignore) == after.schema(ignore)
         if reading is not None:
             reading.end()
@@ -125,6 +126,11 @@ def _same_as_stored(live: Side, backup: Side, name: str, reading: _Reading | Non
         ours = reading.meanwhile(ours)
     with closing(ours), closing(theirs):
         return all(left == right for left, right in zip_longest(ours, theirs))
+
+
+def _unknown(name: str) -> TableComparison:
+    """Return what is known of a table that cannot be read by its name: that it may differ."""
+    return TableComparison(table=name, gained=0, lost=0, changed=None, newer=None)
 
 
 def _told(

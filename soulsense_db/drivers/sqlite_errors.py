@@ -18,6 +18,7 @@ from soulsense_db.errors import (
     NotEnoughSpaceError,
     PermissionDeniedError,
     StorageError,
+    UnsupportedDatabaseError,
 )
 
 # Primary result codes, https://www.sqlite.org/rescode.html
@@ -29,8 +30,13 @@ _DENIED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_AUTH,
 }
-# Damage without a code of its own: Python's own error; a schema format that no SQLite has.
-_TELLS_OF_DAMAGE = ("Could not decode to UTF-8", "unsupported file format")
+_CORRUPT_VTAB = 267  # the extended code; not every module of SQLite's names it
+# Damage without a code of its own: a schema format that no SQLite has.
+_TELLS_OF_DAMAGE = "unsupported file format"
+# Python's own message, which has no code of SQLite's.
+_UNDECODABLE = "Could not decode to UTF-8"
+# The message of SQLITE_CORRUPT for SQL in the schema that it cannot parse: no page is damaged.
+_UNREADABLE_SCHEMA = "malformed database schema"
 
 
 @contextmanager
@@ -41,14 +47,16 @@ def live_errors(path: Path | None) -> Iterator[None]:
         yield
     except (sqlite3.Error, DBAPIError, UnicodeDecodeError) as error:
         code = primary_code(error)
-        reason = _reason(error)
+        reason = reason_of(error)
         if code in _LOCKED:
             raise locked(name, reason) from error
-        if code in _DAMAGED:
+        if is_unreadable_schema(error):
+            raise not_understood(name, reason) from error
+        if is_damage(error):
             raise damaged(name, reason) from error
         if code == sqlite3.SQLITE_READONLY:
             raise _read_only(name, reason) from error
-        raise _common(code, name, reason) from error
+        raise (_undecodable(error, name) or _common(code, name, reason)) from error
 
 
 @contextmanager
@@ -59,14 +67,16 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
         code = primary_code(error)
-        reason = _reason(error)
+        reason = reason_of(error)
         if code == sqlite3.SQLITE_NOTADB:
             raise not_a_database(name) from error
-        if code == sqlite3.SQLITE_CORRUPT:
+        if is_unreadable_schema(error):
+            raise backup_not_understood(name, reason) from error
+        if is_damage(error):
             raise invalid(name, reason) from error
         if code in _LOCKED:
             raise locked(str(path), reason) from error
-        raise _common(code, str(path), reason) from error
+        raise (_undecodable(error, str(path)) or _common(code, str(path), reason)) from error
 
 
 @contextmanager
@@ -76,19 +86,34 @@ def target_errors(target: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if primary_code(error) == sqlite3.SQLITE_FULL:
-            raise _common(sqlite3.SQLITE_FULL, str(target.parent), _reason(error)) from error
+            raise _common(sqlite3.SQLITE_FULL, str(target.parent), reason_of(error)) from error
         raise
 
 
 def primary_code(error: BaseException) -> int:
     """Return the primary result code of an error of sqlite3, also one wrapped by SQLAlchemy."""
+    return _code(error) & 0xFF
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether SQLite could not read pages: not its schema's SQL, nor an index of a virtual table.
+
+    Text that Python cannot decode is no damage either: SQLite stores what it is given.
+    """
+    if is_unreadable_schema(error) or _code(error) == _CORRUPT_VTAB:
+        return False
+    return primary_code(error) in _DAMAGED or _TELLS_OF_DAMAGE in reason_of(error)
+
+
+def is_unreadable_schema(error: BaseException) -> bool:
+    """Whether SQLite cannot parse what the schema says."""
+    # It may quote bytes that are no text: then Python raises an error of its own, without a code.
+    return reason_of(error).startswith(_UNREADABLE_SCHEMA)
+
+
+def _code(error: BaseException) -> int:
     original = error.orig if isinstance(error, DBAPIError) else error
-    # Python gives up on SQLite's message, or on a value that it reads, for bytes that are no text.
-    if isinstance(original, UnicodeDecodeError):
-        return sqlite3.SQLITE_CORRUPT
-    if any(phrase in str(original) for phrase in _TELLS_OF_DAMAGE):
-        return sqlite3.SQLITE_CORRUPT
-    return int(getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
+    return int(getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR))
 
 
 def locked(name: str, reason: str) -> DatabaseLockedError:
@@ -125,6 +150,41 @@ def not_a_database(name: str) -> NotADatabaseError:
     )
 
 
+def not_understood(name: str, reason: str) -> UnsupportedDatabaseError:
+    """Return the error for a live database with a schema that this SQLite cannot parse."""
+    return UnsupportedDatabaseError(
+        f"SQLite {sqlite3.sqlite_version} does not understand the schema of {name} ({reason}). "
+        "Its pages are not damaged, and nothing was changed.",
+        hint="Use the version of SQLite that the schema was written with, or a newer one; or put "
+        "right what was edited in it. A backup can be restored over it.",
+    )
+
+
+def backup_not_understood(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for a backup with a schema that this SQLite cannot parse."""
+    error = InvalidBackupError(
+        f"SQLite {sqlite3.sqlite_version} does not understand the schema of the backup {name} "
+        f"({reason}). Its pages are not damaged, and nothing was changed.",
+        hint="Restore it with the version of SQLite that it was written with, or a newer one; or "
+        "use another backup.",
+    )
+    error.reason = reason
+    return error
+
+
+def _undecodable(error: BaseException, name: str) -> BackupError | None:
+    reason = reason_of(error)
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, UnicodeDecodeError) and _UNDECODABLE not in reason:
+        return None
+    return BackupError(
+        f"A text in {name} is not valid in the database's encoding, and Python cannot read it "
+        f"({reason}). It is not damaged, and nothing was changed.",
+        hint="Read it with CAST(column AS BLOB), or set text_factory = bytes where the connection "
+        "is made.",
+    )
+
+
 def _read_only(name: str, reason: str) -> PermissionDeniedError:
     return PermissionDeniedError(
         f"Permission denied: {name} ({reason}). Nothing was changed.",
@@ -149,13 +209,21 @@ def _common(code: int, name: str, reason: str) -> BackupError:
             f"Storage error: {name} ({reason}). Nothing was changed.",
             hint="Check that the disk is there, not full, and healthy.",
         )
+    if code == sqlite3.SQLITE_CORRUPT:
+        return BackupError(
+            f"A virtual table of {name}, as for full-text search, is inconsistent ({reason}). The "
+            "rows of all other tables can be read, and nothing was changed.",
+            hint="Rebuild its index: for FTS, INSERT INTO name(name) VALUES('rebuild').",
+        )
     return BackupError(
         f"SQLite refused an operation on {name} ({reason}). Nothing was changed.",
         hint="If the reason does not say what to do, check that file: PRAGMA integrity_check.",
     )
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return error.object.decode(errors="replace")
-    return str(error.orig if isinstance(error, DBAPIError) else error)
+def reason_of(error: BaseException) -> str:
+    """Return SQLite's message, also one that Python cannot decode."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, UnicodeDecodeError):
+        return original.object.decode(errors="replace")
+    return str(original)

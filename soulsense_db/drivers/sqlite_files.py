@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from soulsense_db import files
+from soulsense_db.beside import beside as named_beside
 from soulsense_db.errors import RestoreError, StorageError
 from soulsense_db.tampering import require_file, require_same
 
@@ -30,7 +31,10 @@ def connect_new(path: Path) -> sqlite3.Connection:
             raise
     # Exclusive: no -shm file is made, and nobody else has business with it.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # Reads the schema, which may be one that this SQLite does not understand.
+    connection.execute("PRAGMA writable_schema = ON")
     connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA writable_schema = OFF")
     return connection
 
 
@@ -51,7 +55,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    path = location.with_name(f".{location.name}.{purpose}")
+    path = named_beside(location, f".{purpose}", hidden=True)
     remove_with_companions(path)
     files.create_private_file(path, like=location)
     try:
@@ -87,7 +91,7 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
     ``location`` is one or the other at every moment, where the file system has hard links. On any
     error everything has its old name.
     """
-    aside = location.with_name(f"{location.name}.{stamp}")
+    aside = named_beside(location, f".{stamp}")
     moved: list[Path] = []
     try:
         for companion in ("", *COMPANIONS):

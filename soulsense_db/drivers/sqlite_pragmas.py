@@ -72,7 +72,11 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
 
     Those come and go: VACUUM drops a ``sqlite_sequence`` that no table needs any more.
     """
-    statement = "SELECT type, name, sql FROM sqlite_master WHERE name NOT GLOB 'sqlite_*'"
+    # As bytes: SQLite keeps text as it was written, be it valid or not.
+    statement = (
+        "SELECT CAST(type AS BLOB), CAST(name AS BLOB), CAST(sql AS BLOB) "
+        "FROM main.sqlite_master WHERE name NOT GLOB 'sqlite_*'"
+    )
     return frozenset(rows(connection, statement))
 
 
@@ -94,8 +98,8 @@ def alembic_heads(
     connection: sqlite3.Connection, version_table: str = "alembic_version"
 ) -> tuple[str, ...]:
     """Return the sorted revisions in ``version_table``; empty without such a table of Alembic's."""
-    tables = rows(connection, "SELECT name FROM sqlite_master WHERE type = 'table'")
-    if (version_table,) not in tables:
+    statement = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?"
+    if connection.execute(statement, (version_table,)).fetchone() is None:
         return ()
     quoted = '"' + version_table.replace('"', '""') + '"'
     # An application may have a table of that name for something else.

@@ -59,7 +59,13 @@ class Side:
         self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
         self._longest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self._counted: dict[str, int] = {}
-        self.tables = {name: self._describe(name) for name in self._names()}
+        self.tables: dict[str, Table] = {}
+        self.unreadable: set[str] = set()
+        for name in self._names():
+            try:
+                self.tables[name] = self._describe(name)
+            except UnicodeEncodeError:  # Python sends SQLite no name that is not UTF-8
+                self.unreadable.add(name.encode(errors="surrogateescape").decode(errors="replace"))
 
     def schema(self, ignore: Collection[str]) -> set[Row]:
         """Return type, name and SQL of all there is, and the numbers an application keeps."""
@@ -179,6 +185,7 @@ class Side:
     def _describe(self, name: str) -> Table:
         columns = list(self._rows(f"PRAGMA main.table_info({_quoted(name)})"))
         values = [_quoted(column) for _, column, *_ in columns]
+        "".join(values).encode()  # also a column may have a name that cannot be sent
         types = [
             f"typeof({_quoted(column)})"  # where 1 and 1.0 may both be
             for _, column, declared, *_ in columns
