@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -32,12 +31,12 @@ from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFor
 from soulsense_db.facts import (
     WrongFactError,
     checked,
-    digest_of,
     has_digest,
     is_text,
     read_json,
     require_shallow,
 )
+from soulsense_db.facts import digest_of as digest_of  # noqa: PLC0414 - readers take it from here
 
 META_FORMAT = 1
 META_SUFFIX = ".meta"
@@ -49,9 +48,7 @@ MAX_NOTE = 10_000
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 KINDS: tuple[str, ...] = get_args(BackupKind)
 
-_ShortText = Annotated[
-    str, Meta(max_length=1_000, description="text of at most 1,000 characters")
-]
+_ShortText = Annotated[str, Meta(max_length=1_000, description="text of at most 1,000 characters")]
 # As long as the longest path of any system.
 _PathText = Annotated[
     str,
@@ -224,7 +221,7 @@ _MOMENTS = ("created_at", "verified_at", "ordered_at")
 # What a file system has a name for; its bytes need not be text.
 _PATHS = {"database", "database_path", "database_relative"}
 _SEAL = "meta_sha256"
-_KNOWN = {"format", "filename", _SEAL, *_STORED}
+_KNOWN = frozenset({"format", "filename", _SEAL, *_STORED})
 
 
 def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({})) -> bytes:
@@ -259,19 +256,29 @@ def moments_of(info: BackupInfo) -> dict[str, str | None]:
     return {name: moment.isoformat() if moment else None for name, moment in moments.items()}
 
 
-def from_meta(
-    data: bytes, path: str | os.PathLike[str], *, size_bytes: int, found_at: datetime
-) -> BackupInfo:
+def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -> BackupInfo:
     """Read the meta file contents ``data`` of the backup ``path``.
 
     ``size_bytes`` of the data file and ``found_at`` stand in where an older SoulSense wrote only a
-    description. Raises :class:`MetaFileError` when it is damaged or a fact in it is not what it
-    must be, :class:`NewerFormatError` when a newer version wrote it.
+    description. Raises errors as :func:`read_meta`.
+    """
+    found = read_meta(data, path)
+    if isinstance(found, BackupInfo):
+        return found
+    return without_meta(path, size_bytes=size_bytes, found_at=found_at, description=found)
+
+
+def read_meta(data: bytes, path: str | Path) -> BackupInfo | str:
+    """Return what the meta file contents ``data`` tell of the backup ``path``.
+
+    A text is the description that an older SoulSense wrote, and nothing else. Raises
+    :class:`MetaFileError` when it is damaged or a fact in it is not what it must be,
+    :class:`NewerFormatError` when a newer version wrote it.
     """
     try:
         facts = _facts_in(data, path)
         if facts is not None:
-            return _build(facts, os.fspath(path), may_be_no_text=b"\\ud" in data.lower())
+            return _build(facts, str(path), may_be_no_text=b"\\ud" in data.lower())
         description = data.decode().strip()
     except UnicodeDecodeError:
         raise _damaged(path, "it is not text") from None
@@ -279,9 +286,7 @@ def from_meta(
         raise _damaged(path, "it is nested too deep") from None
     if len(description) > MAX_DESCRIPTION:
         raise _damaged(path, "it is far too long for a description")
-    return without_meta(
-        Path(path), size_bytes=size_bytes, found_at=found_at, description=description
-    )
+    return description
 
 
 def unknown_facts(data: bytes) -> dict[str, Any]:
@@ -296,7 +301,7 @@ def unknown_facts(data: bytes) -> dict[str, Any]:
     return {n: fact for n, fact in facts.items() if n not in _KNOWN} if type(facts) is dict else {}
 
 
-def _facts_in(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any] | None:
+def _facts_in(data: bytes, path: str | Path) -> dict[str, Any] | None:
     """Return the facts in ``data``; None for a description that an older SoulSense wrote."""
     try:
         facts = read_json(data)
@@ -318,27 +323,32 @@ def _facts_in(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any] | Non
     if not has_digest(facts, facts.pop(_SEAL, None)):
         raise _damaged(path, "its own checksum does not match")
     if type(version) is not int or version < 1:
-        raise _damaged(path, "its fact 'format' is not a whole number from 1")
+        raise _unusable(path, "its fact 'format' is not a whole number from 1")
     return facts
 
 
 def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupInfo:
     try:
-        if missing := _REQUIRED - facts.keys():
-            raise WrongFactError(min(missing), "there")
+        if not facts.keys() >= _REQUIRED:
+            raise WrongFactError(min(_REQUIRED - facts.keys()), "there")
         for name in facts.keys() - _KNOWN:
             require_shallow(name, facts[name])
         if may_be_no_text:
             _require_text(facts)
-        info = checked({**facts, "path": path, "meta_problem": ""}, BackupInfo)
-        moments = {name: getattr(info, name) for name in _MOMENTS}
-        if all(moment is None or moment.tzinfo is UTC for moment in moments.values()):
+        facts["path"], facts["meta_problem"] = path, ""
+        info = checked(facts, BackupInfo)
+        if (
+            info.created_at.tzinfo is UTC
+            and (info.verified_at is None or info.verified_at.tzinfo is UTC)
+            and (info.ordered_at is None or info.ordered_at.tzinfo is UTC)
+        ):
             return info
+        moments = {name: getattr(info, name) for name in _MOMENTS}
         return replace(info, **{n: m and m.astimezone(UTC) for n, m in moments.items()})
     except WrongFactError as error:
-        raise _damaged(path, str(error)) from None
+        raise _unusable(path, str(error)) from None
     except OverflowError:
-        raise _damaged(path, "a date in it is none of the calendar") from None
+        raise _unusable(path, "a date in it lies outside the calendar") from None
 
 
 def _require_text(facts: Mapping[str, Any]) -> None:
@@ -400,16 +410,25 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc" and not character.isspace()
 
 
-def _name(path: str | os.PathLike[str]) -> str:
-    return os.fspath(path).rpartition(_SEPARATOR)[2]
+def _name(path: str | Path) -> str:
+    return str(path).rpartition(_SEPARATOR)[2]
 
 
-def _damaged(path: str | os.PathLike[str], why: str) -> MetaFileError:
+def _damaged(path: str | Path, why: str) -> MetaFileError:
     name = _name(path)
     return MetaFileError(
         f"The meta file of {name} is damaged: {why}. The backup itself was left alone.",
         hint=f"Delete {name}{META_SUFFIX} to use the backup without its checksum.",
     )
+
+
+def _unusable(path: str | Path, why: str) -> MetaFileError:
+    """Return the error for a meta file that nothing damaged, and whose facts are wrong."""
+    error = _damaged(path, why)
+    message = (
+        f"The meta file of {_name(path)} cannot be used: {why}. The backup itself was left alone."
+    )
+    return MetaFileError(message, hint=error.hint)
 
 
 def _unwritable(info: BackupInfo, why: str) -> MetaFileError:

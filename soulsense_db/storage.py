@@ -23,14 +23,14 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from soulsense_db import files
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.errors import (
     DirectoryLockedError,
     NotADatabaseError,
@@ -38,7 +38,7 @@ from soulsense_db.errors import (
     ProtectedBackupError,
     StorageError,
 )
-from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta
+from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta, rewritten
 from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
 from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
@@ -147,7 +147,7 @@ class Storage:
                 f"Invalid backup file: {path} is not a regular file. Nothing was changed.",
                 hint="Remove it from the backup directory.",
             )
-        return facts_of(self.directory / resolved.name, status)
+        return facts_of(self.directory / resolved.name, lambda: status)
 
     def find_again(self, info: BackupInfo) -> BackupInfo:
         """Return the facts of ``info`` as they are now, as :meth:`find` does.
@@ -194,14 +194,10 @@ class Storage:
 
     def _read(self, entry: os.DirEntry[str]) -> BackupInfo:
         """Read one entry; one that vanishes meanwhile is described by its name."""
-        path = self.directory / entry.name
         try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return without_meta(path, size_bytes=0, found_at=datetime.now(UTC))
+            return facts_of(entry.path, lambda: entry.stat(follow_symlinks=False))
         except OSError as error:  # a directory that may be listed but not entered
-            raise files.as_storage_error(error, "read", path) from error
-        return facts_of(path, status)
+            raise files.as_storage_error(error, "read", entry.path) from error
 
     # Writing
 
@@ -267,7 +263,8 @@ class Storage:
         with self._lock():  # what somebody else changed meanwhile stays
             current = require_trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
-            files.write_durably(Path(amended.meta_path), to_meta(amended), like=self._live)
+            data = rewritten(amended, current.meta_path)
+            files.write_durably(Path(amended.meta_path), data, like=self._live)
         return amended
 
     @contextmanager
@@ -293,7 +290,7 @@ class Storage:
             lock.release()
 
     def _free_name(self, created_at: datetime, description: str) -> Path:
-        stem = f"{self._prefix}_{created_at.astimezone():%Y%m%d_%H%M%S}"
+        stem = f"{self._prefix}_{_time_of_name(created_at)}"
         if safe := safe_name(description):
             stem += f"_{safe}"
         with files.storage_errors("list", self.directory):
@@ -320,6 +317,14 @@ class Storage:
                 Removal(path).finish()
             else:
                 Staging(path).discard_if_abandoned()
+
+
+def _time_of_name(moment: datetime) -> str:
+    try:
+        local = moment.astimezone()
+    except OverflowError:  # on the first or the last day of the calendar
+        local = moment
+    return f"{local.year:04}{local:%m%d_%H%M%S}"  # %Y of the year 9 is one digit on some systems
 
 
 def safe_name(description: str) -> str:
