@@ -414,21 +414,17 @@ def _name(path: str | Path) -> str:
     return str(path).rpartition(_SEPARATOR)[2]
 
 
-def _damaged(path: str | Path, why: str) -> MetaFileError:
+def _damaged(path: str | Path, why: str, *, what: str = "is damaged") -> MetaFileError:
     name = _name(path)
     return MetaFileError(
-        f"The meta file of {name} is damaged: {why}. The backup itself was left alone.",
+        f"The meta file of {name} {what}: {why}. The backup itself was left alone.",
         hint=f"Delete {name}{META_SUFFIX} to use the backup without its checksum.",
     )
 
 
 def _unusable(path: str | Path, why: str) -> MetaFileError:
     """Return the error for a meta file that nothing damaged, and whose facts are wrong."""
-    error = _damaged(path, why)
-    message = (
-        f"The meta file of {_name(path)} cannot be used: {why}. The backup itself was left alone."
-    )
-    return MetaFileError(message, hint=error.hint)
+    return _damaged(path, why, what="cannot be used")
 
 
 def _unwritable(info: BackupInfo, why: str) -> MetaFileError:

@@ -15,7 +15,6 @@ What a dead process left is removed by the next one that stages a backup.
 from __future__ import annotations
 
 import builtins
-import logging
 import os
 import re
 import stat
@@ -39,6 +38,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta, rewritten
+from soulsense_db.shown_text import logger_of
 from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
 from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
 
@@ -240,7 +240,7 @@ class Storage:
         if not self._has_warned and (problem := open_to_others(self.directory)):
             self._has_warned = True
             # Asked for now: env.py's fileConfig disables loggers that are there before it.
-            logging.getLogger("soulsense_db").warning("%s", problem)
+            logger_of("soulsense_db").warning("%s", problem)
 
     def delete(self, info: BackupInfo) -> None:
         """Delete a backup that :meth:`find` returned.

@@ -27,6 +27,7 @@ from soulsense_db.marker import clear_marker, read_marker, write_marker
 from soulsense_db.restoring import ExclusiveAccess
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
+from soulsense_db.shown_text import printable
 
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0
@@ -328,7 +329,7 @@ def lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list
     the error of the migration.
     """
     try:
-        return ending()
+        return [printable(line) for line in ending()]
     except BackupError as error:
         return [str(error)]
     finally:

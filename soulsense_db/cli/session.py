@@ -29,6 +29,7 @@ from soulsense_db.settings import (
     is_url,
     read_options,
 )
+from soulsense_db.shown_text import printable
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
@@ -178,7 +179,7 @@ class Session:
                 "This command asks first, and there is no terminal to ask on. Nothing was changed.",
                 hint="Add --yes if it may go ahead.",
             )
-        if not typer.confirm(output.printable(question), err=True):
+        if not typer.confirm(printable(question), err=True):
             raise NotConfirmedError("Nothing was changed.")
 
 
