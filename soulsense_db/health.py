@@ -14,7 +14,7 @@ from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.errors import BackupError, DatabaseLockedError
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import read_marker
-from soulsense_db.tampering import open_to_others
+from soulsense_db.tampering import directory_problem
 
 
 class State(IntEnum):
@@ -123,7 +123,8 @@ class _Examination:
             )
 
     def _directory(self) -> Iterator[HealthCheck]:
-        if problem := open_to_others(self._manager.directory):
+        manager = self._manager
+        if problem := directory_problem(manager.directory, live=manager.database):
             yield HealthCheck(name="directory", state=State.WARNING, message=problem)
 
     def _newest(self) -> HealthCheck:

@@ -40,7 +40,7 @@ from soulsense_db.errors import (
 from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta, rewritten
 from soulsense_db.shown_text import logger_of
 from soulsense_db.staging import DELETING, LOCK, STAGING, Removal, Staging
-from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
+from soulsense_db.tampering import directory_problem, require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -236,8 +236,10 @@ class Storage:
             staging.publish()
 
     def warn_once(self) -> None:
-        """Log a warning, the first time, when others may write to the directory."""
-        if not self._has_warned and (problem := open_to_others(self.directory)):
+        """Log a warning, the first time, when others could change what is in the directory."""
+        if self._has_warned:
+            return
+        if problem := directory_problem(self.directory, live=self._live):
             self._has_warned = True
             # Asked for now: env.py's fileConfig disables loggers that are there before it.
             logger_of("soulsense_db").warning("%s", problem)
