@@ -343,12 +343,18 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
             and (info.ordered_at is None or info.ordered_at.tzinfo is UTC)
         ):
             return info
-        moments = {name: getattr(info, name) for name in _MOMENTS}
-        return replace(info, **{n: m and m.astimezone(UTC) for n, m in moments.items()})
+        moments: dict[str, Any] = {name: _in_utc(info, name) for name in _MOMENTS}
+        return replace(info, **moments)
     except WrongFactError as error:
         raise _unusable(path, str(error)) from None
+
+
+def _in_utc(info: BackupInfo, name: str) -> datetime | None:
+    moment: datetime | None = getattr(info, name)
+    try:
+        return moment and moment.astimezone(UTC)
     except OverflowError:
-        raise _unusable(path, "a date in it lies outside the calendar") from None
+        raise WrongFactError(name, "a time of the calendar in UTC") from None
 
 
 def _require_text(facts: Mapping[str, Any]) -> None:
