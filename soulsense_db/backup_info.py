@@ -44,11 +44,15 @@ META_SUFFIX = ".meta"
 MAX_META_BYTES = 1024 * 1024
 MAX_DESCRIPTION = 100_000
 MAX_NOTE = 10_000
+MAX_SHORT = 1_000
+MAX_HEADS = 1_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 KINDS: tuple[str, ...] = get_args(BackupKind)
 
-_ShortText = Annotated[str, Meta(max_length=1_000, description="text of at most 1,000 characters")]
+_ShortText = Annotated[
+    str, Meta(max_length=MAX_SHORT, description=f"text of at most {MAX_SHORT:,} characters")
+]
 # As long as the longest path of any system.
 _PathText = Annotated[
     str,
@@ -120,11 +124,17 @@ class BackupInfo:
     alembic_heads: Annotated[
         tuple[_ShortText, ...],
         Meta(
-            max_length=1_000,
-            description="a list of at most 1,000 texts, each of at most 1,000 characters",
+            max_length=MAX_HEADS,
+            description=f"a list of at most {MAX_HEADS:,} texts, each of at most {MAX_SHORT:,} "
+            "characters",
         ),
     ] = ()
-    target_revision: _ShortText | None = None
+    target_revision: (
+        Annotated[
+            str, Meta(max_length=MAX_NOTE, description=f"text of at most {MAX_NOTE:,} characters")
+        ]
+        | None
+    ) = None
     duration_seconds: (
         Annotated[float, Meta(ge=0, le=1e12, description="a number of seconds, 0 or more")] | None
     ) = None
@@ -132,7 +142,7 @@ class BackupInfo:
         Mapping[_ShortText, _ShortText],
         Meta(
             max_length=100,
-            description="an object of at most 100 texts, each of at most 1,000 characters",
+            description=f"an object of at most 100 texts, each of at most {MAX_SHORT:,} characters",
         ),
     ] = field(default_factory=dict, hash=False)
     verified_at: _Moment | None = None
@@ -184,6 +194,12 @@ def display_size(size_bytes: int) -> str:
         return f"{size_bytes} B"
     power = min((size_bytes.bit_length() - 1) // 10, len(_UNITS) - 1)
     return f"{size_bytes / 1024**power:.1f} {_UNITS[power]}"
+
+
+def recordable_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what was found in a version table; nothing where no Alembic can have written it."""
+    fits = len(heads) <= MAX_HEADS and all(len(head) <= MAX_SHORT for head in heads)
+    return heads if fits else ()
 
 
 def check_description(description: str) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db import files
-from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
 from soulsense_db.drivers import Depth, Driver, Snapshot
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
 from soulsense_db.verification import check_new
@@ -53,7 +53,9 @@ def take(
         database=driver.database,
         database_path=str(location) if location else None,
         database_relative=files.relative_path(location, final.parent) if location else None,
-        alembic_heads=snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads),
+        alembic_heads=recordable_heads(snapshot.alembic_heads)
+        if alembic_heads is None
+        else tuple(alembic_heads),
         target_revision=target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
         driver_facts=snapshot.facts,

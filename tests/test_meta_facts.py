@@ -86,7 +86,7 @@ WRONG: dict[str, list[Any]] = {
     "database_path": [5, "", "a\0b", "x" * 32_768, "\ud83d", {"a": 1}],
     "database_relative": [5, "", "\0", "x" * 32_768, "\udbff", 1.5],
     "alembic_heads": [None, "a1", 3, [3], [None], [["a"]], ["a"] * 1001, ["x" * 1001], {"a": 1}],
-    "target_revision": [10**30, 5, 1e300, "x" * 1001, ["b2"], True, "\ud800"],
+    "target_revision": [10**30, 5, 1e300, "x" * 10_001, ["b2"], True, "\ud800"],
     "duration_seconds": ["1", -0.5, 1e13, True, [1], 10**400],
     "driver_facts": [None, [1], "x", {"a": 1}, {"a": None}, {"a": {"b": "c"}}, {"x" * 1001: ""}],
     "verified_at": [5, "", "yesterday", "2026-01-15T10:30:00", True],
@@ -143,7 +143,7 @@ def test_a_wrong_fact_is_not_written_either(wrong: dict[str, Any]) -> None:
 
 def test_a_backup_that_could_not_be_described_is_not_made(manager: BackupManager) -> None:
     """Facts that a caller gives are checked as well, before anything has a backup's name."""
-    for wrong in ({"target_revision": "x" * 1001}, {"alembic_heads": ["a"] * 1001}):
+    for wrong in ({"target_revision": "x" * 10_001}, {"alembic_heads": ["a"] * 1001}):
         with pytest.raises(MetaFileError, match=next(iter(wrong))):
             manager.create(**wrong)
     assert os.listdir(manager.directory) == [".soulsense_backup.lock"]
@@ -392,6 +392,21 @@ def test_after_any_import_everything_works(tmp_path: Path, changes: dict[str, An
     assert rows == listed
 
 
+@pytest.mark.parametrize("value", ["'x'", "5", "NULL", "1.5", "x'ff00'", f"'{'x' * 5000}'"])
+@pytest.mark.parametrize("count", [1, 2000])
+def test_a_table_of_the_name_of_alembic_s(manager: BackupManager, value: str, count: int) -> None:
+    """Whatever an application keeps in an ``alembic_version`` of its own, it can be backed up."""
+    assert manager.database is not None
+    with closing(sqlite3.connect(manager.database)) as live:
+        live.execute("CREATE TABLE alembic_version (version_num)")
+        live.executemany(f"INSERT INTO alembic_version VALUES ({value})", [()] * count)
+        live.commit()
+    info = manager.create()
+    assert len(info.alembic_heads) == (1 if count == 1 and len(value) < 1000 else 0)
+    assert manager.get(info) == info
+    assert manager.restore(info).read_back
+
+
 def test_the_command_line_shows_it(shell: Shell) -> None:
     """``list`` and ``show`` name the problem; nothing is an internal error."""
     shell.create()
@@ -401,4 +416,4 @@ def test_the_command_line_shows_it(shell: Shell) -> None:
     assert "target_revision" in listed["meta_problem"]
     assert "target_revision" in shell.ok("show", meta.name.removesuffix(".meta"))
     text = shell.fails(MetaFileError, "pin", meta.name.removesuffix(".meta"))
-    assert "its fact 'target_revision' is not text of at most 1,000 characters or null" in text
+    assert "its fact 'target_revision' is not text of at most 10,000 characters or null" in text
