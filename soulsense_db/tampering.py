@@ -125,9 +125,11 @@ def why_untrusted(directory: Path, *, live: Path | None) -> str:
     if not hasattr(os, "geteuid"):  # pragma: no cover - Windows
         return ""
     trusted = trusted_users()
-    owner = _owner(live) if live else None
-    if owner is not None:
-        trusted.add(owner)
+    if live is not None:
+        owner = _owner(live)
+        # Of a database that is missing, who may put one there.
+        owner = _owner(live.parent) if owner is None else owner
+        trusted |= set() if owner is None else {owner}
     own = _owner(directory)
     if own is None:  # absent: it will be ours alone
         return ""

@@ -291,6 +291,10 @@ def test_who_owns_the_database_may_own_what_is_above(place: Path) -> None:
         os.chown(path, ANOTHER, ANOTHER)
     assert why_untrusted(place / "backups", live=place / "app.db") == ""
     assert why_untrusted(place / "backups", live=None) != ""
+    (place / "app.db").unlink()
+    assert why_untrusted(place / "backups", live=place / "app.db") == "", "as it is restored"
+    os.chown(place, 0, 0)
+    assert why_untrusted(place / "backups", live=place / "app.db") != ""
 
 
 @needs_root
