@@ -137,6 +137,9 @@ def test_the_command_line_s_lines(shell: Shell) -> None:
         ("restore", f"{ODD}.db"),
         ("list", "--url", f"sqlite:///{ODD}/app.db"),
         ("import", ODD),
+        ("list", "--kind", ODD),
+        ("list", ODD),
+        (ODD,),
     ):
         result = shell.run(*command)
         assert not acts(result.stdout + result.stderr), command
