@@ -78,10 +78,10 @@ class Finder:
             return True
         if location is None or not info.database_path:
             return location is None and info.database == self._driver.database
-        if info.database_path == str(location):  # nearly always; what follows asks the system
-            return True
         relative = files.relative_path(location, self._storage.directory)
-        return relative is not None and info.database_relative == relative
+        return info.database_path == str(location) or (
+            relative is not None and info.database_relative == relative
+        )
 
     def _at(self, ref: str | Path) -> BackupInfo:
         path = files.user_path(ref)
