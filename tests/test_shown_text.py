@@ -93,8 +93,11 @@ def odd_folder(parent: Path) -> Path:
     return folder
 
 
-def test_the_warning_of_a_directory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_warning_of_a_directory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its command can be copied although the name of the directory cannot be shown."""
+    monkeypatch.setattr(logging.getLogger("soulsense_db"), "disabled", False)  # by a stock env.py
     folder = odd_folder(tmp_path)
     manager = BackupManager.from_url(str(make_database(folder / "app.db")))
     manager.create()
