@@ -7,6 +7,9 @@ A meta file is JSON in UTF-8, named like its backup with ``.meta`` appended::
 
 ``meta_sha256`` covers every other key, so that a damaged meta file is told from a good one. A meta
 file that is not JSON is a description written by an older SoulSense.
+
+Type, range and length of each fact are declared once, at its field of :class:`BackupInfo`, and are
+checked whenever a meta file is read or written.
 """
 
 from __future__ import annotations
@@ -14,15 +17,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta
 
 from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
+from soulsense_db.facts import (
+    WrongFactError,
+    checked,
+    has_digest,
+    is_text,
+    read_json,
+    require_shallow,
+)
+from soulsense_db.facts import digest_of as digest_of  # noqa: PLC0414 - readers take it from here
+from soulsense_db.shown_text import shell_command
 
 META_FORMAT = 1
 META_SUFFIX = ".meta"
@@ -30,9 +45,33 @@ META_SUFFIX = ".meta"
 MAX_META_BYTES = 1024 * 1024
 MAX_DESCRIPTION = 100_000
 MAX_NOTE = 10_000
+MAX_SHORT = 1_000
+MAX_HEADS = 1_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 KINDS: tuple[str, ...] = get_args(BackupKind)
+
+_ShortText = Annotated[
+    str, Meta(max_length=MAX_SHORT, description=f"text of at most {MAX_SHORT:,} characters")
+]
+_LongText = Annotated[
+    str,
+    Meta(max_length=MAX_DESCRIPTION, description=f"text of at most {MAX_DESCRIPTION:,} characters"),
+]
+# As long as the longest path of any system.
+_PathText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=32_767,
+        pattern=r"\A[^\0]*\Z",
+        description="a path of at most 32,767 characters",
+    ),
+]
+_Moment = Annotated[
+    datetime, Meta(tz=True, description="a date and time with its time zone, in ISO 8601")
+]
+_YesNo = Annotated[bool, Meta(description="true or false")]
 
 # What stands between the names of a path; `os`, which has it, is nothing for pure facts.
 _SEPARATOR = str(Path("a", "b"))[1]
@@ -57,26 +96,62 @@ class BackupInfo:
     ``meta_problem``: why the meta file cannot be trusted, or empty.
     """
 
-    id: str
+    id: Annotated[
+        str,
+        Meta(
+            pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
+            description="1 to 64 letters, digits, '-' or '_'",
+        ),
+    ]
     path: str
-    created_at: datetime
-    size_bytes: int
-    kind: BackupKind = "manual"
-    description: str = ""
-    sha256: str | None = None
-    dialect: str | None = None
-    database: str | None = None
-    database_path: str | None = None
-    database_relative: str | None = None
-    alembic_heads: tuple[str, ...] = ()
-    target_revision: str | None = None
-    duration_seconds: float | None = None
-    driver_facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    verified_at: datetime | None = None
-    pinned: bool = False
-    pin_note: str = ""
-    ordered_at: datetime | None = None
-    half_run: bool = False
+    created_at: _Moment
+    size_bytes: Annotated[
+        int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")
+    ]
+    kind: Annotated[BackupKind, Meta(description=f"one of {', '.join(KINDS)}")] = "manual"
+    description: _LongText = ""
+    sha256: (
+        Annotated[
+            str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
+        ]
+        | None
+    ) = None
+    dialect: _ShortText | None = None
+    database: _PathText | None = None
+    database_path: _PathText | None = None
+    database_relative: _PathText | None = None
+    alembic_heads: Annotated[
+        tuple[_ShortText, ...],
+        Meta(
+            max_length=MAX_HEADS,
+            description=f"a list of at most {MAX_HEADS:,} texts, each of at most {MAX_SHORT:,} "
+            "characters",
+        ),
+    ] = ()
+    target_revision: (
+        Annotated[
+            str, Meta(max_length=MAX_NOTE, description=f"text of at most {MAX_NOTE:,} characters")
+        ]
+        | None
+    ) = None
+    duration_seconds: (
+        Annotated[float, Meta(ge=0, le=1e12, description="a number of seconds, 0 or more")] | None
+    ) = None
+    driver_facts: Annotated[
+        Mapping[_ShortText, _LongText],
+        Meta(
+            max_length=100,
+            description=f"an object of at most 100 texts, each of at most {MAX_DESCRIPTION:,} "
+            "characters",
+        ),
+    ] = field(default_factory=dict, hash=False)
+    verified_at: _Moment | None = None
+    pinned: _YesNo = False
+    pin_note: Annotated[
+        str, Meta(max_length=MAX_NOTE, description=f"text of at most {MAX_NOTE:,} characters")
+    ] = ""
+    ordered_at: _Moment | None = None
+    half_run: _YesNo = False
     meta_problem: str = ""
 
     @property
@@ -126,6 +201,12 @@ def display_size(size_bytes: int) -> str:
     return f"{size_bytes / 1024**power:.1f} {_UNITS[power]}"
 
 
+def recordable_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what was found in a version table; nothing where no Alembic can have written it."""
+    fits = len(heads) <= MAX_HEADS and all(len(head) <= MAX_SHORT for head in heads)
+    return heads if fits else ()
+
+
 def check_description(description: str) -> None:
     """Raise :class:`InvalidDescriptionError` for one that a meta file cannot hold."""
     _check_text(description, "description", MAX_DESCRIPTION, "No backup was made.")
@@ -155,27 +236,39 @@ def _check_text(text: str, what: str, limit: int, consequence: str) -> None:
 _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
-_ADDED: dict[str, Any] = {
-    "verified_at": None,
-    "pinned": False,
-    "pin_note": "",
-    "ordered_at": None,
-    "half_run": False,
-}
+_ADDED = {"verified_at", "pinned", "pin_note", "ordered_at", "half_run"}
+_REQUIRED = frozenset(_STORED) - _ADDED
 _MOMENTS = ("created_at", "verified_at", "ordered_at")
+# What a file system has a name for; its bytes need not be text.
+_PATHS = {"database", "database_path", "database_relative"}
+_SEAL = "meta_sha256"
+_KNOWN = frozenset({"format", "filename", _SEAL, *_STORED})
 
 
-def to_meta(info: BackupInfo) -> bytes:
-    """Return the contents of the meta file for ``info``."""
+def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """Return the contents of the meta file for ``info``.
+
+    ``unknown``: facts of a newer version that stood in it, see :func:`unknown_facts`. Raises
+    :class:`MetaFileError` for facts that no meta file can hold.
+    """
     facts: dict[str, Any] = {"format": META_FORMAT, "filename": info.filename}
     facts |= {name: getattr(info, name) for name in _STORED}
     facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
-    facts["meta_sha256"] = digest_of(facts)
+    try:
+        checked({**facts, "path": info.path}, BackupInfo)
+        _require_text(facts)
+    except WrongFactError as error:
+        raise _unwritable(info, str(error)) from None
+    facts |= {name: value for name, value in unknown.items() if name not in _KNOWN}
+    facts[_SEAL] = digest_of(facts)
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     # A path may hold bytes that are no text: they become escapes of JSON.
-    return text.encode(errors="backslashreplace")
+    data = text.encode(errors="backslashreplace")
+    if len(data) > MAX_META_BYTES:
+        raise _unwritable(info, f"it would have {len(data):,} bytes")
+    return data
 
 
 def moments_of(info: BackupInfo) -> dict[str, str | None]:
@@ -188,58 +281,118 @@ def from_meta(data: bytes, path: Path, *, size_bytes: int, found_at: datetime) -
     """Read the meta file contents ``data`` of the backup ``path``.
 
     ``size_bytes`` of the data file and ``found_at`` stand in where an older SoulSense wrote only a
-    description. Raises :class:`MetaFileError` when it is damaged, :class:`NewerFormatError` when a
-    newer version wrote it.
+    description. Raises errors as :func:`read_meta`.
+    """
+    found = read_meta(data, path)
+    if isinstance(found, BackupInfo):
+        return found
+    return without_meta(path, size_bytes=size_bytes, found_at=found_at, description=found)
+
+
+def read_meta(data: bytes, path: str | Path) -> BackupInfo | str:
+    """Return what the meta file contents ``data`` tell of the backup ``path``.
+
+    A text is the description that an older SoulSense wrote, and nothing else. Raises
+    :class:`MetaFileError` when it is damaged or a fact in it is not what it must be,
+    :class:`NewerFormatError` when a newer version wrote it.
     """
     try:
-        text = data.decode()
+        facts = _facts_in(data, path)
+        if facts is not None:
+            return _build(facts, str(path), may_be_no_text=b"\\ud" in data.lower())
+        description = data.decode().strip()
     except UnicodeDecodeError:
         raise _damaged(path, "it is not text") from None
-    try:
-        facts = json.loads(text)
-    except ValueError:
-        if _is_old_description(text):
-            return without_meta(
-                path, size_bytes=size_bytes, found_at=found_at, description=text.strip()
-            )
-        raise _damaged(path, "it is not complete") from None
     except RecursionError:
         raise _damaged(path, "it is nested too deep") from None
+    if len(description) > MAX_DESCRIPTION:
+        raise _damaged(path, "it is far too long for a description")
+    return description
+
+
+def unknown_facts(data: bytes) -> dict[str, Any]:
+    """Return the facts in a meta file that :func:`from_meta` reads and this version does not know.
+
+    They are a newer version's, and stay in the file when it is written again.
+    """
+    try:
+        facts = read_json(data)
+    except ValueError:
+        return {}
+    return {n: fact for n, fact in facts.items() if n not in _KNOWN} if type(facts) is dict else {}
+
+
+def _facts_in(data: bytes, path: str | Path) -> dict[str, Any] | None:
+    """Return the facts in ``data``; None for a description that an older SoulSense wrote."""
+    try:
+        facts = read_json(data)
+    except ValueError:
+        if _is_old_description(data.decode()):
+            return None
+        raise _damaged(path, "it is not complete") from None
     if not isinstance(facts, dict):
-        if _is_old_description(text):
-            return without_meta(
-                path, size_bytes=size_bytes, found_at=found_at, description=text.strip()
-            )
+        if _is_old_description(data.decode()):
+            return None
         raise _damaged(path, "it holds no facts")
     version = facts.get("format")
-    if isinstance(version, int) and version > META_FORMAT:
+    if type(version) is int and version > META_FORMAT:
         raise NewerFormatError(
-            f"The meta file of {path.name} has format {version}; this version reads up to "
+            f"The meta file of {_name(path)} has format {version}; this version reads up to "
             f"{META_FORMAT}. The backup itself was left alone.",
             hint="Upgrade soulsense_db and try again.",
         )
-    if facts.pop("meta_sha256", None) != digest_of(facts):
+    if not has_digest(facts, facts.pop(_SEAL, None)):
         raise _damaged(path, "its own checksum does not match")
-    return _build(facts, path)
+    if type(version) is not int or version < 1:
+        raise _unusable(path, "its fact 'format' is not a whole number from 1")
+    return facts
 
 
-def _build(facts: dict[str, Any], path: Path) -> BackupInfo:
+def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupInfo:
     try:
-        facts = _ADDED | facts
-        kept = {name: facts[name] for name in _STORED}
-        for name in _MOMENTS:
-            if kept[name] is not None or name not in _ADDED:
-                kept[name] = datetime.fromisoformat(kept[name]).astimezone(UTC)
-        kept |= {name: bool(kept[name]) for name in ("pinned", "half_run")}
-        kept["alembic_heads"] = tuple(map(str, kept["alembic_heads"]))
-        kept["driver_facts"] = dict(kept["driver_facts"])
-        kept["size_bytes"] = int(kept["size_bytes"])
-        kept |= {name: str(kept[name]) for name in ("id", "description", "pin_note")}
-        if kept["kind"] not in KINDS:
-            raise ValueError(kept["kind"])
-        return BackupInfo(path=str(path), **kept)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise _damaged(path, "facts are missing") from None
+        if not facts.keys() >= _REQUIRED:
+            raise WrongFactError(min(_REQUIRED - facts.keys()), "there")
+        for name in facts.keys() - _KNOWN:
+            require_shallow(name, facts[name])
+        if may_be_no_text:
+            _require_text(facts)
+        facts["path"], facts["meta_problem"] = path, ""
+        info = checked(facts, BackupInfo)
+        if (
+            info.created_at.tzinfo is UTC
+            and (info.verified_at is None or info.verified_at.tzinfo is UTC)
+            and (info.ordered_at is None or info.ordered_at.tzinfo is UTC)
+        ):
+            return info
+        moments: dict[str, Any] = {name: _in_utc(info, name) for name in _MOMENTS}
+        return replace(info, **moments)
+    except WrongFactError as error:
+        raise _unusable(path, str(error)) from None
+
+
+def _in_utc(info: BackupInfo, name: str) -> datetime | None:
+    moment: datetime | None = getattr(info, name)
+    try:
+        return moment and moment.astimezone(UTC)
+    except OverflowError:
+        raise WrongFactError(name, "a time of the calendar in UTC") from None
+
+
+def _require_text(facts: Mapping[str, Any]) -> None:
+    """Raise :class:`WrongFactError` for a fact that is no text, though it is a ``str``."""
+    for name in _STORED:
+        for text in _texts_in(facts.get(name)):
+            if not is_text(text, is_path=name in _PATHS):
+                raise WrongFactError(name, "text (it has lone surrogates)")
+
+
+def _texts_in(fact: object) -> Iterator[str]:
+    if isinstance(fact, str):
+        yield fact
+    elif isinstance(fact, dict):
+        yield from (text for text in (*fact, *fact.values()) if isinstance(text, str))
+    elif isinstance(fact, list):
+        yield from (text for text in fact if isinstance(text, str))
 
 
 def without_meta(
@@ -284,10 +437,8 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc" and not character.isspace()
 
 
-def digest_of(facts: Mapping[str, Any]) -> str:
-    """Return the SHA-256 over ``facts`` in the one form that the meta file's page describes."""
-    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _name(path: str | Path) -> str:
+    return str(path).rpartition(_SEPARATOR)[2]
 
 
 def without_meta_hint(name: str) -> str:
@@ -295,12 +446,25 @@ def without_meta_hint(name: str) -> str:
     return (
         f"Delete {name}{META_SUFFIX} to use the backup all the same. Its checksum is lost then, "
         "and it is of unknown origin: 'latest' no longer means it. If you know that it is one of "
-        f"this database, give it a new meta file: soulsense-db adopt {shlex.quote(name)}"
+        f"this database, give it a new meta file: {shell_command('soulsense-db', 'adopt', name)}"
     )
 
 
-def _damaged(path: Path, why: str) -> MetaFileError:
+def _damaged(path: str | Path, why: str, *, what: str = "is damaged") -> MetaFileError:
+    name = _name(path)
     return MetaFileError(
-        f"The meta file of {path.name} is damaged: {why}. The backup itself was left alone.",
-        hint=without_meta_hint(path.name),
+        f"The meta file of {name} {what}: {why}. The backup itself was left alone.",
+        hint=without_meta_hint(name),
+    )
+
+
+def _unusable(path: str | Path, why: str) -> MetaFileError:
+    """Return the error for a meta file that nothing damaged, and whose facts are wrong."""
+    return _damaged(path, why, what="cannot be used")
+
+
+def _unwritable(info: BackupInfo, why: str) -> MetaFileError:
+    return MetaFileError(
+        f"The meta file of {info.filename} cannot be written: {why}. Nothing was changed.",
+        hint="Correct what is named, and try again.",
     )

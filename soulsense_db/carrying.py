@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from soulsense_db import copying, files, locks
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     BackupError,
@@ -20,7 +20,7 @@ from soulsense_db.errors import (
     NotADatabaseError,
     StorageError,
 )
-from soulsense_db.meta_file import read_backup, require_trusted_meta
+from soulsense_db.meta_file import read_backup, require_trusted_meta, rewritten
 from soulsense_db.verification import verify_backup
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
@@ -131,7 +131,7 @@ def _copy_out(info: BackupInfo, target: Path, progress: copying.Progress | None)
                 hint="Check the disk it was copied to, and try again.",
             )
         described = True
-        files.write_durably(meta, to_meta(exported))
+        files.write_durably(meta, rewritten(exported, info.meta_path))
 
     try:
         copying.copy_durably(Path(info.path), target, progress=progress, ready=describe)

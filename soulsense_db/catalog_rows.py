@@ -8,7 +8,6 @@ goes wrong here is a warning in the log ``soulsense_db`` at most, never an error
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -16,14 +15,13 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.catalog import Catalog, TableState
+from soulsense_db.completion import warn
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, CatalogError
 
 T = TypeVar("T")
 
 _LOCK_TIMEOUT = 1.0
-
-_log = logging.getLogger("soulsense_db")
 
 
 class CatalogRows:
@@ -126,4 +124,4 @@ class CatalogRows:
 
 
 def _tell(error: Exception) -> None:
-    _log.warning("The table of the backups could not be written, the backups are safe: %s", error)
+    warn(f"The table of the backups could not be written, the backups are safe: {error}")

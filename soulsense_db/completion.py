@@ -6,13 +6,13 @@ application, a callback, a lock that cannot be given back. Those become remarks 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.shown_text import logger_of
 
 
 class Completion:
@@ -82,4 +82,4 @@ def reason_of(error: BaseException) -> str:
 def warn(text: str) -> None:
     """Log a warning of this package."""
     # Asked for now: env.py's fileConfig disables loggers that are there before it.
-    logging.getLogger("soulsense_db").warning("%s", text)
+    logger_of("soulsense_db").warning("%s", text)

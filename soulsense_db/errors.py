@@ -39,13 +39,15 @@
 
 The number is the exit code of the command line. Every error carries ``message`` (what happened and
 what it means for the data) and ``hint`` (what to do), one line each, and can be pickled. Passwords
-in URLs are masked in both.
+in URLs are masked in both, and characters that would act on a terminal are spaces.
 """
 
 from __future__ import annotations
 
 import re
 from typing import ClassVar
+
+from soulsense_db.shown_text import printable
 
 # Up to the last @, for whoever did not quote one in the password. A path has one slash of a URL.
 _IN_URL = re.compile(
@@ -71,8 +73,8 @@ class BackupError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(without_passwords(message))
-        self.hint = without_passwords(hint)
+        super().__init__(printable(without_passwords(message)))
+        self.hint = printable(without_passwords(hint))
 
     @property
     def message(self) -> str:

@@ -9,7 +9,6 @@ one's own, with no :class:`Doubt` about it.
 from __future__ import annotations
 
 import builtins
-import logging
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import warn
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     AmbiguousReferenceError,
@@ -30,8 +30,6 @@ from soulsense_db.storage import Storage
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
 _MOST_CANDIDATES = 10
-
-_log = logging.getLogger("soulsense_db")
 
 
 class Origin(Enum):
@@ -215,12 +213,9 @@ def _tell_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
     newer = [info for info in own if info.order > chosen.order and doubts_about(info)]
     if newer:
         more = f" (and {len(newer) - 1} more)" if newer[1:] else ""
-        _log.warning(
-            "%s is newer than %s and was passed over: it is %s%s. Name it to use it.",
-            newer[0].filename,
-            chosen.filename,
-            _why(newer[0]),
-            more,
+        warn(
+            f"{newer[0].filename} is newer than {chosen.filename} and was passed over: it is "
+            f"{_why(newer[0])}{more}. Name it to use it."
         )
 
 

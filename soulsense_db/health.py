@@ -20,7 +20,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
-from soulsense_db.tampering import open_to_others
+from soulsense_db.tampering import directory_problem
 
 
 class State(IntEnum):
@@ -148,7 +148,8 @@ class _Examination:
             )
 
     def _directory(self) -> Iterator[HealthCheck]:
-        if problem := open_to_others(self._manager.directory):
+        manager = self._manager
+        if problem := directory_problem(manager.directory, live=manager.database):
             yield HealthCheck(name="directory", state=State.WARNING, message=problem)
 
     def _newest(self) -> HealthCheck:

@@ -32,6 +32,7 @@ from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, req
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.storage import Storage
+from soulsense_db.tampering import require_trusted_directory
 from soulsense_db.verification import Level, VerificationReport, verify_backup
 
 if TYPE_CHECKING:
@@ -358,7 +359,11 @@ class BackupManager:
     # Restore
 
     def restore(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
+        self,
+        ref: BackupInfo | str | Path,
+        *,
+        progress: Progress | None = None,
+        trust_directory: bool = False,
     ) -> RestoreReport:
         """Replace the live database by a backup; all or nothing.
 
@@ -367,12 +372,17 @@ class BackupManager:
         connected, reads it back, and rebuilds the catalog. A live database that is damaged or
         missing is restored too; its files are moved aside.
 
+        ``trust_directory``: also from a directory that another user owns or could replace, else
+        :class:`~soulsense_db.errors.UntrustedDirectoryError`.
+
         On any error the live database is what it was and no backup is gone; what fails when it is
         restored is a remark in the report. Raises errors as
         :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
+        if not trust_directory:
+            require_trusted_directory(self.directory, live=self.database)
         self._storage.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
         verified = verify_backup(self._driver, self._finder.get_own(ref), level="full").backup

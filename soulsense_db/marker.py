@@ -12,9 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shlex
 import socket
-import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from soulsense_db.backup_info import digest_of
 from soulsense_db.beside import beside
 from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
 from soulsense_db.meta_file import read_small_file
+from soulsense_db.shown_text import printable, shell_command
 
 _FORMAT = 2
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
@@ -78,8 +77,8 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def error(self, database: Path) -> HalfRunMigrationError:
         """Return the error that says what happened and how to go on."""
         place = ["--url", str(database)]
-        keep = _command("soulsense-db", "restore", "--accept", *place)
-        name = shown(str(database))
+        keep = shell_command("soulsense-db", "restore", "--accept", *place)
+        name = printable(str(database))
         if self.backup is None:
             why = (
                 "the backup from before it is not known"
@@ -96,7 +95,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         back = restore_command(database, Path(self.backup))
         return HalfRunMigrationError(
             f"A migration of {name} ({self._what()}) died before its end: the database may be half "
-            f"migrated. The backup from before it is {shown(self.backup)}.",
+            f"migrated. The backup from before it is {printable(self.backup)}.",
             hint=f"Put it back with: {back}  (or keep the database as it is: {keep})",
         )
 
@@ -108,7 +107,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         said += f", started {self.started_at}"
         if self.process is not None:
             said += f" by process {self.process.pid} on {self.process.host}"
-        return shown(said)
+        return printable(said)
 
 
 UNREADABLE = MigrationMarker()
@@ -269,22 +268,10 @@ def from_text(text: str) -> tuple[MigrationMarker, ...]:
         return ()
 
 
-def shown(text: str) -> str:
-    """Return ``text`` on one line, without characters that would act on a terminal."""
-    return "".join(
-        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else " " for c in text
-    )
-
-
 def restore_command(database: Path, backup: Path) -> str:
     """Return the command that restores ``backup``, as a shell takes it."""
     place = ["--url", str(database), "--directory", str(backup.parent)]
-    return _command("soulsense-db", "restore", backup.name, *place)
-
-
-def _command(*words: str) -> str:
-    # Quoted first: a name with control characters is then at least one word.
-    return shown(shlex.join(words))
+    return shell_command("soulsense-db", "restore", backup.name, *place)
 
 
 def _this_process() -> Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,6 +17,9 @@ from soulsense_db.backup_info import (
     META_SUFFIX,
     BackupInfo,
     from_meta,
+    read_meta,
+    to_meta,
+    unknown_facts,
     without_meta,
     without_meta_hint,
 )
@@ -35,23 +38,44 @@ def read_backup(path: Path, *, meta: Path | None = None) -> BackupInfo:
     """
     with files.storage_errors("read", path):
         status = path.stat()
-    return facts_of(path, status, meta=meta)
+    return facts_of(path, lambda: status, meta=meta)
 
 
-def facts_of(path: Path, status: os.stat_result, *, meta: Path | None = None) -> BackupInfo:
-    """Return the facts of the backup file ``path`` with that ``status``."""
-    size = status.st_size
-    found_at = _time_of(status)
+def facts_of(
+    path: str | Path, status: Callable[[], os.stat_result], *, meta: Path | None = None
+) -> BackupInfo:
+    """Return the facts of the backup file ``path``.
+
+    ``status`` is called only where no meta file tells size and date: in a long list each call of
+    the system counts. It may raise :class:`FileNotFoundError`.
+    """
+    description = problem = ""
     try:
-        data = read_small_file(meta or Path(f"{path}{META_SUFFIX}"))
-        if data is None:
-            return without_meta(path, size_bytes=size, found_at=found_at)
-        info = from_meta(data, path, size_bytes=size, found_at=found_at)
+        data = read_small_file(meta or f"{path}{META_SUFFIX}")
+        found = read_meta(data, path) if data is not None else ""
+        if isinstance(found, BackupInfo):
+            return found
+        description = found
     except (MetaFileError, StorageError) as error:  # of one meta file: the others are no worse
         if getattr(error.__cause__, "errno", None) in _EXHAUSTED:
             raise  # it says nothing of this file
-        return without_meta(path, size_bytes=size, found_at=found_at, meta_problem=error.message)
-    return info
+        problem = error.message
+    size, found_at = _size_and_time(status)
+    return without_meta(
+        Path(path),
+        size_bytes=size,
+        found_at=found_at,
+        description=description,
+        meta_problem=problem,
+    )
+
+
+def _size_and_time(status: Callable[[], os.stat_result]) -> tuple[int, datetime]:
+    try:
+        known = status()
+    except FileNotFoundError:  # it vanished meanwhile: its name tells the rest
+        return 0, datetime.now(UTC)
+    return known.st_size, _time_of(known)
 
 
 def _hint(meta_name: str) -> str:
@@ -76,6 +100,15 @@ def require_trusted_meta(info: BackupInfo) -> BackupInfo:
     return info
 
 
+def rewritten(info: BackupInfo, meta: str | Path) -> bytes:
+    """Return the contents of the meta file for ``info``, whose facts were read from ``meta``.
+
+    What a newer version wrote there and this one does not know stays in it. Raises
+    :class:`MetaFileError` for facts that no meta file can hold.
+    """
+    return to_meta(info, unknown_facts(read_small_file(meta) or b""))
+
+
 def not_found(ref: object) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     return BackupNotFoundError(
@@ -98,12 +131,11 @@ def still_there(path: Path) -> Iterator[None]:
         raise not_found(path) from error
 
 
-def read_small_file(path: Path) -> bytes | None:
+def read_small_file(path: str | Path) -> bytes | None:
     """Return the contents of a meta file, or another small one of ours; None when there is none.
 
     Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
     """
-    name = path.name
     # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -113,20 +145,22 @@ def read_small_file(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno not in _ODD_FILE:
             raise files.as_storage_error(error, "read", path) from error
+        name = Path(path).name
         raise MetaFileError(
             f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
             hint=_hint(name),
         ) from error
     try:
-        with files.storage_errors("read", path):
-            status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_META_BYTES:
-            what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
-            raise MetaFileError(
-                f"{name} {what}. The backup itself was left alone.",
-                hint=_hint(name),
-            )
-        with files.storage_errors("read", path):
-            return os.read(descriptor, MAX_META_BYTES)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_META_BYTES:
+            return os.read(descriptor, status.st_size)
+    except OSError as error:
+        raise files.as_storage_error(error, "read", path) from error
     finally:
         os.close(descriptor)
+    what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
+    name = Path(path).name
+    raise MetaFileError(
+        f"{name} {what}. The backup itself was left alone.",
+        hint=_hint(name),
+    )

@@ -29,7 +29,7 @@ from typing import Any
 from filelock import Timeout
 
 from soulsense_db import files, locks
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta, without_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.completion import reason_of, warn
 from soulsense_db.errors import (
     DirectoryLockedError,
@@ -38,9 +38,9 @@ from soulsense_db.errors import (
     ProtectedBackupError,
     StorageError,
 )
-from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta
+from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta, rewritten
 from soulsense_db.staging import DELETING, LOCK, Removal, Staging, names_of
-from soulsense_db.tampering import open_to_others, require_no_link, resolve_directory
+from soulsense_db.tampering import directory_problem, require_no_link, resolve_directory
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -148,7 +148,7 @@ class Storage:
                 f"Invalid backup file: {path} is not a regular file. Nothing was changed.",
                 hint="Remove it from the backup directory.",
             )
-        return facts_of(self.directory / resolved.name, status)
+        return facts_of(self.directory / resolved.name, lambda: status)
 
     def find_again(self, info: BackupInfo) -> BackupInfo:
         """Return the facts of ``info`` as they are now, as :meth:`find` does.
@@ -195,14 +195,10 @@ class Storage:
 
     def _read(self, entry: os.DirEntry[str]) -> BackupInfo:
         """Read one entry; one that vanishes meanwhile is described by its name."""
-        path = self.directory / entry.name
         try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return without_meta(path, size_bytes=0, found_at=datetime.now(UTC))
+            return facts_of(entry.path, lambda: entry.stat(follow_symlinks=False))
         except OSError as error:  # a directory that may be listed but not entered
-            raise files.as_storage_error(error, "read", path) from error
-        return facts_of(path, status)
+            raise files.as_storage_error(error, "read", entry.path) from error
 
     # Writing
 
@@ -257,8 +253,10 @@ class Storage:
             staging.publish()
 
     def warn_once(self) -> None:
-        """Log a warning, the first time, when others may write to the directory."""
-        if not self._has_warned and (problem := open_to_others(self.directory)):
+        """Log a warning, the first time, when others could change what is in the directory."""
+        if self._has_warned:
+            return
+        if problem := directory_problem(self.directory, live=self._live):
             self._has_warned = True
             warn(problem)
 
@@ -287,7 +285,8 @@ class Storage:
         with self._lock():  # what somebody else changed meanwhile stays
             current = require_trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
-            files.write_durably(Path(amended.meta_path), to_meta(amended), like=self._live)
+            data = rewritten(amended, current.meta_path)
+            files.write_durably(Path(amended.meta_path), data, like=self._live)
         return amended
 
     def describe(self, info: BackupInfo, *, is_unchanged: Callable[[], bool]) -> None:
@@ -324,7 +323,7 @@ class Storage:
             locks.release(lock)
 
     def _free_name(self, created_at: datetime, description: str) -> Path:
-        stem = f"{self._prefix}_{created_at.astimezone():%Y%m%d_%H%M%S}"
+        stem = f"{self._prefix}_{_time_of_name(created_at)}"
         if safe := safe_name(description):
             stem += f"_{safe}"
         with files.storage_errors("list", self.directory):
@@ -360,6 +359,14 @@ class Storage:
             warn(
                 f"{self.directory / name} is left over and cannot be removed ({reason_of(error)})."
             )
+
+
+def _time_of_name(moment: datetime) -> str:
+    try:
+        local = moment.astimezone()
+    except OverflowError:  # on the first or the last day of the calendar
+        local = moment
+    return f"{local.year:04}{local:%m%d_%H%M%S}"  # %Y of the year 9 is one digit on some systems
 
 
 def safe_name(description: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from soulsense_db import files
-from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
 from soulsense_db.beside import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.drivers import Depth, Driver, Progress, Snapshot
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
@@ -62,7 +62,9 @@ def take(
         description=description,
         sha256=sha256,
         **origin_facts(driver, final.parent),
-        alembic_heads=snapshot.alembic_heads if alembic_heads is None else tuple(alembic_heads),
+        alembic_heads=recordable_heads(snapshot.alembic_heads)
+        if alembic_heads is None
+        else tuple(alembic_heads),
         target_revision=target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
         driver_facts={**snapshot.facts, **facts_of(half_run)},

@@ -8,11 +8,11 @@ name, does, so that names are looked at before and after.
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from pathlib import Path
 
-from soulsense_db.errors import PermissionDeniedError, StorageError
+from soulsense_db.errors import PermissionDeniedError, StorageError, UntrustedDirectoryError
+from soulsense_db.shown_text import shell_command
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """For ``os.open``: a link in the place of the file is an error."""
@@ -37,7 +37,7 @@ def resolve_directory(path: Path, *, live: Path | None) -> Path:
         raise PermissionDeniedError(
             f"{given} is a link of another user (uid {owner}), who could lead it elsewhere at any "
             "time. It was not followed, and nothing was changed.",
-            hint=f"If you trust where it leads, name that directory: {shlex.quote(str(real))}",
+            hint=f"If you trust where it leads, name that directory: {shell_command(real)}",
         )
     return real
 
@@ -71,7 +71,125 @@ def require_no_link(path: Path) -> None:
         )
 
 
-def open_to_others(directory: Path) -> str:
+def trusted_users() -> set[int]:
+    """Return the numbers of the users whose files are as good as one's own: root, and oneself.
+
+    Under ``sudo`` also the person who called it, as git has it.
+    """
+    own = os.geteuid()
+    caller = os.environ.get("SUDO_UID", "")
+    return {0, own} | ({int(caller)} if own == 0 and caller.isdecimal() else set())
+
+
+def why_not_obeyed(path: Path) -> str:
+    """Return why a configuration file that was found, not named, must not be obeyed, or nothing.
+
+    It may be another user's, or a link of theirs to a file of ours, or one that everybody may write
+    to. Raises :class:`OSError` when it cannot be looked at.
+    """
+    if not hasattr(os, "geteuid"):  # pragma: no cover - Windows
+        return ""
+    file = os.stat(path)
+    for status in (os.lstat(path), file):
+        if status.st_uid not in trusted_users():
+            return f"belongs to {_user(status.st_uid)}"
+    if file.st_mode & stat.S_IWOTH:
+        return f"may be written to by every user (mode {stat.S_IMODE(file.st_mode):04o})"
+    return ""
+
+
+def directory_problem(directory: Path, *, live: Path | None) -> str:
+    """Return what is wrong with a backup directory and what mends it, or nothing."""
+    return why_untrusted(directory, live=live) or _open_to_others(directory)
+
+
+def require_trusted_directory(directory: Path, *, live: Path | None) -> None:
+    """Raise :class:`UntrustedDirectoryError` where somebody else decides what is in ``directory``.
+
+    One in which others may write, as a group that shares it, is a :func:`directory_problem` only.
+    """
+    if problem := why_untrusted(directory, live=live):
+        raise UntrustedDirectoryError(
+            f"{problem} Nothing was restored.",
+            hint="If you trust them, restore with --trust-directory (in Python: "
+            "trust_directory=True); else import the backup into a directory of your own.",
+        )
+
+
+def why_untrusted(directory: Path, *, live: Path | None) -> str:
+    """Return who else could have put other backups into ``directory``, or nothing.
+
+    That is its owner, unless it is root, oneself or who owns the ``live`` database and so has that
+    in their hands anyway; and whoever may rename it, or one of the directories above it.
+    """
+    if not hasattr(os, "geteuid"):  # pragma: no cover - Windows
+        return ""
+    trusted = trusted_users()
+    if live is not None:
+        owner = _owner(live)
+        # Of a database that is missing, who may put one there.
+        owner = _owner(live.parent) if owner is None else owner
+        trusted |= set() if owner is None else {owner}
+    own = _owner(directory)
+    if own is None:  # absent: it will be ours alone
+        return ""
+    if own not in trusted:
+        return (
+            f"The backup directory {directory} belongs to {_user(own)}, who could put other data "
+            "in the place of the backups."
+        )
+    for parent in directory.parents:
+        try:
+            status = os.stat(parent)
+        except OSError:
+            continue
+        if reason := _why_swappable(status, trusted):
+            return (
+                f"The backup directory {directory} could be replaced by another: {parent}, above "
+                f"it, {reason}."
+            )
+    return ""
+
+
+def _why_swappable(parent: os.stat_result, trusted: set[int]) -> str:
+    """Return why others may rename what is in a directory, or nothing."""
+    if parent.st_uid not in trusted:
+        return f"belongs to {_user(parent.st_uid)}"
+    if parent.st_mode & stat.S_ISVTX:  # as of /tmp: each renames their own only
+        return ""
+    mode = f"(mode {stat.S_IMODE(parent.st_mode):04o})"
+    if parent.st_mode & stat.S_IWOTH:
+        return f"may be written to by every user {mode}"
+    if parent.st_mode & stat.S_IWGRP and not _is_private_group(parent):
+        return f"may be written to by its group {mode}"
+    return ""
+
+
+def _is_private_group(status: os.stat_result) -> bool:
+    """Whether nobody but the owner is in the group, as far as the system tells.
+
+    Many systems give each user a group of their own, and make directories that it may write to. In
+    a container a group often has a number and no name: then it is that of the process.
+    """
+    import grp
+    import pwd
+
+    try:
+        group = grp.getgrgid(status.st_gid)
+    except KeyError:
+        return status.st_gid in {status.st_uid, os.getegid(), *os.getgroups()}
+    try:
+        name = pwd.getpwuid(status.st_uid).pw_name
+    except KeyError:
+        return False
+    return group.gr_name == name and set(group.gr_mem) <= {name}
+
+
+def _user(number: int) -> str:
+    return f"another user (uid {number})"
+
+
+def _open_to_others(directory: Path) -> str:
     """Return what is wrong, and the cure, where others may write to ``directory``; else nothing."""
     try:
         mode = directory.stat().st_mode
@@ -82,7 +200,7 @@ def open_to_others(directory: Path) -> str:
     who = "Every user" if mode & stat.S_IWOTH else "Its group"
     return (
         f"{who} may write to {directory} (mode {stat.S_IMODE(mode):04o}): others could replace or "
-        f"remove backups. To forbid it: chmod go-w {shlex.quote(str(directory))}"
+        f"remove backups. To forbid it: {shell_command('chmod', 'go-w', directory)}"
     )
 
 
@@ -112,5 +230,5 @@ def _replaced(path: Path) -> StorageError:
     return StorageError(
         f"{path} is not the file that was made there: somebody put something else in its place. It "
         "was not used, and nothing was changed.",
-        hint=f"Find out who may write there: ls -ld {shlex.quote(str(path.parent))}",
+        hint=f"Find out who may write there: {shell_command('ls', '-ld', path.parent)}",
     )

@@ -45,22 +45,35 @@ INFO = BackupInfo(
 )
 
 _text = st.text(st.characters(exclude_categories=["Cs"]))
+_short = st.text(st.characters(exclude_categories=["Cs"]), max_size=1000)
+# A file's name may hold bytes that are no text: Python has them as lone surrogates.
+_path = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+    | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, categories=["Cs"]),
+    min_size=1,
+)
 _infos = st.builds(
     BackupInfo,
-    id=_text,
+    id=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
     path=st.just(str(PATH)),
     created_at=st.datetimes(timezones=st.just(UTC)),
-    size_bytes=st.integers(min_value=0),
+    size_bytes=st.integers(min_value=0, max_value=2**63 - 1),
     kind=st.sampled_from(KINDS),
     description=_text,
-    sha256=st.none() | _text,
-    dialect=st.none() | _text,
-    database=st.none() | _text,
-    alembic_heads=st.lists(_text).map(tuple),
-    target_revision=st.none() | _text,
-    duration_seconds=st.none() | st.floats(min_value=0, allow_infinity=False),
-    driver_facts=st.dictionaries(_text, _text),
+    sha256=st.none() | st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    dialect=st.none() | _short,
+    database=st.none() | _path,
+    database_path=st.none() | _path,
+    database_relative=st.none() | _path,
+    alembic_heads=st.lists(_short).map(tuple),
+    target_revision=st.none() | _short,
+    duration_seconds=st.none() | st.floats(min_value=0, max_value=1e12),
+    driver_facts=st.dictionaries(_short, _short, max_size=100),
+    verified_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    pinned=st.booleans(),
+    pin_note=_text,
     ordered_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    half_run=st.booleans(),
 )
 
 

@@ -176,7 +176,8 @@ _UNREADABLE = """
     else:
         info = manager.create()
         directory.chmod(0o300)
-        result["rebuilt"] = manager.restore(directory / info.filename).catalog_rebuilt
+        report = manager.restore(directory / info.filename, trust_directory=True)
+        result["rebuilt"] = report.catalog_rebuilt
         directory.chmod(0o700)
     result["listed"] = len(manager.list())
 """

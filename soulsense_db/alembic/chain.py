@@ -10,7 +10,8 @@ from typing import Any
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 
 from soulsense_db.errors import UnsupportedDatabaseError
-from soulsense_db.marker import Chain, shown
+from soulsense_db.marker import Chain
+from soulsense_db.shown_text import printable
 
 
 def chain_of(context: MigrationContext) -> Chain:
@@ -71,18 +72,18 @@ def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore
     if schema is not None and schema != "main":
         file = attached.get(str(schema), "a database in memory")
         raise UnsupportedDatabaseError(
-            f"The version table {shown(str(schema))}.{shown(str(context.version_table))} is in "
-            f"{shown(file)}, which is attached: it is not backed up, nor put back.",
+            f"The version table {printable(f'{schema}.{context.version_table}')} is in "
+            f"{printable(file)}, which is attached: it is not backed up, nor put back.",
             hint="Keep the version table in the main database; or back up both files yourself, and "
             "run this migration with SOULSENSE_BACKUP=0.",
         )
     if attached and not ignore:
         name, file = next(iter(attached.items()))
         raise UnsupportedDatabaseError(
-            f"{shown(file)} is attached: it is not backed up, nor put back. If a step failed that "
-            "had changed it, only the main database would go back.",
-            hint=f"Do not attach {shown(name)} in migrations; or, if no step writes to attached "
-            "files, set soulsense_attached = ignore in the configuration of Alembic.",
+            f"{printable(file)} is attached: it is not backed up, nor put back. If a step failed "
+            "that had changed it, only the main database would go back.",
+            hint=f"Do not attach {printable(name)} in migrations; or, if no step writes to "
+            "attached files, set soulsense_attached = ignore in the configuration of Alembic.",
         )
 
 

@@ -32,11 +32,11 @@ from soulsense_db.marker import (
     read_markers,
     remove_markers,
     restore_command,
-    shown,
 )
 from soulsense_db.restoring import ExclusiveAccess
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
+from soulsense_db.shown_text import printable
 
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0
@@ -93,7 +93,7 @@ class GuardedDatabase:
     def _warn_of_attached(self, context: MigrationContext, pending: Pending) -> None:
         require_whole(context, pending.attached, ignore=self._settings.ignores_attached)
         for file in pending.attached.values():
-            log.warning("%s is attached: it is not backed up, nor put back.", shown(file))
+            log.warning("%s is attached: it is not backed up, nor put back.", printable(file))
 
     @property
     def has_steps_left(self) -> bool:
@@ -391,7 +391,7 @@ def lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list
     the error of the migration.
     """
     try:
-        return ending()
+        return [printable(line) for line in ending()]
     except BackupError as error:
         return [str(error)]
     finally:

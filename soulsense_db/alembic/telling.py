@@ -11,12 +11,15 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from soulsense_db.shown_text import logger_of, printable
+
 # Below Alembic's own logger: env.py's fileConfig disables loggers that it does not name.
-log = logging.getLogger("alembic.soulsense_db")
+log = logger_of("alembic.soulsense_db")
 
 
 def say(line: str) -> None:
     """Tell the user on stderr, for a CommandError shows no notes, and in Alembic's log."""
+    line = printable(line)
     log.warning("soulsense_db: %s", line)
     if not _log_is_on_stderr():
         _print(line)

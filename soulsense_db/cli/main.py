@@ -23,6 +23,7 @@ from soulsense_db.cli.output import (
     silence,
 )
 from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.shown_text import printable
 
 PROGRAM = "soulsense-db"
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -37,13 +38,14 @@ _WrongArguments: type[Exception] = next(
 
 
 class _Program(TyperGroup):
-    """The commands; of a URL in the wrong place they tell without its password."""
+    """The commands; wrong arguments are shown as text, and a URL without its password."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except _WrongArguments as error:
-            error.message = without_passwords(error.message)  # type: ignore[attr-defined]
+            lines = without_passwords(error.message).split("\n")  # type: ignore[attr-defined]
+            error.message = "\n".join(map(printable, lines))  # type: ignore[attr-defined]
             raise
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from soulsense_db.backup_info import BackupInfo, display_size, moments_of
 from soulsense_db.errors import BackupError, NotConfirmedError
 from soulsense_db.health import display_age
+from soulsense_db.shown_text import logger_of, printable
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
@@ -27,20 +27,13 @@ SHORT_ID = 8
 FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
-_log = logging.getLogger("soulsense_db")
+_log = logger_of("soulsense_db")
 _PIPED_WIDTH = 10_000
 _WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
 _MORE = ("candidates",)
-
-
-def printable(text: str) -> str:
-    """Return ``text`` on one line, without characters that would act on the terminal."""
-    return "".join(
-        c if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} else " " for c in text
-    )
 
 
 class OutputError(Exception):

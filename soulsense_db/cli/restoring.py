@@ -20,6 +20,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.restoring import RestoreReport
 from soulsense_db.safety_files import SafetyFiles
+from soulsense_db.tampering import require_trusted_directory
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,13 @@ def restore(
             "--accept", help="Restore nothing: keep the database as a dead migration left it."
         ),
     ] = False,
+    trust_directory: Annotated[
+        bool,
+        typer.Option(
+            "--trust-directory",
+            help="Restore also from a directory that another user owns or could replace.",
+        ),
+    ] = False,
 ) -> dict[str, Any]:
     """Replace the database by a backup; the database of before is kept."""
     if accept == (ref is not None):
@@ -47,6 +55,8 @@ def restore(
     manager = session.manager
     if ref is None:
         return _accept(session)
+    if not trust_directory:  # before anything is asked
+        require_trusted_directory(manager.directory, live=manager.database)
     info = manager.get(ref)
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
@@ -58,7 +68,7 @@ def restore(
         which = "this backup of unknown origin"
     session.confirm(f"Replace {manager.database or 'the database'} by {which}?")
     with session.progress("Restoring") as progress:
-        report = manager.restore(info, progress=progress)
+        report = manager.restore(info, progress=progress, trust_directory=trust_directory)
     return _told(session, report, comparison)
 
 

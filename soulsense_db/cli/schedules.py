@@ -106,8 +106,8 @@ def _policy(  # noqa: PLR0917 - Typer gives them by name
 def _chosen(session: Session, policy: RetentionPolicy | None) -> RetentionPolicy | None:
     """Return the policy of the options, else of the configuration; ``--allow-empty`` adds to it."""
     if policy is None or not policy.is_empty:
-        return policy or session.settings.retention
-    configured = session.settings.retention
+        return policy or session.retention
+    configured = session.retention
     return replace(configured, allow_empty=True) if configured else None
 
 

@@ -29,9 +29,12 @@ from soulsense_db.settings import (
     is_url,
     read_options,
 )
+from soulsense_db.shown_text import printable
+from soulsense_db.tampering import why_not_obeyed
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
+    from soulsense_db.retention import RetentionPolicy
 
 _PANEL = "Common options"
 _SCRIPT_LOCATION = "script_location"
@@ -148,20 +151,47 @@ class Session:
             output.warn(told)
         return settings
 
+    @cached_property
+    def retention(self) -> RetentionPolicy | None:
+        """The policy of the configuration, if the database is the configuration's as well.
+
+        A file that lies in the current directory may be another project's: what it says of a
+        database that ``--url`` names must not remove backups.
+        """
+        policy = self.settings.retention
+        if policy is None or self.url is None or self.config is not None:
+            return policy
+        output.warn(
+            "The retention policy in the current directory's configuration is not applied to the "
+            "database that --url names. To apply it, name the file: --config FILE"
+        )
+        return None
+
     @property
     def _configured_url(self) -> str | None:
         return self._read(is_url).get(URL_OPTION)
 
     def _read(self, wanted: Callable[[str], bool]) -> dict[str, str]:
-        if self.config is not None:
-            return read_options(self.config, wanted)
+        paths = self._found_files if self.config is None else (self.config,)
         found: dict[str, str] = {}
+        for path in paths:
+            found |= read_options(path, wanted)
+        return found
+
+    @cached_property
+    def _found_files(self) -> tuple[Path, ...]:
+        """The configuration files of the current directory that nobody else can write."""
+        found = []
         for path in map(Path, DEFAULT_FILES):
             with storage_errors("read", path):
-                there = path.exists()
-            if there:
-                found |= read_options(path, wanted)
-        return found
+                if not path.exists():
+                    continue
+                reason = why_not_obeyed(path)
+            if not reason:
+                found.append(path)
+                continue
+            output.warn(f"./{path} {reason} and was not read. To have it obeyed: --config {path}")
+        return tuple(found)
 
     def say(self, line: str) -> None:
         """Print a line for a person, unless nobody wants it."""
@@ -186,7 +216,7 @@ class Session:
                 "This command asks first, and there is no terminal to ask on. Nothing was changed.",
                 hint="Add --yes if it may go ahead.",
             )
-        if not typer.confirm(output.printable(question), err=True):
+        if not typer.confirm(printable(question), err=True):
             raise NotConfirmedError("Nothing was changed.")
 
 

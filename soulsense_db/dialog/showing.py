@@ -14,10 +14,8 @@ from soulsense_db.dialog.texts import _, plural
 from soulsense_db.drivers import Comparison, TableRows
 from soulsense_db.errors import BackupError, without_passwords
 from soulsense_db.finding import doubts_about
+from soulsense_db.shown_text import printable
 
-# Joiners of emoji and of Persian letters; other characters of format could turn the line around.
-_JOINERS = "\u200c\u200d"
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _WEEK = 7
 # As Alembic makes them, and room for a name that somebody gave.
 _REVISION_DIGITS = 15
@@ -25,11 +23,7 @@ _REVISION_DIGITS = 15
 
 def plain(text: str) -> str:
     """Return ``text`` on one line, without characters that act instead of being seen."""
-    if text.isprintable():
-        return text.strip()
-    return "".join(
-        c if c in _JOINERS or unicodedata.category(c) not in _INVISIBLE else " " for c in text
-    ).strip()
+    return printable(text).strip()
 
 
 def shortened(text: str, length: int = 400) -> str:
