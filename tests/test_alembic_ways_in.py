@@ -281,6 +281,22 @@ def test_three_threads_that_upgrade_at_once(project: Project, way: str, fails: b
         assert query(project.database, AT) == [("first" if fails else "broken",)]
 
 
+def test_an_env_py_that_migrates_in_a_thread_does_not_wait_for_itself(project: Project) -> None:
+    """A command has its turn in all its threads, also where several of them run its steps."""
+    project.revision("broken", "second", "op.execute('CREATE TABLE third (x)')")
+    project.edit_env(
+        "else:\n    run_migrations_online()",
+        "else:\n    import threading\n"
+        "    for _ in range(3):\n"
+        "        thread = threading.Thread(target=run_migrations_online)\n"
+        "        thread.start()\n        thread.join()",
+    )
+    done = run(project, f"{_COMMAND}\nmigrate('head')", seconds=40)
+    assert done.returncode == 0, done.stderr
+    assert query(project.database, AT) == [("broken",)]
+    assert not project.marker.exists()
+
+
 _FORKS = {
     "sys.exit": "sys.exit(0)",
     "an error": "raise RuntimeError('of the child')",

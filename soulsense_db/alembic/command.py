@@ -47,10 +47,12 @@ class Command:
         return threading.get_ident() in self._scopes
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self, *, is_all: bool = True) -> Iterator[None]:
         """At the end of the block, well or not, the guard has its turn; of several, the outermost.
 
         Not in the child of a fork within the block: what it does ends nothing of its parent's.
+        ``is_all``: whether the command ends with the block, else its next one goes on with the same
+        databases: what they were before its first.
         """
         thread, process = threading.get_ident(), os.getpid()
         self._scopes[thread] = self._scopes.get(thread, 0) + 1
@@ -67,7 +69,8 @@ class Command:
             self._scopes[thread] -= 1
             if not self._scopes[thread]:
                 del self._scopes[thread]
-                self._guards.pop(thread, None)
+                if is_all:
+                    self._guards.pop(thread, None)
 
     def _is_outermost(self, thread: int, process: int) -> bool:
         return self._scopes[thread] == 1 and process == os.getpid()

@@ -54,7 +54,7 @@ def guarded(context: MigrationContext) -> Iterator[None]:
         yield
         return
     # With a call around env.py, the restore waits until env.py has closed its connections.
-    with command.scope():
+    with command.scope(is_all=False):
         with refusing():
             command.guard().protect(context)
         yield

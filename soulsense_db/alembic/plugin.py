@@ -136,8 +136,11 @@ def _wrap_operations() -> None:
         from soulsense_db.alembic.turns import turn
 
         environment = migration_context.environment_context
-        config = environment.config if environment is not None else newest_config()
-        with turn(config), context(cls, migration_context) as operations:
+        if environment is not None:
+            owner, config = environment, environment.config
+        else:
+            owner, config = migration_context, newest_config()
+        with turn(owner, config), context(cls, migration_context) as operations:
             yield operations
 
     AbstractOperations.context = classmethod(in_turn)  # type: ignore[assignment]
