@@ -17,7 +17,7 @@ from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_m
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.alembic.guard import MigrationRefusedError
 from soulsense_db.auto import run_auto
-from soulsense_db.errors import HalfRunMigrationError, ProtectedBackupError, StorageError
+from soulsense_db.errors import HalfRunMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
 from soulsense_db.marker import marker_path, read_marker, write_marker
 
