@@ -30,7 +30,7 @@ from soulsense_db.meta_file import read_backup, still_there
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
-from soulsense_db.verification import verify_backup
+from soulsense_db.verification import Level, verify_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +105,14 @@ class ExclusiveAccess:
     ) -> RestoreReport:
         """Do what ``BackupManager.restore`` does.
 
-        ``is_verified``: in full, a moment ago; now no more than its checksum tells that it has not
-        changed since.
+        ``is_verified``: in full, a moment ago; now its checksum has to tell that it has not changed
+        since.
         """
         restorer = Restorer(self._driver, self._directory)
         info = self._find(ref)
+        level: Level = "quick" if is_verified and info.sha256 is not None else "full"
         with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
-            report = restorer.restore(info, as_taken=is_verified, progress=progress)
+            report = restorer.restore(info, level=level, progress=progress)
             return self._finish(report, progress, settle)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
@@ -191,15 +192,20 @@ class Restorer:
         return read_backup(self._safety.path)
 
     def restore(
-        self, info: BackupInfo, *, as_taken: bool = False, progress: Progress | None
+        self,
+        info: BackupInfo,
+        *,
+        level: Level = "full",
+        as_taken: bool = False,
+        progress: Progress | None,
     ) -> RestoreReport:
-        """Verify ``info`` in full, keep the live database, replace it, read it back.
+        """Verify ``info`` as ``level`` says, keep the live database, replace it, read it back.
 
         ``as_taken``: it is the way back, to the faults that the database had then as well.
         """
         started = time.monotonic()
         self._safety.recover()
-        verified = verify_backup(self._driver, info, level="full", as_taken=as_taken).backup
+        verified = verify_backup(self._driver, info, level=level, as_taken=as_taken).backup
         with still_there(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
         completion = Completion()
