@@ -106,12 +106,11 @@ def table_of(cases: Sequence[Case]) -> str:
 def write(table: str) -> None:
     """Put the table into docs/reliability.md, with the date."""
     sys.path.insert(0, str(HERE.parent))
-    from faults.report import PAGE, block
+    from faults.report import PAGE, replaced
 
-    text = PAGE.read_text()
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     told = f"\nMeasured on {today}, with Python {sys.version.split()[0]}.\n\n{table}\n\n"
-    PAGE.write_text(text.replace(block(text, "real"), told))
+    PAGE.write_text(replaced(PAGE.read_text(), "real", told))
 
 
 def main() -> int:
