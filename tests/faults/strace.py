@@ -109,7 +109,8 @@ class Zygote:
         opened = {
             int(link.name): str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()
         }
-        command = ["strace", "-f", "-p", str(pid), *options]
+        # With its threads, and without the programs that it starts, which only read.
+        command = ["strace", "-f", "-b", "execve", "-p", str(pid), *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             os.sched_setaffinity(tracer.pid, self._processor)
             assert tracer.stderr is not None
