@@ -150,9 +150,12 @@ class _Open:
 
 
 class Replay:
-    """The disk at every point of a ``trace`` made in ``folder``, a copy of ``before``."""
+    """The disk at every point of a ``trace`` made in ``folder``, a copy of ``before``.
 
-    def __init__(self, folder: Path, trace: Path, *, before: Path) -> None:
+    ``opened``: the files that were open when the trace began, by descriptor.
+    """
+
+    def __init__(self, folder: Path, trace: Path, *, before: Path, opened: dict[int, str]) -> None:
         self.folder = folder
         self._trace = trace
         self.disk = Disk(directories={str(folder)})
@@ -162,7 +165,11 @@ class Replay:
                 self.disk.durable[name] = File(path.read_bytes())
             else:
                 self.disk.directories.add(name)
-        self._open: dict[int, _Open] = {}
+        self._open = {
+            descriptor: _Open(path, self.disk.durable.setdefault(path, File()))
+            for descriptor, path in opened.items()
+            if path.startswith(str(folder))
+        }
 
     def points(self) -> list[Disk]:
         """Return the disk after each call that left something unflushed, and at the end."""

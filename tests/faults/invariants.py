@@ -14,6 +14,7 @@ from typing import Any
 
 from helpers import digest, leftovers, scalar
 
+from faults import engines
 from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
@@ -169,6 +170,7 @@ class _Findings:
         self._undo(manager)
         made = manager.create("next")
         self.require(manager.list()[0].id == made.id, "the next backup is not the newest")
+        engines.close_idle()
         places = [self.folder, manager.directory]
         left = [name for place in places for name in leftovers(place)]
         self.require(not left, f"left behind: {left}")

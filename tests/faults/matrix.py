@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from helpers import Mode
 
+from faults.engines import PLAIN
 from faults.invariants import Facts
 from faults.report import Report
 from faults.strace import CHANGING, UNEXPECTED, Call, Zygote, calls_of
@@ -35,6 +36,7 @@ class Baseline:
 
     operation: str
     mode: Mode
+    engine: str
     folder: Path
     before: Facts
     after: Facts
@@ -43,7 +45,8 @@ class Baseline:
     @property
     def name(self) -> str:
         """What a case is called after."""
-        return f"{self.operation} ({self.mode})"
+        through = "" if self.engine == PLAIN else f", {self.engine}"
+        return f"{self.operation} ({self.mode}{through})"
 
 
 @dataclass
@@ -67,7 +70,11 @@ class Worker:
         """Run the operation in a fresh folder under strace; return what became of it."""
         self.fresh(baseline)
         return self.zygote.run(
-            *options, name=baseline.operation, folder=str(self.folder), sabotaged=sabotaged
+            *options,
+            engine=baseline.engine,
+            name=baseline.operation,
+            folder=str(self.folder),
+            sabotaged=sabotaged,
         )
 
     def check(
@@ -79,6 +86,7 @@ class Worker:
         """
         found = self.zygote.ask(
             "check",
+            engine=baseline.engine,
             folder=str(self.folder),
             name=baseline.operation,
             base=baseline.before,
@@ -101,7 +109,7 @@ class Matrix:
         self._report = report
         self._place = place
         self._workers: SimpleQueue[Worker] = SimpleQueue()
-        self._baselines: dict[tuple[str, Mode, int], Baseline] = {}
+        self._baselines: dict[tuple[str, Mode, str, int], Baseline] = {}
         with ThreadPoolExecutor(WORKERS) as pool:
             self._zygotes = list(pool.map(Zygote, range(WORKERS)))
         for number, zygote in enumerate(self._zygotes):
@@ -122,12 +130,15 @@ class Matrix:
         finally:
             self._workers.put(worker)
 
-    def baseline(self, operation: str, mode: Mode, *, filler: int = 0) -> Baseline:
+    def baseline(
+        self, operation: str, mode: Mode, *, engine: str = PLAIN, filler: int = 0
+    ) -> Baseline:
         """Return the run without faults of an operation, made when it is first asked for.
 
-        ``filler``: how many bytes each database has beside its rows.
+        ``engine``: the kind through which it goes; ``filler``: how many bytes each database has
+        beside its rows.
         """
-        key = operation, mode, filler
+        key = operation, mode, engine, filler
         if key not in self._baselines:
             with self.worker() as worker:
                 self._baselines[key] = self._run_without_faults(worker, *key)
@@ -147,11 +158,18 @@ class Matrix:
         ``sample``: how many cases are drawn, beside the first, when not all are wanted.
         """
         if not self.full:
-            name = f"{self.seed} {fault} {baseline.operation} {baseline.mode}"
-            drawn = Random(name).sample(cases[1:], min(sample, len(cases) - 1))
-            cases = [cases[0], *drawn]
+            name = f"{fault} {baseline.operation} {baseline.mode}"
+            cases = [cases[0], *self.draw(name, cases[1:], sample)]
         for outcome in self.require_nothing(baseline, cases, run):
-            self._report.record(fault=fault, operation=baseline.operation, outcome=outcome)
+            self.record(fault, baseline.operation, outcome)
+
+    def record(self, fault: str, operation: str, outcome: str) -> None:
+        """Count a case for the row ``operation`` of the table ``fault``."""
+        self._report.record(fault=fault, operation=operation, outcome=outcome)
+
+    def draw(self, name: str, cases: Sequence[T], number: int) -> list[T]:
+        """Return up to ``number`` of the cases, drawn with the seed and ``name``."""
+        return Random(f"{self.seed} {name}").sample(cases, min(number, len(cases)))
 
     def require_nothing(
         self, baseline: Baseline, cases: Sequence[T], run: Callable[[Worker, T], Outcome]
@@ -179,21 +197,21 @@ class Matrix:
             yield from zip(cases, pool.map(work, cases), strict=True)
 
     def _run_without_faults(
-        self, worker: Worker, operation: str, mode: Mode, filler: int
+        self, worker: Worker, operation: str, mode: Mode, engine: str, filler: int
     ) -> Baseline:
-        folder = self._place / f"{operation} {mode} {filler}"
+        folder = self._place / f"{operation} {mode} {engine} {filler}"
         worker.zygote.ask(
             "prepare", name=operation, mode=mode, folder=str(worker.folder), filler=filler
         )
         shutil.copytree(worker.folder, folder)
         before = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
-        baseline = Baseline(operation, mode, folder, before, {}, ())
+        baseline = Baseline(operation, mode, engine, folder, before, {}, ())
         trace = worker.place / "trace"
         names = ",".join([*CHANGING, *UNEXPECTED])
         ended = worker.run(baseline, "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}")
-        assert ended == {"status": 0, "answer": {"error": ""}}, ended
+        assert ended["status"] == 0 and ended["answer"] == {"error": ""}, ended
         after = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
         calls = tuple(calls_of(trace, worker.folder))
         unknown = {call.name for call in calls} & set(UNEXPECTED)
         assert not unknown, f"calls that change files and are not put under faults: {unknown}"
-        return Baseline(operation, mode, folder, before, after, calls)
+        return Baseline(operation, mode, engine, folder, before, after, calls)

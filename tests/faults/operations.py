@@ -23,6 +23,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from helpers import Mode, add_child, make_database
 
+from faults import engines
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
 
@@ -31,16 +32,30 @@ LOCK_TIMEOUT = 5.0
 _FILLER_ROWS = 16
 _LARGE = 1024 * 1024
 ENV_PY = """
-    import sqlalchemy as sa
+    import asyncio
+    from pathlib import Path
+
     from alembic import context
+    from faults import engines
     from soulsense_db.alembic import safe_migrations
 
-    url = context.config.get_main_option("sqlalchemy.url")
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.connect() as connection:
+    def migrate(connection):
         context.configure(connection=connection)
         with safe_migrations(context):
             context.run_migrations()
+
+    async def migrate_async(engine):
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+
+    database = Path(context.config.get_main_option("database"))
+    timeout = float(context.config.get_main_option("timeout"))
+    engine = engines.make(database, timeout=timeout)
+    if engine.dialect.is_async:
+        asyncio.run(migrate_async(engine))
+    else:
+        with engine.connect() as connection:
+            migrate(connection)
 """
 REVISION = """
     import sqlalchemy as sa
@@ -78,8 +93,7 @@ class Operation:
 
 def manager_of(folder: Path) -> BackupManager:
     """Return a manager of ``app.db``; its engine is the caller's to forget."""
-    engine = sa.create_engine(f"sqlite:///{folder / 'app.db'}", poolclass=sa.NullPool)
-    return BackupManager(engine, lock_timeout=LOCK_TIMEOUT)
+    return BackupManager(engines.make(folder / "app.db"), lock_timeout=LOCK_TIMEOUT)
 
 
 def make_base(folder: Path, mode: Mode, filler: int) -> None:
@@ -139,8 +153,8 @@ def upgrade(folder: Path, revision: str, *, timeout: float = 5) -> None:
     """Run ``alembic upgrade``; ``timeout``: seconds that its connection waits for a lock."""
     config = Config()
     config.set_main_option("script_location", str(folder / "migrations"))
-    url = f"sqlite:///{folder / 'app.db'}?timeout={timeout}"
-    config.set_main_option("sqlalchemy.url", url)
+    config.set_main_option("database", str(folder / "app.db"))
+    config.set_main_option("timeout", str(timeout))
     command.upgrade(config, revision)
 
 

@@ -28,13 +28,14 @@ class Report:
         for fault, rows in self._counts.items():
             before = block(text, fault)
             if set(operations_of(before)) <= set(rows):
-                text = _replaced(text, fault, _table(rows))
+                text = replaced(text, fault, _table(rows))
         if text != before_all:
-            text = _replaced(text, "machine", _machine())
+            text = replaced(text, "machine", _machine())
         page.write_text(text)
 
 
-def _replaced(text: str, name: str, contents: str) -> str:
+def replaced(text: str, name: str, contents: str) -> str:
+    """Return a page with ``contents`` between its two marks ``name``."""
     mark = f"<!-- {name} -->\n"
     return text.replace(mark + block(text, name), mark + contents)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from faults.engines import PLAIN
+
 # Every call that changes a file or a directory, as far as Python and SQLite on Linux make them.
 CHANGING = (
     "openat",
@@ -89,19 +91,26 @@ class Zygote:
         self._process.kill()
         self._process.communicate()
 
-    def ask(self, call: str, **arguments: Any) -> Any:
-        """Have a child do ``call``; return its answer."""
-        self._say({"call": call, "arguments": arguments})
+    def ask(self, call: str, *, engine: str = PLAIN, **arguments: Any) -> Any:
+        """Have a child do ``call`` through that kind of engine; return its answer."""
+        self._say({"call": call, "engine": engine, "arguments": arguments})
         answered = self._hear()["answer"]
         if isinstance(answered, dict) and "crash" in answered:
             raise AssertionError(answered["crash"])
         return answered
 
-    def run(self, *options: str, **arguments: Any) -> dict[str, Any]:
-        """Run an operation under ``strace`` with ``options``; return ``status`` and ``answer``."""
-        self._say({"call": "run", "arguments": arguments, "gated": True})
+    def run(self, *options: str, engine: str, **arguments: Any) -> dict[str, Any]:
+        """Run an operation under ``strace`` with ``options``.
+
+        Return ``status`` and ``answer``, and as ``opened`` the paths of what was open before.
+        """
+        self._say({"call": "run", "engine": engine, "arguments": arguments, "gated": True})
         pid = self._hear()["pid"]
-        command = ["strace", "-f", "-p", str(pid), *options]
+        opened = {
+            int(link.name): str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()
+        }
+        # With its threads, and without the programs that it starts, which only read.
+        command = ["strace", "-f", "-b", "execve", "-p", str(pid), *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             os.sched_setaffinity(tracer.pid, self._processor)
             assert tracer.stderr is not None
@@ -110,7 +119,7 @@ class Zygote:
             self._tell("go")
             answered = self._hear()
             tracer.stderr.read()
-        return answered
+        return answered | {"opened": opened}
 
     def _say(self, message: dict[str, Any]) -> None:
         self._tell(json.dumps(message))

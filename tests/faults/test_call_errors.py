@@ -20,7 +20,7 @@ def test_nothing_is_lost_when_a_call_fails(matrix: Matrix, operation: str, mode:
         baseline,
         error_points(baseline),
         lambda worker, point: fail(worker, baseline, point),
-        sample=12,
+        sample=8,
     )
 
 

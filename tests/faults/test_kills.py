@@ -22,7 +22,7 @@ def test_nothing_is_lost_when_the_process_dies(matrix: Matrix, operation: str, m
         baseline,
         kill_points(baseline),
         lambda worker, point: kill(worker, baseline, point),
-        sample=7,
+        sample=5,
     )
 
 

@@ -40,7 +40,7 @@ def test_nothing_is_lost_when_the_power_fails(matrix: Matrix, operation: str, mo
     baseline = matrix.baseline(operation, mode)
     cuts = Cuts(baseline)
     cases = cuts.drawn(matrix, matrix.seed, each=_EACH)
-    matrix.try_all("power cut", baseline, cases, cuts.cut, sample=5)
+    matrix.try_all("power cut", baseline, cases, cuts.cut, sample=3)
 
 
 def test_a_migration_that_the_application_does_not_flush(matrix: Matrix) -> None:
@@ -92,4 +92,6 @@ class Cuts:
             self._baseline, "-o", str(trace), *STRACE_OPTIONS, sabotaged=self._sabotaged
         )
         assert ended["status"] == 0, ended
-        return Replay(worker.folder, trace, before=self._baseline.folder).points()
+        return Replay(
+            worker.folder, trace, before=self._baseline.folder, opened=ended["opened"]
+        ).points()

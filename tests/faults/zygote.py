@@ -3,7 +3,7 @@
 A fresh interpreter takes half a second, a fork some milliseconds: that is what makes thousands of
 cases affordable. Commands and answers are JSON, a line each, on standard input and output::
 
-    {"call": "run", "arguments": {...}, "gated": true}   ->   {"pid": 123}
+    {"call": "run", "engine": "plain", "arguments": {...}, "gated": true}   ->   {"pid": 123}
     "go"                                                 ->   {"status": 0, "answer": ...}
 
 The child answers with ``send``, on a socket: none of the calls that faults are injected into.
@@ -18,12 +18,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from faults import invariants, operations, sabotage
+from faults import engines, invariants, operations, sabotage
 from soulsense_db.errors import BackupError
 
 
@@ -65,15 +65,25 @@ CALLS: dict[str, Callable[..., Any]] = {
 def warm_up() -> None:
     """Run everything once: an import in the middle of a case would be a part of it."""
     assert "coverage" not in sys.modules, "its calls would be counted and made to fail as ours"
-    for name, operation in operations.OPERATIONS.items():
-        with tempfile.TemporaryDirectory() as place, redirect_stderr(StringIO()):
-            folder = Path(place) / "case"
-            operations.prepare(name, "delete", folder)
-            base = invariants.facts(str(folder), name)
-            operations.look_up(folder)
-            operation.run(folder)
-            after = invariants.facts(str(folder), name)
-            invariants.check(str(folder), name, base, after, {"error": ""})
+    for name in operations.OPERATIONS:
+        _run_once(name)
+    for engine in engines.OTHERS:
+        engines.choose(engine)
+        for name in ("restore", "upgrade"):
+            with suppress(BackupError, *operations.ERRORS_OF_OTHERS):  # for the cases to find
+                _run_once(name)
+    engines.choose(engines.PLAIN)
+
+
+def _run_once(name: str) -> None:
+    with tempfile.TemporaryDirectory() as place, redirect_stderr(StringIO()):
+        folder = Path(place) / "case"
+        operations.prepare(name, "delete", folder)
+        base = invariants.facts(str(folder), name)
+        operations.look_up(folder)
+        operations.EVERY[name].run(folder)
+        after = invariants.facts(str(folder), name)
+        invariants.check(str(folder), name, base, after, {"error": ""})
 
 
 def serve() -> None:
@@ -112,8 +122,12 @@ def _child(request: dict[str, Any], gate: int, results: socket.socket) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
+    engines.choose(request["engine"])
     if "folder" in request["arguments"]:
-        operations.look_up(Path(request["arguments"]["folder"]))
+        folder = Path(request["arguments"]["folder"])
+        operations.look_up(folder)
+        if request["call"] == "run":
+            engines.open_idle(folder / "app.db")
     results.send(b" ")
     os.read(gate, 1)
     try:
