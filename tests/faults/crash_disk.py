@@ -22,7 +22,9 @@ CALLS = (
     *("openat", "close", "dup", "dup2", "dup3", "fcntl", "lseek", "read", "write", "pwrite64"),
     *("ftruncate", "fsync", "fdatasync", "rename", "unlink", "link", "mkdir", "rmdir"),
 )
-STRACE_OPTIONS = ("-xx", "-s", "1000000", "-e", f"trace={','.join(CALLS)}")
+_STARTS = ("clone", "clone3", "fork", "vfork")
+_TRACED = ",".join((*CALLS, *_STARTS, "execve"))
+STRACE_OPTIONS = ("-xx", "-s", "1000000", "-e", f"trace={_TRACED}")
 
 # What of the unflushed is there, of each file and of the names: "first", what came first; "one", a
 # single change.
@@ -165,6 +167,8 @@ class Replay:
                 self.disk.durable[name] = File(path.read_bytes())
             else:
                 self.disk.directories.add(name)
+        # Of each process: one that is started begins with a copy of what its parent has open.
+        self._tables: dict[str, dict[int, _Open]] = {}
         self._open = {
             descriptor: _Open(path, self.disk.durable.setdefault(path, File()))
             for descriptor, path in opened.items()
@@ -174,7 +178,14 @@ class Replay:
     def points(self) -> list[Disk]:
         """Return the disk after each call that left something unflushed, and at the end."""
         found = []
-        for name, arguments, result in _calls(self._trace):
+        lines = self._trace.read_text().splitlines()
+        process_of, parent_of = _processes(lines)
+        for thread, name, arguments, result in _calls(lines):
+            process = process_of.get(thread, "")
+            if process not in self._tables:
+                parent = self._tables.get(parent_of.get(process, ""), self._open)
+                self._tables[process] = dict(parent)
+            self._open = self._tables[process]
             if result >= 0 and self._do(name, arguments, result) and not self.disk.is_flushed:
                 found.append(deepcopy(self.disk))
         return [*found, self.disk]
@@ -188,8 +199,10 @@ class Replay:
                     self._open.pop(result, None)
                 return False
             return bool(getattr(self, f"_{name}")(*paths, arguments, result))
-        if name == "close":
-            self._open.pop(int(arguments[0]), None)
+        if name in ("close", "execve"):  # who starts a program closes all but the standard streams
+            closed = {int(arguments[0])} if name == "close" else set(self._open) - {0, 1, 2}
+            for descriptor in closed:
+                self._open.pop(descriptor, None)
             return False
         opened = self._open.get(int(arguments[0]))
         if opened is None:
@@ -259,10 +272,31 @@ class Replay:
         return True
 
 
-def _calls(trace: Path) -> Iterator[tuple[str, list[str], int]]:
-    """Yield name, arguments and result of each call, in the order in which they ended."""
+def _processes(lines: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the process of each thread that is not of the first, and who started each process."""
+    process_of: dict[str, str] = {}
+    parent_of: dict[str, str] = {}
     begun: dict[str, str] = {}
-    for line in trace.read_text().splitlines():
+    for line in lines:
+        thread, _, text = line.partition(" ")
+        text = text.strip()
+        if text.startswith(_STARTS) and text.endswith("<unfinished ...>"):
+            begun[thread] = text
+        started = re.match(rf"(<\.\.\. )?({'|'.join(_STARTS)})\b.* = (\d+)$", text)
+        if started is None:
+            continue
+        mine, new = process_of.get(thread, ""), started[3]
+        if "CLONE_THREAD" in text + (begun.pop(thread, "") if started[1] else ""):
+            process_of[new] = mine
+        else:
+            process_of[new], parent_of[new] = new, mine
+    return process_of, parent_of
+
+
+def _calls(lines: list[str]) -> Iterator[tuple[str, str, list[str], int]]:
+    """Yield thread, name, arguments and result of each call, in the order in which they ended."""
+    begun: dict[str, str] = {}
+    for line in lines:
         thread, _, text = line.partition(" ")
         text = text.strip()
         if text.endswith("<unfinished ...>"):
@@ -271,8 +305,8 @@ def _calls(trace: Path) -> Iterator[tuple[str, list[str], int]]:
         if text.startswith("<... "):
             text = begun.pop(thread) + text.partition(" resumed>")[2]
         match = _CALL.match(text)
-        if match:
-            yield match[1], re.split(r", *", match[2]), int(match[3])
+        if match and match[1] not in _STARTS:
+            yield thread, match[1], re.split(r", *", match[2]), int(match[3])
 
 
 def _bytes(argument: str) -> bytes:

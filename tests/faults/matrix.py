@@ -21,7 +21,7 @@ from helpers import Mode
 from faults.engines import PLAIN
 from faults.invariants import Facts
 from faults.report import Report
-from faults.strace import CHANGING, UNEXPECTED, Call, Zygote, calls_of
+from faults.strace import ALONE, CHANGING, UNEXPECTED, Call, Zygote, calls_of
 
 T = TypeVar("T")
 
@@ -208,7 +208,9 @@ class Matrix:
         baseline = Baseline(operation, mode, engine, folder, before, {}, ())
         trace = worker.place / "trace"
         names = ",".join([*CHANGING, *UNEXPECTED])
-        ended = worker.run(baseline, "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}")
+        ended = worker.run(
+            baseline, *ALONE, "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}"
+        )
         assert ended["status"] == 0 and ended["answer"] == {"error": ""}, ended
         after = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
         calls = tuple(calls_of(trace, worker.folder))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from faults.matrix import Baseline
+from faults.strace import ALONE
 
 # What each call can fail with.
 ERRORS = {
@@ -40,7 +41,7 @@ class Point:
     @property
     def options(self) -> tuple[str, ...]:
         """The options of strace that make the fault."""
-        return "-o", "/dev/null", "-e", f"trace={self.name}", "-e", f"inject={self}"
+        return *ALONE, "-o", "/dev/null", "-e", f"trace={self.name}", "-e", f"inject={self}"
 
 
 def kill_points(baseline: Baseline) -> list[Point]:

@@ -39,6 +39,9 @@ UNEXPECTED = (
     *("msync", "io_uring_enter", "chown", "fchownat"),
 )
 
+# With its threads, and without the programs that it starts: they count calls of their own.
+ALONE = ("-b", "execve")
+
 _LINE = re.compile(
     r"(?P<thread>\d+) +(?P<name>\w+)\((?P<arguments>.*?)"
     r"(?:\) += (?P<result>.*)| <unfinished \.\.\.>)$"
@@ -109,8 +112,7 @@ class Zygote:
         opened = {
             int(link.name): str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()
         }
-        # With its threads, and without the programs that it starts, which only read.
-        command = ["strace", "-f", "-b", "execve", "-p", str(pid), *options]
+        command = ["strace", "-f", "-p", str(pid), *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
             os.sched_setaffinity(tracer.pid, self._processor)
             assert tracer.stderr is not None
