@@ -6,6 +6,7 @@ application, a callback, a lock that cannot be given back. Those become remarks 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -79,7 +80,26 @@ def reason_of(error: BaseException) -> str:
     return without_passwords(f"{type(error).__name__}: {error}".removesuffix(": ").rstrip("."))
 
 
+_this_thread = threading.local()
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Yield a list of what this thread warns of in the block, for who shows it instead of a log."""
+    outer = getattr(_this_thread, "warnings", None)
+    found: list[str] = []
+    _this_thread.warnings = found
+    try:
+        yield found
+    finally:
+        _this_thread.warnings = outer
+
+
 def warn(text: str) -> None:
     """Log a warning of this package."""
+    collected: list[str] | None = getattr(_this_thread, "warnings", None)
+    if collected is not None:
+        collected.append(text)
+        return
     # Asked for now: env.py's fileConfig disables loggers that are there before it.
     logger_of("soulsense_db").warning("%s", text)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.beside import COMPANIONS, WORKING_COPIES, beside, fits_sqlite, name_max
+from soulsense_db.beside import WORKING_COPIES, beside, fits_sqlite, name_max
 from soulsense_db.drivers import Driver, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -21,10 +20,8 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.live_lock import lock_path
-from soulsense_db.marker import marker_path
 from soulsense_db.restoring import place_of
 from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.tampering import require_lock_file
 from soulsense_db.verification import verify_backup
 
 
@@ -79,7 +76,7 @@ class RestoreChecker:
         lock = lock_path(place)
         yield from _names(place, lock)
         yield from _rights(place, lock)
-        yield from _problem(lambda: _require_nothing_in_the_way(place, lock))
+        yield from _problem(lambda: _require_nothing_in_the_way(place))
         yield from _problem(lambda: self._require_room(place.parent, info))
 
     def _require_room(self, directory: Path, info: BackupInfo | None) -> None:
@@ -140,27 +137,22 @@ def _denied(path: Path, why: str) -> PermissionDeniedError:
     )
 
 
-def _require_nothing_in_the_way(place: Path, lock: Path) -> None:
-    with files.storage_errors("lock", lock), suppress(FileNotFoundError):
-        require_lock_file(lock)
-    for path in _made_by_a_restore(place):
-        if path.is_dir() and not path.is_symlink():
+def _require_nothing_in_the_way(place: Path) -> None:
+    """Raise for what a restore can neither pass by, as another file for its lock, nor set aside."""
+    for path in _in_the_way(place):
+        if path.is_symlink() or path.is_dir():
             raise StorageError(
-                f"{path} is a directory, in the place of a file that a restore makes. Nothing was "
-                "changed.",
+                f"{path} is a directory or a link, in the place of a file that a restore makes. "
+                "Nothing was changed.",
                 hint="Find out who put it there, and move it away.",
             )
 
 
-def _made_by_a_restore(place: Path) -> Iterator[Path]:
-    """Yield what a restore makes, replaces or removes, of whatever kind the restore is."""
+def _in_the_way(place: Path) -> Iterator[Path]:
+    """Yield where nothing but a file of ours may be; all else a restore passes by or sets aside."""
     safety = SafetyFiles(place)
-    meta = Path(f"{safety.path}{META_SUFFIX}")
-    yield from (meta, files.partial_of(meta), Path(f"{safety.previous}{META_SUFFIX}"))
-    yield marker_path(place)
-    working = (beside(place, ending, hidden=True) for ending in WORKING_COPIES)
-    for data in (safety.staging, *working):
-        yield from (Path(f"{data}{companion}") for companion in ("", *COMPANIONS))
+    yield Path(f"{safety.previous}{META_SUFFIX}")
+    yield from (Path(f"{safety.staging}{companion}") for companion in ("-wal", "-journal"))
 
 
 def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:

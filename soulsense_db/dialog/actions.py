@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import partial
@@ -12,6 +12,7 @@ from tkinter import filedialog
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import collected_warnings
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.asking import Question
 from soulsense_db.dialog.folder import open_folder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore
 
 _MOST_REMARKS = 10
+_Made = tuple[BackupInfo, list[str]]
 
 
 class Actions:
@@ -55,12 +57,13 @@ class Actions:
         if window.is_busy:
             return
 
-        def work(job: Job[BackupInfo]) -> BackupInfo:
-            return manager.create(description, progress=job.progress)
+        def work(job: Job[_Made]) -> _Made:
+            with collected_warnings() as warnings:
+                return manager.create(description, progress=job.progress), warnings
 
-        def then(info: BackupInfo) -> None:
+        def then(made: _Made) -> None:
             window.create_bar.clear(description)
-            self._have_new(info, texts.CREATED)
+            self._have_new(*made, texts.CREATED)
 
         window.doing.run("create", texts.CREATING, work, then=then, afterwards=texts.CHECKING_COPY)
 
@@ -141,11 +144,16 @@ class Actions:
         path = self._ask_for_path(filedialog.askopenfilename, texts.IMPORT, filetypes=kinds)
         if not path:
             return
+
+        def work(job: Job[_Made]) -> _Made:
+            with collected_warnings() as warnings:
+                return self._manager.import_file(path, progress=job.progress), warnings
+
         self._window.doing.run(
             "import",
             texts.IMPORTING,
-            lambda job: self._manager.import_file(path, progress=job.progress),
-            then=lambda info: self._have_new(info, texts.IMPORTED),
+            work,
+            then=lambda made: self._have_new(*made, texts.IMPORTED),
             afterwards=texts.CHECKING_COPY,
         )
 
@@ -320,15 +328,15 @@ class Actions:
         """Return ``info``, or the selected backup; None while something else is done or asked."""
         return None if self._window.is_busy else info or self._window.table.selection
 
-    def _have_new(self, info: BackupInfo, text: str) -> None:
+    def _have_new(self, info: BackupInfo, warnings: Sequence[str], text: str) -> None:
         """Select the new backup in the list, and tell of it."""
         self._window.clear_search()  # it might not fit
         self._window.table.select(info.path)
-        self._tell(text, info)
+        self._tell(text, info, *warnings)
 
-    def _tell(self, text: str, info: BackupInfo) -> None:
+    def _tell(self, text: str, info: BackupInfo, *more: str) -> None:
         told = _(text).format(file=showing.plain(info.filename), size=info.size_display)
-        self._window.status.tell(told)
+        self._window.status.tell(" ".join((told, *map(showing.plain, more))))
 
 
 def _because(told: RestoreError, error: Exception) -> RestoreError:

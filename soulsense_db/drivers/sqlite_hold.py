@@ -8,6 +8,9 @@ from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.sqlite_engine import LiveConnection, without_locks
 from soulsense_db.errors import UnsupportedDatabaseError
 
+# SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.
+_LOCKED_SHARED_CACHE = sqlite3.SQLITE_LOCKED | (1 << 8)
+
 
 class SQLiteHold:
     """The write lock of ``connection``, None where there is only the application's own."""
@@ -76,7 +79,7 @@ def require_locked_out(other: sqlite3.Connection) -> None:
         try:
             other.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_LOCKED_SHAREDCACHE:
+            if error.sqlite_errorcode == _LOCKED_SHARED_CACHE:
                 raise UnsupportedDatabaseError(
                     "The connections of the engine share a cache (cache=shared), and its creator "
                     "makes no others: while one of them keeps writers out, none can read. Nothing "
