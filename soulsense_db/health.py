@@ -17,6 +17,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     DatabaseLockedError,
     PermissionDeniedError,
+    UntrustedDirectoryError,
 )
 from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.manager import BackupManager
@@ -177,7 +178,10 @@ class _Examination:
             self.sound = latest
             return
         # Who monitors need not be the one who could restore.
-        denied = all(isinstance(error, PermissionDeniedError) for error in found.problems)
+        denied = all(
+            isinstance(error, PermissionDeniedError | UntrustedDirectoryError)
+            for error in found.problems
+        )
         yield HealthCheck(
             name="restore",
             state=State.WARNING if denied else State.CRITICAL,

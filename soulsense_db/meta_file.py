@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import files, reading
 from soulsense_db.backup_info import (
     MAX_META_BYTES,
     META_SUFFIX,
@@ -150,14 +150,19 @@ def read_small_file(path: str | Path) -> bytes | None:
             f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
             hint=_hint(name),
         ) from error
+    has_other_names = True
     try:
         status = os.fstat(descriptor)
+        has_other_names = status.st_nlink > 1
         if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_META_BYTES:
             return os.read(descriptor, status.st_size)
     except OSError as error:
         raise files.as_storage_error(error, "read", path) from error
     finally:
-        os.close(descriptor)
+        if has_other_names:  # perhaps it is the database itself, which SQLite has open
+            reading.close(descriptor)
+        else:
+            os.close(descriptor)
     what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
     name = Path(path).name
     raise MetaFileError(

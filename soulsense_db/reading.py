@@ -29,6 +29,9 @@ _BLOCK = 1024 * 1024
 
 def start_of(path: Path) -> bytes:
     """Return the first 100 bytes of the file ``path``, fewer where it is shorter."""
+    identity = _identity(path)
+    if identity in _starts:
+        return _starts[identity]
     with _reading("start", path, subprocess.PIPE) as child:
         if child is None:
             return next(_blocks(path, None), b"")[:START_BYTES]
@@ -40,9 +43,13 @@ def start_of(path: Path) -> bytes:
 
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
-    with _reading("sha256", path, subprocess.DEVNULL) as child:
+    identity = _identity(path)
+    with _reading("sha256", path, subprocess.PIPE) as child:
         if child is not None:
-            return _follow(child, path, progress)
+            checksum = _follow(child, path, progress)
+            assert child.stdout is not None
+            _remember(identity, child.stdout.read())
+            return checksum
     digest = hashlib.sha256()
     for block in _blocks(path, progress):
         digest.update(block)
@@ -63,6 +70,25 @@ def copy_contents(source: Path, target: Path, *, progress: Progress | None = Non
                 write_all(descriptor, block)
     finally:
         os.close(descriptor)
+
+
+# The beginnings of the files read last: who restores asks for that of what was just verified.
+_starts: dict[tuple[object, ...], bytes] = {}
+_MOST_STARTS = 8
+
+
+def _identity(path: Path) -> tuple[object, ...]:
+    """Return what tells the contents of ``path`` from those it had before, as far as a name can."""
+    with files.storage_errors("read", path):
+        status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _remember(identity: tuple[object, ...], start: bytes) -> None:
+    with _lock:
+        _starts[identity] = start
+        while len(_starts) > _MOST_STARTS:
+            del _starts[next(iter(_starts))]
 
 
 @contextmanager
@@ -150,9 +176,14 @@ def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
             if progress is not None:
                 progress(done, max(done, total))
     finally:
-        with _lock:
-            _done_with.add(descriptor)
-        _close_unused()
+        close(descriptor)
+
+
+def close(descriptor: int) -> None:
+    """Close ``descriptor``, now or later: once no other one in this process leads to its file."""
+    with _lock:
+        _done_with.add(descriptor)
+    _close_unused()
 
 
 _lock = threading.Lock()

@@ -11,7 +11,7 @@ import os
 import sys
 
 START_BYTES = 100
-"""How much ``start`` reads: the header of an SQLite file."""
+"""How much ``start`` and ``sha256`` write: the header of an SQLite file."""
 
 
 def _say(*words: object) -> None:
@@ -28,6 +28,7 @@ def _read(action: str, descriptor: int, block_bytes: int) -> None:
         import hashlib
 
         digest = hashlib.sha256()
+        write_all(1, os.pread(descriptor, START_BYTES, 0))
     done = 0
     while block := os.read(descriptor, block_bytes):
         if digest is not None:

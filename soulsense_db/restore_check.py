@@ -22,6 +22,7 @@ from soulsense_db.errors import (
 from soulsense_db.live_lock import lock_path
 from soulsense_db.restoring import place_of
 from soulsense_db.safety_files import SafetyFiles
+from soulsense_db.tampering import require_trusted_directory
 from soulsense_db.verification import verify_backup
 
 
@@ -65,6 +66,9 @@ class RestoreChecker:
             remarks = report.remarks
         except BackupError as error:
             problems.append(error)
+        problems += _problem(
+            lambda: require_trusted_directory(self._directory, live=self._driver.location)
+        )
         problems += self._place(info)
         if not problems:
             problems += _problem(lambda: self._driver.rehearse(Path(info.path)))

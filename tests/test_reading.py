@@ -118,6 +118,20 @@ def test_a_second_name_of_the_live_database_is_not_imported(
     assert manager.list() == []
 
 
+def test_a_meta_file_that_is_a_second_name_of_the_live_database(
+    manager: BackupManager, database: Path
+) -> None:
+    """Who may write to the directory cannot take the database's locks by a planted hard link."""
+    info = manager.create()
+    Path(info.meta_path).unlink()
+    os.link(database, info.meta_path)
+    with closing(sqlite3.connect(database, isolation_level=None)) as application:
+        application.execute("BEGIN")
+        application.execute("SELECT * FROM parent").fetchall()
+        assert [found.of_unknown_origin for found in manager.list()] == [True]
+        assert not writes(database)
+
+
 @pytest.mark.usefixtures("each_way_to_read")
 def test_what_is_read_is_what_is_there(database: Path, tmp_path: Path) -> None:
     """Checksum, copy and beginning are those of the file; progress ends with all of it."""

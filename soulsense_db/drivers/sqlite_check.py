@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import files, reading
+from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import Depth, Findings
 from soulsense_db.drivers.sqlite_cancel import interruptible
 from soulsense_db.drivers.sqlite_errors import (
@@ -142,6 +143,22 @@ def require_contents(path: Path) -> None:
 
 
 def _check_size(path: Path, name: str) -> None:
+    """Raise unless the header is SQLite's and the file as long as it says."""
+    with files.storage_errors("read", path):
+        size = path.stat().st_size
+    try:
+        with opened(path) as connection:
+            pages = pragmas.number(connection, "page_count")
+            page_size = pragmas.number(connection, "page_size")
+    except (sqlite3.Error, ValueError):
+        _tell_what_is_wrong(path, name)
+        return
+    if size < _SMALLEST or size % page_size or size < pages * page_size:
+        _tell_what_is_wrong(path, name)
+
+
+def _tell_what_is_wrong(path: Path, name: str) -> None:
+    """Raise in better words than SQLite's what the header and the size of a file tell."""
     header = _header(path)
     if not header.startswith(_MAGIC):
         raise not_a_database(name)
