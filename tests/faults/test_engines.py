@@ -21,7 +21,7 @@ FAULT = "engines"
 _SAMPLED = 4  # operations of each engine
 _EACH = 2  # states of each moment of a power cut
 # How many cases each operation has through each engine: kills, errors, power cuts.
-_FULL = (8, 10, 5)
+_FULL = (4, 5, 3)
 _SAMPLE = (3, 4, 2)
 
 
