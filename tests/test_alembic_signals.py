@@ -221,6 +221,24 @@ def test_there_is_no_last_word_after_a_success(tmp_path: Path) -> None:
     assert query(project.database, "SELECT version_num FROM alembic_version") == [("broken",)]
 
 
+def test_a_program_that_leaves_while_a_thread_migrates_says_so(project: Project) -> None:
+    """A daemon thread ends with its program: the last line names the backup and the way back."""
+    before = digest(project.database)
+    program = (
+        "import threading, time\nfrom pathlib import Path\n"
+        "from alembic import command\nfrom alembic.config import Config\n"
+        "work = lambda: command.upgrade(Config('alembic.ini'), 'head')\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "while not Path('runs').exists(): time.sleep(0.02)\n"
+    )
+    last = _last_line(project, program)
+    assert "may be half migrated" in last
+    assert "soulsense-db restore" in last
+    assert project.marker.exists()
+    BackupManager.from_url(str(project.database)).restore(project.backups()[-1])
+    assert digest(project.database) == before
+
+
 def test_a_put_back_in_a_thread_needs_no_signals(tmp_path: Path) -> None:
     """Python lets only the main thread handle signals: in others a failure is put back as well."""
     project = Project(tmp_path / "project", "env.py").standard()

@@ -149,6 +149,8 @@ class CommandGuard:
         try:
             if database.begin(context, connection):
                 self._databases[path] = database
+                # A program may leave while a thread of its own still migrates.
+                last_word.is_of(path, database.cut_off())
         finally:
             if not self._databases:
                 self._signals.disarm()

@@ -100,6 +100,14 @@ class GuardedDatabase:
         """Whether a run of it ended before its last step."""
         return any(run.remaining for run in self._runs)
 
+    def cut_off(self) -> str:
+        """Return what to say when the program ends before the migration does."""
+        assert self._backup is not None
+        return (
+            f"The migration of {self.path} had not ended when the program did: it may be half "
+            f"migrated. Put it back with: {restore_command(self.path, Path(self._backup.path))}"
+        )
+
     def way_back(self) -> list[str]:
         """Return what to say, a line each, when putting it back may be cut short."""
         assert self._backup is not None
