@@ -12,7 +12,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -305,18 +305,27 @@ def partial_of(path: Path) -> Path:
 
 def free_partial_of(path: Path) -> Path:
     """Return such a name that is free: what is there is removed, or passed by if it cannot be."""
-    partial = first = partial_of(path)
-    number = 1
+    return free_name(partial_of(path))
+
+
+def free_name(first: Path, *, endings: Iterable[str] = ("",)) -> Path:
+    """Return ``first``, or that name with a number, once nothing of it is there any more.
+
+    What is there under it, with each of ``endings``, is removed, or passed by if it cannot be.
+    """
+    path, number = first, 1
     while True:
+        taken = [Path(f"{path}{ending}") for ending in endings]
         try:
-            remove(partial)
+            for one in taken:
+                remove(one)
         except StorageError:
             number += 1
-            if number > _MOST_PARTIALS or not os.path.lexists(partial):
+            if number > _MOST_PARTIALS or not any(map(os.path.lexists, taken)):
                 raise
-            partial = first.with_name(f"{first.name}.{number}")
+            path = first.with_name(f"{first.name}.{number}")
         else:
-            return partial
+            return path
 
 
 def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:

@@ -31,6 +31,7 @@ from soulsense_db.half_run import markers_in
 from soulsense_db.marker import MigrationMarker, read_markers
 from soulsense_db.pruning import Pruning
 from soulsense_db.retention import PruneReport, RetentionPolicy
+from soulsense_db.shown_text import shell_command
 from soulsense_db.storage import Storage
 from soulsense_db.taking import of_live, take
 from soulsense_db.verification import Level, VerificationReport, verify_backup
@@ -198,7 +199,10 @@ class Keeper:
             raise ProtectedBackupError(
                 f"{info.filename} {'is' if marker.backup else 'may be'} the way back from a "
                 f"migration of {self._driver.location} that has not ended. It was not deleted.",
-                hint="Restore it, or keep the database as it is: soulsense-db restore --accept",
+                hint="Restore it, or keep the database as it is: "
+                + shell_command(
+                    "soulsense-db", "restore", "--accept", "--url", self._driver.location
+                ),
             )
         self._storage.delete(info)
         completion = Completion(f"The backup {info.filename} was deleted.")

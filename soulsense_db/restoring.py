@@ -23,7 +23,7 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
-from soulsense_db.half_run import has_ended, restoring
+from soulsense_db.half_run import has_ended, restoring, standing_for_a_copy
 from soulsense_db.live_lock import LiveLock, lock_path
 from soulsense_db.marker import MigrationMarker, remove_markers
 from soulsense_db.meta_file import read_backup, still_there
@@ -183,6 +183,8 @@ class Restorer:
         self._after_failure = after_failure
         name = "failed_migration" if after_failure else "safety_backup"
         self._safety = SafetyFiles(place_of(driver, directory), name=name)
+        # Now: what is restored may bring an alarm of its own, which is not about what is kept.
+        self._markers = standing_for_a_copy(driver)
 
     def undoes_to(self) -> BackupInfo:
         """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
@@ -269,6 +271,7 @@ class Restorer:
                     final=self._safety.path,
                     depth="pages",
                     kind="pre_restore",
+                    markers=self._markers,
                     description="What a failed migration left"
                     if self._after_failure
                     else "The database before a restore",

@@ -69,5 +69,6 @@ _FILTER = _Printable()
 def logger_of(name: str) -> logging.Logger:
     """Return the logger ``name``, whose lines are printable from now on."""
     log = logging.getLogger(name)
+    log.disabled = False  # by a stock env.py, which disables all loggers that it does not name
     log.addFilter(_FILTER)  # a second time does nothing
     return log

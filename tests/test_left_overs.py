@@ -155,7 +155,7 @@ def test_files_of_another_user_cost_nobody_a_backup(open_path: Path) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql("INSERT INTO t VALUES (1)")
         result["auto"] = run_auto(manager).created is not None
-        manager.restore(info)
+        manager.restore(info, trust_directory=True)
         result["level"] = manager.verify(info).level
         """,
         open_path,

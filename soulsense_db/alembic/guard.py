@@ -158,7 +158,8 @@ class CommandGuard:
     def failed(self, error: BaseException) -> None:
         """Put back every database whose work is not committed, and say so."""
         for path, line in self._put_back_after(error):
-            last_word.is_of(path, line, notes=tuple(getattr(error, "__notes__", ())))
+            notes = tuple(getattr(error, "__notes__", ()))
+            last_word.is_of(path, line, notes=notes, while_unchanged=True)
 
     def _put_back_after(self, error: BaseException) -> list[tuple[Path, str]]:
         unfinished = [database for database in self._databases.values() if not database.finished]
@@ -168,7 +169,7 @@ class CommandGuard:
                 lambda: [line for one in unfinished for line in one.way_back()]
             ):
                 for database in unfinished:
-                    last_word.is_of(database.path, " ".join(database.way_back()))
+                    last_word.is_of(database.path, database.cut_off())
                 for database in unfinished:  # first all of them: they may share locks
                     database.end_transaction()
                 for database in reversed(unfinished):
@@ -206,5 +207,5 @@ class CommandGuard:
             hint="Let env.py pass on the error of context.run_migrations().",
         )
         for path, line in states:
-            last_word.is_of(path, line, notes=(line,))
+            last_word.is_of(path, line, notes=(line,), while_unchanged=True)
         return failure

@@ -58,6 +58,7 @@ class GuardedDatabase:
         self._access: ExclusiveAccess | None = None
         self._backup: BackupInfo | None = None
         self._runs: list[Run] = []
+        self._attached: set[str] = set()
         self._markers: list[MigrationMarker] = []
         self.awaits_commit = False  # finished by the end of a transaction, not by the guard
         self._thread = 0  # in which it awaits that
@@ -101,11 +102,11 @@ class GuardedDatabase:
         return any(run.remaining for run in self._runs)
 
     def cut_off(self) -> str:
-        """Return what to say when the program ends before the migration does."""
+        """Return what to say when the program ends before the migration, or its way back, does."""
         assert self._backup is not None
         return (
-            f"The migration of {self.path} had not ended when the program did: it may be half "
-            f"migrated. Put it back with: {restore_command(self.path, Path(self._backup.path))}"
+            f"The migration of {self.path} was cut off: it may be half migrated. "
+            f"Put it back with: {restore_command(self.path, Path(self._backup.path))}"
         )
 
     def way_back(self) -> list[str]:
@@ -203,6 +204,7 @@ class GuardedDatabase:
         self.awaits_commit = False
         for run in self._runs:
             if not run.connection.closed:
+                self._attached |= run.attached()
                 run.end_transaction()
 
     def after_failure(self) -> list[str]:
@@ -351,6 +353,7 @@ class GuardedDatabase:
         self._finish()
         at = ", ".join(heads) or "no revision"
         told = [
+            *(f"{file} was attached: it was NOT put back." for file in sorted(self._attached)),
             f"The migration failed. {self.path} was put back, at {at}, "
             f"from {self._backup.filename}.",
             *report.remarks,

@@ -41,6 +41,14 @@ class Run:
         self._target: set[str] = set()
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
 
+    def attached(self) -> set[str]:
+        """Return the files that are attached now, by a step perhaps."""
+        try:
+            databases = self.connection.exec_driver_sql("PRAGMA database_list").fetchall()
+        except Exception:  # noqa: BLE001 - the connection is what a failed step left
+            return set()
+        return set(attached_files(databases).values())
+
     def end_transaction(self) -> None:
         """Roll back, and close the connection unless others share it."""
         connection = self.connection

@@ -62,15 +62,27 @@ class LastWord:
         self._notes: tuple[str, ...] = ()
         self._size: int | None = None
         self._process = 0
+        self._written: tuple[object, ...] | None = None
 
-    def is_of(self, database: Path, state: str, *, notes: tuple[str, ...] = ()) -> None:
-        """Make ``state`` of ``database`` the last word; ``notes``: of the error that goes on."""
+    def is_of(
+        self,
+        database: Path,
+        state: str,
+        *,
+        notes: tuple[str, ...] = (),
+        while_unchanged: bool = False,
+    ) -> None:
+        """Make ``state`` of ``database`` the last word; ``notes``: of the error that goes on.
+
+        ``while_unchanged``: only if nobody writes to the database afterwards.
+        """
         if not self._process:
             atexit.register(self._say)
         self._process = os.getpid()
         self._about, self._notes = database, notes
         self._line = f"{datetime.now():%H:%M:%S} {state}"
         self._size = _size_of_stderr()
+        self._written = _written(database) if while_unchanged else None
 
     def said(self, line: str) -> None:
         """Note that ``line`` was just said."""
@@ -85,6 +97,8 @@ class LastWord:
     def _say(self) -> None:
         if self._about is None or self._process != os.getpid():  # that of a fork's child
             return
+        if self._written is not None and self._written != _written(self._about):
+            return
         error = getattr(sys, "last_value", None)
         if set(self._notes) & set(getattr(error, "__notes__", ())):
             return
@@ -98,6 +112,16 @@ class LastWord:
 
 _last_word = LastWord()
 last_word = _last_word
+
+
+def _written(database: Path) -> tuple[object, ...]:
+    """Return what tells whether somebody has written to the database since."""
+    found = []
+    for path in (database, Path(f"{database}-wal")):
+        with suppress(OSError):
+            status = path.stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 def _size_of_stderr() -> int | None:

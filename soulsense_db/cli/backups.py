@@ -180,6 +180,8 @@ def import_(
     description: Description = "",
 ) -> dict[str, Any]:
     """Bring a database file from elsewhere into the backup directory, verified."""
+    if description and Path(description).is_file():  # as of a shell's *.db
+        raise typer.BadParameter("import takes one file at a time", param_hint="FILE")
     with session.progress("Importing") as progress:
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")

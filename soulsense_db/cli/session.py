@@ -29,7 +29,7 @@ from soulsense_db.settings import (
     is_url,
     read_options,
 )
-from soulsense_db.shown_text import printable
+from soulsense_db.shown_text import printable, shell_command
 from soulsense_db.tampering import why_not_obeyed
 
 if TYPE_CHECKING:
@@ -192,6 +192,12 @@ class Session:
                 continue
             output.warn(f"./{path} {reason} and was not read. To have it obeyed: --config {path}")
         return tuple(found)
+
+    def command(self, *words: str) -> str:
+        """Return a command of this program to copy, about the same database and directory."""
+        given = {"--config": self.config, "--url": self.url, "--directory": self.directory}
+        place = [word for name, value in given.items() if value for word in (name, value)]
+        return without_passwords(shell_command("soulsense-db", *words, *place))
 
     def say(self, line: str) -> None:
         """Print a line for a person, unless nobody wants it."""

@@ -154,7 +154,9 @@ class SQLiteDriver(Driver):
 
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
         """Copy all committed data to the existing empty file ``target``."""
-        return self._at_one_moment(lambda live: self._copy_to(target, live, progress))
+        return self._at_one_moment(
+            lambda live: self._copy_to(target, live, progress, attached=self._live.attached)
+        )
 
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
@@ -178,7 +180,12 @@ class SQLiteDriver(Driver):
             pragmas.rows(connection, "SELECT 1 FROM sqlite_master LIMIT 1")
 
     def _copy_to(
-        self, target: Path, source: sqlite3.Connection, progress: Progress | None
+        self,
+        target: Path,
+        source: sqlite3.Connection,
+        progress: Progress | None,
+        *,
+        attached: str = "",
     ) -> Snapshot:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
         with understood(source):
@@ -188,7 +195,7 @@ class SQLiteDriver(Driver):
                 "page_size": str(pragmas.number(source, "page_size")),
                 "sqlite_version": sqlite3.sqlite_version,
             }
-            if attached := pragmas.attached(source):
+            if attached:
                 facts["attached"] = attached
             with target_errors(target), closing(connect_new(target)) as copy:
                 self._copy_pages(source, copy, str(target), progress)

@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,6 +70,8 @@ class LiveDatabase:
         self._borrowed = False
         self._repeated = False
         self._prepared = threading.local()
+        self.attached = ""
+        """The databases that the engine attaches when it connects, with their files."""
 
     @property
     def path(self) -> Path | None:
@@ -156,7 +158,8 @@ class LiveDatabase:
             self._identify()
             if self._borrowed:
                 return
-            self.return_idle_connections()
+            with suppress(Exception):  # what the application does when one closes: not our matter
+                self.return_idle_connections()
             with live_errors(self._path):
                 for _ in range(_FOR_ONE_OPERATION):
                     ready.append(opened.enter_context(closing(self._make(self._lock_timeout))))
@@ -294,6 +297,7 @@ class LiveDatabase:
 
         connection = self._connections.make(look)
         try:
+            self.attached = connection.run(pragmas.attached)
             connection.run(make_ours)
         except BaseException:
             connection.close()

@@ -188,7 +188,10 @@ class _PlainConnection(LiveConnection):
         return work(self.raw)
 
     def close(self) -> None:
-        self._record.close()
+        try:
+            self._record.close()
+        except Exception:  # noqa: BLE001 - a "close" event of the application, which came first
+            self.raw.close()
 
 
 class _AsyncConnection(LiveConnection):
@@ -207,6 +210,8 @@ class _AsyncConnection(LiveConnection):
             return
         try:
             self._loop.call(greenlet_spawn(self._record.close))
+        except Exception:  # noqa: BLE001 - as above
+            self._loop.call(self._driver.close())
         finally:
             self._loop.__exit__()
 
@@ -397,6 +402,9 @@ def make_ours(connection: sqlite3.Connection) -> None:
     connection.set_authorizer(None)
     connection.set_trace_callback(None)
     connection.set_progress_handler(None, 0)
+    # A write transaction would lock them too; and where it is the same file, wait for itself.
+    for name in pragmas.attached_names(connection):
+        connection.execute(f"DETACH {name}")
     # With a read at once: only that lets go of what an exclusive mode had taken.
     connection.execute("PRAGMA main.locking_mode = NORMAL").fetchall()
     connection.execute(pragmas.SMALLEST_READ).fetchall()

@@ -55,8 +55,8 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return
-    path = named_beside(location, f".{purpose}", hidden=True)
-    remove_with_companions(path)
+    usual = named_beside(location, f".{purpose}", hidden=True)
+    path = files.free_name(usual, endings=("", *COMPANIONS))
     files.create_private_file(path, like=location)
     try:
         yield path

@@ -83,15 +83,23 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
 def attached(connection: sqlite3.Connection) -> str:
     """Return the databases attached to ``connection``, with their files; empty without any."""
     # As bytes: a path need be no text.
-    statement = (
-        "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list "
-        "WHERE name NOT IN ('main', 'temp')"
-    )
     found = [
         (bytes(name).decode(errors="replace"), bytes(file or b"").decode(errors="replace"))
-        for name, file in rows(connection, statement)
+        for name, file in rows(connection, _ATTACHED)
     ]
     return ", ".join(f"{name} ({file or 'in memory'})" for name, file in found)
+
+
+def attached_names(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of the databases attached to ``connection``, quoted for a statement."""
+    names = (bytes(name).decode(errors="replace") for name, _ in rows(connection, _ATTACHED))
+    return ['"' + name.replace('"', '""') + '"' for name in names]
+
+
+_ATTACHED = (
+    "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list "
+    "WHERE name NOT IN ('main', 'temp')"
+)
 
 
 def alembic_heads(
