@@ -11,6 +11,7 @@ from filelock import Timeout
 
 from soulsense_db import files, locks
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import warn
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
@@ -18,6 +19,7 @@ from soulsense_db.errors import (
     HalfRunMigrationError,
     InvalidBackupError,
     MetaFileError,
+    PermissionDeniedError,
     StorageError,
 )
 from soulsense_db.finding import Doubt, doubts_about
@@ -99,7 +101,13 @@ def run_auto(
 
 def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
     """Return the error of a migration that is running or died half-way, None without one."""
-    return manager.half_run_migration()
+    try:
+        return manager.half_run_migration()
+    except PermissionDeniedError:
+        raise
+    except StorageError as error:  # something else in its place, which keeps nobody from a backup
+        warn(error.cause)
+        return None
 
 
 def _newest(manager: BackupManager) -> BackupInfo | None:

@@ -241,15 +241,19 @@ class Catalog:
         taken: set[bytes] = set()
         odd: set[bytes] = set()
         is_text = filename == sa.cast(filename, sa.Text)
+        # The bytes are those of the database's own encoding.
+        probe: bytes | None = connection.scalar(sa.select(sa.cast(sa.literal("a"), sa.LargeBinary)))
+        codec = {b"a\0": "utf-16-le", b"\0a": "utf-16-be"}.get(probe or b"", "utf-8")
         for row in connection.execute(sa.select(*columns, is_text)):
             directory, prefix = row[1:3]
-            key: bytes = row[0] or b""  # a primary key of SQLite may be NULL
-            name = _decoded(key)
-            text = bool(row[3]) and name.encode() == key
+            raw: bytes = row[0] or b""  # a primary key of SQLite may be NULL
+            name = _decoded(raw, codec)
+            text = bool(row[3]) and name.encode(codec) == raw
+            key = name.encode() if text else raw
             (taken if text else odd).add(key)
             if directory is None and prefix is None:
                 unclaimed.add(name)
-            elif self._owner.is_of(_decoded(directory), _decoded(prefix)):
+            elif self._owner.is_of(_decoded(directory, codec), _decoded(prefix, codec)):
                 name = name.rpartition("/")[2]
                 if name in own or not text:
                     extra.append(key)
@@ -365,5 +369,5 @@ def _real(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _decoded(data: bytes | None) -> str:
-    return (data or b"").decode(errors="replace")
+def _decoded(data: bytes | None, codec: str = "utf-8") -> str:
+    return (data or b"").decode(codec, errors="replace")

@@ -516,3 +516,19 @@ def test_a_sync_that_changes_nothing_writes_nothing(waiting: tuple[Path, BackupM
     assert manager.sync_catalog()
     assert manager.rebuild_catalog() == 21
     assert log.stat().st_size == before
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_rows_of_a_database_in_another_encoding(
+    tmp_path: Path, make_engine: EngineMaker, encoding: str
+) -> None:
+    """Names are compared as text: after a restore the catalog is in step in UTF-16 as well."""
+    path = tmp_path / "app.db"
+    execute(path, f"PRAGMA encoding = '{encoding}'", "CREATE TABLE t (a)")
+    manager = BackupManager(make_engine(path))
+    made = [manager.create(name) for name in ("one", "zwei \u00fc")]
+    report = manager.restore(made[0])
+    assert report.catalog_rebuilt
+    assert set(manager.catalog_names() or ()) == {info.filename for info in made}
+    manager.delete(made[1])
+    assert set(manager.catalog_names() or ()) == {made[0].filename}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import digest, execute, make_database
+from helpers import ROWS, digest, execute, make_database, scalar
 from shell import Shell
 
 from soulsense_db import BackupInfo, BackupManager
@@ -373,3 +373,15 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     assert told.returncode == 0
     assert "alarm" not in told.stderr
     assert "died half-way" in shell.run("status").stdout
+
+
+def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
+    """A directory in its place: schedules go on, and a restore that was done is called done."""
+    shell.run("create", "one")
+    execute(shell.database, "DELETE FROM child")
+    shell.database.with_name(f"{shell.database.name}.migrating").mkdir()
+    assert shell.run("auto").returncode == 0
+    restored = shell.run("restore", "latest~1", "--yes", "--json")
+    assert restored.returncode == 0
+    assert json.loads(restored.stdout)["ok"] is True
+    assert scalar(shell.database, "SELECT count(*) FROM child") == ROWS

@@ -358,6 +358,24 @@ def test_a_read_only_engine_is_never_written_to(
     assert list(database.parent.glob("app.db.*")) == []
 
 
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_an_immutable_engine_beside_a_writer_is_refused(
+    tmp_path: Path, make_any: AnyMaker, mode: Mode
+) -> None:
+    """With ``immutable=1`` SQLite reads neither log nor journal: rows would be missing."""
+    live = make_database(tmp_path / "app.db", mode=mode)
+    manager = BackupManager(make_any(f"file:{live}?immutable=1&uri=true"))
+    with closing(sqlite3.connect(live, isolation_level=None)) as application:
+        application.execute("PRAGMA cache_size = 5")
+        application.execute("BEGIN IMMEDIATE")
+        application.execute("UPDATE child SET body = hex(randomblob(400))")
+        if mode == "wal":
+            application.execute("COMMIT")
+        with pytest.raises(UnsupportedDatabaseError, match="immutable=1"):
+            manager.create()
+    assert manager.list() == []
+
+
 def test_a_read_only_creator_is_never_written_to(database: Path, make_engine: EngineMaker) -> None:
     """Also where the URL tells nothing of it."""
     engine = make_engine(

@@ -14,6 +14,7 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
+from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
@@ -22,7 +23,7 @@ from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import last_word, log, say
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 from soulsense_db.settings import Settings
 
@@ -118,6 +119,16 @@ def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
         raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
 
 
+def require_no_alarm(engine: Engine) -> None:
+    """Raise for a database that is half migrated: its version table is about to be rewritten."""
+    try:
+        error = BackupManager(engine, catalog=False).half_run_migration()
+    except UnsupportedDatabaseError:  # which has no alarm
+        return
+    if error is not None:
+        raise error
+
+
 class CommandGuard:
     """The databases of one command in one thread, in the order in which it came to them."""
 
@@ -134,7 +145,11 @@ class CommandGuard:
         self._contexts.append(context)
         hide_catalog(context, self.settings.catalog)
         connection = context.connection
-        if connection is None or not may_have_steps(context):
+        if connection is None:
+            return
+        if not may_have_steps(context):
+            if context.opts.get("purge"):  # `stamp --purge` would hide what an alarm is about
+                require_no_alarm(connection.engine)
             return
         manager = BackupManager(
             connection.engine, self.settings.directory, catalog=self.settings.catalog
@@ -157,7 +172,10 @@ class CommandGuard:
 
     def failed(self, error: BaseException) -> None:
         """Put back every database whose work is not committed, and say so."""
-        for path, line in self._put_back_after(error):
+        states = self._put_back_after(error)
+        if states and isinstance(error, SystemExit) and not error.code:
+            error.code = 1  # a failed migration is no success, whatever a step says
+        for path, line in states:
             notes = tuple(getattr(error, "__notes__", ()))
             last_word.is_of(path, line, notes=notes, while_unchanged=True)
 
@@ -189,7 +207,9 @@ class CommandGuard:
         """
         unfinished = [database for database in self._databases.values() if not database.finished]
         if any(database.has_steps_left for database in unfinished):
-            raise self._swallowed()
+            raise self._swallowed("Not all steps of the migration were run")
+        if any(database.was_given_up for database in unfinished):
+            raise self._swallowed("What the steps of the migration did was not committed")
         try:
             for database in unfinished:
                 last_word.withdraw(database.path)
@@ -198,13 +218,13 @@ class CommandGuard:
         finally:
             self._signals.disarm()
 
-    def _swallowed(self) -> MigrationFailedError:
+    def _swallowed(self, what: str) -> MigrationFailedError:
         error = MigrationFailedError("")
         states = self._put_back_after(error)
         failure = MigrationFailedError(
-            "Not all steps of the migration were run, and env.py ended without an error. "
-            + " ".join(line for _, line in states),
-            hint="Let env.py pass on the error of context.run_migrations().",
+            f"{what}, and env.py ended without an error. " + " ".join(line for _, line in states),
+            hint="Let env.py pass on the error of context.run_migrations(), and end each "
+            "transaction that it begins itself.",
         )
         for path, line in states:
             last_word.is_of(path, line, notes=(line,), while_unchanged=True)

@@ -23,7 +23,12 @@ from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import reason_of
-from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    DatabaseLockedError,
+    InvalidBackupError,
+)
 from soulsense_db.manager import BackupManager
 from soulsense_db.marker import (
     MigrationMarker,
@@ -100,6 +105,21 @@ class GuardedDatabase:
     def has_steps_left(self) -> bool:
         """Whether a run of it ended before its last step."""
         return any(run.remaining for run in self._runs)
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether its steps were run and not committed: others do not see the last revision.
+
+        A transaction that is still open, its caller's, decides that later.
+        """
+        connection = self._runs[-1].connection
+        if not connection.closed and connection.in_transaction():
+            return False
+        last = {run.version_table: run for run in self._runs}
+        try:
+            return not all(run.is_committed(self._manager) for run in last.values())
+        except BackupError:  # locked, say: nobody can tell, so nothing is put back
+            return False
 
     def cut_off(self) -> str:
         """Return what to say when the program ends before the migration, or its way back, does."""
@@ -334,9 +354,14 @@ class GuardedDatabase:
             report = self._access.put_back(self._backup)
         except BackupError as error:
             self._finish()  # the marker stays: the next upgrade refuses and says how to go on
-            return [
+            told = [
                 f"The migration of {self.path} failed and the database could NOT be put back: "
                 f"{error.message}",
+            ]
+            if isinstance(error, InvalidBackupError | BackupNotFoundError):
+                return [*told, "It may be half migrated. Restore an earlier backup."]
+            return [
+                *told,
                 f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
                 f"Put it back with: {restore_command(self.path, Path(self._backup.path))}",
             ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -203,7 +204,9 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
     if report.safety_backup is None:
         session.say("The file is a new one: restart programs that had the old one open, and see")
         session.say("that the user who runs the application may read and write it.")
-    half_run = session.manager.half_run_migration()
+    half_run = None
+    with suppress(BackupError):  # something else in the place of the marker: it is restored
+        half_run = session.manager.half_run_migration()
     if half_run is not None:
         warn(f"The alarm still stands. {half_run.message} {half_run.hint}")
     return {

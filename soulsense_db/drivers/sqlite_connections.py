@@ -290,6 +290,8 @@ class LiveDatabase:
 
         def look(raw: sqlite3.Connection) -> None:
             self._require_main_file(raw)
+            if self._path is not None:
+                self._connections.arguments.require_no_log(self._path)
             raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
             # Before the connect events: with an exclusive locking mode in the first read of a
             # database in WAL mode, nobody could share it for as long as the connection lives.

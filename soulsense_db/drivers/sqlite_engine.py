@@ -19,6 +19,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -27,6 +28,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from soulsense_db import files
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import reason_of
 from soulsense_db.drivers.sqlite_loop import EventLoop
@@ -90,6 +92,21 @@ class ConnectArguments:
             raise without_locks("nolock=1")
         if self.options.get("vfs") in _NO_LOCKS:
             raise without_locks(f"vfs={self.options['vfs']}")
+
+    def require_no_log(self, path: Path) -> None:
+        """Raise :class:`UnsupportedDatabaseError` where ``immutable=1`` is not true of ``path``.
+
+        What a log or a journal beside it holds would be missing, or half of a change be read.
+        """
+        if not _is_true(self.options.get("immutable")):
+            return
+        for log in (Path(f"{path}-wal"), Path(f"{path}-journal")):
+            if files.exists(log) and log.stat().st_size:
+                raise UnsupportedDatabaseError(
+                    f"The engine opens {path} with immutable=1, but somebody writes to it: there "
+                    f"is {log.name}. A backup would lack what is in there. Nothing was changed.",
+                    hint="Use an engine without immutable=1 for backups.",
+                )
 
     def with_private_cache(self, engine: Engine) -> Callable[..., Any]:
         """Return a creator like the standard one of ``engine``, without ``cache=shared``.
