@@ -103,8 +103,8 @@ def _garbled(random: Random) -> str:
             f"UPDATE OR REPLACE backups SET {column} = {value}",
             f"UPDATE OR REPLACE backups SET {column} = {value} WHERE rowid = 1",
             f"INSERT OR REPLACE INTO backups SELECT {value}, 1, id, created_at, kind, description,"
-            " size_bytes, sha256, alembic_heads, target_revision, 1.0, directory, prefix FROM backups"
-            " LIMIT 1",
+            " size_bytes, sha256, alembic_heads, target_revision, 1.0, directory, prefix"
+            " FROM backups LIMIT 1",
             "DELETE FROM backups WHERE rowid = 1",
             "DELETE FROM backups",
         ]
