@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from alembic_project import FIRST, Project
+from alembic_project import DOORS, FIRST, HAS_PLUGINS, Project
 from helpers import digest
 
 from soulsense_db import BackupManager
 from soulsense_db.health import State, check_health
 
-DOORS = ("env.py", "alembic.ini", "environment")
 MOVES = "op.execute('CREATE TABLE copy (text)')\nop.execute('DELETE FROM entry')"
 
 
@@ -37,6 +36,10 @@ def test_work_that_nobody_commits_is_put_back(project: Project, before: str) -> 
     project.edit_env("        context.configure(", f"        {before}\n        context.configure(")
     whole = digest(project.database)
     ended = project.run("upgrade", "head")
+    if not HAS_PLUGINS:  # nobody sees the end of env.py: the alarm stands, and names the way back
+        assert "may be half migrated" in ended.stderr
+        assert project.marker.exists()
+        return
     assert ended.returncode != 0
     assert "was not committed" in ended.stderr
     assert digest(project.database) == whole
