@@ -172,7 +172,7 @@ def test_an_empty_database_fits_any_encoding(
             application.exec_driver_sql(before)
             application.exec_driver_sql(after)
             application.commit()
-            manager = BackupManager(second, catalog=False)
+        manager = BackupManager(second, catalog=False)  # of the new file
         assert manager.can_restore(info).ok
         assert manager.restore(info).read_back
         if is_empty == "the backup":
@@ -326,6 +326,7 @@ def test_an_empty_database_takes_another_encoding_and_page_size_at_once(
         connection.execute(f"PRAGMA encoding = '{live_encoding}'")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(left)
+    manager = BackupManager(engine, catalog=False)  # of the new file
     assert manager.can_restore(info).problems == ()
     assert manager.restore(info).read_back
     assert scalar(path, "SELECT a FROM t") == "größer"

@@ -43,8 +43,13 @@ class Run:
 
     def attached(self) -> set[str]:
         """Return the files that are attached now, by a step perhaps."""
-        try:
-            databases = self.connection.exec_driver_sql("PRAGMA database_list").fetchall()
+        if self.connection.dialect.is_async:  # it answers in its own event loop only
+            return set()
+        try:  # below SQLAlchemy, which would begin a transaction
+            cursor = self.connection.connection.cursor()
+            cursor.execute("PRAGMA database_list")
+            databases = cursor.fetchall()
+            cursor.close()
         except Exception:  # noqa: BLE001 - the connection is what a failed step left
             return set()
         return set(attached_files(databases).values())
