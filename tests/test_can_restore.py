@@ -218,6 +218,7 @@ def test_two_encodings_with_tables_are_refused_by_all(
     other = _in_encoding(make_engine, path, "UTF-16be")
     with other.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE t (a)")
+    manager = BackupManager(other, catalog=False)  # of the new file
     (problem,) = manager.can_restore(info).problems
     with pytest.raises(InvalidBackupError) as caught:
         manager.restore(info)
@@ -295,6 +296,7 @@ def test_a_page_size_is_changed_with_what_the_application_has(
     engine.dispose()
     path.unlink()
     make_database(path, page_size=later, mode="wal")
+    manager = BackupManager(engine, catalog=False)  # of the new file
     before = snapshot_of(tmp_path)
     assert manager.can_restore(info).problems == ()
     assert snapshot_of(tmp_path).keys() == before.keys()
