@@ -82,24 +82,28 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
 
 def attached(connection: sqlite3.Connection) -> str:
     """Return the databases attached to ``connection``, with their files; empty without any."""
-    # As bytes: a path need be no text.
-    found = [
-        (bytes(name).decode(errors="replace"), bytes(file or b"").decode(errors="replace"))
-        for name, file in rows(connection, _ATTACHED)
-    ]
+    found = _attached(connection)
     return ", ".join(f"{name} ({file or 'in memory'})" for name, file in found)
 
 
 def attached_names(connection: sqlite3.Connection) -> list[str]:
     """Return the names of the databases attached to ``connection``, quoted for a statement."""
-    names = (bytes(name).decode(errors="replace") for name, _ in rows(connection, _ATTACHED))
-    return ['"' + name.replace('"', '""') + '"' for name in names]
+    return ['"' + name.replace('"', '""') + '"' for name, _ in _attached(connection)]
 
 
-_ATTACHED = (
-    "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list "
-    "WHERE name NOT IN ('main', 'temp')"
-)
+def _attached(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    before = connection.text_factory
+    connection.text_factory = bytes  # a path need be no text
+    try:
+        found = rows(connection, "PRAGMA database_list")  # it needs no schema that can be read
+    finally:
+        connection.text_factory = before
+    named = [(_shown(name), _shown(file)) for _, name, file in found]
+    return [(name, file) for name, file in named if name not in {"main", "temp"}]
+
+
+def _shown(text: bytes | None) -> str:
+    return (text or b"").decode(errors="replace")
 
 
 def alembic_heads(
