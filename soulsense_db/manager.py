@@ -385,9 +385,9 @@ class BackupManager:
             require_trusted_directory(self.directory, live=self.database)
         self._storage.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
-        verified = verify_backup(self._driver, self._finder.get_own(ref), level="full").backup
+        verified = verify_backup(self._driver, self._finder.get_own(ref), level="full")
         with self.exclusive() as access:
-            return access.restore(verified, progress=progress, is_verified=True)
+            return access.restore(verified.backup, progress=progress, verified=verified)
 
     def can_restore(
         self, ref: BackupInfo | str | Path | None = None, *, progress: Progress | None = None

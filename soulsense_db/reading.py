@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from soulsense_db import files, reading_child
 from soulsense_db.reading_child import START_BYTES, write_all
@@ -27,11 +28,33 @@ Progress = Callable[[int, int], object]
 _BLOCK = 1024 * 1024
 
 
+class FileVersion(NamedTuple):
+    """What a write to a file changes, as far as the system tells it without reading the file.
+
+    The time of the last change of status (``ctime_ns``) cannot be set back by a program.
+    """
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def version_of(path: Path) -> FileVersion:
+    """Return the version of the file ``path`` as it is now."""
+    with files.storage_errors("read", path):
+        status = path.stat()
+    return FileVersion(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
 def start_of(path: Path) -> bytes:
     """Return the first 100 bytes of the file ``path``, fewer where it is shorter."""
-    identity = _identity(path)
-    if identity in _starts:
-        return _starts[identity]
+    version = version_of(path)
+    if version in _starts:
+        return _starts[version]
     with _reading("start", path, subprocess.PIPE) as child:
         if child is None:
             return next(_blocks(path, None), b"")[:START_BYTES]
@@ -43,12 +66,12 @@ def start_of(path: Path) -> bytes:
 
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
-    identity = _identity(path)
+    version = version_of(path)
     with _reading("sha256", path, subprocess.PIPE) as child:
         if child is not None:
             checksum = _follow(child, path, progress)
             assert child.stdout is not None
-            _remember(identity, child.stdout.read())
+            _remember(version, child.stdout.read())
             return checksum
     digest = hashlib.sha256()
     for block in _blocks(path, progress):
@@ -73,20 +96,13 @@ def copy_contents(source: Path, target: Path, *, progress: Progress | None = Non
 
 
 # The beginnings of the files read last: who restores asks for that of what was just verified.
-_starts: dict[tuple[object, ...], bytes] = {}
+_starts: dict[FileVersion, bytes] = {}
 _MOST_STARTS = 8
 
 
-def _identity(path: Path) -> tuple[object, ...]:
-    """Return what tells the contents of ``path`` from those it had before, as far as a name can."""
-    with files.storage_errors("read", path):
-        status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _remember(identity: tuple[object, ...], start: bytes) -> None:
+def _remember(version: FileVersion, start: bytes) -> None:
     with _lock:
-        _starts[identity] = start
+        _starts[version] = start
         while len(_starts) > _MOST_STARTS:
             del _starts[next(iter(_starts))]
 

@@ -30,7 +30,7 @@ from soulsense_db.meta_file import read_backup, still_there
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.taking import of_live, take
 from soulsense_db.tampering import require_no_link
-from soulsense_db.verification import Level, verify_backup
+from soulsense_db.verification import VerificationReport, verify_backup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +101,17 @@ class ExclusiveAccess:
         ref: BackupInfo | str | Path,
         *,
         progress: Progress | None = None,
-        is_verified: bool = False,
+        verified: VerificationReport | None = None,
     ) -> RestoreReport:
         """Do what ``BackupManager.restore`` does.
 
-        ``is_verified``: in full, a moment ago; now its checksum has to tell that it has not changed
-        since.
+        ``verified``: in full, a moment ago, before the lock; it counts while the file has not
+        changed since.
         """
         restorer = Restorer(self._driver, self._directory)
         info = self._find(ref)
-        level: Level = "quick" if is_verified and info.sha256 is not None else "full"
         with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
-            report = restorer.restore(info, level=level, progress=progress)
+            report = restorer.restore(info, verified=verified, progress=progress)
             return self._finish(report, progress, settle)
 
     def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
@@ -197,17 +196,20 @@ class Restorer:
         self,
         info: BackupInfo,
         *,
-        level: Level = "full",
+        verified: VerificationReport | None = None,
         as_taken: bool = False,
         progress: Progress | None,
     ) -> RestoreReport:
-        """Verify ``info`` as ``level`` says, keep the live database, replace it, read it back.
+        """Verify ``info`` in full, keep the live database, replace it, read it back.
 
-        ``as_taken``: it is the way back, to the faults that the database had then as well.
+        ``verified`` counts if it is of this very file and its facts. ``as_taken``: it is the way
+        back, to the faults that the database had then as well.
         """
         started = time.monotonic()
         self._safety.recover()
-        verified = verify_backup(self._driver, info, level=level, as_taken=as_taken).backup
+        if verified is None or not verified.is_of(info):
+            verified = verify_backup(self._driver, info, level="full", as_taken=as_taken)
+        info = verified.backup
         with still_there(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
         completion = Completion()
@@ -215,15 +217,15 @@ class Restorer:
         safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._keep_and_replace(verified, progress, completion)
+            self._keep_and_replace(info, progress, completion)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            moved = self._rebuild(verified, completion)
+            moved = self._rebuild(info, completion)
             safety = None
         read_back = self._read_back(contents, safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
-            source=verified,
+            source=info,
             safety_backup=safety,
             moved_aside=(*moved, *self._safety.set_aside_as),
             read_back=read_back,

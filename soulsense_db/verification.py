@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -26,14 +26,21 @@ class VerificationReport:
 
     ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
     backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup;
-    ``recorded``: whether the meta file says now when it passed.
+    ``recorded``: whether the meta file says now when it passed; ``version``: of the file that was
+    read.
     """
 
     backup: BackupInfo
     level: Level
     checksum: bool
     remarks: tuple[str, ...]
+    version: reading.FileVersion = field(repr=False)
     recorded: bool = False
+
+    def is_of(self, info: BackupInfo) -> bool:
+        """Whether it tells of the backup ``info`` as it is now, without reading the file."""
+        with still_there(Path(info.path)):
+            return self.backup == info and self.version == reading.version_of(Path(info.path))
 
 
 def verify_backup(
@@ -70,6 +77,7 @@ def _verify(
 ) -> VerificationReport:
     info = require_trusted_meta(info)
     path = Path(info.path)
+    version = reading.version_of(path)
     # The header first: it says in better words than a checksum what is wrong.
     driver.check(path, depth="header")
     hashed = info.sha256 is not None
@@ -99,6 +107,7 @@ def _verify(
         level=level,
         checksum=sha256 is not None,
         remarks=findings.faults + findings.remarks,
+        version=version,
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
     DatabaseLockedError,
+    InvalidBackupError,
     NotEnoughSpaceError,
     NothingToUndoError,
     PermissionDeniedError,
@@ -67,6 +70,44 @@ def test_a_restore_brings_back_every_row(
     assert digest(safety_of(database)) == changed
     assert manager.verify(info).checksum  # not consumed
     assert leftovers(tmp_path) == []
+
+
+def _write_over(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"x" * 100)
+
+
+def _write_over_and_hide_it(path: Path) -> None:
+    status = path.stat()
+    _write_over(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _put_another_in_its_place(path: Path) -> None:
+    other = path.with_name("other")
+    shutil.copy2(path, other)
+    _write_over(other)
+    other.replace(path)
+
+
+@pytest.mark.parametrize(
+    "change", [_write_over, _write_over_and_hide_it, _put_another_in_its_place]
+)
+def test_what_was_verified_before_the_lock_counts_for_that_file_only(
+    manager: BackupManager, database: Path, change: Callable[[Path], None]
+) -> None:
+    """A backup that changes while a restore waits for its lock is read again, and refused."""
+    info = manager.create()
+    add_child(database)
+    before = digest(database)
+    verified = manager.verify(info)
+    assert verified.is_of(info)
+    change(Path(info.path))
+    assert not verified.is_of(info)
+    with manager.exclusive() as access, pytest.raises(InvalidBackupError):
+        access.restore(info, verified=verified)
+    assert digest(database) == before
 
 
 @pytest.mark.usefixtures("no_umask")
