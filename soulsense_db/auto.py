@@ -82,7 +82,7 @@ def run_auto(
         if created is not None:
             verified = manager.verify(created)
         assert verified is not None
-        half_run = _marker(manager)
+        half_run = _marker(manager, warns=True)
         pruned = prune_error = None
         if policy is not None and half_run is None:
             try:
@@ -99,14 +99,18 @@ def run_auto(
         )
 
 
-def _marker(manager: BackupManager) -> HalfRunMigrationError | None:
-    """Return the error of a migration that is running or died half-way, None without one."""
+def _marker(manager: BackupManager, *, warns: bool = False) -> HalfRunMigrationError | None:
+    """Return the error of a migration that is running or died half-way, None without one.
+
+    ``warns``: of something else in its place, which keeps nobody from a backup.
+    """
     try:
         return manager.half_run_migration()
     except PermissionDeniedError:
         raise
-    except StorageError as error:  # something else in its place, which keeps nobody from a backup
-        warn(error.cause)
+    except StorageError as error:
+        if warns:
+            warn(error.cause)
         return None
 
 

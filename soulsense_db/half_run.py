@@ -51,6 +51,7 @@ def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
     if set(marker.alembic_heads) == set(marker.target_heads):  # then its heads tell nothing
         return False
     try:
+        # Without the table nobody can tell: a step that dropped all tables dropped it as well.
         return driver.alembic_heads(chain.version_table) == marker.target_heads
     except BackupError:
         return False

@@ -462,7 +462,7 @@ class BackupManager:
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
         """Return the sorted revisions that the live database is at, as another process sees it."""
-        return self._driver.alembic_heads(version_table)
+        return self._driver.alembic_heads(version_table) or ()
 
     # Catalog
 

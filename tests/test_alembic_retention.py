@@ -23,9 +23,12 @@ def test_a_row_of_kept_failures_does_not_push_out_the_backup_from_before_it(
     project.revision(
         "broken", "second", steps.format('op.execute("INSERT INTO nowhere VALUES (1)")')
     )
-    for _ in range(5):
-        with pytest.raises(OperationalError):
+    for attempt in range(5):
+        with pytest.raises(OperationalError) as failure:
             project.upgrade("broken")
+        first = [path for path in project.backups() if read_backup(path).pinned]
+        named = f"Before the first failure: {first[0]}"
+        assert (named in failure.value.__notes__) is (attempt > 0)
     pinned = [path for path in project.backups() if read_backup(path).pinned]
     assert [query(path, "SELECT count(*) FROM entry") for path in pinned] == [[(3,)]]
     assert len(project.backups()) == 3

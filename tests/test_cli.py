@@ -126,6 +126,25 @@ def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
         assert not marker_path(database).exists()
 
 
+def test_a_backup_of_a_half_migrated_database_is_told_as_such(shell: Shell) -> None:
+    """`create` backs it up all the same, and says that `latest` does not mean that backup."""
+    shell.create()
+    before = str(next(shell.database.parent.glob("backups/*.db")))
+    write_marker(shell.database, backup=before, alembic_heads=(), target_revision="b")
+    result = shell.run("create")
+    assert result.returncode == 0
+    assert result.stdout.startswith("Created ")
+    assert result.stderr.startswith("Warning: 'latest' does not mean this backup. A migration of ")
+    assert before in result.stderr
+
+
+def test_a_database_in_memory_is_refused(shell: Shell) -> None:
+    """What another program has in memory cannot be reached: no command pretends that it was."""
+    for url in ("sqlite://", "sqlite+aiosqlite://", "sqlite:///file:shared?mode=memory&uri=true"):
+        assert "in memory" in shell.fails(errors.OptionError, "create", "--url", url)
+    assert not list(shell.folder.rglob("backups"))
+
+
 def test_restore_wants_one_of_both(shell: Shell) -> None:
     """`restore` with neither REF nor --accept, or both, is a usage error and changes nothing."""
     assert shell.run("restore").returncode == 2

@@ -115,6 +115,22 @@ def test_its_own_version_table_at_the_target_ends_it(manager: BackupManager, hea
     assert check_health(manager).state.name == "OK"
 
 
+@pytest.mark.parametrize("table", ["there", "dropped"])
+def test_a_downgrade_to_base_has_ended_where_an_empty_version_table_says_so(
+    manager: BackupManager, table: str
+) -> None:
+    """A step that drops every table drops the version table too: its absence tells nothing."""
+    assert manager.database is not None
+    before = manager.create("Before", kind="pre_migration", record=False)
+    marker = new_marker(
+        backup=before.path, alembic_heads=("r1",), target_heads=(), chain=Chain(section="alembic")
+    )
+    add_markers(manager.database, [marker])
+    emptied = "DELETE FROM" if table == "there" else "DROP TABLE"
+    execute(manager.database, f"{emptied} alembic_version")
+    assert _stands(manager) is (table == "dropped")
+
+
 def test_a_person_ends_it(manager: BackupManager) -> None:
     """`restore --accept` ends all of it; what is taken afterwards is of a database like any."""
     die(manager)
@@ -380,7 +396,9 @@ def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
     shell.run("create", "one")
     execute(shell.database, "DELETE FROM child")
     shell.database.with_name(f"{shell.database.name}.migrating").mkdir()
-    assert shell.run("auto").returncode == 0
+    scheduled = shell.run("auto")
+    assert scheduled.returncode == 0
+    assert scheduled.stderr.count("is no migration marker") == 1
     restored = shell.run("restore", "latest~1", "--yes", "--json")
     assert restored.returncode == 0
     assert json.loads(restored.stdout)["ok"] is True

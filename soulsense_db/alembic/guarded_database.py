@@ -234,12 +234,13 @@ class GuardedDatabase:
             left = f"{self.path} had finished its migration: it was left as it is."
             return [left, *self._after_success()]
         if not self._settings.restores:
-            self._pin_first_of_failures(self._backup)
+            first = self._pin_first_of_failures(self._backup)
             self._forget()
             self._finish()
             return [
                 f"The migration of {self.path} failed and was left as it is "
-                f"(soulsense_on_failure = keep). The backup from before: {self._backup.path}"
+                f"(soulsense_on_failure = keep). The backup from before: {self._backup.path}",
+                *([f"Before the first failure: {first.path}"] if first != self._backup else []),
             ]
         return self._put_back()
 
@@ -333,14 +334,18 @@ class GuardedDatabase:
         except BackupError:  # locked or damaged: whatever it is, it is not what was wanted
             return False
 
-    def _pin_first_of_failures(self, backup: BackupInfo) -> None:
-        """Keep the backup from before a row of failures: those that follow are of what they left.
+    def _pin_first_of_failures(self, backup: BackupInfo) -> BackupInfo:
+        """Keep, and return, the backup from before a row of failures.
 
-        A service that is restarted all the time would otherwise push it out.
+        Those that follow are of what they left, and would push it out where a service is restarted
+        all the time.
         """
         made = [info for info in self._manager.list() if info.kind == "pre_migration"]
-        if not any(info.pinned and info.pin_note == _FAILED for info in made):
-            self._manager.pin(backup, _FAILED)
+        first = next((info for info in made if info.pinned and info.pin_note == _FAILED), None)
+        if first is not None:
+            return first
+        self._manager.pin(backup, _FAILED)
+        return backup
 
     def _unpin_failures(self) -> None:
         for info in self._manager.list():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.cli import session as shared
-from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say
+from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.errors import BackupError
 from soulsense_db.finding import doubts_about
@@ -43,7 +44,15 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
         info = session.manager.create(description, progress=progress)
     session.say(f"Created {info.filename}")
     session.say(f"{info.size_display}, id {info.id}, in {Path(info.path).parent}")
+    if info.half_run:
+        _warn_of_half_run(session)
     return {"backup": backup_json(info)}
+
+
+def _warn_of_half_run(session: Session) -> None:
+    with suppress(BackupError):  # the backup is there, whatever keeps the marker from being read
+        if error := session.manager.half_run_migration():
+            warn(f"'latest' does not mean this backup. {error.message} {error.hint}")
 
 
 def list_(

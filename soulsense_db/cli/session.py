@@ -135,9 +135,16 @@ class Session:
         catalog = self.settings.catalog
         if self.catalog_table:
             catalog = catalog_option(self.catalog_table)
-        return BackupManager.from_url(
+        manager = BackupManager.from_url(
             url or DEFAULT_URL, self.directory or self.settings.directory, catalog=catalog
         )
+        if manager.database is None:
+            raise OptionError(
+                f"{without_passwords(str(url))} is a database in memory: another program's cannot "
+                "be reached, and this one's is empty. Nothing was done.",
+                hint="Name a database file, or back it up in the program that has it open.",
+            )
+        return manager
 
     @cached_property
     def settings(self) -> Settings:

@@ -310,8 +310,8 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def alembic_heads(self, version_table: str) -> tuple[str, ...]:
-        """Return the sorted revisions in the live ``version_table``; empty without that table."""
+    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+        """Return the sorted revisions in the live ``version_table``, None without that table."""
 
     @abstractmethod
     def transaction(

@@ -115,9 +115,9 @@ class SQLiteDriver(Driver):
         """Close the engine's idle pooled connections, never an in-memory database's."""
         self._live.return_idle_connections()
 
-    def alembic_heads(self, version_table: str) -> tuple[str, ...]:
-        """Return the sorted revisions in the live ``version_table``."""
-        return self._live.run(lambda live: pragmas.alembic_heads(live, version_table))
+    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+        """Return the sorted revisions in the live ``version_table``, None where there is none."""
+        return self._live.run(lambda live: pragmas.version_heads(live, version_table))
 
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True

@@ -106,16 +106,19 @@ def _shown(text: bytes | None) -> str:
     return (text or b"").decode(errors="replace")
 
 
-def alembic_heads(
-    connection: sqlite3.Connection, version_table: str = "alembic_version"
-) -> tuple[str, ...]:
-    """Return the sorted revisions in ``version_table``; empty without such a table of Alembic's."""
+def alembic_heads(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """Return the sorted revisions in ``alembic_version``; empty without that table."""
+    return version_heads(connection, "alembic_version") or ()
+
+
+def version_heads(connection: sqlite3.Connection, version_table: str) -> tuple[str, ...] | None:
+    """Return the sorted revisions in ``version_table``; None without such a table of Alembic's."""
     statement = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?"
     if connection.execute(statement, (version_table,)).fetchone() is None:
-        return ()
+        return None
     quoted = '"' + version_table.replace('"', '""') + '"'
     # An application may have a table of that name for something else.
     if "version_num" not in {row[1] for row in rows(connection, f"PRAGMA table_info({quoted})")}:
-        return ()
+        return None
     found = rows(connection, f"SELECT version_num FROM {quoted} ORDER BY version_num")  # noqa: S608 - quoted
     return tuple(str(version) for (version,) in found)
