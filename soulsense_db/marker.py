@@ -96,7 +96,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return HalfRunMigrationError(
             f"A migration of {name} ({self._what()}) died before its end: the database may be half "
             f"migrated. The backup from before it is {printable(self.backup)}.",
-            hint=f"Put it back with: {back}  (or keep the database as it is: {keep})",
+            hint=f"Put it back with: {back}   Or keep the database as it is: {keep}",
         )
 
     def _what(self) -> str:

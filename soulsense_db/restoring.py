@@ -421,7 +421,7 @@ def require_undo(database: Path) -> None:
 def _nothing_to_undo(path: Path) -> NothingToUndoError:
     return NothingToUndoError(
         f"There is no safety backup {path}: nothing to undo. Nothing was changed.",
-        hint="A restore of a missing or damaged database has none; restore a backup.",
+        hint="It is made by a restore. To go back to an earlier state, restore a backup.",
     )
 
 

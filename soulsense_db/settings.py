@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +14,7 @@ from soulsense_db.errors import OptionError
 from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 
 PREFIX = "soulsense_"
+MAIN_SECTION = "alembic"
 URL_OPTION = "sqlalchemy.url"
 DEFAULT_FILES = ("pyproject.toml", "alembic.ini")
 """Where options are looked for in the current directory; the later one wins."""
@@ -104,14 +105,33 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
         raise _unreadable(path, "a line of it means nothing") from error
     except (configparser.Error, ValueError, RecursionError) as error:
         raise _unreadable(path, (str(error) or "too deep").splitlines()[0]) from error
-    names = parser.options("alembic") if parser.has_section("alembic") else []
+    require_none_misplaced(parser, {MAIN_SECTION})
+    names = parser.options(MAIN_SECTION) if parser.has_section(MAIN_SECTION) else []
     found = {}
     for name in filter(wanted, names):
         try:
-            found[name] = parser.get("alembic", name)
+            found[name] = parser.get(MAIN_SECTION, name)
         except configparser.Error:
             raise _unreadable(path, f"{name} has a % that means nothing; %% is one") from None
     return found
+
+
+def require_none_misplaced(parser: configparser.ConfigParser, sections: Collection[str]) -> None:
+    """Raise :class:`OptionError` for an option of ours in a section that nobody reads.
+
+    As one that is misspelt: who appends a line to alembic.ini adds it to a section of a logger.
+    ``sections``: those that are read; one with a ``script_location`` is read by ``alembic -n``.
+    """
+    for section in parser.sections():
+        if section in sections or parser.has_option(section, "script_location"):
+            continue
+        for name in parser.options(section):
+            if is_ours(name) and name not in parser.defaults():
+                raise OptionError(
+                    f"The option '{name}' is in section [{section}], where it has no effect. "
+                    "Nothing was changed.",
+                    hint=f"Move it to section [{MAIN_SECTION}].",
+                )
 
 
 def is_ours(name: str) -> bool:

@@ -187,6 +187,15 @@ def test_a_senseless_option_refuses_the_migration(
     assert len(project.backups()) == 1
 
 
+def test_an_option_in_a_section_that_is_not_read_refuses_the_migration(project: Project) -> None:
+    """Who appends the line to alembic.ini adds it to a logger's section: that protects nothing."""
+    with project.ini.open("a") as ini:
+        ini.write("\nsoulsense_on_failure = keep\n")
+    with pytest.raises(MigrationRefusedError, match=r"is in section \[formatter_generic\]"):
+        project.upgrade("second")
+    assert len(project.backups()) == 1
+
+
 def test_a_senseless_environment_variable_refuses_the_migration(env_project: Project) -> None:
     """SOULSENSE_BACKUP=perhaps is no answer."""
     env_project.env["SOULSENSE_BACKUP"] = "perhaps"

@@ -51,7 +51,7 @@ def test_a_toml_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["alembic.ini", "pyproject.toml"])
 def test_a_file_without_a_section_says_nothing(tmp_path: Path, name: str) -> None:
     """A configuration that is about other things has no options for us."""
-    (tmp_path / name).write_text("[other]\nsoulsense_keep_last = 'x'\n")
+    (tmp_path / name).write_text("[other]\nkeep_last = 'x'\n")
     assert read_options(tmp_path / name) == {}
     assert Settings.of({}) == Settings()
 
@@ -96,3 +96,22 @@ def test_an_option_that_means_nothing_is_an_error(name: str, value: str) -> None
     """A misspelt rule or a senseless value never becomes a weaker policy in silence."""
     with pytest.raises(OptionError):
         Settings.of({name: value})
+
+
+@pytest.mark.parametrize("section", ["logger_root", "engine1", "post_write_hooks"])
+def test_an_option_in_a_section_that_nobody_reads_is_an_error(tmp_path: Path, section: str) -> None:
+    """What has no effect is no option: one in a logger's section would protect nothing."""
+    path = tmp_path / "alembic.ini"
+    path.write_text(f"[alembic]\n[{section}]\nsoulsense_keep_last = 3\n")
+    with pytest.raises(OptionError, match=rf"'soulsense_keep_last' is in section \[{section}\]"):
+        read_options(path)
+
+
+def test_options_of_another_chain_and_of_all_sections_are_no_error(tmp_path: Path) -> None:
+    """`alembic -n other` reads its own section; [DEFAULT] is a part of every one."""
+    path = tmp_path / "alembic.ini"
+    path.write_text(
+        "[DEFAULT]\nsoulsense_keep_last = 3\n[alembic]\n[logger_root]\n"
+        "[other]\nscript_location = other\nsoulsense_keep_daily = 5\n"
+    )
+    assert read_options(path) == {"soulsense_keep_last": "3"}

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from soulsense_db.settings import PREFIX, Settings, as_bool
+from soulsense_db.settings import (
+    MAIN_SECTION,
+    PREFIX,
+    Settings,
+    as_bool,
+    require_none_misplaced,
+)
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
-_MAIN_SECTION = "alembic"
 
 
 def read_settings(config: Any) -> Settings:
@@ -23,7 +28,9 @@ def read_settings(config: Any) -> Settings:
     found = {
         name: _from_toml(config, name) for name in from_toml if name.lower().startswith(PREFIX)
     }
-    for section in (_MAIN_SECTION, config.config_ini_section):
+    sections = (MAIN_SECTION, config.config_ini_section)
+    require_none_misplaced(config.file_config, sections)
+    for section in sections:
         if config.file_config.has_section(section):
             for name in config.file_config.options(section):
                 if name.startswith(PREFIX):

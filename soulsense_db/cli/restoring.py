@@ -193,7 +193,7 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
-        session.say(f"The database of before is kept as {report.safety_backup.name} beside it;")
+        session.say(f"The previous database is kept as {report.safety_backup.name} beside it.")
         session.say(f"To go back: {session.command('undo')}")
     if not report.read_back:
         session.say("Note: it could not be read back; check it with your application.")
