@@ -73,6 +73,15 @@ class Completion:
         return True
 
 
+@contextmanager
+def cleaning_up(failed: str) -> Iterator[None]:
+    """Tidy up after an error, which is raised next: what fails of that is a warning."""
+    try:
+        yield
+    except BackupError as error:
+        warn(f"{failed} ({error.cause}).")
+
+
 def reason_of(error: BaseException) -> str:
     """Return what an error says, without what it means for the data: that is not so any more."""
     if isinstance(error, BackupError):

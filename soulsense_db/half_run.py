@@ -13,8 +13,9 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import cleaning_up
 from soulsense_db.drivers import Driver
-from soulsense_db.errors import BackupError, PermissionDeniedError, RestoreError, StorageError
+from soulsense_db.errors import BackupError, PermissionDeniedError, StorageError
 from soulsense_db.marker import (
     UNREADABLE,
     MigrationMarker,
@@ -82,13 +83,18 @@ def markers_in(info: BackupInfo) -> tuple[MigrationMarker, ...]:
 
 @contextmanager
 def restoring(
-    driver: Driver, source: BackupInfo, ignore: Callable[[], Collection[str]]
+    driver: Driver,
+    source: BackupInfo,
+    ignore: Callable[[], Collection[str]],
+    *,
+    is_unchanged: Callable[[], bool],
 ) -> Iterator[Callable[[], None]]:
     """Keep the marker true while ``source`` is restored in the block.
 
     The alarm of a backup of a half-run database is raised before it is there. Yields what to call
     once it is: it ends the entries whose database of before that was. ``ignore``: names of tables
-    that are no part of the application's data. The caller holds the database's lock.
+    that are no part of the application's data; ``is_unchanged``: asked after an error, whether the
+    database is for sure what it was. The caller holds the database's lock.
     """
     location = driver.location
     raised: tuple[MigrationMarker, ...] = ()
@@ -102,11 +108,10 @@ def restoring(
 
     try:
         yield settle
-    except RestoreError:  # what is live now is in its message: perhaps the backup
-        raise
-    except BackupError:
-        if raised and location is not None:
-            remove_markers(location, {marker.id for marker in raised})
+    except BaseException:
+        if raised and location is not None and is_unchanged():
+            with cleaning_up("The migration marker could not be removed"):
+                remove_markers(location, {marker.id for marker in raised})
         raise
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from soulsense_db import files
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.completion import Completion
+from soulsense_db.completion import Completion, cleaning_up
 from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -110,7 +110,7 @@ class ExclusiveAccess:
         """
         restorer = Restorer(self._driver, self._directory)
         info = self._find(ref)
-        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+        with self._restoring(info, restorer) as settle:
             report = restorer.restore(info, verified=verified, progress=progress)
             return self._finish(report, progress, settle)
 
@@ -118,7 +118,7 @@ class ExclusiveAccess:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
         restorer = Restorer(self._driver, self._directory, after_failure=True)
         info = self._find(ref)
-        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+        with self._restoring(info, restorer) as settle:
             report = restorer.restore(info, as_taken=True, progress=None)
             return self._finish(report, None, settle)
 
@@ -126,9 +126,19 @@ class ExclusiveAccess:
         """Do what ``BackupManager.undo_restore`` does."""
         restorer = Restorer(self._driver, self._directory)
         info = restorer.undoes_to()
-        with self._driver.connected(), restoring(self._driver, info, self._own_tables) as settle:
+        with self._restoring(info, restorer) as settle:
             report = restorer.restore(info, as_taken=True, progress=progress)
             return self._finish(report, progress, settle)
+
+    @contextmanager
+    def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[Callable[[], None]]:
+        with (
+            self._driver.connected(),
+            restoring(
+                self._driver, info, self._own_tables, is_unchanged=lambda: restorer.is_unchanged
+            ) as settle,
+        ):
+            yield settle
 
     def require_way_back(self) -> None:
         """Raise what would keep a :meth:`put_back` from writing, found out by taking its locks.
@@ -184,6 +194,8 @@ class Restorer:
         self._safety = SafetyFiles(place_of(driver, directory), name=name)
         # Now: what is restored may bring an alarm of its own, which is not about what is kept.
         self._markers = standing_for_a_copy(driver)
+        self.is_unchanged = True
+        """Whether the live database is for sure what it was."""
 
     def undoes_to(self) -> BackupInfo:
         """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
@@ -210,6 +222,11 @@ class Restorer:
         if verified is None or not verified.is_of(info):
             verified = verify_backup(self._driver, info, level="full", as_taken=as_taken)
         info = verified.backup
+
+        def verify_again() -> None:
+            if not verified.is_of(info):  # minutes may have passed
+                verify_backup(self._driver, info, level="full", as_taken=as_taken)
+
         with still_there(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
         completion = Completion()
@@ -217,8 +234,9 @@ class Restorer:
         safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._keep_and_replace(info, progress, completion)
+            self._keep_and_replace(info, verify_again, progress, completion)
         except (DatabaseFileNotFoundError, DatabaseDamagedError):
+            verify_again()
             moved = self._rebuild(info, completion)
             safety = None
         read_back = self._read_back(contents, safety, completion)
@@ -234,7 +252,11 @@ class Restorer:
         )
 
     def _keep_and_replace(
-        self, info: BackupInfo, progress: Progress | None, completion: Completion
+        self,
+        info: BackupInfo,
+        verify_again: Callable[[], None],
+        progress: Progress | None,
+        completion: Completion,
     ) -> None:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
@@ -242,6 +264,8 @@ class Restorer:
                 with completion, self._driver.holding() as hold:
                     # What is committed while it is taken would be in neither of both.
                     staged, made = self._take_safety_backup()
+                    with _removed_on_error(Path(staged.path)):
+                        verify_again()
                     self._replace(
                         info, staged, made, hold=hold, progress=progress, completion=completion
                     )
@@ -264,7 +288,7 @@ class Restorer:
         files.require_space(path.parent, self._driver.size())
         self._safety.clear_staging()
         made = files.create_private_file(path, like=self._driver.location)
-        try:
+        with _removed_on_error(path):
             with of_live(self._driver):
                 staged = take(
                     self._driver,
@@ -279,9 +303,6 @@ class Restorer:
                     else "The database before a restore",
                 )
             files.sync_file(path)
-        except BaseException:
-            files.remove(path)
-            raise
         return replace(staged, path=str(path)), made
 
     def _replace(
@@ -305,20 +326,29 @@ class Restorer:
             self._load(source, hold, progress, completion)
             completion.reached(_restored(info))
         except BaseException as error:
-            with suppress(StorageError):  # the next restore removes it
+            with cleaning_up(f"{staged.path} could not be removed"):  # the next restore does that
                 files.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
             if placed and not isinstance(error, OvertakenError) and hold.changed():
                 if not isinstance(error, Exception) and self._is_in_place(source):
                     completion.reached(_restored(info))
-                self._safety.keep_previous()
+                self.is_unchanged = False
+                with self._cleaning_up():
+                    self._safety.keep_previous()
                 raise
             if placed and hold.is_released and type(error) is StorageError:
-                self._safety.keep_previous()
+                self.is_unchanged = False
+                with self._cleaning_up():
+                    self._safety.keep_previous()
                 raise self._unsure(info, error) from error
-            self._safety.withdraw(placed=placed)
+            with self._cleaning_up():
+                self._safety.withdraw(placed=placed)
             raise
+        self.is_unchanged = False
+
+    def _cleaning_up(self) -> AbstractContextManager[None]:
+        return cleaning_up(f"{self._safety.path} could not be given its name back")
 
     def _load(
         self, source: Path, hold: Hold, progress: Progress | None, completion: Completion
@@ -379,7 +409,9 @@ class Restorer:
                 if self._after_failure
                 else "Mend what the second error names, then go back: soulsense-db undo",
             )
-        self._safety.withdraw(placed=True)
+        self.is_unchanged = True
+        with self._cleaning_up():
+            self._safety.withdraw(placed=True)
         return RestoreError(
             f"The restored database failed its check ({why.message}). The database of before was "
             "put back.",
@@ -392,8 +424,16 @@ class Restorer:
         if source == self._safety.path:
             source = self._safety.previous
             self._safety.make_room()
-        with still_there(source):
-            moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=f"damaged_{stamp}")
+        self.is_unchanged = False
+        try:
+            with still_there(source):
+                stamp = f"damaged_{stamp}"
+                moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=stamp)
+        except RestoreError:  # it is in place, and perhaps not for good
+            raise
+        except BackupError:
+            self.is_unchanged = True
+            raise
         completion.reached(_restored(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
         kept = []
@@ -402,6 +442,16 @@ class Restorer:
                 if files.exists(old):
                     kept.append(self._safety.keep(old))
         return (*moved, *kept)
+
+
+@contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with cleaning_up(f"{path} could not be removed"):
+            files.remove(path)
+        raise
 
 
 def _restored(info: BackupInfo) -> str:

@@ -16,7 +16,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from test_alembic_environments import PLUGIN_DOORS, _pass_connection
 
 from soulsense_db import BackupManager
+from soulsense_db.alembic import guarded_database
 from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.errors import NotEnoughSpaceError
 
 # In sqlite3's own way of transactions, CREATE and DROP commit at once.
 FAILING_COMMIT = """
@@ -158,3 +160,25 @@ def test_a_thread_never_waits_for_itself(project: Project, engine: Engine) -> No
         transaction.commit()
     assert query(project.database, AT) == [("first",)]
     assert not project.marker.exists()
+
+
+def test_a_second_command_that_is_refused_leaves_the_first_one_protected(
+    project: Project, make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both run in the caller's transaction: its commit ends the protection of the first."""
+    project.revision("broken", "second", "pass")
+    project.revision("next", "broken", "pass")
+    engine = make_engine(project.database)
+
+    def full(*_: object) -> None:
+        raise NotEnoughSpaceError("The disk is full.")
+
+    with engine.begin() as connection:
+        _upgrade(project, connection, "broken")
+        with monkeypatch.context() as patch:
+            patch.setattr(guarded_database, "add_markers", full)
+            with pytest.raises(MigrationRefusedError):
+                _upgrade(project, connection)
+    assert query(project.database, AT) == [("broken",)]
+    assert not project.marker.exists()
+    BackupManager(engine).exclusive(timeout=0).release()

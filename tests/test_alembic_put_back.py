@@ -10,7 +10,7 @@ from alembic_project import Project, digest, query
 from helpers import execute, leftovers
 from sqlalchemy.exc import OperationalError
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, files
 from soulsense_db.errors import NothingToUndoError
 from soulsense_db.meta_file import read_backup
 
@@ -71,3 +71,46 @@ def test_an_attached_database_is_warned_of(project: Project) -> None:
     done = project.run("upgrade", "head")
     assert done.returncode == 0
     assert f"{other} is attached: it is not backed up" in done.stderr
+
+
+_FAILING_EVENT = """
+    from sqlalchemy import event
+    import os
+    def refuse(made, _):
+        if os.path.exists("refuse"):
+            raise RuntimeError("of the application")
+    event.listen(connectable, 'connect', refuse)
+    with connectable.connect()"""
+
+
+def test_an_error_of_the_application_on_the_way_back_hides_nothing(project: Project) -> None:
+    """The error of the step is what is raised; the alarm stays, and the backup is named."""
+    project.edit_env("    with connectable.connect()", _FAILING_EVENT.removeprefix("\n"))
+    project.revision("broken", "second", "Path('refuse').touch()\nraise ValueError('of the step')")
+    with pytest.raises(ValueError, match="of the step") as failure:
+        project.upgrade("head")
+    told = "\n".join(failure.value.__notes__)
+    assert "could NOT be put back: RuntimeError: of the application" in told
+    assert str(project.backups()[-1]) in told
+    assert project.marker.exists()
+
+
+def test_an_interrupt_before_the_first_step_raises_no_alarm(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the marker is flushed: it was about steps of which none was run."""
+    flush = files.sync_directory
+
+    def interrupted(path: Path) -> None:
+        flush(path)
+        if project.marker.exists():
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    before = digest(project.database)
+    monkeypatch.setattr(files, "sync_directory", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        project.upgrade("second")
+    assert not project.marker.exists()
+    assert digest(project.database) == before
+    project.upgrade("second")

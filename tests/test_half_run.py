@@ -340,7 +340,7 @@ def test_nothing_in_a_marker_acts_on_a_terminal(database: Path, text: str) -> No
     error = marker.error(database)
     for said in (error.message, error.hint):
         assert not any(c in said for c in "\x1b\n\u202e\x07")
-    command = error.hint.removeprefix("Put it back with: ").split("  (or")[0]
+    command = error.hint.removeprefix("Put it back with: ").split("   Or keep")[0]
     assert len(shlex.split(command)) == 7
 
 
@@ -403,3 +403,23 @@ def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
     assert restored.returncode == 0
     assert json.loads(restored.stdout)["ok"] is True
     assert scalar(shell.database, "SELECT count(*) FROM child") == ROWS
+
+
+def test_a_restore_that_is_cancelled_raises_no_alarm(manager: BackupManager) -> None:
+    """The alarm of a half-run backup comes with its data, and not when nothing was restored."""
+    die(manager)
+    half = manager.create()
+    assert half.half_run
+    assert manager.accept_half_run_migration()
+
+    class CancelledError(Exception):
+        """What the window raises is no error of the tree."""
+
+    def cancel(_done: int, _total: int) -> None:
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        manager.restore(half, progress=cancel)
+    assert not _stands(manager)
+    manager.restore(half)
+    assert _stands(manager)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ import stat
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EngineMaker
@@ -402,3 +404,56 @@ def test_a_function_of_the_application_that_fails_is_no_failure_of_the_restore(
     report = manager.restore(info)
     assert report.read_back is False
     assert scalar(database, COUNT) == ROWS
+
+
+@pytest.mark.parametrize("offset", [0, 3000])
+def test_a_backup_that_goes_bad_before_it_is_written_costs_a_sound_database_nothing(
+    manager: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch, offset: int
+) -> None:
+    """A fault of the backup file is never told of the live database, which is not moved aside."""
+    info = manager.create()
+    add_child(database)
+    before = digest(database)
+    load = manager._driver.load
+
+    def spoil_then_load(source: Path, **options: Any) -> None:
+        with source.open("r+b") as file:
+            file.seek(offset)
+            file.write(b"\xff" * 1096)
+        load(source, **options)
+
+    monkeypatch.setattr(manager._driver, "load", spoil_then_load)
+    with pytest.raises(InvalidBackupError, match=info.filename):
+        manager.restore(info)
+    assert digest(database) == before
+    assert not list(database.parent.glob("*damaged*"))
+
+
+def test_what_fails_while_a_failure_is_tidied_up_is_a_warning(
+    manager: BackupManager,
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first error is the one that is told: the second knows nothing of the database."""
+    info = manager.create()
+    manager.restore(info)  # there is an older safety backup, which must have its name back
+    add_child(database)
+    before = digest(database)
+
+    def full(*_: object, **__: object) -> None:
+        raise NotEnoughSpaceError("The disk is full.")
+
+    monkeypatch.setattr(manager._driver, "load", full)
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(source).name.endswith(".previous"):
+            raise OSError(errno.EROFS, "Read-only file system")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(NotEnoughSpaceError):
+        manager.restore(info)
+    assert digest(database) == before
+    assert "could not be given its name back" in caplog.text

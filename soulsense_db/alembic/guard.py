@@ -189,7 +189,10 @@ class CommandGuard:
                 for database in unfinished:
                     last_word.is_of(database.path, database.cut_off())
                 for database in unfinished:  # first all of them: they may share locks
-                    database.end_transaction()
+                    try:
+                        database.end_transaction()
+                    except Exception as failure:  # noqa: BLE001 - the way back says what it blocks
+                        log.debug("A transaction could not be ended: %s", failure)
                 for database in reversed(unfinished):
                     lines = lines_of(database.after_failure, database)
                     states += [(database.path, line) for line in lines[-1:]]

@@ -22,7 +22,7 @@ from soulsense_db.alembic.chain import chain_of, require_whole
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.completion import reason_of
+from soulsense_db.completion import cleaning_up, reason_of
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -86,10 +86,12 @@ class GuardedDatabase:
                 self._look_for_a_marker()
             if pending.steps:
                 self._warn_of_attached(context, pending)
-                self.awaits_commit = False  # a commit between the steps is not the end
                 self._mark(context, pending)
+                self.awaits_commit = False  # a commit between the steps is not the end
         except BaseException:
             if was_finished:  # else its earlier run has still to be ended, well or not
+                with cleaning_up(f"The marker of {self.path} could not be removed"):
+                    self._forget()  # no step was run
                 self.release()
             raise
         if not pending.steps and was_finished:
@@ -118,7 +120,8 @@ class GuardedDatabase:
         last = {run.version_table: run for run in self._runs}
         try:
             return not all(run.is_committed(self._manager) for run in last.values())
-        except BackupError:  # locked, say: nobody can tell, so nothing is put back
+        except Exception as error:  # noqa: BLE001 - locked, say: nobody can tell
+            log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
             return False
 
     def cut_off(self) -> str:
@@ -180,8 +183,8 @@ class GuardedDatabase:
         chain = chain_of(context)
         target = ",".join(pending.target) or None
         if self._backup is None:  # met twice in one command: what it was before the first
-            for problem in self._manager.can_restore().problems:
-                raise problem  # now, while it costs nothing
+            if problems := self._manager.can_restore().problems:
+                raise problems[0]  # now, while it costs nothing
             assert self._access is not None
             connection = context.connection
             if connection is not None and not connection.in_transaction():
@@ -204,9 +207,10 @@ class GuardedDatabase:
             target_heads=pending.target,
             chain=chain,
         )
+        self._markers.append(marker)  # before it is there: an interrupt may come right after
         add_markers(self.path, [marker])
         remove_markers(self.path, {one.id for one in earlier})
-        self._markers = [one for one in self._markers if one not in earlier] + [marker]
+        self._markers = [one for one in self._markers if one not in earlier]
         # One more of the same chain takes up what an earlier one left.
         self._runs = [r for r in self._runs if not (r.remaining and chain_of(r.context) == chain)]
         self._runs.append(Run(context, pending))
@@ -234,8 +238,10 @@ class GuardedDatabase:
             left = f"{self.path} had finished its migration: it was left as it is."
             return [left, *self._after_success()]
         if not self._settings.restores:
-            first = self._pin_first_of_failures(self._backup)
             self._forget()
+            first = self._backup
+            with cleaning_up(f"{first.filename} could not be pinned"):
+                first = self._pin_first_of_failures(first)
             self._finish()
             return [
                 f"The migration of {self.path} failed and was left as it is "
@@ -331,7 +337,8 @@ class GuardedDatabase:
     def _is_committed(self) -> bool:
         try:
             return all(run.is_committed(self._manager) for run in self._runs)
-        except BackupError:  # locked or damaged: whatever it is, it is not what was wanted
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is not what was wanted
+            log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
             return False
 
     def _pin_first_of_failures(self, backup: BackupInfo) -> BackupInfo:
@@ -357,11 +364,12 @@ class GuardedDatabase:
         assert self._access is not None
         try:
             report = self._access.put_back(self._backup)
-        except BackupError as error:
+        except Exception as error:  # noqa: BLE001 - of the application too, when it connects
             self._finish()  # the marker stays: the next upgrade refuses and says how to go on
+            why = error.message if isinstance(error, BackupError) else reason_of(error)
             told = [
                 f"The migration of {self.path} failed and the database could NOT be put back: "
-                f"{error.message}",
+                f"{why}",
             ]
             if isinstance(error, InvalidBackupError | BackupNotFoundError):
                 return [*told, "It may be half migrated. Restore an earlier backup."]
@@ -433,8 +441,9 @@ def lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list
     """
     try:
         return [printable(line) for line in ending()]
-    except BackupError as error:
-        return [str(error)]
+    except Exception as error:  # noqa: BLE001 - of the application too, when it connects
+        said = str(error) if isinstance(error, BackupError) else f"{reason_of(error)}."
+        return [printable(f"{database.path}: {said}")]
     finally:
         if not database.awaits_commit:
             database.release()

@@ -436,6 +436,8 @@ class SQLiteDriver(Driver):
                 files.set_mode(copy, location.stat().st_mode & 0o777)
                 files.give_to_owner_of(location, copy)
             files.sync_file(copy)
+            # What is put in place replaces a file whole: it may have gone bad since it was read.
+            sqlite_check.check(copy, depth="pages", called=source.name)
             with self._live.replaced():
                 return put_in_place(copy, location, stamp=stamp)
 

@@ -13,6 +13,7 @@ from soulsense_db import reading
 from soulsense_db.beside import name_max
 from soulsense_db.drivers import sqlite_check
 from soulsense_db.drivers import sqlite_pragmas as pragmas
+from soulsense_db.drivers.sqlite_errors import backup_errors
 from soulsense_db.drivers.sqlite_files import beside, connect_new
 from soulsense_db.drivers.sqlite_structure import understood
 from soulsense_db.errors import InvalidBackupError, StorageError
@@ -26,7 +27,7 @@ def require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
 
     SQLite could write it all the same; whoever is connected would then get nothing but errors.
     """
-    with sqlite_check.opened(source) as backup, understood(backup):
+    with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
         encoding = pragmas.text(backup, "encoding")
         if is_empty(backup):
             return
