@@ -17,8 +17,8 @@ import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
@@ -202,7 +202,8 @@ class _PlainConnection(LiveConnection):
         self.raw = raw
 
     def run(self, work: Work[T]) -> T:
-        return work(self.raw)
+        with _forgetting_cursors():
+            return work(self.raw)
 
     def close(self) -> None:
         try:
@@ -249,7 +250,8 @@ def run_in_its_thread(loop: EventLoop, driver: Any, work: Work[T]) -> T:
         finally:
             del _this_thread.interrupted
 
-    result: T = loop.call(driver._execute(in_its_thread), interrupt=interrupt)
+    with _forgetting_cursors():
+        result: T = loop.call(driver._execute(in_its_thread), interrupt=interrupt)
     return result
 
 
@@ -370,11 +372,21 @@ class EngineConnections:
             raise
 
 
+@contextmanager
+def _forgetting_cursors() -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _forget_cursors(error)
+        raise
+
+
 def _forget_cursors(error: BaseException | None) -> None:
     """Clear what the frames of ``error`` hold.
 
-    A cursor in the frame of a connect event keeps the connection from closing for as long as
-    somebody holds the error, and an exclusive locking mode its locks with it.
+    A cursor in one of them, a connect event's say, keeps the connection from closing for as long as
+    somebody holds the error, and an exclusive locking mode its locks with it. asyncio's futures
+    hold each other and their errors in circles.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
