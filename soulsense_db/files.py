@@ -128,6 +128,9 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
         return
     with storage_errors("set the owner of", path):
         status = (like if like and exists(like) else path.parent).stat()
+        made = os.lstat(path) if descriptor is None else os.fstat(descriptor)
+        if (made.st_uid, made.st_gid) == (status.st_uid, status.st_gid):
+            return  # a file system without owners may refuse to set even that one
         if descriptor is not None:
             os.fchown(descriptor, status.st_uid, status.st_gid)
         else:

@@ -304,6 +304,21 @@ def test_a_file_system_without_owners_takes_backups_of_root(
     assert "may not be able to use" in warning
 
 
+def test_what_has_its_owner_already_is_not_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that gives all files one owner refuses to set it: there is nothing to set."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
+    (tmp_path / "app.db").touch()
+    (tmp_path / "copy").touch()
+    files.give_to_owner_of(tmp_path / "app.db", tmp_path / "copy")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_that_cannot_be_given_away_is_not_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -314,6 +329,7 @@ def test_a_file_that_cannot_be_given_away_is_not_left(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "fchown", refuse)
+    os.chown(tmp_path, NOBODY, NOBODY)
     with pytest.raises(StorageError, match="set the owner"):
         files.create_private_file(tmp_path / "file")
     assert os.listdir(tmp_path) == []
