@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db import copying, files, reading
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
 from soulsense_db.finding import Finder, Origin
@@ -43,7 +43,7 @@ def adopt(
         status = _status(path)
         sha256 = reading.sha256_of(path, progress=progress)
         verify_backup(driver, info, level="full")
-        heads = driver.heads_in(path)
+        heads = recordable_heads(driver.heads_in(path))
     adopted = replace(
         info,
         id=secrets.token_hex(6),

@@ -177,10 +177,7 @@ class BackupInfo:
     @property
     def timestamp(self) -> datetime:
         """When the backup was taken: naive local time, to compare with ``datetime.now()``."""
-        try:
-            return self.created_at.astimezone().replace(tzinfo=None)
-        except OverflowError:  # on the first or the last day of the calendar
-            return self.created_at.replace(tzinfo=None)
+        return local_time(self.created_at)
 
     @property
     def timestamp_display(self) -> str:
@@ -191,6 +188,14 @@ class BackupInfo:
     def size_display(self) -> str:
         """``size_bytes`` as ``1.2 MB``, in steps of 1024."""
         return display_size(self.size_bytes)
+
+
+def local_time(moment: datetime) -> datetime:
+    """Return the aware ``moment`` as naive local time."""
+    try:
+        return moment.astimezone().replace(tzinfo=None)
+    except OverflowError:  # on the first or the last day of the calendar
+        return moment.replace(tzinfo=None)
 
 
 def display_size(size_bytes: int) -> str:

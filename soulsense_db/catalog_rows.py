@@ -46,7 +46,8 @@ class CatalogRows:
 
     def require_free(self) -> None:
         """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
-        self._try(lambda catalog, connection: catalog.require_free(connection))
+        # Without the write lock: somebody who has it just now must not hide the table.
+        self._try(lambda catalog, connection: catalog.require_free(connection), write=False)
 
     def record(self, info: BackupInfo) -> frozenset[str] | None:
         """Add a row; return the names of all then, None when it could not be written."""

@@ -17,16 +17,19 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
+from soulsense_db.completion import warn
 from soulsense_db.errors import (
     DirectoryIsAFileError,
     NotEnoughSpaceError,
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.tampering import NO_LINK, require_lock_file, require_no_link, require_same
+from soulsense_db.tampering import BINARY, NO_LINK, require_lock_file, require_no_link, require_same
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+# How a file system answers that does not have an operation at all.
+_NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY}
 # A file made here belongs to one person: journals and exam results are in it.
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
@@ -99,7 +102,7 @@ def user_path(text: str | os.PathLike[str]) -> Path | None:
     """Return the path that a person wrote, absolute, ``~`` replaced; None if it cannot be."""
     try:
         path = Path(text).expanduser().absolute()
-    except RuntimeError:  # the home of nobody
+    except (OSError, RuntimeError):  # no current directory; the home of nobody
         return None
     return None if "\0" in str(path) else path
 
@@ -125,10 +128,30 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
         return
     with storage_errors("set the owner of", path):
         status = (like if like and exists(like) else path.parent).stat()
+        made = os.lstat(path) if descriptor is None else os.fstat(descriptor)
+        if (made.st_uid, made.st_gid) == (status.st_uid, status.st_gid):
+            return  # a file system without owners may refuse to set even that one
         if descriptor is not None:
             os.fchown(descriptor, status.st_uid, status.st_gid)
         else:
             os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+_has_warned_of_owners = False
+
+
+def _give_new_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
+    """Do as :func:`give_to_owner_of`; warn once, and go on, where a file system has no owners."""
+    global _has_warned_of_owners  # noqa: PLW0603 - of the process, as what it warns of
+    try:
+        give_to_owner_of(like, path, descriptor=descriptor)
+    except StorageError as error:
+        reason = error.__cause__
+        if not isinstance(reason, OSError) or reason.errno not in {errno.EPERM, *_NOT_OFFERED}:
+            raise
+        if not _has_warned_of_owners:
+            _has_warned_of_owners = True
+            warn(f"{error.cause}. The application may not be able to use what root makes there.")
 
 
 def make_private_directory(path: Path, *, like: Path | None = None) -> None:
@@ -157,7 +180,7 @@ def _make_directory(path: Path, like: Path | None) -> None:
     if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
         with suppress(OSError):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
-    give_to_owner_of(like, path)
+    _give_new_to_owner_of(like, path)
     sync_directory(path.parent)
 
 
@@ -175,16 +198,18 @@ def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_resu
 
 def _open_new(path: Path, like: Path | None) -> int:
     """Create ``path`` for :func:`create_private_file`; return a descriptor to write to it."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_LINK
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_LINK | BINARY
     with storage_errors("create", path):
         descriptor = os.open(path, flags, PRIVATE_FILE)
     try:
         if hasattr(os, "fchmod"):  # a umask may have taken bits that we need ourselves
             with suppress(OSError):  # a file system without permissions
                 os.fchmod(descriptor, PRIVATE_FILE)
-        give_to_owner_of(like, path, descriptor=descriptor)
+        _give_new_to_owner_of(like, path, descriptor=descriptor)
     except BaseException:
         os.close(descriptor)
+        with suppress(StorageError):  # what went wrong first says more
+            remove(path)
         raise
     return descriptor
 
@@ -196,10 +221,16 @@ def require_directory(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path))
 
 
+def temporary_place() -> Path:
+    """Return the directory that the system has for temporary files."""
+    with storage_errors("find", "a directory for temporary files"):
+        return Path(tempfile.gettempdir())
+
+
 @contextmanager
 def temporary_file(size_bytes: int) -> Iterator[Path]:
     """Make an empty private file where the system has such, with room; gone at the end."""
-    place = Path(tempfile.gettempdir())
+    place = temporary_place()
     require_space(place, size_bytes)
     with storage_errors("make a directory in", place):
         folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
@@ -250,9 +281,14 @@ def sync_descriptor(descriptor: int) -> None:
     if sys.platform == "darwin":  # pragma: no cover - macOS: fsync(2) leaves data in the drive
         import fcntl
 
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(descriptor)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError as error:  # of SMB, say, which has fsync(2) only
+            if error.errno not in _NOT_OFFERED:
+                raise
+        else:
+            return
+    os.fsync(descriptor)
 
 
 @contextmanager
@@ -276,24 +312,33 @@ def flushing(path: Path) -> Iterator[None]:
             except OSError:
                 return  # only a head start: the last fsync meets the same error and raises it
 
-    thread = threading.Thread(target=flush, name="soulsense_db-flush", daemon=True)
-    thread.start()
     try:
-        yield
+        thread = threading.Thread(target=flush, name="soulsense_db-flush", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
     finally:
-        done.set()
-        thread.join()
         os.close(descriptor)
 
 
-def sync_directory(path: Path) -> None:
-    """Return when the names in directory ``path`` are on the disk (Windows has no such call)."""
+def sync_directory(path: Path, consequence: str = _MAY_BE_LOST) -> None:
+    """Return when the names in directory ``path`` are on the disk, where the system can tell.
+
+    Windows has no such call, nor have some file systems; those keep names by other means or not at
+    all. ``consequence``: as for :func:`as_storage_error`.
+    """
     if sys.platform == "win32":  # pragma: no cover
         return
-    with storage_errors("flush", path, _MAY_BE_LOST):
+    with storage_errors("flush", path, consequence):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
         finally:
             os.close(descriptor)
 
@@ -363,13 +408,13 @@ def move_durably(source: Path, target: Path) -> None:
 
 def rename_or_not(source: Path, target: Path) -> None:
     """Rename for good; on any error ``source`` has its name still, as far as the system lets it."""
+    with storage_errors("rename to", target):
+        os.replace(source, target)
     try:
-        move_durably(source, target)
-    except StorageError as error:
-        if isinstance(error.__cause__, OSError) and not exists(source):  # only the flush failed
-            with storage_errors("rename to", source, _MAY_BE_LOST):
-                os.replace(target, source)
-            raise as_storage_error(error.__cause__, "flush", target.parent) from error
+        sync_directory(target.parent, NOTHING_CHANGED)
+    except StorageError:
+        with storage_errors("rename to", source, _MAY_BE_LOST):
+            os.replace(target, source)
         raise
 
 

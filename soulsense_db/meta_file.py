@@ -24,6 +24,7 @@ from soulsense_db.backup_info import (
     without_meta_hint,
 )
 from soulsense_db.errors import BackupError, BackupNotFoundError, MetaFileError, StorageError
+from soulsense_db.tampering import BINARY, NO_LINK
 
 # What opening a link, a socket or a device says: no meta file of ours.
 _ODD_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
@@ -137,7 +138,7 @@ def read_small_file(path: str | Path) -> bytes | None:
     Raises :class:`MetaFileError` when it is not a regular file or too large to be one of ours.
     """
     # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | NO_LINK | BINARY
     try:
         descriptor = os.open(path, flags)
     except FileNotFoundError:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from soulsense_db import files, reading_child
 from soulsense_db.reading_child import START_BYTES, write_all
-from soulsense_db.tampering import NO_LINK
+from soulsense_db.tampering import BINARY, NO_LINK
 
 Progress = Callable[[int, int], object]
 
@@ -31,7 +31,8 @@ _BLOCK = 1024 * 1024
 class FileVersion(NamedTuple):
     """What a write to a file changes, as far as the system tells it without reading the file.
 
-    The time of the last change of status (``ctime_ns``) cannot be set back by a program.
+    The time of the last change of status (``ctime_ns``) cannot be set back by a program. On Windows
+    it is that of the making: there a write that sets back ``mtime_ns`` goes unnoticed.
     """
 
     device: int
@@ -53,26 +54,24 @@ def version_of(path: Path) -> FileVersion:
 def start_of(path: Path) -> bytes:
     """Return the first 100 bytes of the file ``path``, fewer where it is shorter."""
     version = version_of(path)
-    if version in _starts:
-        return _starts[version]
-    with _reading("start", path, subprocess.PIPE) as child:
-        if child is None:
-            return next(_blocks(path, None), b"")[:START_BYTES]
+    if (known := _starts.get(version)) is not None:  # another thread may remove it meanwhile
+        return known
+    with suppress(_NoChildError), _reading("start", path, subprocess.PIPE) as child:
         assert child.stdout is not None
         found = child.stdout.read()
         _follow(child, path, None)
-    return found
+        return found
+    return next(_blocks(path, None), b"")[:START_BYTES]
 
 
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
     version = version_of(path)
-    with _reading("sha256", path, subprocess.PIPE) as child:
-        if child is not None:
-            checksum = _follow(child, path, progress)
-            assert child.stdout is not None
-            _remember(version, child.stdout.read())
-            return checksum
+    with suppress(_NoChildError), _reading("sha256", path, subprocess.PIPE) as child:
+        checksum = _follow(child, path, progress)
+        assert child.stdout is not None
+        _remember(version, child.stdout.read())
+        return checksum
     digest = hashlib.sha256()
     for block in _blocks(path, progress):
         digest.update(block)
@@ -82,12 +81,14 @@ def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
 def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Copy the contents of ``source`` over the existing file ``target``, which is ours alone."""
     with files.storage_errors("copy to", target):
-        descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | NO_LINK)
+        descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | NO_LINK | BINARY)
     try:
-        with _reading("copy", source, descriptor) as child:
-            if child is not None:
-                _follow(child, target, progress, action="copy to")
-                return
+        with suppress(_NoChildError), _reading("copy", source, descriptor) as child:
+            _follow(child, source, progress, target=target)
+            return
+        with files.storage_errors("copy to", target):  # a process that died may have begun
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.ftruncate(descriptor, 0)
         for block in _blocks(source, progress):
             with files.storage_errors("copy to", target):
                 write_all(descriptor, block)
@@ -107,19 +108,20 @@ def _remember(version: FileVersion, start: bytes) -> None:
             del _starts[next(iter(_starts))]
 
 
+class _NoChildError(Exception):
+    """There is no other process that could read the file."""
+
+
 @contextmanager
-def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[bytes] | None]:
+def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that reads ``path``; it is gone at the end of the block.
 
-    None where none can be started.
+    Raises :class:`_NoChildError` where none can be started.
     """
     with files.storage_errors("read", path):
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would let us wait for ever
             raise OSError("it is not a regular file")
     child = _start(action, path, output)
-    if child is None:
-        yield None
-        return
     try:
         yield child
     finally:
@@ -131,12 +133,14 @@ def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[
         child.wait()
 
 
-def _start(action: str, path: Path, output: int) -> subprocess.Popen[bytes] | None:
+def _start(action: str, path: Path, output: int) -> subprocess.Popen[bytes]:
     name = Path(sys.executable or "").name.lower()
     is_python = name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
     # Else it is a frozen program or a server that embeds Python. Windows drops no locks.
     if not is_python or os.name != "posix":
-        return None
+        raise _NoChildError
+    if not Path(reading_child.__file__).is_file():  # the package is in a ZIP file
+        raise _NoChildError
     try:
         return subprocess.Popen(
             # Isolated: neither the environment nor the current directory has a part in it.
@@ -146,28 +150,44 @@ def _start(action: str, path: Path, output: int) -> subprocess.Popen[bytes] | No
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process; it ends the other one
         )
-    except OSError:  # a user or a root directory without that interpreter, no process left
-        return None
+    except OSError as error:  # a user or a root directory without it, no process left
+        raise _NoChildError from error
 
 
 def _follow(
-    child: subprocess.Popen[bytes], path: Path, progress: Progress | None, *, action: str = "read"
+    child: subprocess.Popen[bytes],
+    source: Path,
+    progress: Progress | None,
+    *,
+    target: Path | None = None,
 ) -> str:
-    """Tell ``progress`` what the process says; return the checksum, if it makes one."""
+    """Tell ``progress`` what the process says; return the checksum, if it makes one.
+
+    Raises :class:`_NoChildError` when it says nothing: an interpreter that cannot run, as one that
+    finds its library by PYTHONHOME alone, tells nothing of the disk.
+    """
     assert child.stderr is not None
-    checksum = ""
+    checksum = last = ""
     for line in child.stderr:
         word, *rest = line.decode(errors="replace").split() or [""]
+        if word not in {"done", "sha256", "errno", "ended"}:
+            continue
+        last = word
         if word == "done" and progress is not None:
             progress(int(rest[0]), int(rest[1]))
         elif word == "sha256":
             checksum = rest[0]
         elif word == "errno":
-            number = int(rest[0])
-            raise files.as_storage_error(OSError(number, os.strerror(number)), action, path)
-    if child.wait() != 0:
-        error = OSError(f"the process that reads it ended with {child.returncode}")
-        raise files.as_storage_error(error, action, path)
+            error = OSError(int(rest[1]), os.strerror(int(rest[1])))
+            if rest[0] == "write" and target is not None:
+                raise files.as_storage_error(error, "copy to", target)
+            raise files.as_storage_error(error, "read", source)
+    code = child.wait()
+    if not last:
+        raise _NoChildError
+    if last != "ended":
+        error = OSError(f"the process that reads it ended with {code}")
+        raise files.as_storage_error(error, "read", source)
     return checksum
 
 
@@ -178,7 +198,7 @@ def _follow(
 def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
     with files.storage_errors("read", path):
         _close_unused()
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | BINARY)
     try:
         total = os.fstat(descriptor).st_size
         done = 0
@@ -197,20 +217,22 @@ def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
 
 def close(descriptor: int) -> None:
     """Close ``descriptor``, now or later: once no other one in this process leads to its file."""
-    with _lock:
-        _done_with.add(descriptor)
+    with _lock, suppress(OSError):  # somebody else has closed it
+        _done_with[descriptor] = os.fstat(descriptor)
     _close_unused()
 
 
 _lock = threading.Lock()
-_done_with: set[int] = set()
+_done_with: dict[int, os.stat_result] = {}
 
 
 def _close_unused() -> None:
     with _lock:
-        for descriptor in list(_done_with):
-            if not _is_in_use(os.fstat(descriptor)):
-                _done_with.remove(descriptor)
+        for descriptor, file in list(_done_with.items()):
+            if not _leads_to(descriptor, file):  # closed by os.closerange, say: not ours any more
+                del _done_with[descriptor]
+            elif not _is_in_use(file):
+                del _done_with[descriptor]
                 os.close(descriptor)
 
 
@@ -218,8 +240,16 @@ def _is_in_use(file: os.stat_result) -> bool:
     """Whether this process has ``file`` open through another descriptor than those here."""
     if os.name != "posix":
         return False
-    for descriptor in map(int, os.listdir("/dev/fd")):
-        with suppress(OSError):  # the one that lists the directory is closed by now
-            if descriptor not in _done_with and os.path.samestat(os.fstat(descriptor), file):
-                return True
-    return False
+    try:
+        descriptors = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # a root directory without /proc, say: nobody can tell
+        return True
+    return any(_leads_to(one, file) for one in descriptors if one not in _done_with)
+
+
+def _leads_to(descriptor: int, file: os.stat_result) -> bool:
+    """Whether ``descriptor`` is open and leads to ``file``."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), file)
+    except OSError:  # as of the one that lists the directory
+        return False

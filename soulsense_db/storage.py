@@ -29,7 +29,7 @@ from typing import Any
 from filelock import Timeout
 
 from soulsense_db import files, locks
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, local_time, to_meta
 from soulsense_db.completion import reason_of, warn
 from soulsense_db.errors import (
     DirectoryLockedError,
@@ -163,22 +163,19 @@ class Storage:
     def _entries(self) -> builtins.list[os.DirEntry[str]]:
         require_no_link(self.directory)
         live = self._live_status()
-        try:
-            with (
-                files.storage_errors("list", self.directory),
-                os.scandir(self.directory) as entries,
-            ):
+        with files.storage_errors("list", self.directory):
+            try:
+                found = os.scandir(self.directory)
+            except FileNotFoundError:
+                return []
+            with found as entries:
                 return [
                     entry
                     for entry in entries
                     if self._is_backup_name(entry.name)
                     and entry.is_file(follow_symlinks=False)
-                    and not (live and entry.inode() == live.st_ino and self._is_live(entry.stat()))
+                    and not (live and entry.inode() == live.st_ino and _leads_to(entry, live))
                 ]
-        except StorageError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return []
-            raise
 
     def _is_live(self, status: os.stat_result) -> bool:
         """Whether that is the live database, under its own name or a hard link's."""
@@ -186,9 +183,14 @@ class Storage:
         return live is not None and os.path.samestat(status, live)
 
     def _live_status(self) -> os.stat_result | None:
-        if self._live is None or not files.exists(self._live):
+        if self._live is None:
             return None
-        return self._live.stat()
+        try:
+            return self._live.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise files.as_storage_error(error, "look for", self._live) from error
 
     def _is_backup_name(self, name: str) -> bool:
         return self._name.fullmatch(name) is not None
@@ -221,9 +223,11 @@ class Storage:
             yield staging
         finally:
             # Whether it was published is decided: what cannot be removed now, the next one removes.
-            with suppress(StorageError), self._lock():
-                staging.discard()
-            staging.release()
+            try:
+                with suppress(StorageError), self._lock():
+                    staging.discard()
+            finally:
+                staging.release()
 
     @contextmanager
     def scratch(self, size_bytes: int) -> Iterator[Path]:
@@ -361,11 +365,15 @@ class Storage:
             )
 
 
-def _time_of_name(moment: datetime) -> str:
+def _leads_to(entry: os.DirEntry[str], file: os.stat_result) -> bool:
     try:
-        local = moment.astimezone()
-    except OverflowError:  # on the first or the last day of the calendar
-        local = moment
+        return os.path.samestat(entry.stat(follow_symlinks=False), file)
+    except FileNotFoundError:  # it vanished meanwhile
+        return False
+
+
+def _time_of_name(moment: datetime) -> str:
+    local = local_time(moment)
     return f"{local.year:04}{local:%m%d_%H%M%S}"  # %Y of the year 9 is one digit on some systems
 
 

@@ -16,6 +16,8 @@ from soulsense_db.shown_text import shell_command
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 """For ``os.open``: a link in the place of the file is an error."""
+BINARY = getattr(os, "O_BINARY", 0)
+"""For ``os.open``: Windows would change line ends else."""
 
 
 def resolve_directory(path: Path, *, live: Path | None) -> Path:

@@ -90,6 +90,20 @@ def test_somebody_elses_table_stops_a_backup(manager: BackupManager, database: P
     assert database.read_bytes() == before
 
 
+def test_somebody_elses_table_stops_a_backup_beside_a_writer(
+    engine: Engine, database: Path
+) -> None:
+    """That a table is the application's is seen also while the application writes."""
+    execute(database, "CREATE TABLE backups (place TEXT)")
+    manager = BackupManager(engine)
+    with (
+        held_by_another_process(database, "BEGIN IMMEDIATE"),
+        pytest.raises(CatalogError, match="not soulsense_db's"),
+    ):
+        manager.create()
+    assert manager.list() == []
+
+
 def test_another_name_goes_round_somebody_elses_table(engine: Engine, database: Path) -> None:
     """With a name of its own the catalog lives beside the application's ``backups``."""
     execute(database, "CREATE TABLE backups (id INTEGER)", "INSERT INTO backups VALUES (1)")

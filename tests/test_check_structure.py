@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from conftest import EngineMaker
 from helpers import digest, make_database, run_unprivileged
+from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
+from soulsense_db.drivers import sqlite_structure
 from soulsense_db.drivers.sqlite_check import check
 from soulsense_db.errors import (
     DatabaseDamagedError,
@@ -180,6 +182,50 @@ def test_pages_are_checked_without_what_the_application_has(tmp_path: Path, what
     for depth in ("pages", "full"):
         with pytest.raises(InvalidBackupError, match="is damaged"):
             check(backup, depth=depth)
+
+
+MISSING = {"function": "SELECT valid(1)", "collation": "SELECT 1 WHERE 'a' < 'b' COLLATE german"}
+
+
+@pytest.mark.parametrize("what", APPLICATION_S)
+def test_a_connection_of_the_application_gets_no_stand_ins(
+    tmp_path: Path, make_engine: EngineMaker, what: str
+) -> None:
+    """What is missing on an in-memory connection is missing after a restore too, and not NULL."""
+    backup = make_database(tmp_path / "backup.db")
+    _application_s(backup, what)
+    engine = make_engine("sqlite://", poolclass=StaticPool)
+    manager = BackupManager(engine, tmp_path / "backups", catalog=False)
+    manager.restore(manager.import_file(backup))
+    connection = engine.pool.connect().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    assert connection.execute("SELECT count(*) FROM child").fetchone()[0] > 0
+    for statement in MISSING.values():
+        with pytest.raises(sqlite3.OperationalError, match="no such"):
+            connection.execute(statement)
+
+
+def test_stand_ins_are_taken_back_on_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of a check leaves the application's connection as it was."""
+    lines = sqlite_structure._lines
+    told: list[str] = []
+
+    def interrupted(connection: sqlite3.Connection, check: str) -> object:
+        told.append(check)
+        if "german" in str(lines(connection, "PRAGMA quick_check")[1]):
+            return lines(connection, check)
+        raise KeyboardInterrupt  # the stand-in is there
+
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.create_collation("german", lambda a, b: (a > b) - (a < b))
+        connection.executescript(APPLICATION_S["collation"])
+        connection.create_collation("german", None)
+        monkeypatch.setattr(sqlite_structure, "_lines", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sqlite_structure.examine(connection, full=False, is_borrowed=True)
+        assert len(told) > 2
+        with pytest.raises(sqlite3.OperationalError, match="no such collation"):
+            connection.execute(MISSING["collation"])
 
 
 @pytest.mark.parametrize("what", ["collation", "function in a check"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from helpers import digest, make_database, scalar
 from shell import Shell
 
 from soulsense_db import errors
+from soulsense_db.cli import old_alembic
 from soulsense_db.marker import marker_path, write_marker
 
 
@@ -182,6 +184,27 @@ def test_broken_references_are_a_remark(shell: Shell) -> None:
         connection.commit()
     shell.ok("create")
     assert "Note: 30 row(s) of table child" in shell.ok("verify", "latest")
+
+
+@pytest.mark.parametrize(
+    ("protects", "environment", "told"),
+    [
+        (True, "", True),
+        (True, "0", False),
+        (True, "1", True),
+        (False, "", False),
+        (False, "off", False),
+        (False, "on", True),
+    ],
+)
+def test_an_old_alembic_is_told_of_where_protection_is_on(
+    monkeypatch: pytest.MonkeyPatch, protects: bool, environment: str, told: bool
+) -> None:
+    """The environment goes before the configuration: who switched it off there is not warned."""
+    monkeypatch.setattr(old_alembic, "_installed", lambda: "1.16.0")
+    monkeypatch.setenv("SOULSENSE_BACKUP", environment)
+    warning = old_alembic.warning(protects=protects, script_location=lambda: None)
+    assert ("NOT protected" in (warning or "")) == told
 
 
 def test_help_and_version(shell: Shell) -> None:

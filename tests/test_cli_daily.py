@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from helpers import add_child, execute, flip, make_database, scalar
 from shell import Shell
 
 from soulsense_db import errors
+from soulsense_db.backup_info import to_meta
 from soulsense_db.marker import write_marker
 
 
@@ -25,6 +28,16 @@ def test_show_tells_everything(shell: Shell) -> None:
     assert len(facts["sha256"]) == 64
     assert "ago)" in facts["taken"]
     assert "ago)" in facts["verified"]
+
+
+def test_show_tells_of_the_last_day_of_the_calendar(shell: Shell) -> None:
+    """A meta file that an insane clock wrote is legal, and shown as any other."""
+    shell.env["TZ"] = "Asia/Tokyo"  # where that day has no local time any more
+    shell.create()
+    (info,) = shell._manager().list()
+    told = replace(info, verified_at=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    Path(info.meta_path).write_bytes(to_meta(told))
+    assert "9999-12-31 23:59:59" in shell.ok("show", "latest")
 
 
 def test_list_filters(shell: Shell) -> None:

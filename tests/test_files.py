@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sqlite3
 import stat
+import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import run_unprivileged
+import sqlalchemy as sa
+from helpers import NOBODY, run_unprivileged
 
-from soulsense_db import copying, files
+from soulsense_db import BackupManager, copying, files
+from soulsense_db.drivers.sqlite_files import beside, connect_new
 from soulsense_db.errors import (
+    BackupNotFoundError,
     DirectoryIsAFileError,
     NotEnoughSpaceError,
     PermissionDeniedError,
@@ -230,3 +236,164 @@ def test_a_head_start_that_fails_fails_nothing(
     monkeypatch.setattr(os, "fdatasync", refuse)
     with files.flushing(path):
         assert tried.wait(10)
+
+
+def test_a_rename_that_fails_takes_nothing_from_its_target(tmp_path: Path) -> None:
+    """What somebody else has under the new name stays there, whatever became of the source."""
+    (tmp_path / "target").write_text("somebody else's")
+    with pytest.raises(StorageError, match="could not rename to"):
+        files.rename_or_not(tmp_path / "gone", tmp_path / "target")
+    assert os.listdir(tmp_path) == ["target"]
+    assert (tmp_path / "target").read_text() == "somebody else's"
+
+
+def sync_refused_with(number: int) -> Callable[[int], None]:
+    """Return an ``os.fsync`` that a file system without it for directories has."""
+    fsync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    return sync
+
+
+def test_a_rename_that_cannot_be_flushed_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk fails after the rename, the file has its old name, and the error says so."""
+    (tmp_path / "source").touch()
+    monkeypatch.setattr(os, "fsync", sync_refused_with(errno.EIO))
+    with pytest.raises(StorageError, match=r"could not flush .* Nothing was changed"):
+        files.rename_or_not(tmp_path / "source", tmp_path / "target")
+    assert os.listdir(tmp_path) == ["source"]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_flushes_no_directories_takes_backups(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some network and FUSE file systems have no fsync for directories: that fails no backup."""
+    monkeypatch.setattr(os, "fsync", sync_refused_with(number))
+    info = manager.create()
+    assert manager.verify(info).checksum
+    manager.delete(info)
+    assert manager.list() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_system_without_owners_takes_backups_of_root(
+    database: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A USB stick or a share that has no owners is as good as any: one warning says what it is."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    os.chown(database, NOBODY, NOBODY)
+    monkeypatch.setattr(files, "_has_warned_of_owners", False)
+    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
+    engine = sa.create_engine(f"sqlite:///{database}")
+    manager = BackupManager(engine, database.parent / "new" / "backups")
+    manager.create()
+    assert manager.verify(manager.create()).checksum
+    engine.dispose()
+    (warning,) = [text for text in caplog.messages if "set the owner" in text]
+    assert "may not be able to use" in warning
+
+
+def test_what_has_its_owner_already_is_not_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that gives all files one owner refuses to set it: there is nothing to set."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
+    (tmp_path / "app.db").touch()
+    (tmp_path / "copy").touch()
+    files.give_to_owner_of(tmp_path / "app.db", tmp_path / "copy")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_that_cannot_be_given_away_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is an error, and no file stays that only root could use."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    os.chown(tmp_path, NOBODY, NOBODY)
+    with pytest.raises(StorageError, match="set the owner"):
+        files.create_private_file(tmp_path / "file")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "error"), [("start", RuntimeError("no thread left")), ("join", KeyboardInterrupt())]
+)
+def test_flushing_leaves_no_descriptor_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, error: BaseException
+) -> None:
+    """A thread that cannot start, and Ctrl-C while one ends, leave no file open."""
+    path = tmp_path / "file"
+    path.touch()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    before = os.listdir("/dev/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, method, fail)
+        with pytest.raises(type(error)), files.flushing(path):
+            pass
+    assert os.listdir("/dev/fd") == before
+
+
+def test_without_a_directory_for_temporary_files(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is read-only, with nowhere to write to, gets an error of the tree."""
+
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(StorageError, match="No usable temporary"), files.temporary_file(1):
+        pass
+    with pytest.raises(StorageError, match="No usable temporary"), beside(None, "copy"):
+        pass
+    assert manager.create()  # which needs none
+
+
+def test_without_a_current_directory(
+    manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path in a directory that was removed names nothing, and is no raw error."""
+    info = manager.create()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(BackupNotFoundError):
+        manager.get("below/some.db")
+    with pytest.raises(BackupNotFoundError):
+        manager.import_file("some.db")
+    with pytest.raises(StorageError, match="no path"):
+        manager.export(info, "some.db")
+
+
+def test_a_file_that_sqlite_rejects_is_closed(tmp_path: Path) -> None:
+    """What is no database leaves no descriptor open, also while somebody holds the error."""
+    path = tmp_path / "file"
+    path.write_bytes(b"no database" * 1000)
+    before = os.listdir("/dev/fd")
+    with pytest.raises(sqlite3.DatabaseError) as held:
+        connect_new(path)
+    assert os.listdir("/dev/fd") == before
+    assert held.value

@@ -301,6 +301,19 @@ def test_adopting_makes_it_one_of_this_database(
         manager.verify("latest")
 
 
+def test_what_a_backup_does_not_record_is_no_obstacle(
+    manager: BackupManager, database: Path
+) -> None:
+    """A revision that is too long for a meta file is left out, as when the backup is taken."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", ("r" * 2000,))
+        connection.commit()
+    info = manager.create()
+    Path(info.meta_path).unlink()
+    assert manager.adopt(info.filename).alembic_heads == info.alembic_heads == ()
+
+
 def test_what_is_known_is_not_adopted(manager: BackupManager, other: BackupManager) -> None:
     """One's own needs no new meta file, and another database's is imported instead."""
     mine, theirs = manager.create("mine"), other.create("theirs")

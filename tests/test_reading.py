@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from helpers import Child, add_child, digest, make_database, scalar
 
-from soulsense_db import BackupInfo, BackupManager, reading
+from soulsense_db import BackupInfo, BackupManager, reading, reading_child
 from soulsense_db.copying import sha256_of
 from soulsense_db.errors import BackupError, NotADatabaseError, StorageError
 
@@ -200,6 +203,151 @@ def test_a_program_that_embeds_python_does_not_start_itself(
     for executable in ("/usr/sbin/a-web-server", "", None, "/nowhere/python3"):
         monkeypatch.setattr(sys, "executable", executable)
         assert manager.verify(info).checksum
+
+
+NO_CHILD = {
+    "python without its library": "echo 'Fatal Python error: init_fs_encoding' >&2; exit 1",
+    "no python at all": "exit 0",
+    "killed before the first report": "echo half; kill -9 $$",
+}
+
+
+@pytest.mark.parametrize("script", NO_CHILD.values(), ids=NO_CHILD)
+def test_an_interpreter_that_cannot_run_is_no_disk_error(
+    manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """The file is read in this process then, whole: one that cannot run tells nothing of it."""
+    info = manager.create()
+    impostor = tmp_path / "python3"
+    impostor.write_text(f"#!/bin/sh\n{script}\n")
+    impostor.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(impostor))
+    assert manager.verify(info).checksum
+    target = tmp_path / "copy.db"
+    target.touch()
+    reading.copy_contents(Path(info.path), target)
+    assert target.read_bytes() == Path(info.path).read_bytes()
+    os.utime(target)  # else its beginning is remembered
+    assert reading.start_of(target) == target.read_bytes()[:100]
+
+
+def test_a_reader_that_dies_half_way_is_an_error(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a checksum or half a copy is never taken for the whole."""
+    impostor = tmp_path / "python3"
+    impostor.write_text("#!/bin/sh\necho done 10 100 >&2; exit 0\n")
+    impostor.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(impostor))
+    with pytest.raises(StorageError, match=r"could not read .*app\.db"):
+        reading.sha256_of(database)
+
+
+def test_a_program_in_a_zip_file_reads(database: Path, tmp_path: Path) -> None:
+    """From a zipapp, where no file is that another process could run, all checks work."""
+    source = Path(reading.__file__).parent
+    with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
+        for path in source.rglob("*.py"):
+            archive.write(path, path.relative_to(source.parent))
+        script = """
+            import sys, sqlalchemy, soulsense_db
+            assert ".pyz" in soulsense_db.__file__
+            engine = sqlalchemy.create_engine(f"sqlite:///{sys.argv[1]}")
+            manager = soulsense_db.BackupManager(engine)
+            print(manager.verify(manager.create()).checksum)
+        """
+        archive.writestr("__main__.py", dedent(script))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "app.pyz", database],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_a_copy_names_the_side_that_failed(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector of the source is not blamed on the target, nor a full disk on the source."""
+    big = tmp_path / "big"
+    big.write_bytes(b"x" * 3 * 1024 * 1024)
+    target = small_disk / "copy"
+    target.touch()
+    with pytest.raises(StorageError, match=r"could not copy to .*small_disk"):
+        reading.copy_contents(big, target)
+    child = tmp_path / "child.py"
+    broken = "import errno, os\ndef refuse(*_): raise OSError(errno.EIO, '')\nos.read = refuse\n"
+    child.write_text(Path(reading_child.__file__).read_text().replace("import os\n", broken, 1))
+    monkeypatch.setattr(reading_child, "__file__", str(child))
+    with pytest.raises(StorageError, match=r"could not read .*big"):
+        reading.copy_contents(big, target)
+
+
+def test_a_beginning_may_be_forgotten_at_any_moment(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may push out what is remembered of a file while it is looked up."""
+
+    class Forgetful(dict[reading.FileVersion, bytes]):
+        def __contains__(self, key: object) -> bool:
+            found = super().__contains__(key)
+            self.clear()  # the other thread
+            return found
+
+    starts = Forgetful({reading.version_of(database): b"known"})
+    monkeypatch.setattr(reading, "_starts", starts)
+    assert reading.start_of(database) == b"known"
+
+
+def kept_open(path: str) -> int:
+    """Return the descriptor of a file that stays open because somebody looks at it."""
+    with closing(sqlite3.connect(path)) as viewer:
+        viewer.execute("SELECT count(*) FROM parent").fetchall()
+        before = set(reading._done_with)
+        reading.sha256_of(Path(path))
+        (descriptor,) = set(reading._done_with) - before
+    return descriptor
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["closed", "closed and taken"])
+def test_descriptors_that_somebody_closed_are_left_alone(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """After ``os.closerange`` reading goes on, and a number that is another file's stays open."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    descriptor = kept_open(str(database))
+    os.close(descriptor)
+    (tmp_path / "stranger").touch()
+    if taken:
+        stranger = os.open(tmp_path / "stranger", os.O_RDONLY)
+        os.dup2(stranger, descriptor)
+    assert reading.sha256_of(database) == sha256_of(database)
+    if taken:
+        assert os.path.samestat(os.fstat(descriptor), (tmp_path / "stranger").stat())
+        os.close(stranger)
+        os.close(descriptor)
+    assert descriptors_of(str(database)) == 0
+
+
+def test_without_a_list_of_descriptors_none_is_closed(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without ``/proc`` nobody can tell what else leads to the file: it stays open, no error."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    listdir = os.listdir
+
+    def without_proc(path: str) -> list[str]:
+        if path == "/dev/fd":
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return listdir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", without_proc)
+        assert reading.sha256_of(database) == sha256_of(database)
+    assert descriptors_of(str(database)) == 1
+    reading.sha256_of(database)
+    assert descriptors_of(str(database)) == 0
 
 
 def test_reading_changes_nothing(manager: BackupManager, database: Path) -> None:

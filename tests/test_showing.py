@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, local_time
 from soulsense_db.drivers import Comparison, TableComparison
 from soulsense_db.errors import (
     BackupError,
@@ -45,7 +45,7 @@ def test_when(moment: datetime, said: str) -> None:
 @pytest.mark.parametrize("moment", [datetime.min, datetime.max])
 def test_the_ends_of_the_calendar_are_shown(moment: datetime) -> None:
     """A time that no zone can hold is no reason to fail."""
-    assert showing.local(moment.replace(tzinfo=UTC)).replace(tzinfo=None)
+    assert local_time(moment.replace(tzinfo=UTC)).replace(tzinfo=None)
 
 
 @given(st.text())

@@ -14,16 +14,19 @@ from conftest import EngineMaker
 from helpers import digest, execute, fill, flip, make_database, scalar, snapshot_of
 from test_sqlite import driver_of, taken
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, files
 from soulsense_db.drivers import Findings, SQLiteDriver
+from soulsense_db.drivers.base import Depth
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,
     PermissionDeniedError,
+    StorageError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
 
+DEPTHS: tuple[Depth, ...] = ("header", "pages", "full")
 GARBAGE = b"this was a database once\n" * 400
 
 
@@ -143,6 +146,35 @@ def test_a_header_that_lies_is_refused(
         driver.check(backup, depth="header")
 
 
+def test_a_file_that_sqlite_refuses_passes_no_check(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A format that SQLite does not read is found by the quickest check, as it is by a restore."""
+    backup = make_database(tmp_path / "backup.db")
+    data = bytearray(backup.read_bytes())
+    data[18] = data[19] = 9  # the version of the format to read and to write
+    backup.write_bytes(bytes(data))
+    driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
+    for depth in DEPTHS:
+        with pytest.raises(InvalidBackupError):
+            driver.check(backup, depth=depth)
+
+
+def test_a_schema_of_another_sqlite_passes_the_quickest_check(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """A newer SQLite may understand it: its header says no more than that the file is whole."""
+    backup = make_database(tmp_path / "backup.db")
+    with closing(sqlite3.connect(backup)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "INSERT INTO sqlite_master VALUES ('view', 'v', 'v', 0, 'CREATE VIEW v AS SELECT OF')"
+        )
+        connection.commit()
+    driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
+    assert driver.check(backup, depth="header") == Findings()
+
+
 def test_the_largest_page_size_is_no_lie(tmp_path: Path, make_engine: EngineMaker) -> None:
     """65,536 bytes do not fit the header's two bytes and are written as 1: that is valid."""
     backup = make_database(tmp_path / "backup.db", page_size=65536)
@@ -174,6 +206,28 @@ def test_an_in_memory_database_cannot_be_rebuilt(tmp_path: Path, make_engine: En
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
     with pytest.raises(DatabaseDamagedError, match="memory"):
         driver.rebuild(backup, facts={}, stamp="x")
+
+
+def test_a_database_that_vanishes_while_it_is_rebuilt(
+    tmp_path: Path, make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who deletes it at that very moment gets an error of the tree, and no half a database."""
+    live, backup = make_database(tmp_path / "app.db"), make_database(tmp_path / "backup.db")
+    driver = SQLiteDriver(make_engine(live), lock_timeout=1)
+    assert driver.location == live
+    exists = files.exists
+
+    def deleted_then(path: Path) -> bool:
+        found = exists(path)
+        copy = tmp_path / ".app.db.restoring"
+        if path == live and exists(copy) and copy.stat().st_size:
+            live.unlink(missing_ok=True)  # somebody else
+        return found
+
+    monkeypatch.setattr(files, "exists", deleted_then)
+    with pytest.raises(StorageError, match=r"could not look at .*app\.db"):
+        driver.rebuild(backup, facts={}, stamp="now")
+    assert list(tmp_path.iterdir()) == [backup]
 
 
 def test_reading_back_notices_damage(tmp_path: Path, make_engine: EngineMaker) -> None:

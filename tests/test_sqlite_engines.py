@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool, StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.errors import DatabaseFileNotFoundError, DatabaseLockedError
+from soulsense_db.drivers.sqlite_engine import EngineConnections
+from soulsense_db.errors import DatabaseFileNotFoundError, DatabaseLockedError, StorageError
 
 COUNT = "SELECT count(*) FROM child"
 SHARED = "sqlite:///file:{name}?mode=memory&cache=shared&uri=true"
@@ -413,3 +415,69 @@ def test_no_file_descriptor_is_left_open(
     work()
     work()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("fails", ["second connection", "first close"])
+def test_what_a_creator_made_is_closed_on_any_error(
+    database: Path, make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A creator or a close that fails half-way leaves no connection of ours open."""
+    made: list[sqlite3.Connection] = []
+
+    def creator() -> sqlite3.Connection:
+        if made and fails == "second connection":
+            raise sqlite3.OperationalError("not twice")
+        made.append(sqlite3.connect(database))
+        return made[-1]
+
+    engine = make_engine("sqlite://", creator=creator, poolclass=NullPool)
+    close = engine.dialect.do_close
+
+    def close_or_fail(connection: Any) -> None:
+        close(connection)
+        if connection is made[0] and fails == "first close":
+            raise sqlite3.OperationalError("closed, and complains")
+
+    monkeypatch.setattr(engine.dialect, "do_close", close_or_fail)
+    with pytest.raises(sqlite3.OperationalError):
+        EngineConnections(engine).repeat_themselves()
+    assert made
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
+def test_an_async_connection_is_closed_once_whatever_its_events_do(database: Path) -> None:
+    """A second close does nothing, also after an event of the first one failed."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{database}")
+
+    def refuse(*_: object) -> None:
+        raise ValueError("of the application")
+
+    sa.event.listen(engine.sync_engine, "close", refuse)
+    connection = EngineConnections(engine.sync_engine).make(lambda _: None)
+    assert connection.run(lambda raw: raw.execute(COUNT).fetchone()) == (ROWS,)
+    connection.close()
+    connection.close()
+
+
+@pytest.mark.parametrize("value", ["²", "٣", "9" * 5000, "", "x"])
+def test_odd_values_of_an_option_are_no_traceback(
+    database: Path, make_engine: EngineMaker, value: str
+) -> None:
+    """Only what SQLite takes for a number is one: an odd digit says no, a long one yes."""
+    engine = make_engine(f"sqlite:///file:{database}?immutable={quote(value)}&uri=true")
+    manager = BackupManager(engine)
+    assert manager.create()
+    arguments = EngineConnections(engine).arguments
+    assert arguments.is_read_only == value.startswith("9")
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """A database that is deleted right after SQLite named it is an error of the tree."""
+    engine = make_engine("sqlite://", creator=lambda: sqlite3.connect(database), poolclass=NullPool)
+    sa.event.listen(engine, "close", lambda *_: database.unlink(missing_ok=True))
+    with pytest.raises(StorageError, match=r"could not look at .*app\.db"):
+        BackupManager(engine)

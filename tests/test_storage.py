@@ -18,7 +18,7 @@ from helpers import Child, leftovers, run_unprivileged
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, files
 from soulsense_db.backup_info import BackupInfo, to_meta
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -27,6 +27,7 @@ from soulsense_db.errors import (
     NotEnoughSpaceError,
     StorageError,
 )
+from soulsense_db.staging import Staging
 from soulsense_db.storage import Storage, safe_name
 
 TAKEN_AT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
@@ -204,6 +205,54 @@ def test_an_absent_directory_has_no_backups(storage: Storage) -> None:
     assert not storage.directory.exists()
 
 
+def test_a_database_that_vanishes_hides_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The live file may be replaced or deleted at any moment: the list is that of the directory."""
+    live = tmp_path / "app.db"
+    live.touch()
+    storage = Storage(
+        tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
+    )
+    info = put(storage)
+    exists = files.exists
+
+    def deleted_then(path: Path) -> bool:
+        found = exists(path)
+        if path == live:
+            live.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(files, "exists", deleted_then)
+    assert storage.list() == [info]
+    live.unlink(missing_ok=True)
+    assert storage.list() == [info]
+
+
+def test_a_link_that_vanishes_while_listing_hides_no_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the directory itself can be absent; what goes from it meanwhile takes no other along."""
+    live = tmp_path / "app.db"
+    live.touch()
+    storage = Storage(
+        tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
+    )
+    info = put(storage)
+    link = storage.directory / f"{NAME}_link.db"
+    os.link(live, link)
+    is_name = Storage._is_backup_name
+
+    def removed_then(self: Storage, name: str) -> bool:
+        if name == link.name:
+            link.unlink(missing_ok=True)  # somebody else
+        return is_name(self, name)
+
+    assert storage.names() == {info.filename}
+    monkeypatch.setattr(Storage, "_is_backup_name", removed_then)
+    assert info.filename in storage.names()
+
+
 def test_ten_thousand_backups_list_quickly(storage: Storage) -> None:
     """A directory of 10,000 backups, meta files and all, is listed in about a second."""
     info = put(storage)
@@ -332,6 +381,24 @@ def test_two_stagings_of_one_process_are_told_apart(storage: Storage) -> None:
     with storage.stage(TAKEN_AT, "x") as one, storage.stage(TAKEN_AT, "x") as two:
         assert one.path != two.path
         assert one.path.exists()
+
+
+def test_an_interrupt_of_the_clean_up_keeps_no_mark(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ctrl-C left of a backup, the next one removes, in the same process too."""
+
+    def interrupted(_: Staging) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Staging, "discard", interrupted)
+        with pytest.raises(KeyboardInterrupt), storage.stage(TAKEN_AT, "x") as held:
+            pass
+    assert leftovers(storage.directory) != []
+    put(storage)
+    assert leftovers(storage.directory) == []
+    assert not held.path.exists()  # held until here: else what it locks would go with it
 
 
 def test_a_lock_that_does_not_clear_is_an_error(storage: Storage) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import KINDS, BackupInfo
+from soulsense_db.backup_info import KINDS, BackupInfo, local_time
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
 from soulsense_db.cli.session import Ref, Session
@@ -267,7 +267,7 @@ def _database(info: BackupInfo) -> str:
 
 
 def _facts(info: BackupInfo) -> list[tuple[str, str]]:
-    verified = f"{info.verified_at.astimezone():%Y-%m-%d %H:%M:%S}" if info.verified_at else ""
+    verified = f"{local_time(info.verified_at):%Y-%m-%d %H:%M:%S}" if info.verified_at else ""
     facts = [
         ("file", info.path),
         ("id", info.id),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _FIRST_WITH_PLUGINS = (1, 18)
 _SWITCH = "SOULSENSE_BACKUP"
-_OFF = {"", "0", "false", "no", "off"}
+_OFF = {"0", "false", "no", "off"}
 
 
 def warning(*, protects: bool, script_location: Callable[[], str | None]) -> str | None:
@@ -24,7 +24,8 @@ def warning(*, protects: bool, script_location: Callable[[], str | None]) -> str
     ``protects``: whether the configuration says so; ``script_location``: of Alembic's scripts, as
     it is configured.
     """
-    if not protects and os.environ.get(_SWITCH, "").lower() in _OFF:
+    said = os.environ.get(_SWITCH, "").lower()
+    if said in _OFF or not (said or protects):  # the environment goes before the configuration
         return None
     installed = _installed()
     if installed is None or _numbers(installed) >= _FIRST_WITH_PLUGINS:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, local_time
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.look import AutoScrollbar, Look
 from soulsense_db.dialog.texts import _
@@ -113,7 +113,7 @@ class Details(ttk.Frame):
             revision = _(texts.FACT_REVISION_NOW).format(revision=revision, now=now)
         verified = _(texts.FACT_NOT_VERIFIED)
         if info.verified_at is not None:
-            verified = showing.full_date(showing.local(info.verified_at))
+            verified = showing.full_date(local_time(info.verified_at))
         facts = [
             (texts.ABOUT, info.description.strip()),
             (texts.FACT_DOUBTS, showing.doubts(info)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.drivers import Comparison, TableRows
@@ -29,14 +29,6 @@ def plain(text: str) -> str:
 def shortened(text: str, length: int = 400) -> str:
     """Return ``text``, or its beginning where it is longer than anybody wants to read here."""
     return text if len(text) <= length else f"{text[:length]}…"
-
-
-def local(moment: datetime) -> datetime:
-    """Return the aware ``moment`` as naive local time."""
-    try:
-        return moment.astimezone().replace(tzinfo=None)
-    except OverflowError:  # on the first or the last day of the calendar
-        return moment.replace(tzinfo=None)
 
 
 def when(moment: datetime, today: date) -> str:
@@ -72,7 +64,7 @@ def verified(info: BackupInfo, today: date) -> str:
     """Return when a backup last passed its checks."""
     if info.verified_at is None:
         return _(texts.NEVER)
-    return _(texts.VERIFIED_AT).format(when=when(local(info.verified_at), today))
+    return _(texts.VERIFIED_AT).format(when=when(local_time(info.verified_at), today))
 
 
 def doubts(info: BackupInfo) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, local_time
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.look import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.dialog.showing import COLUMNS, Order
@@ -284,7 +284,7 @@ class BackupTable(ttk.Frame):
         if column == "when":
             return showing.full_date(info.timestamp)
         if column == "verified" and info.verified_at is not None:
-            return showing.full_date(showing.local(info.verified_at))
+            return showing.full_date(local_time(info.verified_at))
         return showing.plain(info.meta_problem) if info.meta_problem else self._cut(info, column)
 
     def _cut(self, info: BackupInfo, name: str) -> str:

@@ -433,7 +433,9 @@ class SQLiteDriver(Driver):
                 mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
                 connection.execute(f"PRAGMA journal_mode = {mode}")
             if files.exists(location):  # whoever could use the database still can
-                files.set_mode(copy, location.stat().st_mode & 0o777)
+                with files.storage_errors("look at", location):
+                    mode_bits = location.stat().st_mode & 0o777
+                files.set_mode(copy, mode_bits)
                 files.give_to_owner_of(location, copy)
             files.sync_file(copy)
             # What is put in place replaces a file whole: it may have gone bad since it was read.

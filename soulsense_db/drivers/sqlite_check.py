@@ -17,6 +17,7 @@ from soulsense_db.drivers.sqlite_errors import (
     backup_not_understood,
     damaged,
     invalid,
+    is_unreadable_schema,
     not_a_database,
 )
 from soulsense_db.drivers.sqlite_structure import DamageError, examine
@@ -94,9 +95,12 @@ def check(
 
 
 def check_live(connection: sqlite3.Connection, name: str) -> None:
-    """Raise :class:`DatabaseDamagedError` when a page of the database ``name`` is damaged."""
+    """Raise :class:`DatabaseDamagedError` when a page of the database ``name`` is damaged.
+
+    The connection may be the application's own.
+    """
     try:
-        _check_pages(connection, name, full=False)
+        _check_pages(connection, name, full=False, is_borrowed=True)
     except InvalidBackupError as error:
         raise damaged(name, error.reason) from error
 
@@ -118,10 +122,12 @@ def is_sound(path: Path) -> bool:
     return bool(size >= max(_SMALLEST, pages * page_size))
 
 
-def _check_pages(connection: sqlite3.Connection, name: str, *, full: bool) -> Findings:
+def _check_pages(
+    connection: sqlite3.Connection, name: str, *, full: bool, is_borrowed: bool = False
+) -> Findings:
     """Tell damaged pages (an error) from faulty rows and from what cannot be checked here."""
     try:
-        found = examine(connection, full=full)
+        found = examine(connection, full=full, is_borrowed=is_borrowed)
     except DamageError as error:
         raise invalid(name, str(error)) from error
     if full and found.schema_problem:
@@ -150,9 +156,12 @@ def _check_size(path: Path, name: str) -> None:
         with opened(path) as connection:
             pages = pragmas.number(connection, "page_count")
             page_size = pragmas.number(connection, "page_size")
-    except (sqlite3.Error, ValueError):
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         _tell_what_is_wrong(path, name)
-        return
+        if is_unreadable_schema(error):  # a newer SQLite may understand it
+            return
+        with backup_errors(path, name):
+            raise
     if size < _SMALLEST or size % page_size or size < pages * page_size:
         _tell_what_is_wrong(path, name)
 

@@ -243,8 +243,12 @@ class LiveDatabase:
         path = Path(file).resolve() if file else None
         if path and self._path and self._connections.are_predictable:
             self._require_same(path)  # there was no file, or a locked one, when it was made
+        status = None
+        if path:
+            with files.storage_errors("look at", path):
+                status = path.stat()
         self._path = path
-        self._file = self._path.stat() if self._path else None
+        self._file = status
         self._identified = True
 
     def _main_file(self) -> str:

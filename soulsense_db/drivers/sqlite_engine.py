@@ -121,9 +121,9 @@ class ConnectArguments:
 
 def _is_true(value: str | None) -> bool:
     """Whether SQLite takes the value of an option of a URI for yes."""
-    return (value or "").lower() in {"1", "on", "yes", "true"} or (
-        (value or "").isdigit() and int(value or "0") != 0
-    )
+    value = (value or "").lower()
+    is_number = value.isascii() and value.isdecimal()
+    return value in {"on", "yes", "true"} or (is_number and value.strip("0") != "")
 
 
 def without_locks(option: str) -> UnsupportedDatabaseError:
@@ -219,13 +219,15 @@ class _AsyncConnection(LiveConnection):
         self._loop = loop
         self._record = record
         self._driver: Any = record.driver_connection
+        self._closed = False
 
     def run(self, work: Work[T]) -> T:
         return run_in_its_thread(self._loop, self._driver, work)
 
     def close(self) -> None:
-        if self._record.dbapi_connection is None:
+        if self._closed:
             return
+        self._closed = True
         try:
             self._loop.call(greenlet_spawn(self._record.close))
         except Exception:  # noqa: BLE001 - as above
@@ -288,11 +290,18 @@ class EngineConnections:
         make, close = self._engine.pool._invoke_creator, self._engine.dialect.do_close
 
         def compare() -> bool:
-            first, second = make(None), make(None)  # type: ignore[arg-type]
+            first = make(None)  # type: ignore[arg-type]
+            try:
+                second = make(None)  # type: ignore[arg-type]
+            except BaseException:
+                close(first)
+                raise
             if first is second:
                 return True
-            close(first)
-            close(second)
+            try:
+                close(first)
+            finally:
+                close(second)
             return False
 
         if not self._engine.dialect.is_async:

@@ -29,12 +29,16 @@ def connect_new(path: Path) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    # Exclusive: no -shm file is made, and nobody else has business with it.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    # Reads the schema, which may be one that this SQLite does not understand.
-    connection.execute("PRAGMA writable_schema = ON")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA writable_schema = OFF")
+    try:
+        # Exclusive: no -shm file is made, and nobody else has business with it.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # Reads the schema, which may be one that this SQLite does not understand.
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA writable_schema = OFF")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -45,7 +49,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
     Without one it is in a directory of its own, where the system has such.
     """
     if location is None:
-        with files.storage_errors("make a directory in", tempfile.gettempdir()):
+        with files.storage_errors("make a directory in", files.temporary_place()):
             folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
             folder.chmod(files.PRIVATE_DIRECTORY)  # whatever the umask
         try:

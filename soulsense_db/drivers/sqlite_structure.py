@@ -12,7 +12,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ _MOST_STAND_INS = 100
 _MOST_COLUMNS = 1000  # of one statement; a table has 2,000 at most, and a row is read as a whole
 # What a virtual table says of its own content has an extended code, but not the plain one.
 _OF_THE_STATEMENT = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT}
+_COLLATION = "collation sequence"
 _NAME_MISSING = re.compile(
     r"(?:no such (?P<what>collation sequence|function)|unknown (?P<function>function)): "
     r"(?P<name>.*?)(?:\(\))?",
@@ -68,16 +69,20 @@ class _Table:
     is_virtual: bool
 
 
-def examine(connection: sqlite3.Connection, *, full: bool) -> Examination:
+def examine(
+    connection: sqlite3.Connection, *, full: bool, is_borrowed: bool = False
+) -> Examination:
     """Look through the database ``main`` of ``connection``.
 
-    ``full``: every index and reference as well, which only ``integrity_check`` looks at. Raises
-    :class:`DamageError`; other errors of SQLite, as for a lock, come through.
+    ``full``: every index and reference as well, which only ``integrity_check`` looks at;
+    ``is_borrowed``: the connection is the application's, and must stay as it is: what needs a
+    function that it does not have is not checked in full. Raises :class:`DamageError`; other errors
+    of SQLite, as for a lock, come through.
     """
     with _raw_text(connection), _damage_told(), understood(connection) as problem:
         if problem:
             return _examine_partly(connection, problem)
-        return _examine_whole(connection, full=full)
+        return _examine_whole(connection, full=full, is_borrowed=is_borrowed)
 
 
 @contextmanager
@@ -124,7 +129,7 @@ def require_understood(connection: sqlite3.Connection, name: str) -> None:
             raise not_understood(name, problem)
 
 
-def _examine_whole(connection: sqlite3.Connection, *, full: bool) -> Examination:
+def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: bool) -> Examination:
     pragma = "integrity_check" if full else "quick_check"
     lines, error = _lines(connection, f"PRAGMA main.{pragma}({_MOST_LINES})")
     _require_sound_pages(lines)
@@ -135,7 +140,7 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool) -> Examination
     references = _broken_references(connection) if full else ()
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
-        pages, missing = _lines_with_stand_ins(connection)
+        pages, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
         _require_sound_pages(pages)
         remarks = remarks or tuple(f"not checked in full: {reason}" for reason in missing)
     return Examination(faults=faults, remarks=remarks + references)
@@ -256,7 +261,9 @@ def _lines(connection: sqlite3.Connection, check: str) -> tuple[list[str], Excep
     return lines, None
 
 
-def _lines_with_stand_ins(connection: sqlite3.Connection) -> tuple[list[str], list[str]]:
+def _lines_with_stand_ins(
+    connection: sqlite3.Connection, *, is_borrowed: bool
+) -> tuple[list[str], list[str]]:
     """Return what ``quick_check`` says about pages, and what was missing to check more.
 
     With a stand-in for each collation and function that only the application has: to judge a page
@@ -271,7 +278,7 @@ def _lines_with_stand_ins(connection: sqlite3.Connection) -> tuple[list[str], li
                 break
             missing.append(reason_of(error))
             wanted = _NAME_MISSING.fullmatch(missing[-1])
-            if wanted is None:
+            if wanted is None or (is_borrowed and wanted["what"] != _COLLATION):
                 break
             stand_ins.enter_context(_stand_in(connection, wanted))
     return [line for line in lines if line.startswith(_OF_THE_PAGES)], missing
@@ -280,15 +287,17 @@ def _lines_with_stand_ins(connection: sqlite3.Connection) -> tuple[list[str], li
 @contextmanager
 def _stand_in(connection: sqlite3.Connection, wanted: re.Match[str]) -> Iterator[None]:
     name = wanted["name"]
-    if wanted["what"] == "collation sequence":
-        connection.create_collation(name, lambda a, b: (a > b) - (a < b))
-    else:
+    if wanted["what"] != _COLLATION:
+        # Not every Python can take a function back: it goes with the connection.
         connection.create_function(name, -1, lambda *_: None, deterministic=True)
-    yield
-    if wanted["what"] == "collation sequence":
-        connection.create_collation(name, None)
-    else:
-        connection.create_function(name, -1, None)
+        yield
+        return
+    connection.create_collation(name, lambda a, b: (a > b) - (a < b))
+    try:
+        yield
+    finally:
+        with suppress(sqlite3.Error):  # a statement of the application's is running
+            connection.create_collation(name, None)
 
 
 @contextmanager
