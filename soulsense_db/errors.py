@@ -84,7 +84,7 @@ class BackupError(Exception):
     @property
     def cause(self) -> str:
         """What happened, without what it means for the data: for an error about more than that."""
-        ending = r"(\. (Nothing was changed|What was changed in it .*))?\.$"
+        ending = r"(\. (Nothing was changed|It was left as it is.*|What was changed in it .*))?\.$"
         return re.sub(ending, "", self.message)
 
     def __str__(self) -> str:

@@ -21,6 +21,7 @@ from soulsense_db.marker import (
     MigrationMarker,
     add_markers,
     from_text,
+    marker_path,
     new_marker,
     read_markers,
     remove_markers,
@@ -62,8 +63,9 @@ def standing_for_a_copy(driver: Driver) -> tuple[MigrationMarker, ...]:
     """Like :func:`standing`, where a file that is no marker must not be in the way."""
     try:
         return standing(driver)
-    except PermissionDeniedError:  # there is one
-        return (UNREADABLE,)
+    except PermissionDeniedError:
+        assert driver.location is not None
+        return (UNREADABLE,) if files.exists(marker_path(driver.location)) else ()
     except StorageError:
         return ()
 

@@ -388,7 +388,11 @@ class Restorer:
             self._driver.read_back(contents)
         except DatabaseDamagedError as error:
             if safety is None:
-                raise
+                raise RestoreError(
+                    f"The restored database fails its check ({error.cause}). "
+                    "What was there before is beside it, moved aside.",
+                    hint="Try another backup, and check the disk.",
+                ) from error
             raise self._take_back(error, safety) from error
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
             completion.remark("It could not be read back", error)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import EngineMaker
-from helpers import digest, make_database, run_unprivileged
+from helpers import add_child, digest, make_database, run_unprivileged, scalar
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
@@ -236,7 +236,12 @@ def test_the_list_of_free_pages_is_checked_as_well(tmp_path: Path, what: str) ->
     _edit(backup, "DELETE FROM child")
     assert check(backup, depth="pages").faults == ()
     data = bytearray(backup.read_bytes())
-    data[36:40] = b"\0\0\0\1"  # how many free pages there are
+    sound = bytes(data)
+    data[36:40] = b"\0\0\0\1"  # how many free pages there are: a fault that costs nobody a row
+    backup.write_bytes(bytes(data))
+    assert "size is" in check(backup, depth="pages").faults[0]
+    data = bytearray(sound)
+    data[32:36] = b"\0\1\0\0"  # where the first of them is
     backup.write_bytes(bytes(data))
     with pytest.raises(InvalidBackupError, match="is damaged"):
         check(backup, depth="pages")
@@ -452,3 +457,27 @@ def test_damage_is_still_damage(tmp_path: Path, make_engine: EngineMaker) -> Non
     with pytest.raises(DatabaseDamagedError):
         manager.create()
     assert manager.restore(info).moved_aside
+
+
+@pytest.mark.parametrize("fault", ["an unused page", "a wrong count of free pages"])
+def test_pages_that_cost_nobody_a_row_are_no_damage(
+    tmp_path: Path, make_engine: EngineMaker, fault: str
+) -> None:
+    """All rows can be read: it is backed up, restored through SQLite, and the fault is told."""
+    live = make_database(tmp_path / "app.db", mode="delete")
+    header = bytearray(live.read_bytes())
+    page_size = int.from_bytes(header[16:18], "big")
+    if fault == "an unused page":
+        header[28:32] = (int.from_bytes(header[28:32], "big") + 1).to_bytes(4, "big")
+        header += bytes(page_size)
+    else:
+        header[36:40] = (7).to_bytes(4, "big")
+    live.write_bytes(header)
+    assert scalar(live, "PRAGMA integrity_check") != "ok"
+    manager = BackupManager(make_engine(live))
+    info = manager.create()
+    assert manager.verify(info).remarks
+    before = digest(live)
+    add_child(live)
+    assert not manager.restore(info).moved_aside
+    assert digest(live) == before

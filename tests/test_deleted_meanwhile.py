@@ -13,7 +13,8 @@ import time_machine
 from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
-from soulsense_db import BackupInfo, BackupManager, VerificationReport, reading, restoring
+from soulsense_db import BackupInfo, BackupManager, VerificationReport, reading
+from soulsense_db import manager as manager_module
 from soulsense_db.drivers.sqlite_check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
 from soulsense_db.verification import verify_backup
@@ -116,7 +117,7 @@ def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> 
         _delete(info)
         return report
 
-    monkeypatch.setattr(restoring, "verify_backup", verify_then_delete)
+    monkeypatch.setattr(manager_module, "verify_backup", verify_then_delete)
 
 
 def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -423,3 +425,22 @@ def test_a_restore_that_is_cancelled_raises_no_alarm(manager: BackupManager) -> 
     assert not _stands(manager)
     manager.restore(half)
     assert _stands(manager)
+
+
+def test_a_marker_that_is_not_there_is_none_whatever_the_system_says(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that fails once must not make a sound backup one of a half-run database for ever."""
+    assert manager.database is not None
+    place = str(marker_path(manager.database))
+    opened = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path) == place:
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        made = manager.create()
+    assert not made.half_run

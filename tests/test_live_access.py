@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 import sqlean
 from conftest import EngineMaker
 from helpers import (
+    NOBODY,
     ROWS,
     Mode,
     add_child,
@@ -24,6 +26,7 @@ from helpers import (
     execute,
     held_by_another_process,
     make_database,
+    run_as,
     scalar,
     snapshot_of,
 )
@@ -297,22 +300,139 @@ def test_an_engine_without_locks_is_refused(database: Path, make_any: AnyMaker, 
     assert os.listdir(database.parent) == [database.name]
 
 
+def _creator(make_engine: EngineMaker, database: Path, query: str) -> Engine:
+    def create() -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{database}?{query}", uri=True, check_same_thread=False)
+
+    return make_engine("sqlite://", creator=create, poolclass=NullPool)
+
+
+def _do_connect(make_engine: EngineMaker, database: Path, query: str) -> Engine:
+    engine = make_engine(database, poolclass=NullPool)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(*_: object) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{database}?{query}", uri=True, check_same_thread=False)
+
+    return engine
+
+
+WAYS = [_creator, _do_connect]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("query", ["nolock=1", "vfs=unix-none"])
-def test_a_creator_without_locks_restores_nothing(
-    database: Path, make_engine: EngineMaker, query: str
+def test_connections_without_locks_are_found_out(
+    database: Path,
+    make_engine: EngineMaker,
+    way: Callable[[EngineMaker, Path, str], Engine],
+    query: str,
 ) -> None:
-    """Where only the connections show that they take no locks, it is found out by trying."""
-    engine = make_engine(
-        "sqlite://",
-        creator=lambda: sqlite3.connect(f"file:{database}?{query}", uri=True),
-        poolclass=NullPool,
-    )
+    """Where no option shows that they take no locks, it is found out by trying: no backup."""
+    before = database.read_bytes()
+    manager = BackupManager(way(make_engine, database, query), catalog=False)
+    with pytest.raises(UnsupportedDatabaseError, match="without locks"):
+        manager.create()
+    assert database.read_bytes() == before
+    assert manager.list() == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("query", ["nolock=1", "vfs=unix-none", "vfs=unix-dotfile"])
+def test_the_journal_of_a_writer_is_not_rolled_back(
+    database: Path,
+    make_engine: EngineMaker,
+    way: Callable[[EngineMaker, Path, str], Engine],
+    query: str,
+) -> None:
+    """A connection that sees no locks takes a running transaction for one of a dead process."""
+    manager = BackupManager(way(make_engine, database, query), catalog=False, lock_timeout=0.1)
+    with closing(sqlite3.connect(database, isolation_level=None)) as application:
+        application.execute("PRAGMA cache_size = 5")
+        application.execute("BEGIN")
+        application.execute("UPDATE child SET body = hex(randomblob(400))")
+        with pytest.raises(DatabaseLockedError, match="-journal"):
+            manager.create()
+        application.execute("COMMIT")
+        assert application.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert scalar(database, "SELECT count(*) FROM child WHERE length(body) = 800") == ROWS
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_log_that_a_creator_passes_over_is_missed(
+    tmp_path: Path, make_engine: EngineMaker, way: Callable[[EngineMaker, Path, str], Engine]
+) -> None:
+    """With ``immutable=1`` from a creator what others committed would not be in the backup."""
+    live = make_database(tmp_path / "app.db", mode="wal")
+    manager = BackupManager(way(make_engine, live, "immutable=1"))
+    with closing(sqlite3.connect(live, isolation_level=None)) as application:
+        application.execute("INSERT INTO parent (name, total) VALUES ('in the log', 0)")
+        with pytest.raises(UnsupportedDatabaseError, match="immutable=1"):
+            manager.create()
+    assert manager.list() == []
+
+
+def test_a_journal_that_is_not_in_use_is_in_nobodys_way(tmp_path: Path, make_any: AnyMaker) -> None:
+    """With journal_mode = PERSIST an empty one stays beside the database."""
+    live = make_database(tmp_path / "app.db", mode="delete")
+    with closing(sqlite3.connect(live)) as application:
+        application.execute("PRAGMA journal_mode = PERSIST")
+        application.execute("DELETE FROM child WHERE id = 1")
+        application.commit()
+    assert live.with_name("app.db-journal").stat().st_size
+    BackupManager(make_any(f"file:{live}?immutable=1&uri=true")).create()
+
+
+def test_a_scheme_that_shares_no_lock_is_backed_up_and_not_restored(
+    tmp_path: Path, make_any: AnyMaker
+) -> None:
+    """Lock files keep readers out as well: `can_restore` says so before a migration needs it."""
+    live = make_database(tmp_path / "app.db", mode="delete")
+    manager = BackupManager(make_any(f"file:{live}?vfs=unix-dotfile&uri=true"), lock_timeout=3)
+    info = manager.create()
+    problems = manager.can_restore(info).problems
+    assert [type(problem) for problem in problems] == [UnsupportedDatabaseError]
+    before = digest(live)
+    with pytest.raises(UnsupportedDatabaseError, match="one connection alone"):
+        manager.restore(info)
+    assert digest(live) == before
+
+
+@pytest.mark.parametrize("limit", ["SQLITE_LIMIT_COLUMN", "SQLITE_LIMIT_SQL_LENGTH"])
+def test_limits_of_the_application_damage_nothing(
+    database: Path, make_engine: EngineMaker, limit: str
+) -> None:
+    """A schema that is beyond a limit of the engine's statements is not damaged."""
+    execute(database, "CREATE TABLE wide (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)")
+    engine = make_engine(database)
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.setlimit(getattr(sqlite3, limit), 16)
+
     manager = BackupManager(engine, catalog=False)
     info = manager.create()
-    before = database.read_bytes()
-    with pytest.raises(UnsupportedDatabaseError, match="without locks"):
+    execute(database, "DELETE FROM child")
+    assert not manager.restore(info).moved_aside
+    assert scalar(database, COUNT) == ROWS
+
+
+@pytest.mark.parametrize("mode", ["wal", "delete"])
+def test_no_connection_of_ours_outlives_an_operation(
+    tmp_path: Path, make_any: AnyMaker, mode: Mode
+) -> None:
+    """Errors in circles, as asyncio's, keep no connection open: with an exclusive lock it stays."""
+    live = make_database(tmp_path / "app.db", mode=mode)
+    manager = BackupManager(make_any(str(live), poolclass=NullPool))
+    info = manager.create()
+    execute(live, "DELETE FROM child")
+    gc.disable()
+    try:
         manager.restore(info)
-    assert database.read_bytes() == before
+        found = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    finally:
+        gc.enable()
+    assert str(live) not in found
 
 
 def test_the_locks_of_another_scheme_are_seen(tmp_path: Path, make_any: AnyMaker) -> None:
@@ -405,3 +525,19 @@ def test_a_transaction_of_an_event_is_not_committed_by_us(
     manager.restore(manager.create())
     add_child(database)
     assert scalar(database, "SELECT count(*) FROM parent") == 10
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="takes two users")
+def test_another_user_leaves_no_log_that_locks_the_owner_out(tmp_path: Path) -> None:
+    """In WAL mode the files of the first reader are its own: the owner could not write any more."""
+    tmp_path.chmod(0o1777)
+    live = make_database(tmp_path / "app.db", mode="wal")
+    live.chmod(0o644)
+    os.chown(live, 1001, 1001)
+    script = """
+        engine = sa.create_engine(f"sqlite:///{arguments[0]}")
+        BackupManager(engine, arguments[1], catalog=False).create()
+    """
+    answer = run_as(NOBODY, script, live, tmp_path / "backups")
+    assert answer["error"] == "PermissionDeniedError"
+    assert os.listdir(tmp_path) == ["app.db"]

@@ -109,7 +109,7 @@ class SQLiteDriver(Driver):
 
     def connected(self) -> AbstractContextManager[None]:
         """Open two connections: one to hold the write lock, one to read or write."""
-        return self._live.prepared()
+        return self._live.prepared(self.lock_timeout)
 
     def return_idle_connections(self) -> None:
         """Close the engine's idle pooled connections, never an in-memory database's."""
@@ -319,10 +319,14 @@ class SQLiteDriver(Driver):
 
         return self._live.run(in_transaction)
 
-    @contextmanager
-    def holding(self) -> Iterator[Hold]:
+    def holding(self) -> AbstractContextManager[Hold]:
         """Hold SQLite's write lock, on a connection that then sees what others commit."""
-        with self._live.prepared(), self._live.connected() as connected:
+        return self._holding(self.lock_timeout)
+
+    @contextmanager
+    def _holding(self, lock_timeout: float) -> Iterator[Hold]:
+        live = self._live
+        with live.prepared(lock_timeout), live.connected(lock_timeout) as connected:
             # In shared memory a writer's lock would keep the snapshot out as well.
             connection = connected if self.location else None
             if connection is not None:
@@ -347,7 +351,7 @@ class SQLiteDriver(Driver):
         self._live.run(look)
 
     def rehearse(self, source: Path) -> None:
-        """Compare the encodings, ask for the write lock for a moment, make a working copy."""
+        """Compare the encodings, hold the write lock for a moment, make a working copy."""
 
         def rehearse(live: sqlite3.Connection) -> None:
             with understood(live):
@@ -355,12 +359,13 @@ class SQLiteDriver(Driver):
                 mode = pragmas.text(live, "journal_mode")
                 if self.location and mode != "wal":
                     require_journal_fits(self.location)
-                live.execute("BEGIN IMMEDIATE")
-                live.rollback()
                 with in_shape(source, live, mode, self.location, for_rehearsal=True):
                     pass
 
-        self._live.run(rehearse, lock_timeout=min(self.lock_timeout, _REHEARSAL_SECONDS))
+        seconds = min(self.lock_timeout, _REHEARSAL_SECONDS)
+        with self._holding(seconds):
+            pass
+        self._live.run(rehearse, lock_timeout=seconds)
 
     def contents(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""

@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import files
+from soulsense_db.drivers import sqlite_logs as logs
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.sqlite_engine import (
     EngineConnections,
@@ -34,8 +35,16 @@ from soulsense_db.drivers.sqlite_engine import (
     innermost,
     make_ours,
     run_in_its_thread,
+    without_limits,
+    without_locks,
 )
-from soulsense_db.drivers.sqlite_errors import live_errors
+from soulsense_db.drivers.sqlite_errors import live_errors, primary_code
+from soulsense_db.drivers.sqlite_hold import (
+    for_one_connection,
+    is_busy,
+    is_locked_out,
+    try_to_hold,
+)
 from soulsense_db.drivers.sqlite_loop import EventLoop
 from soulsense_db.errors import (
     BackupError,
@@ -70,6 +79,8 @@ class LiveDatabase:
         self._borrowed = False
         self._repeated = False
         self._prepared = threading.local()
+        self._locks_are_known = self._connections.are_predictable
+        self._may_be_immutable = False
         self.attached = ""
         """The databases that the engine attaches when it connects, with their files."""
 
@@ -134,7 +145,7 @@ class LiveDatabase:
                 raise _leads_elsewhere(path, self._path)
 
     @contextmanager
-    def prepared(self) -> Iterator[None]:
+    def prepared(self, lock_timeout: float) -> Iterator[None]:
         """Open the connections that an operation needs, for this thread to use in the block.
 
         Called before the operation takes its first lock: a connect event of the application may
@@ -147,12 +158,12 @@ class LiveDatabase:
             ready: list[LiveConnection] = []
             self._prepared.ready = ready
             try:
-                self._prepare(ready, opened)
+                self._prepare(ready, opened, lock_timeout)
                 yield
             finally:
                 self._prepared.ready = None
 
-    def _prepare(self, ready: list[LiveConnection], opened: ExitStack) -> None:
+    def _prepare(self, ready: list[LiveConnection], opened: ExitStack, lock_timeout: float) -> None:
         try:
             self.require_file()
             self._identify()
@@ -162,7 +173,7 @@ class LiveDatabase:
                 self.return_idle_connections()
             with live_errors(self._path):
                 for _ in range(_FOR_ONE_OPERATION):
-                    ready.append(opened.enter_context(closing(self._make(self._lock_timeout))))
+                    ready.append(opened.enter_context(closing(self._make(lock_timeout))))
         except DatabaseLockedError as error:
             if ready:
                 self._require_for_several(ready[0], error)
@@ -175,11 +186,7 @@ class LiveDatabase:
         with live_errors(self._path):
             first.run(pragmas.begin_immediate)  # it waits for the locks of others
             first.run(_roll_back)
-        raise UnsupportedDatabaseError(
-            f"What the engine does when it connects keeps {self._path} for one connection alone "
-            f"({error.cause}), and a restore needs two. Nothing was changed.",
-            hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE for backups.",
-        ) from error
+        raise for_one_connection(error.cause) from error
 
     def _let_go(self, ready: list[LiveConnection]) -> None:
         while ready:
@@ -191,14 +198,14 @@ class LiveDatabase:
         return getattr(self._prepared, "ready", None)
 
     @contextmanager
-    def connected(self) -> Iterator[LiveConnection | None]:
+    def connected(self, lock_timeout: float) -> Iterator[LiveConnection | None]:
         """Yield a private connection, None where there is only the application's own."""
         self.require_file()
         self._identify()
         if self._borrowed:
             yield None
             return
-        with live_errors(self._path), self._private(self._lock_timeout) as connection:
+        with live_errors(self._path), self._private(lock_timeout) as connection:
             yield connection
 
     @contextmanager
@@ -295,7 +302,7 @@ class LiveDatabase:
         def look(raw: sqlite3.Connection) -> None:
             self._require_main_file(raw)
             if self._path is not None:
-                self._connections.arguments.require_no_log(self._path)
+                self._look_beside(self._path, lock_timeout)
             raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
             # Before the connect events: with an exclusive locking mode in the first read of a
             # database in WAL mode, nobody could share it for as long as the connection lives.
@@ -303,12 +310,55 @@ class LiveDatabase:
 
         connection = self._connections.make(look)
         try:
+            connection.run(without_limits)
             self.attached = connection.run(pragmas.attached)
             connection.run(make_ours)
+            if self._path is not None and not self._locks_are_known:
+                self._find_out_locks(connection, look, self._path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _look_beside(self, path: Path, lock_timeout: float) -> None:
+        """Look for logs and journals before the first read."""
+        if self._connections.arguments.is_immutable:
+            logs.require_no_log(path)
+        if not self._locks_are_known or self._may_be_immutable:
+            logs.wait_for_no_journal(path, lock_timeout)
+        logs.require_own_log(path)
+
+    def _find_out_locks(self, first: LiveConnection, look: Work[None], path: Path) -> None:
+        """Raise where the connections take no locks, or pass over a log.
+
+        With a creator or an event of the application's no option tells that.
+        """
+        try:
+            second = self._connections.make(look)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+        else:
+            with closing(second):
+                second.run(without_limits)
+                second.run(make_ours)
+                self._require_locks(first, second, path)
+        self._locks_are_known = True
+
+    def _require_locks(self, first: LiveConnection, second: LiveConnection, path: Path) -> None:
+        try:
+            if first.run(try_to_hold) and not second.run(is_locked_out):
+                raise without_locks("nolock=1, or a VFS that does not lock")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_READONLY:
+                raise
+            self._may_be_immutable = True
+            logs.require_log_is_read(path, first.run(lambda raw: pragmas.text(raw, "journal_mode")))
+        except UnsupportedDatabaseError as error:
+            if not isinstance(error.__cause__, sqlite3.Error):  # else a cache that they share
+                raise
+        finally:
+            first.run(_roll_back)
 
     @contextmanager
     def _private(self, lock_timeout: float) -> Iterator[LiveConnection]:

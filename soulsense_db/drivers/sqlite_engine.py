@@ -19,7 +19,6 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
@@ -28,7 +27,6 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from soulsense_db import files
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import reason_of
 from soulsense_db.drivers.sqlite_loop import EventLoop
@@ -84,7 +82,7 @@ class ConnectArguments:
     @property
     def is_read_only(self) -> bool:
         """Whether the engine's connections cannot write."""
-        return self.options.get("mode") == "ro" or _is_true(self.options.get("immutable"))
+        return self.options.get("mode") == "ro" or self.is_immutable
 
     def require_locks(self) -> None:
         """Raise :class:`UnsupportedDatabaseError` where SQLite is told to lock nothing."""
@@ -93,20 +91,10 @@ class ConnectArguments:
         if self.options.get("vfs") in _NO_LOCKS:
             raise without_locks(f"vfs={self.options['vfs']}")
 
-    def require_no_log(self, path: Path) -> None:
-        """Raise :class:`UnsupportedDatabaseError` where ``immutable=1`` is not true of ``path``.
-
-        What a log or a journal beside it holds would be missing, or half of a change be read.
-        """
-        if not _is_true(self.options.get("immutable")):
-            return
-        for log in (Path(f"{path}-wal"), Path(f"{path}-journal")):
-            if files.exists(log) and log.stat().st_size:
-                raise UnsupportedDatabaseError(
-                    f"The engine opens {path} with immutable=1, but somebody writes to it: there "
-                    f"is {log.name}. A backup would lack what is in there. Nothing was changed.",
-                    hint="Use an engine without immutable=1 for backups.",
-                )
+    @property
+    def is_immutable(self) -> bool:
+        """Whether SQLite is told that nobody changes the file: it looks for no log then."""
+        return _is_true(self.options.get("immutable"))
 
     def with_private_cache(self, engine: Engine) -> Callable[..., Any]:
         """Return a creator like the standard one of ``engine``, without ``cache=shared``.
@@ -397,7 +385,9 @@ def _forget_cursors(error: BaseException | None) -> None:
     somebody holds the error, and an exclusive locking mode its locks with it. asyncio's futures
     hold each other and their errors in circles.
     """
-    while error is not None:
+    seen = set[int]()
+    while error is not None and id(error) not in seen:  # the chain may be a circle
+        seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
@@ -426,6 +416,16 @@ def innermost(connection: Any) -> sqlite3.Connection:
 
 
 _MOST_WRAPPERS = 5
+
+
+_LIMITS = [getattr(sqlite3, name) for name in dir(sqlite3) if name.startswith("SQLITE_LIMIT_")]
+_NO_LIMIT = 2**31 - 1  # SQLite takes the highest that it was compiled for
+
+
+def without_limits(connection: sqlite3.Connection) -> None:
+    """Lift the limits of the application's own statements: the schema may be beyond them."""
+    for limit in _LIMITS:
+        connection.setlimit(limit, _NO_LIMIT)
 
 
 def make_ours(connection: sqlite3.Connection) -> None:

@@ -10,6 +10,7 @@ from soulsense_db.errors import UnsupportedDatabaseError
 
 # SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.
 _LOCKED_SHARED_CACHE = sqlite3.SQLITE_LOCKED | (1 << 8)
+_READ_MS = 1000  # nobody commits while the lock is held: a reader waits for next to nothing
 
 
 class SQLiteHold:
@@ -73,8 +74,19 @@ def require_locked_out(other: sqlite3.Connection) -> None:
 
     ``sqlite3.OperationalError`` tells of a file that is read-only. Raises
     :class:`~soulsense_db.errors.UnsupportedDatabaseError` for an engine whose connections
-    take no locks, or share a cache, in which the holder of the lock keeps the others from reading.
+    take no locks, or in which the holder of the lock keeps the others from reading.
     """
+    if not is_locked_out(other):
+        raise without_locks("nolock=1, or a VFS that does not lock")
+    try:
+        with pragmas.settings(other, busy_timeout=_READ_MS):
+            pragmas.rows(other, pragmas.SMALLEST_READ)
+    except sqlite3.OperationalError as error:
+        raise for_one_connection(str(error)) from error
+
+
+def is_locked_out(other: sqlite3.Connection) -> bool:
+    """Whether ``other`` cannot write while the write lock is held elsewhere; errors as above."""
     with pragmas.settings(other, busy_timeout=0):
         try:
             other.execute("BEGIN IMMEDIATE")
@@ -88,12 +100,40 @@ def require_locked_out(other: sqlite3.Connection) -> None:
                 ) from error
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
-            return
+            return True
     try:
         _require_writable(other)
     finally:
         other.rollback()
-    raise without_locks("nolock=1, or a VFS that does not lock")
+    return False
+
+
+def for_one_connection(cause: str) -> UnsupportedDatabaseError:
+    """Return the error for a database of which only one connection can be open."""
+    return UnsupportedDatabaseError(
+        f"The engine keeps the database for one connection alone ({cause}), and a restore needs "
+        "two. Nothing was changed.",
+        hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE, and with a VFS whose locks "
+        "can be shared, for backups.",
+    )
+
+
+def try_to_hold(connection: sqlite3.Connection) -> bool:
+    """Take the write lock; False where somebody else has it."""
+    with pragmas.settings(connection, busy_timeout=0):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if is_busy(error):
+                return False
+            raise
+    return True
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether SQLite was kept waiting by a lock."""
+    code = getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_OK
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _require_writable(connection: sqlite3.Connection) -> None:

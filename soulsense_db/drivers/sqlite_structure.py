@@ -30,6 +30,11 @@ _MOST_LINES = 100
 # How the report of the layer below the tables begins, in every version; all other lines are about
 # the rows of a table, or come from a virtual table.
 _OF_THE_PAGES = "*** in database "
+# What of that is about space alone, in all versions up to 3.51: a sentence that is not known is
+# damage, and so is a known one where a row cannot be read.
+_WASTE = re.compile(
+    r"(Page \d+( is|:) never used|(Main f|F)reelist: size is \d+ but should be \d+)$"
+)
 # SQLite's text for SQLITE_CORRUPT, which a check gives as a line and not as an error.
 _CORRUPT = "database disk image is malformed"
 _MOST_STAND_INS = 100
@@ -132,7 +137,7 @@ def require_understood(connection: sqlite3.Connection, name: str) -> None:
 def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: bool) -> Examination:
     pragma = "integrity_check" if full else "quick_check"
     lines, error = _lines(connection, f"PRAGMA main.{pragma}({_MOST_LINES})")
-    _require_sound_pages(lines)
+    pages = _about_pages(connection, lines)
     faults: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     if lines or error is not None:
@@ -140,10 +145,10 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: b
     references = _broken_references(connection) if full else ()
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
-        pages, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
-        _require_sound_pages(pages)
+        more, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
+        pages = pages or _about_pages(connection, more)
         remarks = remarks or tuple(f"not checked in full: {reason}" for reason in missing)
-    return Examination(faults=faults, remarks=remarks + references)
+    return Examination(faults=(*pages, *faults)[:_MOST_LINES], remarks=remarks + references)
 
 
 def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination:
@@ -185,12 +190,13 @@ def _by_table(
             said = lines or ([reason_of(error)] if error else [])
             remarks.extend(f"index {table.name} should be rebuilt: {line}" for line in said)
             continue
-        _require_sound_pages(lines)
         if _CORRUPT in lines:
             raise DamageError(_CORRUPT)
+        _require_sound_pages(lines)
         if lines or error is not None:
             _require_readable(connection, table, indexes=pragma == "integrity_check")
-        faults.extend(lines)
+        # Those about pages are told once, of the whole.
+        faults.extend(line for line in lines if not line.startswith(_OF_THE_PAGES))
         if error is not None:
             if _compiles(connection, pragma, table):
                 raise error  # of a function of the application's that failed just now
@@ -241,9 +247,21 @@ def _require_readable(connection: sqlite3.Connection, table: _Table, *, indexes:
                 raise
 
 
+def _about_pages(connection: sqlite3.Connection, lines: list[str]) -> tuple[str, ...]:
+    """Return what the check says about pages that costs nobody a row; raises for all else."""
+    _require_sound_pages(lines)
+    found = [line for line in lines if line.startswith(_OF_THE_PAGES)]
+    if found:
+        with _damage_told(found[0]):
+            for table in _tables(connection):
+                if not table.is_virtual:
+                    _require_readable(connection, table, indexes=True)
+    return tuple(line.removeprefix(f"{_OF_THE_PAGES}main ***").strip() for line in found)
+
+
 def _require_sound_pages(lines: list[str]) -> None:
     for line in lines:
-        if line.startswith(_OF_THE_PAGES):
+        if line.startswith(_OF_THE_PAGES) and not _WASTE.search(line):
             raise DamageError(line)
 
 
@@ -253,12 +271,20 @@ def _lines(connection: sqlite3.Connection, check: str) -> tuple[list[str], Excep
     try:
         for (line,) in _each(connection, check):
             if line != "ok":
-                lines.append(" ".join(line.split()))
+                lines.extend(_single(line))
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # a name that is no text
         if not is_damage(error) and primary_code(error) not in _OF_THE_STATEMENT:
             raise
         return lines, error
     return lines, None
+
+
+def _single(line: str) -> list[str]:
+    """Return a line for each complaint: those about pages come as one, under a heading."""
+    if not line.startswith(_OF_THE_PAGES):
+        return [" ".join(line.split())]
+    heading, *complaints = line.split("\n")
+    return [f"{heading} {' '.join(complaint.split())}" for complaint in complaints] or [heading]
 
 
 def _lines_with_stand_ins(
@@ -312,12 +338,12 @@ def _raw_text(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_told(reason: str = "") -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
         if is_damage(error):
-            raise DamageError(str(error)) from error
+            raise DamageError(reason or str(error)) from error
         raise
 
 
