@@ -201,7 +201,7 @@ class Keeper:
                 f"migration of {self._driver.location} that has not ended. It was not deleted.",
                 hint="Restore it, or keep the database as it is: "
                 + shell_command(
-                    "soulsense-db", "restore", "--accept", "--url", self._driver.location
+                    "soulsense-db", "restore", "--accept", "--url", self._driver.address
                 ),
             )
         self._storage.delete(info)

@@ -124,6 +124,11 @@ class BackupManager:
         """The live database's file, absolute; None when it has none."""
         return self._driver.location
 
+    @property
+    def address(self) -> str:
+        """What ``--url`` takes to reach the live database as the engine does; empty in memory."""
+        return self._driver.address
+
     def database_size(self) -> int:
         """Return about how many bytes a backup takes."""
         return self._driver.size()
@@ -436,7 +441,7 @@ class BackupManager:
         the version table of its chain is at its target, or with :meth:`accept_half_run_migration`.
         """
         marker = self.half_run_marker()
-        return marker.error(self.database) if marker and self.database else None
+        return marker.error(self.database, self.address) if marker and self.database else None
 
     def half_run_marker(self) -> MigrationMarker | None:
         """Return what :meth:`half_run_migration` is made of: the first that has not ended."""

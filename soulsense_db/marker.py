@@ -74,9 +74,12 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Where it was going, None for ``base``."""
         return ",".join(self.target_heads) or None
 
-    def error(self, database: Path) -> HalfRunMigrationError:
-        """Return the error that says what happened and how to go on."""
-        place = ["--url", str(database)]
+    def error(self, database: Path, address: str = "") -> HalfRunMigrationError:
+        """Return the error that says what happened and how to go on.
+
+        ``address``: what reaches the database in commands, where that is not its path.
+        """
+        place = ["--url", address or str(database)]
         keep = shell_command("soulsense-db", "restore", "--accept", *place)
         name = printable(str(database))
         if self.backup is None:
@@ -92,7 +95,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 hint="Find it with 'soulsense-db list' and restore it; or keep the database as it "
                 f"is: {keep}",
             )
-        back = restore_command(database, Path(self.backup))
+        back = restore_command(address or str(database), Path(self.backup))
         return HalfRunMigrationError(
             f"A migration of {name} ({self._what()}) died before its end: the database may be half "
             f"migrated. The backup from before it is {printable(self.backup)}.",
@@ -268,9 +271,9 @@ def from_text(text: str) -> tuple[MigrationMarker, ...]:
         return ()
 
 
-def restore_command(database: Path, backup: Path) -> str:
-    """Return the command that restores ``backup``, as a shell takes it."""
-    place = ["--url", str(database), "--directory", str(backup.parent)]
+def restore_command(address: str, backup: Path) -> str:
+    """Return the command that restores ``backup`` over ``address``, as a shell takes it."""
+    place = ["--url", address, "--directory", str(backup.parent)]
     return shell_command("soulsense-db", "restore", backup.name, *place)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import shlex
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -42,6 +43,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     UnsupportedDatabaseError,
 )
+from soulsense_db.marker import write_marker
 
 COUNT = "SELECT count(*) FROM child"
 AnyEngine = Engine | AsyncEngine
@@ -541,3 +543,21 @@ def test_another_user_leaves_no_log_that_locks_the_owner_out(tmp_path: Path) -> 
     answer = run_as(NOBODY, script, live, tmp_path / "backups")
     assert answer["error"] == "PermissionDeniedError"
     assert os.listdir(tmp_path) == ["app.db"]
+
+
+def test_commands_to_copy_reach_the_database_as_the_engine_does(
+    tmp_path: Path, make_any: AnyMaker
+) -> None:
+    """By its plain path the locks of another scheme would be passed by."""
+    live = make_database(tmp_path / "my app.db", mode="delete")
+    engine = make_any(f"file:{live}?vfs=unix-excl&uri=true")
+    manager = BackupManager(engine, catalog=False)
+    write_marker(live, backup=str(tmp_path / "b.db"), alembic_heads=(), target_revision="b")
+    error = manager.half_run_migration()
+    assert error is not None
+    words = shlex.split(error.hint)
+    url = words[words.index("--url") + 1]
+    assert "vfs=unix-excl" in url
+    again = BackupManager.from_url(url, catalog=False)
+    assert again.database == live
+    assert again.address == url

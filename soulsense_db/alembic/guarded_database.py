@@ -129,8 +129,11 @@ class GuardedDatabase:
         assert self._backup is not None
         return (
             f"The migration of {self.path} was cut off: it may be half migrated. "
-            f"Put it back with: {restore_command(self.path, Path(self._backup.path))}"
+            f"Put it back with: {self._command_back(self._backup)}"
         )
+
+    def _command_back(self, backup: BackupInfo) -> str:
+        return restore_command(self._manager.address, Path(backup.path))
 
     def way_back(self) -> list[str]:
         """Return what to say, a line each, when putting it back may be cut short."""
@@ -140,7 +143,7 @@ class GuardedDatabase:
         return [
             f"{self.path} is being put back from {self._backup.path}; please wait. "
             "Another interrupt leaves it half migrated.",
-            f"Then put it back with: {restore_command(self.path, Path(self._backup.path))}",
+            f"Then put it back with: {self._command_back(self._backup)}",
         ]
 
     def is_awaited_on(self, connection: Connection) -> bool:
@@ -174,7 +177,7 @@ class GuardedDatabase:
         ended = [marker for marker in markers if self._access.is_migration_done(marker)]
         for marker in markers:
             if marker not in ended:
-                raise marker.error(self.path)
+                raise marker.error(self.path, self._manager.address)
         if ended:
             self._end(ended)
             say(f"A migration of {self.path} had ended, but was killed before it could say so.")
@@ -324,7 +327,7 @@ class GuardedDatabase:
         return [
             f"The transaction around the migration of {self.path} did not end well, and SQLite "
             "may have committed steps before: the database may be half migrated. "
-            f"{self._markers[-1].error(self.path).hint}"
+            f"{self._markers[-1].error(self.path, self._manager.address).hint}"
         ]
 
     def _is_unchanged(self, backup: BackupInfo) -> bool:
@@ -376,7 +379,7 @@ class GuardedDatabase:
             return [
                 *told,
                 f"It may be half migrated. The backup from before it is safe: {self._backup.path}",
-                f"Put it back with: {restore_command(self.path, Path(self._backup.path))}",
+                f"Put it back with: {self._command_back(self._backup)}",
             ]
         first = self._runs[0]
         try:

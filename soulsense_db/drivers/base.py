@@ -154,6 +154,12 @@ class Driver(ABC):
         """File of the live database, absolute and without links; None when it has no file."""
 
     @abstractmethod
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """What ``--url`` takes to reach the live database as the engine does; empty in memory."""
+
+    @abstractmethod
     def require_database(self) -> None:
         """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` when it does not exist."""
 

@@ -94,6 +94,11 @@ class SQLiteDriver(Driver):
         """File of the live database, absolute and without links; None in memory."""
         return self._live.path
 
+    @property
+    def address(self) -> str:
+        """Its path, or a URL where the engine reaches it through another VFS."""
+        return self._live.address
+
     def require_database(self) -> None:
         """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` for an absent file."""
         self._live.require_file()

@@ -90,6 +90,11 @@ class LiveDatabase:
         self._identify()
         return self._path
 
+    @property
+    def address(self) -> str:
+        """What ``--url`` takes to reach it; empty in memory."""
+        return self._connections.arguments.address(self.path) if self.path else ""
+
     def run(self, work: Work[T], *, lock_timeout: float | None = None) -> T:
         """Return ``work(connection)`` for a raw connection to the live database.
 

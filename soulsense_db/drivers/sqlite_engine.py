@@ -19,8 +19,9 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
@@ -78,6 +79,16 @@ class ConnectArguments:
     def is_shared_memory(self) -> bool:
         """Whether another connection reaches the same in-memory database."""
         return self.is_uri and self.options.get("cache") == "shared"
+
+    def address(self, path: Path) -> str:
+        """Return what ``--url`` takes to reach the file ``path`` in the way of these arguments.
+
+        By its plain path another VFS would be used, whose locks those of this one do not see.
+        """
+        if not (self.is_standard and self.options.get("vfs")):
+            return str(path)
+        options = urlencode({**self.options, "uri": "true"})
+        return f"sqlite:///file:{quote(str(path))}?{options}"
 
     @property
     def is_read_only(self) -> bool:
