@@ -50,16 +50,56 @@ def test_two_databases_of_one_name_in_one_directory(
 
 
 def test_backups_move_with_their_database(tmp_path: Path, make_engine: EngineMaker) -> None:
-    """A folder with database and backups can be copied or moved: they still belong together."""
+    """A folder with database and backups can be moved: they still belong together."""
     (tmp_path / "old").mkdir()
     path = make_database(tmp_path / "old" / "app.db")
     info = BackupManager(make_engine(path)).create()
-    shutil.copytree(tmp_path / "old", tmp_path / "copied")
-    copied = BackupManager(make_engine(tmp_path / "copied" / "app.db"))
-    assert [found.id for found in copied.list()] == [info.id]
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = BackupManager(make_engine(tmp_path / "new" / "app.db"))
+    assert [found.id for found in moved.list()] == [info.id]
+    (tmp_path / "old").symlink_to("new")  # the old path leads to the same file
+    assert [found.id for found in moved.list()] == [info.id]
+    (tmp_path / "old").unlink()
+    shutil.move(tmp_path / "new", tmp_path / "old")
     shutil.move(tmp_path / "old" / "backups", tmp_path / "usb")
     named = BackupManager(make_engine(path), tmp_path / "usb")
     assert [found.id for found in named.list()] == [info.id]
+
+
+def test_a_backup_of_a_database_that_is_there_is_not_that_of_its_neighbour(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """One that was copied from beside prod is not staging's, though the folders are alike.
+
+    A long list of them asks the system once for each place.
+    """
+    made = {}
+    for name in ("prod", "staging"):
+        (tmp_path / name).mkdir()
+        make_database(tmp_path / name / "app.db")
+        made[name] = BackupManager(make_engine(tmp_path / name / "app.db"))
+    own = made["staging"].create("own")
+    for _ in range(3):
+        info = made["prod"].create("newer")
+        for path in (info.path, info.meta_path):
+            shutil.copy(path, made["staging"].directory)
+    asked = []
+    real = os.stat
+
+    def stat(path: object, **options: object) -> os.stat_result:
+        asked.append(str(path))
+        return real(path, **options)  # type: ignore[call-overload, no-any-return]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        assert [found.id for found in made["staging"].list()] == [own.id]
+    assert asked.count(str(tmp_path / "prod" / "app.db")) == 1
+    assert made["staging"].get("latest").id == own.id
+    assert len(made["staging"].others()) == 3
+    with pytest.raises(WrongDatabaseError, match="prod"):
+        made["staging"].restore(info.filename)
+    (tmp_path / "prod" / "app.db").unlink()  # nothing tells them any more
+    assert len(made["staging"].list()) == 4
 
 
 def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
