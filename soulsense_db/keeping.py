@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from soulsense_db import files
-from soulsense_db.adopting import adopt
+from soulsense_db.adopting import adopt, require_no_log
 from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
@@ -204,6 +204,8 @@ class Keeper:
                     "soulsense-db", "restore", "--accept", "--url", self._driver.location
                 ),
             )
+        if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
+            require_no_log(info)
         self._storage.delete(info)
         completion = Completion(f"The backup {info.filename} was deleted.")
         with completion.then("Its row could not be removed from the catalog"):

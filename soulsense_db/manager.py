@@ -250,7 +250,7 @@ class BackupManager:
 
         Verifies it in full and writes a meta file, with a new id and its checksum of now, in place
         of one that is missing, damaged, or an older program's description. From then on ``latest``
-        can mean it. ``progress``: as for :meth:`verify`.
+        can mean it, unless it is dated in the future. ``progress``: as for :meth:`verify`.
 
         Raises :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
         :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
@@ -262,7 +262,8 @@ class BackupManager:
         """Delete a backup, its meta file and its row.
 
         Raises :class:`~soulsense_db.errors.ProtectedBackupError` for one that is pinned, or that a
-        migration needs which has not ended; and errors as :meth:`get`.
+        migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
+        unknown origin with a log beside it; and errors as :meth:`get`.
         """
         self._keeper.delete(self.get(ref))
 

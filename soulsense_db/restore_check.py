@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.beside import WORKING_COPIES, beside, fits_sqlite, name_max
+from soulsense_db.beside import LOGS, WORKING_COPIES, beside, fits_sqlite, name_max
 from soulsense_db.drivers import Driver, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -156,7 +156,7 @@ def _in_the_way(place: Path) -> Iterator[Path]:
     """Yield where nothing but a file of ours may be; all else a restore passes by or sets aside."""
     safety = SafetyFiles(place)
     yield Path(f"{safety.previous}{META_SUFFIX}")
-    yield from (Path(f"{safety.staging}{companion}") for companion in ("-wal", "-journal"))
+    yield from (Path(f"{safety.staging}{companion}") for companion in LOGS)
 
 
 def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:
