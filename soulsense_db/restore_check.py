@@ -20,6 +20,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.live_lock import lock_path
+from soulsense_db.meta_file import require_no_backup
 from soulsense_db.restoring import place_of
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.tampering import require_trusted_directory
@@ -78,6 +79,7 @@ class RestoreChecker:
         """Yield what is wrong with the place of the live database."""
         place = place_of(self._driver, self._directory)
         lock = lock_path(place)
+        yield from _problem(lambda: require_no_backup(self._driver.location))
         yield from _names(place, lock)
         yield from _rights(place, lock)
         yield from _problem(lambda: _require_nothing_in_the_way(place))

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +19,7 @@ from conftest import EngineMaker
 from helpers import add_child, digest, execute, make_database
 
 from soulsense_db import BackupManager
+from soulsense_db.auto import run_auto
 from soulsense_db.db_backup import _validate_sqlite_file
 from soulsense_db.errors import (
     BackupError,
@@ -119,6 +121,46 @@ def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
     with pytest.raises(WrongDatabaseError, match="import it"):
         b.restore(info)
     assert b.restore(b.import_file(info.path)).source.kind == "imported"
+
+
+def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: EngineMaker) -> None:
+    """Nothing writes to a file that a meta file of ours is beside: it stays what can be restored.
+
+    It may be looked at, and copied; a copy without the meta file is a database like any other.
+    """
+    info = manager.create()
+    safety = manager.restore(info).safety_backup
+    assert safety is not None
+    calls: list[Callable[[BackupManager], object]] = [
+        lambda wrong: wrong.create(),
+        run_auto,
+        lambda wrong: wrong.rebuild_catalog(),
+        lambda wrong: wrong.exclusive(),
+        lambda wrong: wrong.restore(info),
+    ]
+    for path in (Path(info.path), safety):
+        before = path.read_bytes()
+        wrong = BackupManager(make_engine(path), manager.directory.parent / f"of {path.name}")
+        for call in calls:
+            with pytest.raises(UnsupportedDatabaseError, match="is a backup") as caught:
+                call(wrong)
+            assert "copy the backup elsewhere" in caught.value.hint
+        assert not wrong.can_restore().ok
+        assert not wrong.sync_catalog()
+        assert wrong.list() == []
+        assert not wrong.directory.exists()
+        assert wrong.import_file(
+            manager.export(info, manager.directory.parent / f"{path.name}.copy")
+        )
+        assert wrong.create(record=False)
+        assert path.read_bytes() == before
+    manager.verify(info)
+    manager.undo_restore()
+    copy = manager.directory.parent / "copy.db"
+    shutil.copy(info.path, copy)
+    assert BackupManager(make_engine(copy), manager.directory).create()
+    Path(f"{copy}.meta").write_text("written by an older program")
+    assert BackupManager(make_engine(copy), manager.directory).create()
 
 
 def test_the_live_database_is_never_a_backup(tmp_path: Path, make_engine: EngineMaker) -> None:
