@@ -110,9 +110,14 @@ class Keeper:
         """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
         try:
             ignore = self._rows.tables()
-            return self._driver.compare_copy(copy, Path(info.path), ignore=ignore).identical
-        except BackupError:
+            found = self._driver.compare_copy(copy, Path(info.path), ignore=ignore)
+        except BackupError as error:
+            _tell_of_incomparable(info, error.cause)
             return False
+        unknown = [one.table for one in found.tables if one.is_unknown]
+        if found.same_schema and len(unknown) == len(found.tables) > 0:
+            _tell_of_incomparable(info, f"table {unknown[0]} cannot be read by its name")
+        return found.identical
 
     def require_ready(self, *, record: bool) -> None:
         """Raise what keeps a backup from being begun; nothing is made."""
@@ -277,6 +282,14 @@ class Keeper:
 
     def _markers(self) -> tuple[MigrationMarker, ...]:
         return read_markers(self._driver.location) if self._driver.location else ()
+
+
+def _tell_of_incomparable(info: BackupInfo, why: str) -> None:
+    """Log why a schedule fills the disk with backups of a database that does not change."""
+    warn(
+        f"The database could not be compared with the newest backup, {info.filename} ({why}): "
+        "until it can be, a backup is made on every run."
+    )
 
 
 def _without_numbers(progress: Progress) -> Progress:
