@@ -10,6 +10,7 @@ from pathlib import Path
 
 from soulsense_db import copying, files, reading
 from soulsense_db.backup_info import BackupInfo, recordable_heads
+from soulsense_db.beside import LOGS
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
 from soulsense_db.finding import Finder, Origin
@@ -17,8 +18,6 @@ from soulsense_db.meta_file import require_trusted_meta, still_there
 from soulsense_db.storage import Storage
 from soulsense_db.taking import origin_facts
 from soulsense_db.verification import verify_backup
-
-_LOGS = ("-wal", "-journal")
 
 
 def adopt(
@@ -71,14 +70,20 @@ def _require_adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
             "Nothing was changed.",
             hint="There is nothing to do.",
         )
-    for log in _LOGS:
+    require_no_log(info)
+    return info
+
+
+def require_no_log(info: BackupInfo) -> None:
+    """Raise :class:`~soulsense_db.errors.BackupError` where data lies in a log beside ``info``."""
+    for log in LOGS:
         if files.exists(Path(info.path + log)):
             raise BackupError(
-                f"{info.filename}{log} is beside it: what is in there is a part of the data. "
-                "Nothing was changed.",
-                hint="Import the file from another directory, with what is beside it.",
+                f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "
+                "program may have it open. Nothing was changed.",
+                hint="Move both to another directory once nobody has it open. Import the file from "
+                "there to keep what is in it.",
             )
-    return info
 
 
 def _status(path: Path) -> os.stat_result:

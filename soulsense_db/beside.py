@@ -17,8 +17,10 @@ SQLITE_PATH_MAX = 504
 # a journal's ending is shorter.
 _AROUND = len("." + ".meta" + ".partial" + ".99")
 _SHORTEST = 6
-COMPANIONS = ("-wal", "-shm", "-journal")
-"""How the names of what SQLite keeps beside a database end."""
+LOGS = ("-wal", "-journal")
+"""How the names of those end in which SQLite keeps data, which it replays into that of the name."""
+COMPANIONS = (*LOGS, "-shm")
+"""How the names of all that SQLite keeps beside a database end."""
 WORKING_COPIES = (".restoring", ".resized")
 """How the names of the copies end that a restore may work on, hidden beside the database."""
 

@@ -12,6 +12,7 @@ from filelock import Timeout
 
 from soulsense_db import copying, files, locks
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
+from soulsense_db.beside import COMPANIONS
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     BackupError,
@@ -24,7 +25,7 @@ from soulsense_db.meta_file import read_backup, require_trusted_meta, rewritten
 from soulsense_db.verification import verify_backup
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
-_BESIDE = (META_SUFFIX, "-wal", "-shm", "-journal")
+_BESIDE = (META_SUFFIX, *COMPANIONS)
 
 
 def require_importable(driver: Driver, path: str | Path) -> BackupInfo:

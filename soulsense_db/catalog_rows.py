@@ -18,6 +18,7 @@ from soulsense_db.catalog import Catalog, TableState
 from soulsense_db.completion import warn
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, CatalogError
+from soulsense_db.meta_file import is_backup, require_no_backup
 
 T = TypeVar("T")
 
@@ -45,7 +46,13 @@ class CatalogRows:
         return frozenset({self._catalog.name})
 
     def require_free(self) -> None:
-        """Raise :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's."""
+        """Raise what keeps a row from being written in any case.
+
+        :class:`~soulsense_db.errors.CatalogError` for a table of somebody else's,
+        :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
+        """
+        if self._catalog is not None:
+            require_no_backup(self._driver.location)
         # Without the write lock: somebody who has it just now must not hide the table.
         self._try(lambda catalog, connection: catalog.require_free(connection), write=False)
 
@@ -83,6 +90,7 @@ class CatalogRows:
         catalog = self._catalog
         if catalog is None:
             return 0
+        require_no_backup(self._driver.location)
 
         def work(connection: Connection) -> int:
             catalog.require_free(connection)
@@ -103,12 +111,12 @@ class CatalogRows:
     def _if_possible(
         self, work: Callable[[Catalog, Connection], T], *, write: bool = True
     ) -> T | None:
-        """Do ``work``; None while the database is locked, read-only, full or damaged.
+        """Do ``work``; None while the database is locked, read-only, full, damaged, or a backup.
 
         Raises what else goes wrong, as a row that the application's own constraints refuse.
         """
         catalog = self._catalog
-        if catalog is None:
+        if catalog is None or (write and is_backup(self._driver.location)):
             return None
         try:
             return self._driver.transaction(

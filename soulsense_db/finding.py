@@ -9,7 +9,9 @@ one's own, with no :class:`Doubt` about it.
 from __future__ import annotations
 
 import builtins
+import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -67,11 +69,13 @@ class Finder:
 
     def list(self) -> builtins.list[BackupInfo]:
         """Return the backups of this database and those of unknown origin, newest first."""
-        return [info for info in self._storage.list() if self.may_be_own(info)]
+        return self._that_may_be_own(self._storage.list())
 
     def others(self) -> builtins.list[BackupInfo]:
         """Return the backups in the directory that are of other databases, newest first."""
-        return [info for info in self._storage.list() if not self.may_be_own(info)]
+        everything = self._storage.list()
+        own = {info.filename for info in self._that_may_be_own(everything)}
+        return [info for info in everything if info.filename not in own]
 
     def candidates(self) -> builtins.list[BackupInfo]:
         """Return the backups that may be meant without being named, newest first."""
@@ -114,8 +118,17 @@ class Finder:
         """Return whose backup ``info`` is, as far as its meta file says it.
 
         It is of this database if it has its path, or the same place as seen from the directory:
-        both were moved together.
+        both were moved together. But not if the path is that of another database, which is there:
+        then somebody copied it from beside that one.
         """
+        return self._origin(info, {})
+
+    def _that_may_be_own(self, infos: Iterable[BackupInfo]) -> builtins.list[BackupInfo]:
+        moved: dict[tuple[str, str | None], bool] = {}
+        return [info for info in infos if self._origin(info, moved) is not Origin.OTHER]
+
+    def _origin(self, info: BackupInfo, moved: dict[tuple[str, str | None], bool]) -> Origin:
+        """Do as :meth:`origin`; ``moved``: what was found out for each place in a long list."""
         if info.of_unknown_origin:
             return Origin.UNKNOWN
         location = self._driver.location
@@ -124,9 +137,25 @@ class Finder:
         elif info.database_path == str(location):  # nearly always; what follows asks the system
             own = True
         else:
-            relative = files.relative_path(location, self._storage.directory)
-            own = relative is not None and info.database_relative == relative
+            place = info.database_path, info.database_relative
+            if place not in moved:
+                moved[place] = self._has_moved(*place, to=location)
+            own = moved[place]
         return Origin.OWN if own else Origin.OTHER
+
+    def _has_moved(self, path: str, relative: str | None, *, to: Path) -> bool:
+        """Whether the database that was at ``path`` is the one that is at ``to``."""
+        here = files.relative_path(to, self._storage.directory)
+        if here is None or relative != here:
+            return False
+        try:
+            there = os.stat(path)
+        except (OSError, ValueError):  # nothing there, or nothing that anybody here can see
+            return True
+        try:
+            return not stat.S_ISREG(there.st_mode) or os.path.samestat(there, os.stat(to))
+        except OSError:  # it is missing here, and there is one there
+            return False
 
     def _at(self, ref: str | Path) -> BackupInfo:
         path = files.user_path(ref)
@@ -136,7 +165,7 @@ class Finder:
 
     def _latest(self, back: int) -> BackupInfo:
         everything = self._storage.list()
-        own = [info for info in everything if self.may_be_own(info)]
+        own = self._that_may_be_own(everything)
         candidates = _without_doubt(own)
         if back < len(candidates):
             _tell_of_passed_over(own, candidates[back])
@@ -184,8 +213,7 @@ class Finder:
         for info in everything:
             if info.id == ref:
                 return info
-        fitting = [info for info in everything if info.id.startswith(ref)]
-        fitting = [info for info in fitting if self.may_be_own(info)]
+        fitting = self._that_may_be_own(i for i in everything if i.id.startswith(ref))
         if not fitting:
             raise not_found(ref)
         if len(fitting) > 1:

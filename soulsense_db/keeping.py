@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from soulsense_db import files
-from soulsense_db.adopting import adopt
+from soulsense_db.adopting import adopt, require_no_log
 from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.carrying import require_importable
 from soulsense_db.catalog import row_name
@@ -110,9 +110,14 @@ class Keeper:
         """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
         try:
             ignore = self._rows.tables()
-            return self._driver.compare_copy(copy, Path(info.path), ignore=ignore).identical
-        except BackupError:
+            found = self._driver.compare_copy(copy, Path(info.path), ignore=ignore)
+        except BackupError as error:
+            _tell_of_incomparable(info, error.cause)
             return False
+        unknown = [one.table for one in found.tables if one.is_unknown]
+        if found.same_schema and len(unknown) == len(found.tables) > 0:
+            _tell_of_incomparable(info, f"table {unknown[0]} cannot be read by its name")
+        return found.identical
 
     def require_ready(self, *, record: bool) -> None:
         """Raise what keeps a backup from being begun; nothing is made."""
@@ -204,6 +209,8 @@ class Keeper:
                     "soulsense-db", "restore", "--accept", "--url", self._driver.address
                 ),
             )
+        if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
+            require_no_log(info)
         self._storage.delete(info)
         completion = Completion(f"The backup {info.filename} was deleted.")
         with completion.then("Its row could not be removed from the catalog"):
@@ -275,6 +282,14 @@ class Keeper:
 
     def _markers(self) -> tuple[MigrationMarker, ...]:
         return read_markers(self._driver.location) if self._driver.location else ()
+
+
+def _tell_of_incomparable(info: BackupInfo, why: str) -> None:
+    """Log why a schedule fills the disk with backups of a database that does not change."""
+    warn(
+        f"The database could not be compared with the newest backup, {info.filename} ({why}): "
+        "until it can be, a backup is made on every run."
+    )
 
 
 def _without_numbers(progress: Progress) -> Progress:

@@ -26,7 +26,7 @@ from soulsense_db.finding import Finder
 from soulsense_db.half_run import standing
 from soulsense_db.keeping import Keeper
 from soulsense_db.marker import MigrationMarker, clear_marker, marker_path
-from soulsense_db.meta_file import still_there
+from soulsense_db.meta_file import require_no_backup, still_there
 from soulsense_db.restore_check import RestoreCheck, RestoreChecker
 from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, require_undo
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -59,6 +59,8 @@ class BackupManager:
     a warning in the log ``soulsense_db``, once, when a backup is created or restored. Raises
     :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a dialect without a driver, and
     :class:`~soulsense_db.errors.PermissionDeniedError` for a directory that is another user's link.
+    Where the database is itself a backup, with its meta file beside it, what would write to it
+    raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`.
     """
 
     def __init__(
@@ -255,7 +257,7 @@ class BackupManager:
 
         Verifies it in full and writes a meta file, with a new id and its checksum of now, in place
         of one that is missing, damaged, or an older program's description. From then on ``latest``
-        can mean it. ``progress``: as for :meth:`verify`.
+        can mean it, unless it is dated in the future. ``progress``: as for :meth:`verify`.
 
         Raises :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
         :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
@@ -267,7 +269,8 @@ class BackupManager:
         """Delete a backup, its meta file and its row.
 
         Raises :class:`~soulsense_db.errors.ProtectedBackupError` for one that is pinned, or that a
-        migration needs which has not ended; and errors as :meth:`get`.
+        migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
+        unknown origin with a log beside it; and errors as :meth:`get`.
         """
         self._keeper.delete(self.get(ref))
 
@@ -386,6 +389,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
+        require_no_backup(self.database)
         if not trust_directory:
             require_trusted_directory(self.directory, live=self.database)
         self._storage.warn_once()
@@ -454,8 +458,10 @@ class BackupManager:
 
         ``timeout`` in seconds, ``lock_timeout`` by default; raises
         :class:`~soulsense_db.errors.DatabaseLockedError` after it. Creating is not excluded.
-        ``make_table=False``: its restores leave an absent catalog table absent.
+        ``make_table=False``: its restores leave an absent catalog table absent. Raises
+        :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
         """
+        require_no_backup(self.database)
         return ExclusiveAccess(
             self._driver,
             self.directory,

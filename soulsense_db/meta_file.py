@@ -23,7 +23,13 @@ from soulsense_db.backup_info import (
     without_meta,
     without_meta_hint,
 )
-from soulsense_db.errors import BackupError, BackupNotFoundError, MetaFileError, StorageError
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    MetaFileError,
+    StorageError,
+    UnsupportedDatabaseError,
+)
 from soulsense_db.tampering import BINARY, NO_LINK
 
 # What opening a link, a socket or a device says: no meta file of ours.
@@ -99,6 +105,32 @@ def require_trusted_meta(info: BackupInfo) -> BackupInfo:
             return from_meta(data, Path(info.path), size_bytes=info.size_bytes, found_at=now)
         return replace(info, meta_problem="")
     return info
+
+
+def is_backup(database: Path | None) -> bool:
+    """Whether the live database ``database`` is a backup: a whole meta file of ours is beside it.
+
+    Not with the description that an older program wrote: it has no checksum to be spoilt.
+    """
+    if database is None or not files.exists(database):
+        return False
+    try:
+        data = read_small_file(f"{database}{META_SUFFIX}")
+        found = read_meta(data, database) if data is not None else ""
+    except (MetaFileError, StorageError):  # it says nothing of this file
+        return False
+    return isinstance(found, BackupInfo) and found.sha256 is not None
+
+
+def require_no_backup(database: Path | None) -> None:
+    """Raise :class:`UnsupportedDatabaseError` before anything is written to what is a backup."""
+    if is_backup(database):
+        raise UnsupportedDatabaseError(
+            f"{database} is a backup, with its meta file beside it, and no live database: it could "
+            "not be restored any more if anything were written to it. Nothing was changed.",
+            hint="Name the database itself in the URL, and restore the backup there; or copy the "
+            "backup elsewhere without its .meta file, to use the copy as a database.",
+        )
 
 
 def rewritten(info: BackupInfo, meta: str | Path) -> bytes:

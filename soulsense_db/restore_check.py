@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soulsense_db import files
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.beside import WORKING_COPIES, beside, fits_sqlite, name_max
+from soulsense_db.beside import LOGS, WORKING_COPIES, beside, fits_sqlite, name_max
 from soulsense_db.drivers import Driver, Progress
 from soulsense_db.errors import (
     BackupError,
@@ -20,6 +20,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.live_lock import lock_path
+from soulsense_db.meta_file import require_no_backup
 from soulsense_db.restoring import place_of
 from soulsense_db.safety_files import SafetyFiles
 from soulsense_db.tampering import require_trusted_directory
@@ -78,6 +79,7 @@ class RestoreChecker:
         """Yield what is wrong with the place of the live database."""
         place = place_of(self._driver, self._directory)
         lock = lock_path(place)
+        yield from _problem(lambda: require_no_backup(self._driver.location))
         yield from _names(place, lock)
         yield from _rights(place, lock)
         yield from _problem(lambda: _require_nothing_in_the_way(place))
@@ -156,7 +158,7 @@ def _in_the_way(place: Path) -> Iterator[Path]:
     """Yield where nothing but a file of ours may be; all else a restore passes by or sets aside."""
     safety = SafetyFiles(place)
     yield Path(f"{safety.previous}{META_SUFFIX}")
-    yield from (Path(f"{safety.staging}{companion}") for companion in ("-wal", "-journal"))
+    yield from (Path(f"{safety.staging}{companion}") for companion in LOGS)
 
 
 def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:

@@ -7,20 +7,23 @@ Beside a live database ``app.db`` stand::
     app.db.safety_backup.<date>     one that may still be wanted, or that a person put there
     app.db.failed_migration         what the last failed migration left, with its .meta
 
-What a person put in the place of one of them is never deleted, but set aside under a dated name.
+What a person put in the place of one of them is never deleted, but set aside under a dated name. So
+is a log that somebody left beside one: SQLite would replay it into any data file of its name, so it
+goes where its own data goes, and no other takes the place that it is in.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
 
 from soulsense_db import files, reading
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.beside import beside
+from soulsense_db.beside import COMPANIONS, LOGS, beside
 from soulsense_db.meta_file import read_backup
 
 # File systems keep times in ticks of up to two seconds.
@@ -64,6 +67,7 @@ class SafetyFiles:
             _move_pair(self.path, self.previous)
         else:  # a directory, say, or a link
             self._set_aside(self.path)
+        self._set_companions_aside(self.path)
 
     def clear_staging(self) -> None:
         """Remove what a restore that was killed left of a copy."""
@@ -74,6 +78,14 @@ class SafetyFiles:
     def _set_aside(self, path: Path) -> None:
         if os.path.lexists(path):
             self.set_aside_as.append(self.keep(path))
+
+    def _set_companions_aside(self, path: Path, endings: Sequence[str] = COMPANIONS) -> None:
+        """Set aside what is beside ``path`` and belongs to no data there."""
+        found = [ending for ending in _companions(path) if ending in endings]
+        kept = self._dated() if found else path
+        for ending in found:
+            files.move_durably(Path(f"{path}{ending}"), Path(f"{kept}{ending}"))
+            self.set_aside_as.append(Path(f"{kept}{ending}"))
 
     def place(self, staged: BackupInfo, made: os.stat_result, *, like: Path | None) -> None:
         """Give the data at :attr:`staging` its name, after its meta file.
@@ -96,6 +108,7 @@ class SafetyFiles:
         orphan = Path(f"{self.previous}{META_SUFFIX}")
         if not _is_file(self.previous):
             self._set_aside(self.previous)
+            self._set_companions_aside(self.previous)
         if files.exists(self.previous):
             # With a newer one in its place nobody can tell whether it is still wanted.
             if files.exists(self.path):
@@ -116,9 +129,12 @@ class SafetyFiles:
 
     def keep(self, path: Path) -> Path:
         """Give one of them a dated name, by which no undo finds it; return that."""
-        kept = beside(self._database, f".{self._name}.{self.stamp()}")
+        kept = self._dated()
         _move_pair(path, kept)
         return kept
+
+    def _dated(self) -> Path:
+        return beside(self._database, f".{self._name}.{self.stamp()}")
 
     def withdraw(self, *, placed: bool) -> None:
         """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
@@ -127,7 +143,11 @@ class SafetyFiles:
             # When it was set aside, its meta file perhaps did not come to follow it.
             if files.exists(left) and not files.exists(meta) and _fits(left, self.previous):
                 files.move_durably(left, meta)
-            _move_pair(self.previous, self.path)
+            if files.exists(self.path) and _companions(self.path) + _companions(self.previous):
+                _remove_pair(self.path)  # else it is replaced, and is there until then
+            # What else is there alone, a kill in make_room() left: it is of this very data.
+            self._set_companions_aside(self.path, _companions(self.previous))
+            _move_pair(self.previous, self.path, back=True)
         elif placed:
             _remove_pair(self.path)
         elif not files.exists(self.path):
@@ -163,7 +183,7 @@ def _is_ours(path: Path) -> bool:
         return False
     with files.storage_errors("look at", path):
         data, facts = path.stat(), meta.stat()
-    if data.st_size != told.size_bytes:
+    if data.st_size != told.size_bytes or _has_log(path):
         return False
     # Written after its copy was begun and before its meta file: nothing else was then. That saves
     # reading all of it; where times were changed, as by a move to another machine, it is read.
@@ -171,6 +191,13 @@ def _is_ours(path: Path) -> bool:
     if begun <= data.st_mtime and data.st_mtime_ns <= facts.st_mtime_ns:
         return True
     return reading.sha256_of(path) == told.sha256
+
+
+def _has_log(path: Path) -> bool:
+    """Whether somebody wrote to the file ``path`` what lies in a log beside it."""
+    logs = (Path(f"{path}{ending}") for ending in LOGS)
+    with files.storage_errors("look at", path):
+        return any(os.path.lexists(log) and os.lstat(log).st_size for log in logs)
 
 
 def _fits(meta: Path, data: Path) -> bool:
@@ -183,16 +210,35 @@ def _fits(meta: Path, data: Path) -> bool:
     return told.size_bytes == size and told.sha256 == reading.sha256_of(data)
 
 
-def _move_pair(source: Path, target: Path) -> None:
+def _companions(path: Path) -> list[str]:
+    """Return how the names end of what SQLite keeps, or somebody has put, beside ``path``."""
+    return [ending for ending in COMPANIONS if os.path.lexists(f"{path}{ending}")]
+
+
+def _move_pair(source: Path, target: Path, *, back: bool = False) -> None:
+    """Rename a data file, with its meta file and its companions, to a name that has none.
+
+    The data goes away first, and comes ``back`` last. Whenever that is cut short, logs are at a
+    name that has no data, and no data file is beside the log of another; and after the move of a
+    safety backup the way there and the way back leave the same: data at ``previous``, logs where
+    it came from, where the next :meth:`SafetyFiles.recover` brings it.
+    """
     meta = Path(f"{source}{META_SUFFIX}")
     if not files.exists(meta):  # a person removed it: that of other data must not stand for it
         files.remove(Path(f"{target}{META_SUFFIX}"))
-    files.move_durably(source, target)
+    if not back:
+        files.move_durably(source, target)
+    for ending in _companions(source):
+        files.move_durably(Path(f"{source}{ending}"), Path(f"{target}{ending}"))
+    if back:
+        files.move_durably(source, target)
     if files.exists(meta):
         files.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
 
 
 def _remove_pair(path: Path) -> None:
-    """Remove a data file and before it its meta file, which alone could be taken for another's."""
+    """Remove a data file, and before it all that could be taken for another's if it were alone."""
     files.remove(Path(f"{path}{META_SUFFIX}"))
+    for ending in _companions(path):
+        files.remove(Path(f"{path}{ending}"))
     files.remove(path)

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import files, locks
 from soulsense_db.backup_info import META_SUFFIX
+from soulsense_db.beside import COMPANIONS
 from soulsense_db.errors import StorageError
 
 STAGING = ".staging"
@@ -19,12 +20,9 @@ LOCK = ".lock"
 DELETING = ".deleting"
 
 
-_COMPANIONS = ("", "-journal", "-wal", "-shm")
-
-
 def names_of(name: str) -> set[str]:
     """Return all names in a directory that the backup ``name`` may need for a while."""
-    staged = {f".{name}{STAGING}{companion}" for companion in (*_COMPANIONS, LOCK)}
+    staged = {f".{name}{STAGING}{companion}" for companion in ("", *COMPANIONS, LOCK)}
     meta = f"{name}{META_SUFFIX}"
     return {name, meta, f".{meta}.partial", f".{name}{DELETING}"} | staged
 
@@ -62,7 +60,7 @@ class Staging:
     def discard(self) -> None:
         """Remove everything that is not published, and the mark."""
         # SQLite's own names for what belongs to a file: the staged one may have a journal.
-        for companion in _COMPANIONS:
+        for companion in ("", *COMPANIONS):
             files.remove(Path(f"{self.path}{companion}"))
         files.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
         if not files.exists(self.final):

@@ -27,13 +27,19 @@ def resolve_directory(path: Path, *, live: Path | None) -> Path:
     another user, who could lead it elsewhere at any time, unless that is root, or the one who owns
     both the directory that it leads to and the ``live`` database.
     """
-    given = Path(os.path.abspath(path))
     try:
+        given = Path(os.path.abspath(path))
         real = Path(os.path.realpath(given))
     except ValueError:  # a NUL
         raise StorageError(
-            f"{str(given)!r} is no path. Nothing was changed.", hint="Name another directory."
+            f"{str(path)!r} is no path. Nothing was changed.", hint="Name another directory."
         ) from None
+    except OSError as error:  # the current directory was removed
+        raise StorageError(
+            f"{str(path)!r} leads nowhere: there is no current directory ({error.strerror}). "
+            "Nothing was changed.",
+            hint="Change to a directory that is there, or name an absolute path.",
+        ) from error
     owner = _foreign_owner(given)
     if owner is not None and not (live and owner == _owner(real) == _owner(live)):
         raise PermissionDeniedError(

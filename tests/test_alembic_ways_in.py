@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from alembic_project import HAS_PLUGINS, Project, digest, needs_plugins, query
 from helpers import clean_environment, eventually
 
+from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationFailedError
 from soulsense_db.errors import BackupError
 
@@ -355,3 +356,17 @@ def test_the_error_is_one_that_alembic_prints_in_a_line() -> None:
     """What a swallowed failure ends with is a CommandError, and one of the tree."""
     assert issubclass(MigrationFailedError, CommandError)
     assert issubclass(MigrationFailedError, BackupError)
+
+
+def test_a_backup_is_not_migrated(tmp_path: Path) -> None:
+    """A URL that names one by mistake is refused: it could not be restored after a step."""
+    project = Project(tmp_path / "project", "env.py").standard()
+    made = BackupManager.from_url(str(project.database)).create()
+    ini = project.ini.read_text()
+    project.ini.write_text(ini.replace(str(project.database), made.path))
+    before = Path(made.path).read_bytes()
+    told = project.run("upgrade", "head")
+    assert told.returncode != 0
+    assert "is a backup" in told.stdout + told.stderr
+    assert Path(made.path).read_bytes() == before
+    assert len(project.backups()) == 2

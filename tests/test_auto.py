@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import EngineMaker
 from helpers import Child, add_child, execute, flip, make_database, run_unprivileged
 
@@ -98,6 +100,74 @@ def test_the_applications_own_table_counts(manager: BackupManager, database: Pat
     report = run_auto(plain)
     assert report is not None
     assert report.created is not None
+
+
+def _with_collation(path: Path) -> BackupManager:
+    """Make a table with a key in an order that only the application knows."""
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.create_collation("backwards", lambda a, b: (a < b) - (a > b))
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE w (k TEXT COLLATE backwards PRIMARY KEY, v) WITHOUT ROWID"
+        )
+        connection.exec_driver_sql("INSERT INTO w VALUES ('a', 1), ('b', 2), ('c', 3)")
+    return BackupManager(engine)
+
+
+def test_a_collation_of_the_application_makes_no_backup_on_every_run(
+    database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table WITHOUT ROWID is compared also where only the application knows its order."""
+    manager = _with_collation(database)
+    for made in (True, False, False):
+        report = run_auto(manager)
+        assert report is not None
+        assert (report.created is not None) is made
+    with manager._driver.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE w SET v = 4 WHERE k = 'b'")
+    (table,) = manager.compare("latest").tables
+    assert (table.table, table.changed) == ("w", 1)
+    report = run_auto(manager)
+    assert report is not None
+    assert report.created is not None
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "why"),
+    [
+        ("CREATE TABLE wide (" + ", ".join(f"c{n}" for n in range(1999)) + ")", "too many columns"),
+        ("", "by its name"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_on_each_run(
+    database: Path,
+    make_engine: EngineMaker,
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+    why: str,
+) -> None:
+    """A backup on every run fills a disk: the log says, once per run, what makes it so."""
+    manager = BackupManager(make_engine(database), catalog=False)
+    if statement:
+        execute(database, statement)
+    else:
+        execute(database, "CREATE TABLE xx_name (a)")
+        database.write_bytes(database.read_bytes().replace(b"xx_name", b"\xf6\xdf_name"))
+    run_auto(manager)
+    assert caplog.messages == []
+    for _ in range(2):
+        report = run_auto(manager)
+        assert report is not None
+        assert report.created is not None
+        (told,) = caplog.messages
+        assert why in told
+        assert "a backup is made on every run" in told
+        caplog.clear()
 
 
 def test_it_prunes_after_it_verified(manager: BackupManager, database: Path) -> None:

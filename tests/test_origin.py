@@ -360,6 +360,21 @@ def test_a_file_with_a_log_beside_it_is_not_adopted(manager: BackupManager, end:
     assert not Path(info.meta_path).exists()
 
 
+@pytest.mark.parametrize("end", ["-wal", "-journal"])
+def test_a_file_with_a_log_beside_it_is_not_deleted(manager: BackupManager, end: str) -> None:
+    """It may be somebody's database, in use: without the log its data would be torn in two."""
+    info = manager.create("mine")
+    meta = Path(info.meta_path).read_bytes()
+    Path(info.meta_path).unlink()
+    Path(info.path + end).write_bytes(b"pages")
+    with pytest.raises(BackupError, match=end):
+        manager.delete(info.filename)
+    assert Path(info.path).exists()
+    Path(info.meta_path).write_bytes(meta)  # what says that it is ours goes all the same
+    manager.delete(info.filename)
+    assert not Path(info.path).exists()
+
+
 def test_what_was_replaced_while_it_was_read_is_not_adopted(
     manager: BackupManager, engine: Engine
 ) -> None:
@@ -413,6 +428,19 @@ def test_adopt_on_the_command_line(shell: Shell) -> None:
     assert told["result"]["backup"]["unknown_origin"] is False
     shell.ok("restore", "latest", "--yes")
     assert "nothing to do" in shell.fails(BackupError, "adopt", "latest")
+
+
+def test_adopt_of_what_is_dated_in_the_future_promises_nothing(shell: Shell) -> None:
+    """`latest` does not mean it, and nobody is told that it can."""
+    shell.create()
+    directory = shell.folder / "data" / "backups"
+    (made,) = directory.glob("*.db")
+    ahead = directory / f"{PREFIX}_29991231_000000_ahead.db"
+    shutil.copy(made, ahead)
+    said = shell.ok("adopt", ahead.name)
+    assert "dated in the future" in said
+    assert "latest" not in said
+    assert made.name in shell.run("show", "latest").stdout
 
 
 def test_a_directory_of_two_databases_from_the_shell(shell: Shell) -> None:

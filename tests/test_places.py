@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +19,7 @@ from conftest import EngineMaker
 from helpers import add_child, digest, execute, make_database
 
 from soulsense_db import BackupManager
+from soulsense_db.auto import run_auto
 from soulsense_db.db_backup import _validate_sqlite_file
 from soulsense_db.errors import (
     BackupError,
@@ -50,16 +53,56 @@ def test_two_databases_of_one_name_in_one_directory(
 
 
 def test_backups_move_with_their_database(tmp_path: Path, make_engine: EngineMaker) -> None:
-    """A folder with database and backups can be copied or moved: they still belong together."""
+    """A folder with database and backups can be moved: they still belong together."""
     (tmp_path / "old").mkdir()
     path = make_database(tmp_path / "old" / "app.db")
     info = BackupManager(make_engine(path)).create()
-    shutil.copytree(tmp_path / "old", tmp_path / "copied")
-    copied = BackupManager(make_engine(tmp_path / "copied" / "app.db"))
-    assert [found.id for found in copied.list()] == [info.id]
+    shutil.move(tmp_path / "old", tmp_path / "new")
+    moved = BackupManager(make_engine(tmp_path / "new" / "app.db"))
+    assert [found.id for found in moved.list()] == [info.id]
+    (tmp_path / "old").symlink_to("new")  # the old path leads to the same file
+    assert [found.id for found in moved.list()] == [info.id]
+    (tmp_path / "old").unlink()
+    shutil.move(tmp_path / "new", tmp_path / "old")
     shutil.move(tmp_path / "old" / "backups", tmp_path / "usb")
     named = BackupManager(make_engine(path), tmp_path / "usb")
     assert [found.id for found in named.list()] == [info.id]
+
+
+def test_a_backup_of_a_database_that_is_there_is_not_that_of_its_neighbour(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """One that was copied from beside prod is not staging's, though the folders are alike.
+
+    A long list of them asks the system once for each place.
+    """
+    made = {}
+    for name in ("prod", "staging"):
+        (tmp_path / name).mkdir()
+        make_database(tmp_path / name / "app.db")
+        made[name] = BackupManager(make_engine(tmp_path / name / "app.db"))
+    own = made["staging"].create("own")
+    for _ in range(3):
+        info = made["prod"].create("newer")
+        for path in (info.path, info.meta_path):
+            shutil.copy(path, made["staging"].directory)
+    asked = []
+    real = os.stat
+
+    def stat(path: Any, **options: Any) -> os.stat_result:
+        asked.append(str(path))
+        return real(path, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        assert [found.id for found in made["staging"].list()] == [own.id]
+    assert asked.count(str(tmp_path / "prod" / "app.db")) == 1
+    assert made["staging"].get("latest").id == own.id
+    assert len(made["staging"].others()) == 3
+    with pytest.raises(WrongDatabaseError, match="prod"):
+        made["staging"].restore(info.filename)
+    (tmp_path / "prod" / "app.db").unlink()  # nothing tells them any more
+    assert len(made["staging"].list()) == 4
 
 
 def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
@@ -78,6 +121,46 @@ def test_a_backup_of_a_database_that_is_gone_is_nobody_else_s(
     with pytest.raises(WrongDatabaseError, match="import it"):
         b.restore(info)
     assert b.restore(b.import_file(info.path)).source.kind == "imported"
+
+
+def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: EngineMaker) -> None:
+    """Nothing writes to a file that a meta file of ours is beside: it stays what can be restored.
+
+    It may be looked at, and copied; a copy without the meta file is a database like any other.
+    """
+    info = manager.create()
+    safety = manager.restore(info).safety_backup
+    assert safety is not None
+    calls: list[Callable[[BackupManager], object]] = [
+        lambda wrong: wrong.create(),
+        run_auto,
+        lambda wrong: wrong.rebuild_catalog(),
+        lambda wrong: wrong.exclusive(),
+        lambda wrong: wrong.restore(info),
+    ]
+    for path in (Path(info.path), safety):
+        before = path.read_bytes()
+        wrong = BackupManager(make_engine(path), manager.directory.parent / f"of {path.name}")
+        for call in calls:
+            with pytest.raises(UnsupportedDatabaseError, match="is a backup") as caught:
+                call(wrong)
+            assert "copy the backup elsewhere" in caught.value.hint
+        assert not wrong.can_restore().ok
+        assert not wrong.sync_catalog()
+        assert wrong.list() == []
+        assert not wrong.directory.exists()
+        assert wrong.import_file(
+            manager.export(info, manager.directory.parent / f"{path.name}.copy")
+        )
+        assert wrong.create(record=False)
+        assert path.read_bytes() == before
+    manager.verify(info)
+    manager.undo_restore()
+    copy = manager.directory.parent / "copy.db"
+    shutil.copy(info.path, copy)
+    assert BackupManager(make_engine(copy), manager.directory).create()
+    Path(f"{copy}.meta").write_text("written by an older program")
+    assert BackupManager(make_engine(copy), manager.directory).create()
 
 
 def test_the_live_database_is_never_a_backup(tmp_path: Path, make_engine: EngineMaker) -> None:

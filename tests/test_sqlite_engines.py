@@ -21,7 +21,12 @@ from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool, StaticPool
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite_engine import EngineConnections
-from soulsense_db.errors import DatabaseFileNotFoundError, DatabaseLockedError, StorageError
+from soulsense_db.errors import (
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    StorageError,
+    UnsupportedDatabaseError,
+)
 
 COUNT = "SELECT count(*) FROM child"
 SHARED = "sqlite:///file:{name}?mode=memory&cache=shared&uri=true"
@@ -243,6 +248,43 @@ def test_a_row_factory_of_the_application_is_no_trouble(
     add_child(database)
     assert manager.restore(info).catalog_rebuilt
     assert scalar(database, COUNT) == ROWS
+
+
+class DictCursor(sqlite3.Cursor):
+    def fetchall(self) -> Any:
+        """Give rows the shape that the application likes."""
+        return [dict(enumerate(row)) for row in super().fetchall()]
+
+
+class DictConnection(sqlite3.Connection):
+    def cursor(self, factory: Any = DictCursor) -> Any:
+        """Make cursors of the application's own class."""
+        return super().cursor(factory)
+
+
+def test_a_file_that_the_connections_do_not_tell_of_is_not_taken_for_memory(
+    database: Path, make_engine: EngineMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it shared one directory with all such databases, and ``latest`` of another were its."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsupportedDatabaseError, match="tell of no file") as caught:
+        BackupManager(make_engine(database, connect_args={"factory": DictConnection}))
+    assert str(database) in caught.value.message
+    assert os.listdir(tmp_path) == [database.name]
+
+
+def test_a_shared_connection_to_a_file_in_a_transaction_is_called_what_it_is(
+    database: Path, make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    """A file that the engine reaches by one connection only is no in-memory database."""
+    with closing(sqlite3.connect(database, check_same_thread=False)) as one:
+        engine = make_engine("sqlite://", creator=lambda: one, poolclass=StaticPool)
+        manager = BackupManager(engine, tmp_path / "b")
+        one.execute("DELETE FROM child")
+        with pytest.raises(DatabaseLockedError, match="middle of a transaction") as caught:
+            manager.create()
+        assert "in-memory" not in caught.value.message
+        assert str(database) in caught.value.message
 
 
 NAMES = ["my app.db", "a#b.db", "what?.db", "100%41.db", "日記 😀.db", "a&b=c;d.db", "'quoted\".db"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
 from helpers import held_by_another_process, make_database, run_unprivileged
 
+from soulsense_db import BackupManager
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
 from soulsense_db.errors import (
@@ -98,3 +102,38 @@ def test_a_file_without_permission_is_told(open_path: Path) -> None:
         """
     answer = run_unprivileged(script, source, open_path / "target.db")
     assert answer["error"] == PermissionDeniedError.__name__
+
+
+def test_what_only_reads_a_sound_file_is_hinted_at(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Nobody is told to move a sound database away, of which they would lose what is newest."""
+    database = make_database(tmp_path / "app.db")
+    engine = make_engine(database)
+
+    @sa.event.listens_for(engine, "connect")
+    def only_read(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA query_only = ON")
+
+    manager = BackupManager(engine, catalog=False)
+    info = manager.create()
+    with pytest.raises(PermissionDeniedError) as queried:
+        manager.restore(info)
+    assert "query_only" in queried.value.hint
+    script = """
+        import os, sqlite3, sys
+        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+        connection.execute("PRAGMA cache_size = 5")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE child SET body = 'half'")
+        os.kill(os.getpid(), 9)
+        """
+    subprocess.run([sys.executable, "-c", dedent(script), str(database)], check=False)
+    assert Path(f"{database}-journal").exists()
+    reading = make_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
+    with pytest.raises(PermissionDeniedError) as left:
+        BackupManager(reading, catalog=False).create()
+    assert "without mode=ro" in left.value.hint
+    for caught in (queried.value, left.value):
+        assert "move" not in caught.hint
+    assert BackupManager(make_engine(database), catalog=False).create()

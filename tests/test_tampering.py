@@ -405,3 +405,15 @@ def test_a_directory_that_is_no_path(tmp_path: Path) -> None:
     """A NUL in its name is an error of the tree."""
     with pytest.raises(StorageError, match="is no path"):
         storage_in(tmp_path / "a\0b")
+
+
+def test_a_directory_seen_from_one_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path without a current directory is an error of the tree."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(StorageError, match="no current directory"):
+        storage_in(Path("backups"))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,10 @@ from alembic_project import Project
 from helpers import digest, execute, leftovers, make_database, scalar
 from shell import Shell
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, files
+from soulsense_db.beside import COMPANIONS
 from soulsense_db.errors import NothingToUndoError
+from soulsense_db.safety_files import SafetyFiles
 
 
 @pytest.fixture
@@ -158,6 +163,104 @@ def test_a_safety_backup_of_ours_is_replaced(manager: BackupManager, database: P
     for _ in range(3):
         manager.restore(info)
     assert len(list(database.parent.glob("app.db.safety_backup*"))) == 2
+
+
+_WRITE_AND_DIE = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = WAL")
+connection.execute("UPDATE parent SET name = 'of the old one'")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_log_goes_with_its_safety_backup(manager: BackupManager, database: Path) -> None:
+    """SQLite replays it into no other data: the new one is clean, the old one keeps its rows."""
+    info = manager.create()
+    manager.restore(info)
+    path = database.with_name("app.db.safety_backup")
+    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(path)], check=False)
+    assert Path(f"{path}-wal").stat().st_size
+    execute(database, "UPDATE parent SET name = 'newer'")
+    before = digest(database)
+    report = manager.restore(info)
+    assert not [ending for ending in COMPANIONS if Path(f"{path}{ending}").exists()]
+    assert digest(path) == before
+    (kept,) = report.moved_aside
+    assert Path(f"{kept}-wal").exists()
+    assert scalar(kept, "SELECT DISTINCT name FROM parent") == "of the old one"
+    manager.undo_restore()
+    assert digest(database) == before
+
+
+def test_a_log_that_stands_alone_is_set_aside(manager: BackupManager, database: Path) -> None:
+    """No safety backup is put beside a log that is there already; the report names it."""
+    info = manager.create()
+    path = database.with_name("app.db.safety_backup")
+    for ending in COMPANIONS:
+        Path(f"{path}{ending}").write_bytes(b"of another")
+        Path(f"{path}.previous{ending}").write_bytes(b"of another")
+    report = manager.restore(info)
+    beside = [p.name for p in database.parent.glob("app.db.safety_backup*") if p not in {path}]
+    assert {name[-4:] for name in beside} == {"meta", "-wal", "-shm", "rnal"}
+    assert not [ending for ending in COMPANIONS if Path(f"{path}{ending}").exists()]
+    assert {moved.read_bytes() for moved in report.moved_aside} == {b"of another"}
+    assert len(report.moved_aside) == 2 * len(COMPANIONS)
+
+
+class _Kill(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("steps", range(14))
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_kill_leaves_no_data_beside_the_log_of_another(
+    database: Path, monkeypatch: pytest.MonkeyPatch, steps: int, placed: bool
+) -> None:
+    """Wherever it comes while a safety backup gives its place and gets it back; nothing is lost."""
+    path = database.with_name("app.db.safety_backup")
+
+    def put(data: str) -> None:
+        for ending in ("", *COMPANIONS):
+            Path(f"{path}{ending}").write_text(data)
+
+    def counted(work: Callable[..., None]) -> Callable[..., None]:
+        def step(*paths: Path) -> None:
+            nonlocal steps
+            steps -= 1
+            if steps < 0:
+                raise _Kill
+            work(*paths)
+            _require_not_mixed(path.parent)
+
+        return step
+
+    put("old")
+    with monkeypatch.context() as patch, suppress(_Kill):
+        patch.setattr(files, "move_durably", counted(files.move_durably))
+        patch.setattr(files, "remove", counted(files.remove))
+        safety = SafetyFiles(database)
+        safety.make_room()
+        if placed:
+            put("new")
+        safety.withdraw(placed=placed)
+    _require_not_mixed(path.parent)
+    safety = SafetyFiles(database)
+    safety.recover()
+    safety.make_room()
+    _require_not_mixed(path.parent)
+    assert not path.exists()
+    old = [p for p in path.parent.glob(f"{path.name}*") if p.read_text() == "old"]
+    assert {p.name[-4:] for p in old} >= {"-wal", "-shm", "rnal"}
+    assert len(old) == 1 + len(COMPANIONS)
+
+
+def _require_not_mixed(folder: Path) -> None:
+    for data in folder.glob("app.db.safety_backup*"):
+        for ending in COMPANIONS:
+            beside = Path(f"{data}{ending}")
+            if beside.exists():
+                assert beside.read_text() == data.read_text(), data
 
 
 @pytest.mark.parametrize("make", [_directory, _link])

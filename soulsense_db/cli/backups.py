@@ -149,7 +149,9 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
     with session.progress("Verifying") as progress:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
-    session.say(f"id {adopted.id}; from now on 'latest' can mean it.")
+    doubts = ", ".join(doubt.value for doubt in doubts_about(adopted))
+    told = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
+    session.say(f"id {adopted.id}; {told}.")
     return {"backup": backup_json(adopted)}
 
 

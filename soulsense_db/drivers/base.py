@@ -70,6 +70,11 @@ class TableComparison:
     changed: int | None
     newer: int | None
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is known of its rows but that there is no other number of them."""
+        return (self.gained, self.lost, self.changed) == (0, 0, None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import Comparison, Progress, TableComparison
-from soulsense_db.drivers.sqlite_rows import Row, Side, Table, any_text
+from soulsense_db.drivers.sqlite_errors import backup_errors
+from soulsense_db.drivers.sqlite_rows import Row, Side, Table, all_collations, any_text
 
 _ROWS_IN_ONE = 1000  # between two calls of a progress: some milliseconds
 
@@ -26,7 +27,12 @@ def compare(
 ) -> Comparison:
     """Compare ``live``, in a read transaction of the caller's, with ``backup``, opened ``path``."""
     heads = pragmas.alembic_heads(live)
-    with any_text(live), any_text(backup):
+    with ExitStack() as prepared:
+        for connection in (live, backup):
+            prepared.enter_context(any_text(connection))
+        prepared.enter_context(all_collations(live))
+        with backup_errors(path):
+            prepared.enter_context(all_collations(backup))
         before, after = Side(live), Side(backup, path)
         names = sorted((before.tables.keys() | after.tables.keys()) - set(ignore))
         reading = _Reading(progress, names, before, after) if progress is not None else None
@@ -44,7 +50,7 @@ def compare(
 
 def count_rows(connection: sqlite3.Connection, path: Path | None = None) -> dict[str, int]:
     """Return how many rows each table has that is compared; ``path`` of a backup."""
-    with any_text(connection):
+    with any_text(connection), all_collations(connection):
         side = Side(connection, path)
         return {name: side.count(name) for name in side.tables}
 

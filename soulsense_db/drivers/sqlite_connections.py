@@ -253,7 +253,14 @@ class LiveDatabase:
     def _settle(self, file: str) -> None:
         """Take ``file``, as SQLite names it, for the one that the manager is made for."""
         path = Path(file).resolve() if file else None
-        if path and self._path and self._connections.are_predictable:
+        if self._path and self._connections.are_predictable:
+            if path is None:  # taken for one in memory, it would share the directory of all those
+                raise UnsupportedDatabaseError(
+                    f"The engine's URL names {self._path}, and its connections tell of no file. "
+                    "Nothing was changed.",
+                    hint="Use an engine for backups whose connections and cursors are those of "
+                    "sqlite3, without a factory in connect_args that gives rows another shape.",
+                )
             self._require_same(path)  # there was no file, or a locked one, when it was made
         status = None
         if path:
@@ -416,10 +423,11 @@ class LiveDatabase:
 def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Return ``connection``; raise when it is in a transaction: its rows are not committed."""
     if connection.in_transaction:
+        file = _file_of(connection)
+        name = f"the only connection of the engine to {file}" if file else "the in-memory database"
         raise DatabaseLockedError(
-            "Database locked: the in-memory database is in the middle of a transaction. "
-            "Nothing was changed.",
-            hint="Commit or roll back first: it has only this one connection.",
+            f"Database locked: {name} is in the middle of a transaction. Nothing was changed.",
+            hint="Commit or roll back first: there is no other connection to work on.",
         )
     return connection
 

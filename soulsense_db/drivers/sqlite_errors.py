@@ -30,6 +30,8 @@ _DENIED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_AUTH,
 }
+# A journal, or a log, that has to be brought into the database before anybody can read it.
+_LEFT_BY_A_WRITER = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
 _CORRUPT_VTAB = 267  # the extended code; not every module of SQLite's names it
 # Damage without a code of its own: a schema format that no SQLite has.
 _TELLS_OF_DAMAGE = "unsupported file format"
@@ -55,7 +57,7 @@ def live_errors(path: Path | None) -> Iterator[None]:
         if is_damage(error):
             raise damaged(name, reason) from error
         if code == sqlite3.SQLITE_READONLY:
-            raise _read_only(name, reason) from error
+            raise _read_only(_code(error), name, reason) from error
         raise (_undecodable(error, name) or _common(code, name, reason)) from error
 
 
@@ -185,11 +187,19 @@ def _undecodable(error: BaseException, name: str) -> BackupError | None:
     )
 
 
-def _read_only(name: str, reason: str) -> PermissionDeniedError:
+def _read_only(code: int, name: str, reason: str) -> PermissionDeniedError:
+    hint = (
+        "Check who owns the file and its directory, their permissions, the URL (mode=ro), and "
+        "whether the engine sets PRAGMA query_only when it connects. If it is none of these, its "
+        "header forbids writing: VACUUM INTO a new file keeps all rows."
+    )
+    if code in _LEFT_BY_A_WRITER:
+        hint = (
+            "A program that wrote to it died, and only a connection that may write can tidy up: "
+            "use an engine without mode=ro, or open it once with the application."
+        )
     return PermissionDeniedError(
-        f"Permission denied: {name} ({reason}). Nothing was changed.",
-        hint="Check who owns the file and its directory, their permissions, and the URL. If all is "
-        "right, its header is damaged: move the file away, and restore a backup.",
+        f"Permission denied: {name} ({reason}). Nothing was changed.", hint=hint
     )
 
 

@@ -11,12 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from soulsense_db import files
+from soulsense_db.beside import COMPANIONS
 from soulsense_db.beside import beside as named_beside
 from soulsense_db.errors import RestoreError, StorageError
 from soulsense_db.tampering import require_file, require_same
-
-# What SQLite would replay into another database of that name.
-COMPANIONS = ("-wal", "-shm", "-journal")
 
 
 def connect_new(path: Path) -> sqlite3.Connection:

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -242,6 +242,42 @@ def any_text(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.text_factory = before
+
+
+@contextmanager
+def all_collations(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let tables be read whose keys are in an order that only the application knows.
+
+    SQLite opens no table WITHOUT ROWID without the collations of its key. A stand-in will do: rows
+    are read as they lie there, and sorted by their bytes. It is gone at the end.
+    """
+    statement = (
+        "SELECT DISTINCT part.coll FROM main.sqlite_master AS found, "
+        "pragma_index_list(found.name, 'main') AS listed, "
+        "pragma_index_xinfo(listed.name, 'main') AS part "
+        "WHERE found.type = 'table' AND part.coll IS NOT NULL"
+    )
+    made: list[str] = []
+    try:
+        for (name,) in pragmas.rows(connection, statement):
+            with suppress(UnicodeEncodeError):  # one that Python cannot send to SQLite
+                if not _has_collation(connection, name):
+                    connection.create_collation(name, lambda a, b: (a > b) - (a < b))
+                    made.append(name)
+        yield
+    finally:
+        for name in made:
+            with suppress(sqlite3.Error):  # a statement of the application's is running
+                connection.create_collation(name, None)
+
+
+def _has_collation(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether ``connection`` knows a collation; SQLite's own list has all that the schema names."""
+    try:
+        pragmas.rows(connection, f"EXPLAIN SELECT '' = '' COLLATE {_quoted(name)}")
+    except sqlite3.OperationalError:
+        return False
+    return True
 
 
 def _rowid(columns: Collection[str]) -> str | None:
