@@ -158,7 +158,6 @@ class Driver(ABC):
     def location(self) -> Path | None:
         """File of the live database, absolute and without links; None when it has no file."""
 
-    @abstractmethod
     @property
     @abstractmethod
     def address(self) -> str:
