@@ -200,10 +200,12 @@ class Matrix:
         self, worker: Worker, operation: str, mode: Mode, engine: str, filler: int
     ) -> Baseline:
         folder = self._place / f"{operation} {mode} {engine} {filler}"
-        worker.zygote.ask(
-            "prepare", name=operation, mode=mode, folder=str(worker.folder), filler=filler
-        )
-        shutil.copytree(worker.folder, folder)
+        made = worker.place / "made"
+        worker.zygote.ask("prepare", name=operation, mode=mode, folder=str(made), filler=filler)
+        # Moved: backups of a database that is still at its old place are not those of a copy.
+        shutil.move(made, folder)
+        shutil.rmtree(worker.folder, ignore_errors=True)
+        shutil.copytree(folder, worker.folder)
         before = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
         baseline = Baseline(operation, mode, engine, folder, before, {}, ())
         trace = worker.place / "trace"
