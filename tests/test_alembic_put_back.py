@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -101,8 +102,8 @@ def test_an_interrupt_before_the_first_step_raises_no_alarm(
     """Ctrl-C while the marker is flushed: it was about steps of which none was run."""
     flush = files.sync_directory
 
-    def interrupted(path: Path) -> None:
-        flush(path)
+    def interrupted(*arguments: Any) -> None:
+        flush(*arguments)
         if project.marker.exists():
             monkeypatch.undo()
             raise KeyboardInterrupt

@@ -304,8 +304,8 @@ def test_reading_back_notices_another_database(case: Case) -> None:
 
 
 def test_heads_are_those_of_alembic(case: Case) -> None:
-    """The revisions are read sorted from ``alembic_version``; there are none without it."""
-    assert case.driver.alembic_heads("alembic_version") == ()
+    """The revisions are read sorted from ``alembic_version``; without it nobody can tell."""
+    assert case.driver.alembic_heads("alembic_version") is None
     alembic_version.create(case.engine)
     with case.engine.begin() as connection:
         values = [{"version_num": "b2"}, {"version_num": "a1"}]

@@ -13,6 +13,7 @@ from soulsense_db.drivers import sqlite_pragmas as pragmas
 from soulsense_db.drivers.base import Depth, Findings
 from soulsense_db.drivers.sqlite_cancel import interruptible
 from soulsense_db.drivers.sqlite_errors import (
+    READONLY_ROLLBACK,
     backup_errors,
     backup_not_understood,
     damaged,
@@ -49,7 +50,7 @@ def opened_in_use(path: Path, *, lock_timeout: float) -> Iterator[sqlite3.Connec
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            if error.sqlite_errorcode != READONLY_ROLLBACK:
                 raise
             raise invalid(
                 path.name, "a transaction in it was never finished; open it once with its program"

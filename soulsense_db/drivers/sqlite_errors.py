@@ -30,8 +30,10 @@ _DENIED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_AUTH,
 }
-# A journal, or a log, that has to be brought into the database before anybody can read it.
-_LEFT_BY_A_WRITER = {sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY}
+# A journal, or a log, that has to be brought into the database before anybody can read it:
+# SQLITE_READONLY_ROLLBACK and _RECOVERY, https://www.sqlite.org/rescode.html.
+READONLY_ROLLBACK = sqlite3.SQLITE_READONLY | (3 << 8)
+_LEFT_BY_A_WRITER = {READONLY_ROLLBACK, sqlite3.SQLITE_READONLY | (1 << 8)}
 _CORRUPT_VTAB = 267  # the extended code; not every module of SQLite's names it
 # Damage without a code of its own: a schema format that no SQLite has.
 _TELLS_OF_DAMAGE = "unsupported file format"
