@@ -8,8 +8,8 @@ from pathlib import Path
 from alembic import context
 from sqlalchemy import engine_from_config, make_url, pool
 
-from soulsense_db import catalog
 from soulsense_db.alembic import safe_migrations
+from soulsense_db.catalog import table as catalog
 
 config = context.config
 if config.config_file_name is not None:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from soulsense_db.backup_info import BackupInfo, BackupKind
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
-    from soulsense_db.restoring import RestoreReport
+    from soulsense_db.operations import RestoreReport, VerificationReport
     from soulsense_db.retention import Period, PruneReport, RetentionPolicy
-    from soulsense_db.verification import VerificationReport
 
 __all__ = [
     "BackupError",
@@ -40,9 +39,9 @@ _HOMES = {
     "DatabaseError": "soulsense_db.errors",
     "Period": "soulsense_db.retention",
     "PruneReport": "soulsense_db.retention",
-    "RestoreReport": "soulsense_db.restoring",
+    "RestoreReport": "soulsense_db.operations.restore",
     "RetentionPolicy": "soulsense_db.retention",
-    "VerificationReport": "soulsense_db.verification",
+    "VerificationReport": "soulsense_db.operations.verify",
 }
 
 

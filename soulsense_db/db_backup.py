@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.completion import warn
-from soulsense_db.drivers import sqlite_check
+from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import DatabaseError
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
+from soulsense_db.notices import warn
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -86,4 +86,4 @@ def delete_backup(backup_path: str | Path) -> bool:
 
 def _validate_sqlite_file(path: str | Path) -> bool:
     """Whether ``path`` is a whole SQLite database; False for anything else, never an error."""
-    return sqlite_check.is_sound(Path(path))
+    return SQLiteDriver.is_sound(Path(path))

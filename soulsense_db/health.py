@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 
-from soulsense_db import files
+from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.catalog import row_name
 from soulsense_db.errors import (
@@ -19,9 +19,9 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     UntrustedDirectoryError,
 )
-from soulsense_db.finding import Doubt, doubts_about
+from soulsense_db.fs import directory_problem
 from soulsense_db.manager import BackupManager
-from soulsense_db.tampering import directory_problem
+from soulsense_db.operations import Doubt, doubts_about
 
 
 class State(IntEnum):
@@ -204,7 +204,7 @@ class _Examination:
         return (self._now - backups[0].created_at).total_seconds() if backups else None
 
     def _free_space(self) -> HealthCheck:
-        free = files.free_space(self._manager.directory)
+        free = fs.free_space(self._manager.directory)
         self._numbers["free_bytes"] = free
         size = self._numbers["database_bytes"]
         if size is None:

@@ -9,31 +9,30 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy.engine import Engine
 
-from soulsense_db import files
-from soulsense_db.backup_info import (
-    KINDS,
-    BackupInfo,
-    BackupKind,
-    check_description,
-    check_note,
-)
-from soulsense_db.carrying import copy_out
-from soulsense_db.catalog import TABLE_NAME, Catalog, Owner
-from soulsense_db.catalog_rows import CatalogRows
+from soulsense_db import fs
+from soulsense_db.backup_info import KINDS, BackupInfo, BackupKind, check_description, check_note
+from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
+from soulsense_db.directory import Storage
 from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
 from soulsense_db.errors import HalfRunMigrationError
-from soulsense_db.finding import Finder
-from soulsense_db.half_run import standing
-from soulsense_db.keeping import Keeper
-from soulsense_db.marker import MigrationMarker, clear_marker, marker_path
+from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import require_no_backup, still_there
-from soulsense_db.restore_check import RestoreCheck, RestoreChecker
-from soulsense_db.restoring import ExclusiveAccess, RestoreReport, place_of, require_undo
+from soulsense_db.operations import (
+    ExclusiveAccess,
+    Finder,
+    Keeper,
+    Level,
+    RestoreCheck,
+    RestoreChecker,
+    RestoreReport,
+    VerificationReport,
+    copy_out,
+    place_of,
+    require_undo,
+    verify_backup,
+)
 from soulsense_db.retention import PruneReport, RetentionPolicy
-from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.storage import Storage
-from soulsense_db.tampering import require_trusted_directory
-from soulsense_db.verification import Level, VerificationReport, verify_backup
+from soulsense_db.sidecars import MigrationMarker, SafetyFiles, clear_marker, marker_path, standing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -433,7 +432,7 @@ class BackupManager:
         """Keep the database as a dead migration left it; False when there was none."""
         self._driver.require_database()
         database = self.database
-        if database is None or not files.exists(marker_path(database)):
+        if database is None or not fs.exists(marker_path(database)):
             return False
         with self.exclusive():
             return clear_marker(database)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from soulsense_db import files, reading
+from soulsense_db import fs
 from soulsense_db.backup_info import (
     MAX_META_BYTES,
     META_SUFFIX,
@@ -30,7 +30,7 @@ from soulsense_db.errors import (
     StorageError,
     UnsupportedDatabaseError,
 )
-from soulsense_db.tampering import BINARY, NO_LINK
+from soulsense_db.fs import BINARY, NO_LINK
 
 # What opening a link, a socket or a device says: no meta file of ours.
 _ODD_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
@@ -43,7 +43,7 @@ def read_backup(path: Path, *, meta: Path | None = None) -> BackupInfo:
 
     ``meta``: a meta file with another name.
     """
-    with files.storage_errors("read", path):
+    with fs.storage_errors("read", path):
         status = path.stat()
     return facts_of(path, lambda: status, meta=meta)
 
@@ -112,7 +112,7 @@ def is_backup(database: Path | None) -> bool:
 
     Not with the description that an older program wrote: it has no checksum to be spoilt.
     """
-    if database is None or not files.exists(database):
+    if database is None or not fs.exists(database):
         return False
     try:
         data = read_small_file(f"{database}{META_SUFFIX}")
@@ -159,7 +159,7 @@ def still_there(path: Path) -> Iterator[None]:
     try:
         yield
     except BackupError as error:
-        if files.exists(path):
+        if fs.exists(path):
             raise
         raise not_found(path) from error
 
@@ -177,7 +177,7 @@ def read_small_file(path: str | Path) -> bytes | None:
         return None
     except OSError as error:
         if error.errno not in _ODD_FILE:
-            raise files.as_storage_error(error, "read", path) from error
+            raise fs.as_storage_error(error, "read", path) from error
         name = Path(path).name
         raise MetaFileError(
             f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
@@ -190,10 +190,10 @@ def read_small_file(path: str | Path) -> bytes | None:
         if stat.S_ISREG(status.st_mode) and status.st_size <= MAX_META_BYTES:
             return os.read(descriptor, status.st_size)
     except OSError as error:
-        raise files.as_storage_error(error, "read", path) from error
+        raise fs.as_storage_error(error, "read", path) from error
     finally:
         if has_other_names:  # perhaps it is the database itself, which SQLite has open
-            reading.close(descriptor)
+            fs.close_when_unused(descriptor)
         else:
             os.close(descriptor)
     what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"

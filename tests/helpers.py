@@ -240,9 +240,9 @@ import _strptime, encodings.ascii, json, os, sys, tempfile
 from pathlib import Path
 import sqlalchemy as sa
 from soulsense_db import BackupError, BackupManager
-from soulsense_db.auto import run_auto
+from soulsense_db.scheduled import run_auto
 from soulsense_db.health import check_health
-from soulsense_db.marker import read_marker, write_marker
+from soulsense_db.sidecars.migration_marker import read_marker, write_marker
 with tempfile.TemporaryDirectory() as warm:  # import all there is while it can be read
     engine = sa.create_engine(f"sqlite:///{warm}/warm.db")
     with engine.begin() as connection:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import OperationalError
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import HalfRunMigrationError
-from soulsense_db.marker import write_marker
 from soulsense_db.meta_file import read_backup
+from soulsense_db.sidecars.migration_marker import write_marker
 
 
 @pytest.fixture(params=DOORS)

@@ -12,7 +12,7 @@ from helpers import execute
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
-from soulsense_db.marker import Chain, read_markers, write_marker
+from soulsense_db.sidecars.migration_marker import Chain, read_markers, write_marker
 
 DOORS = ["env.py", *(["alembic.ini"] if HAS_PLUGINS else [])]
 # One command, one run of the steps for each tenant, each with its own version table.

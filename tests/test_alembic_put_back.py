@@ -11,8 +11,9 @@ from alembic_project import Project, digest, query
 from helpers import execute, leftovers
 from sqlalchemy.exc import OperationalError
 
-from soulsense_db import BackupManager, files
+from soulsense_db import BackupManager
 from soulsense_db.errors import NothingToUndoError
+from soulsense_db.fs import durable
 from soulsense_db.meta_file import read_backup
 
 
@@ -100,7 +101,7 @@ def test_an_interrupt_before_the_first_step_raises_no_alarm(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C while the marker is flushed: it was about steps of which none was run."""
-    flush = files.sync_directory
+    flush = durable.sync_directory
 
     def interrupted(*arguments: Any) -> None:
         flush(*arguments)
@@ -109,7 +110,7 @@ def test_an_interrupt_before_the_first_step_raises_no_alarm(
             raise KeyboardInterrupt
 
     before = digest(project.database)
-    monkeypatch.setattr(files, "sync_directory", interrupted)
+    monkeypatch.setattr(durable, "sync_directory", interrupted)
     with pytest.raises(KeyboardInterrupt):
         project.upgrade("second")
     assert not project.marker.exists()

@@ -12,13 +12,9 @@ from conftest import EngineMaker
 from helpers import Child, add_child, execute, flip, make_database, run_unprivileged
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.auto import run_auto
-from soulsense_db.errors import (
-    DatabaseDamagedError,
-    DatabaseFileNotFoundError,
-    DatabaseLockedError,
-)
-from soulsense_db.marker import write_marker
+from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError, DatabaseLockedError
+from soulsense_db.scheduled import run_auto
+from soulsense_db.sidecars.migration_marker import write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -228,7 +224,7 @@ def test_overlapping_runs_do_the_work_once(manager: BackupManager, database: Pat
         import sys
         import sqlalchemy as sa
         from soulsense_db import BackupManager
-        from soulsense_db.auto import run_auto
+        from soulsense_db.scheduled import run_auto
         def wait(done, total):
             if not waited:
                 waited.append(1)

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db import backup_info
-from soulsense_db.backup_info import (
+from soulsense_db.backup_info import info as backup_info
+from soulsense_db.backup_info.info import (
     KINDS,
     MAX_DESCRIPTION,
     BackupInfo,

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from soulsense_db.backup_info import BackupInfo
-from soulsense_db.catalog import Catalog, Owner, TableState, metadata
+from soulsense_db.backup_info.info import BackupInfo
+from soulsense_db.catalog.table import Catalog, Owner, TableState, metadata
 from soulsense_db.errors import CatalogError
 
 INFO = BackupInfo(

@@ -20,11 +20,11 @@ from sqlalchemy.engine import Engine
 from test_catalog import INFO
 
 from soulsense_db import BackupManager
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import digest_of
-from soulsense_db.catalog import Catalog, Owner, TableState
+from soulsense_db.backup_info.fields import digest_of
+from soulsense_db.catalog.table import Catalog, Owner, TableState
 from soulsense_db.health import State, check_health
 from soulsense_db.retention import RetentionPolicy
+from soulsense_db.scheduled import run_auto
 
 OLD_LAYOUT = """
     CREATE TABLE backups (

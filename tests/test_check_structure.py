@@ -18,8 +18,8 @@ from helpers import add_child, digest, make_database, run_unprivileged, scalar
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import sqlite_structure
-from soulsense_db.drivers.sqlite_check import check
+from soulsense_db.drivers.sqlite import structure as sqlite_structure
+from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,

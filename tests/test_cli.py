@@ -10,7 +10,7 @@ from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.cli import old_alembic
-from soulsense_db.marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path, write_marker
 
 
 def test_a_day_with_it(shell: Shell) -> None:

@@ -12,8 +12,8 @@ from helpers import add_child, execute, flip, make_database, scalar
 from shell import Shell
 
 from soulsense_db import errors
-from soulsense_db.backup_info import to_meta
-from soulsense_db.marker import write_marker
+from soulsense_db.backup_info.info import to_meta
+from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def test_show_tells_everything(shell: Shell) -> None:

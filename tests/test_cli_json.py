@@ -13,7 +13,7 @@ from helpers import add_child, execute
 from shell import Shell
 
 from soulsense_db import errors
-from soulsense_db.marker import write_marker
+from soulsense_db.sidecars.migration_marker import write_marker
 
 SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "cli.schema.json"
 COMMANDS = {

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import TableComparison
-from soulsense_db.drivers.sqlite_compare import compare
+from soulsense_db.drivers.sqlite.compare import compare
 from soulsense_db.errors import DatabaseFileNotFoundError, InvalidBackupError
 
 

@@ -19,8 +19,9 @@ from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.auto import run_auto
-from soulsense_db.drivers import Comparison, driver_for, sqlite_compare
+from soulsense_db.drivers import Comparison, driver_for
+from soulsense_db.drivers.sqlite import compare as sqlite_compare
+from soulsense_db.scheduled import run_auto
 
 _DETECT = sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES
 
@@ -168,7 +169,7 @@ _MEASURE = """
     import sys
     from pathlib import Path
     from soulsense_db import BackupManager
-    from soulsense_db.auto import run_auto
+    from soulsense_db.scheduled import run_auto
     manager = BackupManager.from_url(sys.argv[1])
     warm = BackupManager.from_url(sys.argv[2])
     warm.create()

@@ -13,11 +13,12 @@ import time_machine
 from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
-from soulsense_db import BackupInfo, BackupManager, VerificationReport, reading
+from soulsense_db import BackupInfo, BackupManager, VerificationReport
 from soulsense_db import manager as manager_module
-from soulsense_db.drivers.sqlite_check import check
+from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
-from soulsense_db.verification import verify_backup
+from soulsense_db.fs import reading
+from soulsense_db.operations.verify import verify_backup
 
 Way = Callable[[BackupManager, BackupInfo], object]
 

@@ -16,9 +16,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import BackupInfo, digest_of
+from soulsense_db.backup_info.fields import digest_of
+from soulsense_db.backup_info.info import BackupInfo
 from soulsense_db.errors import BackupError, PruneError
+from soulsense_db.scheduled import run_auto
 
 Error = Callable[[], BaseException]
 ERRORS: dict[str, Error] = {
@@ -214,8 +215,8 @@ def test_an_interrupt_after_the_end_is_told_as_that(database: Path, tmp_path: Pa
     script = """
         import sys
         from pathlib import Path
-        from soulsense_db import storage
-        from soulsense_db.catalog_rows import CatalogRows
+        from soulsense_db.directory import directory as storage
+        from soulsense_db.catalog.sync import CatalogRows
         def interrupted(self, info):
             raise KeyboardInterrupt
         CatalogRows.record = interrupted

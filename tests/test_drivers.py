@@ -16,14 +16,7 @@ from helpers import snapshot_of
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import (
-    Driver,
-    Findings,
-    Snapshot,
-    TableRows,
-    driver_for,
-    engine_for,
-)
+from soulsense_db.drivers import Driver, Findings, Snapshot, TableRows, driver_for, engine_for
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,

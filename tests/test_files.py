@@ -16,8 +16,8 @@ import pytest
 import sqlalchemy as sa
 from helpers import NOBODY, run_unprivileged
 
-from soulsense_db import BackupManager, copying, files
-from soulsense_db.drivers.sqlite_files import beside, connect_new
+from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite.files import beside, connect_new
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryIsAFileError,
@@ -25,6 +25,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
+from soulsense_db.fs import copying, durable
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_system_errors_become_errors_of_the_tree(number: int, expected: type[Sto
     """Every refusal of the system has its class, names the path, and says what to do."""
     with (
         pytest.raises(StorageError) as caught,
-        files.storage_errors("write", "/some/file"),
+        durable.storage_errors("write", "/some/file"),
     ):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is expected
@@ -56,14 +57,14 @@ def test_system_errors_become_errors_of_the_tree(number: int, expected: type[Sto
 def test_a_directory_is_made_private(tmp_path: Path) -> None:
     """The directory of journals and exam results is 0700 whatever the umask; parents are made."""
     made = tmp_path / "a" / "b"
-    files.make_private_directory(made)
+    durable.make_private_directory(made)
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
 
 def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     """A directory that somebody made and shared on purpose is left as it is."""
     tmp_path.chmod(0o755)
-    files.make_private_directory(tmp_path)
+    durable.make_private_directory(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
@@ -72,7 +73,7 @@ def test_a_file_in_the_way_of_a_directory_is_named(tmp_path: Path, below: str) -
     """A file where the directory, or one above it, should be: the error says just that."""
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(DirectoryIsAFileError, match="taken"):
-        files.make_private_directory(tmp_path / "taken" / below)
+        durable.make_private_directory(tmp_path / "taken" / below)
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -90,19 +91,19 @@ def test_a_directory_made_meanwhile_is_no_error(
         return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", absent_at_first)
-    files.make_private_directory(made)
+    durable.make_private_directory(made)
     assert is_dir(made)
 
 
 @pytest.mark.usefixtures("no_umask")
 def test_a_file_is_made_private_and_never_through_a_link(tmp_path: Path) -> None:
     """Files are 0600 whatever the umask; a name that is taken, by a link too, is an error."""
-    files.create_private_file(tmp_path / "new")
+    durable.create_private_file(tmp_path / "new")
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o600
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for name in ("new", "link"):
         with pytest.raises(StorageError):
-            files.create_private_file(tmp_path / name)
+            durable.create_private_file(tmp_path / name)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -111,7 +112,7 @@ def test_writing_replaces_in_one_step(tmp_path: Path) -> None:
     path = tmp_path / "facts"
     path.write_text("old")
     (tmp_path / ".facts.partial").write_text("left by a process that died")
-    files.write_durably(path, b"new")
+    durable.write_durably(path, b"new")
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["facts"]
@@ -122,7 +123,7 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
     path = small_disk / "facts"
     path.write_text("old")
     with pytest.raises(NotEnoughSpaceError):
-        files.write_durably(path, b"x" * 2_000_000)
+        durable.write_durably(path, b"x" * 2_000_000)
     assert path.read_text() == "old"
     assert os.listdir(small_disk) == ["facts"]
 
@@ -130,20 +131,20 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
 def test_flushing_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     """Nobody is told that a file is on disk when it is not."""
     with pytest.raises(StorageError, match="gone"):
-        files.sync_file(tmp_path / "gone")
+        durable.sync_file(tmp_path / "gone")
     with pytest.raises(StorageError, match="gone"):
-        files.sync_directory(tmp_path / "gone")
+        durable.sync_directory(tmp_path / "gone")
 
 
 def test_removing_twice_is_no_error(tmp_path: Path) -> None:
     """Removing what is gone already succeeds; what cannot be removed is an error."""
     path = tmp_path / "file"
     path.touch()
-    files.remove(path)
-    files.remove(path)
+    durable.remove(path)
+    durable.remove(path)
     (tmp_path / "directory").mkdir()
     with pytest.raises(StorageError):
-        files.remove(tmp_path / "directory")
+        durable.remove(tmp_path / "directory")
 
 
 def test_removing_without_permission_is_an_error(open_path: Path) -> None:
@@ -151,24 +152,25 @@ def test_removing_without_permission_is_an_error(open_path: Path) -> None:
     (open_path / "file").touch()
     open_path.chmod(0o555)
     answer = run_unprivileged(
-        "from soulsense_db import files; files.remove(Path(arguments[0]))", open_path / "file"
+        "from soulsense_db.fs import durable as files; files.remove(Path(arguments[0]))",
+        open_path / "file",
     )
     assert answer["error"] == "PermissionDeniedError"
 
 
 def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -> None:
     """Room is measured before a byte is written, also for a directory that is not there yet."""
-    files.require_space(small_disk / "not" / "yet", 100_000)
+    durable.require_space(small_disk / "not" / "yet", 100_000)
     with pytest.raises(NotEnoughSpaceError, match="5,262,144 bytes are needed"):
-        files.require_space(small_disk / "not" / "yet", 5_000_000)
+        durable.require_space(small_disk / "not" / "yet", 5_000_000)
 
 
 def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
     """The checksum is what ``sha256sum`` prints."""
     (tmp_path / "file").write_bytes(b"abc" * 1000)
-    assert copying.sha256_of(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert copying.sha256_of_own(tmp_path / "file") == hashlib.sha256(b"abc" * 1000).hexdigest()
     with pytest.raises(StorageError):
-        copying.sha256_of(tmp_path / "gone")
+        copying.sha256_of_own(tmp_path / "gone")
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -208,7 +210,7 @@ def test_a_copy_that_runs_out_of_room_leaves_nothing(
 ) -> None:
     """A disk that another program fills during the copy leaves no partial file behind."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr(files, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
         copying.copy_durably(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
@@ -234,7 +236,7 @@ def test_a_head_start_that_fails_fails_nothing(
         raise OSError(errno.EIO, "it broke")
 
     monkeypatch.setattr(os, "fdatasync", refuse)
-    with files.flushing(path):
+    with durable.flushing(path):
         assert tried.wait(10)
 
 
@@ -242,7 +244,7 @@ def test_a_rename_that_fails_takes_nothing_from_its_target(tmp_path: Path) -> No
     """What somebody else has under the new name stays there, whatever became of the source."""
     (tmp_path / "target").write_text("somebody else's")
     with pytest.raises(StorageError, match="could not rename to"):
-        files.rename_or_not(tmp_path / "gone", tmp_path / "target")
+        durable.rename_or_not(tmp_path / "gone", tmp_path / "target")
     assert os.listdir(tmp_path) == ["target"]
     assert (tmp_path / "target").read_text() == "somebody else's"
 
@@ -266,7 +268,7 @@ def test_a_rename_that_cannot_be_flushed_is_taken_back(
     (tmp_path / "source").touch()
     monkeypatch.setattr(os, "fsync", sync_refused_with(errno.EIO))
     with pytest.raises(StorageError, match=r"could not flush .* Nothing was changed"):
-        files.rename_or_not(tmp_path / "source", tmp_path / "target")
+        durable.rename_or_not(tmp_path / "source", tmp_path / "target")
     assert os.listdir(tmp_path) == ["source"]
 
 
@@ -292,7 +294,7 @@ def test_a_file_system_without_owners_takes_backups_of_root(
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     os.chown(database, NOBODY, NOBODY)
-    monkeypatch.setattr(files, "_has_warned_of_owners", False)
+    monkeypatch.setattr(durable, "_has_warned_of_owners", False)
     monkeypatch.setattr(os, "chown", refuse)
     monkeypatch.setattr(os, "fchown", refuse)
     engine = sa.create_engine(f"sqlite:///{database}")
@@ -316,7 +318,7 @@ def test_what_has_its_owner_already_is_not_given_away(
     monkeypatch.setattr(os, "fchown", refuse)
     (tmp_path / "app.db").touch()
     (tmp_path / "copy").touch()
-    files.give_to_owner_of(tmp_path / "app.db", tmp_path / "copy")
+    durable.give_to_owner_of(tmp_path / "app.db", tmp_path / "copy")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -331,7 +333,7 @@ def test_a_file_that_cannot_be_given_away_is_not_left(
     monkeypatch.setattr(os, "fchown", refuse)
     os.chown(tmp_path, NOBODY, NOBODY)
     with pytest.raises(StorageError, match="set the owner"):
-        files.create_private_file(tmp_path / "file")
+        durable.create_private_file(tmp_path / "file")
     assert os.listdir(tmp_path) == []
 
 
@@ -351,7 +353,7 @@ def test_flushing_leaves_no_descriptor_open(
     before = os.listdir("/dev/fd")
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, method, fail)
-        with pytest.raises(type(error)), files.flushing(path):
+        with pytest.raises(type(error)), durable.flushing(path):
             pass
     assert os.listdir("/dev/fd") == before
 
@@ -365,7 +367,7 @@ def test_without_a_directory_for_temporary_files(
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    with pytest.raises(StorageError, match="No usable temporary"), files.temporary_file(1):
+    with pytest.raises(StorageError, match="No usable temporary"), durable.temporary_file(1):
         pass
     with pytest.raises(StorageError, match="No usable temporary"), beside(None, "copy"):
         pass

@@ -9,11 +9,7 @@ from conftest import EngineMaker
 from helpers import execute, make_database
 
 from soulsense_db import BackupManager
-from soulsense_db.errors import (
-    AmbiguousReferenceError,
-    BackupNotFoundError,
-    OutsideDirectoryError,
-)
+from soulsense_db.errors import AmbiguousReferenceError, BackupNotFoundError, OutsideDirectoryError
 
 
 def _at_revision(manager: BackupManager, database: Path, *heads: str) -> str:

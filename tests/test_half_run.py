@@ -17,11 +17,12 @@ from helpers import ROWS, digest, execute, make_database, scalar
 from shell import Shell
 
 from soulsense_db import BackupInfo, BackupManager
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import digest_of
+from soulsense_db.backup_info.fields import digest_of
 from soulsense_db.errors import BackupError, BackupNotFoundError
 from soulsense_db.health import check_health
-from soulsense_db.marker import (
+from soulsense_db.meta_file import read_backup
+from soulsense_db.scheduled import run_auto
+from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     Chain,
     MigrationMarker,
@@ -33,7 +34,6 @@ from soulsense_db.marker import (
     write_marker,
     write_markers,
 )
-from soulsense_db.meta_file import read_backup
 
 HALF = "DELETE FROM child WHERE id > 10"
 

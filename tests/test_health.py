@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
 from soulsense_db.health import HealthCheck, State, Thresholds, check_health, display_age
-from soulsense_db.marker import write_marker
+from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def _check(manager: BackupManager, name: str, **options: object) -> HealthCheck:

@@ -53,7 +53,7 @@ _CHILD = """
     import sys
     from pathlib import Path
     from soulsense_db import BackupManager
-    from soulsense_db.auto import run_auto
+    from soulsense_db.scheduled import run_auto
     folder, call = Path(sys.argv[1]), sys.argv[2]
     manager = BackupManager.from_url(f"sqlite:///{folder}/app.db")
     calls = {

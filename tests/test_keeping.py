@@ -12,14 +12,14 @@ from conftest import EngineMaker
 from helpers import add_child, flip, make_database, run_unprivileged, scalar
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.backup_info import BackupKind, from_meta, to_meta
+from soulsense_db.backup_info.info import BackupKind, from_meta, to_meta
 from soulsense_db.errors import (
     ChecksumMismatchError,
     InvalidDescriptionError,
     MetaFileError,
     ProtectedBackupError,
 )
-from soulsense_db.marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path, write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -103,7 +103,7 @@ def test_a_pin_that_comes_between_counts(
     planned = manager.list()
     manager.pin(oldest)
     # What the run listed before the pin.
-    monkeypatch.setattr("soulsense_db.finding.Finder.list", lambda self: planned)
+    monkeypatch.setattr("soulsense_db.operations.references.Finder.list", lambda self: planned)
     report = manager.prune(ONE)
     monkeypatch.undo()
     assert oldest.filename in _names(manager)
@@ -118,7 +118,7 @@ def test_one_that_is_gone_already_is_no_error(
     infos = _create(manager, 4)
     planned = manager.list()
     manager.delete(infos[2])
-    monkeypatch.setattr("soulsense_db.finding.Finder.list", lambda self: planned)
+    monkeypatch.setattr("soulsense_db.operations.references.Finder.list", lambda self: planned)
     manager.prune(ONE)
     monkeypatch.undo()
     assert _names(manager) == {infos[0].filename}
@@ -264,7 +264,7 @@ def test_a_policy_that_cannot_be_applied_says_so(open_path: Path) -> None:
         import logging
         logging.basicConfig(filename=Path(arguments[0]) / "log")
         from soulsense_db import RetentionPolicy
-        from soulsense_db.storage import Storage
+        from soulsense_db.directory.directory import Storage
         database = Path(arguments[0]) / "app.db"
         engine = sa.create_engine(f"sqlite:///{database}")
         with engine.begin() as connection:

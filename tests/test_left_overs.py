@@ -12,7 +12,7 @@ import pytest
 from helpers import add_child, digest, run_unprivileged
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.auto import run_auto
+from soulsense_db.scheduled import run_auto
 
 _NAME = "soulsense_backup_20200101_000000.db"
 PLACES = [

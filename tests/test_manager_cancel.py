@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from helpers import digest, flip, make_database
 
-from soulsense_db import BackupManager, reading
-from soulsense_db.drivers import Progress, sqlite
+from soulsense_db import BackupManager
+from soulsense_db.drivers import Progress
+from soulsense_db.drivers.sqlite import driver as sqlite
 from soulsense_db.errors import DatabaseDamagedError
+from soulsense_db.fs import reading
 
 
 class CancelledError(Exception):

@@ -21,9 +21,8 @@ from helpers import (
 )
 from test_manager_failures import spoiled
 
-from soulsense_db import BackupManager, reading
-from soulsense_db.copying import sha256_of
-from soulsense_db.drivers import sqlite
+from soulsense_db import BackupManager
+from soulsense_db.drivers.sqlite import driver as sqlite
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -33,6 +32,8 @@ from soulsense_db.errors import (
     NotADatabaseError,
     StorageError,
 )
+from soulsense_db.fs import reading
+from soulsense_db.fs.copying import sha256_of_own
 
 
 def test_a_backup_survives_export_and_import(
@@ -205,5 +206,5 @@ def test_two_exports_of_one_name(
     monkeypatch.setattr(reading, "copy_contents", export_again)
     copied = manager.export(info, tmp_path / "copy.db")
     assert refused
-    assert sha256_of(copied) == info.sha256
+    assert sha256_of_own(copied) == info.sha256
     assert not list(tmp_path.glob(".copy.db*"))

@@ -18,7 +18,7 @@ from helpers import (
     snapshot_of,
 )
 
-from soulsense_db import BackupManager, files
+from soulsense_db import BackupManager
 from soulsense_db.errors import (
     BackupError,
     ChecksumMismatchError,
@@ -33,6 +33,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     TruncatedBackupError,
 )
+from soulsense_db.fs import durable
 
 
 def spoiled(path: Path, kind: str) -> None:
@@ -170,7 +171,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
     """A disk that another program fills during the copy: an error, and no half backup."""
     large = make_database(tmp_path / "large.db", rows=8000)
     manager = BackupManager(make_engine(large), small_disk / "backups")
-    monkeypatch.setattr(files, "require_space", lambda *_: None)
+    monkeypatch.setattr(durable, "require_space", lambda *_: None)
     with pytest.raises(NotEnoughSpaceError):
         manager.create()
     assert manager.list() == []

@@ -12,7 +12,12 @@ import pytest
 from helpers import run_unprivileged, within
 
 from soulsense_db.errors import StorageError
-from soulsense_db.marker import clear_marker, marker_path, read_marker, write_marker
+from soulsense_db.sidecars.migration_marker import (
+    clear_marker,
+    marker_path,
+    read_marker,
+    write_marker,
+)
 
 BACKUP = "/data/my backups/soulsense_backup_20260115_103000.db"
 

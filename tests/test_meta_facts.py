@@ -19,19 +19,18 @@ from hypothesis import strategies as st
 from shell import Shell
 
 from soulsense_db import BackupManager
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import (
+from soulsense_db.backup_info.fields import MAX_NESTING, digest_of
+from soulsense_db.backup_info.info import (
     MAX_DESCRIPTION,
     MAX_META_BYTES,
     BackupInfo,
-    digest_of,
     read_meta,
     to_meta,
     unknown_facts,
 )
 from soulsense_db.errors import BackupError, MetaFileError
-from soulsense_db.facts import MAX_NESTING
 from soulsense_db.health import check_health
+from soulsense_db.scheduled import run_auto
 
 PATH = Path("/backups/soulsense_backup_20260115_103000.db")
 INFO = BackupInfo(

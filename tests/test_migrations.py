@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from helpers import clean_environment
 
 from soulsense_db import BackupManager
-from soulsense_db.catalog import Catalog, TableState
+from soulsense_db.catalog.table import Catalog, TableState
 
 ROOT = Path(__file__).resolve().parent.parent
 

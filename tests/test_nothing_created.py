@@ -12,9 +12,9 @@ from helpers import execute, make_database
 from shell import Shell
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.auto import run_auto
 from soulsense_db.errors import BackupError
 from soulsense_db.health import check_health
+from soulsense_db.scheduled import run_auto
 
 
 def _tree(folder: Path) -> set[str]:

@@ -12,7 +12,7 @@ from conftest import EngineMaker
 from helpers import digest, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
+from soulsense_db.drivers.sqlite.errors import backup_errors, live_errors
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,

@@ -20,8 +20,8 @@ from shell import Shell
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager, db_backup
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import BackupInfo, digest_of, to_meta
+from soulsense_db.backup_info.fields import digest_of
+from soulsense_db.backup_info.info import BackupInfo, to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -32,9 +32,10 @@ from soulsense_db.errors import (
     NotConfirmedError,
     WrongDatabaseError,
 )
-from soulsense_db.finding import Doubt, doubts_about
 from soulsense_db.health import State, check_health
+from soulsense_db.operations.references import Doubt, doubts_about
 from soulsense_db.retention import Period, RetentionPolicy, apply_policy
+from soulsense_db.scheduled import run_auto
 
 PREFIX = "soulsense_backup"
 AHEAD = timedelta(days=3)

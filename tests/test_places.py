@@ -19,7 +19,6 @@ from conftest import EngineMaker
 from helpers import add_child, digest, execute, make_database
 
 from soulsense_db import BackupManager
-from soulsense_db.auto import run_auto
 from soulsense_db.db_backup import _validate_sqlite_file
 from soulsense_db.errors import (
     BackupError,
@@ -30,7 +29,8 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
     WrongDatabaseError,
 )
-from soulsense_db.marker import write_marker
+from soulsense_db.scheduled import run_auto
+from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def test_two_databases_of_one_name_in_one_directory(

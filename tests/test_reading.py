@@ -15,9 +15,10 @@ from textwrap import dedent
 import pytest
 from helpers import Child, add_child, digest, make_database, scalar
 
-from soulsense_db import BackupInfo, BackupManager, reading, reading_child
-from soulsense_db.copying import sha256_of
+from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.errors import BackupError, NotADatabaseError, StorageError
+from soulsense_db.fs import reading, reading_child
+from soulsense_db.fs.copying import sha256_of_own
 
 Way = Callable[[BackupManager, BackupInfo, Path], object]
 WAYS: dict[str, Way] = {
@@ -141,7 +142,7 @@ def test_what_is_read_is_what_is_there(database: Path, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     size = database.stat().st_size
     progress = lambda done, total: calls.append((done, total))  # noqa: E731
-    assert reading.sha256_of(database, progress=progress) == sha256_of(database)
+    assert reading.sha256_of(database, progress=progress) == sha256_of_own(database)
     assert calls[-1] == (size, size)
     target = tmp_path / "copy.db"
     target.write_bytes(b"x" * 2 * size)
@@ -151,7 +152,7 @@ def test_what_is_read_is_what_is_there(database: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     assert reading.start_of(empty) == b""
-    assert reading.sha256_of(empty) == sha256_of(empty)
+    assert reading.sha256_of(empty) == sha256_of_own(empty)
 
 
 @pytest.mark.usefixtures("each_way_to_read")
@@ -322,7 +323,7 @@ def test_descriptors_that_somebody_closed_are_left_alone(
     if taken:
         stranger = os.open(tmp_path / "stranger", os.O_RDONLY)
         os.dup2(stranger, descriptor)
-    assert reading.sha256_of(database) == sha256_of(database)
+    assert reading.sha256_of(database) == sha256_of_own(database)
     if taken:
         assert os.path.samestat(os.fstat(descriptor), (tmp_path / "stranger").stat())
         os.close(stranger)
@@ -344,7 +345,7 @@ def test_without_a_list_of_descriptors_none_is_closed(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "listdir", without_proc)
-        assert reading.sha256_of(database) == sha256_of(database)
+        assert reading.sha256_of(database) == sha256_of_own(database)
     assert descriptors_of(str(database)) == 1
     reading.sha256_of(database)
     assert descriptors_of(str(database)) == 0

@@ -30,8 +30,8 @@ from helpers import (
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from soulsense_db import BackupManager, files
-from soulsense_db.backup_info import from_meta
+from soulsense_db import BackupManager
+from soulsense_db.backup_info.info import from_meta
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     BackupError,
@@ -43,7 +43,8 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     RestoreError,
 )
-from soulsense_db.marker import marker_path, read_marker, write_marker
+from soulsense_db.fs import durable
+from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
 
 COUNT = "SELECT count(*) FROM child"
 
@@ -375,7 +376,7 @@ def test_a_disk_that_fills_up_changes_nothing(
     manager = BackupManager(make_engine(database), tmp_path / "backups", catalog=False)
     info = manager.create()
     before = digest(database)
-    monkeypatch.setattr(files, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
         manager.restore(info)
     assert digest(database) == before

@@ -27,7 +27,7 @@ from sqlalchemy.engine import Engine
 from test_restore import COUNT, safety_of
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite_files import put_in_place
+from soulsense_db.drivers.sqlite.files import put_in_place
 from soulsense_db.errors import InvalidBackupError, NothingToUndoError, StorageError
 
 

@@ -17,14 +17,10 @@ from conftest import EngineMaker
 from helpers import add_child, digest, execute, leftovers, make_database, scalar
 from sqlalchemy import event
 
-from soulsense_db import BackupManager, files
+from soulsense_db import BackupManager
 from soulsense_db.drivers import SQLiteDriver
-from soulsense_db.errors import (
-    DatabaseLockedError,
-    InvalidBackupError,
-    RestoreError,
-    StorageError,
-)
+from soulsense_db.errors import DatabaseLockedError, InvalidBackupError, RestoreError, StorageError
+from soulsense_db.fs import durable
 
 
 def _safety(database: Path) -> Path:
@@ -64,7 +60,7 @@ def test_an_interrupt_by_a_real_signal(database: Path) -> None:
     script = """
         import os, signal, sys
         import sqlalchemy as sa
-        from soulsense_db import BackupManager, files
+        from soulsense_db import BackupManager; from soulsense_db.fs import durable as files
         manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
         count = 0
         from soulsense_db.drivers import SQLiteDriver
@@ -342,14 +338,14 @@ def test_a_rename_that_fails_loses_no_safety_backup(
     manager.restore(info)
     safety = _safety(database)
     before, live = safety.read_bytes(), digest(database)
-    move = files.move_durably
+    move = durable.move_durably
 
     def refuse(source: Path, target: Path) -> None:
         if (source if failing == "first" else target) == safety and "previous" not in source.name:
             raise StorageError("the disk refuses")
         move(source, target)
 
-    monkeypatch.setattr(files, "move_durably", refuse)
+    monkeypatch.setattr(durable, "move_durably", refuse)
     with pytest.raises(StorageError, match="the disk refuses"):
         manager.restore(info)
     monkeypatch.undo()

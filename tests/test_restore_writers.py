@@ -14,7 +14,7 @@ from conftest import EngineMaker
 from helpers import eventually, execute, leftovers, make_database, scalar
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite_hold import SQLiteHold
+from soulsense_db.drivers.sqlite.write_lock import SQLiteHold
 from soulsense_db.errors import DatabaseLockedError
 
 

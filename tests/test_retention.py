@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from soulsense_db.backup_info import BackupInfo, BackupKind
+from soulsense_db.backup_info.info import BackupInfo, BackupKind
 from soulsense_db.retention import (
     ALL,
     COUNTS,

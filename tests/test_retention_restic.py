@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from restic_repository import ResticRepository
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info.info import BackupInfo
 from soulsense_db.retention import ALL, COUNTS, Period, RetentionPolicy, apply_policy
 
 POLICIES = 60

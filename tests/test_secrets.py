@@ -19,7 +19,6 @@ from helpers import Child, make_database, within
 from shell import Shell
 
 from soulsense_db import BackupManager, db_backup
-from soulsense_db.auto import run_auto
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -28,6 +27,7 @@ from soulsense_db.errors import (
     without_passwords,
 )
 from soulsense_db.manager import URL_VARIABLE
+from soulsense_db.scheduled import run_auto
 
 # Quoted and not, for a message may have it either way.
 SECRET = "s3cr3t"  # noqa: S105 - of nobody

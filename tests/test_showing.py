@@ -9,14 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db.backup_info import BackupInfo, local_time
+from soulsense_db.backup_info.info import BackupInfo, local_time
 from soulsense_db.drivers import Comparison, TableComparison
-from soulsense_db.errors import (
-    BackupError,
-    DatabaseLockedError,
-    RestoreError,
-    StorageError,
-)
+from soulsense_db.errors import BackupError, DatabaseLockedError, RestoreError, StorageError
 
 pytest.importorskip("tkinter", reason="the window needs tkinter")
 from soulsense_db.dialog import showing

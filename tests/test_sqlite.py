@@ -26,11 +26,10 @@ from helpers import (
 )
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db.drivers import SQLiteDriver, sqlite
-from soulsense_db.drivers.sqlite_files import beside
-from soulsense_db.errors import (
-    DatabaseLockedError,
-)
+from soulsense_db.drivers import SQLiteDriver
+from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite.files import beside
+from soulsense_db.errors import DatabaseLockedError
 
 COUNT = "SELECT count(*) FROM child"
 

@@ -14,7 +14,7 @@ from conftest import EngineMaker
 from helpers import digest, execute, fill, flip, make_database, scalar, snapshot_of
 from test_sqlite import driver_of, taken
 
-from soulsense_db import BackupManager, files
+from soulsense_db import BackupManager
 from soulsense_db.drivers import Findings, SQLiteDriver
 from soulsense_db.drivers.base import Depth
 from soulsense_db.errors import (
@@ -25,6 +25,7 @@ from soulsense_db.errors import (
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
+from soulsense_db.fs import durable
 
 DEPTHS: tuple[Depth, ...] = ("header", "pages", "full")
 GARBAGE = b"this was a database once\n" * 400
@@ -216,7 +217,7 @@ def test_a_database_that_vanishes_while_it_is_rebuilt(
     live, backup = make_database(tmp_path / "app.db"), make_database(tmp_path / "backup.db")
     driver = SQLiteDriver(make_engine(live), lock_timeout=1)
     assert driver.location == live
-    exists = files.exists
+    exists = durable.exists
 
     def deleted_then(path: Path) -> bool:
         found = exists(path)
@@ -225,7 +226,7 @@ def test_a_database_that_vanishes_while_it_is_rebuilt(
             live.unlink(missing_ok=True)  # somebody else
         return found
 
-    monkeypatch.setattr(files, "exists", deleted_then)
+    monkeypatch.setattr(durable, "exists", deleted_then)
     with pytest.raises(StorageError, match=r"could not look at .*app\.db"):
         driver.rebuild(backup, facts={}, stamp="now")
     assert list(tmp_path.iterdir()) == [backup]

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool, StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite_engine import EngineConnections
+from soulsense_db.drivers.sqlite.engine import EngineConnections
 from soulsense_db.errors import (
     DatabaseFileNotFoundError,
     DatabaseLockedError,

@@ -17,7 +17,7 @@ from helpers import held_by_another_process, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import SQLiteDriver
-from soulsense_db.drivers.sqlite_errors import backup_errors, live_errors
+from soulsense_db.drivers.sqlite.errors import backup_errors, live_errors
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,

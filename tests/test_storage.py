@@ -18,8 +18,10 @@ from helpers import Child, leftovers, run_unprivileged
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db import BackupManager, files
-from soulsense_db.backup_info import BackupInfo, to_meta
+from soulsense_db import BackupManager
+from soulsense_db.backup_info.info import BackupInfo, to_meta
+from soulsense_db.directory.directory import Storage, safe_name
+from soulsense_db.directory.staging import Staging
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryIsAFileError,
@@ -27,8 +29,7 @@ from soulsense_db.errors import (
     NotEnoughSpaceError,
     StorageError,
 )
-from soulsense_db.staging import Staging
-from soulsense_db.storage import Storage, safe_name
+from soulsense_db.fs import durable
 
 TAKEN_AT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 NAME = "soulsense_backup_20260115_160000"
@@ -215,7 +216,7 @@ def test_a_database_that_vanishes_hides_no_backup(
         tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
     )
     info = put(storage)
-    exists = files.exists
+    exists = durable.exists
 
     def deleted_then(path: Path) -> bool:
         found = exists(path)
@@ -223,7 +224,7 @@ def test_a_database_that_vanishes_hides_no_backup(
             live.unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(files, "exists", deleted_then)
+    monkeypatch.setattr(durable, "exists", deleted_then)
     assert storage.list() == [info]
     live.unlink(missing_ok=True)
     assert storage.list() == [info]
@@ -305,7 +306,7 @@ def test_a_directory_without_permission(open_path: Path, mode: int) -> None:
     directory.chmod(mode)
     script = """
         from datetime import UTC, datetime
-        from soulsense_db.storage import Storage
+        from soulsense_db.directory.directory import Storage
         storage = Storage(Path(arguments[0]), prefix="b", suffix=".db", lock_timeout=1)
         if arguments[1] == "list":
             result["text"] = storage.list()
@@ -336,7 +337,7 @@ _STAGE = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from soulsense_db.storage import Storage
+    from soulsense_db.directory.directory import Storage
     storage = Storage(
         Path(sys.argv[1]), prefix="soulsense_backup", suffix=".db", lock_timeout=5
     )

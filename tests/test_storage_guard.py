@@ -11,7 +11,8 @@ import pytest
 from helpers import run_unprivileged, within
 from test_storage import put, storage_in
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info.info import BackupInfo
+from soulsense_db.directory.directory import Storage
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -23,7 +24,6 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import read_backup, require_trusted_meta
-from soulsense_db.storage import Storage
 
 OTHER_NAME = "soulsense_backup_20260101_000000_other.db"
 
@@ -229,7 +229,7 @@ def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
     Path(info.meta_path).chmod(0)
     script = """
         from soulsense_db.meta_file import require_trusted_meta
-        from soulsense_db.storage import Storage
+        from soulsense_db.directory.directory import Storage
         storage = Storage(
             Path(arguments[0]), prefix="soulsense_backup", suffix=".db", lock_timeout=1
         )

@@ -15,11 +15,12 @@ from helpers import NOBODY, Child, add_child, make_database, run_as, snapshot_of
 from shell import Shell
 from test_storage import TAKEN_AT, put, storage_in
 
-from soulsense_db import BackupManager, RetentionPolicy, files
-from soulsense_db.auto import run_auto
+from soulsense_db import BackupManager, RetentionPolicy
+from soulsense_db.directory.directory import Storage
 from soulsense_db.drivers import driver_for
 from soulsense_db.errors import PermissionDeniedError, StorageError
-from soulsense_db.storage import Storage
+from soulsense_db.fs import durable
+from soulsense_db.scheduled import run_auto
 
 needs_root = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root to have two users"
@@ -216,7 +217,7 @@ def test_permissions_are_set_through_no_link(victim: Path) -> None:
     before = victim.stat().st_mode
     victim.with_name("link").symlink_to(victim)
     with pytest.raises(StorageError):
-        files.set_mode(victim.with_name("link"), 0o666)
+        durable.set_mode(victim.with_name("link"), 0o666)
     assert victim.stat().st_mode == before
 
 

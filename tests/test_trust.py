@@ -18,8 +18,8 @@ from shell import Shell
 
 from soulsense_db import BackupManager
 from soulsense_db.errors import OptionError, UntrustedDirectoryError
+from soulsense_db.fs.path_safety import why_untrusted
 from soulsense_db.health import State, check_health
-from soulsense_db.tampering import why_untrusted
 
 needs_root = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root to have two users"
@@ -118,7 +118,7 @@ def test_a_user_obeys_root_s_file_and_no_other_s(open_path: Path) -> None:
     path = open_path / "alembic.ini"
     path.touch(0o644)
     script = """
-        from soulsense_db.tampering import why_not_obeyed
+        from soulsense_db.fs.path_safety import why_not_obeyed
         os.environ["SUDO_UID"] = arguments[1]
         result = {"reason": why_not_obeyed(Path(arguments[0]))}
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import NOBODY, make_database, run_as
 
-from soulsense_db import files
+from soulsense_db.fs import durable
 
 UMASKS = [0, 0o022, 0o077, 0o277, 0o777]
 USERS = [0, NOBODY]
@@ -97,8 +97,8 @@ def test_what_has_no_permissions_is_no_failure(
     try:
         monkeypatch.setattr(os, "fchmod", refuse)
         monkeypatch.setattr(Path, "chmod", refuse)
-        files.make_private_directory(tmp_path / "made")
-        files.create_private_file(tmp_path / "file")
+        durable.make_private_directory(tmp_path / "made")
+        durable.create_private_file(tmp_path / "file")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o400

@@ -16,10 +16,11 @@ from alembic_project import Project
 from helpers import digest, execute, leftovers, make_database, scalar
 from shell import Shell
 
-from soulsense_db import BackupManager, files
-from soulsense_db.beside import COMPANIONS
+from soulsense_db import BackupManager
 from soulsense_db.errors import NothingToUndoError
-from soulsense_db.safety_files import SafetyFiles
+from soulsense_db.fs import durable
+from soulsense_db.fs.sidecar_names import COMPANIONS
+from soulsense_db.sidecars.safety_backup import SafetyFiles
 
 
 @pytest.fixture
@@ -237,8 +238,8 @@ def test_a_kill_leaves_no_data_beside_the_log_of_another(
 
     put("old")
     with monkeypatch.context() as patch, suppress(_Kill):
-        patch.setattr(files, "move_durably", counted(files.move_durably))
-        patch.setattr(files, "remove", counted(files.remove))
+        patch.setattr(durable, "move_durably", counted(durable.move_durably))
+        patch.setattr(durable, "remove", counted(durable.remove))
         safety = SafetyFiles(database)
         safety.make_room()
         if placed:

@@ -10,8 +10,8 @@ from typing import Any
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 
 from soulsense_db.errors import UnsupportedDatabaseError
-from soulsense_db.marker import Chain
 from soulsense_db.shown_text import printable
+from soulsense_db.sidecars import Chain
 
 
 def chain_of(context: MigrationContext) -> Chain:

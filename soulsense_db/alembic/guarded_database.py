@@ -22,7 +22,6 @@ from soulsense_db.alembic.chain import chain_of, require_whole
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.completion import cleaning_up, reason_of
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -30,7 +29,12 @@ from soulsense_db.errors import (
     InvalidBackupError,
 )
 from soulsense_db.manager import BackupManager
-from soulsense_db.marker import (
+from soulsense_db.notices import cleaning_up, reason_of
+from soulsense_db.operations import ExclusiveAccess
+from soulsense_db.retention import RetentionPolicy
+from soulsense_db.settings import Settings
+from soulsense_db.shown_text import printable
+from soulsense_db.sidecars import (
     MigrationMarker,
     add_markers,
     new_marker,
@@ -38,10 +42,6 @@ from soulsense_db.marker import (
     remove_markers,
     restore_command,
 )
-from soulsense_db.restoring import ExclusiveAccess
-from soulsense_db.retention import RetentionPolicy
-from soulsense_db.settings import Settings
-from soulsense_db.shown_text import printable
 
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0

@@ -5,13 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from soulsense_db.settings import (
-    MAIN_SECTION,
-    PREFIX,
-    Settings,
-    as_bool,
-    require_none_misplaced,
-)
+from soulsense_db.settings import MAIN_SECTION, PREFIX, Settings, as_bool, require_none_misplaced
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
 

@@ -15,9 +15,8 @@ from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.errors import BackupError
-from soulsense_db.finding import doubts_about
+from soulsense_db.operations import Level, VerificationReport, doubts_about
 from soulsense_db.retention import Period
-from soulsense_db.verification import Level, VerificationReport
 
 Description = Annotated[
     str, typer.Argument(help="What this backup is for; its beginning is in the file name.")

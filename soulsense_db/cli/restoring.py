@@ -19,9 +19,9 @@ from soulsense_db.errors import (
     DatabaseFileNotFoundError,
     InvalidBackupError,
 )
-from soulsense_db.restoring import RestoreReport
-from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.tampering import require_trusted_directory
+from soulsense_db.fs import require_trusted_directory
+from soulsense_db.operations import RestoreReport
+from soulsense_db.sidecars import SafetyFiles
 
 
 def register(app: typer.Typer) -> None:

@@ -10,20 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.auto import AutoReport, run_auto
 from soulsense_db.backup_info import KINDS, display_size
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, backup_json, print_error, print_table, say
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, NotConfirmedError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
-from soulsense_db.retention import (
-    Period,
-    PruneDecision,
-    PruneReport,
-    RetentionPolicy,
-    parse_size,
-)
+from soulsense_db.retention import Period, PruneDecision, PruneReport, RetentionPolicy, parse_size
+from soulsense_db.scheduled import AutoReport, run_auto
 from soulsense_db.settings import require_rules
 
 _PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"

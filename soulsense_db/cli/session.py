@@ -19,18 +19,10 @@ from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import old_alembic, output
 from soulsense_db.errors import NotConfirmedError, OptionError, without_passwords
-from soulsense_db.files import storage_errors
+from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
-from soulsense_db.settings import (
-    DEFAULT_FILES,
-    URL_OPTION,
-    Settings,
-    is_ours,
-    is_url,
-    read_options,
-)
+from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, is_ours, is_url, read_options
 from soulsense_db.shown_text import printable, shell_command
-from soulsense_db.tampering import why_not_obeyed
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import Progress

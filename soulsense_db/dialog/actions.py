@@ -12,7 +12,6 @@ from tkinter import filedialog
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.completion import collected_warnings
 from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.asking import Question
 from soulsense_db.dialog.folder import open_folder
@@ -21,8 +20,8 @@ from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.watching import safety_backup
 from soulsense_db.dialog.work import Job
 from soulsense_db.errors import NothingToUndoError, RestoreError
-from soulsense_db.restoring import RestoreReport
-from soulsense_db.verification import VerificationReport
+from soulsense_db.notices import collected_warnings
+from soulsense_db.operations import RestoreReport, VerificationReport
 
 if TYPE_CHECKING:
     from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore

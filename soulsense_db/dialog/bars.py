@@ -11,7 +11,7 @@ from soulsense_db.backup_info import display_size
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.look import NOTE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.texts import _
-from soulsense_db.storage import NAME_CHARACTERS
+from soulsense_db.directory import NAME_CHARACTERS
 
 
 class CreateBar(ttk.Frame):

@@ -13,7 +13,7 @@ from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.drivers import Comparison, TableRows
 from soulsense_db.errors import BackupError, without_passwords
-from soulsense_db.finding import doubts_about
+from soulsense_db.operations import doubts_about
 from soulsense_db.shown_text import printable
 
 _WEEK = 7

@@ -13,7 +13,7 @@ from soulsense_db.dialog import showing, texts
 from soulsense_db.dialog.look import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.dialog.showing import COLUMNS, Order
 from soulsense_db.dialog.texts import _
-from soulsense_db.finding import doubts_about
+from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02
 _ROWS_AT_ONCE = 50

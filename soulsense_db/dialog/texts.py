@@ -12,7 +12,7 @@ from __future__ import annotations
 import gettext
 from pathlib import Path
 
-from soulsense_db.finding import Doubt
+from soulsense_db.operations import Doubt
 
 DOMAIN = "soulsense_db"
 LOCALE = Path(__file__).parent / "locale"

@@ -28,7 +28,7 @@ from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.watching import Watcher
 from soulsense_db.dialog.work import Job, Workers
 from soulsense_db.manager import BackupManager
-from soulsense_db.restoring import RestoreReport
+from soulsense_db.operations import RestoreReport
 
 T = TypeVar("T")
 

@@ -1,14 +1,13 @@
-"""What a driver has to do, and the registry of drivers by dialect.
+"""What a driver has to do.
 
 A driver knows one database dialect and nothing of backup directories, meta files or catalogs: it
-gets an engine and paths. To add a dialect, write one module with a :class:`Driver` decorated with
-:func:`register`, import it in ``drivers/__init__.py``, and run the shared suite
-(``tests/test_drivers.py``) over it.
+gets an engine and paths. To add a dialect, write a :class:`Driver`, name it in an entry point
+(:mod:`~soulsense_db.drivers.registry`), and run the shared suite over it:
+``tests/test_drivers.py``.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
@@ -16,20 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from soulsense_db import copying
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db import fs
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    pass
 
 T = TypeVar("T")
-# What comes of a URL whose beginning is missing or misspelt.
-_LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
 Depth = Literal["header", "pages", "full"]
-Progress = copying.Progress
+Progress = fs.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,95 +329,3 @@ class Driver(ABC):
         The connection comes from the engine's own creator, never from its pool: nobody's open
         transaction is joined.
         """
-
-
-_drivers: dict[str, type[Driver]] = {}
-
-
-def register(driver: type[Driver]) -> type[Driver]:
-    """Make ``driver`` the one for its dialect; a class decorator."""
-    _drivers[driver.dialect] = driver
-    return driver
-
-
-def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
-    """Return the driver for ``engine``.
-
-    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` naming the supported dialects.
-    """
-    sync_engine = getattr(engine, "sync_engine", engine)
-    if not isinstance(sync_engine, Engine):
-        # Not what it is: it may be a URL with a password.
-        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {type(engine).__name__}")
-    return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
-
-
-def engine_for(url: str) -> Engine:
-    """Return a new engine for ``url``: a database URL, or the path of an SQLite file.
-
-    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` when it is neither, or when the
-    database's own Python driver is missing.
-    """
-    if "\0" in url:
-        raise UnsupportedDatabaseError(
-            "That is not a database URL: it has a NUL in it. Nothing was changed.",
-            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
-        )
-    if "://" not in url:
-        parsed = sa.URL.create("sqlite", database=url)
-    else:
-        try:
-            parsed = sa.make_url(url)
-        except (sa.exc.ArgumentError, ValueError):
-            raise _no_url() from None
-    if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
-        raise _no_url()
-    dialect = parsed.get_backend_name()
-    supported = _driver_class(dialect).url_drivers
-    name = parsed.drivername.partition("+")[2]
-    if name and name not in supported:
-        raise UnsupportedDatabaseError(
-            f"Databases of '{parsed.drivername}' cannot be backed up: the file may be encrypted, "
-            "or of another library. It was not touched.",
-            hint=f"Supported: {dialect}, "
-            f"{', '.join(f'{dialect}+{driver}' for driver in sorted(supported))}.",
-        )
-    # An async engine would need an event loop for what a plain one can do.
-    return _make_engine(parsed.set(drivername=dialect))
-
-
-def _no_url() -> UnsupportedDatabaseError:
-    # The URL itself is not repeated: it may hold a password.
-    return UnsupportedDatabaseError(
-        "That is not a database URL. Nothing was changed.",
-        hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
-    )
-
-
-def _make_engine(url: sa.URL) -> Engine:
-    try:
-        return sa.create_engine(url)
-    # Also what its options cannot be, and an OSError without a current directory.
-    except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
-        raise UnsupportedDatabaseError(
-            f"No engine can be made for that database URL ({reason_of(error)}). Nothing was "
-            "changed.",
-            hint="Install the driver that the URL names, or correct the URL; a relative path "
-            "needs a current directory that exists.",
-        ) from None  # a traceback would tell what reason_of does not
-
-
-def reason_of(error: Exception) -> str:
-    """Return what an error about a URL says, unless it quotes a value: that may be a password."""
-    if isinstance(error, (ValueError, sa.exc.ArgumentError)):
-        return "a part of it is not what is allowed there"
-    return str(error)
-
-
-def _driver_class(dialect: str) -> type[Driver]:
-    if dialect not in _drivers:
-        raise UnsupportedDatabaseError(
-            f"Databases of dialect '{dialect}' cannot be backed up. Nothing was changed.",
-            hint=f"Supported: {', '.join(sorted(_drivers))}.",
-        )
-    return _drivers[dialect]

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from faults.operations import upgrade
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Progress, sqlite
+from soulsense_db.drivers import Progress
+from soulsense_db.drivers.sqlite import driver as sqlite
 
 # A revision that is held between two statements which only together keep the invariant.
 HELD_REVISION = """

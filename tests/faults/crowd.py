@@ -23,7 +23,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.drivers import sqlite
+from soulsense_db.drivers.sqlite import driver as sqlite
 from soulsense_db.errors import (
     BackupNotFoundError,
     DatabaseLockedError,

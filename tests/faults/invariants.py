@@ -18,11 +18,11 @@ from faults import engines
 from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationRefusedError
-from soulsense_db.backup_info import META_SUFFIX
-from soulsense_db.copying import sha256_of
+from soulsense_db.backup_info.info import META_SUFFIX
 from soulsense_db.errors import BackupError
-from soulsense_db.marker import marker_path, read_marker
+from soulsense_db.fs.copying import sha256_of_own
 from soulsense_db.meta_file import read_backup
+from soulsense_db.sidecars.migration_marker import marker_path, read_marker
 
 Facts = dict[str, Any]
 
@@ -35,7 +35,7 @@ def facts(folder: str, name: str) -> Facts:
     """
     place = Path(folder)
     live = _digest_or_bytes(place / "app.db")
-    backups = {path.name: sha256_of(path) for path in _data_files(place / "backups")}
+    backups = {path.name: sha256_of_own(path) for path in _data_files(place / "backups")}
     copies = {path.name: _digest_or_bytes(path) for path in _copies(place)}
     kept = {path.name: digest(path) for path in _data_files(place / "backups")}
     outside = place / "outside.db"
@@ -216,7 +216,7 @@ def _digest_or_bytes(path: Path) -> str:
     try:
         return digest(path)
     except sqlite3.DatabaseError:
-        return f"bytes:{sha256_of(path)}"
+        return f"bytes:{sha256_of_own(path)}"
 
 
 def _marks(folder: Path) -> dict[str, Any]:

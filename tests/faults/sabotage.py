@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soulsense_db import files
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.safety_files import SafetyFiles
-from soulsense_db.staging import Staging
-from soulsense_db.storage import Storage
+from soulsense_db.backup_info.info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.directory.directory import Storage
+from soulsense_db.directory.staging import Staging
+from soulsense_db.fs import durable
+from soulsense_db.sidecars.safety_backup import SafetyFiles
 
 
 def _remove_fsync() -> None:
@@ -22,9 +22,9 @@ def _remove_fsync() -> None:
 def _rename_before_fsync() -> None:
     def publish(storage: Storage, staging: Staging, info: BackupInfo) -> None:
         with storage._lock():
-            files.write_durably(Path(f"{staging.final}{META_SUFFIX}"), to_meta(info))
-            files.move_durably(staging.path, staging.final)
-        files.sync_file(staging.final)
+            durable.write_durably(Path(f"{staging.final}{META_SUFFIX}"), to_meta(info))
+            durable.move_durably(staging.path, staging.final)
+        durable.sync_file(staging.final)
 
     sabotaged: Any = Storage
     sabotaged.publish = publish
@@ -42,7 +42,7 @@ def _list_staging_files() -> None:
 
 def _skip_safety_backup() -> None:
     def place(safety: SafetyFiles, *_: Any, **__: Any) -> None:
-        files.remove(safety.staging)
+        durable.remove(safety.staging)
 
     sabotaged: Any = SafetyFiles
     sabotaged.place = place

@@ -16,10 +16,10 @@ import time_machine
 from helpers import Child, add_child, execute
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.auto import run_auto
-from soulsense_db.backup_info import to_meta
+from soulsense_db.backup_info.info import to_meta
 from soulsense_db.cli import app
 from soulsense_db.health import State, check_health
+from soulsense_db.scheduled import run_auto
 
 ONE = RetentionPolicy(keep_last=1)
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -30,8 +30,8 @@ from faults.conftest import Record
 from faults.crowd import PATIENCE
 from faults.operations import make_project, manager_of
 from soulsense_db import BackupManager
-from soulsense_db.backup_info import BackupInfo
-from soulsense_db.marker import marker_path
+from soulsense_db.backup_info.info import BackupInfo
+from soulsense_db.sidecars.migration_marker import marker_path
 
 _PROCESSES = 8
 _ROWS = 300

@@ -22,7 +22,6 @@ from faults.damage import (
     require_sound,
 )
 from soulsense_db import RetentionPolicy
-from soulsense_db.auto import run_auto
 from soulsense_db.errors import (
     ChecksumMismatchError,
     InvalidBackupError,
@@ -30,7 +29,8 @@ from soulsense_db.errors import (
     PermissionDeniedError,
 )
 from soulsense_db.health import check_health
-from soulsense_db.verification import Level
+from soulsense_db.operations.verify import Level
+from soulsense_db.scheduled import run_auto
 
 LEVELS: tuple[Level, ...] = ("quick", "full")
 

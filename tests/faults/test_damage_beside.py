@@ -16,10 +16,10 @@ from helpers import digest, execute
 from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_memory
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.alembic.guard import MigrationRefusedError
-from soulsense_db.auto import run_auto
 from soulsense_db.errors import HalfRunMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
-from soulsense_db.marker import marker_path, read_marker, write_marker
+from soulsense_db.scheduled import run_auto
+from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
 
 COLUMNS = ("filename", "catalog_format", "id", "created_at", "description", "size_bytes", "sha256")
 

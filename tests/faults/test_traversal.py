@@ -25,9 +25,9 @@ import pytest
 from helpers import Child, add_child, digest, make_database, within
 
 from soulsense_db import BackupManager
-from soulsense_db.backup_info import digest_of
+from soulsense_db.backup_info.fields import digest_of
 from soulsense_db.errors import BackupError, OutsideDirectoryError
-from soulsense_db.marker import marker_path
+from soulsense_db.sidecars.migration_marker import marker_path
 
 # A name such as backups have; one of it is outside.
 NAME = "soulsense_backup_20260101_000000_other.db"

@@ -39,7 +39,7 @@ from gui.host import (  # noqa: E402
     row,
 )
 from gui.person import Person  # noqa: E402
-from soulsense_db.auto import run_auto  # noqa: E402
+from soulsense_db.scheduled import run_auto  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 NOW = datetime(2026, 6, 19, 16, 40, tzinfo=ZoneInfo("UTC"))

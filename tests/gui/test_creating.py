@@ -197,10 +197,10 @@ def test_a_backup_made_although_old_ones_could_not_go_is_listed(
         manager.create(description)
     policy = """
 manager = BackupManager(manager._driver.engine, retention=RetentionPolicy(keep_last=1))
-import soulsense_db.storage
+import soulsense_db.directory.directory
 def refuse(self, info):
-    raise soulsense_db.storage.StorageError("The old one cannot go.", hint="Look why.")
-soulsense_db.storage.Storage.delete = refuse
+    raise soulsense_db.directory.directory.StorageError("The old one cannot go.", hint="Look why.")
+soulsense_db.directory.directory.Storage.delete = refuse
 """
     user = person(host(database, more=policy))
     open_window(user)

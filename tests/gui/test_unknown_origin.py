@@ -13,7 +13,7 @@ from gui.conftest import MakePerson
 from gui.host import RESTORE_TITLE, RESTORE_YES, host, open_window, row, table
 from gui.test_restoring import agree, ask
 from soulsense_db import BackupManager
-from soulsense_db.backup_info import to_meta
+from soulsense_db.backup_info.info import to_meta
 
 DOUBTFUL: dict[str, dict[str, object]] = {
     "of unknown origin": {"database": None},

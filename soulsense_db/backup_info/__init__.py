@@ -1,0 +1,76 @@
+"""The facts of one backup, and how its meta file holds them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from soulsense_db.backup_info.fields import digest_of
+    from soulsense_db.backup_info.info import (
+        KINDS,
+        MAX_META_BYTES,
+        META_SUFFIX,
+        BackupInfo,
+        BackupKind,
+        check_description,
+        check_note,
+        display_size,
+        from_meta,
+        local_time,
+        moments_of,
+        read_meta,
+        recordable_heads,
+        to_meta,
+        unknown_facts,
+        without_meta,
+        without_meta_hint,
+    )
+
+__all__ = [
+    "KINDS",
+    "MAX_META_BYTES",
+    "META_SUFFIX",
+    "BackupInfo",
+    "BackupKind",
+    "check_description",
+    "check_note",
+    "digest_of",
+    "display_size",
+    "from_meta",
+    "local_time",
+    "moments_of",
+    "read_meta",
+    "recordable_heads",
+    "to_meta",
+    "unknown_facts",
+    "without_meta",
+    "without_meta_hint",
+]
+
+_HOMES = {
+    "BackupInfo": "soulsense_db.backup_info.info",
+    "BackupKind": "soulsense_db.backup_info.info",
+    "KINDS": "soulsense_db.backup_info.info",
+    "MAX_META_BYTES": "soulsense_db.backup_info.info",
+    "META_SUFFIX": "soulsense_db.backup_info.info",
+    "check_description": "soulsense_db.backup_info.info",
+    "check_note": "soulsense_db.backup_info.info",
+    "digest_of": "soulsense_db.backup_info.fields",
+    "display_size": "soulsense_db.backup_info.info",
+    "from_meta": "soulsense_db.backup_info.info",
+    "local_time": "soulsense_db.backup_info.info",
+    "moments_of": "soulsense_db.backup_info.info",
+    "read_meta": "soulsense_db.backup_info.info",
+    "recordable_heads": "soulsense_db.backup_info.info",
+    "to_meta": "soulsense_db.backup_info.info",
+    "unknown_facts": "soulsense_db.backup_info.info",
+    "without_meta": "soulsense_db.backup_info.info",
+    "without_meta_hint": "soulsense_db.backup_info.info",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

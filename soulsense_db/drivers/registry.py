@@ -1,0 +1,138 @@
+"""Which driver is the one for an engine or a URL.
+
+Others bring a driver for their dialect in a package with an entry point::
+
+    [project.entry-points."soulsense_db.drivers"]
+    postgresql = "their_package:TheirDriver"
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from soulsense_db.drivers.base import Driver
+from soulsense_db.errors import UnsupportedDatabaseError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+GROUP = "soulsense_db.drivers"
+"""The group of entry points that name drivers: the dialect, and where its class is."""
+
+# Also without metadata of an installation, as in a program frozen into one file.
+_OURS = {"sqlite": "soulsense_db.drivers.sqlite"}
+# What comes of a URL whose beginning is missing or misspelt.
+_LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
+_CLASS_OF_SQLITE = "SQLiteDriver"
+
+
+def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
+    """Return the driver for ``engine``.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` naming the supported dialects.
+    """
+    sync_engine = getattr(engine, "sync_engine", engine)
+    if not isinstance(sync_engine, Engine):
+        # Not what it is: it may be a URL with a password.
+        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {type(engine).__name__}")
+    return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
+
+
+def engine_for(url: str) -> Engine:
+    """Return a new engine for ``url``: a database URL, or the path of an SQLite file.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` when it is neither, or when the
+    database's own Python driver is missing.
+    """
+    if "\0" in url:
+        raise UnsupportedDatabaseError(
+            "That is not a database URL: it has a NUL in it. Nothing was changed.",
+            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
+        )
+    if "://" not in url:
+        parsed = sa.URL.create("sqlite", database=url)
+    else:
+        try:
+            parsed = sa.make_url(url)
+        except (sa.exc.ArgumentError, ValueError):
+            raise _no_url() from None
+    if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
+        raise _no_url()
+    dialect = parsed.get_backend_name()
+    supported = _driver_class(dialect).url_drivers
+    name = parsed.drivername.partition("+")[2]
+    if name and name not in supported:
+        raise UnsupportedDatabaseError(
+            f"Databases of '{parsed.drivername}' cannot be backed up: the file may be encrypted, "
+            "or of another library. It was not touched.",
+            hint=f"Supported: {dialect}, "
+            f"{', '.join(f'{dialect}+{driver}' for driver in sorted(supported))}.",
+        )
+    # An async engine would need an event loop for what a plain one can do.
+    return _make_engine(parsed.set(drivername=dialect))
+
+
+def _no_url() -> UnsupportedDatabaseError:
+    # The URL itself is not repeated: it may hold a password.
+    return UnsupportedDatabaseError(
+        "That is not a database URL. Nothing was changed.",
+        hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
+    )
+
+
+def _make_engine(url: sa.URL) -> Engine:
+    try:
+        return sa.create_engine(url)
+    # Also what its options cannot be, and an OSError without a current directory.
+    except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
+        raise UnsupportedDatabaseError(
+            f"No engine can be made for that database URL ({reason_of(error)}). Nothing was "
+            "changed.",
+            hint="Install the driver that the URL names, or correct the URL; a relative path "
+            "needs a current directory that exists.",
+        ) from None  # a traceback would tell what reason_of does not
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error about a URL says, unless it quotes a value: that may be a password."""
+    if isinstance(error, (ValueError, sa.exc.ArgumentError)):
+        return "a part of it is not what is allowed there"
+    return str(error)
+
+
+def _driver_class(dialect: str) -> type[Driver]:
+    if dialect in _OURS:
+        found: type[Driver] = getattr(import_module(_OURS[dialect]), _CLASS_OF_SQLITE)
+        return found
+    for entry in entry_points(group=GROUP, name=dialect):
+        return _loaded(entry)
+    known = sorted({*_OURS, *entry_points(group=GROUP).names})
+    raise UnsupportedDatabaseError(
+        f"Databases of dialect '{dialect}' cannot be backed up. Nothing was changed.",
+        hint=f"Supported: {', '.join(known)}.",
+    )
+
+
+def _loaded(entry: EntryPoint) -> type[Driver]:
+    try:
+        found = entry.load()
+    except Exception as error:
+        raise UnsupportedDatabaseError(
+            f"The driver {entry.value} for dialect '{entry.name}' cannot be loaded ({error}). "
+            "Nothing was changed.",
+            hint="Install what it needs, or remove the package that brings it.",
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Driver)):
+        raise UnsupportedDatabaseError(
+            f"{entry.value}, the driver for dialect '{entry.name}', is no "
+            "soulsense_db.drivers.Driver. Nothing was changed.",
+            hint="Correct the entry point of the package that brings it.",
+        )
+    return found

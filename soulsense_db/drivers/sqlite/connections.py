@@ -1,0 +1,470 @@
+"""How the SQLite driver reaches the live database without touching the engine's pool.
+
+A database in a file (or in shared-cache memory) is reached through private connections made in the
+way of the engine (:mod:`~soulsense_db.drivers.sqlite.engine`). A private in-memory database has
+only the engine's own connection, which is then borrowed.
+
+What a connection really leads to is looked at on that connection: a link may have been switched,
+the current directory changed or the file replaced since the manager was made.
+
+Never ``open()`` the live database file in this process: closing any descriptor of it drops all
+POSIX locks that SQLite holds on it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
+from sqlalchemy.util import greenlet_spawn
+
+from soulsense_db import fs
+from soulsense_db.drivers.sqlite import logs, pragmas
+from soulsense_db.drivers.sqlite.engine import (
+    EngineConnections,
+    LiveConnection,
+    Work,
+    innermost,
+    make_ours,
+    run_in_its_thread,
+    without_limits,
+    without_locks,
+)
+from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
+from soulsense_db.drivers.sqlite.loop import EventLoop
+from soulsense_db.drivers.sqlite.write_lock import (
+    for_one_connection,
+    is_busy,
+    is_locked_out,
+    try_to_hold,
+)
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseChangedError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    PermissionDeniedError,
+    UnsupportedDatabaseError,
+)
+
+T = TypeVar("T")
+
+# An operation holds the write lock on one and reads or writes through another.
+_FOR_ONE_OPERATION = 2
+
+
+class LiveDatabase:
+    """The live database behind ``engine``.
+
+    ``path``: its file, resolved, None in memory; ``lock_timeout`` in seconds.
+    """
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        self._engine = engine
+        self._lock_timeout = lock_timeout
+        self._connections = EngineConnections(engine)
+        # Resolved now: a relative path means the directory the engine was made in.
+        self._path = _path_of(self._connections.arguments.file)
+        self._file: os.stat_result | None = None
+        self._identified = False
+        self._borrowed = False
+        self._repeated = False
+        self._prepared = threading.local()
+        self._locks_are_known = self._connections.are_predictable
+        self._may_be_immutable = False
+        self.attached = ""
+        """The databases that the engine attaches when it connects, with their files."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the live database; None when it lives in memory."""
+        self._identify()
+        return self._path
+
+    @property
+    def address(self) -> str:
+        """What ``--url`` takes to reach it; empty in memory."""
+        return self._connections.arguments.address(self.path) if self.path else ""
+
+    def run(self, work: Work[T], *, lock_timeout: float | None = None) -> T:
+        """Return ``work(connection)`` for a raw connection to the live database.
+
+        A private connection is in autocommit mode. Raises errors of the tree for what SQLite
+        raises, and :class:`DatabaseFileNotFoundError` instead of making the file.
+        """
+        self.require_file()
+        self._identify()
+        patience = self._lock_timeout if lock_timeout is None else lock_timeout
+        with live_errors(self._path):
+            if not self._borrowed:
+                with self._private(patience) as connection:
+                    return connection.run(work)
+            if self._engine.dialect.is_async:
+                return self._run_on_own_async(lambda own: work(_idle(own)))
+            with self._own() as own:
+                return work(_idle(own))
+
+    def require_file(self) -> None:
+        """Raise :class:`DatabaseFileNotFoundError` when the database's file does not exist."""
+        if self._path is None:
+            return
+        if not fs.exists(self._path):
+            raise DatabaseFileNotFoundError(
+                f"Database file not found: {self._path}. Nothing was changed.",
+                hint="Check the URL and the current directory; to get the data back, "
+                "restore a backup.",
+            )
+        if not self._path.is_file():
+            raise DatabaseFileNotFoundError(
+                f"Database file not found: {self._path} is not a file. Nothing was changed.",
+                hint="Check the URL.",
+            )
+
+    def require_writable(self) -> None:
+        """Raise :class:`PermissionDeniedError` for an engine that only reads, by its URL."""
+        if self._connections.arguments.is_read_only:
+            raise PermissionDeniedError(
+                f"Permission denied: the engine opens {self._path} read-only. Nothing was changed.",
+                hint="To restore, use an engine without mode=ro or immutable=1.",
+            )
+
+    def require_same_file(self) -> None:
+        """Raise :class:`DatabaseChangedError` when the file was replaced since it was opened."""
+        if self._path is not None and self._identified:
+            self._require_same(self._path)
+
+    def require_same_path(self) -> None:
+        """Raise :class:`DatabaseChangedError` when the engine would make another file by now."""
+        if self._path is not None and self._connections.are_predictable:
+            path = _path_of(self._connections.arguments.file)
+            if path is not None and path != self._path:
+                raise _leads_elsewhere(path, self._path)
+
+    @contextmanager
+    def prepared(self, lock_timeout: float) -> Iterator[None]:
+        """Open the connections that an operation needs, for this thread to use in the block.
+
+        Called before the operation takes its first lock: a connect event of the application may
+        need a lock itself. Where the database is missing or damaged, none are opened.
+        """
+        if self._ready is not None:
+            yield
+            return
+        with ExitStack() as opened:
+            ready: list[LiveConnection] = []
+            self._prepared.ready = ready
+            try:
+                self._prepare(ready, opened, lock_timeout)
+                yield
+            finally:
+                self._prepared.ready = None
+
+    def _prepare(self, ready: list[LiveConnection], opened: ExitStack, lock_timeout: float) -> None:
+        try:
+            self.require_file()
+            self._identify()
+            if self._borrowed:
+                return
+            with suppress(Exception):  # what the application does when one closes: not our matter
+                self.return_idle_connections()
+            with live_errors(self._path):
+                for _ in range(_FOR_ONE_OPERATION):
+                    ready.append(opened.enter_context(closing(self._make(lock_timeout))))
+        except DatabaseLockedError as error:
+            if ready:
+                self._require_for_several(ready[0], error)
+            raise
+        except (DatabaseFileNotFoundError, DatabaseDamagedError):
+            self._let_go(ready)
+
+    def _require_for_several(self, first: LiveConnection, error: DatabaseLockedError) -> None:
+        """Raise what is wrong when a second connection is locked out by the first one of ours."""
+        with live_errors(self._path):
+            first.run(pragmas.begin_immediate)  # it waits for the locks of others
+            first.run(_roll_back)
+        raise for_one_connection(error.cause) from error
+
+    def _let_go(self, ready: list[LiveConnection]) -> None:
+        while ready:
+            ready.pop().close()
+
+    @property
+    def _ready(self) -> list[LiveConnection] | None:
+        """The connections that this thread has prepared and does not use just now."""
+        return getattr(self._prepared, "ready", None)
+
+    @contextmanager
+    def connected(self, lock_timeout: float) -> Iterator[LiveConnection | None]:
+        """Yield a private connection, None where there is only the application's own."""
+        self.require_file()
+        self._identify()
+        if self._borrowed:
+            yield None
+            return
+        with live_errors(self._path), self._private(lock_timeout) as connection:
+            yield connection
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Let go of the file that the block replaces by another, which is the database then."""
+        if self._ready is not None:
+            self._let_go(self._ready)
+        yield
+        self._file = None
+        self._identified = False
+
+    def return_idle_connections(self) -> None:
+        """Close idle pooled connections, where that cannot touch one in use or the data."""
+        pool = self._engine.pool
+        # Other pools hand one connection to several users. An async pool can only be closed from
+        # its own event loop; neither a snapshot nor a restore needs it closed.
+        if not isinstance(pool, QueuePool) or self._engine.dialect.is_async or not self.path:
+            return
+        # With one in use, dispose() would leave that one in a pool that nobody closes any more.
+        if pool.checkedout() == 0:
+            self._engine.dispose()
+
+    # Identity
+
+    def _identify(self) -> None:
+        """Find out which file is really behind the engine, whatever its URL looks like."""
+        if self._identified or (self._path is not None and not fs.exists(self._path)):
+            return  # connecting to an absent file would make it
+        try:
+            with live_errors(self._path):
+                file = self._main_file()
+        except (DatabaseChangedError, UnsupportedDatabaseError):
+            raise
+        except BackupError:
+            if self._path is None:
+                raise
+            return  # damaged or locked, and a connect event stumbled over it: the URL must do
+        self._settle(file)
+
+    def _settle(self, file: str) -> None:
+        """Take ``file``, as SQLite names it, for the one that the manager is made for."""
+        path = Path(file).resolve() if file else None
+        if self._path and self._connections.are_predictable:
+            if path is None:  # taken for one in memory, it would share the directory of all those
+                raise UnsupportedDatabaseError(
+                    f"The engine's URL names {self._path}, and its connections tell of no file. "
+                    "Nothing was changed.",
+                    hint="Use an engine for backups whose connections and cursors are those of "
+                    "sqlite3, without a factory in connect_args that gives rows another shape.",
+                )
+            self._require_same(path)  # there was no file, or a locked one, when it was made
+        status = None
+        if path:
+            with fs.storage_errors("look at", path):
+                status = path.stat()
+        self._path = path
+        self._file = status
+        self._identified = True
+
+    def _main_file(self) -> str:
+        """Ask SQLite for the name of the main database's file, empty in memory."""
+        shared = self._connections.arguments.is_shared_memory
+        if self._engine.dialect.is_async and isinstance(self._engine.pool, StaticPool):
+            file = self._run_on_own_async(_file_of)
+            self._borrowed = not file and not shared
+            return file
+        if self._connections.repeat_themselves():
+            self._borrowed = self._repeated = True
+            with self._own() as own:
+                return _file_of(own)
+        names: list[str] = []
+        self._connections.make(lambda raw: names.append(_file_of(raw))).close()
+        self._borrowed = not names[0] and not shared
+        return names[0]
+
+    def _require_main_file(self, raw: sqlite3.Connection) -> None:
+        """Raise :class:`DatabaseChangedError` unless ``raw`` leads to the manager's database."""
+        file = _file_of(raw)
+        if self._identified and file:
+            self._require_same(Path(file).resolve())
+
+    def _require_same(self, path: Path) -> None:
+        if path != self._path:
+            raise _leads_elsewhere(path, self._path)
+        with fs.storage_errors("look at", path):
+            status = path.stat()
+        if self._file is not None and not os.path.samestat(status, self._file):
+            raise DatabaseChangedError(
+                f"{path} is another file now (inode {status.st_ino}) than the one that this "
+                f"manager was made for (inode {self._file.st_ino}): somebody replaced it. Nothing "
+                "was changed.",
+                hint="Start the program again, or make a new BackupManager, to work with the new "
+                "file.",
+            )
+
+    # Connections
+
+    def _make(self, lock_timeout: float) -> LiveConnection:
+        """Return a new private connection, which holds no lock and looks at the right file."""
+
+        def look(raw: sqlite3.Connection) -> None:
+            self._require_main_file(raw)
+            if self._path is not None:
+                self._look_beside(self._path, lock_timeout)
+            raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+            # Before the connect events: with an exclusive locking mode in the first read of a
+            # database in WAL mode, nobody could share it for as long as the connection lives.
+            raw.execute(pragmas.SMALLEST_READ).fetchall()
+
+        connection = self._connections.make(look)
+        try:
+            connection.run(without_limits)
+            self.attached = connection.run(pragmas.attached)
+            connection.run(make_ours)
+            if self._path is not None and not self._locks_are_known:
+                self._find_out_locks(connection, look, self._path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _look_beside(self, path: Path, lock_timeout: float) -> None:
+        """Look for logs and journals before the first read."""
+        if self._connections.arguments.is_immutable:
+            logs.require_no_log(path)
+        if not self._locks_are_known or self._may_be_immutable:
+            logs.wait_for_no_journal(path, lock_timeout)
+        logs.require_own_log(path)
+
+    def _find_out_locks(self, first: LiveConnection, look: Work[None], path: Path) -> None:
+        """Raise where the connections take no locks, or pass over a log.
+
+        With a creator or an event of the application's no option tells that.
+        """
+        try:
+            second = self._connections.make(look)
+        except sqlite3.OperationalError as error:
+            if not is_busy(error):
+                raise
+        else:
+            with closing(second):
+                second.run(without_limits)
+                second.run(make_ours)
+                self._require_locks(first, second, path)
+        self._locks_are_known = True
+
+    def _require_locks(self, first: LiveConnection, second: LiveConnection, path: Path) -> None:
+        try:
+            if first.run(try_to_hold) and not second.run(is_locked_out):
+                raise without_locks("nolock=1, or a VFS that does not lock")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_READONLY:
+                raise
+            self._may_be_immutable = True
+            logs.require_log_is_read(path, first.run(lambda raw: pragmas.text(raw, "journal_mode")))
+        except UnsupportedDatabaseError as error:
+            if not isinstance(error.__cause__, sqlite3.Error):  # else a cache that they share
+                raise
+        finally:
+            first.run(_roll_back)
+
+    @contextmanager
+    def _private(self, lock_timeout: float) -> Iterator[LiveConnection]:
+        ready = self._ready
+        if not ready:
+            with closing(self._make(lock_timeout)) as connection:
+                connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
+                yield connection
+            return
+        connection = ready.pop()
+        try:
+            connection.run(self._require_main_file)
+            connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
+            yield connection
+        finally:
+            try:
+                connection.run(_roll_back)
+            finally:
+                ready.append(connection)
+
+    @contextmanager
+    def _own(self) -> Iterator[sqlite3.Connection]:
+        """Borrow the engine's own connection; no event of its pool is triggered by that."""
+        pool = self._engine.pool
+        if self._repeated:
+            yield innermost(pool._invoke_creator(None))  # type: ignore[arg-type]
+            return
+        if isinstance(pool, StaticPool):
+            yield innermost(pool.connection.driver_connection)
+            return
+        record = pool._do_get()
+        try:
+            record.get_connection()  # type: ignore[attr-defined]
+            yield innermost(record.driver_connection)
+        finally:
+            # A pool with a connection per thread keeps it; returning one would take it from the
+            # application, which may be using it.
+            if not isinstance(pool, SingletonThreadPool):
+                pool._do_return_conn(record)
+
+    def _run_on_own_async(self, work: Work[T]) -> T:
+        """Run ``work`` on a StaticPool's aiosqlite connection, in the thread that it has."""
+        pool: Any = self._engine.pool
+        with EventLoop() as loop:
+            # Not checked out: giving it back would roll back what somebody has not committed.
+            record = loop.call(greenlet_spawn(lambda: pool.connection))
+            return run_in_its_thread(loop, record.driver_connection, work)
+
+
+def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return ``connection``; raise when it is in a transaction: its rows are not committed."""
+    if connection.in_transaction:
+        file = _file_of(connection)
+        name = f"the only connection of the engine to {file}" if file else "the in-memory database"
+        raise DatabaseLockedError(
+            f"Database locked: {name} is in the middle of a transaction. Nothing was changed.",
+            hint="Commit or roll back first: there is no other connection to work on.",
+        )
+    return connection
+
+
+def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.rollback()
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    """Return the name of the main database's file as SQLite says it, empty in memory."""
+    before = connection.text_factory
+    connection.text_factory = os.fsdecode  # a path need not be text
+    try:
+        databases = pragmas.rows(connection, "PRAGMA database_list")
+    finally:
+        connection.text_factory = before
+    return next((str(file or "") for _, name, file in databases if name == "main"), "")
+
+
+def _leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
+    return DatabaseChangedError(
+        f"The engine leads to {path} now, and this manager was made for {expected}. Neither was "
+        "changed.",
+        hint="A link was switched or the current directory changed. Start the program again, or "
+        "make a new BackupManager, to work with the other database.",
+    )
+
+
+def _path_of(file: str) -> Path | None:
+    try:
+        return Path(file).resolve() if file else None
+    except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
+        raise UnsupportedDatabaseError(
+            f"The database URL names no file that there could be ({error}). Nothing was changed.",
+            hint="Correct the path in the URL, and check the current directory and links on it.",
+        ) from error

@@ -1,0 +1,466 @@
+"""The SQLite driver: snapshots and restores through the backup API of SQLite itself.
+
+The facts its design rests on were measured; docs and tests name them. In short: a read transaction
+pinned on the source keeps writers from restarting the copy; ``Connection.backup`` ignores timeouts,
+so the deadline is kept in its progress callback; a live database is never written but through
+SQLite; a published backup is never in WAL mode.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import StaticPool
+
+from soulsense_db import fs
+from soulsense_db.drivers import (
+    Comparison,
+    Depth,
+    Driver,
+    Findings,
+    Hold,
+    OvertakenError,
+    Progress,
+    Snapshot,
+    TableRows,
+)
+from soulsense_db.drivers.sqlite import check as sqlite_check
+from soulsense_db.drivers.sqlite import pragmas
+from soulsense_db.drivers.sqlite.cancel import interruptible
+from soulsense_db.drivers.sqlite.compare import compare, count_rows
+from soulsense_db.drivers.sqlite.connections import LiveDatabase
+from soulsense_db.drivers.sqlite.engine import require_not_interrupted
+from soulsense_db.drivers.sqlite.errors import (
+    backup_errors,
+    damaged,
+    live_errors,
+    locked,
+    target_errors,
+)
+from soulsense_db.drivers.sqlite.files import connect_new, flush_committed, put_in_place
+from soulsense_db.drivers.sqlite.shape import (
+    in_shape,
+    require_journal_fits,
+    require_same_encoding,
+    working_copy,
+)
+from soulsense_db.drivers.sqlite.structure import (
+    passing_over_schema,
+    require_understood,
+    understood,
+)
+from soulsense_db.drivers.sqlite.write_lock import SQLiteHold, require_locked_out
+from soulsense_db.errors import BackupError, StorageError
+
+T = TypeVar("T")
+
+_STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
+_RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
+_REHEARSAL_SECONDS = 1.0  # a lock that somebody has now says nothing of a restore
+_MEMORY = ":memory:"
+
+
+class SQLiteDriver(Driver):
+    """SQLite in a file or in memory, through ``sqlite3`` or ``aiosqlite``."""
+
+    dialect = "sqlite"
+    url_drivers = frozenset({"pysqlite", "aiosqlite"})
+    suffix = ".db"
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        super().__init__(engine, lock_timeout=lock_timeout)
+        self._live = LiveDatabase(engine, lock_timeout=lock_timeout)
+
+    @property
+    def database(self) -> str:
+        """File name of the live database, or ``:memory:``."""
+        return self.location.name if self.location else _MEMORY
+
+    @property
+    def location(self) -> Path | None:
+        """File of the live database, absolute and without links; None in memory."""
+        return self._live.path
+
+    @property
+    def address(self) -> str:
+        """Its path, or a URL where the engine reaches it through another VFS."""
+        return self._live.address
+
+    def require_database(self) -> None:
+        """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` for an absent file."""
+        self._live.require_file()
+
+    def size(self) -> int:
+        """Bytes of the main file with what its WAL adds."""
+
+        def measure(live: sqlite3.Connection) -> int:
+            with understood(live):
+                return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
+
+        return self._live.run(measure)
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Open two connections: one to hold the write lock, one to read or write."""
+        return self._live.prepared(self.lock_timeout)
+
+    def return_idle_connections(self) -> None:
+        """Close the engine's idle pooled connections, never an in-memory database's."""
+        self._live.return_idle_connections()
+
+    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+        """Return the sorted revisions in the live ``version_table``, None where there is none."""
+        return self._live.run(lambda live: pragmas.version_heads(live, version_table))
+
+    def transaction(
+        self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
+    ) -> T:
+        """Run ``work`` in a transaction of a private connection; source: ``BEGIN IMMEDIATE``."""
+
+        def with_sqlalchemy(live: sqlite3.Connection) -> T:
+            engine = sa.create_engine("sqlite://", creator=lambda: live, poolclass=StaticPool)
+            # A TEMP table of the application must not be taken for one of the database.
+            in_main = {"schema_translate_map": {None: "main"}}
+            with engine.connect().execution_options(**in_main) as connection:
+                if write:
+                    pragmas.begin_immediate(live)
+                else:
+                    live.execute("BEGIN")
+                with connection.begin():  # SQLAlchemy's own, which sends nothing but the end
+                    return work(connection)
+
+        try:
+            return self._live.run(with_sqlalchemy, lock_timeout=lock_timeout)
+        except StorageError as error:
+            if not write or type(error) is not StorageError:  # a subclass: SQLite rolled back
+                raise
+            # In WAL mode a commit is in the log, for those to find who come later.
+            unsure = f"{error.cause}. Whether the change was kept is not sure."
+            raise StorageError(unsure, hint=error.hint) from error
+
+    def flush(self) -> None:
+        """Flush the log of WAL mode, and with the directory that another mode's journal is gone."""
+        if self.location is not None:
+            flush_committed(self.location)
+
+    # Snapshot
+
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
+        """Copy all committed data to the existing empty file ``target``."""
+        return self._at_one_moment(
+            lambda live: self._copy_to(target, live, progress, attached=self._live.attached)
+        )
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> Snapshot:
+        """Copy the database file ``source``, with what its WAL adds, to the empty ``target``."""
+        sqlite_check.require_contents(source)
+        opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
+        with backup_errors(source), opened as connection:
+            connection.execute("BEGIN")
+            snapshot = self._copy_to(target, connection, progress)
+        size = snapshot.size_bytes
+        poll = None if progress is None else lambda: progress(size, size)
+        sqlite_check.check(target, depth="full", called=source.name, poll=poll)
+        return snapshot
+
+    def require_readable(self, source: Path) -> None:
+        """Raise for a file that is too short, or that SQLite cannot take for a database."""
+        sqlite_check.require_contents(source)
+        opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
+        with backup_errors(source), opened as connection:
+            pragmas.rows(connection, "SELECT 1 FROM sqlite_master LIMIT 1")
+
+    def _copy_to(
+        self,
+        target: Path,
+        source: sqlite3.Connection,
+        progress: Progress | None,
+        *,
+        attached: str = "",
+    ) -> Snapshot:
+        # The first read takes the snapshot; while it is open no writer can make the copy restart.
+        with understood(source):
+            pragmas.rows(source, pragmas.SMALLEST_READ)
+            facts = {
+                "journal_mode": pragmas.text(source, "journal_mode"),
+                "page_size": str(pragmas.number(source, "page_size")),
+                "sqlite_version": sqlite3.sqlite_version,
+            }
+            if attached:
+                facts["attached"] = attached
+            with target_errors(target), closing(connect_new(target)) as copy:
+                self._copy_pages(source, copy, str(target), progress)
+        with target_errors(target), closing(connect_new(target)) as copy:
+            # The copy has the source's header. In WAL mode it could not be opened read-only in a
+            # read-only directory, and opening it would leave files beside it.
+            copy.execute("PRAGMA journal_mode = DELETE")
+            heads = pragmas.alembic_heads(copy)
+        with fs.storage_errors("read", target):
+            size = target.stat().st_size
+        if progress is not None:
+            progress(size, size)
+        return Snapshot(size_bytes=size, alembic_heads=heads, facts=facts)
+
+    def _copy_pages(
+        self,
+        source: sqlite3.Connection,
+        target: sqlite3.Connection,
+        target_name: str,
+        progress: Progress | None,
+        hold: Hold | None = None,
+    ) -> None:
+        """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock.
+
+        ``hold`` on the target is released by the first step that it blocks. The next one follows
+        at once, and is told when a writer has been faster all the same.
+        """
+        page_size = pragmas.number(source, "page_size")
+        waiting_since: float | None = None
+        released = False
+
+        def stepped(status: int, remaining: int, total: int) -> None:
+            nonlocal waiting_since, released
+            if status != sqlite3.SQLITE_DONE:
+                require_not_interrupted()
+            if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                if hold is not None and hold.release():
+                    released = True
+                    return
+                now = time.monotonic()
+                waiting_since = now if waiting_since is None else waiting_since
+                if now - waiting_since >= self.lock_timeout:
+                    raise locked(target_name, f"no lock within {self.lock_timeout:g} s")
+                time.sleep(_RETRY_SECONDS)
+                return
+            waiting_since = None
+            if status == sqlite3.SQLITE_DONE:  # an exception could no longer cancel it
+                return
+            if released and hold is not None and hold.was_overtaken():
+                raise OvertakenError
+            released = False
+            if progress is not None:
+                progress((total - remaining) * page_size, total * page_size)
+
+        # No sleep of SQLite's: between the release of a hold and the next step others could commit.
+        # And two steps at least: with the last one it is too late to find out.
+        pages = max(1, min(_STEP_PAGES, pragmas.number(source, "page_count") - 1))
+        source.backup(target, pages=pages, progress=stepped, sleep=0)
+
+    @staticmethod
+    def is_sound(path: Path) -> bool:
+        """Whether the file ``path`` is a whole SQLite database; False for anything else."""
+        return sqlite_check.is_sound(path)
+
+    # Restore
+
+    def check(
+        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+    ) -> Findings:
+        """Check ``path``: its header and size, every page too, or every index and reference too."""
+        return sqlite_check.check(path, depth=depth, poll=poll)
+
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> Comparison:
+        """Compare ``backup`` with the live database, row by row."""
+
+        def work(live: sqlite3.Connection) -> Comparison:
+            with sqlite_check.opened(backup) as opened:
+                return compare(live, opened, backup, ignore=ignore, progress=progress)
+
+        return self._at_one_moment(work)
+
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> Comparison:
+        """Compare ``backup`` with ``copy``, a snapshot, row by row."""
+        with (
+            live_errors(self.location),
+            sqlite_check.opened(copy) as live,
+            sqlite_check.opened(backup) as opened,
+        ):
+            return interruptible(
+                lambda: compare(live, opened, backup, ignore=ignore, progress=progress),
+                live,
+                opened,
+            )
+
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
+        """Count the rows of all tables in ``backup`` and in the live database."""
+        sqlite_check.check(backup, depth="header")  # SQLite takes an empty file for a database
+        with backup_errors(backup), sqlite_check.opened(backup) as opened:
+            kept = count_rows(opened, backup)
+        live: dict[str, int] = {}
+        with suppress(BackupError):  # it may be why somebody looks at backups
+            live = self._at_one_moment(count_rows)
+        return tuple(
+            TableRows(table=name, backup=kept.get(name), live=live.get(name))
+            for name in sorted((kept.keys() | live.keys()) - set(ignore))
+        )
+
+    def _at_one_moment(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``read`` makes of the live database as of one point in time."""
+
+        def in_transaction(live: sqlite3.Connection) -> T:
+            live.execute("BEGIN")
+            try:
+                return read(live)
+            finally:
+                live.rollback()
+
+        return self._live.run(in_transaction)
+
+    def holding(self) -> AbstractContextManager[Hold]:
+        """Hold SQLite's write lock, on a connection that then sees what others commit."""
+        return self._holding(self.lock_timeout)
+
+    @contextmanager
+    def _holding(self, lock_timeout: float) -> Iterator[Hold]:
+        live = self._live
+        with live.prepared(lock_timeout), live.connected(lock_timeout) as connected:
+            # In shared memory a writer's lock would keep the snapshot out as well.
+            connection = connected if self.location else None
+            if connection is not None:
+                self._live.require_writable()
+                connection.run(pragmas.begin_immediate)
+            hold = SQLiteHold(connection)
+            try:
+                if connection is not None:
+                    self._live.run(require_locked_out)
+                yield hold
+            finally:
+                hold.release()
+
+    def require_restorable(self) -> None:
+        """Look at the schema, and whether the journal's name fits the file system."""
+
+        def look(live: sqlite3.Connection) -> None:
+            require_understood(live, str(self.location or _MEMORY))
+            if self.location and pragmas.text(live, "journal_mode") != "wal":
+                require_journal_fits(self.location)
+
+        self._live.run(look)
+
+    def rehearse(self, source: Path) -> None:
+        """Compare the encodings, hold the write lock for a moment, make a working copy."""
+
+        def rehearse(live: sqlite3.Connection) -> None:
+            with understood(live):
+                require_same_encoding(source, live)
+                mode = pragmas.text(live, "journal_mode")
+                if self.location and mode != "wal":
+                    require_journal_fits(self.location)
+                with in_shape(source, live, mode, self.location, for_rehearsal=True):
+                    pass
+
+        seconds = min(self.lock_timeout, _REHEARSAL_SECONDS)
+        with self._holding(seconds):
+            pass
+        self._live.run(rehearse, lock_timeout=seconds)
+
+    def contents(self, source: Path) -> object:
+        """Return the schema of the backup file ``source``."""
+        with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
+            return pragmas.schema(backup)
+
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the revisions in the backup file ``source``."""
+        with backup_errors(source), sqlite_check.opened(source) as backup:
+            return pragmas.alembic_heads(backup)
+
+    def load(
+        self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
+    ) -> None:
+        """Write ``source`` into the live database through SQLite, in one transaction."""
+
+        def write(live: sqlite3.Connection) -> None:
+            # Neither what is there nor what comes need be what this SQLite understands.
+            with passing_over_schema(live):
+                replace(live)
+
+        def replace(live: sqlite3.Connection) -> None:
+            require_same_encoding(source, live)
+            self._live.require_same_file()
+            # From here on the deadline of _copy_pages counts, not SQLite's own.
+            with (
+                self._journaled(live) as mode,
+                pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
+            ):
+                with in_shape(source, live, mode, self.location) as backup:
+                    name = str(self.location or _MEMORY)
+                    self._copy_pages(backup, live, name, progress, hold)
+                if mode == "wal":
+                    # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
+                    # may a full disk, here, turn a restore that is done into one that failed.
+                    with suppress(sqlite3.Error):
+                        pragmas.rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+        self._live.require_writable()
+        self._live.run(write)
+
+    @contextmanager
+    def _journaled(self, live: sqlite3.Connection) -> Iterator[str]:
+        """Yield the journal mode of ``live``, for the block one that survives a crash."""
+        mode = pragmas.text(live, "journal_mode")
+        if self.location is None or mode not in {"off", "memory"}:
+            yield mode
+            return
+        # A connect event of the application chose speed; half a restore could not be rolled back.
+        yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
+        with suppress(sqlite3.Error):
+            pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
+
+    def rebuild(
+        self,
+        source: Path,
+        *,
+        facts: Mapping[str, str],
+        stamp: str,
+    ) -> tuple[Path, ...]:
+        """Put ``source`` in the place of a missing or unreadable file, which is moved aside."""
+        location = self.location
+        if location is None:
+            raise damaged(_MEMORY, "it cannot be replaced")
+        self._live.require_writable()
+        self._live.require_same_path()
+        fs.make_private_directory(location.parent)
+        with live_errors(location), working_copy(source, location) as copy:
+            with closing(connect_new(copy)) as connection:
+                mode = "wal" if facts.get("journal_mode") == "wal" else "delete"
+                connection.execute(f"PRAGMA journal_mode = {mode}")
+            if fs.exists(location):  # whoever could use the database still can
+                with fs.storage_errors("look at", location):
+                    mode_bits = location.stat().st_mode & 0o777
+                fs.set_mode(copy, mode_bits)
+                fs.give_to_owner_of(location, copy)
+            fs.sync_file(copy)
+            # What is put in place replaces a file whole: it may have gone bad since it was read.
+            sqlite_check.check(copy, depth="pages", called=source.name)
+            with self._live.replaced():
+                return put_in_place(copy, location, stamp=stamp)
+
+    def read_back(self, contents: object) -> None:
+        """Run ``quick_check`` on the live database and compare its schema with ``contents``."""
+        name = str(self.location or _MEMORY)
+
+        def compare(live: sqlite3.Connection) -> None:
+            sqlite_check.check_live(live, name)
+            with understood(live):
+                same = isinstance(contents, frozenset) and contents <= pragmas.schema(live)
+            if not same:
+                raise damaged(name, "its tables are not those of the backup")
+
+        self._live.run(compare)

@@ -1,0 +1,155 @@
+"""Database files: ours opened, any moved and removed with what SQLite keeps beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.errors import RestoreError, StorageError
+from soulsense_db.fs import COMPANIONS, require_file, require_same
+from soulsense_db.fs import beside as named_beside
+
+
+def connect_new(path: Path) -> sqlite3.Connection:
+    """Open a file of our own for writing; nothing is synced until it is complete."""
+    with fs.storage_errors("open", path):
+        made = require_file(path)
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:  # SQLite follows a link; up to here it has written nothing
+            require_same(path, made)
+        except BaseException:
+            connection.close()
+            raise
+    try:
+        # Exclusive: no -shm file is made, and nobody else has business with it.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # Reads the schema, which may be one that this SQLite does not understand.
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA writable_schema = OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def beside(location: Path | None, purpose: str) -> Iterator[Path]:
+    """Make an empty file beside ``location``, gone at the end with all that belongs to it.
+
+    Without one it is in a directory of its own, where the system has such.
+    """
+    if location is None:
+        with fs.storage_errors("make a directory in", fs.temporary_place()):
+            folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
+            folder.chmod(fs.PRIVATE_DIRECTORY)  # whatever the umask
+        try:
+            path = folder / purpose
+            fs.create_private_file(path)
+            yield path
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
+    usual = named_beside(location, f".{purpose}", hidden=True)
+    path = fs.free_name(usual, endings=("", *COMPANIONS))
+    fs.create_private_file(path, like=location)
+    try:
+        yield path
+    finally:
+        with suppress(StorageError):  # what it was for may be done; the next one removes it
+            remove_with_companions(path)
+
+
+def remove_with_companions(path: Path) -> None:
+    """Remove the file ``path`` and all that belongs to it."""
+    for companion in ("", *COMPANIONS):
+        fs.remove(Path(f"{path}{companion}"))
+
+
+def flush_committed(location: Path) -> None:
+    """Bring to the disk what is committed in the database ``location`` and SQLite has not flushed.
+
+    With ``synchronous = NORMAL`` that is the log; with a rollback journal, also under ``FULL``,
+    that it is gone. SQLite holds no lock on the log that closing it here could drop.
+    """
+    try:
+        fs.sync_file(Path(f"{location}-wal"))
+    except StorageError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise  # else it is all in the database: who closed it last flushed that
+    fs.sync_directory(location.parent)
+
+
+def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
+    """Rename ``copy`` to ``location``; what is there is kept under names with ``stamp``, returned.
+
+    ``location`` is one or the other at every moment, where the file system has hard links. On any
+    error everything has its old name.
+    """
+    aside = named_beside(location, f".{stamp}")
+    moved: list[Path] = []
+    try:
+        for companion in ("", *COMPANIONS):
+            path, to = Path(f"{location}{companion}"), Path(f"{aside}{companion}")
+            if not fs.exists(path):
+                continue
+            # The main file first: with that the system refuses what it will not do, and it stays.
+            if not companion and _link(path, to):
+                moved.append(to)
+                continue
+            moved.append(to)
+            fs.move_durably(path, to)
+        with fs.storage_errors("rename to", location):
+            require_file(copy)
+            os.replace(copy, location)
+    except BaseException:
+        if fs.exists(copy):  # else an interrupt came after the last step
+            _move_back(moved, aside, location)
+        raise
+    try:
+        fs.sync_directory(location.parent)
+    except StorageError as error:
+        raise RestoreError(
+            f"{location} was put in place, but whether the disk will keep it is not sure: "
+            f"{error.cause}. What was there is beside it, named {aside.name}.",
+            hint="Check the disk, then restore again.",
+        ) from error
+    return tuple(moved)
+
+
+def _link(path: Path, to: Path) -> bool:
+    """Give the file a second name; False where it cannot have one."""
+    try:
+        os.link(path, to)
+    except FileExistsError as error:
+        raise fs.as_storage_error(error, "rename to", to) from error
+    except OSError:
+        return False
+    fs.sync_directory(to.parent)
+    return True
+
+
+def _move_back(moved: list[Path], aside: Path, location: Path) -> None:
+    try:
+        for path in reversed(moved):
+            before = Path(f"{location}{path.name.removeprefix(aside.name)}")
+            if not fs.exists(path):
+                continue
+            if not fs.exists(before):
+                fs.move_durably(path, before)
+            elif path.samefile(before):  # its second name: it never lost the first
+                fs.remove(path)
+            else:  # who opened the database meanwhile has made a new log
+                raise StorageError(f"{before} is another file by now.")
+    except StorageError as error:
+        raise StorageError(
+            f"Files of {location} could not have their names back ({error.cause}). They are "
+            f"beside it, named {aside.name}.",
+            hint="Stop what uses the database, then rename them by hand before anything opens it.",
+        ) from error

@@ -1,0 +1,147 @@
+"""Give a backup the shape in which SQLite can write it over a live database."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.drivers.sqlite import check as sqlite_check
+from soulsense_db.drivers.sqlite import pragmas
+from soulsense_db.drivers.sqlite.errors import backup_errors
+from soulsense_db.drivers.sqlite.files import beside, connect_new
+from soulsense_db.drivers.sqlite.structure import understood
+from soulsense_db.errors import InvalidBackupError, StorageError
+from soulsense_db.fs import name_max
+
+_ATTACHED = "soulsense_db_working_copy"
+_KEPT_WITHOUT_TABLES = ("auto_vacuum", "user_version", "application_id")
+
+
+def require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
+    """Raise :class:`InvalidBackupError` where both have tables, and text in other encodings.
+
+    SQLite could write it all the same; whoever is connected would then get nothing but errors.
+    """
+    with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
+        encoding = pragmas.text(backup, "encoding")
+        if is_empty(backup):
+            return
+    if not is_empty(live) and pragmas.text(live, "encoding") != encoding:
+        raise InvalidBackupError(
+            f"{source.name} does not fit the live database: its text is {encoding}, the live "
+            f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
+            hint="Move the live database away and restore again: where there is none, any fits.",
+        )
+
+
+def require_journal_fits(location: Path) -> None:
+    """Raise :class:`StorageError` where SQLite could make no journal for the database."""
+    if len(os.fsencode(f"{location.name}-journal")) > name_max(location.parent):
+        raise StorageError(
+            f"The name of {location} is too long: SQLite has no room for '-journal' behind it, and "
+            "without a journal no restore could be undone half-way. Nothing was changed.",
+            hint="Rename the database file.",
+        )
+
+
+def is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether the database has no table and nothing else that has a name: it fits any other."""
+    return not pragmas.rows(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
+
+
+@contextmanager
+def in_shape(
+    source: Path,
+    live: sqlite3.Connection,
+    live_mode: str,
+    location: Path | None,
+    *,
+    for_rehearsal: bool = False,
+) -> Iterator[sqlite3.Connection]:
+    """Open ``source``, or a working copy of it that the live database can take as it is.
+
+    SQLite cannot change the page size of a WAL or in-memory database; and a backup whose header
+    says WAL would turn the live database to WAL, which nobody could turn back with others
+    connected. ``location``: of the live database, beside which the copy is made.
+    ``for_rehearsal``: a restore may be at work, with copies of its own.
+    """
+    own = f"_{os.getpid()}_{threading.get_ident()}" if for_rehearsal else ""
+    live_page_size = pragmas.number(live, "page_size")
+    with sqlite_check.opened(source) as backup, understood(backup) as problem:
+        fixed_size = live_mode in {"wal", "memory"}
+        resized = fixed_size and pragmas.number(backup, "page_size") != live_page_size
+        if not problem and is_empty(backup):
+            with _without_tables(backup, live_page_size if fixed_size else None) as empty:
+                yield empty
+            return
+        if not resized and not sqlite_check.says_wal(source):
+            yield backup
+            return
+    with working_copy(source, location, own) as copy:
+        with closing(connect_new(copy)) as connection, understood(connection):
+            connection.execute("PRAGMA journal_mode = DELETE")
+            same_encoding = pragmas.text(connection, "encoding") == pragmas.text(live, "encoding")
+            if not resized:
+                yield connection
+                return
+        with beside(location, f"resized{own}") as path:
+            if same_encoding:
+                _vacuum_into(copy, path, live, live_page_size)
+            else:  # the live database is empty, and SQLite attaches no other encoding to it
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as other:
+                    _choose_encoding_of(copy, other)
+                    _vacuum_into(copy, path, other, live_page_size)
+            with closing(connect_new(path)) as in_live_size:
+                yield in_live_size
+
+
+@contextmanager
+def working_copy(source: Path, location: Path | None, own: str = "") -> Iterator[Path]:
+    """Copy ``source`` to a file beside the live database, gone at the end.
+
+    ``own``: the end of a name of its own, where another one may be in use.
+    """
+    with beside(location, f"restoring{own}") as copy:
+        fs.copy_contents(source, copy)
+        yield copy
+
+
+@contextmanager
+def _without_tables(
+    backup: sqlite3.Connection, page_size: int | None
+) -> Iterator[sqlite3.Connection]:
+    """Make a database without tables in memory: its encoding is not decided yet.
+
+    That of the backup may be another than its application's connections have by now.
+    """
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+        empty.execute(f"PRAGMA page_size = {page_size or pragmas.number(backup, 'page_size')}")
+        for name in _KEPT_WITHOUT_TABLES:
+            empty.execute(f"PRAGMA {name} = {pragmas.number(backup, name)}")
+        yield empty
+
+
+def _choose_encoding_of(copy: Path, connection: sqlite3.Connection) -> None:
+    with sqlite_check.opened(copy) as opened, understood(opened):
+        connection.execute(f"PRAGMA encoding = '{pragmas.text(opened, 'encoding')}'")
+
+
+def _vacuum_into(copy: Path, path: Path, live: sqlite3.Connection, page_size: int) -> None:
+    """Write the database ``copy`` to the empty file ``path`` with pages of another size.
+
+    Through the application's own connection ``live``: an index may be sorted by its collation, or
+    hold what its function returns. INTO keeps the rowids of tables without INTEGER PRIMARY KEY;
+    plain VACUUM does not.
+    """
+    live.execute(f"ATTACH ? AS {_ATTACHED}", (str(copy),))
+    try:
+        live.execute(f"PRAGMA {_ATTACHED}.page_size = {page_size}")
+        live.execute(f"VACUUM {_ATTACHED} INTO ?", (str(path),))
+    finally:
+        with suppress(sqlite3.Error):  # the connection is about to be closed
+            live.execute(f"DETACH {_ATTACHED}")

@@ -1,0 +1,50 @@
+"""Warnings of this package, and what an error says where it is no error of the operation."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.shown_text import logger_of
+
+_this_thread = threading.local()
+
+
+def warn(text: str) -> None:
+    """Log a warning of this package."""
+    collected: list[str] | None = getattr(_this_thread, "warnings", None)
+    if collected is not None:
+        collected.append(text)
+        return
+    # Asked for now: env.py's fileConfig disables loggers that are there before it.
+    logger_of("soulsense_db").warning("%s", text)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Yield a list of what this thread warns of in the block, for who shows it instead of a log."""
+    outer = getattr(_this_thread, "warnings", None)
+    found: list[str] = []
+    _this_thread.warnings = found
+    try:
+        yield found
+    finally:
+        _this_thread.warnings = outer
+
+
+@contextmanager
+def cleaning_up(failed: str) -> Iterator[None]:
+    """Tidy up after an error, which is raised next: what fails of that is a warning."""
+    try:
+        yield
+    except BackupError as error:
+        warn(f"{failed} ({error.cause}).")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an error says, without what it means for the data: that is not so any more."""
+    if isinstance(error, BackupError):
+        return error.cause
+    return without_passwords(f"{type(error).__name__}: {error}".removesuffix(": ").rstrip("."))

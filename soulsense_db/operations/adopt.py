@@ -1,0 +1,98 @@
+"""Make a backup of unknown origin one of this database: somebody says that it is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo, recordable_heads
+from soulsense_db.directory import Storage
+from soulsense_db.drivers import Driver
+from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
+from soulsense_db.fs import LOGS
+from soulsense_db.meta_file import require_trusted_meta, still_there
+from soulsense_db.operations.references import Finder, Origin
+from soulsense_db.operations.taking import origin_facts
+from soulsense_db.operations.verify import verify_backup
+
+
+def adopt(
+    driver: Driver,
+    storage: Storage,
+    finder: Finder,
+    info: BackupInfo,
+    *,
+    progress: fs.Progress | None,
+) -> BackupInfo:
+    """Verify ``info`` in full and write a meta file that says it is of this database.
+
+    Time and description stay what they were; the id is a new one. Raises
+    :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
+    :class:`~soulsense_db.errors.BackupError` for one that needs no new meta file,
+    :class:`~soulsense_db.errors.InvalidBackupError`,
+    :class:`~soulsense_db.errors.NewerFormatError`, :class:`~soulsense_db.errors.StorageError`.
+    """
+    info = _require_adoptable(finder, info)
+    path = Path(info.path)
+    with still_there(path):
+        status = _status(path)
+        sha256 = fs.sha256_of(path, progress=progress)
+        verify_backup(driver, info, level="full")
+        heads = recordable_heads(driver.heads_in(path))
+    adopted = replace(
+        info,
+        id=secrets.token_hex(6),
+        size_bytes=status.st_size,
+        sha256=sha256,
+        alembic_heads=heads,
+        verified_at=datetime.now(UTC),
+        **origin_facts(driver, path.parent),
+    )
+    storage.describe(adopted, is_unchanged=lambda: _same(status, _status(path)))
+    return adopted
+
+
+def _require_adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
+    """Return ``info`` without what is wrong with its meta file."""
+    try:
+        info = require_trusted_meta(info)
+    except NewerFormatError:  # it says whose it is, to those who can read it
+        raise
+    except MetaFileError:
+        info = replace(info, meta_problem="")
+    if finder.origin(finder.get_own(info)) is Origin.OWN:
+        raise BackupError(
+            f"{info.filename} is a backup of this database already, with a meta file that says so. "
+            "Nothing was changed.",
+            hint="There is nothing to do.",
+        )
+    require_no_log(info)
+    return info
+
+
+def require_no_log(info: BackupInfo) -> None:
+    """Raise :class:`~soulsense_db.errors.BackupError` where data lies in a log beside ``info``."""
+    for log in LOGS:
+        if fs.exists(Path(info.path + log)):
+            raise BackupError(
+                f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "
+                "program may have it open. Nothing was changed.",
+                hint="Move both to another directory once nobody has it open. Import the file from "
+                "there to keep what is in it.",
+            )
+
+
+def _status(path: Path) -> os.stat_result:
+    with fs.storage_errors("read", path):
+        return path.stat()
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return os.path.samestat(one, other) and (one.st_size, one.st_mtime_ns) == (
+        other.st_size,
+        other.st_mtime_ns,
+    )

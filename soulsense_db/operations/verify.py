@@ -1,0 +1,194 @@
+"""Verify a backup file by reading it: what its meta file recorded, then what the driver finds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import Depth, Driver, Findings
+from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
+from soulsense_db.meta_file import require_trusted_meta, still_there
+
+Level = Literal["quick", "full"]
+_WAIT_SECONDS = 0.1
+_DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """A backup that passed its checks (one that does not raises).
+
+    ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
+    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup;
+    ``recorded``: whether the meta file says now when it passed; ``version``: of the file that was
+    read.
+    """
+
+    backup: BackupInfo
+    level: Level
+    checksum: bool
+    remarks: tuple[str, ...]
+    version: fs.FileVersion = field(repr=False)
+    recorded: bool = False
+
+    def is_of(self, info: BackupInfo) -> bool:
+        """Whether it tells of the backup ``info`` as it is now, without reading the file."""
+        with still_there(Path(info.path)):
+            return self.backup == info and self.version == fs.version_of(Path(info.path))
+
+
+def verify_backup(
+    driver: Driver,
+    info: BackupInfo,
+    *,
+    level: Level,
+    as_taken: bool = False,
+    progress: fs.Progress | None = None,
+) -> VerificationReport:
+    """Check the backup ``info`` without writing to it.
+
+    ``as_taken``: no more than it passed when it was taken, where its checksum tells that it is
+    what it was then. A damaged index of its source is found in full only.
+
+    Raises :class:`~soulsense_db.errors.InvalidBackupError`,
+    :class:`~soulsense_db.errors.MetaFileError`,
+    :class:`~soulsense_db.errors.BackupNotFoundError` when it is deleted meanwhile,
+    :class:`~soulsense_db.errors.StorageError`.
+    """
+    if level not in _DEPTHS:
+        raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
+    with still_there(Path(info.path)):
+        return _verify(driver, info, level=level, as_taken=as_taken, progress=progress)
+
+
+def _verify(
+    driver: Driver,
+    info: BackupInfo,
+    *,
+    level: Level,
+    as_taken: bool,
+    progress: fs.Progress | None,
+) -> VerificationReport:
+    info = require_trusted_meta(info)
+    path = Path(info.path)
+    version = fs.version_of(path)
+    # The header first: it says in better words than a checksum what is wrong.
+    driver.check(path, depth="header")
+    hashed = info.sha256 is not None
+    depth = "pages" if as_taken and hashed else _DEPTHS[level]
+    # The application may have it open, to look at it.
+    sha256, problem, findings = _read(
+        driver, path, depth, fs.sha256_of if hashed else None, progress=progress
+    )
+    if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
+        raise ChecksumMismatchError(
+            f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
+            "mismatch). Nothing was changed.",
+            hint="Use another backup; this one was damaged or edited on disk.",
+        ) from problem
+    if problem is not None:
+        raise problem
+    if level == "full":
+        driver.contents(path)  # which a restore compares with what it has written
+    if sha256 is None and findings.faults:
+        raise InvalidBackupError(
+            f"Invalid backup file: {path.name} is damaged ({findings.faults[0]}), or its source "
+            "was: without a checksum nobody can tell. Nothing was changed.",
+            hint="Use another backup.",
+        )
+    return VerificationReport(
+        backup=info,
+        level=level,
+        checksum=sha256 is not None,
+        remarks=findings.faults + findings.remarks,
+        version=version,
+    )
+
+
+def check_new(
+    driver: Driver, path: Path, *, depth: Depth, progress: fs.Progress | None = None
+) -> str:
+    """Check a file just written and return its SHA-256.
+
+    ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
+    copy: it has those of its source. Raises :class:`~soulsense_db.errors.InvalidBackupError` for a
+    file that is not whole.
+    """
+    size = _size(path)
+    poll = None if progress is None else lambda: progress(size, size)
+    sha256, problem, _ = _read(driver, path, depth, fs.sha256_of_own, poll=poll)
+    if problem is not None:
+        raise problem
+    assert sha256 is not None
+    return sha256
+
+
+def _read(
+    driver: Driver,
+    path: Path,
+    depth: Depth,
+    hashed: _Hash | None,
+    *,
+    progress: fs.Progress | None = None,
+    poll: Callable[[], object] | None = None,
+) -> tuple[str | None, InvalidBackupError | None, Findings]:
+    """Return SHA-256, problem and findings; hash and check side by side, they take as long.
+
+    ``progress`` is that of the hash. ``poll`` is called during the check; what either raises, and
+    Ctrl-C, ends both.
+    """
+    stopped = threading.Event()
+
+    def hashing(done: int, total: int) -> None:
+        if stopped.is_set():
+            raise _StoppedError
+        if progress is not None:
+            progress(done, total)
+
+    def checking() -> None:
+        if digest is not None and digest.done():
+            digest.result()
+        if progress is not None and (digest is None or digest.done()):
+            size = _size(path)
+            progress(size, size)
+        if poll is not None:
+            poll()
+
+    with ThreadPoolExecutor(1) as side:
+        digest = side.submit(hashed, path, progress=hashing) if hashed is not None else None
+        problem: InvalidBackupError | None = None
+        findings = Findings()
+        try:
+            findings = driver.check(path, depth=depth, poll=checking)
+        except InvalidBackupError as error:
+            problem = error
+        except BaseException:
+            stopped.set()
+            raise
+        try:
+            while digest is not None and not digest.done():
+                # In slices: nothing else wakes the main thread for Ctrl-C on every system.
+                wait([digest], timeout=_WAIT_SECONDS)
+        except BaseException:
+            stopped.set()
+            raise
+        return (digest.result() if digest else None), problem, findings
+
+
+class _Hash(Protocol):
+    def __call__(self, path: Path, *, progress: fs.Progress | None) -> str: ...
+
+
+class _StoppedError(Exception):
+    """Nobody needs the hash any more."""
+
+
+def _size(path: Path) -> int:
+    with fs.storage_errors("read", path):
+        return path.stat().st_size

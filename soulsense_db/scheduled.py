@@ -1,0 +1,154 @@
+"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import Timeout
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import Progress
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    HalfRunMigrationError,
+    InvalidBackupError,
+    MetaFileError,
+    PermissionDeniedError,
+    StorageError,
+)
+from soulsense_db.manager import BackupManager
+from soulsense_db.notices import warn
+from soulsense_db.operations import Doubt, VerificationReport, doubts_about
+from soulsense_db.retention import PruneReport, RetentionPolicy
+
+_DESCRIPTION = "Scheduled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoReport:
+    """What one run did.
+
+    ``created``: the new backup, None when the newest one has the same content; ``verified``: the
+    newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
+    ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
+    says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
+    half migrated, so nothing went for it.
+    """
+
+    created: BackupInfo | None
+    verified: VerificationReport
+    damaged: BackupInfo | None
+    pruned: PruneReport | None
+    half_run: HalfRunMigrationError | None
+    prune_error: BackupError | None = None
+
+
+def run_auto(
+    manager: BackupManager,
+    policy: RetentionPolicy | None = None,
+    *,
+    description: str = _DESCRIPTION,
+    progress: Progress | None = None,
+) -> AutoReport | None:
+    """Back up unless the newest backup is sound and has the same content; verify; prune.
+
+    Returns None when another run for the same database is at work: it does what there is to do.
+    Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
+    is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
+    nothing is made, the backup directory neither.
+    """
+    if _marker(manager) is None:  # else it may be locked for as long as that takes
+        manager.require_ready()
+    with _alone(manager) as alone:
+        if not alone:
+            return None
+        if _marker(manager) is not None:
+            manager.exclusive().release()  # free once the migration has ended, well or not
+        created = damaged = None
+        newest = _newest(manager)
+        verified = _verified(manager, newest) if newest else None
+        if newest and verified is None:
+            damaged = newest
+        if newest is None or verified is None:
+            created = manager.create(description, kind="automatic", progress=progress)
+        else:
+            created = manager.create_unless_same(newest, description, progress=progress)
+        if created is not None:
+            verified = manager.verify(created)
+        assert verified is not None
+        half_run = _marker(manager, warns=True)
+        pruned = prune_error = None
+        if policy is not None and half_run is None:
+            try:
+                pruned = manager.prune(policy)
+            except BackupError as error:  # what was created is, all the same
+                prune_error = error
+        return AutoReport(
+            created=created,
+            verified=verified,
+            damaged=damaged,
+            pruned=pruned,
+            half_run=half_run,
+            prune_error=prune_error,
+        )
+
+
+def _marker(manager: BackupManager, *, warns: bool = False) -> HalfRunMigrationError | None:
+    """Return the error of a migration that is running or died half-way, None without one.
+
+    ``warns``: of something else in its place, which keeps nobody from a backup.
+    """
+    try:
+        return manager.half_run_migration()
+    except PermissionDeniedError:
+        raise
+    except StorageError as error:
+        if warns:
+            warn(error.cause)
+        return None
+
+
+def _newest(manager: BackupManager) -> BackupInfo | None:
+    """Return the newest backup that can be relied on: one that ``latest`` may mean.
+
+    While the database is half migrated, that may be an earlier one of this very state: else every
+    run would make another.
+    """
+    if _marker(manager) is None:
+        return next((info for info in manager.candidates() if info.sha256), None)
+    known = (i for i in manager.list() if i.sha256 and doubts_about(i) in ((), (Doubt.HALF_RUN,)))
+    return next(known, None)
+
+
+def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport | None:
+    """Return the report on ``newest``, None when it is no good: then another one is needed."""
+    try:
+        return manager.verify(newest)
+    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
+        return None
+
+
+@contextmanager
+def _alone(manager: BackupManager) -> Iterator[bool]:
+    """Hold the lock of scheduled runs; yield whether it was free.
+
+    It lies in the backup directory, for the database's own may be read-only, and one directory may
+    hold the backups of several databases.
+    """
+    fs.make_private_directory(manager.directory, like=manager.database)
+    database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
+    path = manager.directory / f".auto_{database[:12]}.lock"
+    try:
+        lock = fs.acquire_lock(path, timeout=0, like=manager.database, is_shared=True)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fs.release_lock(lock)

@@ -1,0 +1,68 @@
+"""The lock of a live database: restores and migrations of it exclude each other."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from weakref import WeakSet
+
+from filelock import Timeout
+
+from soulsense_db import fs
+from soulsense_db.errors import DatabaseLockedError
+from soulsense_db.fs import beside as companion
+
+
+def lock_path(beside: Path) -> Path:
+    """Return where the lock of the database at ``beside`` is."""
+    return companion(beside, ".lock", hidden=True)
+
+
+class LiveLock:
+    """The lock of the database at ``beside``, held from construction to :meth:`release`.
+
+    ``name`` is what an error calls it; ``like``: as for :func:`files.make_lock_file`. A process
+    that is forked meanwhile does not hold it. Raises
+    :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
+    """
+
+    def __init__(self, beside: Path, *, name: str, like: Path | None, timeout: float) -> None:
+        fs.make_private_directory(beside.parent)
+        self._process = os.getpid()
+        try:
+            self._lock = fs.acquire_lock(lock_path(beside), timeout=timeout, like=like)
+        except Timeout:
+            raise DatabaseLockedError(
+                f"Database locked: another restore or migration of {name} is running. "
+                "Nothing was changed.",
+                hint="Wait until it is done and try again.",
+            ) from None
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let others in; a second call does nothing, nor does one in the child of a fork."""
+        if self._process == os.getpid():
+            fs.release_lock(self._lock)
+
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: close the lock's file, which unlocks nothing of the parent's."""
+        # Newer versions of filelock do it by themselves, and have no descriptor any more.
+        context = getattr(self._lock, "_context", None)
+        descriptor = getattr(context, "lock_file_fd", None)
+        if context is not None and isinstance(descriptor, int):
+            with suppress(OSError):
+                os.close(descriptor)
+            context.lock_file_fd = None
+
+
+_held: WeakSet[LiveLock] = WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for lock in tuple(_held):
+        lock.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all_to_parent)

@@ -1,0 +1,295 @@
+"""The migration marker: a file beside the live database while a migration runs.
+
+It is written and fsynced before the first step and removed at the end, so that one that is found
+while nothing holds the database's lock tells of a migration that died half-way. It has an entry for
+each chain that was being migrated, and each entry names the backup that puts the database back.
+``sha256`` covers every other key: with one bit flipped, the target could be the revision that the
+database is at, and the migration one that had ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from soulsense_db import fs
+from soulsense_db.backup_info import digest_of
+from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
+from soulsense_db.fs import beside
+from soulsense_db.meta_file import read_small_file
+from soulsense_db.shown_text import printable, shell_command
+
+_FORMAT = 2
+_Name = Annotated[str, msgspec.Meta(max_length=1_000)]
+_PathText = Annotated[str, msgspec.Meta(max_length=10_000)]
+_Heads = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=1_000)]
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The version table that a migration moves, and where its scripts come from."""
+
+    version_table: _Name = "alembic_version"
+    schema: _Name | None = None
+    section: _Name = ""
+    script_location: _PathText = ""
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The process that was migrating; ``started_at``: ISO 8601, UTC, None where unknown."""
+
+    host: _Name
+    pid: Annotated[int, msgspec.Meta(ge=0)]
+    started_at: _Name | None = None
+
+
+class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the running migration of one chain leaves word of.
+
+    ``backup``: path of the safety backup, None when it is not known, as in a marker that cannot be
+    read; ``backup_id`` and ``backup_sha256`` tell it under any other path; ``alembic_heads``: the
+    revisions before; ``target_heads``: those it was going to, sorted, none for ``base``;
+    ``started_at``: ISO 8601, UTC; ``chain`` and ``process``: None where an older version wrote it.
+    """
+
+    id: _Name = ""
+    backup: _PathText | None = None
+    backup_id: _Name = ""
+    backup_sha256: _Name = ""
+    alembic_heads: _Heads = ()
+    target_heads: _Heads = ()
+    started_at: _Name = ""
+    chain: Chain | None = None
+    process: Process | None = None
+
+    @property
+    def target_revision(self) -> str | None:
+        """Where it was going, None for ``base``."""
+        return ",".join(self.target_heads) or None
+
+    def error(self, database: Path, address: str = "") -> HalfRunMigrationError:
+        """Return the error that says what happened and how to go on.
+
+        ``address``: what reaches the database in commands, where that is not its path.
+        """
+        place = ["--url", address or str(database)]
+        keep = shell_command("soulsense-db", "restore", "--accept", *place)
+        name = printable(str(database))
+        if self.backup is None:
+            why = (
+                "the backup from before it is not known"
+                if self.started_at
+                else "its marker cannot be read"
+            )
+            return HalfRunMigrationError(
+                f"A migration of {name} died before its end, and {why}: "
+                "the database may be half migrated. The newest backup of kind pre_migration is "
+                "likely the one from before it.",
+                hint="Find it with 'soulsense-db list' and restore it; or keep the database as it "
+                f"is: {keep}",
+            )
+        back = restore_command(address or str(database), Path(self.backup))
+        return HalfRunMigrationError(
+            f"A migration of {name} ({self._what()}) died before its end: the database may be half "
+            f"migrated. The backup from before it is {printable(self.backup)}.",
+            hint=f"Put it back with: {back}   Or keep the database as it is: {keep}",
+        )
+
+    def _what(self) -> str:
+        before = ", ".join(self.alembic_heads) or "an empty database"
+        said = f"from {before} to {self.target_revision or 'base'}"
+        if self.chain is not None and self.chain.version_table != Chain().version_table:
+            said += f", version table {self.chain.version_table}"
+        said += f", started {self.started_at}"
+        if self.process is not None:
+            said += f" by process {self.process.pid} on {self.process.host}"
+        return printable(said)
+
+
+UNREADABLE = MigrationMarker()
+"""Stands for a marker that cannot be read: its facts are unknown."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: Literal[2]
+    migrations: Annotated[tuple[MigrationMarker, ...], msgspec.Meta(min_length=1, max_length=1_000)]
+
+
+class _OldFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Format 1: one migration, and not of which chain."""
+
+    format: Literal[1]
+    backup: _PathText
+    alembic_heads: _Heads
+    target_revision: _Name | None
+    started_at: _Name
+
+
+def marker_path(database: Path) -> Path:
+    """Return where the marker of the database file ``database`` is."""
+    return beside(database, ".migrating")
+
+
+def new_marker(
+    *,
+    backup: str | None,
+    alembic_heads: Iterable[str],
+    target_heads: Iterable[str],
+    chain: Chain | None = None,
+    backup_id: str = "",
+    backup_sha256: str | None = None,
+) -> MigrationMarker:
+    """Return the marker of a migration that this process is about to start."""
+    return MigrationMarker(
+        id=secrets.token_hex(6),
+        backup=backup,
+        backup_id=backup_id,
+        backup_sha256=backup_sha256 or "",
+        alembic_heads=tuple(alembic_heads),
+        target_heads=tuple(sorted(target_heads)),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        chain=chain,
+        process=_this_process(),
+    )
+
+
+def write_marker(
+    database: Path,
+    *,
+    backup: str,
+    alembic_heads: tuple[str, ...],
+    target_revision: str | None,
+    chain: Chain | None = None,
+) -> None:
+    """Write the marker of one migration, in place of any other; on disk at return."""
+    marker = new_marker(
+        backup=backup,
+        alembic_heads=alembic_heads,
+        target_heads=target_revision.split(",") if target_revision else (),
+        chain=chain or Chain(),
+    )
+    write_markers(database, [marker])
+
+
+def write_markers(database: Path, markers: Collection[MigrationMarker]) -> None:
+    """Make ``markers`` all that the marker file says; without any there is no file. On disk."""
+    if not markers:
+        clear_marker(database)
+        return
+    entries = [msgspec.to_builtins(marker) for marker in markers]
+    facts = {"format": _FORMAT, "migrations": entries}
+    text = json.dumps(facts | {"sha256": digest_of(facts)}, indent=2)
+    fs.write_durably(marker_path(database), text.encode(), like=database)
+
+
+def add_markers(database: Path, added: Iterable[MigrationMarker]) -> None:
+    """Add entries to the marker; the caller holds the database's lock."""
+    write_markers(database, (*read_markers(database), *added))
+
+
+def remove_markers(database: Path, ids: Collection[str]) -> None:
+    """Remove the entries with these ids, if they are there; the others stay.
+
+    The caller holds the database's lock.
+    """
+    markers = read_markers(database)
+    left = [marker for marker in markers if marker.id not in ids]
+    if len(left) != len(markers):
+        write_markers(database, left)
+
+
+def read_marker(database: Path) -> MigrationMarker | None:
+    """Return the first entry of the marker of ``database``, None when there is none."""
+    return next(iter(read_markers(database)), None)
+
+
+def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
+    """Return the entries of the marker of ``database``, in the order in which they were begun.
+
+    A marker that cannot be read still tells that a migration died: :data:`UNREADABLE`.
+    """
+    path = marker_path(database)
+    try:
+        data = read_small_file(path)
+    except MetaFileError:
+        raise StorageError(
+            f"{path} is no migration marker, but a directory, a pipe, a link or far too large. "
+            "Nothing was changed.",
+            hint="Find out who put it there, and move it away.",
+        ) from None
+    if data is None:
+        return ()
+    try:
+        facts = json.loads(data)
+        if facts.pop("sha256") != digest_of(facts):
+            raise ValueError("its own checksum does not match")
+        return _markers_of(facts)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return (UNREADABLE,)  # msgspec's errors are ValueErrors
+
+
+def _markers_of(facts: Any) -> tuple[MigrationMarker, ...]:
+    if facts.get("format") != 1:
+        return msgspec.convert(facts, _File).migrations
+    old = msgspec.convert(facts, _OldFile)
+    marker = MigrationMarker(
+        backup=old.backup,
+        alembic_heads=old.alembic_heads,
+        target_heads=tuple(old.target_revision.split(",")) if old.target_revision else (),
+        started_at=old.started_at,
+    )
+    return (marker,)
+
+
+def clear_marker(database: Path) -> bool:
+    """Remove the marker of ``database``, on disk at return; False when there was none."""
+    path = marker_path(database)
+    if not fs.exists(path):
+        return False
+    fs.remove(path)
+    fs.sync_directory(path.parent)
+    return True
+
+
+def to_text(markers: Iterable[MigrationMarker]) -> str:
+    """Return ``markers`` as a text that :func:`from_text` reads."""
+    return json.dumps([msgspec.to_builtins(marker) for marker in markers])
+
+
+def from_text(text: str) -> tuple[MigrationMarker, ...]:
+    """Return the markers in ``text``, none where it is no such text."""
+    try:
+        return msgspec.convert(json.loads(text), tuple[MigrationMarker, ...])
+    except (ValueError, RecursionError):
+        return ()
+
+
+def restore_command(address: str, backup: Path) -> str:
+    """Return the command that restores ``backup`` over ``address``, as a shell takes it."""
+    place = ["--url", address, "--directory", str(backup.parent)]
+    return shell_command("soulsense-db", "restore", backup.name, *place)
+
+
+def _this_process() -> Process:
+    return Process(host=socket.gethostname(), pid=os.getpid(), started_at=_process_start())
+
+
+def _process_start() -> str | None:
+    """Return when this process started, None where the system has no ``/proc``."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        since_boot = timedelta(seconds=int(fields[19]) / os.sysconf("SC_CLK_TCK"))
+        for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
+            if line.startswith("btime "):
+                started = datetime.fromtimestamp(int(line.split()[1]), UTC) + since_boot
+                return started.isoformat(timespec="seconds")
+    except (OSError, ValueError, IndexError, AttributeError):
+        pass
+    return None
