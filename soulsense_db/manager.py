@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.backup_info import KINDS, BackupInfo, BackupKind, check_description, check_note
@@ -129,6 +129,10 @@ class BackupManager:
     def address(self) -> str:
         """What ``--url`` takes to reach the live database as the engine does; empty in memory."""
         return self._driver.address
+
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return the other database files that ``connection`` of the engine has, by schema name."""
+        return self._driver.attached_files(connection)
 
     def database_size(self) -> int:
         """Return about how many bytes a backup takes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +184,19 @@ def test_a_second_command_that_is_refused_leaves_the_first_one_protected(
     assert query(project.database, AT) == [("broken",)]
     assert not project.marker.exists()
     BackupManager(engine).exclusive(timeout=0).release()
+
+
+def test_a_path_that_is_no_text_is_protected(tmp_path: Path) -> None:
+    """Where SQLite names the file in bytes that are no UTF-8, a failed migration is put back."""
+    project = Project(tmp_path / "project", "env.py").standard()
+    _pass_connection(project)
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    database = folder / "app.db"
+    shutil.copy(project.database, database)
+    before = digest(database)
+    url = sa.URL.create("sqlite", database=str(database))
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection, pytest.raises(OperationalError, match="nowhere"):
+        _upgrade(project, connection)
+    assert digest(database) == before

@@ -238,7 +238,7 @@ def test_the_application_writes_while_rows_are_compared(
     def compare(*arguments: Any, **options: Any) -> Comparison:
         return real(*arguments, **options | {"progress": write})
 
-    monkeypatch.setattr("soulsense_db.drivers.sqlite.compare", compare)
+    monkeypatch.setattr("soulsense_db.drivers.sqlite.driver.compare", compare)
     if call == "compare":
         assert manager.compare("latest").identical
     else:

@@ -86,7 +86,7 @@ def _tools_of(text: str) -> list[str]:
 
 def test_no_block_escapes_the_tests() -> None:
     """Blocks are of a language that is run, or of one that cannot be."""
-    known = {"console", "sh", "python", "text", "ini", "toml", "yaml", "crontab", "diff"}
+    known = {"console", "sh", "python", "text", "ini", "toml", "yaml", "crontab", "diff", "mermaid"}
     for page in pages():
         text = page.read_text(encoding="utf-8")
         assert set(_tools_of(text)) <= known, name_of(page)

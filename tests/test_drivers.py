@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -393,3 +395,43 @@ def test_what_is_no_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(UnsupportedDatabaseError) as caught:
         engine_for(url)
     assert "secret" not in str(caught.value)
+
+
+_TOY = """
+from soulsense_db.drivers import SQLiteDriver
+class ToyDriver(SQLiteDriver):
+    dialect = "toy"
+NoDriver = object
+"""
+_ASK = """
+import sys
+from soulsense_db.drivers import registry
+from soulsense_db.errors import UnsupportedDatabaseError
+for dialect in ("toy", "none", "broken", "unknown"):
+    try:
+        print(registry._driver_class(dialect).__name__)
+    except UnsupportedDatabaseError as error:
+        print(error)
+"""
+
+
+def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
+    """A dialect that another package knows is used; what is no driver is an error of the tree."""
+    (tmp_path / "toy.py").write_text(_TOY)
+    (tmp_path / "toy-1.dist-info").mkdir()
+    (tmp_path / "toy-1.dist-info" / "METADATA").write_text("Name: toy\nVersion: 1\n")
+    (tmp_path / "toy-1.dist-info" / "entry_points.txt").write_text(
+        "[soulsense_db.drivers]\ntoy = toy:ToyDriver\nnone = toy:NoDriver\nbroken = toy:Nothing\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    toy, none, broken, unknown = done.stdout.splitlines()
+    assert toy == "ToyDriver"
+    assert "toy:NoDriver, the driver for dialect 'none', is no soulsense_db.drivers.Driver" in none
+    assert "The driver toy:Nothing for dialect 'broken' cannot be loaded" in broken
+    assert "Supported: broken, none, sqlite, toy." in unknown

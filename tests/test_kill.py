@@ -31,7 +31,7 @@ _CHILD = """
     from pathlib import Path
     import sqlalchemy as sa
     from soulsense_db import BackupManager
-    from soulsense_db.drivers import sqlite
+    from soulsense_db.drivers.sqlite import driver as sqlite
 
     sqlite._STEP_PAGES = 20
     work, database = sys.argv[1:]

@@ -15,6 +15,7 @@ from textwrap import dedent
 import pytest
 from helpers import Child, add_child, digest, make_database, scalar
 
+import soulsense_db
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.errors import BackupError, NotADatabaseError, StorageError
 from soulsense_db.fs import reading, reading_child
@@ -246,7 +247,7 @@ def test_a_reader_that_dies_half_way_is_an_error(
 
 def test_a_program_in_a_zip_file_reads(database: Path, tmp_path: Path) -> None:
     """From a zipapp, where no file is that another process could run, all checks work."""
-    source = Path(reading.__file__).parent
+    source = Path(soulsense_db.__file__).parent
     with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
         for path in source.rglob("*.py"):
             archive.write(path, path.relative_to(source.parent))

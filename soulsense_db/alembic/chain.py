@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
@@ -51,17 +49,6 @@ class _HeadCount(HeadMaintainer):
         self.heads.add(to_)
 
 
-def attached_files(databases: Iterable[Sequence[Any]]) -> dict[str, str]:
-    """Return the other files of a connection by schema name, from ``PRAGMA database_list``."""
-    rows = [(str(name), str(file or "")) for _, name, file in databases]
-    main = next((file for name, file in rows if name == "main"), "")
-    return {
-        name: file
-        for name, file in rows
-        if name not in {"main", "temp"} and file and not _is_same(file, main)
-    }
-
-
 def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore: bool) -> None:
     """Raise for a migration that would be put back by half: part of it is in an attached file.
 
@@ -85,9 +72,3 @@ def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore
             hint=f"Do not attach {printable(name)} in migrations; or, if no step writes to "
             "attached files, set soulsense_attached = ignore in the configuration of Alembic.",
         )
-
-
-def _is_same(file: str, main: str) -> bool:
-    with suppress(OSError):
-        return bool(main) and Path(file).samefile(main)
-    return file == main

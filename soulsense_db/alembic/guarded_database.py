@@ -6,7 +6,6 @@ They outlive the command where its caller has a transaction open: until that end
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -81,7 +80,7 @@ class GuardedDatabase:
         if was_finished:
             self._access = self._wait_for_lock()
         try:
-            pending = pending_steps(context, connection)
+            pending = pending_steps(context, connection, self._manager)
             if was_finished:
                 self._look_for_a_marker()
             if pending.steps:
@@ -231,7 +230,7 @@ class GuardedDatabase:
         self.awaits_commit = False
         for run in self._runs:
             if not run.connection.closed:
-                self._attached |= run.attached()
+                self._attached |= run.attached(self._manager)
                 run.end_transaction()
 
     def after_failure(self) -> list[str]:
@@ -295,7 +294,7 @@ class GuardedDatabase:
         if self.awaits_commit and self._is_own():
             # Done here, to see whether it can be: the one that follows has nothing left to do, or
             # raises the same to the caller.
-            with suppress(sqlite3.Error):
+            with suppress(connection.dialect.loaded_dbapi.Error):
                 connection.dialect.do_commit(connection.connection)
             self.end_with_transaction()
 

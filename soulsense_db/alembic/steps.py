@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
-from soulsense_db.alembic.chain import attached_files, target_heads
+from soulsense_db.alembic.chain import target_heads
 from soulsense_db.manager import BackupManager
 
 
@@ -41,18 +41,14 @@ class Run:
         self._target: set[str] = set()
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
 
-    def attached(self) -> set[str]:
+    def attached(self, manager: BackupManager) -> set[str]:
         """Return the files that are attached now, by a step perhaps."""
         if self.connection.dialect.is_async:  # it answers in its own event loop only
             return set()
-        try:  # below SQLAlchemy, which would begin a transaction
-            cursor = self.connection.connection.cursor()
-            cursor.execute("PRAGMA database_list")
-            databases = cursor.fetchall()
-            cursor.close()
+        try:
+            return set(manager.attached_files(self.connection).values())
         except Exception:  # noqa: BLE001 - the connection is what a failed step left
             return set()
-        return set(attached_files(databases).values())
 
     def end_transaction(self) -> None:
         """Roll back, and close the connection unless others share it."""
@@ -105,13 +101,15 @@ def may_have_steps(context: MigrationContext) -> bool:
     return not (of_alembic and fn.__name__ in _WITHOUT_STEPS)
 
 
-def pending_steps(context: MigrationContext, connection: Connection) -> Pending:
+def pending_steps(
+    context: MigrationContext, connection: Connection, manager: BackupManager
+) -> Pending:
     """Return what ``context`` is about to run. No transaction is left open."""
     was_in_transaction = connection.in_transaction()
     try:
         heads = context.get_current_heads()
         steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
-        databases = connection.exec_driver_sql("PRAGMA database_list").fetchall()
+        attached = manager.attached_files(connection)
     finally:
         if not was_in_transaction:
             connection.rollback()
@@ -120,5 +118,5 @@ def pending_steps(context: MigrationContext, connection: Connection) -> Pending:
         heads=heads,
         steps=steps,
         target=target_heads(context, heads, steps),
-        attached=attached_files(databases),
+        attached=attached,
     )

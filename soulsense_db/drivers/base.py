@@ -159,6 +159,13 @@ class Driver(ABC):
         """What ``--url`` takes to reach the live database as the engine does; empty in memory."""
 
     @abstractmethod
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return the other database files that ``connection`` of the application has, by name.
+
+        No transaction is begun.
+        """
+
+    @abstractmethod
     def require_database(self) -> None:
         """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` when it does not exist."""
 

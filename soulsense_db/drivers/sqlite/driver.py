@@ -93,6 +93,16 @@ class SQLiteDriver(Driver):
         """Its path, or a URL where the engine reaches it through another VFS."""
         return self._live.address
 
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return the attached files of ``connection``, as SQLite names them."""
+        # Below SQLAlchemy, which would begin a transaction.
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(pragmas.ATTACHED)
+            return pragmas.other_files(cursor.fetchall())
+        finally:
+            cursor.close()
+
     def require_database(self) -> None:
         """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` for an absent file."""
         self._live.require_file()

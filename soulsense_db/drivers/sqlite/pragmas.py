@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 # That a rollback journal is gone is on disk at the end of a transaction, and before the file is
@@ -78,6 +80,27 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
         "FROM main.sqlite_master WHERE name NOT GLOB 'sqlite_*'"
     )
     return frozenset(rows(connection, statement))
+
+
+ATTACHED = "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list"
+"""By bytes: a path need not be text, and the application may have a way of its own to read that."""
+
+
+def other_files(databases: Iterable[Sequence[bytes | None]]) -> dict[str, str]:
+    """Return the files other than the main database's by schema name, from :data:`ATTACHED`."""
+    rows = [(os.fsdecode(name or b""), os.fsdecode(file or b"")) for name, file in databases]
+    main = next((file for name, file in rows if name == "main"), "")
+    return {
+        name: file
+        for name, file in rows
+        if name not in {"main", "temp"} and file and not _is_same(file, main)
+    }
+
+
+def _is_same(file: str, main: str) -> bool:
+    with suppress(OSError):
+        return bool(main) and Path(file).samefile(main)
+    return file == main
 
 
 def attached(connection: sqlite3.Connection) -> str:
