@@ -29,7 +29,7 @@
     ├── CatalogError                 50   the ``backups`` table is somebody else's
     ├── RestoreError                 60   a restore failed; the message says what is live now
     │   └── NothingToUndoError       61   no safety backup to go back to
-    ├── HalfRunMigrationError        70   a migration died half-way
+    ├── InterruptedMigrationError    70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
     ├── NotConfirmedError            73   nobody said yes to a command that asks
     └── DisplayError                 74   there is no screen for a window
@@ -45,7 +45,8 @@ in URLs are masked in both, and characters that would act on a terminal are spac
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+import warnings
+from typing import TYPE_CHECKING, ClassVar
 
 from soulsense_db.shown_text import printable
 
@@ -265,7 +266,7 @@ class NothingToUndoError(RestoreError):
     exit_code = 61
 
 
-class HalfRunMigrationError(BackupError):
+class InterruptedMigrationError(BackupError):
     """An earlier migration died before its end; the database may be half migrated."""
 
     exit_code = 70
@@ -287,3 +288,16 @@ class DisplayError(BackupError):
     """There is no screen to show a window on, or this Python cannot make one."""
 
     exit_code = 74
+
+
+_OLD_NAMES = {"HalfRunMigrationError": "InterruptedMigrationError"}
+
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+
+    def __getattr__(name: str) -> object:
+        """Return what has another name since, with a warning, for a release."""
+        if name not in _OLD_NAMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        new = _OLD_NAMES[name]
+        warnings.warn(f"{name} is called {new} now.", DeprecationWarning, stacklevel=2)
+        return globals()[new]

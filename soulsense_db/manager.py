@@ -12,23 +12,29 @@ from sqlalchemy.engine import Connection, Engine
 from soulsense_db import fs
 from soulsense_db.backup_info import KINDS, BackupInfo, BackupKind, check_description, check_note
 from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
-from soulsense_db.directory import Storage
-from soulsense_db.drivers import Comparison, Progress, TableRows, driver_for, engine_for
-from soulsense_db.errors import HalfRunMigrationError
+from soulsense_db.directory import BackupDirectory
+from soulsense_db.drivers import (
+    CheckLevel,
+    DatabaseDiff,
+    Progress,
+    RowCounts,
+    driver_for,
+    engine_for,
+)
+from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.fs import require_trusted_directory
-from soulsense_db.meta_file import require_no_backup, still_there
+from soulsense_db.meta_file import not_found_if_deleted, require_no_backup
 from soulsense_db.operations import (
-    ExclusiveAccess,
+    DatabaseLock,
     Finder,
     Keeper,
-    Level,
     RestoreCheck,
     RestoreChecker,
     RestoreReport,
     VerificationReport,
     copy_out,
-    place_of,
     require_undo,
+    sidecar_base,
     verify_backup,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -77,19 +83,19 @@ class BackupManager:
         location = self._driver.location
         if directory is None:
             directory = location.parent / "backups" if location else Path("data", "backups")
-        self._storage = Storage(
+        self._backup_directory = BackupDirectory(
             Path(directory),
             prefix=prefix,
             suffix=self._driver.suffix,
             lock_timeout=lock_timeout,
             live=location,
         )
-        self._finder = Finder(self._driver, self._storage)
+        self._finder = Finder(self._driver, self._backup_directory)
         self._retention = retention
         name = TABLE_NAME if catalog is True else catalog
-        owner = Owner.of(self._storage.directory, prefix, database=location)
+        owner = Owner.of(self._backup_directory.directory, prefix, database=location)
         self._rows = CatalogRows(self._driver, Catalog(name, owner) if name else None)
-        self._keeper = Keeper(self._driver, self._storage, self._finder, self._rows)
+        self._keeper = Keeper(self._driver, self._backup_directory, self._finder, self._rows)
 
     @classmethod
     def from_url(
@@ -118,7 +124,7 @@ class BackupManager:
     @property
     def directory(self) -> Path:
         """The backup directory, absolute; it is made by the first backup."""
-        return self._storage.directory
+        return self._backup_directory.directory
 
     @property
     def database(self) -> Path | None:
@@ -281,7 +287,7 @@ class BackupManager:
         self,
         ref: BackupInfo | str | Path,
         *,
-        level: Level = "full",
+        level: CheckLevel = "full",
         progress: Progress | None = None,
     ) -> VerificationReport:
         """Check a backup by reading it; its data file is never written to.
@@ -299,7 +305,7 @@ class BackupManager:
 
     def orphans(self) -> set[str]:
         """Return the file names of backups that are gone and left a meta file."""
-        return self._storage.orphans()
+        return self._backup_directory.orphans()
 
     def pin(self, ref: BackupInfo | str | Path, note: str = "") -> BackupInfo:
         """Keep a backup whatever a policy says and whoever deletes; ``note`` says why.
@@ -308,11 +314,11 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`, and errors as :meth:`get`.
         """
         check_note(note)
-        return self._storage.amend(self.get(ref), pinned=True, pin_note=note)
+        return self._backup_directory.amend(self.get(ref), pinned=True, pin_note=note)
 
     def unpin(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Let a backup go again when its time comes; errors as :meth:`pin`."""
-        return self._storage.amend(self.get(ref), pinned=False, pin_note="")
+        return self._backup_directory.amend(self.get(ref), pinned=False, pin_note="")
 
     def prune(
         self,
@@ -364,7 +370,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`.
         """
         info = self.verify(ref, progress=progress).backup
-        with still_there(Path(info.path)):
+        with not_found_if_deleted(Path(info.path)):
             return copy_out(info, destination, progress=progress)
 
     # Restore
@@ -395,7 +401,7 @@ class BackupManager:
         require_no_backup(self.database)
         if not trust_directory:
             require_trusted_directory(self.directory, live=self.database)
-        self._storage.warn_once()
+        self._backup_directory.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
         verified = verify_backup(self._driver, self._finder.get_own(ref), level="full")
         with self.exclusive() as access:
@@ -428,7 +434,7 @@ class BackupManager:
         migration that failed and was put back is no restore here. Raises
         :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
-        require_undo(place_of(self._driver, self.directory))
+        require_undo(sidecar_base(self._driver, self.directory))
         with self.exclusive() as access:
             return access.undo(progress=progress)
 
@@ -441,7 +447,7 @@ class BackupManager:
         with self.exclusive():
             return clear_marker(database)
 
-    def half_run_migration(self) -> HalfRunMigrationError | None:
+    def half_run_migration(self) -> InterruptedMigrationError | None:
         """Return the error of a migration that has not ended, None without one.
 
         It is running, or it died half-way. It ends when the backup from before it is restored, when
@@ -454,9 +460,7 @@ class BackupManager:
         """Return what :meth:`half_run_migration` is made of: the first that has not ended."""
         return next(iter(standing(self._driver)), None)
 
-    def exclusive(
-        self, *, timeout: float | None = None, make_table: bool = True
-    ) -> ExclusiveAccess:
+    def exclusive(self, *, timeout: float | None = None, make_table: bool = True) -> DatabaseLock:
         """Hold the database's own lock: restores and migrations exclude each other with it.
 
         ``timeout`` in seconds, ``lock_timeout`` by default; raises
@@ -465,7 +469,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
         """
         require_no_backup(self.database)
-        return ExclusiveAccess(
+        return DatabaseLock(
             self._driver,
             self.directory,
             timeout=self._lock_timeout if timeout is None else timeout,
@@ -482,11 +486,11 @@ class BackupManager:
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        return SafetyFiles(place_of(self._driver, self.directory)).newest()
+        return SafetyFiles(sidecar_base(self._driver, self.directory)).newest()
 
     def compare(
         self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
-    ) -> Comparison:
+    ) -> DatabaseDiff:
         """Return what restoring a backup would change in the live database, table by table.
 
         ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
@@ -500,10 +504,10 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
         path = self._path_of(ref)
-        with still_there(path):
+        with not_found_if_deleted(path):
             return self._keeper.compare(path, progress=progress)
 
-    def row_counts(self, ref: BackupInfo | str | Path) -> tuple[TableRows, ...]:
+    def row_counts(self, ref: BackupInfo | str | Path) -> tuple[RowCounts, ...]:
         """Return how many rows each table has in a backup and in the live database, by its name.
 
         Rows are only counted, none is compared. ``ref`` and the catalog: as for :meth:`compare`. A
@@ -511,7 +515,7 @@ class BackupManager:
         Raises errors as :meth:`get`, :class:`~soulsense_db.errors.InvalidBackupError`.
         """
         path = self._path_of(ref)
-        with still_there(path):
+        with not_found_if_deleted(path):
             return self._driver.row_counts(path, ignore=self._rows.tables(if_unreadable=True))
 
     def _path_of(self, ref: BackupInfo | str | Path) -> Path:

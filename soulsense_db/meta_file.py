@@ -96,7 +96,7 @@ def _time_of(status: os.stat_result) -> datetime:
         return datetime.fromtimestamp(0, UTC)
 
 
-def require_trusted_meta(info: BackupInfo) -> BackupInfo:
+def trusted_meta(info: BackupInfo) -> BackupInfo:
     """Return ``info``; raise :class:`MetaFileError` when its meta file could not be trusted."""
     if info.meta_problem:
         data = read_small_file(Path(info.meta_path))
@@ -151,7 +151,7 @@ def not_found(ref: object) -> BackupNotFoundError:
 
 
 @contextmanager
-def still_there(path: Path) -> Iterator[None]:
+def not_found_if_deleted(path: Path) -> Iterator[None]:
     """Tell of an error in the block that the backup ``path`` was deleted meanwhile, if it was.
 
     Whoever reads one holds no lock: another process may delete it at any time.

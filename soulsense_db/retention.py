@@ -182,11 +182,11 @@ def apply_policy(
     policy: RetentionPolicy,
     *,
     now: datetime,
-    spare: Mapping[str, str] = MappingProxyType({}),
+    protected: Mapping[str, str] = MappingProxyType({}),
 ) -> PruneReport:
     """Return which of ``backups`` (in any order) ``policy`` keeps and removes at ``now`` (aware).
 
-    ``spare``: why a backup stays whatever the policy says, by its file name. Touches no file,
+    ``protected``: why a backup stays whatever the policy says, by its file name. Touches no file,
     database or clock. Source of the rules: restic 0.14, ``forget``.
     """
     ordered = sorted(backups, key=_order, reverse=True)
@@ -195,7 +195,7 @@ def apply_policy(
     removed: list[PruneDecision] = []
     # A stable sort: within its pool every backup stays in its place.
     for _, pool in groupby(sorted(ordered, key=pool_of), key=pool_of):
-        for backup, stays, reasons in _decide(list(pool), policy, now, spare, verified):
+        for backup, stays, reasons in _decide(list(pool), policy, now, protected, verified):
             decision = PruneDecision(backup=backup, reasons=tuple(reasons))
             (kept if stays else removed).append(decision)
     for decisions in (kept, removed):
@@ -216,7 +216,7 @@ def _decide(
     pool: Sequence[BackupInfo],
     policy: RetentionPolicy,
     now: datetime,
-    spare: Mapping[str, str],
+    protected: Mapping[str, str],
     verified: BackupInfo | None,
 ) -> Iterator[tuple[BackupInfo, bool, list[str]]]:
     """Yield each backup of ``pool``, newest first, with whether it stays and why."""
@@ -239,8 +239,8 @@ def _decide(
             reasons = []
         if backup.pinned:
             reasons.append(f"pinned: {backup.pin_note}" if backup.pin_note else "pinned")
-        if backup.filename in spare:
-            reasons.append(spare[backup.filename])
+        if backup.filename in protected:
+            reasons.append(protected[backup.filename])
         if not reasons and backup is verified:
             reasons.append("newest verified backup")
         if not reasons and backup is past[0] and not policy.allow_empty:

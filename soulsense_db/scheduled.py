@@ -15,7 +15,7 @@ from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
-    HalfRunMigrationError,
+    InterruptedMigrationError,
     InvalidBackupError,
     MetaFileError,
     PermissionDeniedError,
@@ -44,7 +44,7 @@ class AutoReport:
     verified: VerificationReport
     damaged: BackupInfo | None
     pruned: PruneReport | None
-    half_run: HalfRunMigrationError | None
+    half_run: InterruptedMigrationError | None
     prune_error: BackupError | None = None
 
 
@@ -98,7 +98,7 @@ def run_auto(
         )
 
 
-def _marker(manager: BackupManager, *, warns: bool = False) -> HalfRunMigrationError | None:
+def _marker(manager: BackupManager, *, warns: bool = False) -> InterruptedMigrationError | None:
     """Return the error of a migration that is running or died half-way, None without one.
 
     ``warns``: of something else in its place, which keeps nobody from a backup.

@@ -192,10 +192,10 @@ def _retention(options: Mapping[str, str]) -> RetentionPolicy | None:
         rules["keep_within"] = Period.parse(within)
     if size := options.get("soulsense_max_total_size"):
         rules["max_total_size"] = parse_size(size)
-    return require_rules(RetentionPolicy(**rules)) if rules else None
+    return with_rules(RetentionPolicy(**rules)) if rules else None
 
 
-def require_rules(policy: RetentionPolicy) -> RetentionPolicy:
+def with_rules(policy: RetentionPolicy) -> RetentionPolicy:
     """Return ``policy``; raise :class:`OptionError` for one that was written and says nothing."""
     if policy.is_empty:
         raise OptionError(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
-from soulsense_db.errors import HalfRunMigrationError
+from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.meta_file import read_backup
 from soulsense_db.sidecars.migration_marker import write_marker
 
@@ -240,7 +240,7 @@ def test_a_killed_migration_is_noticed(env_project: Project) -> None:
     assert env_project.marker.exists()
     with pytest.raises(MigrationRefusedError, match=backup.name) as caught:
         env_project.upgrade("head")
-    assert isinstance(caught.value.__cause__, HalfRunMigrationError)
+    assert isinstance(caught.value.__cause__, InterruptedMigrationError)
     assert "soulsense-db restore" in caught.value.hint
     refused = env_project.run("upgrade", "head")
     assert backup.name in refused.stdout + refused.stderr

@@ -174,14 +174,14 @@ def test_pages_are_checked_without_what_the_application_has(tmp_path: Path, what
     """A collation or function that is missing keeps a check from rows, never from the pages."""
     backup = make_database(tmp_path / "backup.db", rows=2000)
     _application_s(backup, what)
-    assert check(backup, depth="full").faults == ()
-    assert check(backup, depth="pages").faults == ()
+    assert check(backup, level="full").row_errors == ()
+    assert check(backup, level="pages").row_errors == ()
     data = bytearray(backup.read_bytes())
     data[4096 * 6 : 4096 * 7] = b"\xee" * 4096
     backup.write_bytes(bytes(data))
-    for depth in ("pages", "full"):
+    for level in ("pages", "full"):
         with pytest.raises(InvalidBackupError, match="is damaged"):
-            check(backup, depth=depth)
+            check(backup, level=level)
 
 
 MISSING = {"function": "SELECT valid(1)", "collation": "SELECT 1 WHERE 'a' < 'b' COLLATE german"}
@@ -234,17 +234,17 @@ def test_the_list_of_free_pages_is_checked_as_well(tmp_path: Path, what: str) ->
     backup = make_database(tmp_path / "backup.db", rows=2000)
     _application_s(backup, what)
     _edit(backup, "DELETE FROM child")
-    assert check(backup, depth="pages").faults == ()
+    assert check(backup, level="pages").row_errors == ()
     data = bytearray(backup.read_bytes())
     sound = bytes(data)
     data[36:40] = b"\0\0\0\1"  # how many free pages there are: a fault that costs nobody a row
     backup.write_bytes(bytes(data))
-    assert "size is" in check(backup, depth="pages").faults[0]
+    assert "size is" in check(backup, level="pages").row_errors[0]
     data = bytearray(sound)
     data[32:36] = b"\0\1\0\0"  # where the first of them is
     backup.write_bytes(bytes(data))
     with pytest.raises(InvalidBackupError, match="is damaged"):
-        check(backup, depth="pages")
+        check(backup, level="pages")
 
 
 TOO_NEW = {
@@ -326,11 +326,11 @@ def test_an_index_that_disagrees_is_a_fault_and_one_that_cannot_be_read_is_damag
         "UPDATE sqlite_master SET sql = 'CREATE INDEX child_parent ON child (amount)' "
         "WHERE name = 'child_parent'",
     )
-    assert any("child_parent" in fault for fault in check(backup, depth="full").faults)
+    assert any("child_parent" in fault for fault in check(backup, level="full").row_errors)
     data = backup.read_bytes()  # another page over the root of the index
     backup.write_bytes(data[: 4096 * 3] + data[4096 * 4 : 4096 * 5] + data[4096 * 4 :])
     with pytest.raises(InvalidBackupError, match="is damaged"):
-        check(backup, depth="full")
+        check(backup, level="full")
 
 
 @pytest.mark.parametrize("index", ["(body)", "(body) WHERE amount > 0", "(amount DESC, body)"])
@@ -343,7 +343,7 @@ def test_an_index_of_any_kind_that_cannot_be_read_is_damage(tmp_path: Path, inde
     data[4096 * (root - 1) : 4096 * root] = data[4096 * 3 : 4096 * 4]
     backup.write_bytes(bytes(data))
     with pytest.raises(InvalidBackupError, match="is damaged"):
-        check(backup, depth="full")
+        check(backup, level="full")
 
 
 def _column(path: Path, statement: str) -> list[Any]:
@@ -362,7 +362,7 @@ def test_constraints_that_came_later_are_faults(tmp_path: Path, encoding: str) -
         "INSERT INTO größe VALUES (NULL)",
         "UPDATE sqlite_master SET sql = 'CREATE TABLE größe (a NOT NULL)'",
     )
-    (fault,) = check(backup, depth="pages").faults
+    (fault,) = check(backup, level="pages").row_errors
     assert "größe" in fault
 
 

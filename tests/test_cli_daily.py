@@ -189,7 +189,7 @@ def test_status_speaks_to_monitors(shell: Shell) -> None:
     write_marker(shell.database, backup="x", alembic_heads=(), target_revision=None)
     assert shell.run("status").returncode == 2
     ran = shell.run("auto", "--keep-last", "1")
-    assert ran.returncode == errors.HalfRunMigrationError.exit_code
+    assert ran.returncode == errors.InterruptedMigrationError.exit_code
     assert "a migration DIED HALF-WAY: nothing removed" in ran.stdout
     assert ran.stderr.startswith("Error: A migration of")
     assert shell.run("auto", "--quiet", "--keep-last", "1").stderr == ran.stderr

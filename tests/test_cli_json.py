@@ -90,7 +90,7 @@ def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
     run("status", code=1)
     run("delete", "latest", "--yes")
     write_marker(shell.database, backup="x", alembic_heads=("a",), target_revision="b")
-    code = errors.HalfRunMigrationError.exit_code
+    code = errors.InterruptedMigrationError.exit_code
     assert run("auto", "--keep-last", "1", code=code)["half_run_migration"]
     assert run("restore", "--accept", "--yes") == {"accepted": True}
     shell.database.unlink()

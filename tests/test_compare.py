@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import TableComparison
+from soulsense_db.drivers import TableDiff
 from soulsense_db.drivers.sqlite.compare import compare
 from soulsense_db.errors import DatabaseFileNotFoundError, InvalidBackupError
 
@@ -208,9 +208,7 @@ def test_the_walk_counts_as_sets_do(
     differ = sum(ours[key] != theirs[key] for key in ours.keys() & theirs.keys())
     expected = (len(theirs.keys() - ours.keys()), len(ours.keys() - theirs.keys()), differ)
     counted = [
-        TableComparison(
-            table="t", gained=expected[0], lost=expected[1], changed=expected[2], newer=None
-        )
+        TableDiff(table="t", gained=expected[0], lost=expected[1], changed=expected[2], newer=None)
     ]
     assert list(found.tables) == (counted if expected != (0, 0, 0) else [])
 

@@ -19,7 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Comparison, driver_for
+from soulsense_db.drivers import DatabaseDiff, driver_for
 from soulsense_db.drivers.sqlite import compare as sqlite_compare
 from soulsense_db.scheduled import run_auto
 
@@ -235,7 +235,7 @@ def test_the_application_writes_while_rows_are_compared(
 
     real = sqlite_compare.compare
 
-    def compare(*arguments: Any, **options: Any) -> Comparison:
+    def compare(*arguments: Any, **options: Any) -> DatabaseDiff:
         return real(*arguments, **options | {"progress": write})
 
     monkeypatch.setattr("soulsense_db.drivers.sqlite.driver.compare", compare)
@@ -255,11 +255,11 @@ def test_auto_keeps_the_copy_that_it_compared(manager: BackupManager, database: 
     first = run_auto(manager)
     assert first is not None
     assert first.created is not None
-    names = manager._storage.names()
+    names = manager._backup_directory.names()
     again = run_auto(manager)
     assert again is not None
     assert again.created is None
-    assert manager._storage.names() == names
+    assert manager._backup_directory.names() == names
     assert not [path for path in manager.directory.iterdir() if "staging" in path.name]
     execute(database, "UPDATE parent SET name = 'changed' WHERE id = 1")
     third = run_auto(manager)

@@ -106,7 +106,7 @@ def test_between_the_header_and_the_size(database: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(reading, "start_of", read_and_delete)
     with pytest.raises(StorageError, match="No such file"):
-        check(database, depth="header")
+        check(database, level="quick")
 
 
 def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> None:

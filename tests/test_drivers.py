@@ -18,7 +18,7 @@ from helpers import snapshot_of
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Driver, Findings, Snapshot, TableRows, driver_for, engine_for
+from soulsense_db.drivers import Driver, Findings, RowCounts, SnapshotInfo, driver_for, engine_for
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
@@ -71,7 +71,7 @@ class Case:
         path.touch()
         return path
 
-    def snapshot(self, name: str = "backup") -> tuple[Path, Snapshot]:
+    def snapshot(self, name: str = "backup") -> tuple[Path, SnapshotInfo]:
         """Take a snapshot."""
         path = self.new_file(name)
         return path, self.driver.snapshot(path)
@@ -184,14 +184,14 @@ def test_rows_are_counted_on_both_sides(case: Case) -> None:
     path, _ = case.snapshot()
     case.add("later")
     alembic_version.create(case.engine)
-    rows = TableRows(table="notes", backup=2, live=3)
-    new = TableRows(table="alembic_version", backup=None, live=0)
+    rows = RowCounts(table="notes", backup=2, live=3)
+    new = RowCounts(table="alembic_version", backup=None, live=0)
     before = snapshot_of(case.folder)
     assert case.driver.row_counts(path, ignore=()) == (new, rows)
     assert case.driver.row_counts(path, ignore={"notes"}) == (new,)
     assert snapshot_of(case.folder) == before
     metadata.drop_all(case.engine)
-    gone = TableRows(table="notes", backup=2, live=None)
+    gone = RowCounts(table="notes", backup=2, live=None)
     assert case.driver.row_counts(path, ignore={"alembic_version"}) == (gone,)
 
 
@@ -244,11 +244,11 @@ def test_a_file_can_be_copied_like_a_database(case: Case) -> None:
 
 
 @pytest.mark.parametrize("depth", ["header", "pages", "full"])
-def test_a_good_backup_passes_every_check_untouched(case: Case, depth: Any) -> None:
+def test_a_good_backup_passes_every_check_untouched(case: Case, level: Any) -> None:
     """Checking reads only: no byte, no time, and no file beside the backup is changed."""
     path, _ = case.snapshot()
     before = snapshot_of(case.folder)
-    assert case.driver.check(path, depth=depth) == Findings()
+    assert case.driver.check(path, level=level) == Findings()
     assert snapshot_of(case.folder) == before
 
 
@@ -258,13 +258,13 @@ def test_a_good_backup_passes_every_check_untouched(case: Case, depth: Any) -> N
     [(b"", EmptyBackupError), (b"hello\n" * 50, NotADatabaseError)],
 )
 def test_other_files_pass_no_check(
-    case: Case, depth: Any, contents: bytes, expected: type[InvalidBackupError]
+    case: Case, level: Any, contents: bytes, expected: type[InvalidBackupError]
 ) -> None:
     """An empty file and a text file are told apart and refused at every depth, before copying."""
     path = case.new_file()
     path.write_bytes(contents)
     with pytest.raises(expected, match="Invalid backup file"):
-        case.driver.check(path, depth=depth)
+        case.driver.check(path, level=level)
     with pytest.raises(expected, match="Invalid backup file"):
         case.driver.copy_file(path, case.new_file("target"))
     assert path.read_bytes() == contents
@@ -275,7 +275,7 @@ def test_a_file_of_one_byte_is_no_database(case: Case) -> None:
     path = case.new_file()
     path.write_bytes(b"x")
     with pytest.raises(NotADatabaseError):
-        case.driver.check(path, depth="header")
+        case.driver.check(path, level="quick")
     with pytest.raises(NotADatabaseError):
         case.driver.copy_file(path, case.new_file("target"))
 
@@ -284,9 +284,9 @@ def test_a_cut_backup_passes_no_check(case: Case) -> None:
     """A backup that lost its end is refused at every depth."""
     path, snapshot = case.snapshot()
     os.truncate(path, snapshot.size_bytes // 2)
-    for depth in ("header", "pages", "full"):
+    for level in ("quick", "pages", "full"):
         with pytest.raises(InvalidBackupError):
-            case.driver.check(path, depth=depth)
+            case.driver.check(path, level=level)
 
 
 def test_reading_back_notices_another_database(case: Case) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 
 import pytest
 from helpers import Child
@@ -52,3 +54,21 @@ def test_the_public_names_are_these() -> None:
 def test_every_public_name_is_there(name: str) -> None:
     """All that ``__all__`` promises can be imported."""
     assert getattr(soulsense_db, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("soulsense_db.errors", "HalfRunMigrationError", "InterruptedMigrationError"),
+        ("soulsense_db.drivers", "Comparison", "DatabaseDiff"),
+        ("soulsense_db.drivers", "TableComparison", "TableDiff"),
+        ("soulsense_db.drivers", "TableRows", "RowCounts"),
+        ("soulsense_db.auto", "run_auto", "run_auto"),
+    ],
+)
+def test_an_old_name_works_for_a_release(module: str, old: str, new: str) -> None:
+    """What has another name can still be imported under the old one, with a warning."""
+    sys.modules.pop("soulsense_db.auto", None)
+    with pytest.warns(DeprecationWarning, match="called"):
+        found = getattr(importlib.import_module(module), old)
+    assert found.__name__ == new

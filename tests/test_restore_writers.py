@@ -14,7 +14,7 @@ from conftest import EngineMaker
 from helpers import eventually, execute, leftovers, make_database, scalar
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite.write_lock import SQLiteHold
+from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock
 from soulsense_db.errors import DatabaseLockedError
 
 
@@ -82,17 +82,17 @@ def overtake(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
     """Return a function that has another program commit right where the lock changes hands."""
 
     def start(path: Path, times: int) -> None:
-        release = SQLiteHold.release
+        release = SQLiteWriteLock.release
         done: list[bool] = []
 
-        def released(hold: Any) -> bool:
-            given = release(hold)
+        def released(write_lock: Any) -> bool:
+            given = release(write_lock)
             if given and len(done) < times:
                 done.append(given)
                 execute(path, "INSERT INTO parent VALUES (NULL, 'in between', 0)")
             return given
 
-        monkeypatch.setattr(SQLiteHold, "release", released)
+        monkeypatch.setattr(SQLiteWriteLock, "release", released)
 
     return start
 

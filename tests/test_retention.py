@@ -293,7 +293,7 @@ def test_what_is_spared_stays_for_the_reason_given(
     """A backup that the caller spares by its name stays, with the caller's reason if it is past."""
     assume(in_the_past(backups))
     spared = data.draw(st.sampled_from(in_the_past(backups)))
-    report = apply_policy(backups, policy, now=NOW, spare={spared.filename: "in use"})
+    report = apply_policy(backups, policy, now=NOW, protected={spared.filename: "in use"})
     (decision,) = [decision for decision in report.kept if decision.backup == spared]
     assert "in use" in decision.reasons
 

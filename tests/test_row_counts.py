@@ -11,7 +11,7 @@ from conftest import EngineMaker
 from helpers import add_child, execute, held_by_another_process, make_database, snapshot_of
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import TableRows
+from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import (
     BackupNotFoundError,
     EmptyBackupError,
@@ -53,7 +53,7 @@ def test_the_safety_backup_can_be_counted(manager: BackupManager, database: Path
     manager.restore("latest")
     safety = manager.safety_backup()
     assert safety is not None
-    assert manager.row_counts(safety)[0] == TableRows(table="child", backup=301, live=300)
+    assert manager.row_counts(safety)[0] == RowCounts(table="child", backup=301, live=300)
 
 
 def _damage(database: Path) -> None:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soulsense_db.backup_info.info import BackupInfo, local_time
-from soulsense_db.drivers import Comparison, TableComparison
+from soulsense_db.drivers import DatabaseDiff, TableDiff
 from soulsense_db.errors import BackupError, DatabaseLockedError, RestoreError, StorageError
 
 pytest.importorskip("tkinter", reason="the window needs tkinter")
-from soulsense_db.dialog import showing
-from soulsense_db.dialog.showing import COLUMNS, Order, explain
+from soulsense_db.dialog import formatting
+from soulsense_db.dialog.formatting import COLUMNS, Order, explain
 
 TODAY = date(2026, 3, 1)
 
@@ -34,7 +34,7 @@ TODAY = date(2026, 3, 1)
 )
 def test_when(moment: datetime, said: str) -> None:
     """Days are those of the calendar; a day to come, as after a wrong clock, is a date."""
-    assert showing.when(moment, TODAY) == said.replace("0001", f"{moment:%Y}")
+    assert formatting.when(moment, TODAY) == said.replace("0001", f"{moment:%Y}")
 
 
 @pytest.mark.parametrize("moment", [datetime.min, datetime.max])
@@ -46,7 +46,7 @@ def test_the_ends_of_the_calendar_are_shown(moment: datetime) -> None:
 @given(st.text())
 def test_plain_text_is_one_line(text: str) -> None:
     """No character that acts on a line is left, and what can be seen is."""
-    plain = showing.plain(text)
+    plain = formatting.plain(text)
     assert len(plain.splitlines()) <= 1
     assert not set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\x00\x1b") & set(plain)
     seen = [one for one in text if one.isprintable() and one != " "]
@@ -137,12 +137,12 @@ def test_what_a_restore_changes_in_a_sentence(
     tables: list[tuple[str, int, int, int | None]], said: str
 ) -> None:
     """Newer entries are what a person would miss: they are counted over all tables."""
-    found = Comparison(
+    found = DatabaseDiff(
         tables=tuple(
-            TableComparison(table=name, gained=gained, lost=lost, changed=0, newer=newer)
+            TableDiff(table=name, gained=gained, lost=lost, changed=0, newer=newer)
             for name, gained, lost, newer in tables
         ),
         same_schema=False,
         alembic_heads=(),
     )
-    assert showing.change_summary(found) == said
+    assert formatting.change_summary(found) == said

@@ -16,7 +16,7 @@ from test_sqlite import driver_of, taken
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import Findings, SQLiteDriver
-from soulsense_db.drivers.base import Depth
+from soulsense_db.drivers.base import CheckLevel
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,
@@ -27,7 +27,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import durable
 
-DEPTHS: tuple[Depth, ...] = ("header", "pages", "full")
+DEPTHS: tuple[CheckLevel, ...] = ("quick", "pages", "full")
 GARBAGE = b"this was a database once\n" * 400
 
 
@@ -108,7 +108,7 @@ def test_an_empty_live_database_gets_a_valid_backup(
     live.touch()
     driver = driver_of(make_engine, live)
     backup = taken(driver, tmp_path / "backup.db")
-    assert driver.check(backup, depth="full") == Findings()
+    assert driver.check(backup, level="full") == Findings()
     driver.load(backup)
     driver.read_back(driver.contents(backup))
     assert scalar(live, "SELECT count(*) FROM sqlite_master") == 0
@@ -122,9 +122,9 @@ def test_broken_references_are_remarks(tmp_path: Path, make_engine: EngineMaker)
         connection.commit()
     driver = driver_of(make_engine, live)
     backup = taken(driver, tmp_path / "backup.db")
-    (remark,) = driver.check(backup, depth="full").remarks
+    (remark,) = driver.check(backup, level="full").remarks
     assert "30 row(s) of table child" in remark
-    assert driver.check(backup, depth="pages") == Findings()
+    assert driver.check(backup, level="pages") == Findings()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_header_that_lies_is_refused(
     backup.write_bytes(bytes(data))
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
     with pytest.raises(expected):
-        driver.check(backup, depth="header")
+        driver.check(backup, level="quick")
 
 
 def test_a_file_that_sqlite_refuses_passes_no_check(
@@ -157,9 +157,9 @@ def test_a_file_that_sqlite_refuses_passes_no_check(
     data[18] = data[19] = 9  # the version of the format to read and to write
     backup.write_bytes(bytes(data))
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    for depth in DEPTHS:
+    for level in DEPTHS:
         with pytest.raises(InvalidBackupError):
-            driver.check(backup, depth=depth)
+            driver.check(backup, level=level)
 
 
 def test_a_schema_of_another_sqlite_passes_the_quickest_check(
@@ -174,14 +174,14 @@ def test_a_schema_of_another_sqlite_passes_the_quickest_check(
         )
         connection.commit()
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="header") == Findings()
+    assert driver.check(backup, level="quick") == Findings()
 
 
 def test_the_largest_page_size_is_no_lie(tmp_path: Path, make_engine: EngineMaker) -> None:
     """65,536 bytes do not fit the header's two bytes and are written as 1: that is valid."""
     backup = make_database(tmp_path / "backup.db", page_size=65536)
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="full") == Findings()
+    assert driver.check(backup, level="full") == Findings()
 
 
 def test_a_damaged_index_is_found_by_the_full_check(
@@ -198,8 +198,8 @@ def test_a_damaged_index_is_found_by_the_full_check(
         )
         connection.commit()
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="pages").faults == ()
-    assert "child_parent" in driver.check(backup, depth="full").faults[0]
+    assert driver.check(backup, level="pages").row_errors == ()
+    assert "child_parent" in driver.check(backup, level="full").row_errors[0]
 
 
 def test_an_in_memory_database_cannot_be_rebuilt(tmp_path: Path, make_engine: EngineMaker) -> None:
@@ -294,7 +294,7 @@ def test_checking_a_file_in_wal_mode_leaves_nothing_beside_it(
     backup = make_database(tmp_path / "backup.db", mode="wal")
     before = snapshot_of(tmp_path)
     driver = SQLiteDriver(make_engine("sqlite://"), lock_timeout=1)
-    assert driver.check(backup, depth="full") == Findings()
+    assert driver.check(backup, level="full") == Findings()
     assert snapshot_of(tmp_path) == before
 
 

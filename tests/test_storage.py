@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info.info import BackupInfo, to_meta
-from soulsense_db.directory.directory import Storage, safe_name
+from soulsense_db.directory.directory import BackupDirectory, safe_name
 from soulsense_db.directory.staging import Staging
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -35,13 +35,15 @@ TAKEN_AT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 NAME = "soulsense_backup_20260115_160000"
 
 
-def storage_in(directory: Path, *, lock_timeout: float = 5) -> Storage:
+def storage_in(directory: Path, *, lock_timeout: float = 5) -> BackupDirectory:
     """Return the storage of ``directory`` with the usual names."""
-    return Storage(directory, prefix="soulsense_backup", suffix=".db", lock_timeout=lock_timeout)
+    return BackupDirectory(
+        directory, prefix="soulsense_backup", suffix=".db", lock_timeout=lock_timeout
+    )
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
+def storage(tmp_path: Path) -> BackupDirectory:
     """Return the storage of a directory that is not there yet."""
     return storage_in(tmp_path / "backups")
 
@@ -52,7 +54,7 @@ def fill_up(disk: Path) -> None:
         disk.joinpath("filler").write_bytes(bytes(2_000_000))
 
 
-def put(storage: Storage, description: str = "", *, at: datetime = TAKEN_AT) -> BackupInfo:
+def put(storage: BackupDirectory, description: str = "", *, at: datetime = TAKEN_AT) -> BackupInfo:
     """Publish a backup of a few bytes."""
     with storage.stage(at, description) as staging:
         staging.path.write_bytes(b"data")
@@ -87,7 +89,9 @@ def put(storage: Storage, description: str = "", *, at: datetime = TAKEN_AT) -> 
         ("twelve words that go on for far longer", f"{NAME}_twelve_words_that_go_on_for_fa"),
     ],
 )
-def test_names_tell_time_and_description(storage: Storage, description: str, name: str) -> None:
+def test_names_tell_time_and_description(
+    storage: BackupDirectory, description: str, name: str
+) -> None:
     """A file name has the local time and 30 safe characters of the description."""
     info = put(storage, description)
     assert info.filename == f"{name}.db"
@@ -108,7 +112,7 @@ def test_letters_that_grow_in_lower_case_stay_within_30() -> None:
     assert len(safe_name("\u0130" * 40)) <= 30
 
 
-def test_a_number_is_added_to_a_name_that_is_taken(storage: Storage) -> None:
+def test_a_number_is_added_to_a_name_that_is_taken(storage: BackupDirectory) -> None:
     """Backups of one second do not replace each other; a lone meta file keeps its name too."""
     first, second = put(storage, "x"), put(storage, "x")
     stem = first.filename.removesuffix(".db")
@@ -121,11 +125,11 @@ def test_a_number_is_added_to_a_name_that_is_taken(storage: Storage) -> None:
 def test_a_prefix_that_is_no_name_is_refused(tmp_path: Path, prefix: str) -> None:
     """A prefix that would hide backups or lead elsewhere is a programmer's error."""
     with pytest.raises(ValueError, match="prefix"):
-        Storage(tmp_path, prefix=prefix, suffix=".db", lock_timeout=1)
+        BackupDirectory(tmp_path, prefix=prefix, suffix=".db", lock_timeout=1)
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_everything_made_is_private(storage: Storage) -> None:
+def test_everything_made_is_private(storage: BackupDirectory) -> None:
     """The directory is 0700 and every file in it 0600, locks too, whatever the umask."""
     put(storage, "x")
     assert stat.S_IMODE(storage.directory.stat().st_mode) == 0o700
@@ -133,7 +137,7 @@ def test_everything_made_is_private(storage: Storage) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
-def test_a_staged_backup_is_not_listed_before_it_is_published(storage: Storage) -> None:
+def test_a_staged_backup_is_not_listed_before_it_is_published(storage: BackupDirectory) -> None:
     """A backup exists when it has its final name, and not a moment before."""
     with storage.stage(TAKEN_AT, "") as staging:
         staging.path.write_bytes(b"half")
@@ -144,7 +148,7 @@ def test_a_staged_backup_is_not_listed_before_it_is_published(storage: Storage) 
     assert leftovers(storage.directory) == []
 
 
-def test_an_error_while_staging_leaves_nothing(storage: Storage) -> None:
+def test_an_error_while_staging_leaves_nothing(storage: BackupDirectory) -> None:
     """What was written of a backup that failed is gone, with SQLite's files beside it."""
     with pytest.raises(ZeroDivisionError), storage.stage(TAKEN_AT, "[x]*?") as staging:
         staging.path.with_name(f"{staging.path.name}-journal").touch()
@@ -154,7 +158,7 @@ def test_an_error_while_staging_leaves_nothing(storage: Storage) -> None:
     assert list(storage.directory.glob("*.meta")) == []
 
 
-def test_the_newest_comes_first(storage: Storage) -> None:
+def test_the_newest_comes_first(storage: BackupDirectory) -> None:
     """The list is ordered by the time in the meta file, not by name or by the file's own time."""
     old = put(storage, "z old", at=TAKEN_AT - timedelta(days=400))
     new = put(storage, "a new", at=TAKEN_AT + timedelta(microseconds=1))
@@ -165,7 +169,7 @@ def test_the_newest_comes_first(storage: Storage) -> None:
 
 
 def test_a_bad_sector_in_a_meta_file_is_a_problem_of_one_backup(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: BackupDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the disk cannot read one meta file the other backups are listed, and new ones made."""
     spoilt, good = put(storage, "spoilt"), put(storage, "good")
@@ -187,7 +191,7 @@ def test_a_bad_sector_in_a_meta_file_is_a_problem_of_one_backup(
     put(storage, "new")
 
 
-def test_what_is_no_backup_is_not_listed(storage: Storage, tmp_path: Path) -> None:
+def test_what_is_no_backup_is_not_listed(storage: BackupDirectory, tmp_path: Path) -> None:
     """Other files, directories, pipes and links are not backups, whatever their names."""
     info = put(storage)
     directory = storage.directory
@@ -200,7 +204,7 @@ def test_what_is_no_backup_is_not_listed(storage: Storage, tmp_path: Path) -> No
     assert [found.filename for found in storage.list()] == [info.filename]
 
 
-def test_an_absent_directory_has_no_backups(storage: Storage) -> None:
+def test_an_absent_directory_has_no_backups(storage: BackupDirectory) -> None:
     """Listing before the first backup gives an empty list and makes nothing."""
     assert storage.list() == []
     assert not storage.directory.exists()
@@ -212,7 +216,7 @@ def test_a_database_that_vanishes_hides_no_backup(
     """The live file may be replaced or deleted at any moment: the list is that of the directory."""
     live = tmp_path / "app.db"
     live.touch()
-    storage = Storage(
+    storage = BackupDirectory(
         tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
     )
     info = put(storage)
@@ -236,25 +240,25 @@ def test_a_link_that_vanishes_while_listing_hides_no_backup(
     """Only the directory itself can be absent; what goes from it meanwhile takes no other along."""
     live = tmp_path / "app.db"
     live.touch()
-    storage = Storage(
+    storage = BackupDirectory(
         tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
     )
     info = put(storage)
     link = storage.directory / f"{NAME}_link.db"
     os.link(live, link)
-    is_name = Storage._is_backup_name
+    is_name = BackupDirectory._is_backup_name
 
-    def removed_then(self: Storage, name: str) -> bool:
+    def removed_then(self: BackupDirectory, name: str) -> bool:
         if name == link.name:
             link.unlink(missing_ok=True)  # somebody else
         return is_name(self, name)
 
     assert storage.names() == {info.filename}
-    monkeypatch.setattr(Storage, "_is_backup_name", removed_then)
+    monkeypatch.setattr(BackupDirectory, "_is_backup_name", removed_then)
     assert info.filename in storage.names()
 
 
-def test_ten_thousand_backups_list_quickly(storage: Storage) -> None:
+def test_ten_thousand_backups_list_quickly(storage: BackupDirectory) -> None:
     """A directory of 10,000 backups, meta files and all, is listed in about a second."""
     info = put(storage)
     for number in range(9_999):
@@ -266,7 +270,7 @@ def test_ten_thousand_backups_list_quickly(storage: Storage) -> None:
     assert time.monotonic() - started < 3
 
 
-def test_deleting_removes_both_files(storage: Storage) -> None:
+def test_deleting_removes_both_files(storage: BackupDirectory) -> None:
     """A deleted backup leaves no meta file behind; deleting it again says that it is gone."""
     keep, info = put(storage, "keep"), put(storage, "go")
     storage.delete(storage.find(Path(info.path)))
@@ -276,7 +280,7 @@ def test_deleting_removes_both_files(storage: Storage) -> None:
         storage.delete(info)
 
 
-def test_deleting_spares_a_directory_named_like_a_meta_file(storage: Storage) -> None:
+def test_deleting_spares_a_directory_named_like_a_meta_file(storage: BackupDirectory) -> None:
     """A directory is nobody's meta file: the backup is deleted and the directory stays."""
     info = put(storage)
     Path(info.meta_path).unlink()
@@ -350,7 +354,7 @@ _STAGE = """
 """
 
 
-def test_what_a_dead_process_left_is_removed(storage: Storage) -> None:
+def test_what_a_dead_process_left_is_removed(storage: BackupDirectory) -> None:
     """After a SIGKILL the next backup removes everything that the dead one had staged."""
     put(storage)
     with Child(_STAGE, storage.directory) as child:
@@ -365,7 +369,7 @@ def test_what_a_dead_process_left_is_removed(storage: Storage) -> None:
     assert info.filename in metas
 
 
-def test_what_a_living_process_stages_is_left_alone(storage: Storage) -> None:
+def test_what_a_living_process_stages_is_left_alone(storage: BackupDirectory) -> None:
     """A backup that another process is writing just now goes on undisturbed."""
     put(storage)
     with Child(_STAGE, storage.directory) as child:
@@ -377,7 +381,7 @@ def test_what_a_living_process_stages_is_left_alone(storage: Storage) -> None:
     assert leftovers(storage.directory) == []
 
 
-def test_two_stagings_of_one_process_are_told_apart(storage: Storage) -> None:
+def test_two_stagings_of_one_process_are_told_apart(storage: BackupDirectory) -> None:
     """Threads that back up at once each have a name of their own, in the same second too."""
     with storage.stage(TAKEN_AT, "x") as one, storage.stage(TAKEN_AT, "x") as two:
         assert one.path != two.path
@@ -385,7 +389,7 @@ def test_two_stagings_of_one_process_are_told_apart(storage: Storage) -> None:
 
 
 def test_an_interrupt_of_the_clean_up_keeps_no_mark(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: BackupDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Ctrl-C left of a backup, the next one removes, in the same process too."""
 
@@ -402,7 +406,7 @@ def test_an_interrupt_of_the_clean_up_keeps_no_mark(
     assert not held.path.exists()  # held until here: else what it locks would go with it
 
 
-def test_a_lock_that_does_not_clear_is_an_error(storage: Storage) -> None:
+def test_a_lock_that_does_not_clear_is_an_error(storage: BackupDirectory) -> None:
     """A directory that another process holds for too long is an error with the time waited."""
     put(storage)
     impatient = storage_in(storage.directory, lock_timeout=0.1)

@@ -12,7 +12,7 @@ from helpers import run_unprivileged, within
 from test_storage import put, storage_in
 
 from soulsense_db.backup_info.info import BackupInfo
-from soulsense_db.directory.directory import Storage
+from soulsense_db.directory.directory import BackupDirectory
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -23,26 +23,26 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.meta_file import read_backup, require_trusted_meta
+from soulsense_db.meta_file import read_backup, trusted_meta
 
 OTHER_NAME = "soulsense_backup_20260101_000000_other.db"
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
+def storage(tmp_path: Path) -> BackupDirectory:
     """Return a storage beside which there is a file named like a backup."""
     (tmp_path / OTHER_NAME).write_bytes(b"outside")
     return storage_in(tmp_path / "backups")
 
 
 @pytest.fixture
-def info(storage: Storage) -> BackupInfo:
+def info(storage: BackupDirectory) -> BackupInfo:
     """Return one published backup of ``storage``."""
     return put(storage, "mine")
 
 
 def test_a_backup_is_found_by_any_spelling_of_its_path(
-    storage: Storage, info: BackupInfo, tmp_path: Path
+    storage: BackupDirectory, info: BackupInfo, tmp_path: Path
 ) -> None:
     """Dots, links to the directory, and links inside it all lead to the one real backup."""
     (tmp_path / "door").symlink_to(storage.directory)
@@ -99,7 +99,7 @@ OUTSIDE: dict[str, Maker] = {
 
 @pytest.mark.parametrize("make", OUTSIDE.values(), ids=OUTSIDE.keys())
 def test_only_backups_of_the_directory_are_handed_out(
-    storage: Storage, info: BackupInfo, make: Maker
+    storage: BackupDirectory, info: BackupInfo, make: Maker
 ) -> None:
     """Whatever is not a backup directly inside is refused, and the error says how to use it."""
     with pytest.raises(OutsideDirectoryError) as caught:
@@ -109,7 +109,7 @@ def test_only_backups_of_the_directory_are_handed_out(
 
 @pytest.mark.parametrize("name", ["link.db", ".hidden.db", "soulsense_backup_x.txt"])
 def test_files_inside_without_a_backups_name_are_refused(
-    storage: Storage, info: BackupInfo, name: str
+    storage: BackupDirectory, info: BackupInfo, name: str
 ) -> None:
     """Hidden files and files of other names are no backups, though they lie inside."""
     os.link(info.path, storage.directory / name)
@@ -126,14 +126,18 @@ ABSENT: dict[str, Maker] = {
 
 
 @pytest.mark.parametrize("make", ABSENT.values(), ids=ABSENT.keys())
-def test_what_is_not_there_is_not_found(storage: Storage, info: BackupInfo, make: Maker) -> None:
+def test_what_is_not_there_is_not_found(
+    storage: BackupDirectory, info: BackupInfo, make: Maker
+) -> None:
     """A name that leads to nothing is "Backup file not found", never a Python error."""
     with pytest.raises(BackupNotFoundError, match="Backup file not found"):
         storage.find(make(storage.directory, info))
 
 
 @pytest.mark.parametrize("name", ["loop", "soulsense_backup_" + "x" * 300 + ".db"])
-def test_odd_names_are_errors_of_the_tree(storage: Storage, info: BackupInfo, name: str) -> None:
+def test_odd_names_are_errors_of_the_tree(
+    storage: BackupDirectory, info: BackupInfo, name: str
+) -> None:
     """A link to itself and a name too long for the file system are refused in our own words."""
     if name == "loop":
         (storage.directory / name).symlink_to(name)
@@ -143,7 +147,7 @@ def test_odd_names_are_errors_of_the_tree(storage: Storage, info: BackupInfo, na
 
 @pytest.mark.parametrize("kind", ["directory", "pipe", "socket"])
 def test_other_things_named_like_a_backup_are_refused(
-    storage: Storage, info: BackupInfo, kind: str, monkeypatch: pytest.MonkeyPatch
+    storage: BackupDirectory, info: BackupInfo, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A directory, a pipe or a socket is no database file; a pipe never makes anybody wait."""
     path = storage.directory / OTHER_NAME
@@ -189,7 +193,7 @@ BAD_METAS = [_garbage, _huge, _directory, _fifo, _link_out, _newer]
 
 @pytest.mark.parametrize("spoil", BAD_METAS)
 def test_a_bad_meta_file_is_told_of_and_hides_nothing(
-    storage: Storage, info: BackupInfo, spoil: Callable[[Path], None]
+    storage: BackupDirectory, info: BackupInfo, spoil: Callable[[Path], None]
 ) -> None:
     """The list goes on past a bad meta file, at once; who wants to use the backup is stopped."""
     good = put(storage, "good")
@@ -205,20 +209,22 @@ def test_a_bad_meta_file_is_told_of_and_hides_nothing(
     assert (found.sha256, found.size_bytes) == (None, 4)
     expected = NewerFormatError if spoil is _newer else MetaFileError
     with within(10), pytest.raises(expected):
-        require_trusted_meta(found)
+        trusted_meta(found)
 
 
-def test_a_meta_problem_that_was_mended_is_forgotten(storage: Storage, info: BackupInfo) -> None:
+def test_a_meta_problem_that_was_mended_is_forgotten(
+    storage: BackupDirectory, info: BackupInfo
+) -> None:
     """Who deletes the bad meta file, as the hint says, can use the backup."""
     good = Path(info.meta_path).read_bytes()
     Path(info.meta_path).write_text("{")
     found = storage.find(Path(info.path))
     assert found.meta_problem
     Path(info.meta_path).write_bytes(good)
-    assert require_trusted_meta(found) == info
+    assert trusted_meta(found) == info
     Path(info.meta_path).unlink()
-    assert not require_trusted_meta(found).meta_problem
-    assert require_trusted_meta(info) is info
+    assert not trusted_meta(found).meta_problem
+    assert trusted_meta(info) is info
 
 
 def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
@@ -228,21 +234,21 @@ def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
     storage.directory.chmod(0o755)
     Path(info.meta_path).chmod(0)
     script = """
-        from soulsense_db.meta_file import require_trusted_meta
+        from soulsense_db.meta_file import trusted_meta
         from soulsense_db.directory.directory import Storage
         storage = Storage(
             Path(arguments[0]), prefix="soulsense_backup", suffix=".db", lock_timeout=1
         )
         (info,) = storage.list()
         result["text"] = info.meta_problem
-        require_trusted_meta(info)
+        trusted_meta(info)
         """
     answer = run_unprivileged(script, storage.directory)
     assert answer["error"] == PermissionDeniedError.__name__
 
 
 def test_a_backup_that_vanishes_while_listing_is_no_error(
-    storage: Storage, info: BackupInfo
+    storage: BackupDirectory, info: BackupInfo
 ) -> None:
     """Another process may delete a backup between the names and the facts."""
     (entry,) = storage._entries()
@@ -252,7 +258,7 @@ def test_a_backup_that_vanishes_while_listing_is_no_error(
 
 
 def test_a_backup_outside_can_be_read_but_an_absent_one_not(
-    storage: Storage, tmp_path: Path
+    storage: BackupDirectory, tmp_path: Path
 ) -> None:
     """Facts of a file anywhere come from its name and size; one that is absent is an error."""
     assert read_backup(tmp_path / OTHER_NAME).size_bytes == 7

@@ -16,7 +16,7 @@ from shell import Shell
 from test_storage import TAKEN_AT, put, storage_in
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.directory.directory import Storage
+from soulsense_db.directory.directory import BackupDirectory
 from soulsense_db.drivers import driver_for
 from soulsense_db.errors import PermissionDeniedError, StorageError
 from soulsense_db.fs import durable
@@ -30,7 +30,7 @@ needs_root = pytest.mark.skipif(
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> Storage:
+def storage(tmp_path: Path) -> BackupDirectory:
     """Return the storage of a directory that is there."""
     (tmp_path / "backups").mkdir()
     return storage_in(tmp_path / "backups")
@@ -42,7 +42,7 @@ def victim(tmp_path: Path) -> Path:
     return make_database(tmp_path / "victim.db")
 
 
-def test_a_link_that_waits_for_the_staging_file(storage: Storage, victim: Path) -> None:
+def test_a_link_that_waits_for_the_staging_file(storage: BackupDirectory, victim: Path) -> None:
     """A link under the name of the next staging file is cleared away or passed by, not followed."""
     before = victim.read_bytes()
     guessed = put(storage).filename
@@ -79,7 +79,7 @@ Swap = Callable[[Path, Path], None]
 
 @pytest.mark.parametrize("swap", [_link, _hard_link, _copy, _directory, _nothing])
 def test_what_is_swapped_for_the_staging_file_is_not_published(
-    storage: Storage, victim: Path, swap: Swap
+    storage: BackupDirectory, victim: Path, swap: Swap
 ) -> None:
     """Only the very file that was made and written gets the name of a backup."""
     before = victim.read_bytes()
@@ -175,7 +175,7 @@ def test_a_link_in_the_moment_of_opening(tmp_path: Path, call: str, ending: str)
 
 @pytest.mark.parametrize("kind", ["link", "dangling link", "hard link", "pipe", "directory"])
 def test_a_lock_file_is_a_file(
-    storage: Storage, victim: Path, kind: str, caplog: pytest.LogCaptureFixture
+    storage: BackupDirectory, victim: Path, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A link, pipe or directory under a lock's name is passed by at once, and leads nowhere.
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
-from soulsense_db.alembic.guarded_database import GuardedDatabase, left_open, lines_of
+from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction, messages_of
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
@@ -158,7 +158,7 @@ class CommandGuard:
         if path is None:
             log.info("The database is in memory: no safety backup, it ends with the process.")
             return
-        known = self._databases.get(path) or left_open(path, connection)
+        known = self._databases.get(path) or awaiting_transaction(path, connection)
         database = known or GuardedDatabase(manager, path, self.settings)
         self._signals.arm()
         try:
@@ -194,7 +194,7 @@ class CommandGuard:
                     except Exception as failure:  # noqa: BLE001 - the way back says what it blocks
                         log.debug("A transaction could not be ended: %s", failure)
                 for database in reversed(unfinished):
-                    lines = lines_of(database.after_failure, database)
+                    lines = messages_of(database.after_failure, database)
                     states += [(database.path, line) for line in lines[-1:]]
                     for line in lines:
                         say(line)
@@ -216,7 +216,7 @@ class CommandGuard:
         try:
             for database in unfinished:
                 last_word.withdraw(database.path)
-                for line in lines_of(database.finish_when_committed, database):
+                for line in messages_of(database.finish_when_committed, database):
                     say(line)
         finally:
             self._signals.disarm()

@@ -29,7 +29,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import cleaning_up, reason_of
-from soulsense_db.operations import ExclusiveAccess
+from soulsense_db.operations import DatabaseLock
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
@@ -59,7 +59,7 @@ class GuardedDatabase:
         self.path = path
         self._process = os.getpid()
         self._settings = settings
-        self._access: ExclusiveAccess | None = None
+        self._access: DatabaseLock | None = None
         self._backup: BackupInfo | None = None
         self._runs: list[Run] = []
         self._attached: set[str] = set()
@@ -159,14 +159,14 @@ class GuardedDatabase:
             )
         return own is connection
 
-    def _wait_for_lock(self) -> ExclusiveAccess:
+    def _wait_for_lock(self) -> DatabaseLock:
         try:
             return self._exclusive(_WORTH_SAYING_SECONDS)
         except DatabaseLockedError:
             say(f"Another migration or restore of {self.path} is running: waiting for it.")
             return self._exclusive(_WAIT_SECONDS)
 
-    def _exclusive(self, timeout: float) -> ExclusiveAccess:
+    def _exclusive(self, timeout: float) -> DatabaseLock:
         return self._manager.exclusive(timeout=timeout, make_table=False)
 
     def _look_for_a_marker(self) -> None:
@@ -309,7 +309,7 @@ class GuardedDatabase:
     def end_with_transaction(self) -> None:
         """End the protection of a database whose transaction is over, or will be rolled back."""
         self.awaits_commit = False
-        for line in lines_of(self._after_transaction, self):
+        for line in messages_of(self._after_transaction, self):
             say(line)
 
     def _after_transaction(self) -> list[str]:
@@ -424,7 +424,7 @@ class GuardedDatabase:
 _awaiting_commit: WeakValueDictionary[Path, GuardedDatabase] = WeakValueDictionary()
 
 
-def left_open(path: Path, connection: Connection) -> GuardedDatabase | None:
+def awaiting_transaction(path: Path, connection: Connection) -> GuardedDatabase | None:
     """Return the database that an earlier command left to the open transaction, to go on with it.
 
     Both commands then are one: they are committed together, and put back together.
@@ -435,7 +435,7 @@ def left_open(path: Path, connection: Connection) -> GuardedDatabase | None:
     return database
 
 
-def lines_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list[str]:
+def messages_of(ending: Callable[[], list[str]], database: GuardedDatabase) -> list[str]:
     """Return what ``ending`` has to tell.
 
     A failure of its own is told as well: it must not keep the other databases from theirs, nor hide

@@ -57,7 +57,7 @@ class Signals:
             return
         came: list[int] = []
 
-        def hold(number: int, _: FrameType | None) -> None:
+        def write_lock(number: int, _: FrameType | None) -> None:
             if self._is_of_a_child(number):
                 return
             came.append(number)
@@ -72,7 +72,7 @@ class Signals:
             handler = signal.getsignal(number)
             if handler == self._end or (number == signal.SIGINT and callable(handler)):
                 before[number] = handler
-                signal.signal(number, hold)
+                signal.signal(number, write_lock)
         try:
             yield
         finally:

@@ -125,13 +125,13 @@ def _description(hint: Any) -> str | None:
     return None
 
 
-def require_shallow(name: str, value: object, depth: int = MAX_NESTING) -> None:
+def require_shallow(name: str, value: object, level: int = MAX_NESTING) -> None:
     """Raise :class:`WrongFactError` for a fact that is nested too deep to be written again."""
     if isinstance(value, (dict, list)):
-        if depth == 0:
+        if level == 0:
             raise WrongFactError(name, f"nested at most {MAX_NESTING} deep")
         for inner in value.values() if isinstance(value, dict) else value:
-            require_shallow(name, inner, depth - 1)
+            require_shallow(name, inner, level - 1)
 
 
 def is_text(text: str, *, is_path: bool) -> bool:

@@ -14,8 +14,9 @@ from soulsense_db.backup_info import KINDS, BackupInfo, local_time
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
 from soulsense_db.cli.session import Ref, Session
+from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import BackupError
-from soulsense_db.operations import Level, VerificationReport, doubts_about
+from soulsense_db.operations import VerificationReport, doubts_about
 from soulsense_db.retention import Period
 
 Description = Annotated[
@@ -116,7 +117,7 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Only size, checksum and header.")] = False,
 ) -> dict[str, Any]:
     """Check a backup by reading all of it, and note that it passed."""
-    level: Level = "quick" if quick else "full"
+    level: CheckLevel = "quick" if quick else "full"
     with session.progress("Verifying") as progress:
         report = session.manager.verify(ref, level=level, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"

@@ -11,7 +11,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import age_of, backup_json, print_table, warn
 from soulsense_db.cli.session import REF_HELP, Session
-from soulsense_db.drivers import Comparison
+from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -96,7 +96,7 @@ def _warn_of_half_run(info: BackupInfo) -> None:
         )
 
 
-def _say_what_it_undoes(session: Session, info: BackupInfo, found: Comparison | None) -> None:
+def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff | None) -> None:
     """Say what an undo goes back to, and by how much: what came after the restore is replaced."""
     session.say(
         f"This goes back to the database of {info.timestamp_display} "
@@ -130,7 +130,7 @@ def _accept(session: Session) -> dict[str, Any]:
     return {"accepted": accepted}
 
 
-def _preview(session: Session, info: BackupInfo) -> Comparison | None:
+def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
     session.say(info.filename)
     if info.description:
@@ -188,7 +188,7 @@ def _show_tables(session: Session, info: BackupInfo) -> None:
         print_table(("TABLE", ">IN BACKUP", ">NOW"), rows, indent=12)
 
 
-def _told(session: Session, report: RestoreReport, found: Comparison | None) -> dict[str, Any]:
+def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -> dict[str, Any]:
     database = session.manager.database or "the database"
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
@@ -221,7 +221,7 @@ def _told(session: Session, report: RestoreReport, found: Comparison | None) -> 
     }
 
 
-def _comparison_json(found: Comparison | None) -> dict[str, Any] | None:
+def _comparison_json(found: DatabaseDiff | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {

@@ -18,7 +18,7 @@ from soulsense_db.errors import BackupError, NotConfirmedError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
 from soulsense_db.retention import Period, PruneDecision, PruneReport, RetentionPolicy, parse_size
 from soulsense_db.scheduled import AutoReport, run_auto
-from soulsense_db.settings import require_rules
+from soulsense_db.settings import with_rules
 
 _PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"
 
@@ -94,7 +94,7 @@ def _policy(  # noqa: PLR0917 - Typer gives them by name
     given = {name: rule for name, rule in rules.items() if rule is not None}
     if not given:
         return RetentionPolicy(allow_empty=True) if allow_empty else None
-    return require_rules(RetentionPolicy(**given, allow_empty=allow_empty))
+    return with_rules(RetentionPolicy(**given, allow_empty=allow_empty))
 
 
 def _chosen(session: Session, policy: RetentionPolicy | None) -> RetentionPolicy | None:

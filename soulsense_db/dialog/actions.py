@@ -12,13 +12,13 @@ from tkinter import filedialog
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.asking import Question
+from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.folder import open_folder
+from soulsense_db.dialog.jobs import Job
+from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
-from soulsense_db.dialog.watching import safety_backup
-from soulsense_db.dialog.work import Job
+from soulsense_db.dialog.watcher import safety_backup
 from soulsense_db.errors import NothingToUndoError, RestoreError
 from soulsense_db.notices import collected_warnings
 from soulsense_db.operations import RestoreReport, VerificationReport
@@ -82,10 +82,10 @@ class Actions:
         self._tell(texts.VERIFIED_NOW, report.backup)
         if report.remarks:
             window = Question(self._window, title=_(texts.VERIFY), yes=None, no=_(texts.OK))
-            window.headline(showing.plain(report.backup.filename))
+            window.headline(formatting.plain(report.backup.filename))
             window.say(plural(texts.VERIFIED_REMARKS, len(report.remarks)))
             for remark in report.remarks[:_MOST_REMARKS]:
-                window.say(f"• {showing.shortened(showing.plain(remark))}")
+                window.say(f"• {formatting.shortened(formatting.plain(remark))}")
             if (more := len(report.remarks) - _MOST_REMARKS) > 0:
                 window.say(plural(texts.MORE_REMARKS, more))
             window.open()
@@ -170,7 +170,7 @@ class Actions:
             return
 
         def then(copy: Path) -> None:
-            told = _(texts.EXPORTED).format(path=showing.plain(str(copy)))
+            told = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
             self._window.status.tell(told)
 
         self._window.doing.run(
@@ -262,12 +262,12 @@ class Actions:
 
     def _restored(self, report: RestoreReport, found: Preview, *, loaded: bool) -> None:
         database = self._manager.database
-        when = showing.when(report.source.timestamp, date.today())
-        name = showing.plain(database.name if database else "")
+        when = formatting.when(report.source.timestamp, date.today())
+        name = formatting.plain(database.name if database else "")
         said = [_(texts.RESTORED).format(database=name, when=when)]
         if not report.read_back:
             said.append(_(texts.NOT_READ_BACK))
-        said.extend(showing.plain(remark) for remark in report.remarks)
+        said.extend(formatting.plain(remark) for remark in report.remarks)
         is_current = self._after_restore is not None and loaded
         if report.safety_backup is None:
             said.append(_(texts.RESTART_NEW_FILE))
@@ -334,8 +334,8 @@ class Actions:
         self._tell(text, info, *warnings)
 
     def _tell(self, text: str, info: BackupInfo, *more: str) -> None:
-        told = _(text).format(file=showing.plain(info.filename), size=info.size_display)
-        self._window.status.tell(" ".join((told, *map(showing.plain, more))))
+        told = _(text).format(file=formatting.plain(info.filename), size=info.size_display)
+        self._window.status.tell(" ".join((told, *map(formatting.plain, more))))
 
 
 def _because(told: RestoreError, error: Exception) -> RestoreError:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo, local_time
-from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import AutoScrollbar, Look
+from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.work import Job, Workers
-from soulsense_db.drivers import TableRows
+from soulsense_db.dialog.theme import AutoScrollbar, Look
+from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 
@@ -28,7 +28,7 @@ class _Counted:
 
     path: str
     heads: tuple[str, ...] | None
-    rows: tuple[TableRows, ...] | BaseException
+    rows: tuple[RowCounts, ...] | BaseException
 
 
 class Details(ttk.Frame):
@@ -107,24 +107,24 @@ class Details(ttk.Frame):
     # Writing
 
     def _facts(self, info: BackupInfo, heads: Sequence[str] | None) -> list[tuple[str, str]]:
-        revision = showing.revision(info.alembic_heads)
+        revision = formatting.revision(info.alembic_heads)
         if heads is not None and tuple(heads) != info.alembic_heads:
-            now = showing.revision(heads)
+            now = formatting.revision(heads)
             revision = _(texts.FACT_REVISION_NOW).format(revision=revision, now=now)
         verified = _(texts.FACT_NOT_VERIFIED)
         if info.verified_at is not None:
-            verified = showing.full_date(local_time(info.verified_at))
+            verified = formatting.full_date(local_time(info.verified_at))
         facts = [
             (texts.ABOUT, info.description.strip()),
-            (texts.FACT_DOUBTS, showing.doubts(info)),
+            (texts.FACT_DOUBTS, formatting.doubts(info)),
             (
                 texts.FACT_DATABASE,
                 _(texts.FACT_UNKNOWN_ORIGIN) if info.of_unknown_origin else "",
             ),
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
-            (texts.FACT_WHEN, showing.full_date(info.timestamp)),
+            (texts.FACT_WHEN, formatting.full_date(info.timestamp)),
             (texts.SIZE, info.size_display),
-            (texts.KIND, showing.kind(info)),
+            (texts.KIND, formatting.kind(info)),
             (texts.REVISION, revision),
             (texts.VERIFIED, verified),
         ]
@@ -143,18 +143,18 @@ class Details(ttk.Frame):
                 # A path and a checksum have no spaces to be broken at.
                 unspaced = name in {texts.FACT_PATH, texts.FACT_CHECKSUM}
                 tag = "unspaced" if unspaced else "fact"
-                first, *more = [showing.plain(line) for line in value.splitlines()]
+                first, *more = [formatting.plain(line) for line in value.splitlines()]
                 parts.append((f"{_(name)}\t", f"name {tag}"))
                 parts.append((f"{first}\n", tag))
                 parts += [(f"{line}\n", "next_line") for line in more]
         return parts
 
-    def _row_parts(self, rows: Sequence[TableRows] | BaseException | None) -> list[tuple[str, str]]:
+    def _row_parts(self, rows: Sequence[RowCounts] | BaseException | None) -> list[tuple[str, str]]:
         parts = [(f"\n{_(texts.FACT_ROWS)}", "heading")]
         if rows is None:
             return [*parts, (f"\n{_(texts.ROWS_COUNTING)}", "name")]
         if isinstance(rows, BaseException):
-            reason = showing.plain(showing.explain(rows).happened)
+            reason = formatting.plain(formatting.explain(rows).happened)
             return [*parts, (f"\n{_(texts.ROWS_UNKNOWN).format(reason=reason)}", "bad")]
         if not rows:
             return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
@@ -162,8 +162,8 @@ class Details(ttk.Frame):
         for row in rows:
             cells = (
                 self._shortened(row.table),
-                showing.number(row.backup),
-                showing.number(row.live),
+                formatting.number(row.backup),
+                formatting.number(row.live),
             )
             same = row.backup == row.live
             parts.append(("\n" + "\t".join(cells), "row" if same else "other_row"))
@@ -202,7 +202,7 @@ class Details(ttk.Frame):
 
     def _shortened(self, table: str) -> str:
         """Return a table's name, cut where the numbers begin."""
-        look, name = self._look, showing.plain(table)
+        look, name = self._look, formatting.plain(table)
         room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
         if look.width(name, bold=True) <= room:
             return name
@@ -214,7 +214,7 @@ class Details(ttk.Frame):
 def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
     """Count the rows of ``info`` and of the database, in a thread."""
     try:
-        rows: tuple[TableRows, ...] | BaseException = manager.row_counts(info)
+        rows: tuple[RowCounts, ...] | BaseException = manager.row_counts(info)
     except BackupError as error:  # shown where the rows would be
         rows = error
     try:
@@ -225,7 +225,7 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
 
 
 def _problem(info: BackupInfo) -> str:
-    return f"{_(texts.FACT_PROBLEM)}: {showing.plain(info.meta_problem)}\n"
+    return f"{_(texts.FACT_PROBLEM)}: {formatting.plain(info.meta_problem)}\n"
 
 
 def _go_to(widget: tk.Misc | None) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.asking import Question
-from soulsense_db.dialog.look import BAD_STYLE, ROW_STYLE, AutoScrollbar
+from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.jobs import Job, Workers
+from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.work import Job, Workers
-from soulsense_db.drivers import Comparison, TableRows
+from soulsense_db.dialog.theme import BAD_STYLE, ROW_STYLE, AutoScrollbar
+from soulsense_db.drivers import DatabaseDiff, RowCounts
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -50,9 +50,9 @@ class Preview:
     tables, for a backup of unknown origin.
     """
 
-    comparison: Comparison | None
+    comparison: DatabaseDiff | None
     problem: BackupError | None = None
-    rows: tuple[TableRows, ...] = ()
+    rows: tuple[RowCounts, ...] = ()
 
     def may_change_revision(self, info: BackupInfo) -> bool:
         """Whether the database may get another Alembic revision than the application knows."""
@@ -94,7 +94,7 @@ class RestoreQuestion(Question):
     ) -> None:
         name = manager.database.name if manager.database else ""
         headline = _(texts.UNDO_QUESTION if is_undo else texts.RESTORE_QUESTION)
-        headline = headline.format(database=showing.plain(name))
+        headline = headline.format(database=formatting.plain(name))
         super().__init__(
             parent,
             title=headline,
@@ -172,17 +172,17 @@ class RestoreQuestion(Question):
     def _show(self, found: Preview) -> None:
         if self._info.of_unknown_origin and not self._is_undo:
             self.say(_(texts.UNKNOWN_ORIGIN), style=BAD_STYLE)
-            self._show_table(_COUNTED, showing.count_rows(found.rows))
+            self._show_table(_COUNTED, formatting.count_rows(found.rows))
         if found.comparison is None:
             self._show_problem(found.problem)
             return
         if found.comparison.tables:
             self.say(_(texts.CHANGES)).configure(font=self.look.bold)
             self._show_tables(found.comparison)
-        self.say(showing.change_summary(found.comparison))
+        self.say(formatting.change_summary(found.comparison))
         if found.may_change_revision(self._info):
-            revision = showing.revision(self._info.alembic_heads)
-            now = showing.revision(found.comparison.alembic_heads)
+            revision = formatting.revision(self._info.alembic_heads)
+            now = formatting.revision(found.comparison.alembic_heads)
             self.say(_(texts.REVISION_CHANGES).format(revision=revision, now=now), style=BAD_STYLE)
         self.say(_(texts.SAFETY))
 
@@ -192,12 +192,12 @@ class RestoreQuestion(Question):
         elif isinstance(problem, DatabaseDamagedError):
             self.say(_(texts.NO_SAFETY_DAMAGED), style=BAD_STYLE)
         elif problem is not None:
-            reason = showing.plain(problem.message)
+            reason = formatting.plain(problem.message)
             self.say(_(texts.NOT_COMPARED).format(reason=reason), style=BAD_STYLE)
             self.say(_(texts.SAFETY))
 
-    def _show_tables(self, found: Comparison) -> None:
-        self._show_table(_COLUMNS, showing.change_rows(found))
+    def _show_tables(self, found: DatabaseDiff) -> None:
+        self._show_table(_COLUMNS, formatting.change_rows(found))
 
     def _show_table(
         self, columns: Sequence[tuple[str, str, int]], rows: Sequence[Sequence[object]]

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from soulsense_db.dialog import open_backup_dialog
-from soulsense_db.dialog.asking import ErrorWindow
+from soulsense_db.dialog.question import ErrorWindow
 from soulsense_db.errors import DisplayError
 from soulsense_db.manager import BackupManager
 

@@ -9,10 +9,10 @@ from datetime import date
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo, local_time
-from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
-from soulsense_db.dialog.showing import COLUMNS, Order
+from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.formatting import COLUMNS, Order
 from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02
@@ -168,13 +168,13 @@ class BackupTable(ttk.Frame):
             self.tree.item(row, tags=("problem",) if info.meta_problem else ())
             self._problems.add(row)
         self._backups[row] = info
-        self._found_by[info.path] = showing.search_text(info, cells)
+        self._found_by[info.path] = formatting.search_text(info, cells)
 
     def _arrange(self) -> None:
         """Put the rows in order, and leave out those that do not fit the search."""
         if self._waiting:  # at the end of the filling
             return
-        words = showing.folded(self._search).split()
+        words = formatting.folded(self._search).split()
         self.shown = shown = self._order.sort(
             info
             for info in self._backups.values()
@@ -282,10 +282,10 @@ class BackupTable(ttk.Frame):
             return ""
         column = COLUMNS[int(self.tree.identify_column(x).removeprefix("#")) - 1].name
         if column == "when":
-            return showing.full_date(info.timestamp)
+            return formatting.full_date(info.timestamp)
         if column == "verified" and info.verified_at is not None:
-            return showing.full_date(local_time(info.verified_at))
-        return showing.plain(info.meta_problem) if info.meta_problem else self._cut(info, column)
+            return formatting.full_date(local_time(info.verified_at))
+        return formatting.plain(info.meta_problem) if info.meta_problem else self._cut(info, column)
 
     def _cut(self, info: BackupInfo, name: str) -> str:
         """Return the whole text of a cell that has no room for it."""

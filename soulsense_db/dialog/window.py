@@ -8,9 +8,12 @@ from tkinter import ttk
 from typing import TypeVar
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog import showing, texts
+from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.actions import Actions
-from soulsense_db.dialog.asking import (
+from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
+from soulsense_db.dialog.details import Details
+from soulsense_db.dialog.jobs import Job, Workers
+from soulsense_db.dialog.question import (
     ErrorWindow,
     Question,
     bind_return,
@@ -19,14 +22,11 @@ from soulsense_db.dialog.asking import (
     place_over,
     take_grab,
 )
-from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
-from soulsense_db.dialog.details import Details
-from soulsense_db.dialog.doing import Doing
-from soulsense_db.dialog.look import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
 from soulsense_db.dialog.table import BackupTable
+from soulsense_db.dialog.task import Doing
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.watching import Watcher
-from soulsense_db.dialog.work import Job, Workers
+from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
+from soulsense_db.dialog.watcher import Watcher
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import RestoreReport
 
@@ -72,7 +72,7 @@ class BackupWindow(tk.Toplevel):
 
     def _build(self) -> None:
         database = self.manager.database
-        title = _(texts.TITLE).format(database=showing.plain(database.name if database else ""))
+        title = _(texts.TITLE).format(database=formatting.plain(database.name if database else ""))
         self.title(title)
         pad = self.look.pad
         outer = ttk.Frame(self, padding=pad * 2)
@@ -82,7 +82,7 @@ class BackupWindow(tk.Toplevel):
         self._total = ttk.Label(head, style=NOTE_STYLE)
         self._total.pack(side="right")
         self.create_bar = CreateBar(outer, self.look, create=self.actions.create)
-        directory = showing.plain(str(self.manager.directory))
+        directory = formatting.plain(str(self.manager.directory))
         kept_in = _(texts.KEPT_IN).format(directory=directory)
         self.status = StatusBar(outer, self.look, resting=kept_in)
         foot = self._build_buttons(outer)
@@ -180,13 +180,13 @@ class BackupWindow(tk.Toplevel):
         self._can_undo = undo is not None
         problem = ""
         if error is not None:
-            told = showing.explain(error)
+            told = formatting.explain(error)
             problem = "\n".join(filter(None, (told.happened, told.meaning, told.hint)))
         self.table.show(backups, problem=problem)
         self._selected()
 
     def _show_total(self) -> None:
-        self._total.configure(text=showing.counted(self.table.shown, self.table.count))
+        self._total.configure(text=formatting.counted(self.table.shown, self.table.count))
 
     def _searched(self, text: str) -> bool:
         self.table.search(text)

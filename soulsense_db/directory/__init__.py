@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soulsense_db.directory.directory import NAME_CHARACTERS, Storage
+    from soulsense_db.directory.directory import NAME_CHARACTERS, BackupDirectory
 
 __all__ = [
     "NAME_CHARACTERS",
-    "Storage",
+    "BackupDirectory",
 ]
 
 _HOMES = {
     "NAME_CHARACTERS": "soulsense_db.directory.directory",
-    "Storage": "soulsense_db.directory.directory",
+    "BackupDirectory": "soulsense_db.directory.directory",
 }
 
 

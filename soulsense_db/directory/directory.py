@@ -39,7 +39,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
-from soulsense_db.meta_file import facts_of, not_found, require_trusted_meta, rewritten
+from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
 from soulsense_db.notices import reason_of, warn
 
 NAME_CHARACTERS = 30
@@ -53,7 +53,7 @@ _UNFINISHED = re.compile(
 _NEXT = timedelta(microseconds=1)
 
 
-class Storage:
+class BackupDirectory:
     """One backup directory.
 
     ``directory`` need not exist yet; links on it are followed now, and one that is put there later
@@ -287,7 +287,7 @@ class Storage:
         Raises :class:`BackupNotFoundError`, :class:`MetaFileError` when the file cannot be trusted.
         """
         with self._lock():  # what somebody else changed meanwhile stays
-            current = require_trusted_meta(self.find_again(info))
+            current = trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
             data = rewritten(amended, current.meta_path)
             fs.write_durably(Path(amended.meta_path), data, like=self._live)

@@ -55,7 +55,7 @@ class Staging:
 
     def publish(self) -> None:
         """Give the file its final name, if it is still the one that was made."""
-        fs.require_made(self.path, self._made)
+        fs.ensure_same_file(self.path, self._made)
         fs.rename_or_not(self.path, self.final)
 
     def discard(self) -> None:

@@ -2,59 +2,70 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from soulsense_db.drivers.base import (
-        Comparison,
-        Depth,
+        CheckLevel,
+        ConcurrentCommitError,
+        DatabaseDiff,
         Driver,
         Findings,
-        Hold,
-        OvertakenError,
         Progress,
-        Snapshot,
-        TableComparison,
-        TableRows,
+        RowCounts,
+        SnapshotInfo,
+        TableDiff,
+        WriteLock,
     )
     from soulsense_db.drivers.registry import driver_for, engine_for
     from soulsense_db.drivers.sqlite import SQLiteDriver
 
 __all__ = [
-    "Comparison",
-    "Depth",
+    "CheckLevel",
+    "ConcurrentCommitError",
+    "DatabaseDiff",
     "Driver",
     "Findings",
-    "Hold",
-    "OvertakenError",
     "Progress",
+    "RowCounts",
     "SQLiteDriver",
-    "Snapshot",
-    "TableComparison",
-    "TableRows",
+    "SnapshotInfo",
+    "TableDiff",
+    "WriteLock",
     "driver_for",
     "engine_for",
 ]
 
 _HOMES = {
-    "Comparison": "soulsense_db.drivers.base",
-    "Depth": "soulsense_db.drivers.base",
+    "DatabaseDiff": "soulsense_db.drivers.base",
+    "CheckLevel": "soulsense_db.drivers.base",
     "Driver": "soulsense_db.drivers.base",
     "Findings": "soulsense_db.drivers.base",
-    "Hold": "soulsense_db.drivers.base",
-    "OvertakenError": "soulsense_db.drivers.base",
+    "WriteLock": "soulsense_db.drivers.base",
+    "ConcurrentCommitError": "soulsense_db.drivers.base",
     "Progress": "soulsense_db.drivers.base",
     "SQLiteDriver": "soulsense_db.drivers.sqlite",
-    "Snapshot": "soulsense_db.drivers.base",
-    "TableComparison": "soulsense_db.drivers.base",
-    "TableRows": "soulsense_db.drivers.base",
+    "SnapshotInfo": "soulsense_db.drivers.base",
+    "TableDiff": "soulsense_db.drivers.base",
+    "RowCounts": "soulsense_db.drivers.base",
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
 }
 
 
+_OLD_NAMES = {
+    "Comparison": "DatabaseDiff",
+    "TableComparison": "TableDiff",
+    "TableRows": "RowCounts",
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _OLD_NAMES:
+        warnings.warn(f"{name} is called {_OLD_NAMES[name]} now.", DeprecationWarning, stacklevel=2)
+        name = _OLD_NAMES[name]
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
     pass
 
 T = TypeVar("T")
-Depth = Literal["header", "pages", "full"]
+CheckLevel = Literal["quick", "pages", "full"]
+"""How thorough a check is: header and size, every page too, every index and reference too."""
 Progress = fs.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class SnapshotInfo:
     """What a driver tells of a snapshot or backup file: bytes, Alembic heads, facts by name."""
 
     size_bytes: int
@@ -40,16 +41,16 @@ class Snapshot:
 class Findings:
     """What a check found that does not make a file unreadable, a line each.
 
-    ``faults``: rows that break a constraint or that an index misses; a faithful copy has those of
-    its source. ``remarks``: references to rows that do not exist, checks that could not be made.
+    ``row_errors``: rows that break a constraint or that an index misses; a faithful copy has those
+    of its source. ``remarks``: references to rows that do not exist, checks that could not be made.
     """
 
-    faults: tuple[str, ...] = ()
+    row_errors: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableComparison:
+class TableDiff:
     """What restoring a backup would change in one table, in rows.
 
     ``gained``: only in the backup; ``lost``: only in the live database; ``changed``: in both and
@@ -72,14 +73,14 @@ class TableComparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class DatabaseDiff:
     """A backup against the live database.
 
     ``tables``: those that differ, by name; ``same_schema``: whether all else is as it was (tables,
     indexes, views, triggers); ``alembic_heads``: the live database's revisions, sorted.
     """
 
-    tables: tuple[TableComparison, ...]
+    tables: tuple[TableDiff, ...]
     same_schema: bool
     alembic_heads: tuple[str, ...]
 
@@ -90,7 +91,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableRows:
+class RowCounts:
     """How many rows a table has in a backup and in the live database.
 
     None where it has no such table; ``live`` is None of all where the live database is missing or
@@ -102,11 +103,11 @@ class TableRows:
     live: int | None
 
 
-class OvertakenError(Exception):
+class ConcurrentCommitError(Exception):
     """Somebody committed between the release of a hold and the lock that was to follow it."""
 
 
-class Hold(Protocol):
+class WriteLock(Protocol):
     """Keeps writers out of the live database, and knows whether somebody wrote afterwards."""
 
     @property
@@ -119,7 +120,7 @@ class Hold(Protocol):
     def changed(self) -> bool:
         """Return whether anybody committed since :meth:`release`; True where nobody can tell."""
 
-    def was_overtaken(self) -> bool:
+    def has_concurrent_commit(self) -> bool:
         """Return whether another connection than the caller's surely did."""
 
 
@@ -190,7 +191,7 @@ class Driver(ABC):
         """Return when all that is committed outlasts a power cut; it takes no lock."""
 
     @abstractmethod
-    def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
         """Write all committed data to the existing empty file ``target``, at one point in time.
 
         Writers MUST NOT be able to delay it for ever, nor the caller's own open transaction to
@@ -200,7 +201,7 @@ class Driver(ABC):
     @abstractmethod
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> Snapshot:
+    ) -> SnapshotInfo:
         """Like :meth:`snapshot`, from the database file ``source``, which stays as it is.
 
         The copy is checked in full; raises :class:`~soulsense_db.errors.InvalidBackupError`.
@@ -215,11 +216,11 @@ class Driver(ABC):
 
     @abstractmethod
     def check(
-        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
     ) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
-        ``depth``: ``header`` looks at its header and size, ``pages`` also at the structure of all
+        ``level``: ``header`` looks at its header and size, ``pages`` also at the structure of all
         of it, ``full`` also at every index and reference. ``poll`` is called several times a second
         meanwhile; what it raises, and Ctrl-C, ends the check within half a second. Raises
         :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
@@ -228,7 +229,7 @@ class Driver(ABC):
     @abstractmethod
     def compare(
         self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
-    ) -> Comparison:
+    ) -> DatabaseDiff:
         """Compare the backup file ``backup``, which is sound, with all committed live data.
 
         Tables named in ``ignore`` are left out. Nothing is written, and memory stays flat. Of
@@ -243,14 +244,14 @@ class Driver(ABC):
         *,
         ignore: Collection[str],
         progress: Progress | None = None,
-    ) -> Comparison:
+    ) -> DatabaseDiff:
         """Like :meth:`compare`, with what :meth:`snapshot` wrote to ``copy`` as the live data.
 
         Nothing of the application's is locked or asked meanwhile.
         """
 
     @abstractmethod
-    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
         """Count the rows of all tables of the backup file ``backup`` and of the live database.
 
         Tables named in ``ignore`` are left out. A live database that is missing or cannot be read
@@ -258,7 +259,7 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def holding(self) -> AbstractContextManager[Hold]:
+    def write_locked(self) -> AbstractContextManager[WriteLock]:
         """Keep writers out, readers not, until the hold is released.
 
         Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``lock_timeout``.
@@ -288,12 +289,12 @@ class Driver(ABC):
 
     @abstractmethod
     def load(
-        self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
     ) -> None:
         """Put the backup file ``source`` in place of all live data, in one transaction.
 
-        ``hold`` is released at the last moment, when this transaction is next in line; raises
-        :class:`OvertakenError`, with nothing changed, when somebody was found to be faster.
+        ``write_lock`` is released at the last moment, when this transaction is next in line; raises
+        :class:`ConcurrentCommitError`, with nothing changed, when somebody was found to be faster.
 
         Other processes may be connected. On any error, and after a kill at any moment, the live
         data MUST be what it was before, or all of ``source``. ``progress`` is not called any more

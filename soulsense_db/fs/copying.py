@@ -63,7 +63,7 @@ def copy_durably(
         # Its name too: what `ready` makes is found after a power cut by what leads to it.
         durable.sync_directory(target.parent)
         ready(partial)
-        durable.require_made(partial, made)
+        durable.ensure_same_file(partial, made)
         _publish(partial, target)
     finally:
         with suppress(StorageError):  # what is left of it, the next copy of that name removes

@@ -389,14 +389,14 @@ def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
             stream.flush()
             sync_descriptor(descriptor)
             made = os.fstat(descriptor)
-        require_made(partial, made)
+        ensure_same_file(partial, made)
         move_durably(partial, path)
     except BaseException:
         remove(partial)
         raise
 
 
-def require_made(path: Path, made: os.stat_result) -> None:
+def ensure_same_file(path: Path, made: os.stat_result) -> None:
     """Raise unless ``path`` is the file that was ``made`` there, and no other.
 
     What somebody put in its place meanwhile, a link say, must get no final name.

@@ -9,45 +9,43 @@ if TYPE_CHECKING:
     from soulsense_db.operations.keeping import Keeper
     from soulsense_db.operations.references import Doubt, Finder, doubts_about
     from soulsense_db.operations.restore import (
-        ExclusiveAccess,
+        DatabaseLock,
         RestoreReport,
-        place_of,
         require_undo,
+        sidecar_base,
     )
     from soulsense_db.operations.restore_check import RestoreCheck, RestoreChecker
     from soulsense_db.operations.transfer import copy_out
-    from soulsense_db.operations.verify import Level, VerificationReport, verify_backup
+    from soulsense_db.operations.verify import VerificationReport, verify_backup
 
 __all__ = [
+    "DatabaseLock",
     "Doubt",
-    "ExclusiveAccess",
     "Finder",
     "Keeper",
-    "Level",
     "RestoreCheck",
     "RestoreChecker",
     "RestoreReport",
     "VerificationReport",
     "copy_out",
     "doubts_about",
-    "place_of",
     "require_undo",
+    "sidecar_base",
     "verify_backup",
 ]
 
 _HOMES = {
     "Doubt": "soulsense_db.operations.references",
-    "ExclusiveAccess": "soulsense_db.operations.restore",
+    "DatabaseLock": "soulsense_db.operations.restore",
     "Finder": "soulsense_db.operations.references",
     "Keeper": "soulsense_db.operations.keeping",
-    "Level": "soulsense_db.operations.verify",
     "RestoreCheck": "soulsense_db.operations.restore_check",
     "RestoreChecker": "soulsense_db.operations.restore_check",
     "RestoreReport": "soulsense_db.operations.restore",
     "VerificationReport": "soulsense_db.operations.verify",
     "copy_out": "soulsense_db.operations.transfer",
     "doubts_about": "soulsense_db.operations.references",
-    "place_of": "soulsense_db.operations.restore",
+    "sidecar_base": "soulsense_db.operations.restore",
     "require_undo": "soulsense_db.operations.restore",
     "verify_backup": "soulsense_db.operations.verify",
 }

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, recordable_heads
-from soulsense_db.directory import Storage
+from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
 from soulsense_db.fs import LOGS
-from soulsense_db.meta_file import require_trusted_meta, still_there
+from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.operations.references import Finder, Origin
 from soulsense_db.operations.taking import origin_facts
 from soulsense_db.operations.verify import verify_backup
@@ -22,7 +22,7 @@ from soulsense_db.operations.verify import verify_backup
 
 def adopt(
     driver: Driver,
-    storage: Storage,
+    storage: BackupDirectory,
     finder: Finder,
     info: BackupInfo,
     *,
@@ -38,7 +38,7 @@ def adopt(
     """
     info = _require_adoptable(finder, info)
     path = Path(info.path)
-    with still_there(path):
+    with not_found_if_deleted(path):
         status = _status(path)
         sha256 = fs.sha256_of(path, progress=progress)
         verify_backup(driver, info, level="full")
@@ -59,7 +59,7 @@ def adopt(
 def _require_adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
     """Return ``info`` without what is wrong with its meta file."""
     try:
-        info = require_trusted_meta(info)
+        info = trusted_meta(info)
     except NewerFormatError:  # it says whose it is, to those who can read it
         raise
     except MetaFileError:

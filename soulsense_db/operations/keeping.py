@@ -13,8 +13,8 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.catalog import CatalogRows, row_name
-from soulsense_db.directory import Storage
-from soulsense_db.drivers import Comparison, Driver, Progress, Snapshot
+from soulsense_db.directory import BackupDirectory
+from soulsense_db.drivers import CheckLevel, DatabaseDiff, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -28,9 +28,9 @@ from soulsense_db.operations.adopt import adopt, require_no_log
 from soulsense_db.operations.completion import Completion
 from soulsense_db.operations.prune import Pruning
 from soulsense_db.operations.references import Finder
-from soulsense_db.operations.taking import of_live, take
-from soulsense_db.operations.transfer import require_importable
-from soulsense_db.operations.verify import Level, VerificationReport, verify_backup
+from soulsense_db.operations.taking import blaming_live_database, take
+from soulsense_db.operations.transfer import importable
+from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.retention import PruneReport, RetentionPolicy
 from soulsense_db.shown_text import shell_command
 from soulsense_db.sidecars import MigrationMarker, markers_in, read_markers
@@ -45,9 +45,11 @@ class _SameContentError(Exception):
 class Keeper:
     """Adds, checks and removes backups of one database in one directory."""
 
-    def __init__(self, driver: Driver, storage: Storage, finder: Finder, rows: CatalogRows) -> None:
+    def __init__(
+        self, driver: Driver, storage: BackupDirectory, finder: Finder, rows: CatalogRows
+    ) -> None:
         self._driver = driver
-        self._storage = storage
+        self._backup_directory = storage
         self._finder = finder
         self._rows = rows
         self._named = ""
@@ -66,20 +68,20 @@ class Keeper:
         """Take a backup of the live database; None when its content is that of another one."""
         self.require_ready(record=record)
         self._driver.return_idle_connections()
-        fs.require_space(self._storage.directory, self._driver.size())
+        fs.require_space(self._backup_directory.directory, self._driver.size())
 
-        def write(target: Path) -> Snapshot:
+        def write(target: Path) -> SnapshotInfo:
             snapshot = self._driver.snapshot(target, progress=progress)
             if unless_same_as is not None and self._is_same(target, unless_same_as):
                 raise _SameContentError
             return snapshot
 
         try:
-            with of_live(self._driver):
+            with blaming_live_database(self._driver):
                 return self._add(
                     write,
                     progress=progress,
-                    depth="pages",
+                    level="pages",
                     kind=kind,
                     description=description,
                     alembic_heads=alembic_heads,
@@ -89,10 +91,10 @@ class Keeper:
         except _SameContentError:
             return None
 
-    def compare(self, path: Path, *, progress: Progress | None) -> Comparison:
+    def compare(self, path: Path, *, progress: Progress | None) -> DatabaseDiff:
         """Compare a backup file with a fresh snapshot of the live database."""
         self._driver.require_database()
-        with self._storage.scratch(self._driver.size()) as copy:
+        with self._backup_directory.scratch(self._driver.size()) as copy:
             snapshot_progress = None if progress is None else _without_numbers(progress)
             self._driver.snapshot(copy, progress=snapshot_progress)
             ignore = self._rows.tables()
@@ -129,14 +131,14 @@ class Keeper:
         self, path: str | Path, description: str, *, progress: Progress | None
     ) -> BackupInfo:
         """Make a database file from anywhere a backup."""
-        told = require_importable(self._driver, path)
+        told = importable(self._driver, path)
         source = Path(told.path)
         self._driver.require_readable(source)  # before anything is made for it
-        fs.require_space(self._storage.directory, told.size_bytes)
+        fs.require_space(self._backup_directory.directory, told.size_bytes)
         return self._add(
             lambda target: self._driver.copy_file(source, target, progress=progress),
             progress=progress,
-            depth="header",  # copy_file has checked it
+            level="quick",  # copy_file has checked it
             kind="imported",
             created_at=told.created_at if told.sha256 is not None else None,
             description=description or told.description,
@@ -148,7 +150,7 @@ class Keeper:
 
     def _add(
         self,
-        write: Callable[[Path], Snapshot],
+        write: Callable[[Path], SnapshotInfo],
         *,
         progress: Progress | None,
         description: str,
@@ -163,9 +165,9 @@ class Keeper:
         ordered_at: datetime | None = None
         if created_at is None:
             created_at = datetime.now(UTC)
-            ordered_at = self._storage.order_of_new(created_at)
+            ordered_at = self._backup_directory.order_of_new(created_at)
         completion = Completion()
-        with completion, self._storage.stage(created_at, description) as staging:
+        with completion, self._backup_directory.stage(created_at, description) as staging:
             info = take(
                 self._driver,
                 write,
@@ -179,20 +181,20 @@ class Keeper:
             info = replace(info, ordered_at=ordered_at)
             if progress is not None:  # here still nothing is left of it when that raises
                 progress(info.size_bytes, info.size_bytes)
-            self._storage.publish(staging, info)
+            self._backup_directory.publish(staging, info)
             completion.reached(f"The backup {info.filename} was made.")
         self._name_attached(info)
         if record:
             with completion.then("Its row could not be written to the catalog"):
                 rows = self._rows.record(info)
-                if rows is not None and rows != set(map(row_name, self._storage.names())):
+                if rows is not None and rows != set(map(row_name, self._backup_directory.names())):
                     self.sync_catalog(make_table=True)  # an earlier row could not be written
         completion.log()
         return info
 
     def adopt(self, info: BackupInfo, *, progress: Progress | None) -> BackupInfo:
         """Make a backup of unknown origin one of this database."""
-        adopted = adopt(self._driver, self._storage, self._finder, info, progress=progress)
+        adopted = adopt(self._driver, self._backup_directory, self._finder, info, progress=progress)
         self._rows.record(adopted)
         return adopted
 
@@ -210,14 +212,14 @@ class Keeper:
             )
         if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
             require_no_log(info)
-        self._storage.delete(info)
+        self._backup_directory.delete(info)
         completion = Completion(f"The backup {info.filename} was deleted.")
         with completion.then("Its row could not be removed from the catalog"):
             self._rows.forget(info.filename)
         completion.log()
 
     def verify(
-        self, info: BackupInfo, *, level: Level, progress: Progress | None = None
+        self, info: BackupInfo, *, level: CheckLevel, progress: Progress | None = None
     ) -> VerificationReport:
         """Verify a backup and note in its meta file whether it passed."""
         try:
@@ -232,20 +234,21 @@ class Keeper:
         policy: RetentionPolicy,
         *,
         kinds: Collection[str] = (),
-        spare: Mapping[str, str] = MappingProxyType({}),
+        protected: Mapping[str, str] = MappingProxyType({}),
         record: bool = True,
         dry_run: bool = False,
     ) -> PruneReport:
-        """Remove what ``policy`` does not keep; ``spare``: reasons to keep, by file name."""
+        """Remove what ``policy`` does not keep; ``protected``: reasons to keep, by file name."""
         backups, markers = self._finder.list(), self._markers()
         needed = [i for i in backups if any(_may_be_needed(i, marker) for marker in markers)]
         why = dict.fromkeys((i.filename for i in needed), "a migration that has not ended needs it")
-        pruning = Pruning(backups, policy, kinds=kinds, spare={**spare, **why})
+        pruning = Pruning(backups, policy, kinds=kinds, protected={**protected, **why})
         if dry_run:
             return pruning.report()
         try:
             return pruning.run(
-                check=lambda info: self.verify(info, level="quick"), delete=self._storage.delete
+                check=lambda info: self.verify(info, level="quick"),
+                delete=self._backup_directory.delete,
             )
         finally:
             if record and pruning.deleted:
@@ -256,7 +259,7 @@ class Keeper:
         """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
         completion = Completion(f"The backup {info.filename} was made.")
         with completion.then("Old ones could not be removed"):
-            self.prune(policy, spare={info.filename: "just taken"}, record=record)
+            self.prune(policy, protected={info.filename: "just taken"}, record=record)
         completion.log()
 
     def sync_catalog(self, *, make_table: bool) -> bool:
@@ -274,7 +277,7 @@ class Keeper:
         if info.sha256 is None:  # no meta file, or one of an older program: it stays as it is
             return False
         try:
-            self._storage.amend(info, verified_at=datetime.now(UTC) if passed else None)
+            self._backup_directory.amend(info, verified_at=datetime.now(UTC) if passed else None)
         except (StorageError, MetaFileError, BackupNotFoundError):  # read-only, deleted meanwhile
             return False
         return True

@@ -28,7 +28,7 @@ from soulsense_db.retention import (
 class Pruning:
     """One run of ``policy`` over ``backups``.
 
-    ``kinds``: those to remove from, all when empty; ``spare``: why a backup stays whatever the
+    ``kinds``: those to remove from, all when empty; ``protected``: why a backup stays whatever the
     policy says, by its file name.
     """
 
@@ -38,11 +38,11 @@ class Pruning:
         policy: RetentionPolicy,
         *,
         kinds: Collection[str],
-        spare: Mapping[str, str],
+        protected: Mapping[str, str],
     ) -> None:
         self._policy = policy
         self._kinds = kinds
-        self._spare = dict(spare)
+        self._protected = dict(protected)
         # What nobody knows stays, and takes no place that a rule has for a known one.
         unknown = _unknown(backups := list(backups))
         self._backups = [info for info in backups if info.filename not in unknown]
@@ -57,7 +57,7 @@ class Pruning:
 
     def report(self) -> PruneReport:
         """Return what the policy says, doing nothing."""
-        found = apply_policy(self._backups, self._policy, now=self._now, spare=self._spare)
+        found = apply_policy(self._backups, self._policy, now=self._now, protected=self._protected)
         kept = sorted((*found.kept, *self._apart), key=lambda d: d.backup.order, reverse=True)
         report = PruneReport(kept=tuple(kept), removed=found.removed)
         if not self._kinds:
@@ -114,9 +114,11 @@ class Pruning:
                 self._backups[self._backups.index(info)] = replace(info, verified_at=None)
                 continue
             if info.filename in {d.backup.filename for d in self.report().removed}:
-                self._spare[info.filename] = f"newest sound one of kind {kind}"
+                self._protected[info.filename] = f"newest sound one of kind {kind}"
             return
-        self._spare |= {info.filename: f"no backup of kind {kind} passed a check" for info in pool}
+        self._protected |= {
+            info.filename: f"no backup of kind {kind} passed a check" for info in pool
+        }
 
     def _wanted(self, decisions: Iterable[PruneDecision]) -> tuple[PruneDecision, ...]:
         return tuple(d for d in decisions if d.backup.kind in self._kinds)

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.directory import Storage
+from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import AmbiguousReferenceError, BackupNotFoundError, WrongDatabaseError
-from soulsense_db.meta_file import not_found, require_trusted_meta
+from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
@@ -59,17 +59,17 @@ def doubts_about(info: BackupInfo, *, now: datetime | None = None) -> tuple[Doub
 class Finder:
     """The backups in ``storage`` of the live database of ``driver``."""
 
-    def __init__(self, driver: Driver, storage: Storage) -> None:
+    def __init__(self, driver: Driver, storage: BackupDirectory) -> None:
         self._driver = driver
-        self._storage = storage
+        self._backup_directory = storage
 
     def list(self) -> builtins.list[BackupInfo]:
         """Return the backups of this database and those of unknown origin, newest first."""
-        return self._that_may_be_own(self._storage.list())
+        return self._that_may_be_own(self._backup_directory.list())
 
     def others(self) -> builtins.list[BackupInfo]:
         """Return the backups in the directory that are of other databases, newest first."""
-        everything = self._storage.list()
+        everything = self._backup_directory.list()
         own = {info.filename for info in self._that_may_be_own(everything)}
         return [info for info in everything if info.filename not in own]
 
@@ -80,7 +80,7 @@ class Finder:
     def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
         if isinstance(ref, BackupInfo):
-            return self._storage.find_again(ref)
+            return self._backup_directory.find_again(ref)
         if isinstance(ref, str) and ref.startswith(_REVISION):
             return self._at_revision(ref.removeprefix(_REVISION))
         if isinstance(ref, Path) or "/" in ref or "\\" in ref:
@@ -91,7 +91,7 @@ class Finder:
         if latest := _LATEST.fullmatch(ref):
             return self._latest(int(latest[1] or 0))
         try:
-            return self._storage.find(self._storage.directory / ref)
+            return self._backup_directory.find(self._backup_directory.directory / ref)
         except BackupNotFoundError:
             return self._with_id(ref)
 
@@ -141,7 +141,7 @@ class Finder:
 
     def _has_moved(self, path: str, relative: str | None, *, to: Path) -> bool:
         """Whether the database that was at ``path`` is the one that is at ``to``."""
-        here = fs.relative_path(to, self._storage.directory)
+        here = fs.relative_path(to, self._backup_directory.directory)
         if here is None or relative != here:
             return False
         try:
@@ -157,10 +157,10 @@ class Finder:
         path = fs.user_path(ref)
         if path is None:
             raise not_found(ref)
-        return self._storage.find(path)
+        return self._backup_directory.find(path)
 
     def _latest(self, back: int) -> BackupInfo:
-        everything = self._storage.list()
+        everything = self._backup_directory.list()
         own = self._that_may_be_own(everything)
         candidates = _without_doubt(own)
         if back < len(candidates):
@@ -168,13 +168,13 @@ class Finder:
             return candidates[back]
         if not candidates:
             for info in own:  # a damaged meta file says more, and what to do about it
-                require_trusted_meta(info)
+                trusted_meta(info)
         others = len(everything) - len(own)
         theirs = [f"{others} of other databases"] if others else []
         left_out = ", ".join([*theirs, *_counted_doubts(own)])
         counted = f"only {len(candidates)} backup(s)" if candidates else "no backup"
         raise BackupNotFoundError(
-            f"Backup file not found: {self._storage.directory} has {counted} of "
+            f"Backup file not found: {self._backup_directory.directory} has {counted} of "
             f"{self._driver.location or self._driver.database}"
             f"{f' ({left_out})' if left_out else ''}. Nothing was changed.",
             hint="List the backups to see what there is; one can be named by its id."
@@ -192,8 +192,8 @@ class Finder:
             at_it = (i for i in own if any(h.startswith(revision) for h in i.alembic_heads))
             in_doubt = next(at_it, None) if revision else None
             raise BackupNotFoundError(
-                f"Backup file not found: no backup in {self._storage.directory} was at revision "
-                f"'{revision}'. Nothing was changed.",
+                f"Backup file not found: no backup in {self._backup_directory.directory} was at "
+                f"revision '{revision}'. Nothing was changed.",
                 hint=f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
                 if in_doubt
                 else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
@@ -205,7 +205,7 @@ class Finder:
         return found
 
     def _with_id(self, ref: str) -> BackupInfo:
-        everything = self._storage.list()
+        everything = self._backup_directory.list()
         for info in everything:
             if info.id == ref:
                 return info

@@ -12,7 +12,7 @@ from typing import Self
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import Driver, Hold, OvertakenError, Progress
+from soulsense_db.drivers import ConcurrentCommitError, Driver, Progress, WriteLock
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -23,10 +23,10 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import require_no_link
-from soulsense_db.meta_file import read_backup, still_there
+from soulsense_db.meta_file import not_found_if_deleted, read_backup
 from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.completion import Completion
-from soulsense_db.operations.taking import of_live, take
+from soulsense_db.operations.taking import blaming_live_database, take
 from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.sidecars import (
     LiveLock,
@@ -62,7 +62,7 @@ class RestoreReport:
     remarks: tuple[str, ...] = ()
 
 
-class ExclusiveAccess:
+class DatabaseLock:
     """The live database's own lock, held from construction to :meth:`release`, and what needs it.
 
     Restores and migrations of one database exclude each other with it, whatever their backup
@@ -87,7 +87,7 @@ class ExclusiveAccess:
         self._own_tables = own_tables
         self._directory = directory
         self._lock = LiveLock(
-            place_of(driver, directory),
+            sidecar_base(driver, directory),
             name=driver.database,
             like=driver.location,
             timeout=timeout,
@@ -126,7 +126,7 @@ class ExclusiveAccess:
         restorer = Restorer(self._driver, self._directory, after_failure=True)
         info = self._find(ref)
         with self._restoring(info, restorer) as settle:
-            report = restorer.restore(info, as_taken=True, progress=None)
+            report = restorer.restore(info, accepts_source_errors=True, progress=None)
             return self._finish(report, None, settle)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
@@ -134,7 +134,7 @@ class ExclusiveAccess:
         restorer = Restorer(self._driver, self._directory)
         info = restorer.undoes_to()
         with self._restoring(info, restorer) as settle:
-            report = restorer.restore(info, as_taken=True, progress=progress)
+            report = restorer.restore(info, accepts_source_errors=True, progress=progress)
             return self._finish(report, progress, settle)
 
     @contextmanager
@@ -152,7 +152,7 @@ class ExclusiveAccess:
 
         With the engine's own options and connect events, on as many connections as it needs.
         """
-        with self._driver.connected(), self._driver.holding():
+        with self._driver.connected(), self._driver.write_locked():
             pass
 
     def is_migration_done(self, marker: MigrationMarker) -> bool:
@@ -198,7 +198,7 @@ class Restorer:
         self._driver = driver
         self._after_failure = after_failure
         name = "failed_migration" if after_failure else "safety_backup"
-        self._safety = SafetyFiles(place_of(driver, directory), name=name)
+        self._safety = SafetyFiles(sidecar_base(driver, directory), name=name)
         # Now: what is restored may bring an alarm of its own, which is not about what is kept.
         self._markers = standing_for_a_copy(driver)
         self.is_unchanged = True
@@ -216,25 +216,29 @@ class Restorer:
         info: BackupInfo,
         *,
         verified: VerificationReport | None = None,
-        as_taken: bool = False,
+        accepts_source_errors: bool = False,
         progress: Progress | None,
     ) -> RestoreReport:
         """Verify ``info`` in full, keep the live database, replace it, read it back.
 
-        ``verified`` counts if it is of this very file and its facts. ``as_taken``: it is the way
-        back, to the faults that the database had then as well.
+        ``verified`` counts if it is of this very file and its facts. ``accepts_source_errors``: it
+        is the way back, to the faults that the database had then as well.
         """
         started = time.monotonic()
         self._safety.recover()
         if verified is None or not verified.is_of(info):
-            verified = verify_backup(self._driver, info, level="full", as_taken=as_taken)
+            verified = verify_backup(
+                self._driver, info, level="full", accepts_source_errors=accepts_source_errors
+            )
         info = verified.backup
 
         def verify_again() -> None:
             if not verified.is_of(info):  # minutes may have passed
-                verify_backup(self._driver, info, level="full", as_taken=as_taken)
+                verify_backup(
+                    self._driver, info, level="full", accepts_source_errors=accepts_source_errors
+                )
 
-        with still_there(Path(info.path)):
+        with not_found_if_deleted(Path(info.path)):
             contents = self._driver.contents(Path(info.path))
         completion = Completion()
         moved: tuple[Path, ...] = ()
@@ -268,16 +272,21 @@ class Restorer:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
             try:
-                with completion, self._driver.holding() as hold:
+                with completion, self._driver.write_locked() as write_lock:
                     # What is committed while it is taken would be in neither of both.
                     staged, made = self._take_safety_backup()
                     with _removed_on_error(Path(staged.path)):
                         verify_again()
                     self._replace(
-                        info, staged, made, hold=hold, progress=progress, completion=completion
+                        info,
+                        staged,
+                        made,
+                        write_lock=write_lock,
+                        progress=progress,
+                        completion=completion,
                     )
                 return
-            except OvertakenError:
+            except ConcurrentCommitError:
                 if time.monotonic() > deadline:
                     raise DatabaseLockedError(
                         f"Database locked: others write to {self._driver.database} all the time. "
@@ -296,13 +305,13 @@ class Restorer:
         self._safety.clear_staging()
         made = fs.create_private_file(path, like=self._driver.location)
         with _removed_on_error(path):
-            with of_live(self._driver):
+            with blaming_live_database(self._driver):
                 staged = take(
                     self._driver,
                     self._driver.snapshot,
                     path,
                     final=self._safety.path,
-                    depth="pages",
+                    level="pages",
                     kind="pre_restore",
                     markers=self._markers,
                     description="What a failed migration left"
@@ -318,7 +327,7 @@ class Restorer:
         staged: BackupInfo,
         made: os.stat_result,
         *,
-        hold: Hold,
+        write_lock: WriteLock,
         progress: Progress | None,
         completion: Completion,
     ) -> None:
@@ -330,21 +339,21 @@ class Restorer:
                 source = self._safety.previous
             self._safety.place(staged, made, like=self._driver.location)
             placed = True
-            self._load(source, hold, progress, completion)
+            self._load(source, write_lock, progress, completion)
             completion.reached(_restored(info))
         except BaseException as error:
             with cleaning_up(f"{staged.path} could not be removed"):  # the next restore does that
                 fs.remove(Path(staged.path))
             # An interrupt may come after the last step: then the new safety backup is the only
             # copy of what was there.
-            if placed and not isinstance(error, OvertakenError) and hold.changed():
+            if placed and not isinstance(error, ConcurrentCommitError) and write_lock.changed():
                 if not isinstance(error, Exception) and self._is_in_place(source):
                     completion.reached(_restored(info))
                 self.is_unchanged = False
                 with self._cleaning_up():
                     self._safety.keep_previous()
                 raise
-            if placed and hold.is_released and type(error) is StorageError:
+            if placed and write_lock.is_released and type(error) is StorageError:
                 self.is_unchanged = False
                 with self._cleaning_up():
                     self._safety.keep_previous()
@@ -358,16 +367,16 @@ class Restorer:
         return cleaning_up(f"{self._safety.path} could not be given its name back")
 
     def _load(
-        self, source: Path, hold: Hold, progress: Progress | None, completion: Completion
+        self, source: Path, write_lock: WriteLock, progress: Progress | None, completion: Completion
     ) -> None:
         try:
-            with still_there(source):
-                self._driver.load(source, hold=hold, progress=progress)
-        except OvertakenError:
+            with not_found_if_deleted(source):
+                self._driver.load(source, write_lock=write_lock, progress=progress)
+        except ConcurrentCommitError:
             raise
         except Exception as error:
             # It may come after the commit, as when the file can then not be made shorter.
-            if not (hold.changed() and self._is_in_place(source)):
+            if not (write_lock.changed() and self._is_in_place(source)):
                 raise
             completion.remark("Something failed when it was written", error)
 
@@ -437,7 +446,7 @@ class Restorer:
             self._safety.make_room()
         self.is_unchanged = False
         try:
-            with still_there(source):
+            with not_found_if_deleted(source):
                 stamp = f"damaged_{stamp}"
                 moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=stamp)
         except RestoreError:  # it is in place, and perhaps not for good
@@ -486,7 +495,7 @@ def _nothing_to_undo(path: Path) -> NothingToUndoError:
     )
 
 
-def place_of(driver: Driver, directory: Path) -> Path:
+def sidecar_base(driver: Driver, directory: Path) -> Path:
     """Return the live database, or what stands in ``directory`` for one without a file."""
     if driver.location is None:
         require_no_link(directory)

@@ -27,7 +27,7 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
-from soulsense_db.operations.restore import place_of
+from soulsense_db.operations.restore import sidecar_base
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SafetyFiles, lock_path
 
@@ -82,7 +82,7 @@ class RestoreChecker:
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""
-        place = place_of(self._driver, self._directory)
+        place = sidecar_base(self._driver, self._directory)
         lock = lock_path(place)
         yield from _problem(lambda: require_no_backup(self._driver.location))
         yield from _names(place, lock)

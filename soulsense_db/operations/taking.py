@@ -12,7 +12,7 @@ from typing import Any
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
-from soulsense_db.drivers import Depth, Driver, Progress, Snapshot
+from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
 from soulsense_db.fs import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.operations.verify import check_new
@@ -21,11 +21,11 @@ from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
 def take(
     driver: Driver,
-    write: Callable[[Path], Snapshot],
+    write: Callable[[Path], SnapshotInfo],
     target: Path,
     *,
     final: Path,
-    depth: Depth,
+    level: CheckLevel,
     kind: BackupKind,
     description: str,
     created_at: datetime | None = None,
@@ -36,7 +36,7 @@ def take(
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
-    ``depth`` of the check and ``created_at`` (now by default) as in a backup's facts;
+    ``level`` of the check and ``created_at`` (now by default) as in a backup's facts;
     ``alembic_heads`` are those in the copy unless given; ``markers``: of the migrations that had
     not ended in what ``write`` copies, by default those of the live database. ``progress`` is
     called while it is checked. Raises
@@ -51,7 +51,7 @@ def take(
         snapshot = write(target)
         if markers is None:
             half_run = half_run or standing_for_a_copy(driver)
-        sha256 = check_new(driver, target, depth=depth, progress=progress)
+        sha256 = check_new(driver, target, level=level, progress=progress)
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),
@@ -93,7 +93,7 @@ def _require_short_path(target: Path) -> None:
 
 
 @contextmanager
-def of_live(driver: Driver) -> Iterator[None]:
+def blaming_live_database(driver: Driver) -> Iterator[None]:
     """Say of a copy of the live database that fails its check what that means.
 
     Raises :class:`~soulsense_db.errors.DatabaseDamagedError`: the copy is faithful, the live data

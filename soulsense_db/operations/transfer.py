@@ -21,14 +21,14 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import COMPANIONS
-from soulsense_db.meta_file import read_backup, require_trusted_meta, rewritten
+from soulsense_db.meta_file import read_backup, rewritten, trusted_meta
 from soulsense_db.operations.verify import verify_backup
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
 _BESIDE = (META_SUFFIX, *COMPANIONS)
 
 
-def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
+def importable(driver: Driver, path: str | Path) -> BackupInfo:
     """Return what is known of the file ``path`` from outside, once it may be brought in.
 
     Raises :class:`~soulsense_db.errors.BackupNotFoundError`,
@@ -51,7 +51,7 @@ def require_importable(driver: Driver, path: str | Path) -> BackupInfo:
             f"{source} is the live database itself. Nothing was changed.",
             hint="Create a backup of it instead.",
         )
-    told = require_trusted_meta(read_backup(source))
+    told = trusted_meta(read_backup(source))
     if told.sha256 is not None:
         verify_backup(driver, told, level="quick")
     return told

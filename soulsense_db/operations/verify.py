@@ -7,17 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import Depth, Driver, Findings
+from soulsense_db.drivers import CheckLevel, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
-from soulsense_db.meta_file import require_trusted_meta, still_there
+from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 
-Level = Literal["quick", "full"]
 _WAIT_SECONDS = 0.1
-_DEPTHS: dict[Level, Depth] = {"quick": "header", "full": "full"}
+_LEVELS = ("quick", "full")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ class VerificationReport:
     """
 
     backup: BackupInfo
-    level: Level
+    level: CheckLevel
     checksum: bool
     remarks: tuple[str, ...]
     version: fs.FileVersion = field(repr=False)
@@ -39,7 +38,7 @@ class VerificationReport:
 
     def is_of(self, info: BackupInfo) -> bool:
         """Whether it tells of the backup ``info`` as it is now, without reading the file."""
-        with still_there(Path(info.path)):
+        with not_found_if_deleted(Path(info.path)):
             return self.backup == info and self.version == fs.version_of(Path(info.path))
 
 
@@ -47,44 +46,50 @@ def verify_backup(
     driver: Driver,
     info: BackupInfo,
     *,
-    level: Level,
-    as_taken: bool = False,
+    level: CheckLevel,
+    accepts_source_errors: bool = False,
     progress: fs.Progress | None = None,
 ) -> VerificationReport:
     """Check the backup ``info`` without writing to it.
 
-    ``as_taken``: no more than it passed when it was taken, where its checksum tells that it is
-    what it was then. A damaged index of its source is found in full only.
+    ``accepts_source_errors``: no more than it passed when it was taken, where its checksum tells
+    that it is what it was then. A damaged index of its source is found in full only.
 
     Raises :class:`~soulsense_db.errors.InvalidBackupError`,
     :class:`~soulsense_db.errors.MetaFileError`,
     :class:`~soulsense_db.errors.BackupNotFoundError` when it is deleted meanwhile,
     :class:`~soulsense_db.errors.StorageError`.
     """
-    if level not in _DEPTHS:
+    if level not in _LEVELS:
         raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
-    with still_there(Path(info.path)):
-        return _verify(driver, info, level=level, as_taken=as_taken, progress=progress)
+    with not_found_if_deleted(Path(info.path)):
+        return _verify(
+            driver,
+            info,
+            level=level,
+            accepts_source_errors=accepts_source_errors,
+            progress=progress,
+        )
 
 
 def _verify(
     driver: Driver,
     info: BackupInfo,
     *,
-    level: Level,
-    as_taken: bool,
+    level: CheckLevel,
+    accepts_source_errors: bool,
     progress: fs.Progress | None,
 ) -> VerificationReport:
-    info = require_trusted_meta(info)
+    info = trusted_meta(info)
     path = Path(info.path)
     version = fs.version_of(path)
     # The header first: it says in better words than a checksum what is wrong.
-    driver.check(path, depth="header")
+    driver.check(path, level="quick")
     hashed = info.sha256 is not None
-    depth = "pages" if as_taken and hashed else _DEPTHS[level]
+    checked: CheckLevel = "pages" if accepts_source_errors and hashed else level
     # The application may have it open, to look at it.
     sha256, problem, findings = _read(
-        driver, path, depth, fs.sha256_of if hashed else None, progress=progress
+        driver, path, checked, fs.sha256_of if hashed else None, progress=progress
     )
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
         raise ChecksumMismatchError(
@@ -96,23 +101,23 @@ def _verify(
         raise problem
     if level == "full":
         driver.contents(path)  # which a restore compares with what it has written
-    if sha256 is None and findings.faults:
+    if sha256 is None and findings.row_errors:
         raise InvalidBackupError(
-            f"Invalid backup file: {path.name} is damaged ({findings.faults[0]}), or its source "
-            "was: without a checksum nobody can tell. Nothing was changed.",
+            f"Invalid backup file: {path.name} is damaged ({findings.row_errors[0]}), or its "
+            "source was: without a checksum nobody can tell. Nothing was changed.",
             hint="Use another backup.",
         )
     return VerificationReport(
         backup=info,
         level=level,
         checksum=sha256 is not None,
-        remarks=findings.faults + findings.remarks,
+        remarks=findings.row_errors + findings.remarks,
         version=version,
     )
 
 
 def check_new(
-    driver: Driver, path: Path, *, depth: Depth, progress: fs.Progress | None = None
+    driver: Driver, path: Path, *, level: CheckLevel, progress: fs.Progress | None = None
 ) -> str:
     """Check a file just written and return its SHA-256.
 
@@ -122,7 +127,7 @@ def check_new(
     """
     size = _size(path)
     poll = None if progress is None else lambda: progress(size, size)
-    sha256, problem, _ = _read(driver, path, depth, fs.sha256_of_own, poll=poll)
+    sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll)
     if problem is not None:
         raise problem
     assert sha256 is not None
@@ -132,7 +137,7 @@ def check_new(
 def _read(
     driver: Driver,
     path: Path,
-    depth: Depth,
+    level: CheckLevel,
     hashed: _Hash | None,
     *,
     progress: fs.Progress | None = None,
@@ -165,7 +170,7 @@ def _read(
         problem: InvalidBackupError | None = None
         findings = Findings()
         try:
-            findings = driver.check(path, depth=depth, poll=checking)
+            findings = driver.check(path, level=level, poll=checking)
         except InvalidBackupError as error:
             problem = error
         except BaseException:

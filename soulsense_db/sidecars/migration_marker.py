@@ -22,7 +22,7 @@ import msgspec
 
 from soulsense_db import fs
 from soulsense_db.backup_info import digest_of
-from soulsense_db.errors import HalfRunMigrationError, MetaFileError, StorageError
+from soulsense_db.errors import InterruptedMigrationError, MetaFileError, StorageError
 from soulsense_db.fs import beside
 from soulsense_db.meta_file import read_small_file
 from soulsense_db.shown_text import printable, shell_command
@@ -74,7 +74,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Where it was going, None for ``base``."""
         return ",".join(self.target_heads) or None
 
-    def error(self, database: Path, address: str = "") -> HalfRunMigrationError:
+    def error(self, database: Path, address: str = "") -> InterruptedMigrationError:
         """Return the error that says what happened and how to go on.
 
         ``address``: what reaches the database in commands, where that is not its path.
@@ -88,7 +88,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 if self.started_at
                 else "its marker cannot be read"
             )
-            return HalfRunMigrationError(
+            return InterruptedMigrationError(
                 f"A migration of {name} died before its end, and {why}: "
                 "the database may be half migrated. The newest backup of kind pre_migration is "
                 "likely the one from before it.",
@@ -96,7 +96,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 f"is: {keep}",
             )
         back = restore_command(address or str(database), Path(self.backup))
-        return HalfRunMigrationError(
+        return InterruptedMigrationError(
             f"A migration of {name} ({self._what()}) died before its end: the database may be half "
             f"migrated. The backup from before it is {printable(self.backup)}.",
             hint=f"Put it back with: {back}   Or keep the database as it is: {keep}",

@@ -93,7 +93,7 @@ class SafetyFiles:
         ``made``: what tells that file from any other.
         """
         fs.write_durably(Path(f"{self.path}{META_SUFFIX}"), to_meta(staged), like=like)
-        fs.require_made(self.staging, made)
+        fs.ensure_same_file(self.staging, made)
         fs.move_durably(self.staging, self.path)
 
     def forget_previous(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soulsense_db.backup_info.info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.directory.directory import Storage
+from soulsense_db.directory.directory import BackupDirectory
 from soulsense_db.directory.staging import Staging
 from soulsense_db.fs import durable
 from soulsense_db.sidecars.safety_backup import SafetyFiles
@@ -20,23 +20,23 @@ def _remove_fsync() -> None:
 
 
 def _rename_before_fsync() -> None:
-    def publish(storage: Storage, staging: Staging, info: BackupInfo) -> None:
+    def publish(storage: BackupDirectory, staging: Staging, info: BackupInfo) -> None:
         with storage._lock():
             durable.write_durably(Path(f"{staging.final}{META_SUFFIX}"), to_meta(info))
             durable.move_durably(staging.path, staging.final)
         durable.sync_file(staging.final)
 
-    sabotaged: Any = Storage
+    sabotaged: Any = BackupDirectory
     sabotaged.publish = publish
 
 
 def _list_staging_files() -> None:
-    is_backup_name = Storage._is_backup_name
+    is_backup_name = BackupDirectory._is_backup_name
 
-    def is_also_staging(storage: Storage, name: str) -> bool:
+    def is_also_staging(storage: BackupDirectory, name: str) -> bool:
         return is_backup_name(storage, name.removeprefix(".").removesuffix(".staging"))
 
-    sabotaged: Any = Storage
+    sabotaged: Any = BackupDirectory
     sabotaged._is_backup_name = is_also_staging
 
 

@@ -22,6 +22,7 @@ from faults.damage import (
     require_sound,
 )
 from soulsense_db import RetentionPolicy
+from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import (
     ChecksumMismatchError,
     InvalidBackupError,
@@ -29,10 +30,9 @@ from soulsense_db.errors import (
     PermissionDeniedError,
 )
 from soulsense_db.health import check_health
-from soulsense_db.operations.verify import Level
 from soulsense_db.scheduled import run_auto
 
-LEVELS: tuple[Level, ...] = ("quick", "full")
+LEVELS: tuple[CheckLevel, ...] = ("quick", "full")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from helpers import digest, execute
 from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_memory
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.alembic.guard import MigrationRefusedError
-from soulsense_db.errors import HalfRunMigrationError, ProtectedBackupError
+from soulsense_db.errors import InterruptedMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto
 from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
@@ -59,7 +59,7 @@ def test_a_damaged_marker_misleads_nobody(
                 with pytest.raises(ProtectedBackupError, match="has not ended"):
                     manager.delete(before[0])
                 assert check_health(manager).state.name == "CRITICAL"
-            outcomes.count("upgrade", "refused: HalfRunMigrationError")
+            outcomes.count("upgrade", "refused: InterruptedMigrationError")
     outcomes.record(record)
 
 
@@ -83,7 +83,7 @@ def test_an_upgrade_refuses_with_a_damaged_marker(tmp_path: Path, seed: int) -> 
         project.marker.write_bytes(data)
         with pytest.raises(MigrationRefusedError, match="died before its end") as caught:
             project.upgrade("head")
-        assert isinstance(caught.value.__cause__, HalfRunMigrationError)
+        assert isinstance(caught.value.__cause__, InterruptedMigrationError)
         assert "restore" in caught.value.hint
         assert "restore --accept" in caught.value.hint
         assert project.marker.read_bytes() == data

@@ -129,7 +129,7 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(
     manager = BackupManager.from_url(str(database))
     manager.create("first")
     before = manager.directory.stat().st_mtime_ns
-    coarse = "import soulsense_db.dialog.watching as w; w._SURE_AFTER_NS = 3600 * 10**9"
+    coarse = "import soulsense_db.dialog.watcher as w; w._SURE_AFTER_NS = 3600 * 10**9"
     user = person(host(database, more=coarse))
     open_window(user)
     row(user, "first")
@@ -141,7 +141,7 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(
 def test_a_change_while_the_list_is_read_is_in_it(person: MakePerson, database: Path) -> None:
     """What is done in the window while it reads is read again after that."""
     slow = """
-import soulsense_db.dialog.watching as w
+import soulsense_db.dialog.watcher as w
 w._LOOK_EVERY_MS = 3_600_000
 class Slow(BackupManager):
     def list(self):
@@ -176,7 +176,7 @@ def test_today_is_yesterday_after_midnight(person: MakePerson, database: Path) -
     assert row(user, "first").cells[0].text.startswith("today")
     user.run("""
 import datetime
-import soulsense_db.dialog.table as t, soulsense_db.dialog.watching as w
+import soulsense_db.dialog.table as t, soulsense_db.dialog.watcher as w
 class Later(datetime.date):
     @classmethod
     def today(cls):
@@ -314,7 +314,7 @@ def test_a_backup_that_vanished_is_told_and_gone_from_the_list(
     manager = BackupManager.from_url(str(database))
     manager.create("other")
     info = manager.create("first")
-    stay = "import soulsense_db.dialog.watching as w; w._LOOK_EVERY_MS = 3_600_000"
+    stay = "import soulsense_db.dialog.watcher as w; w._LOOK_EVERY_MS = 3_600_000"
     user = person(host(database, more=stay))
     open_window(user)
     user.wait_until(lambda: len(rows(user)) == 2, "both")

@@ -99,7 +99,7 @@ def test_an_answer_is_possible_only_after_a_while(
     person: MakePerson, database: Path, manager: BackupManager, question: str
 ) -> None:
     """The button that does it wakes late: a click meant for what was there before is no answer."""
-    slow = "import soulsense_db.dialog.asking as a; a._ANSWER_AFTER_MS = 3_600_000"
+    slow = "import soulsense_db.dialog.question as a; a._ANSWER_AFTER_MS = 3_600_000"
     user = opened(person, database, slow)
     if question == "restore":
         ask(user)
@@ -119,7 +119,7 @@ def test_an_answer_is_possible_only_when_the_changes_are_shown(
 ) -> None:
     """While it compares, nobody can agree to what is not known yet."""
     gated = """
-import soulsense_db.dialog.asking as a
+import soulsense_db.dialog.question as a
 a._ANSWER_AFTER_MS = 0
 class Slow(BackupManager):
     def compare(self, *arguments, **options):

@@ -6,7 +6,7 @@ from gui.conftest import MakePerson
 
 _ONE_CLOSES_OTHERS_BEGIN = """
 import tkinter as tk
-from soulsense_db.dialog.work import Workers
+from soulsense_db.dialog.jobs import Workers
 
 called = 0
 

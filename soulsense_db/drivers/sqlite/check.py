@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers import Depth, Findings
+from soulsense_db.drivers import CheckLevel, Findings
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.errors import (
@@ -73,7 +73,7 @@ def says_wal(path: Path) -> bool:
 def check(
     path: Path,
     *,
-    depth: Depth,
+    level: CheckLevel,
     called: str | None = None,
     poll: Callable[[], object] | None = None,
 ) -> Findings:
@@ -86,10 +86,10 @@ def check(
     """
     name = called or path.name
     _check_size(path, name)
-    if depth == "header":
+    if level == "quick":
         return Findings()
     with backup_errors(path, name), opened(path) as connection:
-        full = depth == "full"
+        full = level == "full"
         return interruptible(
             lambda: _check_pages(connection, name, full=full), connection, poll=poll
         )
@@ -133,7 +133,7 @@ def _check_pages(
         raise invalid(name, str(error)) from error
     if full and found.schema_problem:
         raise backup_not_understood(name, found.schema_problem)
-    return Findings(faults=found.faults, remarks=found.remarks)
+    return Findings(row_errors=found.row_errors, remarks=found.remarks)
 
 
 def require_contents(path: Path) -> None:

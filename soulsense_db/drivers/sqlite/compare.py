@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.drivers import Comparison, Progress, TableComparison
+from soulsense_db.drivers import DatabaseDiff, Progress, TableDiff
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.rows import Row, Side, Table, all_collations, any_text
@@ -24,7 +24,7 @@ def compare(
     *,
     ignore: Collection[str],
     progress: Progress | None = None,
-) -> Comparison:
+) -> DatabaseDiff:
     """Compare ``live``, in a read transaction of the caller's, with ``backup``, opened ``path``."""
     heads = pragmas.alembic_heads(live)
     with ExitStack() as prepared:
@@ -45,7 +45,7 @@ def compare(
         same = before.schema(ignore) == after.schema(ignore)
         if reading is not None:
             reading.end()
-    return Comparison(tables=tuple(tables), same_schema=same, alembic_heads=heads)
+    return DatabaseDiff(tables=tuple(tables), same_schema=same, alembic_heads=heads)
 
 
 def count_rows(connection: sqlite3.Connection, path: Path | None = None) -> dict[str, int]:
@@ -95,9 +95,7 @@ class _Reading:
         self._progress(self._done, max(self._done, self._total))
 
 
-def _compare_table(
-    live: Side, backup: Side, name: str, reading: _Reading | None
-) -> TableComparison:
+def _compare_table(live: Side, backup: Side, name: str, reading: _Reading | None) -> TableDiff:
     before, after = live.tables.get(name), backup.tables.get(name)
     if before is None or after is None or before != after:
         lost, gained = live.count(name), backup.count(name)
@@ -106,16 +104,16 @@ def _compare_table(
         if before and after:
             lost, gained = max(0, lost - gained), max(0, gained - lost)
         changed, newer = (None, None) if before and after else (0, lost)
-        return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
+        return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
     if _same_as_stored(live, backup, name, reading):
         if reading is not None:
             reading.skip(live.count(name) + backup.count(name))
-        return TableComparison(table=name, gained=0, lost=0, changed=0, newer=0)
+        return TableDiff(table=name, gained=0, lost=0, changed=0, newer=0)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
     with _told(live.read(name), reading) as ours, _told(backup.read(name), reading) as theirs:
         gained, lost, changed, tail = _merge(ours, theirs, before)
     newer = tail if before.grows and after.grows else None
-    return TableComparison(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
+    return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
 
 
 def _same_as_stored(live: Side, backup: Side, name: str, reading: _Reading | None) -> bool:
@@ -134,9 +132,9 @@ def _same_as_stored(live: Side, backup: Side, name: str, reading: _Reading | Non
         return all(left == right for left, right in zip_longest(ours, theirs))
 
 
-def _unknown(name: str) -> TableComparison:
+def _unknown(name: str) -> TableDiff:
     """Return what is known of a table that cannot be read by its name: that it may differ."""
-    return TableComparison(table=name, gained=0, lost=0, changed=None, newer=None)
+    return TableDiff(table=name, gained=0, lost=0, changed=None, newer=None)
 
 
 def _told(

@@ -21,15 +21,15 @@ from sqlalchemy.pool import StaticPool
 
 from soulsense_db import fs
 from soulsense_db.drivers import (
-    Comparison,
-    Depth,
+    CheckLevel,
+    ConcurrentCommitError,
+    DatabaseDiff,
     Driver,
     Findings,
-    Hold,
-    OvertakenError,
     Progress,
-    Snapshot,
-    TableRows,
+    RowCounts,
+    SnapshotInfo,
+    WriteLock,
 )
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
@@ -46,7 +46,7 @@ from soulsense_db.drivers.sqlite.errors import (
 )
 from soulsense_db.drivers.sqlite.files import connect_new, flush_committed, put_in_place
 from soulsense_db.drivers.sqlite.shape import (
-    in_shape,
+    compatible_source,
     require_journal_fits,
     require_same_encoding,
     working_copy,
@@ -56,7 +56,7 @@ from soulsense_db.drivers.sqlite.structure import (
     require_understood,
     understood,
 )
-from soulsense_db.drivers.sqlite.write_lock import SQLiteHold, require_locked_out
+from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock, require_locked_out
 from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ class SQLiteDriver(Driver):
 
     # Snapshot
 
-    def snapshot(self, target: Path, *, progress: Progress | None = None) -> Snapshot:
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
         """Copy all committed data to the existing empty file ``target``."""
         return self._at_one_moment(
             lambda live: self._copy_to(target, live, progress, attached=self._live.attached)
@@ -169,7 +169,7 @@ class SQLiteDriver(Driver):
 
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> Snapshot:
+    ) -> SnapshotInfo:
         """Copy the database file ``source``, with what its WAL adds, to the empty ``target``."""
         sqlite_check.require_contents(source)
         opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
@@ -178,7 +178,7 @@ class SQLiteDriver(Driver):
             snapshot = self._copy_to(target, connection, progress)
         size = snapshot.size_bytes
         poll = None if progress is None else lambda: progress(size, size)
-        sqlite_check.check(target, depth="full", called=source.name, poll=poll)
+        sqlite_check.check(target, level="full", called=source.name, poll=poll)
         return snapshot
 
     def require_readable(self, source: Path) -> None:
@@ -195,7 +195,7 @@ class SQLiteDriver(Driver):
         progress: Progress | None,
         *,
         attached: str = "",
-    ) -> Snapshot:
+    ) -> SnapshotInfo:
         # The first read takes the snapshot; while it is open no writer can make the copy restart.
         with understood(source):
             pragmas.rows(source, pragmas.SMALLEST_READ)
@@ -217,7 +217,7 @@ class SQLiteDriver(Driver):
             size = target.stat().st_size
         if progress is not None:
             progress(size, size)
-        return Snapshot(size_bytes=size, alembic_heads=heads, facts=facts)
+        return SnapshotInfo(size_bytes=size, alembic_heads=heads, facts=facts)
 
     def _copy_pages(
         self,
@@ -225,23 +225,23 @@ class SQLiteDriver(Driver):
         target: sqlite3.Connection,
         target_name: str,
         progress: Progress | None,
-        hold: Hold | None = None,
+        write_lock: WriteLock | None = None,
     ) -> None:
         """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock.
 
-        ``hold`` on the target is released by the first step that it blocks. The next one follows
-        at once, and is told when a writer has been faster all the same.
+        ``write_lock`` on the target is released by the first step that it blocks. The next one
+        follows at once, and learns when a writer has been faster all the same.
         """
         page_size = pragmas.number(source, "page_size")
         waiting_since: float | None = None
         released = False
 
-        def stepped(status: int, remaining: int, total: int) -> None:
+        def on_step(status: int, remaining: int, total: int) -> None:
             nonlocal waiting_since, released
             if status != sqlite3.SQLITE_DONE:
                 require_not_interrupted()
             if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                if hold is not None and hold.release():
+                if write_lock is not None and write_lock.release():
                     released = True
                     return
                 now = time.monotonic()
@@ -253,8 +253,8 @@ class SQLiteDriver(Driver):
             waiting_since = None
             if status == sqlite3.SQLITE_DONE:  # an exception could no longer cancel it
                 return
-            if released and hold is not None and hold.was_overtaken():
-                raise OvertakenError
+            if released and write_lock is not None and write_lock.has_concurrent_commit():
+                raise ConcurrentCommitError
             released = False
             if progress is not None:
                 progress((total - remaining) * page_size, total * page_size)
@@ -262,7 +262,7 @@ class SQLiteDriver(Driver):
         # No sleep of SQLite's: between the release of a hold and the next step others could commit.
         # And two steps at least: with the last one it is too late to find out.
         pages = max(1, min(_STEP_PAGES, pragmas.number(source, "page_count") - 1))
-        source.backup(target, pages=pages, progress=stepped, sleep=0)
+        source.backup(target, pages=pages, progress=on_step, sleep=0)
 
     @staticmethod
     def is_sound(path: Path) -> bool:
@@ -272,17 +272,17 @@ class SQLiteDriver(Driver):
     # Restore
 
     def check(
-        self, path: Path, *, depth: Depth, poll: Callable[[], object] | None = None
+        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
     ) -> Findings:
         """Check ``path``: its header and size, every page too, or every index and reference too."""
-        return sqlite_check.check(path, depth=depth, poll=poll)
+        return sqlite_check.check(path, level=level, poll=poll)
 
     def compare(
         self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
-    ) -> Comparison:
+    ) -> DatabaseDiff:
         """Compare ``backup`` with the live database, row by row."""
 
-        def work(live: sqlite3.Connection) -> Comparison:
+        def work(live: sqlite3.Connection) -> DatabaseDiff:
             with sqlite_check.opened(backup) as opened:
                 return compare(live, opened, backup, ignore=ignore, progress=progress)
 
@@ -295,7 +295,7 @@ class SQLiteDriver(Driver):
         *,
         ignore: Collection[str],
         progress: Progress | None = None,
-    ) -> Comparison:
+    ) -> DatabaseDiff:
         """Compare ``backup`` with ``copy``, a snapshot, row by row."""
         with (
             live_errors(self.location),
@@ -308,16 +308,16 @@ class SQLiteDriver(Driver):
                 opened,
             )
 
-    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[TableRows, ...]:
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
         """Count the rows of all tables in ``backup`` and in the live database."""
-        sqlite_check.check(backup, depth="header")  # SQLite takes an empty file for a database
+        sqlite_check.check(backup, level="quick")  # SQLite takes an empty file for a database
         with backup_errors(backup), sqlite_check.opened(backup) as opened:
             kept = count_rows(opened, backup)
         live: dict[str, int] = {}
         with suppress(BackupError):  # it may be why somebody looks at backups
             live = self._at_one_moment(count_rows)
         return tuple(
-            TableRows(table=name, backup=kept.get(name), live=live.get(name))
+            RowCounts(table=name, backup=kept.get(name), live=live.get(name))
             for name in sorted((kept.keys() | live.keys()) - set(ignore))
         )
 
@@ -333,12 +333,12 @@ class SQLiteDriver(Driver):
 
         return self._live.run(in_transaction)
 
-    def holding(self) -> AbstractContextManager[Hold]:
+    def write_locked(self) -> AbstractContextManager[WriteLock]:
         """Hold SQLite's write lock, on a connection that then sees what others commit."""
-        return self._holding(self.lock_timeout)
+        return self._write_locked(self.lock_timeout)
 
     @contextmanager
-    def _holding(self, lock_timeout: float) -> Iterator[Hold]:
+    def _write_locked(self, lock_timeout: float) -> Iterator[WriteLock]:
         live = self._live
         with live.prepared(lock_timeout), live.connected(lock_timeout) as connected:
             # In shared memory a writer's lock would keep the snapshot out as well.
@@ -346,13 +346,13 @@ class SQLiteDriver(Driver):
             if connection is not None:
                 self._live.require_writable()
                 connection.run(pragmas.begin_immediate)
-            hold = SQLiteHold(connection)
+            write_lock = SQLiteWriteLock(connection)
             try:
                 if connection is not None:
                     self._live.run(require_locked_out)
-                yield hold
+                yield write_lock
             finally:
-                hold.release()
+                write_lock.release()
 
     def require_restorable(self) -> None:
         """Look at the schema, and whether the journal's name fits the file system."""
@@ -373,11 +373,11 @@ class SQLiteDriver(Driver):
                 mode = pragmas.text(live, "journal_mode")
                 if self.location and mode != "wal":
                     require_journal_fits(self.location)
-                with in_shape(source, live, mode, self.location, for_rehearsal=True):
+                with compatible_source(source, live, mode, self.location, for_rehearsal=True):
                     pass
 
         seconds = min(self.lock_timeout, _REHEARSAL_SECONDS)
-        with self._holding(seconds):
+        with self._write_locked(seconds):
             pass
         self._live.run(rehearse, lock_timeout=seconds)
 
@@ -392,7 +392,7 @@ class SQLiteDriver(Driver):
             return pragmas.alembic_heads(backup)
 
     def load(
-        self, source: Path, *, hold: Hold | None = None, progress: Progress | None = None
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
     ) -> None:
         """Write ``source`` into the live database through SQLite, in one transaction."""
 
@@ -409,9 +409,9 @@ class SQLiteDriver(Driver):
                 self._journaled(live) as mode,
                 pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
             ):
-                with in_shape(source, live, mode, self.location) as backup:
+                with compatible_source(source, live, mode, self.location) as backup:
                     name = str(self.location or _MEMORY)
-                    self._copy_pages(backup, live, name, progress, hold)
+                    self._copy_pages(backup, live, name, progress, write_lock)
                 if mode == "wal":
                     # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
                     # may a full disk, here, turn a restore that is done into one that failed.
@@ -458,7 +458,7 @@ class SQLiteDriver(Driver):
                 fs.give_to_owner_of(location, copy)
             fs.sync_file(copy)
             # What is put in place replaces a file whole: it may have gone bad since it was read.
-            sqlite_check.check(copy, depth="pages", called=source.name)
+            sqlite_check.check(copy, level="pages", called=source.name)
             with self._live.replaced():
                 return put_in_place(copy, location, stamp=stamp)
 

@@ -55,7 +55,7 @@ def is_empty(connection: sqlite3.Connection) -> bool:
 
 
 @contextmanager
-def in_shape(
+def compatible_source(
     source: Path,
     live: sqlite3.Connection,
     live_mode: str,

@@ -57,10 +57,10 @@ class DamageError(Exception):
 class Examination:
     """What is wrong and no damage, a line each; ``schema_problem``: why SQLite cannot parse it.
 
-    That is one of the ``faults`` too, which a faithful copy has of its source.
+    That is one of the ``row_errors`` too, which a faithful copy has of its source.
     """
 
-    faults: tuple[str, ...] = ()
+    row_errors: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     schema_problem: str = ""
 
@@ -138,24 +138,24 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: b
     pragma = "integrity_check" if full else "quick_check"
     lines, error = _lines(connection, f"PRAGMA main.{pragma}({_MOST_LINES})")
     pages = _about_pages(connection, lines)
-    faults: tuple[str, ...] = ()
+    row_errors: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     if lines or error is not None:
-        faults, remarks = _by_table(connection, pragma)
+        row_errors, remarks = _by_table(connection, pragma)
     references = _broken_references(connection) if full else ()
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
         more, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
         pages = pages or _about_pages(connection, more)
         remarks = remarks or tuple(f"not checked in full: {reason}" for reason in missing)
-    return Examination(faults=(*pages, *faults)[:_MOST_LINES], remarks=remarks + references)
+    return Examination(row_errors=(*pages, *row_errors)[:_MOST_LINES], remarks=remarks + references)
 
 
 def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination:
     """Check what this SQLite understands of a schema; pages of the rest would look unused to it."""
-    faults, remarks = _by_table(connection, "quick_check")
+    row_errors, remarks = _by_table(connection, "quick_check")
     told = f"SQLite {sqlite3.sqlite_version} does not understand the schema: {problem}"
-    return Examination(faults=(told, *faults), remarks=remarks, schema_problem=problem)
+    return Examination(row_errors=(told, *row_errors), remarks=remarks, schema_problem=problem)
 
 
 def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def _by_table(
     connection: sqlite3.Connection, pragma: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return faulty rows and, as remarks, what virtual tables say of themselves."""
-    faults: list[str] = []
+    row_errors: list[str] = []
     remarks: list[str] = []
     for table in _tables(connection):
         lines, error = _lines(
@@ -196,12 +196,12 @@ def _by_table(
         if lines or error is not None:
             _require_readable(connection, table, indexes=pragma == "integrity_check")
         # Those about pages are told once, of the whole.
-        faults.extend(line for line in lines if not line.startswith(_OF_THE_PAGES))
+        row_errors.extend(line for line in lines if not line.startswith(_OF_THE_PAGES))
         if error is not None:
             if _compiles(connection, pragma, table):
                 raise error  # of a function of the application's that failed just now
             remarks.append(f"table {table.name} not checked in full: {reason_of(error)}")
-    return tuple(faults[:_MOST_LINES]), tuple(remarks[:_MOST_LINES])
+    return tuple(row_errors[:_MOST_LINES]), tuple(remarks[:_MOST_LINES])
 
 
 def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> bool:

@@ -13,7 +13,7 @@ _LOCKED_SHARED_CACHE = sqlite3.SQLITE_LOCKED | (1 << 8)
 _READ_MS = 1000  # nobody commits while the lock is held: a reader waits for next to nothing
 
 
-class SQLiteHold:
+class SQLiteWriteLock:
     """The write lock of ``connection``, None where there is only the application's own."""
 
     def __init__(self, connection: LiveConnection | None) -> None:
@@ -52,7 +52,7 @@ class SQLiteHold:
         except sqlite3.Error:
             return True
 
-    def was_overtaken(self) -> bool:
+    def has_concurrent_commit(self) -> bool:
         """Compare it without waiting: outside WAL mode the lock that follows shuts readers out."""
 
         def overtaken(raw: sqlite3.Connection) -> bool:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog import showing, texts
-from soulsense_db.dialog.look import BAD_STYLE, NOTE_STYLE, TITLE_STYLE, AutoScrollbar, Look
+from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.theme import BAD_STYLE, NOTE_STYLE, TITLE_STYLE, AutoScrollbar, Look
 from soulsense_db.errors import BackupError, without_passwords
 
 # The second click of a double click must not be taken for the answer.
@@ -94,11 +94,11 @@ class Question(tk.Toplevel):
 
     def describe(self, info: BackupInfo) -> None:
         """Say which backup it is about."""
-        about = (showing.full_date(info.timestamp), info.size_display, showing.kind(info))
+        about = (formatting.full_date(info.timestamp), info.size_display, formatting.kind(info))
         if info.description:
-            self.say(f"“{showing.shortened(showing.description(info))}”")
+            self.say(f"“{formatting.shortened(formatting.description(info))}”")
         self.say(" · ".join(about), style=NOTE_STYLE, gap=not info.description)
-        self.say(showing.plain(info.filename), style=NOTE_STYLE, gap=False)
+        self.say(formatting.plain(info.filename), style=NOTE_STYLE, gap=False)
 
     def open(self) -> None:
         """Show the window over its parent, with the harmless button under Enter."""
@@ -152,11 +152,11 @@ class ErrorWindow(Question):
 
     def __init__(self, parent: tk.Toplevel, error: BaseException) -> None:
         super().__init__(parent, title=_(texts.ERROR), yes=None, no=_(texts.OK))
-        told = showing.explain(error)
+        told = formatting.explain(error)
         self.headline(_(texts.ERROR))
-        self.say(showing.shortened(told.happened), style=BAD_STYLE)
+        self.say(formatting.shortened(told.happened), style=BAD_STYLE)
         if told.meaning:
-            self.say(showing.shortened(told.meaning))
+            self.say(formatting.shortened(told.meaning))
         if told.hint:
             self.say(f"{_(texts.WHAT_TO_DO)}:")
             self.say(told.hint, gap=False)

@@ -11,7 +11,7 @@ from typing import Any
 from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
-from soulsense_db.drivers import Comparison, TableRows
+from soulsense_db.drivers import DatabaseDiff, RowCounts
 from soulsense_db.errors import BackupError, without_passwords
 from soulsense_db.operations import doubts_about
 from soulsense_db.shown_text import printable
@@ -85,7 +85,7 @@ def description(info: BackupInfo) -> str:
     return _(texts.PINNED_NOTE).format(description=text) if info.pinned else text
 
 
-def count_rows(rows: Sequence[TableRows]) -> list[tuple[str, str, str]]:
+def count_rows(rows: Sequence[RowCounts]) -> list[tuple[str, str, str]]:
     """Return the cells of each table: its name, its rows in the backup and now."""
     return [(plain(row.table), number(row.backup), number(row.live)) for row in rows]
 
@@ -206,7 +206,7 @@ def counted(shown: Sequence[BackupInfo], everything: int) -> str:
 # What a restore changes
 
 
-def change_rows(found: Comparison) -> list[tuple[str, ...]]:
+def change_rows(found: DatabaseDiff) -> list[tuple[str, ...]]:
     """Return the cells of the table of changes."""
     return [
         (
@@ -224,7 +224,7 @@ def _signed(count: int, sign: str) -> str:
     return f"{sign}{count:,}" if count else "0"
 
 
-def change_summary(found: Comparison) -> str:
+def change_summary(found: DatabaseDiff) -> str:
     """Return what a restore changes, in a sentence that is true."""
     if found.identical:
         return _(texts.IDENTICAL)

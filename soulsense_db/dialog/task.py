@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soulsense_db.dialog import texts
+from soulsense_db.dialog.jobs import Cancelled, Job, Workers
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.work import Cancelled, Job, Workers
 
 if TYPE_CHECKING:
     from soulsense_db.dialog.window import BackupWindow

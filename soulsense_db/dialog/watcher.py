@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.dialog.work import Job, Workers
+from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 
