@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Run the whole matrix when it is asked for by name, and a sample as a part of the suite."""
     named = any("faults" in Path(str(name)).parts for name in config.invocation_params.args)
-    config.option.row_errors = config.option.row_errors or ("full" if named else "sample")
+    config.option.faults = config.option.faults or ("full" if named else "sample")
     if config.option.faults_seed is None:
         config.option.faults_seed = int(time.time())
 

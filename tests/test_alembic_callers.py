@@ -200,3 +200,22 @@ def test_a_path_that_is_no_text_is_protected(tmp_path: Path) -> None:
     with engine.connect() as connection, pytest.raises(OperationalError, match="nowhere"):
         _upgrade(project, connection)
     assert digest(database) == before
+
+
+@pytest.mark.parametrize("commands", [("up next",), ("down first", "up next")])
+def test_several_commands_in_one_transaction_leave_no_alarm(
+    project: Project, make_engine: EngineMaker, commands: tuple[str, ...]
+) -> None:
+    """The last one of a chain says where it led; an earlier one was on its way there."""
+    project.revision("broken", "second", "pass")
+    project.revision("next", "broken", "pass")
+    engine = make_engine(project.database)
+    with engine.begin() as connection:
+        _upgrade(project, connection, "broken")
+        for command in commands:
+            config = project.config()
+            config.attributes["connection"] = connection
+            way, revision = command.split()
+            project.call("upgrade" if way == "up" else "downgrade", revision, config=config)
+    assert query(project.database, AT) == [("next",)]
+    assert not project.marker.exists()

@@ -46,9 +46,10 @@ def test_work_that_nobody_commits_is_put_back(project: Project, before: str) -> 
     assert not project.marker.exists()
 
 
-def test_an_exit_without_an_error_is_an_error(project: Project) -> None:
+@pytest.mark.parametrize("code", ["0", "None", "256", "-512"])
+def test_an_exit_without_an_error_is_an_error(project: Project, code: str) -> None:
     """``sys.exit(0)`` in a step is put back, and is no success for a deployment script."""
-    project.revision("second", "first", f"{MOVES}\nraise SystemExit(0)")
+    project.revision("second", "first", f"{MOVES}\nraise SystemExit({code})")
     whole = digest(project.database)
     ended = project.run("upgrade", "head")
     assert ended.returncode == 1

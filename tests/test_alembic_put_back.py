@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic_project import Project, digest, query
-from helpers import execute, leftovers
+from helpers import execute, leftovers, within
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
@@ -116,3 +117,62 @@ def test_an_interrupt_before_the_first_step_raises_no_alarm(
     assert not project.marker.exists()
     assert digest(project.database) == before
     project.upgrade("second")
+
+
+def test_a_lock_that_a_step_took_in_the_pool_is_let_go_of(project: Project) -> None:
+    """An exclusive connection that env.py gave back to its pool keeps nobody waiting."""
+    project.edit_env("poolclass=pool.NullPool", "poolclass=pool.QueuePool")
+    project.edit_env("            context.run_migrations()\n", _THEN_FAIL)
+    project.revision("broken", "second", 'op.execute("PRAGMA locking_mode = EXCLUSIVE")')
+    with within(20), pytest.raises(ValueError, match="after the steps"):
+        project.upgrade("head")
+    assert query(project.database, "SELECT version_num FROM alembic_version") == [("broken",)]
+
+
+_THEN_FAIL = """            context.run_migrations()
+        connection.commit()
+    raise ValueError("after the steps")
+"""
+
+
+def test_an_error_that_takes_no_note_is_put_back_as_well(project: Project) -> None:
+    """An immutable exception is raised as it is, and the database goes back."""
+    body = """
+        class Frozen(Exception):
+            def add_note(self, note):
+                raise TypeError("frozen")
+        op.execute("DELETE FROM entry")
+        raise Frozen("of the step")
+    """
+    before = digest(project.database)
+    project.revision("broken", "second", dedent(body))
+    with pytest.raises(Exception, match="of the step"):
+        project.upgrade("head")
+    assert digest(project.database) == before
+    assert not project.marker.exists()
+
+
+def test_a_file_that_a_step_attached_is_named(project: Project) -> None:
+    """Rows that it moved out of there are not put back, and that is said."""
+    other = project.folder / "old.db"
+    execute(other, "CREATE TABLE o (x)")
+    body = f"""
+        op.execute("ATTACH '{other}' AS old")
+        op.execute("DELETE FROM old.o")
+        raise ValueError("of the step")
+    """
+    project.revision("broken", "second", dedent(body))
+    with pytest.raises(ValueError, match="of the step") as failure:
+        project.upgrade("head")
+    assert f"{other} was attached: it was NOT put back." in failure.value.__notes__
+
+
+def test_a_way_back_that_was_killed_leaves_nothing(project: Project) -> None:
+    """What it had copied goes with the next restore or migration."""
+    manager = _manager(project)
+    info = manager.create()
+    left = [project.folder / f".app.db.failed_migration.partial{e}" for e in ("", "-journal")]
+    for path in left:
+        path.write_bytes(b"half a copy")
+    manager.restore(info)
+    assert not any(path.exists() for path in left)

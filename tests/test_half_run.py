@@ -444,3 +444,15 @@ def test_a_marker_that_is_not_there_is_none_whatever_the_system_says(
         patch.setattr(os, "open", refuse)
         made = manager.create()
     assert not made.half_run
+
+
+def test_a_copy_of_a_half_run_backup_is_known_by_its_checksum(
+    manager: BackupManager, tmp_path: Path
+) -> None:
+    """Imported without its meta file it would be meant by `revision:`, and end no alarm."""
+    before = die(manager)
+    half = manager.create()
+    copy = tmp_path / "copy.db"
+    shutil.copy(half.path, copy)
+    assert manager.import_file(copy).half_run
+    assert manager.get("revision:r1").id == before.id

@@ -8,7 +8,7 @@ whose work is not committed is put back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def guarded(context: MigrationContext) -> Iterator[None]:
     with command.scope(is_all=False):
         with refusing():
             command.guard().protect(context)
-        yield
+        with command.guard().noting_attached():
+            yield
 
 
 @contextmanager
@@ -80,7 +81,8 @@ def around_steps(context: MigrationContext, newest_config: Callable[[], Any]) ->
     with command.scope():
         with refusing():
             command.guard().protect(context)
-        yield
+        with command.guard().noting_attached():
+            yield
 
 
 def _command_around(context: MigrationContext, newest_config: Callable[[], Any]) -> Command:
@@ -129,6 +131,11 @@ def require_no_alarm(engine: Engine) -> None:
         raise error
 
 
+def _is_success(code: object) -> bool:
+    """Whether a process that leaves with ``code`` looks successful: the system keeps 8 bits."""
+    return code is None or (isinstance(code, int) and code & 0xFF == 0)
+
+
 class CommandGuard:
     """The databases of one command in one thread, in the order in which it came to them."""
 
@@ -170,14 +177,25 @@ class CommandGuard:
             if not self._databases:
                 self._signals.disarm()
 
+    @contextmanager
+    def noting_attached(self) -> Iterator[None]:
+        """Where the block fails, look what is attached before env.py closes its connections."""
+        try:
+            yield
+        except BaseException:
+            for database in self._databases.values():
+                database.note_attached()
+            raise
+
     def failed(self, error: BaseException) -> None:
         """Put back every database whose work is not committed, and say so."""
         states = self._put_back_after(error)
-        if states and isinstance(error, SystemExit) and not error.code:
-            error.code = 1  # a failed migration is no success, whatever a step says
         for path, line in states:
-            notes = tuple(getattr(error, "__notes__", ()))
+            notes = tuple(getattr(error, "__notes__", None) or ())
             last_word.is_of(path, line, notes=notes, while_unchanged=True)
+        if states and isinstance(error, SystemExit) and _is_success(error.code):
+            # A failed migration is no success, whatever a step says.
+            raise SystemExit(1) from error
 
     def _put_back_after(self, error: BaseException) -> list[tuple[Path, str]]:
         unfinished = [database for database in self._databases.values() if not database.finished]
@@ -198,7 +216,8 @@ class CommandGuard:
                     states += [(database.path, line) for line in lines[-1:]]
                     for line in lines:
                         say(line)
-                        error.add_note(line)
+                        with suppress(Exception):  # an error may be one that takes no note
+                            error.add_note(line)
         finally:
             self._signals.disarm()
         return states

@@ -116,9 +116,9 @@ class GuardedDatabase:
         connection = self._runs[-1].connection
         if not connection.closed and connection.in_transaction():
             return False
-        last = {run.version_table: run for run in self._runs}
         try:
-            return not all(run.is_committed(self._manager) for run in last.values())
+            self._close_idle_connections()
+            return not self._are_targets_seen()
         except Exception as error:  # noqa: BLE001 - locked, say: nobody can tell
             log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
             return False
@@ -228,10 +228,17 @@ class GuardedDatabase:
     def end_transaction(self) -> None:
         """Take the locks of env.py's connections off the database."""
         self.awaits_commit = False
+        self.note_attached()
+        for run in self._runs:
+            if not run.connection.closed:
+                run.end_transaction()
+        self._close_idle_connections()
+
+    def note_attached(self) -> None:
+        """Remember the files that are attached now, which are not put back: a step did that."""
         for run in self._runs:
             if not run.connection.closed:
                 self._attached |= run.attached(self._manager)
-                run.end_transaction()
 
     def after_failure(self) -> list[str]:
         """Put the database back; return what to tell the user, a line each."""
@@ -338,10 +345,20 @@ class GuardedDatabase:
 
     def _is_committed(self) -> bool:
         try:
-            return all(run.is_committed(self._manager) for run in self._runs)
+            return not self.has_steps_left and self._are_targets_seen()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not what was wanted
             log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
             return False
+
+    def _are_targets_seen(self) -> bool:
+        """Whether others see where the last run of each chain led; earlier ones were on its way."""
+        last = {run.version_table: run for run in self._runs}
+        return all(run.is_committed(self._manager) for run in last.values())
+
+    def _close_idle_connections(self) -> None:
+        """Close what env.py gave back to its pool: a lock that a step took may live on in it."""
+        if self._access is not None and all(run.connection.closed for run in self._runs):
+            self._access.close_idle_connections()
 
     def _pin_first_of_failures(self, backup: BackupInfo) -> BackupInfo:
         """Keep, and return, the backup from before a row of failures.

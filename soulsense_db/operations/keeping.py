@@ -144,9 +144,17 @@ class Keeper:
             description=description or told.description,
             alembic_heads=None,
             target_revision=told.target_revision,
-            markers=markers_in(told),
+            markers=markers_in(told) or self._markers_of_known(told, source),
             record=True,
         )
+
+    def _markers_of_known(self, told: BackupInfo, source: Path) -> tuple[MigrationMarker, ...]:
+        """Return the alarm of a backup that is here already, where ``source`` is a copy of it."""
+        known = [i for i in self._backup_directory.list() if i.half_run and i.sha256]
+        if told.sha256 is not None or not known:
+            return ()
+        checksum = fs.sha256_of(source)
+        return next((markers_in(info) for info in known if info.sha256 == checksum), ())
 
     def _add(
         self,

@@ -29,6 +29,7 @@ from soulsense_db.operations.completion import Completion
 from soulsense_db.operations.taking import blaming_live_database, take
 from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.sidecars import (
+    SAFETY_NAMES,
     LiveLock,
     MigrationMarker,
     SafetyFiles,
@@ -92,6 +93,10 @@ class DatabaseLock:
             like=driver.location,
             timeout=timeout,
         )
+        for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
+            safety = SafetyFiles(sidecar_base(driver, directory), name=name)
+            with cleaning_up(f"{safety.staging} is left over"):
+                safety.remove_staging()
 
     def __enter__(self) -> Self:
         return self
@@ -146,6 +151,10 @@ class DatabaseLock:
             ) as settle,
         ):
             yield settle
+
+    def close_idle_connections(self) -> None:
+        """Close the engine's idle pooled connections, never an in-memory database's."""
+        self._driver.return_idle_connections()
 
     def require_way_back(self) -> None:
         """Raise what would keep a :meth:`put_back` from writing, found out by taking its locks.

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
         remove_markers,
         restore_command,
     )
-    from soulsense_db.sidecars.safety_backup import SafetyFiles
+    from soulsense_db.sidecars.safety_backup import SAFETY_NAMES, SafetyFiles
 
 __all__ = [
+    "SAFETY_NAMES",
     "Chain",
     "LiveLock",
     "MigrationMarker",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SAFETY_NAMES": "soulsense_db.sidecars.safety_backup",
     "Chain": "soulsense_db.sidecars.migration_marker",
     "LiveLock": "soulsense_db.sidecars.lock",
     "MigrationMarker": "soulsense_db.sidecars.migration_marker",

@@ -26,6 +26,9 @@ from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.fs import COMPANIONS, LOGS, beside
 from soulsense_db.meta_file import read_backup
 
+SAFETY_NAMES = ("safety_backup", "failed_migration")
+"""What the live database is kept as before a restore, and after a migration that failed."""
+
 # File systems keep times in ticks of up to two seconds.
 _CLOCK_SECONDS = 2.0
 
@@ -73,7 +76,14 @@ class SafetyFiles:
         """Remove what a restore that was killed left of a copy."""
         if os.path.lexists(self.staging) and not _is_file(self.staging):
             self._set_aside(self.staging)
-        fs.remove(self.staging)
+        self.remove_staging()
+
+    def remove_staging(self) -> None:
+        """Remove such a copy with what SQLite keeps beside it, and nothing but files."""
+        for ending in ("", *COMPANIONS):
+            path = Path(f"{self.staging}{ending}")
+            if _is_file(path):
+                fs.remove(path)
 
     def _set_aside(self, path: Path) -> None:
         if os.path.lexists(path):
