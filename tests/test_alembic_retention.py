@@ -36,3 +36,17 @@ def test_a_row_of_kept_failures_does_not_push_out_the_backup_from_before_it(
     project.upgrade("broken")
     assert not any(read_backup(path).pinned for path in project.backups())
     assert len(project.backups()) == 2
+
+
+def test_a_row_of_failures_does_not_push_out_backups_of_other_migrations(tmp_path: Path) -> None:
+    """Each try puts back the same database: its backup is kept once, whatever the policy."""
+    project = Project(tmp_path / "project", "env.py").standard()
+    project.set_option("soulsense_keep_last", "3")
+    project.upgrade("second")
+    before = project.backups()
+    project.revision("broken", "second", 'op.execute("INSERT INTO nowhere VALUES (1)")')
+    for _ in range(4):
+        with pytest.raises(OperationalError):
+            project.upgrade("broken")
+    assert project.backups()[:-1] == before
+    assert len(project.backups()) == len(before) + 1

@@ -143,7 +143,7 @@ def test_a_backup_of_a_half_migrated_database_is_told_as_such(shell: Shell) -> N
 def test_a_database_in_memory_is_refused(shell: Shell) -> None:
     """What another program has in memory cannot be reached: no command pretends that it was."""
     for url in ("sqlite://", "sqlite+aiosqlite://", "sqlite:///file:shared?mode=memory&uri=true"):
-        assert "in memory" in shell.fails(errors.OptionError, "create", "--url", url)
+        assert "in memory" in shell.fails(errors.UnsupportedDatabaseError, "create", "--url", url)
     assert not list(shell.folder.rglob("backups"))
 
 

@@ -407,6 +407,7 @@ class GuardedDatabase:
                 f"Its revision could not be read ({reason_of(error)}).",
                 *report.remarks,
             ]
+        self._delete_of_earlier_try(self._backup)
         self._finish()
         at = ", ".join(heads) or "no revision"
         told = [
@@ -418,6 +419,23 @@ class GuardedDatabase:
         if heads != tuple(sorted(first.heads)):
             told.append(f"It should be at {', '.join(sorted(first.heads)) or 'no revision'}.")
         return told
+
+    def _delete_of_earlier_try(self, backup: BackupInfo) -> None:
+        """Delete the backup of an earlier try with the same content.
+
+        A service that is restarted all the time would push out those of other migrations.
+        """
+        made = [info for info in self._manager.list() if info.kind == "pre_migration"]
+        for info in made:
+            same = (info.alembic_heads, info.target_revision) == (
+                backup.alembic_heads,
+                backup.target_revision,
+            )
+            if same and info.created_at < backup.created_at and not info.pinned:
+                if self._is_unchanged(info):
+                    with cleaning_up(f"{info.filename} could not be deleted"):
+                        self._manager.delete(info)
+                return
 
     def _finish(self) -> None:
         self.release()

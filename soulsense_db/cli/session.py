@@ -18,7 +18,12 @@ import typer
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import old_alembic, output
-from soulsense_db.errors import NotConfirmedError, OptionError, without_passwords
+from soulsense_db.errors import (
+    NotConfirmedError,
+    OptionError,
+    UnsupportedDatabaseError,
+    without_passwords,
+)
 from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
 from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, is_ours, is_url, read_options
@@ -131,7 +136,7 @@ class Session:
             url or DEFAULT_URL, self.directory or self.settings.directory, catalog=catalog
         )
         if manager.database is None:
-            raise OptionError(
+            raise UnsupportedDatabaseError(
                 f"{without_passwords(str(url))} is a database in memory: another program's cannot "
                 "be reached, and this one's is empty. Nothing was done.",
                 hint="Name a database file, or back it up in the program that has it open.",

@@ -82,19 +82,32 @@ def schema(connection: sqlite3.Connection) -> frozenset[tuple[object, ...]]:
     return frozenset(rows(connection, statement))
 
 
-ATTACHED = "SELECT CAST(name AS BLOB), CAST(file AS BLOB) FROM pragma_database_list"
-"""By bytes: a path need not be text, and the application may have a way of its own to read that."""
+ATTACHED = (
+    "SELECT CAST(name AS BLOB), CAST(file AS BLOB), CAST('A' AS BLOB) FROM pragma_database_list"
+)
+"""By bytes: a path need not be text, and the application may have a way of its own to read that.
+
+They are in the encoding of the database, which the last one tells.
+"""
+_ENCODINGS = {b"A\0": "utf-16-le", b"\0A": "utf-16-be"}
 
 
 def other_files(databases: Iterable[Sequence[bytes | None]]) -> dict[str, str]:
     """Return the files other than the main database's by schema name, from :data:`ATTACHED`."""
-    rows = [(os.fsdecode(name or b""), os.fsdecode(file or b"")) for name, file in databases]
+    rows = [(_decoded(name, sample), _decoded(file, sample)) for name, file, sample in databases]
     main = next((file for name, file in rows if name == "main"), "")
     return {
         name: file
         for name, file in rows
         if name not in {"main", "temp"} and file and not _is_same(file, main)
     }
+
+
+def _decoded(text: bytes | None, sample: bytes | None) -> str:
+    encoding = _ENCODINGS.get(sample or b"")
+    if encoding is None:
+        return os.fsdecode(text or b"")
+    return (text or b"").decode(encoding, errors="replace")
 
 
 def _is_same(file: str, main: str) -> bool:
