@@ -243,7 +243,7 @@ def test_a_file_can_be_copied_like_a_database(case: Case) -> None:
     assert case.bodies() == ["one", "two"]
 
 
-@pytest.mark.parametrize("depth", ["header", "pages", "full"])
+@pytest.mark.parametrize("level", ["quick", "pages", "full"])
 def test_a_good_backup_passes_every_check_untouched(case: Case, level: Any) -> None:
     """Checking reads only: no byte, no time, and no file beside the backup is changed."""
     path, _ = case.snapshot()
@@ -252,7 +252,7 @@ def test_a_good_backup_passes_every_check_untouched(case: Case, level: Any) -> N
     assert snapshot_of(case.folder) == before
 
 
-@pytest.mark.parametrize("depth", ["header", "pages", "full"])
+@pytest.mark.parametrize("level", ["quick", "pages", "full"])
 @pytest.mark.parametrize(
     ("contents", "expected"),
     [(b"", EmptyBackupError), (b"hello\n" * 50, NotADatabaseError)],

@@ -264,7 +264,7 @@ def test_a_policy_that_cannot_be_applied_says_so(open_path: Path) -> None:
         import logging
         logging.basicConfig(filename=Path(arguments[0]) / "log")
         from soulsense_db import RetentionPolicy
-        from soulsense_db.directory.directory import Storage
+        from soulsense_db.directory.directory import BackupDirectory as Storage
         database = Path(arguments[0]) / "app.db"
         engine = sa.create_engine(f"sqlite:///{database}")
         with engine.begin() as connection:

@@ -310,7 +310,7 @@ def test_a_directory_without_permission(open_path: Path, mode: int) -> None:
     directory.chmod(mode)
     script = """
         from datetime import UTC, datetime
-        from soulsense_db.directory.directory import Storage
+        from soulsense_db.directory.directory import BackupDirectory as Storage
         storage = Storage(Path(arguments[0]), prefix="b", suffix=".db", lock_timeout=1)
         if arguments[1] == "list":
             result["text"] = storage.list()
@@ -341,7 +341,7 @@ _STAGE = """
     import sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from soulsense_db.directory.directory import Storage
+    from soulsense_db.directory.directory import BackupDirectory as Storage
     storage = Storage(
         Path(sys.argv[1]), prefix="soulsense_backup", suffix=".db", lock_timeout=5
     )

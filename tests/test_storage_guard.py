@@ -235,7 +235,7 @@ def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
     Path(info.meta_path).chmod(0)
     script = """
         from soulsense_db.meta_file import trusted_meta
-        from soulsense_db.directory.directory import Storage
+        from soulsense_db.directory.directory import BackupDirectory as Storage
         storage = Storage(
             Path(arguments[0]), prefix="soulsense_backup", suffix=".db", lock_timeout=1
         )

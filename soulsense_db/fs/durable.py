@@ -193,7 +193,7 @@ def _make_directory(path: Path, like: Path | None) -> None:
 def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_result:
     """Create ``path`` empty with mode 0600; it must not exist, and no link is followed.
 
-    Returns what tells the file from any other of that name, for :func:`require_made`.
+    Returns what tells the file from any other of that name, for :func:`ensure_same_file`.
     """
     descriptor = _open_new(path, like)
     try:

@@ -35,7 +35,7 @@ HELD_REVISION = """
 """
 
 
-def write_lock() -> None:
+def hold() -> None:
     """Wait until the test says that it goes on."""
     print("held", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()
@@ -43,13 +43,13 @@ def write_lock() -> None:
 
 def create(folder: Path, options: dict[str, Any]) -> None:
     """Make a backup ``made``; held when a part of the pages is copied."""
-    _manager(folder, options).create("made", progress=_write_locked(options))
+    _manager(folder, options).create("made", progress=_holding(options))
 
 
 def restore(folder: Path, options: dict[str, Any]) -> None:
     """Restore the oldest backup; held when a part of the pages is written."""
     manager = _manager(folder, options)
-    manager.restore(manager.list()[-1], progress=_write_locked(options))
+    manager.restore(manager.list()[-1], progress=_holding(options))
 
 
 def run_upgrade(folder: Path, options: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def _manager(folder: Path, options: dict[str, Any]) -> BackupManager:
     return BackupManager(engine, lock_timeout=options.get("timeout", 30))
 
 
-def _write_locked(options: dict[str, Any]) -> Progress:
+def _holding(options: dict[str, Any]) -> Progress:
     """Return a callback that holds once, if that is asked for."""
     held = not options.get("hold")
 
@@ -77,7 +77,7 @@ def _write_locked(options: dict[str, Any]) -> Progress:
         nonlocal held
         if not held and done < total:
             held = True
-            write_lock()
+            hold()
 
     return progress
 

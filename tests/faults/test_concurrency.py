@@ -180,7 +180,7 @@ def test_an_upgrade_during_a_create(project: Path, mode: Mode, record: Record) -
     live = project / "app.db"
     before = digest(live)
     with (
-        Actor("create", project, write_lock=True) as creating,
+        Actor("create", project, hold=True) as creating,
         Actor("upgrade", project, revision="r3") as upgrading,
     ):
         creating.begin(until_held=True)
@@ -207,7 +207,7 @@ def test_an_upgrade_that_a_create_makes_fail(project: Path, record: Record) -> N
     live = project / "app.db"
     before = digest(live)
     with (
-        Actor("create", project, write_lock=True) as creating,
+        Actor("create", project, hold=True) as creating,
         Actor("upgrade", project, revision="r3", timeout=0.1) as upgrading,
     ):
         creating.begin(until_held=True)
@@ -250,7 +250,7 @@ def test_a_restore_during_a_create(project: Path, mode: Mode, record: Record) ->
     live = project / "app.db"
     before = digest(live)
     with (
-        Actor("create", project, write_lock=True) as creating,
+        Actor("create", project, hold=True) as creating,
         Actor("restore", project) as restoring,
     ):
         creating.begin(until_held=True)
@@ -275,7 +275,7 @@ def test_a_restore_that_a_create_keeps_out(project: Path, record: Record) -> Non
     live = project / "app.db"
     before = digest(live)
     with (
-        Actor("create", project, write_lock=True) as creating,
+        Actor("create", project, hold=True) as creating,
         Actor("restore", project, timeout=_SOON) as restoring,
     ):
         creating.begin(until_held=True)
@@ -295,7 +295,7 @@ def test_a_create_during_a_restore(project: Path, mode: Mode, record: Record) ->
     live = project / "app.db"
     before = digest(live)
     with (
-        Actor("restore", project, write_lock=True) as restoring,
+        Actor("restore", project, hold=True) as restoring,
         Actor("create", project, timeout=_SOON) as creating,
     ):
         restoring.begin(until_held=True)

@@ -200,7 +200,7 @@ manager = BackupManager(manager._driver.engine, retention=RetentionPolicy(keep_l
 import soulsense_db.directory.directory
 def refuse(self, info):
     raise soulsense_db.directory.directory.StorageError("The old one cannot go.", hint="Look why.")
-soulsense_db.directory.directory.Storage.delete = refuse
+soulsense_db.directory.directory.BackupDirectory.delete = refuse
 """
     user = person(host(database, more=policy))
     open_window(user)
