@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic_project import Project, digest, query
+from alembic_project import Project, digest, needs_plugins, query
 from helpers import execute, leftovers, within
 from sqlalchemy.exc import OperationalError
 
@@ -119,6 +119,7 @@ def test_an_interrupt_before_the_first_step_raises_no_alarm(
     project.upgrade("second")
 
 
+@needs_plugins  # else nobody is asked after env.py has ended
 def test_a_lock_that_a_step_took_in_the_pool_is_let_go_of(project: Project) -> None:
     """An exclusive connection that env.py gave back to its pool keeps nobody waiting."""
     project.edit_env("poolclass=pool.NullPool", "poolclass=pool.QueuePool")
