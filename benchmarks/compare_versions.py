@@ -33,6 +33,7 @@ from soulsense_db.backup_info import to_meta
 
 folder, checkout = Path(sys.argv[1]), sys.argv[2]
 assert soulsense_db.__file__.startswith(checkout), soulsense_db.__file__
+BackupManager.from_url("sqlite://")  # imports the driver, which one version does at once
 def manager():
     return BackupManager(sa.create_engine(f"sqlite:///{folder / 'app.db'}"))
 def measure(work):
