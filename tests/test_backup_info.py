@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from soulsense_db.backup_info import info as backup_info
+from soulsense_db.backup_info.fields import digest_of
 from soulsense_db.backup_info.info import (
     KINDS,
     MAX_DESCRIPTION,
@@ -87,7 +87,7 @@ def sealed(**changes: Any) -> bytes:
     facts = json.loads(to_meta(INFO))
     del facts["meta_sha256"]
     facts = {name: value for name, value in (facts | changes).items() if value is not Ellipsis}
-    facts["meta_sha256"] = backup_info.digest_of(facts)
+    facts["meta_sha256"] = digest_of(facts)
     return json.dumps(facts).encode()
 
 

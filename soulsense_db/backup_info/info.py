@@ -30,12 +30,12 @@ from msgspec import Meta
 from soulsense_db.backup_info.fields import (
     WrongFactError,
     checked,
+    digest_of,
     has_digest,
     is_text,
     read_json,
     require_shallow,
 )
-from soulsense_db.backup_info.fields import digest_of as digest_of  # noqa: PLC0414 - readers take it from here
 from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
 from soulsense_db.shown_text import shell_command
 

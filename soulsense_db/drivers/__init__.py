@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.drivers.base import (
@@ -66,6 +67,4 @@ def __getattr__(name: str) -> Any:
     if name in _OLD_NAMES:
         warnings.warn(f"{name} is called {_OLD_NAMES[name]} now.", DeprecationWarning, stacklevel=2)
         name = _OLD_NAMES[name]
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return names_from(_HOMES, __name__)(name)
