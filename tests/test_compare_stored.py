@@ -21,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 from soulsense_db import BackupManager
 from soulsense_db.drivers import DatabaseDiff, driver_for
 from soulsense_db.drivers.sqlite import compare as sqlite_compare
+from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
 from soulsense_db.scheduled import run_auto
 
 _DETECT = sqlite3.PARSE_DECLTYPES | sqlite3.PARSE_COLNAMES
@@ -292,3 +293,43 @@ def test_an_in_memory_database_is_compared_and_kept(
     report = run_auto(manager)
     assert report is not None
     assert report.created is None
+
+
+@pytest.mark.parametrize("damaged", ["backup", "live"])
+def test_an_index_that_names_a_row_that_is_gone_is_damage(
+    tmp_path: Path, make_engine: EngineMaker, damaged: str
+) -> None:
+    """Also where large rows are found one by one, damage is an error of the tree."""
+    files = {name: tmp_path / f"{name}.db" for name in ("live", "backup")}
+    for path in files.values():
+        execute(
+            path,
+            "CREATE TABLE t (id TEXT PRIMARY KEY, v)",
+            "INSERT INTO t VALUES ('1', 'a'), ('2', zeroblob(1000000)), ('3', 'c')",
+        )
+    with closing(sqlite3.connect(files[damaged])) as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE type = 'index'"
+        ).fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        # Without its index a table loses rows that the index keeps.
+        connection.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE t (id TEXT, v)' WHERE type = 'table'"
+        )
+        connection.execute("DELETE FROM sqlite_master WHERE type = 'index'")
+        connection.commit()
+    with closing(sqlite3.connect(files[damaged])) as connection:
+        connection.execute("DELETE FROM t WHERE id = '3'")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE t (id TEXT PRIMARY KEY, v)'"
+        )
+        connection.execute(
+            "INSERT INTO sqlite_master VALUES ('index', 'sqlite_autoindex_t_1', 't', ?, NULL)",
+            (root,),
+        )
+        connection.commit()
+    driver = driver_for(make_engine(files["live"]), lock_timeout=1)
+    error = {"backup": InvalidBackupError, "live": DatabaseDamagedError}[damaged]
+    with pytest.raises(error, match="damaged"):
+        driver.compare(files["backup"], ignore=())

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -56,7 +56,7 @@ class Side:
     def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
         self._connection = connection
         self._path = path
-        self._encoding = str(next(self._rows("PRAGMA encoding"))[0])
+        self._encoding = str(self._row("PRAGMA encoding")[0])
         self._longest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self._counted: dict[str, int] = {}
         self.tables: dict[str, Table] = {}
@@ -84,7 +84,7 @@ class Side:
             return 0
         if name not in self._counted:
             counting = f"SELECT count(*) FROM {_in_main(name)}"  # noqa: S608 - quoted
-            self._counted[name] = int(next(self._rows(counting))[0])
+            self._counted[name] = int(self._row(counting)[0])
         return self._counted[name]
 
     def read(self, name: str) -> Generator[Row, None, None]:
@@ -135,7 +135,7 @@ class Side:
         try:
             for (number,) in self._rows(f"{_select(name, (rowid,))} ORDER BY {order}"):
                 try:
-                    yield next(self._rows(whole_row, number))
+                    yield self._row(whole_row, number)
                 except _TooLargeError:
                     yield tuple(self._one(name, part, this, number) for part in wanted)
         except _TooLargeError:  # the key itself
@@ -144,16 +144,19 @@ class Side:
     def _one(self, name: str, part: str, this: str, rowid: int) -> Any:
         """Return the value of the expression ``part`` in a row, or what stands for a large one."""
         try:
-            return next(self._rows(_select(name, (part,)) + this, rowid))[0]
+            return self._row(_select(name, (part,)) + this, rowid)[0]
         except _TooLargeError:
             column = part[1:-1].replace('""', '"')  # only a column's own value can be so large
-        (kind,) = next(self._rows(_select(name, (f"typeof({part})",)) + this, rowid))
+        (kind,) = self._row(_select(name, (f"typeof({part})",)) + this, rowid)
         digest = hashlib.sha256()
         # What is compared is text, whatever bytes either database has for it.
         decoder = None
         if kind == "text" and self._encoding != "UTF-8":
             decoder = codecs.getincrementaldecoder(self._encoding)(errors="surrogatepass")
-        with self._connection.blobopen(name, column, rowid, readonly=True) as blob:
+        with (
+            self._errors(),
+            self._connection.blobopen(name, column, rowid, readonly=True) as blob,
+        ):
             while block := blob.read(_BLOCK):
                 if decoder is not None:
                     block = decoder.decode(block).encode(errors="surrogatepass")
@@ -211,12 +214,21 @@ class Side:
             return False
         return True
 
+    def _row(self, statement: str, *parameters: Any) -> Row:
+        """Return the row of a statement that has one, unless an index names rows that are gone."""
+        with self._errors():
+            for row in self._rows(statement, *parameters):
+                return row
+            error = sqlite3.DatabaseError("a row that an index names is missing")
+            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise error
+
     def _rows(self, statement: str, *parameters: Any) -> Iterator[Row]:
-        if self._path is None:
+        with self._errors():
             yield from self._rows_or_too_large(statement, parameters)
-            return
-        with backup_errors(self._path):
-            yield from self._rows_or_too_large(statement, parameters)
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._path is None else backup_errors(self._path)
 
     def _rows_or_too_large(self, statement: str, parameters: tuple[Any, ...]) -> Iterator[Row]:
         cursor = self._connection.cursor()
