@@ -333,3 +333,36 @@ def test_an_index_that_names_a_row_that_is_gone_is_damage(
     error = {"backup": InvalidBackupError, "live": DatabaseDamagedError}[damaged]
     with pytest.raises(error, match="damaged"):
         driver.compare(files["backup"], ignore=())
+
+
+def test_a_value_longer_than_its_file_is_damage(tmp_path: Path, make_engine: EngineMaker) -> None:
+    """A length that no file of that size can hold is damage, and not a limit of SQLite's."""
+    size, value = 4096, 500
+    files = {name: tmp_path / f"{name}.db" for name in ("live", "backup")}
+    for path in files.values():
+        execute(
+            path,
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, v) WITHOUT ROWID",
+            f"INSERT INTO t VALUES (1, zeroblob({value}))",
+        )
+    data = bytearray(files["backup"].read_bytes())
+    cell = size + int.from_bytes(data[size + 8 : size + 10], "big")
+    # Length of the record, of its header, the types of both values: as in SQLite's file format.
+    told = bytes((*_varint(4 + value), 4, 9, *_varint(2 * value + 12)))
+    assert data[cell : cell + len(told)] == told
+    longest = 489 + (size - 4) * 300_000
+    told = bytes((*_varint(longest), 7, 9, *_varint(2 * (longest - 7) + 12)))
+    cell -= 3  # the length of the record has three bytes more now
+    data[cell : cell + len(told)] = told
+    data[size + 8 : size + 10] = data[size + 5 : size + 7] = (cell - size).to_bytes(2, "big")
+    files["backup"].write_bytes(data)
+    with pytest.raises(InvalidBackupError, match="too big"):
+        driver_for(make_engine(files["live"]), lock_timeout=1).compare(files["backup"], ignore=())
+
+
+def _varint(number: int) -> bytes:
+    """Return ``number`` as SQLite's file format writes it, seven bits a byte."""
+    parts = [number & 127]
+    while number := number >> 7:
+        parts.insert(0, number & 127 | 128)
+    return bytes(parts)

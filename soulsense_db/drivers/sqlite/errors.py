@@ -37,6 +37,8 @@ _LEFT_BY_A_WRITER = {READONLY_ROLLBACK, sqlite3.SQLITE_READONLY | (1 << 8)}
 _CORRUPT_VTAB = 267  # the extended code; not every module of SQLite's names it
 # Damage without a code of its own: a schema format that no SQLite has.
 _TELLS_OF_DAMAGE = "unsupported file format"
+# Longer than any value may be: in a file that is smaller than that, no length that was written.
+_LONGEST = 1_000_000_000  # https://www.sqlite.org/limits.html#max_length
 # Python's own message, which has no code of SQLite's.
 _UNDECODABLE = "Could not decode to UTF-8"
 # The message of SQLITE_CORRUPT for SQL in the schema that it cannot parse: no page is damaged.
@@ -76,7 +78,7 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
             raise not_a_database(name) from error
         if is_unreadable_schema(error):
             raise backup_not_understood(name, reason) from error
-        if is_damage(error):
+        if is_damage(error) or (code == sqlite3.SQLITE_TOOBIG and _is_smaller(path)):
             raise invalid(name, reason) from error
         if code in _LOCKED:
             raise locked(str(path), reason) from error
@@ -107,6 +109,14 @@ def is_damage(error: BaseException) -> bool:
     if is_unreadable_schema(error) or _code(error) == _CORRUPT_VTAB:
         return False
     return primary_code(error) in _DAMAGED or _TELLS_OF_DAMAGE in reason_of(error)
+
+
+def _is_smaller(path: Path) -> bool:
+    """Whether the file is smaller than the longest value: what it says of a longer one is wrong."""
+    try:
+        return path.stat().st_size < _LONGEST
+    except OSError:
+        return False
 
 
 def is_unreadable_schema(error: BaseException) -> bool:

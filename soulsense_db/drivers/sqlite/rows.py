@@ -236,7 +236,9 @@ class Side:
         try:
             yield from cursor.execute(statement, parameters)
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG:
+            too_long = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
+            # Without a limit of ours, nothing is that long: the file is damaged.
+            if too_long and self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == _LARGE:
                 raise _TooLargeError from error
             raise
 
