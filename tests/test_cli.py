@@ -18,7 +18,7 @@ def test_a_day_with_it(shell: Shell) -> None:
     before = digest(shell.database)
     created = shell.ok("create", "Weekly backup")
     name = created.split()[1]
-    assert name.endswith("_weekly_backup.db")
+    assert name.endswith("_Weekly_backup.db")
     assert str(shell.folder / "data" / "backups") in created
 
     listed = shell.ok("list").splitlines()

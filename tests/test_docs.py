@@ -122,7 +122,7 @@ def test_the_crontab_line_runs_in_sh(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert len(list((tmp_path / "app" / "backups").glob("*_scheduled.db"))) == 1
+    assert len(list((tmp_path / "app" / "backups").glob("*_Scheduled.db"))) == 1
 
 
 def test_the_systemd_units_are_valid(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
@@ -73,6 +73,8 @@ _Moment = Annotated[
 ]
 _YesNo = Annotated[bool, Meta(description="true or false")]
 
+_NEVER = datetime.min.replace(tzinfo=UTC)  # stands for a time that is not given
+
 # What stands between the names of a path; `os`, which has it, is nothing for pure facts.
 _SEPARATOR = str(Path("a", "b"))[1]
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -93,7 +95,15 @@ class BackupInfo:
     ``ordered_at``: what it is ordered by instead of ``created_at``, where the clock had been set
     back (aware, UTC; later than all backups that were there), else None;
     ``half_run``: whether it was taken while a migration was running or had died half-way;
-    ``meta_problem``: why the meta file cannot be trusted, or empty.
+    ``meta_problem``: why the meta file cannot be trusted, or empty; ``filename``: of ``path``,
+    without its directory; ``timestamp``: ``created_at`` as naive local time, to compare with
+    ``datetime.now()``.
+
+    By hand it takes either ``created_at`` or, as in the guide, ``timestamp``::
+
+        BackupInfo(path="/a/b.db", filename="b.db", timestamp=datetime.now(), size_bytes=500)
+
+    Raises :class:`TypeError` without either.
     """
 
     id: Annotated[
@@ -102,9 +112,9 @@ class BackupInfo:
             pattern=r"\A[A-Za-z0-9_-]{1,64}\Z",
             description="1 to 64 letters, digits, '-' or '_'",
         ),
-    ]
+    ] = ""
     path: str
-    created_at: _Moment
+    created_at: _Moment = _NEVER
     size_bytes: Annotated[
         int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")
     ]
@@ -153,11 +163,21 @@ class BackupInfo:
     ordered_at: _Moment | None = None
     half_run: _YesNo = False
     meta_problem: str = ""
+    if TYPE_CHECKING:  # arguments as well, see _init_by_hand
+        filename: str = ""
+        timestamp: datetime = _NEVER
+    else:
 
-    @property
-    def filename(self) -> str:
-        """Name of the data file, without its directory."""
-        return self.path.rpartition(_SEPARATOR)[2]  # ten times as fast as Path, and long lists ask
+        @property
+        def filename(self) -> str:
+            """Name of the data file, without its directory."""
+            # Ten times as fast as Path, and long lists ask.
+            return self.path.rpartition(_SEPARATOR)[2]
+
+        @property
+        def timestamp(self) -> datetime:
+            """When the backup was taken: naive local time, to compare with ``datetime.now()``."""
+            return local_time(self.created_at)
 
     @property
     def meta_path(self) -> str:
@@ -175,11 +195,6 @@ class BackupInfo:
         return self.ordered_at or self.created_at, self.created_at, self.filename
 
     @property
-    def timestamp(self) -> datetime:
-        """When the backup was taken: naive local time, to compare with ``datetime.now()``."""
-        return local_time(self.created_at)
-
-    @property
     def timestamp_display(self) -> str:
         """``timestamp`` as ``2026-01-15 10:30:00``."""
         return f"{self.timestamp:%Y-%m-%d %H:%M:%S}"
@@ -190,12 +205,43 @@ class BackupInfo:
         return display_size(self.size_bytes)
 
 
+_init = BackupInfo.__init__
+
+
+def _init_by_hand(
+    self: BackupInfo, *, filename: str = "", timestamp: datetime | None = None, **facts: Any
+) -> None:
+    """Take what the guide calls the facts, too: two of them are other facts in other words."""
+    if "created_at" not in facts:
+        if timestamp is None:
+            raise TypeError("BackupInfo needs created_at or timestamp")
+        facts["created_at"] = _in_utc(timestamp)
+    _init(self, **({"id": _id_of(filename or _name(facts.get("path", "")))} | facts))
+
+
+# Not in the class: there a dataclass would generate none to call.
+BackupInfo.__init__ = _init_by_hand  # type: ignore[method-assign]
+
+
 def local_time(moment: datetime) -> datetime:
     """Return the aware ``moment`` as naive local time."""
     try:
         return moment.astimezone().replace(tzinfo=None)
     except OverflowError:  # on the first or the last day of the calendar
         return moment.replace(tzinfo=None)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return ``moment``, local time where it is naive, in UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except (OverflowError, ValueError):  # on the first or the last day of the calendar
+        return moment.replace(tzinfo=UTC)
+
+
+def _id_of(filename: str) -> str:
+    """Return an id for a backup that no meta file gives one."""
+    return "f" + hashlib.sha256(filename.encode(errors="surrogateescape")).hexdigest()[:11]
 
 
 def display_size(size_bytes: int) -> str:
@@ -369,13 +415,13 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
             and (info.ordered_at is None or info.ordered_at.tzinfo is UTC)
         ):
             return info
-        moments: dict[str, Any] = {name: _in_utc(info, name) for name in _MOMENTS}
+        moments: dict[str, Any] = {name: _moment_in_utc(info, name) for name in _MOMENTS}
         return replace(info, **moments)
     except WrongFactError as error:
         raise _unusable(path, str(error)) from None
 
 
-def _in_utc(info: BackupInfo, name: str) -> datetime | None:
+def _moment_in_utc(info: BackupInfo, name: str) -> datetime | None:
     moment: datetime | None = getattr(info, name)
     try:
         return moment and moment.astimezone(UTC)
@@ -413,7 +459,7 @@ def without_meta(
     The time comes from the ``YYYYMMDD_HHMMSS`` in the name (local time), else it is ``found_at``.
     """
     return BackupInfo(
-        id="f" + hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:11],
+        id=_id_of(path.name),
         path=str(path),
         created_at=_time_in_name(path.name) or found_at,
         size_bytes=size_bytes,

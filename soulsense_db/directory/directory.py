@@ -138,10 +138,22 @@ class BackupDirectory:
             except (RuntimeError, ValueError):  # a NUL in the name, a loop of links
                 raise not_found(path) from None
         inside = resolved.parent == self.directory
-        if not inside or not self._is_backup_name(resolved.name) or self._is_live(status):
+        if inside and self._is_live(status):
             raise OutsideDirectoryError(
-                f"{path} is not a backup in {self.directory}. Nothing was read or changed.",
+                f"{path} is the live database, and no backup. Nothing was read or changed.",
+                hint="Name a backup: 'soulsense-db list' shows them.",
+            )
+        if not inside:
+            raise OutsideDirectoryError(
+                f"{path} is outside backup directory {self.directory}. Nothing was read or "
+                "changed.",
                 hint="To use a file from elsewhere, import it first.",
+            )
+        if not self._is_backup_name(resolved.name):
+            raise OutsideDirectoryError(
+                f"{path} is in the backup directory and does not have the name of a backup "
+                f"({self._prefix}_YYYYMMDD_HHMMSS{self._suffix}). Nothing was changed.",
+                hint="To use it, import it first.",
             )
         if not stat.S_ISREG(status.st_mode):
             raise NotADatabaseError(
@@ -149,6 +161,16 @@ class BackupDirectory:
                 hint="Remove it from the backup directory.",
             )
         return facts_of(self.directory / resolved.name, lambda: status)
+
+    def holds(self, path: Path) -> bool:
+        """Whether ``path`` is a file directly inside the directory, whatever its name."""
+        try:
+            resolved = Path(os.path.realpath(path, strict=True))
+            status = os.stat(resolved)
+        except (OSError, RuntimeError, ValueError):
+            return False
+        inside = resolved.parent == self.directory
+        return inside and stat.S_ISREG(status.st_mode) and not self._is_live(status)
 
     def find_again(self, info: BackupInfo) -> BackupInfo:
         """Return the facts of ``info`` as they are now, as :meth:`find` does.
@@ -333,11 +355,11 @@ class BackupDirectory:
         if safe := safe_name(description):
             stem += f"_{safe}"
         with fs.storage_errors("list", self.directory):
-            taken = set(os.listdir(self.directory))
+            taken = {_folded(name) for name in os.listdir(self.directory)}
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            if taken.isdisjoint(names_of(name)):
+            if taken.isdisjoint(map(_folded, names_of(name))):
                 return self.directory / name
             number += 1
 
@@ -379,14 +401,19 @@ def _time_of_name(moment: datetime) -> str:
     return f"{local.year:04}{local:%m%d_%H%M%S}"  # %Y of the year 9 is one digit on some systems
 
 
+def _folded(name: str) -> str:
+    """Return what is the same for two names that some file systems take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def safe_name(description: str) -> str:
     """Return the part of a file name that stands for ``description``; may be empty.
 
-    Its first 30 characters in lower case, every run of other than letters, digits and ``-`` as one
-    ``_``.
+    Its first 30 characters as they were typed, every run of other than letters, digits and ``-`` as
+    one ``_``.
     """
     # Composed letters, so that the 30 characters are what a person counts.
-    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS].lower()
+    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS]
     return re.sub(r"[^\w-]+|_+", "_", text)[:NAME_CHARACTERS].strip("_-")
 
 

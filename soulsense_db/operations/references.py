@@ -21,7 +21,12 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
-from soulsense_db.errors import AmbiguousReferenceError, BackupNotFoundError, WrongDatabaseError
+from soulsense_db.errors import (
+    AmbiguousReferenceError,
+    BackupNotFoundError,
+    OutsideDirectoryError,
+    WrongDatabaseError,
+)
 from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
 
@@ -91,7 +96,7 @@ class Finder:
         if latest := _LATEST.fullmatch(ref):
             return self._latest(int(latest[1] or 0))
         try:
-            return self._backup_directory.find(self._backup_directory.directory / ref)
+            return self._find(self._backup_directory.directory / ref)
         except BackupNotFoundError:
             return self._with_id(ref)
 
@@ -157,7 +162,16 @@ class Finder:
         path = fs.user_path(ref)
         if path is None:
             raise not_found(ref)
-        return self._backup_directory.find(path)
+        return self._find(path)
+
+    def _find(self, path: Path) -> BackupInfo:
+        """Return the backup at ``path``; of another file it says first if it is no database."""
+        try:
+            return self._backup_directory.find(path)
+        except OutsideDirectoryError:
+            if self._backup_directory.holds(path):
+                self._driver.check(path, level="pages")
+            raise
 
     def _latest(self, back: int) -> BackupInfo:
         everything = self._backup_directory.list()
