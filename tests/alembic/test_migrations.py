@@ -16,7 +16,7 @@ from helpers import clean_environment
 from soulsense_db import BackupManager
 from soulsense_db.catalog.table import Catalog, TableState
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from shell import Shell
 from soulsense_db import errors
 from soulsense_db.sidecars.migration_marker import write_marker
 
-SCHEMA = Path(__file__).resolve().parent.parent / "docs" / "cli.schema.json"
+SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
 COMMANDS = {
     *("create", "list", "show", "verify", "delete", "pin", "unpin", "import", "export"),
     *("restore", "undo", "prune", "auto", "status"),

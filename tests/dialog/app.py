@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from gui.looking import Eyes
+from dialog.looking import Eyes
 
 _PERIOD = 5  # ms
 # After a round trip all events of before are here: those come first, then what is drawn when there

@@ -51,7 +51,7 @@ class Application:
         self._stderr = folder / "stderr.txt"
         with self._stderr.open("wb") as stderr:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-W", "error", "-m", "gui.app", str(setup), *options],
+                [sys.executable, "-P", "-W", "error", "-m", "dialog.app", str(setup), *options],
                 cwd=folder,
                 env=env | {"PYTHONPATH": paths},
                 stdin=subprocess.PIPE,

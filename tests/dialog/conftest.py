@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gui.display import Display, missing
-from gui.person import Person
+from dialog.display import Display, missing
+from dialog.person import Person
 
 MakePerson = Callable[..., Person]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from helpers import clean_environment
 
-from gui import x11
+from dialog import x11
 
 _SECONDS = 20
 _XWD_HEADER = "!25I"
@@ -39,7 +39,7 @@ class Display:
 
     def __init__(self, *, width: int = 1280, height: int = 1024, dpi: int = 96) -> None:
         self.width, self.height, self.dpi = width, height, dpi
-        self._folder = Path(tempfile.mkdtemp(prefix="gui-display-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="dialog-display-"))
         self._bound: set[str] = set()
         reading, writing = os.pipe()
         with (self._folder / "log").open("wb") as log:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gui.person import Person
-from gui.seen import Row, Widget
+from dialog.person import Person
+from dialog.seen import Row, Widget
 
 _HOST = """
 import time

@@ -9,7 +9,7 @@ import tkinter as tk
 from collections.abc import Iterator
 from typing import Any
 
-from gui.x11 import XServer
+from dialog.x11 import XServer
 
 _TTK = ("disabled", "readonly", "selected", "alternate", "invalid")
 _ENTRIES = ("Entry", "TEntry", "TCombobox", "TSpinbox", "Spinbox")

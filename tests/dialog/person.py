@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from gui.application import PAUSE, SECONDS, Application, EndedError
-from gui.display import Display
-from gui.seen import Look, Row, Thing, Widget, Window, look_from
+from dialog.application import PAUSE, SECONDS, Application, EndedError
+from dialog.display import Display
+from dialog.seen import Look, Row, Thing, Widget, Window, look_from
 
 T = TypeVar("T")
 

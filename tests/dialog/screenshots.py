@@ -1,6 +1,6 @@
 """Make the pictures of the window in the documentation, with real clicks on a screen of its own.
 
-    python tests/gui/screenshots.py [FOLDER]
+    python tests/dialog/screenshots.py [FOLDER]
 
 It wants Xvfb, xdotool, ImageMagick, and the fonts Noto Sans (Debian: fonts-noto-core) and, for the
 emoji, Symbola (fonts-symbola); without these it takes what there is. The data, the dates and what
@@ -29,8 +29,8 @@ import sample_data  # noqa: E402 - found by the line above, as all that follow
 import sqlalchemy as sa  # noqa: E402
 from app_copy import AppCopy  # noqa: E402
 
-from gui.display import Display, missing  # noqa: E402
-from gui.host import (  # noqa: E402
+from dialog.display import Display, missing  # noqa: E402
+from dialog.host import (  # noqa: E402
     CREATE,
     DELETE_TITLE,
     MANAGE,
@@ -38,7 +38,7 @@ from gui.host import (  # noqa: E402
     RESTORE_YES,
     row,
 )
-from gui.person import Person  # noqa: E402
+from dialog.person import Person  # noqa: E402
 from soulsense_db.scheduled import run_auto  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"

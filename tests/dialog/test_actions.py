@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from helpers import digest, execute, flip, make_database
 
-from gui.conftest import MakePerson
-from gui.host import DELETE_TITLE, choose_file, host, open_window, row, rows
-from gui.person import Person
+from dialog.conftest import MakePerson
+from dialog.host import DELETE_TITLE, choose_file, host, open_window, row, rows
+from dialog.person import Person
 from soulsense_db import BackupManager
 
 

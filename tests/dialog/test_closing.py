@@ -16,9 +16,9 @@ from helpers import (
     make_database,
 )
 
-from gui.conftest import MakePerson
-from gui.display import Display
-from gui.host import (
+from dialog.conftest import MakePerson
+from dialog.display import Display
+from dialog.host import (
     CREATE,
     MANAGE,
     RESTORE,
@@ -30,7 +30,7 @@ from gui.host import (
     row,
     rows,
 )
-from gui.person import Person
+from dialog.person import Person
 from soulsense_db import BackupManager
 
 TITLE = "Backups of app.db"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import execute, held_by_another_process, leftovers, make_database
 
-from gui.conftest import MakePerson
-from gui.host import CREATE, bar, create, host, let_go, open_window, row, rows, table
+from dialog.conftest import MakePerson
+from dialog.host import CREATE, bar, create, host, let_go, open_window, row, rows, table
 from soulsense_db import BackupManager
 
 

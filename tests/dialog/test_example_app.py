@@ -7,8 +7,8 @@ from pathlib import Path
 
 from helpers import make_database
 
-from gui.conftest import MakePerson
-from gui.host import create, open_window, row
+from dialog.conftest import MakePerson
+from dialog.host import create, open_window, row
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "soulsense_app"

@@ -14,7 +14,7 @@ import pytest
 from helpers import CHILD_SECONDS, eventually
 from shell import Shell
 
-from gui.display import Display
+from dialog.display import Display
 from soulsense_db import errors
 
 

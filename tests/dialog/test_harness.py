@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gui.conftest import MakePerson
-from gui.display import Display
-from gui.person import Person
-from gui.seen import Widget
+from dialog.conftest import MakePerson
+from dialog.display import Display
+from dialog.person import Person
+from dialog.seen import Widget
 
 FORM = """
 import tkinter as tk

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gui.conftest import MakePerson
-from gui.test_harness import FORM
+from dialog.conftest import MakePerson
+from dialog.test_harness import FORM
 
 
 def test_what_is_not_there_fails_with_what_is(
@@ -13,7 +13,7 @@ def test_what_is_not_there_fails_with_what_is(
 ) -> None:
     """The failure lists what is visible, and there is a picture of it."""
     user = person(FORM)
-    monkeypatch.setattr("gui.person.SECONDS", 0.2)
+    monkeypatch.setattr("dialog.person.SECONDS", 0.2)
     with pytest.raises(AssertionError, match=r"(?s)button 'Go'.*TButton 'Greet'.*failure-1\.png"):
         user.find("Go", kind="button")
     assert (user.folder / "failure-1.png").read_bytes().startswith(b"\x89PNG")
@@ -76,7 +76,7 @@ def test_an_application_that_hangs_is_told(
     """An application that does not answer fails the test, and tells where it hangs."""
     user = person("import time\ndef long():\n    time.sleep(60)\n")
     user.start("long()")
-    monkeypatch.setattr("gui.application.SECONDS", 0.5)
+    monkeypatch.setattr("dialog.application.SECONDS", 0.5)
     with pytest.raises(AssertionError, match=r"(?s)did not answer.*in long"):
         user.look()
     with pytest.raises(AssertionError, match="did not answer"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gui.conftest import MakePerson
+from dialog.conftest import MakePerson
 
 _ONE_CLOSES_OTHERS_BEGIN = """
 import tkinter as tk

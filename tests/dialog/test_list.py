@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from helpers import add_child, execute, make_database
 
-from gui.conftest import MakePerson
-from gui.host import MANAGE, host, open_window, row, rows, table
+from dialog.conftest import MakePerson
+from dialog.host import MANAGE, host, open_window, row, rows, table
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.backup_info.info import from_meta, to_meta
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import add_child, digest, execute, held_by_another_process
 
-from gui.conftest import MakePerson
-from gui.host import (
+from dialog.conftest import MakePerson
+from dialog.host import (
     CREATE,
     DELETE_TITLE,
     NOTING,
@@ -23,7 +23,7 @@ from gui.host import (
     row,
     rows,
 )
-from gui.person import Person
+from dialog.person import Person
 from soulsense_db import BackupManager
 
 UNDO_TITLE = "Go back to the database of before"

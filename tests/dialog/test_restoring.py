@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import add_child, digest, execute, flip, make_database
 
-from gui.conftest import MakePerson
-from gui.host import (
+from dialog.conftest import MakePerson
+from dialog.host import (
     NOTING,
     RESTORE,
     RESTORE_TITLE,
@@ -21,7 +21,7 @@ from gui.host import (
     row,
     rows,
 )
-from gui.person import Person
+from dialog.person import Person
 from soulsense_db import BackupManager
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from helpers import add_child, digest, make_database
 
-from gui.conftest import MakePerson
-from gui.host import (
+from dialog.conftest import MakePerson
+from dialog.host import (
     DELETE_TITLE,
     MANAGE,
     choose_file,

@@ -12,11 +12,11 @@ from babel.messages.pofile import read_po
 from helpers import add_child
 
 import soulsense_db
-from gui.conftest import MakePerson
-from gui.display import Display
-from gui.host import RESTORE, RESTORE_TITLE, host, open_window, row, table
-from gui.person import Person
-from gui.seen import Widget
+from dialog.conftest import MakePerson
+from dialog.display import Display
+from dialog.host import RESTORE, RESTORE_TITLE, host, open_window, row, table
+from dialog.person import Person
+from dialog.seen import Widget
 from soulsense_db import BackupManager
 
 pytest.importorskip("tkinter", reason="the window needs tkinter")

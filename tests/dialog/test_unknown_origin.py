@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from helpers import add_child, digest
 
-from gui.conftest import MakePerson
-from gui.host import RESTORE_TITLE, RESTORE_YES, host, open_window, row, table
-from gui.test_restoring import agree, ask
+from dialog.conftest import MakePerson
+from dialog.host import RESTORE_TITLE, RESTORE_YES, host, open_window, row, table
+from dialog.test_restoring import agree, ask
 from soulsense_db import BackupManager
 from soulsense_db.backup_info.info import to_meta
 

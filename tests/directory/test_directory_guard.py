@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers import run_unprivileged, within
-from test_storage import put, storage_in
+from test_directory import put, storage_in
 
 from soulsense_db.backup_info.info import BackupInfo
 from soulsense_db.directory.directory import BackupDirectory

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from conftest import EngineMaker
 from helpers import NOBODY, Child, add_child, make_database, run_as, snapshot_of, within
 from shell import Shell
-from test_storage import TAKEN_AT, put, storage_in
+from test_directory import TAKEN_AT, put, storage_in
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.directory.directory import BackupDirectory
