@@ -60,20 +60,7 @@ def test_a_damaged_newest_is_replaced(manager: BackupManager) -> None:
 def test_one_that_cannot_be_read_is_replaced(open_path: Path) -> None:
     """A newest backup that may not be read, or a bad sector, does not stop the schedule."""
     open_path.chmod(0o777)
-    result = run_unprivileged(
-        """
-        database = Path(arguments[0]) / "app.db"
-        engine = sa.create_engine(f"sqlite:///{database}")
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (a)")
-        manager = BackupManager(engine)
-        info = manager.create()
-        Path(info.path).chmod(0)
-        result["state"] = check_health(manager).state.name
-        result["created"] = run_auto(manager).created is not None
-        """,
-        open_path,
-    )
+    result = run_unprivileged("auto_with_an_unreadable_one", open_path)
     assert result == {"error": None, "state": "CRITICAL", "created": True}
 
 
@@ -220,21 +207,7 @@ def test_a_running_migration_is_waited_for(manager: BackupManager, database: Pat
 
 def test_overlapping_runs_do_the_work_once(manager: BackupManager, database: Path) -> None:
     """While a run is at work in another process, one more does nothing and is no error."""
-    script = """
-        import sys
-        import sqlalchemy as sa
-        from soulsense_db import BackupManager
-        from soulsense_db.scheduled import run_auto
-        def wait(done, total):
-            if not waited:
-                waited.append(1)
-                print("at work", flush=True)
-                sys.stdin.readline()
-        waited = []
-        report = run_auto(BackupManager(sa.create_engine(sys.argv[1])), progress=wait)
-        print(report.created is not None)
-    """
-    with Child(script, f"sqlite:///{database}") as child:
+    with Child("auto_held.py", f"sqlite:///{database}") as child:
         child.expect("at work")
         assert run_auto(manager, ONE) is None
         assert child.finish().strip() == "True"

@@ -176,27 +176,6 @@ def test_two_databases_keep_apart_tables(
     assert scalar(tmp_path / "other.db", ROWS) == 2
 
 
-_UNREADABLE = """
-    engine = sa.create_engine("sqlite:///" + arguments[0])
-    manager = BackupManager(engine)
-    directory = manager.directory
-    def hide(*_):
-        if list(directory.glob("*.db")):
-            directory.chmod(0o300)
-    if arguments[1] == "create":
-        sa.event.listen(engine, "connect", hide)  # the row is written with the backup published
-        manager.create("made")
-        directory.chmod(0o700)
-    else:
-        info = manager.create()
-        directory.chmod(0o300)
-        report = manager.restore(directory / info.filename, trust_directory=True)
-        result["rebuilt"] = report.catalog_rebuilt
-        directory.chmod(0o700)
-    result["listed"] = len(manager.list())
-"""
-
-
 @pytest.mark.parametrize("work", ["create", "restore"])
 def test_a_directory_that_cannot_be_listed_fails_nothing_that_is_done(
     open_path: Path, work: str
@@ -205,7 +184,7 @@ def test_a_directory_that_cannot_be_listed_fails_nothing_that_is_done(
     open_path.chmod(0o777)
     database = make_database(open_path / "app.db")
     database.chmod(0o666)
-    answer = run_unprivileged(_UNREADABLE, database, work)
+    answer = run_unprivileged(f"{work}_unlisted", database)
     assert answer["error"] is None, answer
     assert answer["listed"] == 1
     assert not answer.get("rebuilt")

@@ -6,12 +6,11 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from textwrap import dedent
 from typing import Any
 
 import pexpect
 import pytest
-from helpers import execute, scalar
+from helpers import PROGRAMS, execute, scalar
 from shell import Shell
 
 from soulsense_db import errors
@@ -19,15 +18,15 @@ from soulsense_db import errors
 
 @contextmanager
 def terminal(
-    shell: Shell, *arguments: str, colours: bool = False, script: str = ""
+    shell: Shell, *arguments: str, colours: bool = False, program: str = ""
 ) -> Iterator[Any]:
-    """Start the program, or a script of Python, at a terminal of its own."""
+    """Start ``soulsense-db``, or one of tests/programs, at a terminal of its own."""
     env = {**shell.env, "TERM": "xterm-256color", "COLUMNS": "80"}
     if colours:
         del env["NO_COLOR"]
     child = pexpect.spawn(
         sys.executable,
-        ["-c", dedent(script)] if script else ["-m", "soulsense_db", *arguments],
+        [str(PROGRAMS / program)] if program else ["-m", "soulsense_db", *arguments],
         cwd=str(shell.folder),
         env=env,
         dimensions=(24, 80),
@@ -124,15 +123,7 @@ def test_long_work_shows_progress(shell: Shell) -> None:
 
 def test_a_second_pass_shows_as_one(shell: Shell) -> None:
     """Work that goes over the data twice shows the second time as it does the first."""
-    script = """
-        import time
-        from soulsense_db.cli.output import progress_bar
-        with progress_bar("Twice", shown=True) as progress:
-            for done, total in ((5, 100), (100, 100), (7, 100)):
-                progress(done, total)
-                time.sleep(0.3)
-    """
-    with terminal(shell, script=script) as child:
+    with terminal(shell, program="progress_twice.py") as child:
         for done in (5, 7):
             child.expect(rf"Twice .* {done} B of 100 B .*-:--:--")
         assert _end(child) == 0

@@ -302,57 +302,8 @@ def test_a_program_ends_although_a_thread_still_works(
     Tcl aborts the whole process when its interpreter is freed by another thread than its own: no
     thread may hold on to the window.
     """
-    script = """
-        import gc, sys, threading, time, tkinter
-        from tkinter import filedialog
-        from soulsense_db import BackupManager
-        from soulsense_db.dialog import open_backup_dialog
-
-        database, work = sys.argv[1:]
-        begun, go_on = threading.Event(), threading.Event()
-
-        def main():
-            root = tkinter.Tk()
-            manager = BackupManager.from_url(database)
-            info = manager.create("first")
-            whole = getattr(manager, work)
-            def wait(*arguments, **options):
-                begun.set()
-                go_on.wait()
-                gc.collect()  # Python may do so in any thread
-                return whole(*arguments, **options)
-            setattr(manager, work, wait)
-            window = open_backup_dialog(root, manager)
-            window.table.select(info.path)
-            doing = {
-                "create": lambda: window.actions.create("late"),
-                "verify": window.actions.verify,
-                "compare": window.actions.restore,
-                "export": window.actions.export,
-            }
-            filedialog.asksaveasfilename = lambda **options: database + ".copy"
-            def look():
-                if window.table.selection and work in doing:
-                    doing.pop(work)()
-                if begun.is_set():
-                    root.destroy()
-                else:
-                    root.after(20, look)
-            look()
-            root.mainloop()
-
-        gc.disable()
-        main()
-        filedialog.asksaveasfilename = None
-        print("gone", flush=True)
-        sys.stdin.readline()
-        go_on.set()
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread():
-                thread.join()
-    """
     monkeypatch.setenv("DISPLAY", display.name)
-    with Child(script, database, work) as program:
+    with Child("window_closed_at_work.py", database, work) as program:
         program.expect("gone")
         program.tell("")
         assert program.process.wait(CHILD_SECONDS) == 0

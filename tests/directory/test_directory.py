@@ -308,19 +308,9 @@ def test_a_directory_without_permission(open_path: Path, mode: int) -> None:
     directory = open_path / "backups"
     directory.mkdir()
     directory.chmod(mode)
-    script = """
-        from datetime import UTC, datetime
-        from soulsense_db.directory.directory import BackupDirectory as Storage
-        storage = Storage(Path(arguments[0]), prefix="b", suffix=".db", lock_timeout=1)
-        if arguments[1] == "list":
-            result["text"] = storage.list()
-        else:
-            with storage.stage(datetime.now(UTC), ""):
-                pass
-        """
-    stage = run_unprivileged(script, directory, "stage")
+    stage = run_unprivileged("stage", directory)
     assert stage["error"] == "PermissionDeniedError"
-    listed = run_unprivileged(script, directory, "list")
+    listed = run_unprivileged("list_directory", directory)
     assert listed["error"] == (None if mode else "PermissionDeniedError")
     assert os.listdir(directory) == []
 
@@ -337,27 +327,10 @@ def test_a_full_disk_publishes_nothing(small_disk: Path) -> None:
     assert leftovers(storage.directory) == []
 
 
-_STAGE = """
-    import sys
-    from datetime import UTC, datetime
-    from pathlib import Path
-    from soulsense_db.directory.directory import BackupDirectory as Storage
-    storage = Storage(
-        Path(sys.argv[1]), prefix="soulsense_backup", suffix=".db", lock_timeout=5
-    )
-    with storage.stage(datetime.now(UTC), "theirs") as staging:
-        staging.path.write_bytes(b"half")
-        Path(f"{staging.path}-journal").touch()
-        staging.final.with_name(staging.final.name + ".meta").touch()
-        print("staged", flush=True)
-        sys.stdin.read()
-"""
-
-
 def test_what_a_dead_process_left_is_removed(storage: BackupDirectory) -> None:
     """After a SIGKILL the next backup removes everything that the dead one had staged."""
     put(storage)
-    with Child(_STAGE, storage.directory) as child:
+    with Child("stage_and_wait.py", storage.directory) as child:
         child.expect("staged")
         child.kill()
     assert leftovers(storage.directory)
@@ -372,7 +345,7 @@ def test_what_a_dead_process_left_is_removed(storage: BackupDirectory) -> None:
 def test_what_a_living_process_stages_is_left_alone(storage: BackupDirectory) -> None:
     """A backup that another process is writing just now goes on undisturbed."""
     put(storage)
-    with Child(_STAGE, storage.directory) as child:
+    with Child("stage_and_wait.py", storage.directory) as child:
         child.expect("staged")
         before = leftovers(storage.directory)
         put(storage, "mine")

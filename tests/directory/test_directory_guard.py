@@ -233,17 +233,7 @@ def test_a_meta_file_without_permission_is_told_of(open_path: Path) -> None:
     info = put(storage)
     storage.directory.chmod(0o755)
     Path(info.meta_path).chmod(0)
-    script = """
-        from soulsense_db.meta_file import trusted_meta
-        from soulsense_db.directory.directory import BackupDirectory as Storage
-        storage = Storage(
-            Path(arguments[0]), prefix="soulsense_backup", suffix=".db", lock_timeout=1
-        )
-        (info,) = storage.list()
-        result["text"] = info.meta_problem
-        trusted_meta(info)
-        """
-    answer = run_unprivileged(script, storage.directory)
+    answer = run_unprivileged("trust_the_meta_file", storage.directory)
     assert answer["error"] == PermissionDeniedError.__name__
 
 

@@ -144,21 +144,6 @@ def test_files_of_another_user_cost_nobody_a_backup(open_path: Path) -> None:
     for place in PLACES:
         (directory / place).touch(0o600)
     open_path.chmod(0o777)
-    result = run_unprivileged(
-        """
-        database = Path(arguments[0]) / "app.db"
-        engine = sa.create_engine(f"sqlite:///{database}")
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (a)")
-        manager = BackupManager(engine, lock_timeout=2)
-        info = manager.create()
-        with engine.begin() as connection:
-            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-        result["auto"] = run_auto(manager).created is not None
-        manager.restore(info, trust_directory=True)
-        result["level"] = manager.verify(info).level
-        """,
-        open_path,
-    )
+    result = run_unprivileged("back_up_and_restore", open_path)
     assert result == {"error": None, "auto": True, "level": "full"}
     assert {place for place in PLACES if (directory / place).exists()} == set(PLACES)

@@ -114,34 +114,6 @@ def test_a_driver_writes_through_no_link(
 
 
 # Swaps a file for a link in the very moment in which SQLite is about to open it.
-_RACE = """
-    import os, shutil, sys
-    from pathlib import Path
-    import sqlalchemy as sa
-    from soulsense_db import BackupError, BackupManager
-    folder, call, ending = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    manager = BackupManager(sa.create_engine(f"sqlite:///{folder}/app.db"), lock_timeout=1)
-    info = manager.create()
-    swapped = []
-    def race(event, arguments):
-        if event == "sqlite3.connect" and str(arguments[0]).endswith(ending) and not swapped:
-            swapped.append(arguments[0])
-            os.rename(arguments[0], f"{folder}/stolen")
-            os.symlink(f"{folder}/victim.db", arguments[0])
-    if call == "rebuild":
-        (folder / "app.db").write_bytes(b"damaged " * 1000)
-    sys.addaudithook(race)
-    calls = {
-        "create": manager.create,
-        "import": lambda: manager.import_file(folder / "outside.db"),
-        "restore": lambda: manager.restore(info),
-        "rebuild": lambda: manager.restore(info),
-    }
-    try:
-        calls[call]()
-    except BackupError as error:
-        print(type(error).__name__, len(swapped), error.message)
-"""
 
 
 @pytest.mark.parametrize(
@@ -162,7 +134,7 @@ def test_a_link_in_the_moment_of_opening(tmp_path: Path, call: str, ending: str)
         make_database(tmp_path / name)
     add_child(tmp_path / "victim.db")
     victim = (tmp_path / "victim.db").read_bytes()
-    with Child(_RACE, tmp_path, call, ending) as child:
+    with Child("swap_at_connect.py", tmp_path, call, ending) as child:
         answer = child.finish()
     assert answer.startswith("StorageError 1 "), answer
     assert (tmp_path / "victim.db").read_bytes() == victim
@@ -361,11 +333,7 @@ def test_a_link_of_another_user_is_not_followed(
     for path in (open_path / "app.db", open_path / "disk", open_path):
         os.chown(path, user, user)
     os.chown(open_path / "backups", owner, owner, follow_symlinks=False)
-    script = """
-        database, directory = arguments
-        BackupManager(sa.create_engine("sqlite:///" + database), directory).create()
-    """
-    answer = run_as(user, script, open_path / "app.db", open_path / "backups")
+    answer = run_as(user, "create", open_path / "app.db", open_path / "backups")
     assert answer["error"] == (PermissionDeniedError.__name__ if refused else None), answer
     assert bool(os.listdir(open_path / "disk")) is not refused
     if refused:

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import Mode, execute, make_database
+from helpers import PROGRAMS, Mode, execute, make_database
 from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
@@ -166,31 +165,6 @@ def test_a_large_blob_is_not_the_text_of_the_same_bytes(
 
 
 _SIZE = 64_000_000
-_MEASURE = """
-    import sys
-    from pathlib import Path
-    from soulsense_db import BackupManager
-    from soulsense_db.scheduled import run_auto
-    manager = BackupManager.from_url(sys.argv[1])
-    warm = BackupManager.from_url(sys.argv[2])
-    warm.create()
-    warm.compare("latest")
-    warm.restore("latest")
-    run_auto(warm)
-    def peak():  # not ru_maxrss, which begins with what the parent had
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
-    before = peak()
-    for name, call in {
-        "create": manager.create,
-        "verify": lambda: manager.verify("latest"),
-        "compare": lambda: manager.compare("latest"),
-        "auto": lambda: run_auto(manager),
-        "restore": lambda: manager.restore("latest"),
-    }.items():
-        call()
-        print(name, peak() - before)
-"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -204,7 +178,7 @@ def test_memory_stays_flat_with_large_rows(tmp_path: Path, table: str, value: st
         connection.execute(f"CREATE TABLE {table}")
         connection.execute(f"INSERT INTO t VALUES (1, {value}), (2, {value})")
         connection.commit()
-    command = [sys.executable, "-c", dedent(_MEASURE), f"sqlite:///{database}"]
+    command = [sys.executable, str(PROGRAMS / "peak_memory.py"), f"sqlite:///{database}"]
     command.append(f"sqlite:///{make_database(tmp_path / 'warm.db')}")
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     grown = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}

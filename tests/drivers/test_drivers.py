@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import snapshot_of
+from helpers import PROGRAMS, snapshot_of
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import BackupManager
@@ -397,34 +398,16 @@ def test_what_is_no_url_is_refused_without_its_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-_TOY = """
-from soulsense_db.drivers import SQLiteDriver
-class ToyDriver(SQLiteDriver):
-    dialect = "toy"
-NoDriver = object
-"""
-_ASK = """
-import sys
-from soulsense_db.drivers import registry
-from soulsense_db.errors import UnsupportedDatabaseError
-for dialect in ("toy", "none", "broken", "unknown"):
-    try:
-        print(registry._driver_class(dialect).__name__)
-    except UnsupportedDatabaseError as error:
-        print(error)
-"""
-
-
 def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
     """A dialect that another package knows is used; what is no driver is an error of the tree."""
-    (tmp_path / "toy.py").write_text(_TOY)
+    shutil.copy(PROGRAMS / "toy_driver.py", tmp_path / "toy.py")
     (tmp_path / "toy-1.dist-info").mkdir()
     (tmp_path / "toy-1.dist-info" / "METADATA").write_text("Name: toy\nVersion: 1\n")
     (tmp_path / "toy-1.dist-info" / "entry_points.txt").write_text(
         "[soulsense_db.drivers]\ntoy = toy:ToyDriver\nnone = toy:NoDriver\nbroken = toy:Nothing\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", _ASK],
+        [sys.executable, PROGRAMS / "name_drivers.py", "toy", "none", "broken", "unknown"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -49,31 +49,6 @@ def _slow_to_compare(path: Path) -> Path:
     return path
 
 
-_CHILD = """
-    import sys
-    from pathlib import Path
-    from soulsense_db import BackupManager
-    from soulsense_db.scheduled import run_auto
-    folder, call = Path(sys.argv[1]), sys.argv[2]
-    manager = BackupManager.from_url(f"sqlite:///{folder}/app.db")
-    calls = {
-        "verify": lambda: manager.verify("latest"),
-        "restore": lambda: manager.restore("latest"),
-        "auto": lambda: run_auto(manager),
-        "compare": lambda: manager.compare("latest"),
-        "import": lambda: manager.import_file(folder / "outside.db"),
-        "export": lambda: manager.export("latest", folder / "out.db"),
-    }
-    print("begins", flush=True)
-    try:
-        calls[call]()
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-    else:
-        print("done", flush=True)
-"""
-
-
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.parametrize("call", ["verify", "restore", "auto", "compare", "import", "export"])
 def test_ctrl_c_is_obeyed_at_once(tmp_path: Path, make_engine: EngineMaker, call: str) -> None:
@@ -84,7 +59,7 @@ def test_ctrl_c_is_obeyed_at_once(tmp_path: Path, make_engine: EngineMaker, call
     manager = BackupManager(make_engine(database), catalog=False)
     manager.create()
     before = {name for name in snapshot_of(tmp_path) if not name.endswith(".lock")}
-    with Child(_CHILD, tmp_path, call) as child:
+    with Child("interrupted.py", tmp_path, call) as child:
         child.expect("begins")
         time.sleep(0.7)  # it is in the middle of it: at its beginning anything is obeyed
         assert child.process.poll() is None, "not slow enough to be interrupted"

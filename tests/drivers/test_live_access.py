@@ -532,11 +532,7 @@ def test_another_user_leaves_no_log_that_locks_the_owner_out(tmp_path: Path) -> 
     live = make_database(tmp_path / "app.db", mode="wal")
     live.chmod(0o644)
     os.chown(live, 1001, 1001)
-    script = """
-        engine = sa.create_engine(f"sqlite:///{arguments[0]}")
-        BackupManager(engine, arguments[1], catalog=False).create()
-    """
-    answer = run_as(NOBODY, script, live, tmp_path / "backups")
+    answer = run_as(NOBODY, "create_without_a_row", live, tmp_path / "backups")
     assert answer["error"] == "PermissionDeniedError"
     assert os.listdir(tmp_path) == ["app.db"]
 

@@ -91,15 +91,6 @@ def test_a_backup_in_wal_mode_keeps_delete_mode_with_another_process_connected(
     assert scalar(live, "PRAGMA journal_mode") == "delete"
 
 
-_READER = """
-    import sqlite3, sys
-    connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
-    print("reading", flush=True)
-    while True:
-        connection.execute("SELECT count(*) FROM child").fetchone()
-"""
-
-
 def test_a_backup_in_wal_mode_keeps_delete_mode_under_a_busy_reader(
     tmp_path: Path, make_engine: EngineMaker
 ) -> None:
@@ -107,7 +98,7 @@ def test_a_backup_in_wal_mode_keeps_delete_mode_under_a_busy_reader(
     live = make_database(tmp_path / "app.db", mode="delete")
     backup = make_database(tmp_path / "backup.db", mode="wal", rows=50)
     driver = driver_of(make_engine, live, lock_timeout=20)
-    with Child(_READER, live) as reader:
+    with Child("read_all_the_time.py", live) as reader:
         reader.expect("reading")
         for _ in range(5):
             driver.load(backup)
@@ -142,22 +133,6 @@ def test_only_committed_rows_are_in_a_snapshot(
     assert digest(backup) == digest(live)
 
 
-_WRITER = """
-    import sqlite3, sys
-    connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)
-    connection.execute("PRAGMA synchronous = OFF")
-    done = 0
-    while True:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("INSERT INTO child (parent_id, amount, body) VALUES (3, 11, 'more')")
-        connection.execute("UPDATE parent SET total = total + 11 WHERE id = 3")
-        connection.execute("COMMIT")
-        done += 1
-        if done == 20:
-            print("writing", flush=True)
-"""
-
-
 def note(seen: list[int], done: int, _total: int) -> None:
     """Keep what progress reports."""
     seen.append(done)
@@ -170,7 +145,7 @@ def test_a_snapshot_ends_while_another_process_writes_all_the_time(
     monkeypatch.setattr(sqlite, "_STEP_PAGES", 50)  # many steps, each a chance to start over
     live = make_database(tmp_path / "app.db", mode=mode, rows=20_000)
     driver = driver_of(make_engine, live, lock_timeout=30)
-    with Child(_WRITER, live) as writer:
+    with Child("write_all_the_time.py", live) as writer:
         writer.expect("writing")
         started = time.monotonic()
         for number in range(3):
@@ -271,22 +246,7 @@ def test_a_load_waits_for_a_lock_that_clears(
     """A short transaction of another process delays a restore and does not fail it."""
     live = make_database(tmp_path / "app.db", mode=mode)
     backup = make_database(tmp_path / "backup.db", rows=5)
-    script = """
-        import sqlite3, sys
-        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("DELETE FROM child")
-        print("locked", flush=True)
-        connection.set_progress_handler(lambda: 0, 1)
-        for _ in connection.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
-            "SELECT i FROM n"
-        ):
-            pass
-        connection.execute("COMMIT")
-        connection.close()
-        """
-    with Child(script, live) as other:
+    with Child("hold_the_write_lock.py", live) as other:
         other.expect("locked")
         driver_of(make_engine, live, lock_timeout=30).load(backup)
         other.finish()

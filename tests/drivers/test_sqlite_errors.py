@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import held_by_another_process, make_database, run_unprivileged
+from helpers import PROGRAMS, held_by_another_process, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import SQLiteDriver
@@ -95,12 +94,7 @@ def test_a_file_without_permission_is_told(open_path: Path) -> None:
     """A file one may not read is no damaged backup."""
     source = make_database(open_path / "source.db")
     source.chmod(0)
-    script = """
-        from soulsense_db.drivers import SQLiteDriver
-        driver = SQLiteDriver(sa.create_engine("sqlite://"), lock_timeout=1)
-        driver.copy_file(Path(arguments[0]), Path(arguments[1]))
-        """
-    answer = run_unprivileged(script, source, open_path / "target.db")
+    answer = run_unprivileged("copy_file", source, open_path / "target.db")
     assert answer["error"] == PermissionDeniedError.__name__
 
 
@@ -120,15 +114,7 @@ def test_what_only_reads_a_sound_file_is_hinted_at(
     with pytest.raises(PermissionDeniedError) as queried:
         manager.restore(info)
     assert "query_only" in queried.value.hint
-    script = """
-        import os, sqlite3, sys
-        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-        connection.execute("PRAGMA cache_size = 5")
-        connection.execute("BEGIN")
-        connection.execute("UPDATE child SET body = 'half'")
-        os.kill(os.getpid(), 9)
-        """
-    subprocess.run([sys.executable, "-c", dedent(script), str(database)], check=False)
+    subprocess.run([sys.executable, PROGRAMS / "die_in_a_transaction.py", database], check=False)
     assert Path(f"{database}-journal").exists()
     reading = make_engine(f"sqlite:///file:{database}?mode=ro&uri=true")
     with pytest.raises(PermissionDeniedError) as left:

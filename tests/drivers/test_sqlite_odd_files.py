@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from conftest import EngineMaker
-from helpers import digest, make_database, run_unprivileged
+from helpers import PROGRAMS, digest, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.errors import backup_errors, live_errors
@@ -79,22 +78,11 @@ def test_a_value_that_is_no_text_is_no_damage(tmp_path: Path, make_engine: Engin
 def test_damage_in_the_middle_of_a_comparison_is_one_error(tmp_path: Path) -> None:
     """It is raised, and nothing of Python's own is printed when the process ends."""
     database = make_database(tmp_path / "app.db", rows=20_000)
-    script = f"""
-        from soulsense_db import BackupManager
-        from soulsense_db.errors import InvalidBackupError
-        manager = BackupManager.from_url("sqlite:///{database}")
-        path = manager.create().path
-        size = 4096
-        with open(path, "r+b") as backup:
-            backup.seek(500 * size)
-            backup.write(b"\\xee" * size * 100)
-        try:
-            manager.compare("latest")
-        except InvalidBackupError as error:
-            print("damaged")
-    """
     done = subprocess.run(
-        [sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True
+        [sys.executable, PROGRAMS / "compare_with_a_damaged_one.py", database],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("damaged\n", "")
 
@@ -104,8 +92,7 @@ def test_a_directory_that_may_only_be_listed_is_an_error(open_path: Path) -> Non
     manager = BackupManager.from_url(str(make_database(open_path / "app.db")))
     manager.create()
     manager.directory.chmod(0o744)
-    script = "BackupManager.from_url(arguments[0], arguments[1]).list()"
-    told = run_unprivileged(script, open_path / "app.db", manager.directory)
+    told = run_unprivileged("list_backups", open_path / "app.db", manager.directory)
     assert told["error"] == "PermissionDeniedError"
     assert str(manager.directory) in told["text"]
 

@@ -9,12 +9,11 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 from conftest import EngineMaker
-from helpers import add_child, digest, make_database, run_unprivileged, scalar
+from helpers import PROGRAMS, add_child, digest, make_database, run_unprivileged, scalar
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import BackupManager
@@ -37,21 +36,6 @@ LIBRARIES = [
         ),
     ),
 ]
-_AS_LIBRARY = """
-import sys, {library} as chosen
-sys.modules["sqlite3"] = chosen
-sys.modules["sqlite3.dbapi2"] = chosen.dbapi2
-import json, sqlite3
-import sqlalchemy as sa
-from soulsense_db import BackupManager
-manager = BackupManager(sa.create_engine("sqlite:///app.db", module=sqlite3))
-result = {{}}
-def run(name, work):
-    try:
-        result[name] = work()
-    except Exception as error:
-        result[name] = f"{{type(error).__name__}}: {{error}}"
-"""
 STALE_INDEXES = {
     "fts5": (
         "CREATE VIRTUAL TABLE f USING fts5(b)",
@@ -81,11 +65,14 @@ STALE_INDEXES = {
 }
 
 
-def _on(library: str, folder: Path, script: str) -> dict[str, Any]:
-    """Run ``script`` in ``folder`` on an SQLite library; return what it put in ``result``."""
-    code = _AS_LIBRARY.format(library=library) + dedent(script) + "\nprint(json.dumps(result))"
+def _on(library: str, folder: Path, *calls: str) -> dict[str, Any]:
+    """Make ``calls`` of a manager in ``folder`` on an SQLite library; return what each gave."""
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, PROGRAMS / "on_a_library.py", library, *calls],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
@@ -108,18 +95,8 @@ def test_a_stale_index_of_a_virtual_table_is_a_remark(
     live = make_database(tmp_path / "app.db")
     _edit(live, *STALE_INDEXES[index])
     expected = digest_of_rows(live)
-    told = _on(
-        library,
-        tmp_path,
-        """
-        run("create", lambda: manager.create().filename)
-        run("verify", lambda: manager.verify("latest").remarks)
-        run("restore", lambda: [str(path) for path in manager.restore("latest").moved_aside])
-        run("undo", lambda: [str(path) for path in manager.undo_restore().moved_aside])
-        run("again", lambda: manager.create().filename)
-        run("can restore", lambda: [str(p) for p in manager.can_restore("latest").problems])
-        """,
-    )
+    calls = "create", "verify", "restore", "undo", "again", "can restore"
+    told = _on(library, tmp_path, *calls)
     assert told["create"].endswith(".db")
     assert told["again"].endswith(".db")
     assert told["restore"] == told["undo"] == told["can restore"] == []
@@ -148,7 +125,7 @@ def test_a_damaged_page_is_damage_beside_a_stale_index(
     data = bytearray(live.read_bytes())
     data[4096 * page : 4096 * (page + 1)] = b"\xee" * 4096
     live.write_bytes(bytes(data))
-    told = _on(library, tmp_path, 'run("create", lambda: manager.create().filename)')
+    told = _on(library, tmp_path, "create")
     assert told["create"].startswith("DatabaseDamagedError")
 
 
@@ -436,11 +413,7 @@ def test_a_file_one_may_not_read_is_not_moved_aside(open_path: Path) -> None:
         path.chmod(0o755)
     (open_path / "data").chmod(0o777)
     live.chmod(0)
-    script = """
-        manager = BackupManager.from_url(arguments[0], arguments[1], lock_timeout=1)
-        manager.restore("latest")
-        """
-    answer = run_unprivileged(script, live, open_path / "backups")
+    answer = run_unprivileged("restore_latest", live, open_path / "backups")
     assert answer["error"] == PermissionDeniedError.__name__
     assert not list((open_path / "data").glob("*damaged*"))
     assert live.exists()

@@ -151,10 +151,7 @@ def test_removing_without_permission_is_an_error(open_path: Path) -> None:
     """A user who may not write the directory is told so."""
     (open_path / "file").touch()
     open_path.chmod(0o555)
-    answer = run_unprivileged(
-        "from soulsense_db.fs import durable as files; files.remove(Path(arguments[0]))",
-        open_path / "file",
-    )
+    answer = run_unprivileged("remove", open_path / "file")
     assert answer["error"] == "PermissionDeniedError"
 
 

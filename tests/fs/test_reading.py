@@ -45,16 +45,7 @@ def each_way_to_read(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 def writes(path: Path) -> bool:
     """Whether another process can write to a database file just now."""
-    script = """
-        import sqlite3, sys
-        connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
-        try:
-            connection.execute("BEGIN EXCLUSIVE")
-            print("yes")
-        except sqlite3.OperationalError:
-            print("no")
-    """
-    with Child(script, path) as child:
+    with Child("try_to_write.py", path) as child:
         return child.line() == "yes"
 
 
@@ -96,14 +87,7 @@ def test_an_imported_file_that_the_application_has_open(
 
 def add_child_from_elsewhere(path: Path) -> None:
     """Have another process connect, commit and disconnect."""
-    script = """
-        import sqlite3, sys
-        connection = sqlite3.connect(sys.argv[1])
-        connection.execute("INSERT INTO child (parent_id, amount, body) VALUES (1, 0, 'other')")
-        connection.commit()
-        connection.close()
-    """
-    with Child(script, path) as child:
+    with Child("add_row.py", path) as child:
         child.finish()
 
 

@@ -14,38 +14,6 @@ from soulsense_db.fs import durable
 UMASKS = [0, 0o022, 0o077, 0o277, 0o777]
 USERS = [0, NOBODY]
 
-# Everything that makes files, and what is seen of those that do not stay.
-_WORK = """
-    folder, database = Path(arguments[0]), Path(arguments[0], "app.db")
-    os.umask(int(arguments[1]))
-    seen = {}
-    def look(*_):
-        for directory in (folder, folder / "deep" / "backups"):
-            for path in directory.iterdir() if directory.exists() else ():
-                seen[str(path.relative_to(folder))] = path.lstat().st_mode
-    engine = sa.create_engine(f"sqlite:///{database}")
-    manager = BackupManager(engine, folder / "deep" / "backups", lock_timeout=5)
-    info = manager.create("one", progress=look)
-    manager.pin(info)
-    manager.import_file(folder / "outside.db", progress=look)
-    manager.export(info, folder / "exported.db", progress=look)
-    run_auto(manager)
-    manager.restore(info, progress=look)
-    with database.open("r+b") as live:
-        live.write(b"damaged " * 1000)
-    manager.restore(info, progress=look)
-    result["rebuilt"] = database.stat().st_mode & 0o777
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
-    os.remove(database)
-    manager.restore(info)
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
-    gone = BackupManager.from_url(f"sqlite:///{folder}/gone/too/app.db", manager.directory)
-    gone.restore(gone.import_file(info.path))
-    memory = BackupManager.from_url("sqlite://", manager.directory, prefix="memory")
-    memory.restore(memory.create(progress=look))
-    result["seen"] = seen
-"""
-
 
 @pytest.mark.parametrize("user", USERS, ids=["root", "nobody"])
 @pytest.mark.parametrize("umask", UMASKS, ids=[f"{umask:04o}" for umask in UMASKS])
@@ -63,7 +31,7 @@ def test_all_that_is_made_is_for_its_owner_alone(open_path: Path, umask: int, us
             os.chown(open_path / name, user, user)
     if os.getuid() == 0:
         os.chown(open_path, user, user)
-    answer = run_as(user, _WORK, open_path, umask)
+    answer = run_as(user, "make_everything", open_path, umask)
     assert answer["error"] is None, answer
     seen = answer["seen"]
     assert answer["rebuilt"] == 0o640

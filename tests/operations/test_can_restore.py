@@ -435,14 +435,7 @@ def test_rights_that_are_missing_are_a_warning(open_path: Path) -> None:
     live.chmod(0o644)
     (open_path / "backups").mkdir(mode=0o777)
     (open_path / "backups").chmod(0o777)
-    script = """
-        manager = BackupManager.from_url(arguments[0], arguments[1], catalog=False)
-        manager.create()
-        result["problems"] = [type(p).__name__ for p in manager.can_restore("latest").problems]
-        checks = check_health(manager).checks
-        result["states"] = {check.name: check.state.name for check in checks}
-        """
-    told = run_unprivileged(script, live, open_path / "backups")
+    told = run_unprivileged("ask_can_restore", live, open_path / "backups")
     assert told["error"] is None
     assert set(told["problems"]) == {PermissionDeniedError.__name__}
     assert told["states"]["restore"] == "WARNING"

@@ -212,21 +212,8 @@ def test_one_that_cannot_be_removed_keeps_no_other(
 
 def test_an_interrupt_after_the_end_is_told_as_that(database: Path, tmp_path: Path) -> None:
     """Ctrl-C on the command line when the backup is made does not say that nothing changed."""
-    script = """
-        import sys
-        from pathlib import Path
-        from soulsense_db.directory import directory as storage
-        from soulsense_db.catalog.sync import CatalogRows
-        def interrupted(self, info):
-            raise KeyboardInterrupt
-        CatalogRows.record = interrupted
-        from soulsense_db.cli import main
-        sys.argv = ["soulsense-db", "create", "x", "--url", sys.argv[1], *sys.argv[2:]]
-        sys.stderr = sys.stdout
-        main()
-    """
     for more in ((), ("--json",)):
-        with Child(script, database, *more) as child:
+        with Child("interrupt_at_the_row.py", database, *more) as child:
             said = child.process.communicate(timeout=60)[0]
         assert "Interrupted. The backup soulsense_backup_" in said, said
         assert "was made." in said
@@ -240,19 +227,8 @@ def test_a_restore_says_on_the_command_line_what_failed_afterwards(
     """Each remark of a report is a line for a person, and in --json."""
     manager.create("x")
     add_child(database)
-    script = """
-        import sys
-        from soulsense_db.manager import BackupManager
-        def failing(self, *, make_table=True):
-            raise RuntimeError("the catalog has gone")
-        BackupManager.sync_catalog = failing
-        from soulsense_db.cli import main
-        url = sys.argv[1]
-        sys.argv = ["soulsense-db", "restore", "latest", "--yes", "--url", url, *sys.argv[2:]]
-        main()
-    """
     for more in ((), ("--json",)):
-        with Child(script, database, *more) as child:
+        with Child("restore_without_a_catalog.py", database, *more) as child:
             said = child.process.communicate(timeout=60)[0]
         assert child.process.returncode == 0
         assert "The catalog could not be rebuilt (RuntimeError: the catalog has gone)." in said

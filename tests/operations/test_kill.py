@@ -25,48 +25,8 @@ from helpers import (
 
 from soulsense_db import BackupManager
 
-# Each line of the child is a stage it has reached; it goes on when it is told to.
-_CHILD = """
-    import os, sys
-    from pathlib import Path
-    import sqlalchemy as sa
-    from soulsense_db import BackupManager
-    from soulsense_db.drivers.sqlite import driver as sqlite
-
-    sqlite._STEP_PAGES = 20
-    work, database = sys.argv[1:]
-    manager = BackupManager(sa.create_engine(f"sqlite:///{database}"))
-
-    def reached(stage):
-        print(stage, flush=True)
-        sys.stdin.readline()
-
-    def progress(done, total):
-        reached("copied")
-
-    replace = os.replace
-
-    def announced_replace(source, target):
-        reached("before rename")
-        replace(source, target)
-        reached("after rename")
-
-    os.replace = announced_replace
-    unlink = Path.unlink
-
-    def announced_unlink(path, missing_ok=False):
-        unlink(path, missing_ok=missing_ok)
-        reached("deleted " + path.name)
-
-    Path.unlink = announced_unlink
-    if work == "create":
-        manager.create("killed", progress=progress)
-    elif work == "restore":
-        manager.restore("latest", progress=progress)
-    else:
-        manager.undo_restore(progress=progress)
-    reached("done")
-"""
+# Each line of it is a stage it has reached; it goes on when it is told to.
+_PROGRAM = "killed_at_a_stage.py"
 
 
 def run_until(child: Child, stage: str, times: int) -> bool:
@@ -117,7 +77,7 @@ def test_a_killed_create_leaves_no_half_backup(
     live = make_live(tmp_path, mode)
     manager = BackupManager(make_engine(live))
     manager.create("before")
-    with Child(_CHILD, "create", live) as child:
+    with Child(_PROGRAM, "create", live) as child:
         assert run_until(child, stage, times)
     listed = manager.list()
     assert {info.description for info in listed} <= {"before", "killed"}
@@ -151,7 +111,7 @@ def test_a_killed_restore_leaves_the_old_or_the_new_rows(
         manager.undo_restore()
     before, after = (deleted, kept) if work == "restore" else (kept, deleted)
     engine.dispose()
-    with Child(_CHILD, work, live) as child:
+    with Child(_PROGRAM, work, live) as child:
         assert run_until(child, stage, times)
     assert scalar(live, "PRAGMA integrity_check") == "ok"
     found = digest(live)
@@ -186,7 +146,7 @@ def test_a_killed_restore_loses_no_way_back(
     manager.restore("latest")
     restored = digest(live)
     engine.dispose()
-    with Child(_CHILD, "restore", live) as child:
+    with Child(_PROGRAM, "restore", live) as child:
         assert run_until(child, stage, 1)
     manager.undo_restore()
     assert digest(live) == (restored if kept_copies else deleted)
@@ -210,7 +170,7 @@ def test_a_restore_killed_while_it_removes_the_older_safety_backup(
     add_child(live)
     before = digest(live)
     engine.dispose()
-    with Child(_CHILD, "restore", live) as child:
+    with Child(_PROGRAM, "restore", live) as child:
         assert run_until(child, f"deleted app.db.safety_backup.previous{last}", 1)
     manager.undo_restore()
     assert digest(live) == before
@@ -249,7 +209,7 @@ def test_a_damaged_database_never_loses_its_file(
             stream.seek(4096 * 20)
             stream.write(b"\xee" * 8192)
         damaged = live.read_bytes()
-        with Child(_CHILD, "restore", live) as child:
+        with Child(_PROGRAM, "restore", live) as child:
             assert run_until(child, "after rename", times)
         assert live.read_bytes() == damaged or digest(live) == kept
     BackupManager(engine).restore("latest")  # the file may be another one now

@@ -259,29 +259,7 @@ def test_create_after_the_clock_was_set_back(database: Path, make_engine: Engine
 def test_a_policy_that_cannot_be_applied_says_so(open_path: Path) -> None:
     """When old backups cannot be removed, the new one was made, and a warning says both."""
     open_path.chmod(0o777)
-    result = run_unprivileged(
-        """
-        import logging
-        logging.basicConfig(filename=Path(arguments[0]) / "log")
-        from soulsense_db import RetentionPolicy
-        from soulsense_db.directory.directory import BackupDirectory as Storage
-        database = Path(arguments[0]) / "app.db"
-        engine = sa.create_engine(f"sqlite:///{database}")
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (a)")
-        manager = BackupManager(engine, retention=RetentionPolicy(keep_last=1))
-        manager.create()
-        def remove(self, info):
-            manager.directory.chmod(0o500)
-            try:
-                real(self, info)
-            finally:
-                manager.directory.chmod(0o700)
-        real, Storage.delete = Storage.delete, remove
-        result["made"] = manager.create().filename
-        """,
-        open_path,
-    )
+    result = run_unprivileged("create_and_prune", open_path)
     assert result["error"] is None
     assert (open_path / "backups" / result["made"]).exists()
     told = f"{result['made']} was made. Old ones could not be removed (Permission denied"
@@ -312,21 +290,7 @@ def test_a_check_without_checksum_writes_nothing(manager: BackupManager) -> None
 def test_a_read_only_directory_is_verified_too(open_path: Path) -> None:
     """On a medium that cannot be written a backup is verified, and the report says the rest."""
     open_path.chmod(0o777)
-    result = run_unprivileged(
-        """
-        database = Path(arguments[0]) / "app.db"
-        engine = sa.create_engine(f"sqlite:///{database}")
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (a)")
-        manager = BackupManager(engine)
-        info = manager.create()
-        manager.directory.chmod(0o500)
-        report = manager.verify(info)
-        manager.directory.chmod(0o700)
-        result["recorded"] = report.recorded
-        """,
-        open_path,
-    )
+    result = run_unprivileged("verify_read_only", open_path)
     assert result == {"error": None, "recorded": False}
 
 

@@ -354,14 +354,16 @@ def test_without_permission_nothing_is_restored(open_path: Path, make_engine: En
         path.chmod(0o755 if path.is_dir() else 0o644)
     database.chmod(0o444)
     before = digest(database)
-    script = """
-        manager = BackupManager(sa.create_engine(f"sqlite:///{arguments[0]}"))
-        manager.restore(arguments[1], trust_directory=True)  # others may write above it
-        """
     open_path.chmod(0o555)
-    assert run_unprivileged(script, database, info.path)["error"] == PermissionDeniedError.__name__
+    assert (
+        run_unprivileged("restore_file", database, info.path)["error"]
+        == PermissionDeniedError.__name__
+    )
     open_path.chmod(0o777)
-    assert run_unprivileged(script, database, info.path)["error"] == PermissionDeniedError.__name__
+    assert (
+        run_unprivileged("restore_file", database, info.path)["error"]
+        == PermissionDeniedError.__name__
+    )
     assert digest(database) == before
     assert not safety_of(database).exists()
     with closing(sqlite3.connect(database)) as connection:

@@ -8,13 +8,12 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, digest, execute, leftovers, make_database, scalar
+from helpers import PROGRAMS, add_child, digest, execute, leftovers, make_database, scalar
 from sqlalchemy import event
 
 from soulsense_db import BackupManager
@@ -57,33 +56,15 @@ def test_an_interrupt_after_the_last_step_keeps_what_was_there(
 
 def test_an_interrupt_by_a_real_signal(database: Path) -> None:
     """A SIGINT leaves the old rows, or the new ones with the old in the safety backup."""
-    script = """
-        import os, signal, sys
-        import sqlalchemy as sa
-        from soulsense_db import BackupManager; from soulsense_db.fs import durable as files
-        manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
-        count = 0
-        from soulsense_db.drivers import SQLiteDriver
-        pages = SQLiteDriver._copy_pages
-        def interrupted(self, *arguments):
-            if count == 1:  # the safety backup is the first copy, the restore the second
-                signal.setitimer(signal.ITIMER_REAL, 0.000001)
-            globals()["count"] += 1
-            pages(self, *arguments)
-        SQLiteDriver._copy_pages = interrupted
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        try:
-            manager.restore("latest")
-        except KeyboardInterrupt:
-            sys.exit(3)
-    """
     engine = sa.create_engine(f"sqlite:///{database}")
     manager = BackupManager(engine)
     manager.create()
     add_child(database, "after")
     before = digest(database)
     result = subprocess.run(
-        [sys.executable, "-c", dedent(script), str(database)], check=False, timeout=60
+        [sys.executable, PROGRAMS / "interrupted_while_pages_are_written.py", database],
+        check=False,
+        timeout=60,
     )
     assert result.returncode in (0, 3)
     if digest(database) != before:

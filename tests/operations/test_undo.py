@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic_project import Project
-from helpers import digest, execute, leftovers, make_database, scalar
+from helpers import PROGRAMS, digest, execute, leftovers, make_database, scalar
 from shell import Shell
 
 from soulsense_db import BackupManager
@@ -166,21 +166,12 @@ def test_a_safety_backup_of_ours_is_replaced(manager: BackupManager, database: P
     assert len(list(database.parent.glob("app.db.safety_backup*"))) == 2
 
 
-_WRITE_AND_DIE = """
-import os, sqlite3, sys
-connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("PRAGMA journal_mode = WAL")
-connection.execute("UPDATE parent SET name = 'of the old one'")
-os.kill(os.getpid(), 9)
-"""
-
-
 def test_a_log_goes_with_its_safety_backup(manager: BackupManager, database: Path) -> None:
     """SQLite replays it into no other data: the new one is clean, the old one keeps its rows."""
     info = manager.create()
     manager.restore(info)
     path = database.with_name("app.db.safety_backup")
-    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(path)], check=False)
+    subprocess.run([sys.executable, PROGRAMS / "die_with_a_log.py", path], check=False)
     assert Path(f"{path}-wal").stat().st_size
     execute(database, "UPDATE parent SET name = 'newer'")
     before = digest(database)

@@ -155,7 +155,7 @@ def test_a_marker_without_permission_is_an_error(open_path: Path) -> None:
     database = open_path / "app.db"
     write(database)
     marker_path(database).chmod(0)
-    answer = run_unprivileged("read_marker(Path(arguments[0]))", database)
+    answer = run_unprivileged("read_the_marker", database)
     assert answer["error"] == "PermissionDeniedError"
 
 
