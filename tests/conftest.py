@@ -47,9 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.faults = config.option.faults or ("full" if named else "sample")
     if config.option.faults_seed is None:
         config.option.faults_seed = int(time.time())
-    if not hasattr(config, "workerinput"):  # a worker has the options of who started it
-        everything = config.args_source is config.ArgsSource.TESTPATHS
-        config.option.all = config.option.all or not everything
+    # A worker of pytest-xdist has the arguments of who started it.
+    config.option.all = config.option.all or config.args_source is not config.ArgsSource.TESTPATHS
 
 
 @pytest.hookimpl(trylast=True)

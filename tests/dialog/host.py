@@ -10,29 +10,13 @@ from dialog.seen import Row, Widget
 _HOST = """
 import time
 from pathlib import Path
+from dialog import managers
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.dialog import manage_backups_button, open_backup_dialog
 
-class Gated(BackupManager):
-    '''Waits at the first bytes of a copy until the file "go" is there.'''
-
-    def create(self, *arguments, progress=None, **options):
-        return super().create(*arguments, progress=gate(progress), **options)
-
-    def restore(self, *arguments, progress=None, **options):
-        return super().restore(*arguments, progress=gate(progress), **options)
-
-def gate(progress):
-    def wait(done, total):
-        progress(done, total)
-        while not Path("go").exists():
-            time.sleep(0.01)
-            progress(done, total)  # here a cancel arrives
-    return wait
-
 root.title("SoulSense")
 root.geometry("300x120+0+0")
-manager = {manager}.from_url({database!r}, lock_timeout={lock_timeout})
+manager = managers.{manager}.from_url({database!r}, lock_timeout={lock_timeout})
 callbacks = {{}}
 {more}
 manage_backups_button(root, manager, **callbacks).pack()
@@ -60,7 +44,8 @@ def host(
 ) -> str:
     """Return the source of an application over ``database``.
 
-    ``more``: what it does before it makes the button; ``callbacks`` is given to it.
+    ``manager``: the name of one in ``managers.py``. ``more``: what it does before it makes the
+    button; ``callbacks`` is given to it.
     """
     return _HOST.format(
         database=str(database), manager=manager, lock_timeout=lock_timeout, more=more

@@ -66,21 +66,8 @@ travel.start()
 """
 
 _STANDALONE = """
-import time
-from pathlib import Path
-from soulsense_db import BackupManager
+from dialog.managers import Held
 from soulsense_db.dialog.standalone import run
-
-class Held(BackupManager):
-    '''Its copies stop in the middle.'''
-
-    def create(self, *arguments, progress=None, **options):
-        def hold(done, total):
-            while not Path("go").exists():
-                progress(total * 2 // 5, total)
-                time.sleep(0.02)
-        return super().create(*arguments, progress=hold, **options)
-
 run(Held.from_url({database!r}), dark={dark})
 """
 

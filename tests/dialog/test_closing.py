@@ -334,16 +334,7 @@ def test_work_that_was_done_before_it_could_be_stopped_is_told(
     BackupManager.from_url(str(database)).create("first")
     first = digest(database)
     add_child(database)
-    late = """
-class Late(BackupManager):
-    def restore(self, *arguments, **options):
-        report = super().restore(*arguments, **options)
-        while not Path("go").exists():
-            time.sleep(0.01)
-        return report
-manager = Late.from_url(manager._driver.engine.url.database)
-"""
-    user = person(host(database, more=late))
+    user = person(host(database, manager="ReturnsLate"))
     open_window(user)
     user.click(row(user, "first"))
     user.click(RESTORE)

@@ -127,21 +127,7 @@ def test_a_cancel_while_the_copy_is_checked_leaves_nothing(
     person: MakePerson, database: Path
 ) -> None:
     """Also when all bytes are copied, Cancel is obeyed until the backup has its name."""
-    late = """
-class Late(BackupManager):
-    def create(self, *arguments, progress=None, **options):
-        calls = []
-        def wait(done, total):
-            calls.append(done)
-            if len(calls) > 1 and done == total:  # the last moment
-                while not Path("go").exists():
-                    time.sleep(0.01)
-                    progress(done, total)
-            progress(done, total)
-        return super().create(*arguments, progress=wait, **options)
-manager = Late.from_url(manager._driver.engine.url.database)
-"""
-    user = person(host(database, more=late))
+    user = person(host(database, manager="CreatesLate"))
     open_window(user)
     user.click(CREATE)
     user.waits_for("Checking the copy…")

@@ -140,19 +140,8 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(
 
 def test_a_change_while_the_list_is_read_is_in_it(person: MakePerson, database: Path) -> None:
     """What is done in the window while it reads is read again after that."""
-    slow = """
-import soulsense_db.dialog.watcher as w
-w._LOOK_EVERY_MS = 3_600_000
-class Slow(BackupManager):
-    def list(self):
-        found = super().list()
-        Path("read").touch()
-        while Path("slow").exists():
-            time.sleep(0.01)
-        return found
-manager = Slow.from_url(manager._driver.engine.url.database)
-"""
-    user = person(host(database, more=slow))
+    no_look = "import soulsense_db.dialog.watcher as w; w._LOOK_EVERY_MS = 3_600_000"
+    user = person(host(database, manager="ReadsSlowly", more=no_look))
     open_window(user)
     (user.folder / "read").unlink()
     (user.folder / "slow").touch()

@@ -39,9 +39,11 @@ def manager(database: Path) -> BackupManager:
     return made
 
 
-def opened(person: MakePerson, database: Path, more: str = "") -> Person:
+def opened(
+    person: MakePerson, database: Path, more: str = "", *, manager: str = "BackupManager"
+) -> Person:
     """Return a person before the window, with the first backup selected."""
-    user = person(host(database, more=more))
+    user = person(host(database, manager=manager, more=more))
     open_window(user)
     user.click(row(user, "first"))
     return user
@@ -118,17 +120,8 @@ def test_an_answer_is_possible_only_when_the_changes_are_shown(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
     """While it compares, nobody can agree to what is not known yet."""
-    gated = """
-import soulsense_db.dialog.question as a
-a._ANSWER_AFTER_MS = 0
-class Slow(BackupManager):
-    def compare(self, *arguments, **options):
-        while not Path("go").exists():
-            time.sleep(0.01)
-        return super().compare(*arguments, **options)
-manager = Slow.from_url(manager._driver.engine.url.database)
-"""
-    user = opened(person, database, gated)
+    at_once = "import soulsense_db.dialog.question as a; a._ANSWER_AFTER_MS = 0"
+    user = opened(person, database, at_once, manager="ComparesLate")
     user.click(RESTORE)
     user.waits_for("Comparing it with the database…")
     assert not user.find(RESTORE_YES, within=RESTORE_TITLE).enabled
@@ -143,14 +136,7 @@ def test_a_backup_that_vanishes_while_it_is_compared(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
     """What is wrong with the backup ends the question: there is nothing to agree to."""
-    vanishing = """
-class Vanishing(BackupManager):
-    def compare(self, info, **options):
-        Path(info.path).unlink()
-        return super().compare(info, **options)
-manager = Vanishing.from_url(manager._driver.engine.url.database)
-"""
-    user = opened(person, database, vanishing)
+    user = opened(person, database, manager="Vanishing")
     user.click(RESTORE)
     user.waits_for("Backup file not found")
     assert questions(user) == ["That did not work"]
@@ -328,15 +314,7 @@ callbacks["after_restore"] = lambda report: report.source
 
 def closing_while_deleting(person: MakePerson, database: Path) -> Person:
     """Return a person who has closed the window while a backup is deleted, which waits."""
-    slow = """
-class Slow(BackupManager):
-    def delete(self, ref):
-        while not Path("go").exists():
-            time.sleep(0.01)
-        return super().delete(ref)
-manager = Slow.from_url(manager._driver.engine.url.database)
-"""
-    user = opened(person, database, slow)
+    user = opened(person, database, manager="DeletesLate")
     user.press("Delete")
     user.click(user.find("Delete", within=DELETE_TITLE))
     user.waits_for("Deleting…")
@@ -435,14 +413,7 @@ def test_a_result_that_could_not_be_read_back_is_told(
     person: MakePerson, database: Path, manager: BackupManager
 ) -> None:
     """Where the restore could not be checked at its end, the user is asked to look."""
-    unread = """
-from dataclasses import replace
-class Unread(BackupManager):
-    def restore(self, *arguments, **options):
-        return replace(super().restore(*arguments, **options), read_back=False)
-manager = Unread.from_url(manager._driver.engine.url.database)
-"""
-    user = opened(person, database, unread)
+    user = opened(person, database, manager="Unread")
     ask(user)
     agree(user)
     user.waits_for("It could not be read back: look at your data before you go on.")

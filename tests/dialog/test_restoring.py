@@ -242,20 +242,7 @@ def test_a_cancel_that_comes_too_late_is_no_lie(person: MakePerson, database: Pa
     BackupManager.from_url(str(database)).create("first")
     first = digest(database)
     add_child(database)
-    late = (
-        NOTING
-        + """
-class Late(BackupManager):
-    def restore(self, *arguments, progress=None, **options):
-        def wait(done, total):
-            while done == total and not Path("go").exists():  # the very last call
-                time.sleep(0.01)
-            progress(done, total)
-        return super().restore(*arguments, progress=wait, **options)
-manager = Late.from_url(manager._driver.engine.url.database)
-"""
-    )
-    user = person(host(database, more=late))
+    user = person(host(database, manager="RestoresLate", more=NOTING))
     open_window(user)
     ask(user, "first")
     agree(user)
@@ -272,15 +259,7 @@ def test_the_undo_beside_the_message_works_at_once(person: MakePerson, database:
     """The offered Undo does not wait for the list to be read anew: also the first press counts."""
     BackupManager.from_url(str(database)).create("first")
     add_child(database)
-    slow = """
-class Slow(BackupManager):
-    def list(self):
-        while Path("slow").exists():
-            time.sleep(0.01)
-        return super().list()
-manager = Slow.from_url(manager._driver.engine.url.database)
-"""
-    user = person(host(database, more=slow))
+    user = person(host(database, manager="ListsSlowly"))
     open_window(user)
     ask(user, "first")
     (user.folder / "slow").touch()
