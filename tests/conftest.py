@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,25 +23,76 @@ settings.register_profile("suite", database=None, deadline=None, derandomize=Tru
 settings.load_profile("suite")
 
 
+# What is left out of a run of everything, unless --all asks for it: the failure matrix, what clicks
+# and types on a screen, and what has the marker "slow".
+MATRIX = Path(__file__).parent / "faults"
+SCREENS = {"person", "display", "display_192"}
+LEFT_OUT = pytest.StashKey[int]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the failure matrix in tests/faults."""
+    """Add ``--all``, and the options of the failure matrix in tests/faults."""
+    parser.addoption("--all", action="store_true", help="run the slow tests as well")
     group = parser.getgroup("faults", "the failure matrix")
     group.addoption("--faults", choices=("full", "sample"), help="how much of it runs")
     group.addoption("--faults-seed", type=int, help="what a sample is drawn with")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Run the whole matrix when it is asked for by name, and a sample as a part of the suite."""
+    """Run what is named on the command line whole, and a part of everything otherwise.
+
+    That part is without slow tests, and of the failure matrix it is a sample.
+    """
     named = any("faults" in Path(str(name)).parts for name in config.invocation_params.args)
     config.option.faults = config.option.faults or ("full" if named else "sample")
     if config.option.faults_seed is None:
         config.option.faults_seed = int(time.time())
+    # A worker of pytest-xdist has the arguments of who started it.
+    config.option.all = config.option.all or config.args_source is not config.ArgsSource.TESTPATHS
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Tell how to have the same sample again."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests."""
+    if config.option.all:
+        return
+    slow = [item for item in items if _is_slow(item)]
+    items[:] = [item for item in items if not _is_slow(item)]
+    config.hook.pytest_deselected(items=slow)
+    config.stash[LEFT_OUT] = len(slow)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left_out"] = len(slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn from a worker how many it left out; each of them collects all tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return (
+        item.get_closest_marker("slow") is not None
+        or item.path.is_relative_to(MATRIX)
+        or not SCREENS.isdisjoint(getattr(item, "fixturenames", ()))
+    )
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell how to have the same sample again, and that this is not all."""
     chosen = config.option
-    return f"failure matrix: --faults={chosen.faults} --faults-seed={chosen.faults_seed}"
+    return [
+        f"failure matrix: --faults={chosen.faults} --faults-seed={chosen.faults_seed}",
+        "slow tests: run as well" if chosen.all else "slow tests: left out, --all runs them",
+    ]
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Tell how many are left out: nobody is to take the rest for all."""
+    if number := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{number} slow tests were left out: --all runs them as well.")
 
 
 EngineMaker = Callable[..., Engine]

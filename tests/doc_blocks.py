@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SHOWN_FOLDER = "/srv/app"
 _SECONDS = 60
+_PROGRAMS = Path(__file__).parent / "programs"
 
 _BLOCK = re.compile(
     r"^```(?P<language>console|sh|python)\n(?P<code>.*?)^```$"
@@ -287,80 +288,10 @@ def environment(programs: Path | None = None) -> dict[str, str]:
 # The processes
 
 
-_SERVER = """
-import contextlib, gc, io, json, os, signal, socket, sys, time, traceback
-import alembic.autogenerate, alembic.command, alembic.config, sqlalchemy.dialects.sqlite
-import logging.config, rich.console, rich.progress, rich.table, soulsense_db.alembic
-from soulsense_db.cli import app, main
-
-with contextlib.redirect_stdout(io.StringIO()):  # imports what the first call does
-    app(["list", "--url", "none.db"], standalone_mode=False)
-
-def page():
-    names = {"__name__": "page"}
-    for line in sys.stdin:
-        failed = ""
-        try:
-            exec(compile(json.loads(line), "block", "exec"), names)
-        except BaseException:
-            failed = traceback.format_exc()
-        print(json.dumps(failed), file=sys.stderr, flush=True)
-
-programs = {"soulsense-db": main, "alembic": alembic.config.main, "page-of-python": page}
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(sys.argv[1])
-listener.listen(64)
-gc.freeze()
-print("ready", flush=True)
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those of the loop
-while True:
-    client, _ = listener.accept()
-    if os.fork():
-        client.close()
-        continue
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    listener.close()
-    request, streams, _, _ = socket.recv_fds(client, 1 << 20, 3)
-    if child := os.fork():
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        client.sendall(str(code).encode())
-        os._exit(0)
-    client.close()
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    # New ones: those of the server know what kind of file it has there.
-    sys.stdin = open(0, closefd=False)
-    sys.stdout, sys.stderr = (open(n, "w", buffering=1, closefd=False) for n in (1, 2))
-    sys.argv, folder, environment = json.loads(request)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-    try:
-        code = programs[os.path.basename(sys.argv[0])]()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    # Tearing down all that was imported takes longer than most commands.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit((code or 0) & 255)
-"""
-
-_CLIENT = """#!{python} -IS
-import json, os, socket, sys
-server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
-request = json.dumps([sys.argv, os.getcwd(), dict(os.environ)])
-socket.send_fds(server, [request.encode()], [0, 1, 2])
-code = int(server.recv(16))
-if code < 0:
-    os.kill(os.getpid(), -code)
-sys.exit(code)
-"""
+def _install(name: str, command: Path) -> None:
+    """Make one of tests/programs a command that takes as little as possible to start."""
+    command.write_text(f"#!{sys.executable} -IS\n{(_PROGRAMS / name).read_text()}")
+    command.chmod(0o755)
 
 
 @contextmanager
@@ -372,15 +303,11 @@ def fast_programs() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp())  # short: the address of a socket is
     address = folder / "server"
     for name in ("soulsense-db", "alembic", "page-of-python"):
-        program = folder / name
-        program.write_text(_CLIENT.format(python=sys.executable, address=str(address)))
-        program.chmod(0o755)
+        _install("command_client.py", folder / name)
     if shutil.which("sqlite3") is None:  # its command line is not everywhere
-        program = folder / "sqlite3"
-        program.write_text(_SQLITE3.format(python=sys.executable))
-        program.chmod(0o755)
+        _install("sqlite3_shell.py", folder / "sqlite3")
     server = subprocess.Popen(
-        [sys.executable, "-P", "-c", _SERVER, str(address)],
+        [sys.executable, "-P", _PROGRAMS / "command_server.py", address],
         cwd=folder,
         env=environment(),
         stdin=subprocess.DEVNULL,
@@ -396,14 +323,6 @@ def fast_programs() -> Iterator[Path]:
         server.communicate()
         shutil.rmtree(folder)
 
-
-_SQLITE3 = """#!{python} -IS
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
-for row in connection.execute(sys.argv[2]):
-    print(*row, sep="|")
-connection.commit()
-"""
 
 _MARK = "--- end of command, exit code "
 

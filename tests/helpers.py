@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from textwrap import dedent
 from types import FrameType, TracebackType
 from typing import Any, Literal, Self
 
@@ -153,14 +152,17 @@ def leftovers(directory: Path) -> list[str]:
     return sorted(name for name in os.listdir(directory) if name.endswith(_UNFINISHED))
 
 
-class Child:
-    """A Python process running ``script``, spoken to in lines over its standard streams.
+PROGRAMS = Path(__file__).parent / "programs"
 
-    ``module``: instead of a script, what to run from tests/.
+
+class Child:
+    """A Python process running a program of tests/programs, spoken to in lines.
+
+    ``module``: instead of a program, what to run from tests/.
     """
 
-    def __init__(self, script: str, *arguments: object, module: str = "") -> None:
-        command = ["-m", module] if module else ["-c", dedent(script)]
+    def __init__(self, program: str, *arguments: object, module: str = "") -> None:
+        command = ["-m", module] if module else [str(PROGRAMS / program)]
         self.process = subprocess.Popen(
             [sys.executable, *command, *map(str, arguments)],
             cwd=Path(__file__).parent if module else None,
@@ -213,17 +215,7 @@ class Child:
 @contextmanager
 def held_by_another_process(path: Path, *statements: str) -> Iterator[Child]:
     """Have another process run ``statements`` on the database file and stay connected."""
-    script = """
-        import sqlite3, sys
-        connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-        for statement in sys.argv[2:]:
-            connection.execute(statement).fetchall()
-        print("ready", flush=True)
-        for line in sys.stdin:
-            print(connection.execute(line).fetchone()[0], flush=True)
-        connection.close()
-    """
-    with Child(script, path, *statements) as child:
+    with Child("run_statements.py", path, *statements) as child:
         child.expect("ready")
         yield child
 
@@ -235,47 +227,19 @@ def ask(child: Child, statement: str) -> str:
 
 
 NOBODY = 65534
-_AS_USER = """
-import _strptime, encodings.ascii, json, os, sys, tempfile
-from pathlib import Path
-import sqlalchemy as sa
-from soulsense_db import BackupError, BackupManager
-from soulsense_db.scheduled import run_auto
-from soulsense_db.health import check_health
-from soulsense_db.sidecars.migration_marker import read_marker, write_marker
-with tempfile.TemporaryDirectory() as warm:  # import all there is while it can be read
-    engine = sa.create_engine(f"sqlite:///{warm}/warm.db")
-    with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE TABLE warm (x)")
-    manager = BackupManager(engine)
-    manager.restore(manager.create())
-    engine.dispose()
-user, *arguments = sys.argv[1:]
-if os.getuid() == 0:
-    os.setgroups([])
-    os.setgid(int(user))
-    os.setuid(int(user))
-try:
-    result = {"error": None}
-%s
-except BackupError as error:
-    result = {"error": type(error).__name__, "text": str(error)}
-print(json.dumps(result))
-"""
 
 
-def run_unprivileged(script: str, *arguments: object) -> dict[str, Any]:
-    """Run ``script`` as a user for whom permissions count; return its error, if any.
+def run_unprivileged(task: str, *arguments: object) -> dict[str, Any]:
+    """Do a task of ``programs/as_user.py`` as a user for whom permissions count.
 
-    The script sees ``sa``, ``BackupManager``, ``Path`` and ``arguments``, and may fill ``result``.
+    Returns what it found, with its error, if any.
     """
-    return run_as(NOBODY, script, *arguments)
+    return run_as(NOBODY, task, *arguments)
 
 
-def run_as(user: int, script: str, *arguments: object) -> dict[str, Any]:
+def run_as(user: int, task: str, *arguments: object) -> dict[str, Any]:
     """Like :func:`run_unprivileged`, as the user of that number where the tests run as root."""
-    body = "\n".join("    " + line for line in dedent(script).strip().splitlines())
-    with Child(_AS_USER % body, user, *arguments) as child:
+    with Child("as_user.py", user, task, *arguments) as child:
         answer: dict[str, Any] = json.loads(child.finish())
         return answer
 

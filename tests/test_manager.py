@@ -213,23 +213,9 @@ def test_two_databases_in_one_directory(
     assert {info.id for info in manager.list()} == {mine.id, foreign.id}
 
 
-_CREATE = """
-    import sys
-    import sqlalchemy as sa
-    from soulsense_db import BackupManager
-    engine = sa.create_engine(f"sqlite:///{sys.argv[1]}")
-    manager = BackupManager(engine)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    for number in range(5):
-        print(manager.create("same").id)
-    engine.dispose()
-"""
-
-
 def test_two_processes_may_create_at_once(manager: BackupManager, database: Path) -> None:
     """Every backup that a process was promised is there, whole, under a name of its own."""
-    with Child(_CREATE, database) as one, Child(_CREATE, database) as two:
+    with Child("create_five.py", database) as one, Child("create_five.py", database) as two:
         one.expect("ready")
         two.expect("ready")
         for child in (one, two):

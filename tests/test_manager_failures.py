@@ -193,12 +193,11 @@ def test_without_permission_nothing_is_made(open_path: Path) -> None:
     database = make_database(open_path / "app.db")
     database.chmod(0o644)
     open_path.chmod(0o555)
-    script = 'BackupManager(sa.create_engine(f"sqlite:///{arguments[0]}")).create()'
     before = snapshot_of(open_path)
-    assert run_unprivileged(script, database)["error"] == PermissionDeniedError.__name__
+    assert run_unprivileged("create", database)["error"] == PermissionDeniedError.__name__
     assert snapshot_of(open_path) == before
     database.chmod(0)
-    assert run_unprivileged(script, database)["error"] == PermissionDeniedError.__name__
+    assert run_unprivileged("create", database)["error"] == PermissionDeniedError.__name__
 
 
 def test_damage_is_found_without_a_checksum(manager: BackupManager, database: Path) -> None:

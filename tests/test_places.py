@@ -10,13 +10,12 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, digest, execute, make_database
+from helpers import PROGRAMS, add_child, digest, execute, make_database
 
 from soulsense_db import BackupManager
 from soulsense_db.db_backup import _validate_sqlite_file
@@ -281,27 +280,10 @@ def test_a_folder_one_may_not_enter(open_path: Path) -> None:
     database = make_database(closed / "app.db")
     (closed / "backups").mkdir()
     closed.chmod(0o700)
-    script = """
-        import os, sys
-        import sqlalchemy as sa
-        from soulsense_db import BackupManager
-        from soulsense_db.errors import PermissionDeniedError
-        engine = sa.create_engine("sqlite:///" + sys.argv[1])
-        engine.dialect.create_connect_args(engine.url)
-        if os.getuid() == 0:
-            os.setuid(65534)  # from here on nothing more can be imported
-        for work in (lambda m: m.create(), lambda m: m.list(), lambda m: m.restore("latest")):
-            try:
-                work(BackupManager(engine))
-            except PermissionDeniedError:
-                continue
-            os._exit(9)
-        os._exit(0)  # coverage could not write its file as this user
-    """
     if os.getuid() != 0:
         closed.chmod(0)
     result = subprocess.run(
-        [sys.executable, "-c", dedent(script), str(database)],
+        [sys.executable, PROGRAMS / "create_as_nobody.py", database],
         capture_output=True,
         text=True,
         check=False,

@@ -9,7 +9,6 @@ import pickle
 import shlex
 import traceback
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
@@ -175,40 +174,8 @@ def test_the_command_line_has_no_password(tmp_path: Path) -> None:
             (["list", "--kind", url, "--json"], None, {}),
             (["create", "--config", url], None, {}),
         ]
-    script = """
-        import json, os, sys
-        from contextlib import redirect_stderr, redirect_stdout
-        from io import StringIO
-        import soulsense_db.cli
-        started = []
-        def note(event, arguments):
-            if event in {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn",
-                         "os.system", "os.spawn", "pty.spawn"}:
-                started.append(event)
-        sys.addaudithook(note)
-        told = []
-        for arguments, url, files in json.load(open(sys.argv[1])):
-            os.environ.pop("SOULSENSE_DATABASE_URL", None)
-            if url is not None:
-                os.environ["SOULSENSE_DATABASE_URL"] = url
-            for name in ("alembic.ini", "pyproject.toml"):
-                if os.path.exists(name):
-                    os.remove(name)
-            for name, text in files.items():
-                with open(name, "w") as file:
-                    file.write(text)
-            sys.argv = ["soulsense-db", *arguments]
-            with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-                try:
-                    soulsense_db.cli.main()
-                except SystemExit as ended:
-                    code = ended.code
-            told.append([code, out.getvalue() + err.getvalue()])
-        print(json.dumps([told, started]))
-    """
     (tmp_path / "runs").write_text(json.dumps(runs))
-    program = f"import os; os.chdir({str(tmp_path / 'bare')!r})\n{dedent(script)}"
-    with Child(program, tmp_path / "runs") as child:
+    with Child("run_commands.py", tmp_path / "bare", tmp_path / "runs") as child:
         told, started = json.loads(child.finish())
     assert len(told) == len(runs)
     for (arguments, variable, given), (code, printed) in zip(runs, told, strict=True):

@@ -117,16 +117,11 @@ def test_a_user_obeys_root_s_file_and_no_other_s(open_path: Path) -> None:
     """Root's file is obeyed by everybody; what a user writes into SUDO_UID counts for nothing."""
     path = open_path / "alembic.ini"
     path.touch(0o644)
-    script = """
-        from soulsense_db.fs.path_safety import why_not_obeyed
-        os.environ["SUDO_UID"] = arguments[1]
-        result = {"reason": why_not_obeyed(Path(arguments[0]))}
-    """
     for owner in (0, NOBODY, ANOTHER):
         os.chown(path, owner, owner)
-        answer = run_as(NOBODY, script, path, ANOTHER)
+        answer = run_as(NOBODY, "ask_why_not_obeyed", path, ANOTHER)
         expected = f"belongs to another user (uid {ANOTHER})" if owner == ANOTHER else ""
-        assert answer == {"reason": expected}
+        assert answer == {"error": None, "reason": expected}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -276,11 +271,7 @@ def test_whose_directory_is_trusted(
     for path in (place / "backups", *(place / "backups").iterdir()):
         os.chown(path, directory, directory)
         path.chmod(0o755 if path.is_dir() else 0o644)
-    script = """
-        manager = BackupManager(sa.create_engine("sqlite:///" + arguments[0]), catalog=False)
-        manager.restore(manager.list()[0])
-    """
-    answer = run_as(user, script, place / "app.db")
+    answer = run_as(user, "restore_the_first", place / "app.db")
     assert answer["error"] == (UntrustedDirectoryError.__name__ if refused else None), answer
 
 

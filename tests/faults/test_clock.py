@@ -397,18 +397,9 @@ class Program:
 
 def program(database: Path, offset: timedelta) -> Program:
     """Start a process that makes backups as it is told."""
-    script = """
-        import sys
-        from datetime import UTC, datetime, timedelta
-        import time_machine
-        from soulsense_db import BackupManager
-        manager = BackupManager.from_url(sys.argv[1])
-        offset = timedelta(seconds=float(sys.argv[2]))
-        with time_machine.travel(datetime.now(UTC) + offset):
-            for line in sys.stdin:
-                print(manager.create().id, flush=True)
-    """
-    return Program(Child(script, f"sqlite:///{database}", offset.total_seconds()), [])
+    return Program(
+        Child("create_at_an_offset.py", f"sqlite:///{database}", offset.total_seconds()), []
+    )
 
 
 @pytest.mark.parametrize("offset", [timedelta(0), -YEAR, YEAR], ids=["right", "back", "ahead"])

@@ -221,89 +221,14 @@ class World:
                 seen[str(path)] += (path.read_bytes(),)
         return seen
 
-    def audited(self, script: str, *arguments: object) -> dict[str, Any]:
-        """Run ``script`` in a child whose every access is noted; return what it answers.
+    def audited(self, task: str, *arguments: object) -> dict[str, Any]:
+        """Do a task of ``programs/audited.py``, whose every access is noted; return what it found.
 
-        It fills ``answer``, and ``answer["strays"]`` has every path of others that was touched.
+        Its ``strays`` have every path of others that was touched.
         """
-        with Child(_AUDIT.replace("    # the work", script), self.root, *arguments) as child:
+        with Child("audited.py", self.root, task, *arguments) as child:
             answer: dict[str, Any] = json.loads(child.finish())
             return answer
-
-
-# What may be touched: the live database and what stands beside it, the backup directory, where it
-# exports to, and Python itself.
-_AUDIT = """
-    import json, os, sys, sysconfig, tempfile, threading, urllib.parse
-    from contextlib import redirect_stderr, redirect_stdout
-    from io import StringIO
-    from pathlib import Path
-    root, arguments = sys.argv[1], sys.argv[2:]
-    os.chdir(os.path.join(root, "backups"))
-    import soulsense_db, soulsense_db.cli, sqlalchemy.dialects.sqlite, aiosqlite
-    from soulsense_db import BackupError, BackupManager
-    from soulsense_db.health import check_health
-    manager = BackupManager.from_url(os.path.join(root, "app.db"), lock_timeout=1)
-    answer = {"strays": []}
-    ours = tuple(os.path.join(root, name) for name in
-                 ("backups/", "backups", "exports/", "exports", "app.db", ".app.db"))
-    python = tuple(os.path.realpath(path) for path in
-                   (*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix,
-                    os.path.dirname(os.path.dirname(soulsense_db.__file__))))
-    ours_too = ("/etc/localtime", "/usr/share/zoneinfo", "/dev/null", "/usr/lib/python")
-    now = [None]
-    thread_state = threading.local()
-
-    def where(path, follow):
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if str(path).startswith("file:"):
-            path = urllib.parse.unquote(urllib.parse.urlsplit(str(path)).path)
-        path = os.path.abspath(path)
-        if follow:
-            return os.path.realpath(path)
-        return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-
-    def note(event, found):
-        if event not in WATCHED or now[0] is None or getattr(thread_state, "busy", False):
-            return
-        thread_state.busy = True
-        try:
-            for position in WATCHED[event]:
-                path = found[position]
-                if path is None or isinstance(path, int) or path == ":memory:":
-                    continue
-                follow = event in FOLLOWING
-                if event == "open":
-                    flags = found[2] or 0
-                    # With both a link is not followed.
-                    follow = not (flags & os.O_NOFOLLOW or flags & os.O_EXCL)
-                try:
-                    real = where(path, follow)
-                except ValueError:  # a NUL: the system never sees it
-                    continue
-                allowed = real.startswith(ours) or real.startswith(python)
-                # The directory of the database: made sure of for locks, and flushed.
-                allowed = allowed or (event in {"os.mkdir", "open"} and real == root)
-                if not allowed and not (event == "open" and real.startswith(ours_too)):
-                    answer["strays"].append([now[0], event, real])
-                    raise PermissionError(13, "refused by the test", real)
-        finally:
-            thread_state.busy = False
-
-    FOLLOWING = {"sqlite3.connect", "os.listdir", "os.scandir", "os.chmod", "os.truncate",
-                 "os.utime", "shutil.rmtree", "shutil.copyfile"}
-    WATCHED = {"open": [0], "sqlite3.connect": [0], "os.listdir": [0], "os.scandir": [0],
-               "os.remove": [0], "os.rename": [0, 1], "os.link": [0, 1], "os.symlink": [1],
-               "os.mkdir": [0], "os.rmdir": [0], "os.chmod": [0], "os.chown": [0],
-               "os.truncate": [0], "os.utime": [0], "shutil.rmtree": [0], "shutil.move": [0, 1],
-               "shutil.copyfile": [0, 1], "os.mkfifo": [0], "os.mknod": [0]}
-    manager.list()
-    sys.addaudithook(note)
-    # the work
-    now[0] = None
-    print(json.dumps(answer))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -401,23 +326,7 @@ def test_no_name_leads_outside(world: World, names: list[str], calls: list[str])
     around, within_it, rows = world.around(), _in_directory(world), digest(world.database)
     with within(60):
         answer = world.audited(
-            """
-    answer["outcomes"] = {}
-    for name in json.load(open(arguments[0])):
-        for call in arguments[1:]:
-            more = [os.path.join(root, "exports")] if call == "export" else []
-            for ref in (name, Path(name)) if call == "get" else (name,):
-                now[0] = f"{call} {name!r}"
-                try:
-                    found = getattr(manager, call)(ref, *more)
-                    outcome = f"done: {found}"
-                except BackupError as error:
-                    outcome = type(error).__name__
-                except Exception as error:
-                    outcome = f"not of the tree: {type(error).__name__} {error}"
-                now[0] = None
-                answer["outcomes"].setdefault(outcome, []).append(f"{call} {name[:200]!r}")
-    """,
+            "call_with_names",
             _given(world, names),
             *calls,
         )
@@ -436,23 +345,7 @@ def test_no_name_leads_the_program_outside(world: World) -> None:
     around, within_it, rows = world.around(), _in_directory(world), digest(world.database)
     with within(120):
         answer = world.audited(
-            """
-    answer["outcomes"] = {}
-    for name in json.load(open(arguments[0])):
-        for command in arguments[1:]:
-            more = [os.path.join(root, "exports")] if command == "export" else []
-            sys.argv = ["soulsense-db", command, "--yes", "--url", os.path.join(root, "app.db"),
-                        "--", name, *more]
-            now[0] = f"{command} {name!r}"
-            with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-                try:
-                    soulsense_db.cli.main()
-                except SystemExit as ended:
-                    code = ended.code
-            now[0] = None
-            answer["outcomes"].setdefault(code, []).append(
-                [f"{command} {name[:200]!r}", out.getvalue(), err.getvalue()])
-    """,
+            "run_with_names",
             _given(world, FOR_THE_COMMAND_LINE),
             *COMMANDS,
         )
@@ -478,15 +371,7 @@ def test_a_list_waits_for_nothing(world: World) -> None:
     shutil.copy(world.manager().list()[-1].path, world.directory / _named(20))
     around = world.around()
     with within(30):
-        answer = world.audited(
-            """
-    now[0] = "list"
-    answer["names"] = [info.filename for info in manager.list()]
-    manager.others(), manager.orphans(), manager.rebuild_catalog()
-    answer["state"] = check_health(manager).state.name
-    manager.prune(dry_run=True)
-    """
-        )
+        answer = world.audited("list_all")
     (world.directory / _named(20)).unlink()
     trap.unlink()
     assert answer["strays"] == []
@@ -500,20 +385,7 @@ def test_no_description_leads_outside(world: World) -> None:
     around = world.around()
     with within(60):
         answer = world.audited(
-            """
-    answer["paths"], answer["kept"] = [], []
-    for name in json.load(open(arguments[0])):
-        now[0] = f"create {name!r}"
-        try:
-            info = manager.create(name)
-        except BackupError as error:
-            assert type(error).__name__ == "InvalidDescriptionError", error
-            continue
-        answer["paths"].append(info.path)
-        answer["kept"].append(manager.get(info.filename).description == name)
-        manager.delete(info)
-        now[0] = None
-    """,
+            "create_with_names",
             _given(world, [*DOT_DOT, *ENCODED, *ABSOLUTE[::3], *DRIVES[::3], *ODD]),
         )
     assert answer["strays"] == []
@@ -620,21 +492,7 @@ def test_no_marker_leads_outside(tmp_path: Path, backup: str) -> None:
         manager.restore(backup)
     assert world.around() == around
     marker_path(world.database).write_text(json.dumps(marker))
-    answer = world.audited(
-        """
-    now[0] = "with a marker"
-    answer["status"] = [check.message for check in check_health(manager).checks]
-    manager.delete("latest")
-    manager.prune()
-    sys.argv = ["soulsense-db", "auto", "--url", os.path.join(root, "app.db")]
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        try:
-            soulsense_db.cli.main()
-        except SystemExit as ended:
-            answer["code"], answer["told"] = ended.code, err.getvalue()
-    manager.accept_half_run_migration()
-    """
-    )
+    answer = world.audited("obey_the_marker")
     assert answer["strays"] == []
     assert answer["code"] == 70, answer
     assert world.around() == around

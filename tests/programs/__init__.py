@@ -1,0 +1,1 @@
+"""What tests start as processes of their own: one program in each file, started with arguments."""
