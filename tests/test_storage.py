@@ -22,6 +22,7 @@ from soulsense_db import BackupManager
 from soulsense_db.backup_info.info import BackupInfo, to_meta
 from soulsense_db.directory.directory import BackupDirectory, safe_name
 from soulsense_db.directory.staging import Staging
+from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryIsAFileError,
@@ -38,7 +39,11 @@ NAME = "soulsense_backup_20260115_160000"
 def storage_in(directory: Path, *, lock_timeout: float = 5) -> BackupDirectory:
     """Return the storage of ``directory`` with the usual names."""
     return BackupDirectory(
-        directory, prefix="soulsense_backup", suffix=".db", lock_timeout=lock_timeout
+        directory,
+        prefix="soulsense_backup",
+        suffix=".db",
+        lock_timeout=lock_timeout,
+        companions=SQLiteDriver.companions,
     )
 
 
@@ -342,8 +347,13 @@ _STAGE = """
     from datetime import UTC, datetime
     from pathlib import Path
     from soulsense_db.directory.directory import BackupDirectory as Storage
+    from soulsense_db.drivers import SQLiteDriver
     storage = Storage(
-        Path(sys.argv[1]), prefix="soulsense_backup", suffix=".db", lock_timeout=5
+        Path(sys.argv[1]),
+        prefix="soulsense_backup",
+        suffix=".db",
+        lock_timeout=5,
+        companions=SQLiteDriver.companions,
     )
     with storage.stage(datetime.now(UTC), "theirs") as staging:
         staging.path.write_bytes(b"half")

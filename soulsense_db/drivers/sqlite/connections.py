@@ -90,6 +90,11 @@ class LiveDatabase:
         return self._path
 
     @property
+    def known_path(self) -> Path | None:
+        """Its file as far as it is known without a connection."""
+        return self._path
+
+    @property
     def address(self) -> str:
         """What ``--url`` takes to reach it; empty in memory."""
         return self._connections.arguments.address(self.path) if self.path else ""

@@ -44,7 +44,16 @@ from soulsense_db.drivers.sqlite.errors import (
     locked,
     target_errors,
 )
-from soulsense_db.drivers.sqlite.files import connect_new, flush_committed, put_in_place
+from soulsense_db.drivers.sqlite.files import (
+    COMPANIONS,
+    LONGEST_PATH,
+    WORKING_COPIES,
+    connect_new,
+    flush_committed,
+    put_in_place,
+    size_with_log,
+    write_stamp,
+)
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     require_journal_fits,
@@ -73,6 +82,9 @@ class SQLiteDriver(Driver):
     dialect = "sqlite"
     url_drivers = frozenset({"pysqlite", "aiosqlite"})
     suffix = ".db"
+    companions = COMPANIONS
+    working_copies = WORKING_COPIES
+    longest_path = LONGEST_PATH
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
@@ -115,6 +127,15 @@ class SQLiteDriver(Driver):
                 return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
 
         return self._live.run(measure)
+
+    def size_now(self) -> int:
+        """Bytes of the main file and its log, by their names; in memory as :meth:`size`."""
+        return size_with_log(self.location) if self.location else self.size()
+
+    def write_stamp(self) -> object:
+        """Sizes and times of the main file and its log."""
+        path = self._live.known_path
+        return write_stamp(path) if path else None
 
     def connected(self) -> AbstractContextManager[None]:
         """Open two connections: one to hold the write lock, one to read or write."""

@@ -13,7 +13,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
-from soulsense_db.drivers.sqlite.files import beside, connect_new
+from soulsense_db.drivers.sqlite.files import RESIZED, RESTORING, beside, connect_new
 from soulsense_db.drivers.sqlite.structure import understood
 from soulsense_db.errors import InvalidBackupError, StorageError
 from soulsense_db.fs import name_max
@@ -89,7 +89,7 @@ def compatible_source(
             if not resized:
                 yield connection
                 return
-        with beside(location, f"resized{own}") as path:
+        with beside(location, f"{RESIZED}{own}") as path:
             if same_encoding:
                 _vacuum_into(copy, path, live, live_page_size)
             else:  # the live database is empty, and SQLite attaches no other encoding to it
@@ -106,7 +106,7 @@ def working_copy(source: Path, location: Path | None, own: str = "") -> Iterator
 
     ``own``: the end of a name of its own, where another one may be in use.
     """
-    with beside(location, f"restoring{own}") as copy:
+    with beside(location, f"{RESTORING}{own}") as copy:
         fs.copy_contents(source, copy)
         yield copy
 
