@@ -3,7 +3,7 @@
 A driver knows one database dialect and nothing of backup directories, meta files or catalogs: it
 gets an engine and paths. To add a dialect, write a :class:`Driver`, name it in an entry point
 (:mod:`~soulsense_db.drivers.registry`), and run the shared suite over it:
-``tests/test_drivers.py``.
+:class:`soulsense_db.testing.DriverSuite`.
 """
 
 from __future__ import annotations
