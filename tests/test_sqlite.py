@@ -115,33 +115,6 @@ def test_a_backup_in_wal_mode_keeps_delete_mode_under_a_busy_reader(
     assert scalar(live, COUNT) == 50
 
 
-def test_other_processes_see_the_restored_rows(
-    tmp_path: Path, make_engine: EngineMaker, mode: Mode
-) -> None:
-    """A process that was connected before a restore reads the restored rows after it."""
-    live = make_database(tmp_path / "app.db", mode=mode)
-    driver = driver_of(make_engine, live)
-    backup = taken(driver, tmp_path / "backup.db")
-    add_child(live)
-    with held_by_another_process(live) as other:
-        assert ask(other, COUNT) == str(ROWS + 1)
-        driver.load(backup)
-        assert ask(other, COUNT) == str(ROWS)
-    assert scalar(live, COUNT) == ROWS
-
-
-def test_only_committed_rows_are_in_a_snapshot(
-    tmp_path: Path, make_engine: EngineMaker, mode: Mode
-) -> None:
-    """What another process has written and not committed is in no backup."""
-    live = make_database(tmp_path / "app.db", mode=mode)
-    with held_by_another_process(live, "BEGIN IMMEDIATE", "DELETE FROM child") as other:
-        backup = taken(driver_of(make_engine, live), tmp_path / "backup.db")
-        assert ask(other, COUNT) == "0"
-    assert scalar(backup, COUNT) == ROWS
-    assert digest(backup) == digest(live)
-
-
 _WRITER = """
     import sqlite3, sys
     connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)

@@ -71,8 +71,9 @@ class SnapshotPromises(DriverHooks):
         """The room asked for before a snapshot is the room it takes, with a lock or without."""
         live.add(*["x" * 1000] * 200)
         _, snapshot = live.snapshot()
-        for size in (live.driver.size(), live.driver.size_now()):
-            assert snapshot.size_bytes * 0.5 <= size <= snapshot.size_bytes * 3
+        assert snapshot.size_bytes * 0.5 <= live.driver.size() <= snapshot.size_bytes * 2
+        # A log may have a second copy of all of it.
+        assert snapshot.size_bytes * 0.5 <= live.driver.size_now() <= snapshot.size_bytes * 4
 
     def test_a_backup_s_path_can_be_opened(self, live: Live) -> None:
         """A path of usual length is not too long."""

@@ -89,3 +89,11 @@ class TestMemory(DriverSuite):
     def make_engine(self, folder: Path) -> Engine | AsyncEngine:
         """Return an engine with one connection."""
         return sa.create_engine("sqlite://", poolclass=StaticPool)
+
+
+class TestMemoryOfOneThread(TestMemory):
+    """A database in memory as SQLAlchemy makes it by default, with a connection per thread."""
+
+    def make_engine(self, folder: Path) -> Engine | AsyncEngine:
+        """Return an engine with the pool that it has by default."""
+        return sa.create_engine("sqlite://")
