@@ -62,15 +62,12 @@ def test_an_interrupt_by_a_real_signal(database: Path) -> None:
         import sqlalchemy as sa
         from soulsense_db import BackupManager; from soulsense_db.fs import durable as files
         manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
-        count = 0
-        from soulsense_db.drivers import SQLiteDriver
-        pages = SQLiteDriver._copy_pages
-        def interrupted(self, *arguments):
-            if count == 1:  # the safety backup is the first copy, the restore the second
-                signal.setitimer(signal.ITIMER_REAL, 0.000001)
-            globals()["count"] += 1
-            pages(self, *arguments)
-        SQLiteDriver._copy_pages = interrupted
+        from soulsense_db.drivers.sqlite import driver
+        pages = driver.copy_pages
+        def interrupted(*arguments, **options):
+            signal.setitimer(signal.ITIMER_REAL, 0.000001)
+            pages(*arguments, **options)
+        driver.copy_pages = interrupted  # of a restore; a snapshot is written elsewhere
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         try:
             manager.restore("latest")

@@ -27,7 +27,7 @@ from helpers import (
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db.drivers import SQLiteDriver
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 from soulsense_db.drivers.sqlite.files import beside
 from soulsense_db.errors import DatabaseLockedError
 
@@ -140,7 +140,7 @@ def test_a_snapshot_ends_while_another_process_writes_all_the_time(
     tmp_path: Path, make_engine: EngineMaker, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writers can neither delay a backup for ever nor tear it: sums over two tables agree."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 50)  # many steps, each a chance to start over
+    monkeypatch.setattr(pages, "_STEP_PAGES", 50)  # many steps, each a chance to start over
     live = make_database(tmp_path / "app.db", mode=mode, rows=20_000)
     driver = driver_of(make_engine, live, lock_timeout=30)
     with Child(_WRITER, live) as writer:
@@ -286,7 +286,7 @@ def test_work_that_is_cancelled_half_way_changes_nothing(
     tmp_path: Path, make_engine: EngineMaker, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What progress raises comes out as it is, and the live rows are those of before."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 2)
+    monkeypatch.setattr(pages, "_STEP_PAGES", 2)
     live = make_database(tmp_path / "app.db", mode=mode)
     backup = make_database(tmp_path / "backup.db", rows=200)
     (tmp_path / "other.db").touch()

@@ -49,6 +49,19 @@ def require_journal_fits(location: Path) -> None:
         )
 
 
+@contextmanager
+def journal_that_survives(live: sqlite3.Connection, location: Path | None) -> Iterator[str]:
+    """Yield the journal mode of ``live``, which is one that survives a crash in the block."""
+    mode = pragmas.text(live, "journal_mode")
+    if location is None or mode not in {"off", "memory"}:
+        yield mode
+        return
+    # A connect event of the application chose speed; half a restore could not be rolled back.
+    yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
+    with suppress(sqlite3.Error):  # the connection may be the application's own
+        pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
+
+
 def is_empty(connection: sqlite3.Connection) -> bool:
     """Whether the database has no table and nothing else that has a name: it fits any other."""
     return not pragmas.rows(connection, "SELECT 1 FROM main.sqlite_master LIMIT 1")
