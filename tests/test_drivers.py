@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
+from helpers import add_child, make_database
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import driver_for, engine_for
+from soulsense_db.drivers import Driver, SQLiteDriver, driver_for, engine_for
 from soulsense_db.errors import (
     DatabaseFileNotFoundError,
     UnsupportedDatabaseError,
@@ -36,6 +37,29 @@ def test_a_missing_database_is_an_error_and_stays_missing(
             call()
     driver.return_idle_connections()
     assert os.listdir(tmp_path) == []
+
+
+class _OnAServer(SQLiteDriver):
+    """What a driver has that says nothing of files."""
+
+    companions = Driver.companions
+    longest_path = Driver.longest_path
+    size_now = Driver.size_now
+    write_stamp = Driver.write_stamp
+
+
+def test_a_driver_need_not_say_what_only_files_have(
+    make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    """Without companions, limits of a path and times of files the defaults suit a server."""
+    driver = _OnAServer(make_engine(make_database(tmp_path / "app.db")), lock_timeout=1)
+    assert driver.companions.endings == ()
+    assert driver.can_open(tmp_path / ("long" * 1000))
+    assert not SQLiteDriver(driver.engine, lock_timeout=1).can_open(tmp_path / ("long" * 1000))
+    assert driver.size_now() == driver.size()
+    before = driver.write_stamp()
+    add_child(tmp_path / "app.db")
+    assert driver.write_stamp() == before
 
 
 def test_an_unknown_dialect_names_the_known_ones(make_engine: EngineMaker) -> None:

@@ -242,7 +242,7 @@ class Driver(ABC):
     ) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
-        ``level``: ``header`` looks at its header and size, ``pages`` also at the structure of all
+        ``level``: ``quick`` looks at its header and size, ``pages`` also at the structure of all
         of it, ``full`` also at every index and reference. ``poll`` is called several times a second
         meanwhile; what it raises, and Ctrl-C, ends the check within half a second. Raises
         :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.
