@@ -38,7 +38,13 @@ from soulsense_db.operations import (
     verify_backup,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
-from soulsense_db.sidecars import MigrationMarker, SafetyFiles, clear_marker, marker_path, standing
+from soulsense_db.sidecars import (
+    MigrationMarker,
+    clear_marker,
+    marker_path,
+    newest_safety_backup,
+    standing,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -87,6 +93,7 @@ class BackupManager:
             Path(directory),
             prefix=prefix,
             suffix=self._driver.suffix,
+            companions=self._driver.companions,
             lock_timeout=lock_timeout,
             live=location,
         )
@@ -143,6 +150,13 @@ class BackupManager:
     def database_size(self) -> int:
         """Return about how many bytes a backup takes."""
         return self._driver.size()
+
+    def write_stamp(self) -> object:
+        """Return what is another value once somebody has written to the live database.
+
+        It takes no lock; always the same where that cannot be told so, as on a server.
+        """
+        return self._driver.write_stamp()
 
     # Create
 
@@ -371,7 +385,7 @@ class BackupManager:
         """
         info = self.verify(ref, progress=progress).backup
         with not_found_if_deleted(Path(info.path)):
-            return copy_out(info, destination, progress=progress)
+            return copy_out(self._driver, info, destination, progress=progress)
 
     # Restore
 
@@ -486,7 +500,7 @@ class BackupManager:
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        return SafetyFiles(sidecar_base(self._driver, self.directory)).newest()
+        return newest_safety_backup(sidecar_base(self._driver, self.directory))
 
     def compare(
         self, ref: BackupInfo | str | Path, *, progress: Progress | None = None

@@ -11,7 +11,7 @@ from helpers import digest, flip, make_database
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import Progress
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 from soulsense_db.errors import DatabaseDamagedError
 from soulsense_db.fs import reading
 
@@ -63,7 +63,7 @@ def test_a_new_backup_can_be_cancelled_up_to_the_last_call(
     name: str,
 ) -> None:
     """Whichever call raises, the very last one too: no file, no meta file, no row, no staging."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 8)
+    monkeypatch.setattr(pages, "_STEP_PAGES", 8)
     make_database(tmp_path / "outside.db")
     before = digest(database)
     cancelled = 0

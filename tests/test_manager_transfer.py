@@ -22,7 +22,7 @@ from helpers import (
 from test_manager_failures import spoiled
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -67,7 +67,7 @@ def test_import_is_of_one_moment(
     manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another program commits while its file is copied is in the copy as a whole or not."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 20)
+    monkeypatch.setattr(pages, "_STEP_PAGES", 20)
     source = make_database(tmp_path / "source.db", rows=3000)
     tried: list[int] = []
 

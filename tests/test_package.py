@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import Child
 
 import soulsense_db
 
+PACKAGE = Path(soulsense_db.__file__).parent
+# What only somebody writes who knows SQLite: its module, its SQL, the files that it keeps.
+OF_SQLITE = re.compile(
+    r"\bsqlite3\b|pragma\b(?!: no)|\bsqlite_|-wal\b|-shm\b|-journal\b", re.IGNORECASE
+)
 HEAVY = ["tkinter", "alembic", "typer", "rich", "aiosqlite", "pytest"]
 
 
@@ -67,3 +74,15 @@ def test_an_old_name_works_for_a_release(module: str, old: str, new: str) -> Non
     with pytest.warns(DeprecationWarning, match="called"):
         found = getattr(importlib.import_module(module), old)
     assert found.__name__ == new
+
+
+def test_what_is_of_sqlite_stands_in_its_driver_alone() -> None:
+    """A new dialect is one folder: no other module knows SQLite's module, its SQL or its files."""
+    found = [
+        f"{path.relative_to(PACKAGE)}:{number}: {line.strip()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.parent != PACKAGE / "drivers" / "sqlite"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if OF_SQLITE.search(line.replace("*.sqlite3", ""))  # a name that people give their files
+    ]
+    assert found == []

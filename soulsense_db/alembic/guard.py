@@ -190,14 +190,14 @@ class CommandGuard:
     def failed(self, error: BaseException) -> None:
         """Put back every database whose work is not committed, and say so."""
         states = self._put_back_after(error)
-        for path, line in states:
-            notes = tuple(getattr(error, "__notes__", None) or ())
-            last_word.is_of(path, line, notes=notes, while_unchanged=True)
+        notes = tuple(getattr(error, "__notes__", None) or ())
+        for database, line in states:
+            last_word.is_of(database.path, line, notes=notes, write_stamp=database.write_stamp)
         if states and isinstance(error, SystemExit) and _is_success(error.code):
             # A failed migration is no success, whatever a step says.
             raise SystemExit(1) from error
 
-    def _put_back_after(self, error: BaseException) -> list[tuple[Path, str]]:
+    def _put_back_after(self, error: BaseException) -> list[tuple[GuardedDatabase, str]]:
         unfinished = [database for database in self._databases.values() if not database.finished]
         states = []
         try:
@@ -213,7 +213,7 @@ class CommandGuard:
                         log.debug("A transaction could not be ended: %s", failure)
                 for database in reversed(unfinished):
                     lines = messages_of(database.after_failure, database)
-                    states += [(database.path, line) for line in lines[-1:]]
+                    states += [(database, line) for line in lines[-1:]]
                     for line in lines:
                         say(line)
                         with suppress(Exception):  # an error may be one that takes no note
@@ -248,6 +248,6 @@ class CommandGuard:
             hint="Let env.py pass on the error of context.run_migrations(), and end each "
             "transaction that it begins itself.",
         )
-        for path, line in states:
-            last_word.is_of(path, line, notes=(line,), while_unchanged=True)
+        for database, line in states:
+            last_word.is_of(database.path, line, notes=(line,), write_stamp=database.write_stamp)
         return failure

@@ -72,6 +72,10 @@ class GuardedDatabase:
         """Whether it is neither locked nor marked any more."""
         return self._access is None
 
+    def write_stamp(self) -> object:
+        """Return what is another value once somebody has written to it."""
+        return self._manager.write_stamp()
+
     def begin(self, context: MigrationContext, connection: Connection) -> bool:
         """Lock, look, back up, mark; False when there is nothing to run."""
         # Locked before the first read: a transaction begun while another upgrade runs would show

@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -62,7 +63,8 @@ class LastWord:
         self._notes: tuple[str, ...] = ()
         self._size: int | None = None
         self._process = 0
-        self._written: tuple[object, ...] | None = None
+        self._write_stamp: Callable[[], object] | None = None
+        self._stamp: object = None
 
     def is_of(
         self,
@@ -70,11 +72,12 @@ class LastWord:
         state: str,
         *,
         notes: tuple[str, ...] = (),
-        while_unchanged: bool = False,
+        write_stamp: Callable[[], object] | None = None,
     ) -> None:
         """Make ``state`` of ``database`` the last word; ``notes``: of the error that goes on.
 
-        ``while_unchanged``: only if nobody writes to the database afterwards.
+        ``write_stamp`` returns another value once somebody has written to the database: then
+        nothing is said.
         """
         if not self._process:
             atexit.register(self._say)
@@ -82,7 +85,8 @@ class LastWord:
         self._about, self._notes = database, notes
         self._line = f"{datetime.now():%H:%M:%S} {state}"
         self._size = _size_of_stderr()
-        self._written = _written(database) if while_unchanged else None
+        self._write_stamp = write_stamp
+        self._stamp = write_stamp() if write_stamp is not None else None
 
     def said(self, line: str) -> None:
         """Note that ``line`` was just said."""
@@ -97,7 +101,7 @@ class LastWord:
     def _say(self) -> None:
         if self._about is None or self._process != os.getpid():  # that of a fork's child
             return
-        if self._written is not None and self._written != _written(self._about):
+        if self._write_stamp is not None and self._stamp != self._write_stamp():
             return
         error = getattr(sys, "last_value", None)
         if set(self._notes) & set(getattr(error, "__notes__", ())):
@@ -112,16 +116,6 @@ class LastWord:
 
 _last_word = LastWord()
 last_word = _last_word
-
-
-def _written(database: Path) -> tuple[object, ...]:
-    """Return what tells whether somebody has written to the database since."""
-    found = []
-    for path in (database, Path(f"{database}-wal")):
-        with suppress(OSError):
-            status = path.stat()
-            found.append((status.st_size, status.st_mtime_ns))
-    return tuple(found)
 
 
 def _size_of_stderr() -> int | None:

@@ -45,11 +45,6 @@ from soulsense_db.notices import reason_of, warn
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
 _PREFIX_BYTES = 60
-# After a power cut any of them may be alone.
-_UNFINISHED = re.compile(
-    r"\.(?P<name>.+)(?P<end>\.deleting|\.staging(\.lock|-journal|-wal|-shm)?|\.meta\.partial)",
-    re.DOTALL,
-)
 _NEXT = timedelta(microseconds=1)
 
 
@@ -58,8 +53,9 @@ class BackupDirectory:
 
     ``directory`` need not exist yet; links on it are followed now, and one that is put there later
     is an error of every method; ``prefix`` begins every file name; ``suffix`` ends every data
-    file's name; ``lock_timeout`` in seconds; ``live``: a file that is no backup whatever its name;
-    what root writes here is given to who owns it.
+    file's name; ``lock_timeout`` in seconds; ``companions``: what may lie beside a data file while
+    it is written; ``live``: a file that is no backup whatever its name; what root writes here is
+    given to who owns it.
     """
 
     def __init__(
@@ -69,6 +65,7 @@ class BackupDirectory:
         prefix: str,
         suffix: str,
         lock_timeout: float,
+        companions: fs.Companions = fs.NO_COMPANIONS,
         live: Path | None = None,
     ) -> None:
         if not re.fullmatch(r"\w[\w.-]*", prefix) or len(prefix.encode()) > _PREFIX_BYTES:
@@ -80,12 +77,18 @@ class BackupDirectory:
         self._prefix = prefix
         self._suffix = suffix
         self._lock_timeout = lock_timeout
+        self._companions = companions
         self._live = live
         self._has_warned = False
         self._passed_by: set[str] = set()
         # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
         self._name = re.compile(
             rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}", re.DOTALL
+        )
+        # After a power cut any of them may be alone.
+        staged = "|".join(re.escape(ending) for ending in (LOCK, *companions.endings))
+        self._unfinished = re.compile(
+            rf"\.(?P<name>.+)(?P<end>\.deleting|\.staging({staged})?|\.meta\.partial)", re.DOTALL
         )
 
     # Reading
@@ -238,7 +241,7 @@ class BackupDirectory:
         with self._lock():
             self._remove_abandoned()
             final = self._free_name(created_at, description)
-            staging = Staging(final)
+            staging = Staging(final, self._companions)
             staging.hold(like=self._live)
         try:
             staging.create(like=self._live)
@@ -359,7 +362,7 @@ class BackupDirectory:
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
-            if taken.isdisjoint(map(_folded, names_of(name))):
+            if taken.isdisjoint(map(_folded, names_of(name, self._companions))):
                 return self.directory / name
             number += 1
 
@@ -368,7 +371,7 @@ class BackupDirectory:
         with fs.storage_errors("list", self.directory):
             names = os.listdir(self.directory)
         for name in names:
-            found = _UNFINISHED.fullmatch(name)
+            found = self._unfinished.fullmatch(name)
             if found is None or not self._is_backup_name(found["name"]):
                 continue
             path = self.directory / found["name"]
@@ -376,7 +379,7 @@ class BackupDirectory:
                 if found["end"] == DELETING:
                     Removal(path).finish()
                 else:
-                    Staging(path).discard_if_abandoned()
+                    Staging(path, self._companions).discard_if_abandoned()
             except StorageError as error:
                 self._pass_by(name, error)
 

@@ -14,25 +14,28 @@ from filelock import FileLock, Timeout
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX
 from soulsense_db.errors import StorageError
-from soulsense_db.fs import COMPANIONS
 
 STAGING = ".staging"
 LOCK = ".lock"
 DELETING = ".deleting"
 
 
-def names_of(name: str) -> set[str]:
+def names_of(name: str, companions: fs.Companions) -> set[str]:
     """Return all names in a directory that the backup ``name`` may need for a while."""
-    staged = {f".{name}{STAGING}{companion}" for companion in ("", *COMPANIONS, LOCK)}
+    staged = {f".{name}{STAGING}{ending}" for ending in ("", *companions.endings, LOCK)}
     meta = f"{name}{META_SUFFIX}"
     return {name, meta, f".{meta}.partial", f".{name}{DELETING}"} | staged
 
 
 class Staging:
-    """A backup that is being written: ``path`` to write to, ``final`` the name it will have."""
+    """A backup that is being written: ``path`` to write to, ``final`` the name it will have.
 
-    def __init__(self, final: Path) -> None:
+    ``companions``: what may lie beside ``path`` while it is written.
+    """
+
+    def __init__(self, final: Path, companions: fs.Companions) -> None:
         self.final = final
+        self._companions = companions
         self.path = final.with_name(f".{final.name}{STAGING}")
         self._made: os.stat_result
         self._lock = FileLock(f"{self.path}{LOCK}", mode=fs.PRIVATE_FILE, thread_local=False)
@@ -60,9 +63,8 @@ class Staging:
 
     def discard(self) -> None:
         """Remove everything that is not published, and the mark."""
-        # SQLite's own names for what belongs to a file: the staged one may have a journal.
-        for companion in ("", *COMPANIONS):
-            fs.remove(Path(f"{self.path}{companion}"))
+        for ending in ("", *self._companions.endings):
+            fs.remove(Path(f"{self.path}{ending}"))
         fs.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
         if not fs.exists(self.final):
             fs.remove(Path(f"{self.final}{META_SUFFIX}"))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         DatabaseDiff,
         Driver,
         Findings,
-        Progress,
         RowCounts,
         SnapshotInfo,
         TableDiff,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     )
     from soulsense_db.drivers.registry import driver_for, engine_for
     from soulsense_db.drivers.sqlite import SQLiteDriver
+    from soulsense_db.progress import Progress
 
 __all__ = [
     "CheckLevel",
@@ -46,7 +46,7 @@ _HOMES = {
     "Findings": "soulsense_db.drivers.base",
     "WriteLock": "soulsense_db.drivers.base",
     "ConcurrentCommitError": "soulsense_db.drivers.base",
-    "Progress": "soulsense_db.drivers.base",
+    "Progress": "soulsense_db.progress",
     "SQLiteDriver": "soulsense_db.drivers.sqlite",
     "SnapshotInfo": "soulsense_db.drivers.base",
     "TableDiff": "soulsense_db.drivers.base",

@@ -3,29 +3,27 @@
 A driver knows one database dialect and nothing of backup directories, meta files or catalogs: it
 gets an engine and paths. To add a dialect, write a :class:`Driver`, name it in an entry point
 (:mod:`~soulsense_db.drivers.registry`), and run the shared suite over it:
-``tests/drivers/test_drivers.py``.
+:class:`soulsense_db.testing.DriverSuite`.
 """
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
-
-if TYPE_CHECKING:
-    pass
+from soulsense_db.progress import Progress
 
 T = TypeVar("T")
 CheckLevel = Literal["quick", "pages", "full"]
 """How thorough a check is: header and size, every page too, every index and reference too."""
-Progress = fs.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +138,15 @@ class Driver(ABC):
     suffix: ClassVar[str]
     """How the name of a backup file ends."""
 
+    companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
+    """What the database's library keeps beside a file while it is open, a backup included."""
+
+    working_copies: ClassVar[tuple[str, ...]] = ()
+    """How the names of the copies end that :meth:`load` may make, hidden beside the database."""
+
+    longest_path: ClassVar[int | None] = None
+    """Bytes of the longest path of a file that the driver opens; None: as the system allows."""
+
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
@@ -173,6 +180,21 @@ class Driver(ABC):
     @abstractmethod
     def size(self) -> int:
         """Return about how many bytes a snapshot takes."""
+
+    def size_now(self) -> int:
+        """Like :meth:`size`, as far as it can be told without waiting for a lock."""
+        return self.size()
+
+    def can_open(self, path: Path) -> bool:
+        """Whether ``path`` is no longer than :attr:`longest_path`."""
+        return self.longest_path is None or len(os.fsencode(path)) <= self.longest_path
+
+    def write_stamp(self) -> object:
+        """Return what is another value once somebody has written to the live database.
+
+        It takes no lock and opens nothing; always the same where that cannot be told so.
+        """
+        return None
 
     @abstractmethod
     def connected(self) -> AbstractContextManager[None]:
@@ -220,7 +242,7 @@ class Driver(ABC):
     ) -> Findings:
         """Check the backup file ``path`` without writing to it or beside it.
 
-        ``level``: ``header`` looks at its header and size, ``pages`` also at the structure of all
+        ``level``: ``quick`` looks at its header and size, ``pages`` also at the structure of all
         of it, ``full`` also at every index and reference. ``poll`` is called several times a second
         meanwhile; what it raises, and Ctrl-C, ends the check within half a second. Raises
         :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.fs.copying import Progress, copy_durably, sha256_of_own
+    from soulsense_db.fs.copying import copy_durably, sha256_of_own
     from soulsense_db.fs.durable import (
         PRIVATE_DIRECTORY,
         PRIVATE_FILE,
@@ -58,26 +58,20 @@ if TYPE_CHECKING:
         version_of,
     )
     from soulsense_db.fs.sidecar_names import (
-        COMPANIONS,
-        LOGS,
-        SQLITE_PATH_MAX,
-        WORKING_COPIES,
+        NO_COMPANIONS,
+        Companions,
         beside,
-        fits_sqlite,
         name_max,
     )
 
 __all__ = [
     "BINARY",
-    "COMPANIONS",
-    "LOGS",
+    "NO_COMPANIONS",
     "NO_LINK",
     "PRIVATE_DIRECTORY",
     "PRIVATE_FILE",
-    "SQLITE_PATH_MAX",
-    "WORKING_COPIES",
+    "Companions",
     "FileVersion",
-    "Progress",
     "acquire_lock",
     "as_storage_error",
     "beside",
@@ -88,7 +82,6 @@ __all__ = [
     "directory_problem",
     "ensure_same_file",
     "exists",
-    "fits_sqlite",
     "flushing",
     "free_name",
     "free_space",
@@ -126,15 +119,12 @@ __all__ = [
 
 _HOMES = {
     "BINARY": "soulsense_db.fs.path_safety",
-    "COMPANIONS": "soulsense_db.fs.sidecar_names",
     "FileVersion": "soulsense_db.fs.reading",
-    "LOGS": "soulsense_db.fs.sidecar_names",
+    "Companions": "soulsense_db.fs.sidecar_names",
+    "NO_COMPANIONS": "soulsense_db.fs.sidecar_names",
     "NO_LINK": "soulsense_db.fs.path_safety",
     "PRIVATE_DIRECTORY": "soulsense_db.fs.durable",
     "PRIVATE_FILE": "soulsense_db.fs.durable",
-    "Progress": "soulsense_db.fs.copying",
-    "SQLITE_PATH_MAX": "soulsense_db.fs.sidecar_names",
-    "WORKING_COPIES": "soulsense_db.fs.sidecar_names",
     "acquire_lock": "soulsense_db.fs.locks",
     "as_storage_error": "soulsense_db.fs.durable",
     "beside": "soulsense_db.fs.sidecar_names",
@@ -144,7 +134,6 @@ _HOMES = {
     "create_private_file": "soulsense_db.fs.durable",
     "directory_problem": "soulsense_db.fs.path_safety",
     "exists": "soulsense_db.fs.durable",
-    "fits_sqlite": "soulsense_db.fs.sidecar_names",
     "flushing": "soulsense_db.fs.durable",
     "free_name": "soulsense_db.fs.durable",
     "free_space": "soulsense_db.fs.durable",

@@ -10,13 +10,7 @@ from pathlib import Path
 
 from soulsense_db.errors import StorageError
 from soulsense_db.fs import durable, reading
-
-Progress = Callable[[int, int], object]
-"""Called with ``(done, total)``, bytes unless said otherwise; what it raises cancels the work.
-
-A new backup can be cancelled up to the last call, which comes when the copy is checked, and then
-leaves nothing; the last call of a restore finds it done. Any call may come in another thread.
-"""
+from soulsense_db.progress import Progress
 
 _BLOCK = 1024 * 1024
 

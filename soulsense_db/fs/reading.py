@@ -14,7 +14,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +22,7 @@ from typing import NamedTuple
 from soulsense_db.fs import durable, reading_child
 from soulsense_db.fs.path_safety import BINARY, NO_LINK
 from soulsense_db.fs.reading_child import START_BYTES, write_all
-
-Progress = Callable[[int, int], object]
+from soulsense_db.progress import Progress
 
 _BLOCK = 1024 * 1024
 

@@ -1,36 +1,53 @@
 """What the files are called that lie beside a live database.
 
-A database's own name may be as long as the file system and SQLite let it be; then that of a
-companion is shortened, always to the same, so that each process finds what another one left.
+A database's own name may be as long as the file system lets it be; then that of a sidecar is
+shortened, always to the same, so that each process finds what another one left.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 _USUAL_NAME_MAX = 255
-# SQLite's own limit on Unix is 512, and it needs room for "-journal".
-SQLITE_PATH_MAX = 504
+# Bytes of a sidecar's path on Unix. Database libraries open some of them and have limits of their
+# own below the system's; the name must be the same for who knows the library and who does not.
+_PATH_MAX = 504
 # What is put around a name: ".meta", a file to write that to, and a number where one is in the way;
-# a journal's ending is shorter.
+# a log's ending is shorter.
 _AROUND = len("." + ".meta" + ".partial" + ".99")
 _SHORTEST = 6
-LOGS = ("-wal", "-journal")
-"""How the names of those end in which SQLite keeps data, which it replays into that of the name."""
-COMPANIONS = (*LOGS, "-shm")
-"""How the names of all that SQLite keeps beside a database end."""
-WORKING_COPIES = (".restoring", ".resized")
-"""How the names of the copies end that a restore may work on, hidden beside the database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """How the names end of the files that a database library keeps beside one of its files.
+
+    ``logs``: those with data in them, which the library replays into the file of the name;
+    ``others``: those that it makes anew.
+    """
+
+    logs: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.logs, *self.others)
+
+
+NO_COMPANIONS = Companions()
+"""Those of a library that keeps all of a database in one file, or on a server."""
 
 
 def beside(database: Path, suffix: str, *, hidden: bool = False) -> Path:
-    """Return the path of the companion of ``database`` whose name ends in ``suffix``.
+    """Return the path of the sidecar of ``database`` whose name ends in ``suffix``.
 
     It is ``<name><suffix>``, with a dot in front if ``hidden``. Where that or its meta file would
-    be too long for the file system, or its path for SQLite, the name is cut and a checksum of it
-    put in.
+    be too long for the file system, or its path for a database library, the name is cut and a
+    checksum of it put in.
     """
     dot = "." if hidden else ""
     room = _room(database)
@@ -53,15 +70,10 @@ def name_max(directory: Path) -> int:
         return _USUAL_NAME_MAX
 
 
-def fits_sqlite(path: Path) -> bool:
-    """Whether SQLite can open a database file ``path``."""
-    return os.name != "posix" or _size(str(path)) <= SQLITE_PATH_MAX
-
-
 def _room(database: Path) -> int:
     room = name_max(database.parent) - _AROUND
     if os.name == "posix":
-        room = min(room, SQLITE_PATH_MAX - _size(str(database.parent)) - 1)
+        room = min(room, _PATH_MAX - _size(str(database.parent)) - 1)
     return room
 
 

@@ -13,11 +13,11 @@ from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
-from soulsense_db.fs import LOGS
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.operations.references import Finder, Origin
 from soulsense_db.operations.taking import origin_facts
 from soulsense_db.operations.verify import verify_backup
+from soulsense_db.progress import Progress
 
 
 def adopt(
@@ -26,7 +26,7 @@ def adopt(
     finder: Finder,
     info: BackupInfo,
     *,
-    progress: fs.Progress | None,
+    progress: Progress | None,
 ) -> BackupInfo:
     """Verify ``info`` in full and write a meta file that says it is of this database.
 
@@ -36,7 +36,7 @@ def adopt(
     :class:`~soulsense_db.errors.InvalidBackupError`,
     :class:`~soulsense_db.errors.NewerFormatError`, :class:`~soulsense_db.errors.StorageError`.
     """
-    info = _require_adoptable(finder, info)
+    info = _require_adoptable(driver, finder, info)
     path = Path(info.path)
     with not_found_if_deleted(path):
         status = _status(path)
@@ -56,7 +56,7 @@ def adopt(
     return adopted
 
 
-def _require_adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
+def _require_adoptable(driver: Driver, finder: Finder, info: BackupInfo) -> BackupInfo:
     """Return ``info`` without what is wrong with its meta file."""
     try:
         info = trusted_meta(info)
@@ -70,13 +70,13 @@ def _require_adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
             "Nothing was changed.",
             hint="There is nothing to do.",
         )
-    require_no_log(info)
+    require_no_log(driver, info)
     return info
 
 
-def require_no_log(info: BackupInfo) -> None:
+def require_no_log(driver: Driver, info: BackupInfo) -> None:
     """Raise :class:`~soulsense_db.errors.BackupError` where data lies in a log beside ``info``."""
-    for log in LOGS:
+    for log in driver.companions.logs:
         if fs.exists(Path(info.path + log)):
             raise BackupError(
                 f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "

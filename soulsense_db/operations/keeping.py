@@ -219,7 +219,7 @@ class Keeper:
                 ),
             )
         if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
-            require_no_log(info)
+            require_no_log(self._driver, info)
         self._backup_directory.delete(info)
         completion = Completion(f"The backup {info.filename} was deleted.")
         with completion.then("Its row could not be removed from the catalog"):

@@ -94,7 +94,9 @@ class DatabaseLock:
             timeout=timeout,
         )
         for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
-            safety = SafetyFiles(sidecar_base(driver, directory), name=name)
+            safety = SafetyFiles(
+                sidecar_base(driver, directory), companions=driver.companions, name=name
+            )
             with cleaning_up(f"{safety.staging} is left over"):
                 safety.remove_staging()
 
@@ -207,7 +209,9 @@ class Restorer:
         self._driver = driver
         self._after_failure = after_failure
         name = "failed_migration" if after_failure else "safety_backup"
-        self._safety = SafetyFiles(sidecar_base(driver, directory), name=name)
+        self._safety = SafetyFiles(
+            sidecar_base(driver, directory), companions=driver.companions, name=name
+        )
         # Now: what is restored may bring an alarm of its own, which is not about what is kept.
         self._markers = standing_for_a_copy(driver)
         self.is_unchanged = True
@@ -492,7 +496,7 @@ def require_undo(database: Path) -> None:
 
     With the lock of one there, it is looked for under that lock.
     """
-    safety = SafetyFiles(database)
+    safety = SafetyFiles(database, companions=fs.NO_COMPANIONS)  # it is only looked at
     if not fs.exists(lock_path(database)) and safety.newest() is None:
         raise _nothing_to_undo(safety.path)
 

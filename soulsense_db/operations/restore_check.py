@@ -19,17 +19,14 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import (
-    LOGS,
-    WORKING_COPIES,
     beside,
-    fits_sqlite,
     name_max,
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
 from soulsense_db.operations.restore import sidecar_base
 from soulsense_db.operations.verify import verify_backup
-from soulsense_db.sidecars import SafetyFiles, lock_path
+from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,23 +82,16 @@ class RestoreChecker:
         place = sidecar_base(self._driver, self._directory)
         lock = lock_path(place)
         yield from _problem(lambda: require_no_backup(self._driver.location))
-        yield from _names(place, lock)
+        yield from _names(self._driver, place, lock)
         yield from _rights(place, lock)
-        yield from _problem(lambda: _require_nothing_in_the_way(place))
+        yield from _problem(lambda: _require_nothing_in_the_way(self._driver, place))
         yield from _problem(lambda: self._require_room(place.parent, info))
 
     def _require_room(self, directory: Path, info: BackupInfo | None) -> None:
         """Ask for room for the safety backup, for the journal or log, and for what is larger."""
-        live = self._live_size()
+        live = self._driver.size_now()
         backup = info.size_bytes if info is not None else live
         fs.require_space(directory, live + max(live, backup) + max(0, backup - live))
-
-    def _live_size(self) -> int:
-        """Return about how many bytes a safety backup takes, without waiting for a lock."""
-        if self._driver.location is None:
-            return self._driver.size()
-        found = (Path(f"{self._driver.location}{ending}") for ending in ("", "-wal"))
-        return sum(path.stat().st_size for path in found if fs.exists(path))
 
 
 def _problem(look: Callable[[], object]) -> list[BackupError]:
@@ -116,10 +106,10 @@ def _problem(look: Callable[[], object]) -> list[BackupError]:
     return []
 
 
-def _names(place: Path, lock: Path) -> Iterator[BackupError]:
-    for path in (*_opened_by_sqlite(place), lock):
+def _names(driver: Driver, place: Path, lock: Path) -> Iterator[BackupError]:
+    for path in (*_opened_by(driver, place), lock):
         size, most = len(os.fsencode(path.name)), name_max(path.parent)
-        if size + len(META_SUFFIX) > most or not fits_sqlite(path):
+        if size + len(META_SUFFIX) > most or not driver.can_open(path):
             yield StorageError(
                 f"The path of {place} is too long: what a restore puts beside it would have a name "
                 "that the file system or SQLite does not take. Nothing was changed.",
@@ -148,9 +138,9 @@ def _denied(path: Path, why: str) -> PermissionDeniedError:
     )
 
 
-def _require_nothing_in_the_way(place: Path) -> None:
+def _require_nothing_in_the_way(driver: Driver, place: Path) -> None:
     """Raise for what a restore can neither pass by, as another file for its lock, nor set aside."""
-    for path in _in_the_way(place):
+    for path in _in_the_way(driver, place):
         if path.is_symlink() or path.is_dir():
             raise StorageError(
                 f"{path} is a directory or a link, in the place of a file that a restore makes. "
@@ -159,14 +149,16 @@ def _require_nothing_in_the_way(place: Path) -> None:
             )
 
 
-def _in_the_way(place: Path) -> Iterator[Path]:
+def _in_the_way(driver: Driver, place: Path) -> Iterator[Path]:
     """Yield where nothing but a file of ours may be; all else a restore passes by or sets aside."""
-    safety = SafetyFiles(place)
+    safety = SafetyFiles(place, companions=driver.companions)
     yield Path(f"{safety.previous}{META_SUFFIX}")
-    yield from (Path(f"{safety.staging}{companion}") for companion in LOGS)
+    yield from (Path(f"{safety.staging}{log}") for log in driver.companions.logs)
 
 
-def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:
-    safety, failed = SafetyFiles(place), SafetyFiles(place, name="failed_migration")
-    working = (beside(place, ending, hidden=True) for ending in WORKING_COPIES)
+def _opened_by(driver: Driver, place: Path) -> tuple[Path, ...]:
+    safety, failed = (
+        SafetyFiles(place, companions=driver.companions, name=name) for name in SAFETY_NAMES
+    )
+    working = (beside(place, ending, hidden=True) for ending in driver.working_copies)
     return (safety.staging, safety.path, safety.previous, failed.staging, failed.path, *working)

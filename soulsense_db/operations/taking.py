@@ -14,7 +14,6 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
-from soulsense_db.fs import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
@@ -43,7 +42,7 @@ def take(
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
-    _require_short_path(target)
+    _require_short_path(driver, target)
     created_at = created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
     half_run = standing_for_a_copy(driver) if markers is None else markers
@@ -83,11 +82,11 @@ def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
     }
 
 
-def _require_short_path(target: Path) -> None:
-    if not fits_sqlite(target):
+def _require_short_path(driver: Driver, target: Path) -> None:
+    if not driver.can_open(target):
         raise StorageError(
             f"The path of {target} is too long: SQLite opens no file with more than "
-            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
+            f"{driver.longest_path} bytes in its path. Nothing was written.",
             hint="Name a backup directory with a shorter path.",
         )
 

@@ -20,12 +20,9 @@ from soulsense_db.errors import (
     NotADatabaseError,
     StorageError,
 )
-from soulsense_db.fs import COMPANIONS
 from soulsense_db.meta_file import read_backup, rewritten, trusted_meta
 from soulsense_db.operations.verify import verify_backup
-
-# Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
-_BESIDE = (META_SUFFIX, *COMPANIONS)
+from soulsense_db.progress import Progress
 
 
 def importable(driver: Driver, path: str | Path) -> BackupInfo:
@@ -66,7 +63,11 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 
 def copy_out(
-    info: BackupInfo, destination: str | Path, *, progress: fs.Progress | None = None
+    driver: Driver,
+    info: BackupInfo,
+    destination: str | Path,
+    *,
+    progress: Progress | None = None,
 ) -> Path:
     """Copy the verified backup ``info`` with its meta file; return the path of the copy.
 
@@ -88,7 +89,7 @@ def copy_out(
     if fs.exists(target) and target.is_dir():
         target /= info.filename
     with _alone(target):
-        _copy_out(info, target, progress)
+        _copy_out(driver, info, target, progress)
     return target
 
 
@@ -110,10 +111,11 @@ def _alone(target: Path) -> Iterator[None]:
         fs.release_lock(lock)
 
 
-def _copy_out(info: BackupInfo, target: Path, progress: fs.Progress | None) -> None:
+def _copy_out(driver: Driver, info: BackupInfo, target: Path, progress: Progress | None) -> None:
     meta = Path(f"{target}{META_SUFFIX}")
     _remove_dead_export(target, meta)
-    for beside in _BESIDE:
+    # Somebody's own meta file would be overwritten; a log would be replayed into the copy.
+    for beside in (META_SUFFIX, *driver.companions.endings):
         if os.path.lexists(f"{target}{beside}"):
             raise StorageError(
                 f"{target}{beside} exists already, and would be taken for a part of the copy. "

@@ -14,6 +14,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import CheckLevel, Driver, Findings
 from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.progress import Progress
 
 _WAIT_SECONDS = 0.1
 _LEVELS = ("quick", "full")
@@ -48,7 +49,7 @@ def verify_backup(
     *,
     level: CheckLevel,
     accepts_source_errors: bool = False,
-    progress: fs.Progress | None = None,
+    progress: Progress | None = None,
 ) -> VerificationReport:
     """Check the backup ``info`` without writing to it.
 
@@ -78,7 +79,7 @@ def _verify(
     *,
     level: CheckLevel,
     accepts_source_errors: bool,
-    progress: fs.Progress | None,
+    progress: Progress | None,
 ) -> VerificationReport:
     info = trusted_meta(info)
     path = Path(info.path)
@@ -117,7 +118,7 @@ def _verify(
 
 
 def check_new(
-    driver: Driver, path: Path, *, level: CheckLevel, progress: fs.Progress | None = None
+    driver: Driver, path: Path, *, level: CheckLevel, progress: Progress | None = None
 ) -> str:
     """Check a file just written and return its SHA-256.
 
@@ -140,7 +141,7 @@ def _read(
     level: CheckLevel,
     hashed: _Hash | None,
     *,
-    progress: fs.Progress | None = None,
+    progress: Progress | None = None,
     poll: Callable[[], object] | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long.
@@ -187,7 +188,7 @@ def _read(
 
 
 class _Hash(Protocol):
-    def __call__(self, path: Path, *, progress: fs.Progress | None) -> str: ...
+    def __call__(self, path: Path, *, progress: Progress | None) -> str: ...
 
 
 class _StoppedError(Exception):

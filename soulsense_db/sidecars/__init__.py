@@ -27,7 +27,11 @@ if TYPE_CHECKING:
         remove_markers,
         restore_command,
     )
-    from soulsense_db.sidecars.safety_backup import SAFETY_NAMES, SafetyFiles
+    from soulsense_db.sidecars.safety_backup import (
+        SAFETY_NAMES,
+        SafetyFiles,
+        newest_safety_backup,
+    )
 
 __all__ = [
     "SAFETY_NAMES",
@@ -43,6 +47,7 @@ __all__ = [
     "marker_path",
     "markers_in",
     "new_marker",
+    "newest_safety_backup",
     "read_markers",
     "remove_markers",
     "restore_command",
@@ -65,6 +70,7 @@ _HOMES = {
     "marker_path": "soulsense_db.sidecars.migration_marker",
     "markers_in": "soulsense_db.sidecars.half_run",
     "new_marker": "soulsense_db.sidecars.migration_marker",
+    "newest_safety_backup": "soulsense_db.sidecars.safety_backup",
     "read_markers": "soulsense_db.sidecars.migration_marker",
     "remove_markers": "soulsense_db.sidecars.migration_marker",
     "restore_command": "soulsense_db.sidecars.migration_marker",

@@ -8,8 +8,8 @@ Beside a live database ``app.db`` stand::
     app.db.failed_migration         what the last failed migration left, with its .meta
 
 What a person put in the place of one of them is never deleted, but set aside under a dated name. So
-is a log that somebody left beside one: SQLite would replay it into any data file of its name, so it
-goes where its own data goes, and no other takes the place that it is in.
+is a log that somebody left beside one: the database's library would replay it into any data file of
+its name, so it goes where its own data goes, and no other takes the place that it is in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
-from soulsense_db.fs import COMPANIONS, LOGS, beside
+from soulsense_db.fs import NO_COMPANIONS, Companions, beside
 from soulsense_db.meta_file import read_backup
 
 SAFETY_NAMES = ("safety_backup", "failed_migration")
@@ -36,11 +36,15 @@ _CLOCK_SECONDS = 2.0
 class SafetyFiles:
     """The safety backup beside ``database``, and the one before it.
 
-    ``database``: the live file, or what stands for one that lives in memory; ``name`` as above.
+    ``database``: the live file, or what stands for one that lives in memory; ``companions``: the
+    driver's; ``name`` as above.
     """
 
-    def __init__(self, database: Path, *, name: str = "safety_backup") -> None:
+    def __init__(
+        self, database: Path, *, companions: Companions, name: str = "safety_backup"
+    ) -> None:
         self._database = database
+        self._companions = companions
         self._name = name
         self.path = beside(database, f".{name}")
         self.previous = beside(database, f".{name}.previous")
@@ -67,7 +71,7 @@ class SafetyFiles:
             fs.move_durably(meta, kept)
             self.set_aside_as.append(kept)
         if _is_file(self.path):
-            _move_pair(self.path, self.previous)
+            self._move_pair(self.path, self.previous)
         else:  # a directory, say, or a link
             self._set_aside(self.path)
         self._set_companions_aside(self.path)
@@ -79,8 +83,8 @@ class SafetyFiles:
         self.remove_staging()
 
     def remove_staging(self) -> None:
-        """Remove such a copy with what SQLite keeps beside it, and nothing but files."""
-        for ending in ("", *COMPANIONS):
+        """Remove such a copy with what is kept beside it, and nothing but files."""
+        for ending in ("", *self._companions.endings):
             path = Path(f"{self.staging}{ending}")
             if _is_file(path):
                 fs.remove(path)
@@ -89,9 +93,9 @@ class SafetyFiles:
         if os.path.lexists(path):
             self.set_aside_as.append(self.keep(path))
 
-    def _set_companions_aside(self, path: Path, endings: Sequence[str] = COMPANIONS) -> None:
+    def _set_companions_aside(self, path: Path, endings: Sequence[str] | None = None) -> None:
         """Set aside what is beside ``path`` and belongs to no data there."""
-        found = [ending for ending in _companions(path) if ending in endings]
+        found = [ending for ending in self._beside(path) if endings is None or ending in endings]
         kept = self._dated() if found else path
         for ending in found:
             fs.move_durably(Path(f"{path}{ending}"), Path(f"{kept}{ending}"))
@@ -108,8 +112,8 @@ class SafetyFiles:
 
     def forget_previous(self) -> None:
         """Remove the one before, if it is ours: any other is kept under a dated name."""
-        if _is_ours(self.previous):
-            _remove_pair(self.previous)
+        if _is_ours(self.previous, self._companions):
+            self._remove_pair(self.previous)
         else:
             self._set_aside(self.previous)
 
@@ -140,7 +144,7 @@ class SafetyFiles:
     def keep(self, path: Path) -> Path:
         """Give one of them a dated name, by which no undo finds it; return that."""
         kept = self._dated()
-        _move_pair(path, kept)
+        self._move_pair(path, kept)
         return kept
 
     def _dated(self) -> Path:
@@ -153,13 +157,13 @@ class SafetyFiles:
             # When it was set aside, its meta file perhaps did not come to follow it.
             if fs.exists(left) and not fs.exists(meta) and _fits(left, self.previous):
                 fs.move_durably(left, meta)
-            if fs.exists(self.path) and _companions(self.path) + _companions(self.previous):
-                _remove_pair(self.path)  # else it is replaced, and is there until then
+            if fs.exists(self.path) and self._beside(self.path) + self._beside(self.previous):
+                self._remove_pair(self.path)  # else it is replaced, and is there until then
             # What else is there alone, a kill in make_room() left: it is of this very data.
-            self._set_companions_aside(self.path, _companions(self.previous))
-            _move_pair(self.previous, self.path, back=True)
+            self._set_companions_aside(self.path, self._beside(self.previous))
+            self._move_pair(self.previous, self.path, back=True)
         elif placed:
-            _remove_pair(self.path)
+            self._remove_pair(self.path)
         elif not fs.exists(self.path):
             fs.remove(Path(f"{self.path}{META_SUFFIX}"))
 
@@ -173,6 +177,42 @@ class SafetyFiles:
         stamps = chain([now], (f"{now}_{number}" for number in count(2)))
         return next(stamp for stamp in stamps if stamp not in names)
 
+    def _beside(self, path: Path) -> list[str]:
+        """Return how the names end of what is kept, or somebody has put, beside ``path``."""
+        return [ending for ending in self._companions.endings if os.path.lexists(f"{path}{ending}")]
+
+    def _move_pair(self, source: Path, target: Path, *, back: bool = False) -> None:
+        """Rename a data file, with its meta file and its companions, to a name that has none.
+
+        The data goes away first, and comes ``back`` last. Whenever that is cut short, logs are at
+        a name that has no data, and no data file is beside the log of another; and after the move
+        of a safety backup the way there and the way back leave the same: data at ``previous``, logs
+        where it came from, where the next :meth:`recover` brings it.
+        """
+        meta = Path(f"{source}{META_SUFFIX}")
+        if not fs.exists(meta):  # a person removed it: that of other data must not stand for it
+            fs.remove(Path(f"{target}{META_SUFFIX}"))
+        if not back:
+            fs.move_durably(source, target)
+        for ending in self._beside(source):
+            fs.move_durably(Path(f"{source}{ending}"), Path(f"{target}{ending}"))
+        if back:
+            fs.move_durably(source, target)
+        if fs.exists(meta):
+            fs.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
+
+    def _remove_pair(self, path: Path) -> None:
+        """Remove a data file, and before it all that could be taken for another's if left alone."""
+        fs.remove(Path(f"{path}{META_SUFFIX}"))
+        for ending in self._beside(path):
+            fs.remove(Path(f"{path}{ending}"))
+        fs.remove(path)
+
+
+def newest_safety_backup(database: Path, *, name: str = "safety_backup") -> BackupInfo | None:
+    """Return what :meth:`SafetyFiles.newest` does: what lies beside it does not matter to that."""
+    return SafetyFiles(database, companions=NO_COMPANIONS, name=name).newest()
+
 
 def _is_file(path: Path) -> bool:
     """Whether there is a file at ``path``, and no directory, pipe or link."""
@@ -183,7 +223,7 @@ def _is_file(path: Path) -> bool:
             return False
 
 
-def _is_ours(path: Path) -> bool:
+def _is_ours(path: Path, companions: Companions) -> bool:
     """Whether a restore of ours made the file: its meta file says so, and it is that very file."""
     meta = Path(f"{path}{META_SUFFIX}")
     if not (_is_file(path) and _is_file(meta)):
@@ -193,7 +233,7 @@ def _is_ours(path: Path) -> bool:
         return False
     with fs.storage_errors("look at", path):
         data, facts = path.stat(), meta.stat()
-    if data.st_size != told.size_bytes or _has_log(path):
+    if data.st_size != told.size_bytes or _has_log(path, companions):
         return False
     # Written after its copy was begun and before its meta file: nothing else was then. That saves
     # reading all of it; where times were changed, as by a move to another machine, it is read.
@@ -203,9 +243,9 @@ def _is_ours(path: Path) -> bool:
     return fs.sha256_of(path) == told.sha256
 
 
-def _has_log(path: Path) -> bool:
+def _has_log(path: Path, companions: Companions) -> bool:
     """Whether somebody wrote to the file ``path`` what lies in a log beside it."""
-    logs = (Path(f"{path}{ending}") for ending in LOGS)
+    logs = (Path(f"{path}{ending}") for ending in companions.logs)
     with fs.storage_errors("look at", path):
         return any(os.path.lexists(log) and os.lstat(log).st_size for log in logs)
 
@@ -218,37 +258,3 @@ def _fits(meta: Path, data: Path) -> bool:
     with fs.storage_errors("read", data):
         size = data.stat().st_size
     return told.size_bytes == size and told.sha256 == fs.sha256_of(data)
-
-
-def _companions(path: Path) -> list[str]:
-    """Return how the names end of what SQLite keeps, or somebody has put, beside ``path``."""
-    return [ending for ending in COMPANIONS if os.path.lexists(f"{path}{ending}")]
-
-
-def _move_pair(source: Path, target: Path, *, back: bool = False) -> None:
-    """Rename a data file, with its meta file and its companions, to a name that has none.
-
-    The data goes away first, and comes ``back`` last. Whenever that is cut short, logs are at a
-    name that has no data, and no data file is beside the log of another; and after the move of a
-    safety backup the way there and the way back leave the same: data at ``previous``, logs where
-    it came from, where the next :meth:`SafetyFiles.recover` brings it.
-    """
-    meta = Path(f"{source}{META_SUFFIX}")
-    if not fs.exists(meta):  # a person removed it: that of other data must not stand for it
-        fs.remove(Path(f"{target}{META_SUFFIX}"))
-    if not back:
-        fs.move_durably(source, target)
-    for ending in _companions(source):
-        fs.move_durably(Path(f"{source}{ending}"), Path(f"{target}{ending}"))
-    if back:
-        fs.move_durably(source, target)
-    if fs.exists(meta):
-        fs.move_durably(meta, Path(f"{target}{META_SUFFIX}"))
-
-
-def _remove_pair(path: Path) -> None:
-    """Remove a data file, and before it all that could be taken for another's if it were alone."""
-    fs.remove(Path(f"{path}{META_SUFFIX}"))
-    for ending in _companions(path):
-        fs.remove(Path(f"{path}{ending}"))
-    fs.remove(path)

@@ -21,6 +21,7 @@ from soulsense_db import BackupManager
 from soulsense_db.backup_info.info import BackupInfo, to_meta
 from soulsense_db.directory.directory import BackupDirectory, safe_name
 from soulsense_db.directory.staging import Staging
+from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryIsAFileError,
@@ -37,7 +38,11 @@ NAME = "soulsense_backup_20260115_160000"
 def storage_in(directory: Path, *, lock_timeout: float = 5) -> BackupDirectory:
     """Return the storage of ``directory`` with the usual names."""
     return BackupDirectory(
-        directory, prefix="soulsense_backup", suffix=".db", lock_timeout=lock_timeout
+        directory,
+        prefix="soulsense_backup",
+        suffix=".db",
+        lock_timeout=lock_timeout,
+        companions=SQLiteDriver.companions,
     )
 
 

@@ -37,7 +37,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite.engine import innermost
+from soulsense_db.drivers.sqlite.live_connection import innermost
 from soulsense_db.errors import DatabaseLockedError, PermissionDeniedError, UnsupportedDatabaseError
 from soulsense_db.sidecars.migration_marker import write_marker
 

@@ -27,7 +27,7 @@ from helpers import (
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db.drivers import SQLiteDriver
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 from soulsense_db.drivers.sqlite.files import beside
 from soulsense_db.errors import DatabaseLockedError
 
@@ -106,33 +106,6 @@ def test_a_backup_in_wal_mode_keeps_delete_mode_under_a_busy_reader(
     assert scalar(live, COUNT) == 50
 
 
-def test_other_processes_see_the_restored_rows(
-    tmp_path: Path, make_engine: EngineMaker, mode: Mode
-) -> None:
-    """A process that was connected before a restore reads the restored rows after it."""
-    live = make_database(tmp_path / "app.db", mode=mode)
-    driver = driver_of(make_engine, live)
-    backup = taken(driver, tmp_path / "backup.db")
-    add_child(live)
-    with held_by_another_process(live) as other:
-        assert ask(other, COUNT) == str(ROWS + 1)
-        driver.load(backup)
-        assert ask(other, COUNT) == str(ROWS)
-    assert scalar(live, COUNT) == ROWS
-
-
-def test_only_committed_rows_are_in_a_snapshot(
-    tmp_path: Path, make_engine: EngineMaker, mode: Mode
-) -> None:
-    """What another process has written and not committed is in no backup."""
-    live = make_database(tmp_path / "app.db", mode=mode)
-    with held_by_another_process(live, "BEGIN IMMEDIATE", "DELETE FROM child") as other:
-        backup = taken(driver_of(make_engine, live), tmp_path / "backup.db")
-        assert ask(other, COUNT) == "0"
-    assert scalar(backup, COUNT) == ROWS
-    assert digest(backup) == digest(live)
-
-
 def note(seen: list[int], done: int, _total: int) -> None:
     """Keep what progress reports."""
     seen.append(done)
@@ -142,7 +115,7 @@ def test_a_snapshot_ends_while_another_process_writes_all_the_time(
     tmp_path: Path, make_engine: EngineMaker, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writers can neither delay a backup for ever nor tear it: sums over two tables agree."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 50)  # many steps, each a chance to start over
+    monkeypatch.setattr(pages, "_STEP_PAGES", 50)  # many steps, each a chance to start over
     live = make_database(tmp_path / "app.db", mode=mode, rows=20_000)
     driver = driver_of(make_engine, live, lock_timeout=30)
     with Child("write_all_the_time.py", live) as writer:
@@ -283,7 +256,7 @@ def test_work_that_is_cancelled_half_way_changes_nothing(
     tmp_path: Path, make_engine: EngineMaker, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What progress raises comes out as it is, and the live rows are those of before."""
-    monkeypatch.setattr(sqlite, "_STEP_PAGES", 2)
+    monkeypatch.setattr(pages, "_STEP_PAGES", 2)
     live = make_database(tmp_path / "app.db", mode=mode)
     backup = make_database(tmp_path / "backup.db", rows=200)
     (tmp_path / "other.db").touch()

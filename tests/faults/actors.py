@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from faults.operations import upgrade
 from soulsense_db import BackupManager
 from soulsense_db.drivers import Progress
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 
 # A revision that is held between two statements which only together keep the invariant.
 HELD_REVISION = """
@@ -84,7 +84,7 @@ def _holding(options: dict[str, Any]) -> Progress:
 
 def main(name: str, folder: str, options: str) -> None:
     """Do it."""
-    sqlite._STEP_PAGES = 30  # of so small a database several steps, to be held between two
+    pages._STEP_PAGES = 30  # of so small a database several steps, to be held between two
     print("ready", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()
     told = {"error": "", "text": ""}

@@ -23,7 +23,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 from soulsense_db.errors import (
     BackupNotFoundError,
     DatabaseLockedError,
@@ -147,7 +147,7 @@ ACTIONS = {
 def main(folder: str, seed: str, seconds: str) -> None:
     """Be one of the crowd."""
     faulthandler.dump_traceback_later(float(seconds) + PATIENCE, exit=True)
-    sqlite._STEP_PAGES = 3  # the more steps, the more there is in between
+    pages._STEP_PAGES = 3  # the more steps, the more there is in between
     member = Member(Path(folder), seed)
     print("ready", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()

@@ -29,6 +29,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
+from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     ChecksumMismatchError,
     InvalidBackupError,
@@ -38,7 +39,7 @@ from soulsense_db.errors import (
     WrongDatabaseError,
 )
 from soulsense_db.fs import durable
-from soulsense_db.fs.sidecar_names import SQLITE_PATH_MAX, beside
+from soulsense_db.fs.sidecar_names import beside
 from soulsense_db.health import State, check_health
 
 # Names
@@ -123,7 +124,7 @@ def test_companions_have_names_that_fit_and_differ(name: str, folder: str) -> No
     for path in made:
         assert path.parent == database.parent
         assert len(os.fsencode(f".{path.name}.meta.partial")) <= 255
-        assert len(os.fsencode(path)) <= SQLITE_PATH_MAX
+        assert len(os.fsencode(path)) <= (SQLiteDriver.longest_path or 0)
     if name == "app.db" and folder == "/d":
         assert made[0].name == "app.db.safety_backup"
 

@@ -17,10 +17,12 @@ from helpers import PROGRAMS, digest, execute, leftovers, make_database, scalar
 from shell import Shell
 
 from soulsense_db import BackupManager
+from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import NothingToUndoError
 from soulsense_db.fs import durable
-from soulsense_db.fs.sidecar_names import COMPANIONS
 from soulsense_db.sidecars.safety_backup import SafetyFiles
+
+COMPANIONS = SQLiteDriver.companions.endings
 
 
 @pytest.fixture
@@ -231,13 +233,13 @@ def test_a_kill_leaves_no_data_beside_the_log_of_another(
     with monkeypatch.context() as patch, suppress(_Kill):
         patch.setattr(durable, "move_durably", counted(durable.move_durably))
         patch.setattr(durable, "remove", counted(durable.remove))
-        safety = SafetyFiles(database)
+        safety = SafetyFiles(database, companions=SQLiteDriver.companions)
         safety.make_room()
         if placed:
             put("new")
         safety.withdraw(placed=placed)
     _require_not_mixed(path.parent)
-    safety = SafetyFiles(database)
+    safety = SafetyFiles(database, companions=SQLiteDriver.companions)
     safety.recover()
     safety.make_room()
     _require_not_mixed(path.parent)

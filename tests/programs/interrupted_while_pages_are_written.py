@@ -12,22 +12,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import SQLiteDriver
+from soulsense_db.drivers.sqlite import driver, pages
 
 manager = BackupManager(sa.create_engine("sqlite:///" + sys.argv[1]))
-pages = SQLiteDriver._copy_pages
-copies: list[int] = []
 
 
-def interrupted(self: SQLiteDriver, *arguments: Any) -> None:
+def interrupted(*arguments: Any, **options: Any) -> None:
     """Copy, with a signal on its way."""
-    if len(copies) == 1:  # the safety backup is the first copy, the restore the second
-        signal.setitimer(signal.ITIMER_REAL, 0.000001)
-    copies.append(1)
-    pages(self, *arguments)
+    signal.setitimer(signal.ITIMER_REAL, 0.000001)
+    pages.copy_pages(*arguments, **options)
 
 
-SQLiteDriver._copy_pages = interrupted  # type: ignore[assignment,method-assign]
+driver.copy_pages = interrupted  # type: ignore[attr-defined]  # of a restore; a snapshot is written elsewhere
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 try:
     manager.restore("latest")

@@ -12,9 +12,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers.sqlite import driver as sqlite
+from soulsense_db.drivers.sqlite import pages
 
-sqlite._STEP_PAGES = 20
+pages._STEP_PAGES = 20
 work, database = sys.argv[1:]
 manager = BackupManager(sa.create_engine(f"sqlite:///{database}"))
 replace = os.replace

@@ -7,9 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db.directory.directory import BackupDirectory
+from soulsense_db.drivers import SQLiteDriver
 
 directory = BackupDirectory(
-    Path(sys.argv[1]), prefix="soulsense_backup", suffix=".db", lock_timeout=5
+    Path(sys.argv[1]),
+    prefix="soulsense_backup",
+    suffix=".db",
+    lock_timeout=5,
+    companions=SQLiteDriver.companions,
 )
 with directory.stage(datetime.now(UTC), "theirs") as staging:
     staging.path.write_bytes(b"half")

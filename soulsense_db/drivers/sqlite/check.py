@@ -46,7 +46,7 @@ def opened_in_use(path: Path, *, lock_timeout: float) -> Iterator[sqlite3.Connec
     alone = says_wal(path) and not fs.exists(Path(f"{path}-wal"))
     mode = "mode=ro&immutable=1" if alone else "mode=ro"
     with closing(_connect(path, mode)) as connection:
-        connection.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+        pragmas.wait_for_locks(connection, lock_timeout)
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         except sqlite3.OperationalError as error:
@@ -80,9 +80,10 @@ def check(
     """Raise an :class:`InvalidBackupError` unless ``path`` is a whole SQLite database.
 
     ``pages`` adds SQLite's ``quick_check``, ``full`` its ``integrity_check`` and
-    ``foreign_key_check`` instead. ``called``: its name in errors. The file is opened and closed:
-    never call it for a database that this process has open. ``poll`` is called now and then; what
-    it raises cancels, and so does Ctrl-C.
+    ``foreign_key_check`` instead. ``called``: its name in errors. ``poll`` is called now and then;
+    what it raises cancels, and so does Ctrl-C.
+
+    This process may have the file open: what is not read through SQLite, another process reads.
     """
     name = called or path.name
     _check_size(path, name)

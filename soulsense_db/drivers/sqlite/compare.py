@@ -33,16 +33,18 @@ def compare(
         prepared.enter_context(all_collations(live))
         with backup_errors(path):
             prepared.enter_context(all_collations(backup))
-        before, after = Side(live), Side(backup, path)
-        names = sorted((before.tables.keys() | after.tables.keys()) - set(ignore))
-        reading = _Reading(progress, names, before, after) if progress is not None else None
+        live_side, backup_side = Side(live), Side(backup, path)
+        names = sorted((live_side.tables.keys() | backup_side.tables.keys()) - set(ignore))
+        reading = (
+            _Reading(progress, names, live_side, backup_side) if progress is not None else None
+        )
         tables = []
         for name in names:
-            found = _compare_table(before, after, name, reading)
+            found = _compare_table(live_side, backup_side, name, reading)
             if (found.gained, found.lost, found.changed) != (0, 0, 0):
                 tables.append(found)
-        tables += [_unknown(name) for name in sorted(before.unreadable | after.unreadable)]
-        same = before.schema(ignore) == after.schema(ignore)
+        tables += [_unknown(name) for name in sorted(live_side.unreadable | backup_side.unreadable)]
+        same = live_side.schema(ignore) == backup_side.schema(ignore)
         if reading is not None:
             reading.end()
     return DatabaseDiff(tables=tuple(tables), same_schema=same, alembic_heads=heads)
@@ -96,23 +98,26 @@ class _Reading:
 
 
 def _compare_table(live: Side, backup: Side, name: str, reading: _Reading | None) -> TableDiff:
-    before, after = live.tables.get(name), backup.tables.get(name)
-    if before is None or after is None or before != after:
+    live_table, backup_table = live.tables.get(name), backup.tables.get(name)
+    if live_table is None or backup_table is None or live_table != backup_table:
         lost, gained = live.count(name), backup.count(name)
         if reading is not None:
             reading.skip(lost + gained)
-        if before and after:
+        if live_table and backup_table:
             lost, gained = max(0, lost - gained), max(0, gained - lost)
-        changed, newer = (None, None) if before and after else (0, lost)
+        changed, newer = (None, None) if live_table and backup_table else (0, lost)
         return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
     if _same_as_stored(live, backup, name, reading):
         if reading is not None:
             reading.skip(live.count(name) + backup.count(name))
         return TableDiff(table=name, gained=0, lost=0, changed=0, newer=0)
     # Closed here: one that an error of the other leaves behind would outlive its connection.
-    with _told(live.read(name), reading) as ours, _told(backup.read(name), reading) as theirs:
-        gained, lost, changed, tail = _merge(ours, theirs, before)
-    newer = tail if before.grows and after.grows else None
+    with (
+        _reporting(live.read(name), reading) as live_rows,
+        _reporting(backup.read(name), reading) as backup_rows,
+    ):
+        gained, lost, changed, tail = _merge(live_rows, backup_rows, live_table)
+    newer = tail if live_table.grows and backup_table.grows else None
     return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=newer)
 
 
@@ -125,11 +130,11 @@ def _same_as_stored(live: Side, backup: Side, name: str, reading: _Reading | Non
         return False
     if any(side.tables[name].grows for side in (live, backup)):
         return False
-    ours, theirs = live.read_as_stored(name), backup.read_as_stored(name)
+    live_rows, backup_rows = live.read_as_stored(name), backup.read_as_stored(name)
     if reading is not None:
-        ours = reading.meanwhile(ours)
-    with closing(ours), closing(theirs):
-        return all(left == right for left, right in zip_longest(ours, theirs))
+        live_rows = reading.meanwhile(live_rows)
+    with closing(live_rows), closing(backup_rows):
+        return all(one == other for one, other in zip_longest(live_rows, backup_rows))
 
 
 def _unknown(name: str) -> TableDiff:
@@ -137,9 +142,10 @@ def _unknown(name: str) -> TableDiff:
     return TableDiff(table=name, gained=0, lost=0, changed=None, newer=None)
 
 
-def _told(
+def _reporting(
     rows: Generator[Row, None, None], reading: _Reading | None
 ) -> closing[Generator[Row, None, None]]:
+    """Return ``rows``, of which ``reading`` tells, to be closed at the end of a block."""
     return closing(rows if reading is None else reading.of(rows))
 
 
@@ -150,23 +156,24 @@ def _merge(live: Iterator[Row], backup: Iterator[Row], table: Table) -> tuple[in
     """
     gained = lost = changed = 0
     key_size, encoding = len(table.key), table.encoding
-    ours, theirs = next(live, None), next(backup, None)
-    while ours is not None and theirs is not None:
-        if ours == theirs:
-            ours, theirs = next(live, None), next(backup, None)
+    live_row, backup_row = next(live, None), next(backup, None)
+    while live_row is not None and backup_row is not None:
+        if live_row == backup_row:
+            live_row, backup_row = next(live, None), next(backup, None)
             continue
-        left, right = _order(ours[:key_size], encoding), _order(theirs[:key_size], encoding)
-        if left == right:
+        live_key = _order(live_row[:key_size], encoding)
+        backup_key = _order(backup_row[:key_size], encoding)
+        if live_key == backup_key:
             changed += 1
-            ours, theirs = next(live, None), next(backup, None)
-        elif left < right:
+            live_row, backup_row = next(live, None), next(backup, None)
+        elif live_key < backup_key:
             lost += 1
-            ours = next(live, None)
+            live_row = next(live, None)
         else:
             gained += 1
-            theirs = next(backup, None)
-    tail = (ours is not None) + sum(1 for _ in live)
-    gained += (theirs is not None) + sum(1 for _ in backup)
+            backup_row = next(backup, None)
+    tail = (live_row is not None) + sum(1 for _ in live)
+    gained += (backup_row is not None) + sum(1 for _ in backup)
     return gained, lost + tail, changed, tail
 
 

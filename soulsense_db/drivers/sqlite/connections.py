@@ -4,16 +4,12 @@ A database in a file (or in shared-cache memory) is reached through private conn
 way of the engine (:mod:`~soulsense_db.drivers.sqlite.engine`). A private in-memory database has
 only the engine's own connection, which is then borrowed.
 
-What a connection really leads to is looked at on that connection: a link may have been switched,
-the current directory changed or the file replaced since the manager was made.
-
 Never ``open()`` the live database file in this process: closing any descriptor of it drops all
 POSIX locks that SQLite holds on it.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -27,17 +23,16 @@ from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import fs
 from soulsense_db.drivers.sqlite import logs, pragmas
-from soulsense_db.drivers.sqlite.engine import (
-    EngineConnections,
+from soulsense_db.drivers.sqlite.arguments import without_locks
+from soulsense_db.drivers.sqlite.engine import EngineConnections, make_ours, without_limits
+from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
+from soulsense_db.drivers.sqlite.identity import FileIdentity, path_of
+from soulsense_db.drivers.sqlite.live_connection import (
     LiveConnection,
     Work,
     innermost,
-    make_ours,
     run_in_its_thread,
-    without_limits,
-    without_locks,
 )
-from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
 from soulsense_db.drivers.sqlite.loop import EventLoop
 from soulsense_db.drivers.sqlite.write_lock import (
     for_one_connection,
@@ -72,9 +67,7 @@ class LiveDatabase:
         self._lock_timeout = lock_timeout
         self._connections = EngineConnections(engine)
         # Resolved now: a relative path means the directory the engine was made in.
-        self._path = _path_of(self._connections.arguments.file)
-        self._file: os.stat_result | None = None
-        self._identified = False
+        self._identity = FileIdentity(path_of(self._connections.arguments.file))
         self._borrowed = False
         self._repeated = False
         self._prepared = threading.local()
@@ -84,9 +77,18 @@ class LiveDatabase:
         """The databases that the engine attaches when it connects, with their files."""
 
     @property
+    def _path(self) -> Path | None:
+        return self._identity.path
+
+    @property
     def path(self) -> Path | None:
         """The file of the live database; None when it lives in memory."""
         self._identify()
+        return self._path
+
+    @property
+    def known_path(self) -> Path | None:
+        """Its file as far as it is known without a connection."""
         return self._path
 
     @property
@@ -138,15 +140,12 @@ class LiveDatabase:
 
     def require_same_file(self) -> None:
         """Raise :class:`DatabaseChangedError` when the file was replaced since it was opened."""
-        if self._path is not None and self._identified:
-            self._require_same(self._path)
+        self._identity.require_same_file()
 
     def require_same_path(self) -> None:
         """Raise :class:`DatabaseChangedError` when the engine would make another file by now."""
-        if self._path is not None and self._connections.are_predictable:
-            path = _path_of(self._connections.arguments.file)
-            if path is not None and path != self._path:
-                raise _leads_elsewhere(path, self._path)
+        if self._connections.are_predictable:
+            self._identity.require_same_path(path_of(self._connections.arguments.file))
 
     @contextmanager
     def prepared(self, lock_timeout: float) -> Iterator[None]:
@@ -218,8 +217,7 @@ class LiveDatabase:
         if self._ready is not None:
             self._let_go(self._ready)
         yield
-        self._file = None
-        self._identified = False
+        self._identity.forget()
 
     def return_idle_connections(self) -> None:
         """Close idle pooled connections, where that cannot touch one in use or the data."""
@@ -236,7 +234,7 @@ class LiveDatabase:
 
     def _identify(self) -> None:
         """Find out which file is really behind the engine, whatever its URL looks like."""
-        if self._identified or (self._path is not None and not fs.exists(self._path)):
+        if self._identity.is_settled or (self._path is not None and not fs.exists(self._path)):
             return  # connecting to an absent file would make it
         try:
             with live_errors(self._path):
@@ -247,63 +245,23 @@ class LiveDatabase:
             if self._path is None:
                 raise
             return  # damaged or locked, and a connect event stumbled over it: the URL must do
-        self._settle(file)
-
-    def _settle(self, file: str) -> None:
-        """Take ``file``, as SQLite names it, for the one that the manager is made for."""
-        path = Path(file).resolve() if file else None
-        if self._path and self._connections.are_predictable:
-            if path is None:  # taken for one in memory, it would share the directory of all those
-                raise UnsupportedDatabaseError(
-                    f"The engine's URL names {self._path}, and its connections tell of no file. "
-                    "Nothing was changed.",
-                    hint="Use an engine for backups whose connections and cursors are those of "
-                    "sqlite3, without a factory in connect_args that gives rows another shape.",
-                )
-            self._require_same(path)  # there was no file, or a locked one, when it was made
-        status = None
-        if path:
-            with fs.storage_errors("look at", path):
-                status = path.stat()
-        self._path = path
-        self._file = status
-        self._identified = True
+        self._identity.settle(file, must_be_known=self._connections.are_predictable)
 
     def _main_file(self) -> str:
         """Ask SQLite for the name of the main database's file, empty in memory."""
         shared = self._connections.arguments.is_shared_memory
         if self._engine.dialect.is_async and isinstance(self._engine.pool, StaticPool):
-            file = self._run_on_own_async(_file_of)
+            file = self._run_on_own_async(pragmas.main_file)
             self._borrowed = not file and not shared
             return file
         if self._connections.repeat_themselves():
             self._borrowed = self._repeated = True
             with self._own() as own:
-                return _file_of(own)
+                return pragmas.main_file(own)
         names: list[str] = []
-        self._connections.make(lambda raw: names.append(_file_of(raw))).close()
+        self._connections.make(lambda raw: names.append(pragmas.main_file(raw))).close()
         self._borrowed = not names[0] and not shared
         return names[0]
-
-    def _require_main_file(self, raw: sqlite3.Connection) -> None:
-        """Raise :class:`DatabaseChangedError` unless ``raw`` leads to the manager's database."""
-        file = _file_of(raw)
-        if self._identified and file:
-            self._require_same(Path(file).resolve())
-
-    def _require_same(self, path: Path) -> None:
-        if path != self._path:
-            raise _leads_elsewhere(path, self._path)
-        with fs.storage_errors("look at", path):
-            status = path.stat()
-        if self._file is not None and not os.path.samestat(status, self._file):
-            raise DatabaseChangedError(
-                f"{path} is another file now (inode {status.st_ino}) than the one that this "
-                f"manager was made for (inode {self._file.st_ino}): somebody replaced it. Nothing "
-                "was changed.",
-                hint="Start the program again, or make a new BackupManager, to work with the new "
-                "file.",
-            )
 
     # Connections
 
@@ -311,10 +269,10 @@ class LiveDatabase:
         """Return a new private connection, which holds no lock and looks at the right file."""
 
         def look(raw: sqlite3.Connection) -> None:
-            self._require_main_file(raw)
+            self._identity.require_leads_there(raw)
             if self._path is not None:
                 self._look_beside(self._path, lock_timeout)
-            raw.execute(f"PRAGMA busy_timeout = {int(lock_timeout * 1000)}")
+            pragmas.wait_for_locks(raw, lock_timeout)
             # Before the connect events: with an exclusive locking mode in the first read of a
             # database in WAL mode, nobody could share it for as long as the connection lives.
             raw.execute(pragmas.SMALLEST_READ).fetchall()
@@ -376,13 +334,13 @@ class LiveDatabase:
         ready = self._ready
         if not ready:
             with closing(self._make(lock_timeout)) as connection:
-                connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
+                connection.run(lambda raw: pragmas.wait_for_locks(raw, lock_timeout))
                 yield connection
             return
         connection = ready.pop()
         try:
-            connection.run(self._require_main_file)
-            connection.run(lambda raw: _wait_for_locks(raw, lock_timeout))
+            connection.run(self._identity.require_leads_there)
+            connection.run(lambda raw: pragmas.wait_for_locks(raw, lock_timeout))
             yield connection
         finally:
             try:
@@ -422,7 +380,7 @@ class LiveDatabase:
 def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Return ``connection``; raise when it is in a transaction: its rows are not committed."""
     if connection.in_transaction:
-        file = _file_of(connection)
+        file = pragmas.main_file(connection)
         name = f"the only connection of the engine to {file}" if file else "the in-memory database"
         raise DatabaseLockedError(
             f"Database locked: {name} is in the middle of a transaction. Nothing was changed.",
@@ -431,40 +389,6 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
-def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-
-
 def _roll_back(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
         connection.rollback()
-
-
-def _file_of(connection: sqlite3.Connection) -> str:
-    """Return the name of the main database's file as SQLite says it, empty in memory."""
-    before = connection.text_factory
-    connection.text_factory = os.fsdecode  # a path need not be text
-    try:
-        databases = pragmas.rows(connection, "PRAGMA database_list")
-    finally:
-        connection.text_factory = before
-    return next((str(file or "") for _, name, file in databases if name == "main"), "")
-
-
-def _leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
-    return DatabaseChangedError(
-        f"The engine leads to {path} now, and this manager was made for {expected}. Neither was "
-        "changed.",
-        hint="A link was switched or the current directory changed. Start the program again, or "
-        "make a new BackupManager, to work with the other database.",
-    )
-
-
-def _path_of(file: str) -> Path | None:
-    try:
-        return Path(file).resolve() if file else None
-    except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
-        raise UnsupportedDatabaseError(
-            f"The database URL names no file that there could be ({error}). Nothing was changed.",
-            hint="Correct the path in the URL, and check the current directory and links on it.",
-        ) from error

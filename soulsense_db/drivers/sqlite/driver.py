@@ -9,7 +9,6 @@ SQLite; a published backup is never in WAL mode.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,6 @@ from sqlalchemy.pool import StaticPool
 from soulsense_db import fs
 from soulsense_db.drivers import (
     CheckLevel,
-    ConcurrentCommitError,
     DatabaseDiff,
     Driver,
     Findings,
@@ -36,17 +34,25 @@ from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.compare import compare, count_rows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
-from soulsense_db.drivers.sqlite.engine import require_not_interrupted
 from soulsense_db.drivers.sqlite.errors import (
     backup_errors,
     damaged,
     live_errors,
-    locked,
-    target_errors,
 )
-from soulsense_db.drivers.sqlite.files import connect_new, flush_committed, put_in_place
+from soulsense_db.drivers.sqlite.files import (
+    COMPANIONS,
+    LONGEST_PATH,
+    WORKING_COPIES,
+    connect_new,
+    flush_committed,
+    put_in_place,
+    size_with_log,
+    write_stamp,
+)
+from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
+    journal_that_survives,
     require_journal_fits,
     require_same_encoding,
     working_copy,
@@ -61,8 +67,6 @@ from soulsense_db.errors import BackupError, StorageError
 
 T = TypeVar("T")
 
-_STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
-_RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
 _REHEARSAL_SECONDS = 1.0  # a lock that somebody has now says nothing of a restore
 _MEMORY = ":memory:"
 
@@ -73,6 +77,9 @@ class SQLiteDriver(Driver):
     dialect = "sqlite"
     url_drivers = frozenset({"pysqlite", "aiosqlite"})
     suffix = ".db"
+    companions = COMPANIONS
+    working_copies = WORKING_COPIES
+    longest_path = LONGEST_PATH
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
@@ -115,6 +122,15 @@ class SQLiteDriver(Driver):
                 return pragmas.number(live, "page_count") * pragmas.number(live, "page_size")
 
         return self._live.run(measure)
+
+    def size_now(self) -> int:
+        """Bytes of the main file and its log, by their names; in memory as :meth:`size`."""
+        return size_with_log(self.location) if self.location else self.size()
+
+    def write_stamp(self) -> object:
+        """Sizes and times of the main file and its log."""
+        path = self._live.known_path
+        return write_stamp(path) if path else None
 
     def connected(self) -> AbstractContextManager[None]:
         """Open two connections: one to hold the write lock, one to read or write."""
@@ -164,7 +180,13 @@ class SQLiteDriver(Driver):
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
         """Copy all committed data to the existing empty file ``target``."""
         return self._at_one_moment(
-            lambda live: self._copy_to(target, live, progress, attached=self._live.attached)
+            lambda live: write_snapshot(
+                live,
+                target,
+                lock_timeout=self.lock_timeout,
+                progress=progress,
+                attached=self._live.attached,
+            )
         )
 
     def copy_file(
@@ -175,7 +197,9 @@ class SQLiteDriver(Driver):
         opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
         with backup_errors(source), opened as connection:
             connection.execute("BEGIN")
-            snapshot = self._copy_to(target, connection, progress)
+            snapshot = write_snapshot(
+                connection, target, lock_timeout=self.lock_timeout, progress=progress
+            )
         size = snapshot.size_bytes
         poll = None if progress is None else lambda: progress(size, size)
         sqlite_check.check(target, level="full", called=source.name, poll=poll)
@@ -187,82 +211,6 @@ class SQLiteDriver(Driver):
         opened = sqlite_check.opened_in_use(source, lock_timeout=self.lock_timeout)
         with backup_errors(source), opened as connection:
             pragmas.rows(connection, "SELECT 1 FROM sqlite_master LIMIT 1")
-
-    def _copy_to(
-        self,
-        target: Path,
-        source: sqlite3.Connection,
-        progress: Progress | None,
-        *,
-        attached: str = "",
-    ) -> SnapshotInfo:
-        # The first read takes the snapshot; while it is open no writer can make the copy restart.
-        with understood(source):
-            pragmas.rows(source, pragmas.SMALLEST_READ)
-            facts = {
-                "journal_mode": pragmas.text(source, "journal_mode"),
-                "page_size": str(pragmas.number(source, "page_size")),
-                "sqlite_version": sqlite3.sqlite_version,
-            }
-            if attached:
-                facts["attached"] = attached
-            with target_errors(target), closing(connect_new(target)) as copy:
-                self._copy_pages(source, copy, str(target), progress)
-        with target_errors(target), closing(connect_new(target)) as copy:
-            # The copy has the source's header. In WAL mode it could not be opened read-only in a
-            # read-only directory, and opening it would leave files beside it.
-            copy.execute("PRAGMA journal_mode = DELETE")
-            heads = pragmas.alembic_heads(copy)
-        with fs.storage_errors("read", target):
-            size = target.stat().st_size
-        if progress is not None:
-            progress(size, size)
-        return SnapshotInfo(size_bytes=size, alembic_heads=heads, facts=facts)
-
-    def _copy_pages(
-        self,
-        source: sqlite3.Connection,
-        target: sqlite3.Connection,
-        target_name: str,
-        progress: Progress | None,
-        write_lock: WriteLock | None = None,
-    ) -> None:
-        """Copy all pages in steps, waiting ``lock_timeout`` seconds at most for any one lock.
-
-        ``write_lock`` on the target is released by the first step that it blocks. The next one
-        follows at once, and learns when a writer has been faster all the same.
-        """
-        page_size = pragmas.number(source, "page_size")
-        waiting_since: float | None = None
-        released = False
-
-        def on_step(status: int, remaining: int, total: int) -> None:
-            nonlocal waiting_since, released
-            if status != sqlite3.SQLITE_DONE:
-                require_not_interrupted()
-            if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                if write_lock is not None and write_lock.release():
-                    released = True
-                    return
-                now = time.monotonic()
-                waiting_since = now if waiting_since is None else waiting_since
-                if now - waiting_since >= self.lock_timeout:
-                    raise locked(target_name, f"no lock within {self.lock_timeout:g} s")
-                time.sleep(_RETRY_SECONDS)
-                return
-            waiting_since = None
-            if status == sqlite3.SQLITE_DONE:  # an exception could no longer cancel it
-                return
-            if released and write_lock is not None and write_lock.has_concurrent_commit():
-                raise ConcurrentCommitError
-            released = False
-            if progress is not None:
-                progress((total - remaining) * page_size, total * page_size)
-
-        # No sleep of SQLite's: between the release of a hold and the next step others could commit.
-        # And two steps at least: with the last one it is too late to find out.
-        pages = max(1, min(_STEP_PAGES, pragmas.number(source, "page_count") - 1))
-        source.backup(target, pages=pages, progress=on_step, sleep=0)
 
     @staticmethod
     def is_sound(path: Path) -> bool:
@@ -404,14 +352,21 @@ class SQLiteDriver(Driver):
         def replace(live: sqlite3.Connection) -> None:
             require_same_encoding(source, live)
             self._live.require_same_file()
-            # From here on the deadline of _copy_pages counts, not SQLite's own.
+            # From here on the deadline of copy_pages counts, not SQLite's own.
             with (
-                self._journaled(live) as mode,
+                journal_that_survives(live, self.location) as mode,
                 pragmas.settings(live, busy_timeout=0, synchronous=pragmas.SYNCHRONOUS_EXTRA),
             ):
                 with compatible_source(source, live, mode, self.location) as backup:
                     name = str(self.location or _MEMORY)
-                    self._copy_pages(backup, live, name, progress, write_lock)
+                    copy_pages(
+                        backup,
+                        live,
+                        name,
+                        lock_timeout=self.lock_timeout,
+                        progress=progress,
+                        write_lock=write_lock,
+                    )
                 if mode == "wal":
                     # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
                     # may a full disk, here, turn a restore that is done into one that failed.
@@ -420,18 +375,6 @@ class SQLiteDriver(Driver):
 
         self._live.require_writable()
         self._live.run(write)
-
-    @contextmanager
-    def _journaled(self, live: sqlite3.Connection) -> Iterator[str]:
-        """Yield the journal mode of ``live``, for the block one that survives a crash."""
-        mode = pragmas.text(live, "journal_mode")
-        if self.location is None or mode not in {"off", "memory"}:
-            yield mode
-            return
-        # A connect event of the application chose speed; half a restore could not be rolled back.
-        yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
-        with suppress(sqlite3.Error):
-            pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
     def rebuild(
         self,

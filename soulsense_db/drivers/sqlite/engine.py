@@ -10,263 +10,28 @@ other when it closes it. A connection of another library than :mod:`sqlite3` is 
 
 from __future__ import annotations
 
-import inspect
-import re
 import sqlite3
 import sys
-import threading
-import traceback
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from soulsense_db.drivers.registry import reason_of
 from soulsense_db.drivers.sqlite import pragmas
+from soulsense_db.drivers.sqlite.arguments import ConnectArguments, no_option
+from soulsense_db.drivers.sqlite.live_connection import (
+    AsyncConnection,
+    LiveConnection,
+    PlainConnection,
+    forget_cursors,
+    innermost,
+)
 from soulsense_db.drivers.sqlite.loop import EventLoop
-from soulsense_db.errors import UnsupportedDatabaseError
 
-T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
 Look = Callable[[sqlite3.Connection], object]
-
-# With these nothing keeps two processes from writing at the same time.
-_NO_LOCKS = {"unix-none", "win32-none"}
-
-
-class ConnectArguments:
-    """What the engine gives ``sqlite3.connect``.
-
-    ``name``: its first argument, a path or URI, empty where the engine has a creator of its own
-    that ``engine.url`` tells nothing of; ``options``: those of a URI, by name; ``is_standard``:
-    whether they are what the engine really gives, for it has no creator of its own.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        found = _of_standard_creator(engine)
-        self.is_standard = found is not None
-        positional, self._keywords = found or _of_url(engine)
-        self._positional = list(positional)
-        self.name = str(positional[0]) if positional else ""
-        self.is_uri = bool(self._keywords.get("uri")) and self.name.startswith("file:")
-        self._resource, _, self._query = self.name.partition("#")[0].partition("?")
-        self.options = dict(parse_qsl(self._query if self.is_uri else "", keep_blank_values=True))
-
-    @property
-    def file(self) -> str:
-        """The name of the file, empty in memory."""
-        if self.is_uri:
-            in_memory = self.options.get("mode") == "memory"
-            # file:path, file:/path, file:///path or file://localhost/path
-            found = re.fullmatch(
-                r"file:(//(localhost)?(?=/|$))?(?!//)(.*)", self._resource, re.DOTALL
-            )
-            if found is None:
-                raise _no_option(ValueError("another host"))
-            name = "" if in_memory else unquote(found[3])
-        else:
-            name = self.name
-        return "" if name == ":memory:" else name
-
-    @property
-    def is_shared_memory(self) -> bool:
-        """Whether another connection reaches the same in-memory database."""
-        return self.is_uri and self.options.get("cache") == "shared"
-
-    def address(self, path: Path) -> str:
-        """Return what ``--url`` takes to reach the file ``path`` in the way of these arguments.
-
-        By its plain path another VFS would be used, whose locks those of this one do not see.
-        """
-        if not (self.is_standard and self.options.get("vfs")):
-            return str(path)
-        options = urlencode({**self.options, "uri": "true"})
-        return f"sqlite:///file:{quote(str(path))}?{options}"
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the engine's connections cannot write."""
-        return self.options.get("mode") == "ro" or self.is_immutable
-
-    def require_locks(self) -> None:
-        """Raise :class:`UnsupportedDatabaseError` where SQLite is told to lock nothing."""
-        if _is_true(self.options.get("nolock")):
-            raise without_locks("nolock=1")
-        if self.options.get("vfs") in _NO_LOCKS:
-            raise without_locks(f"vfs={self.options['vfs']}")
-
-    @property
-    def is_immutable(self) -> bool:
-        """Whether SQLite is told that nobody changes the file: it looks for no log then."""
-        return _is_true(self.options.get("immutable"))
-
-    def with_private_cache(self, engine: Engine) -> Callable[..., Any]:
-        """Return a creator like the standard one of ``engine``, without ``cache=shared``.
-
-        In a shared cache a connection that holds the write lock keeps all others of the process
-        from reading. Locks between caches are those of the file.
-        """
-        parts = [part for part in self._query.split("&") if not part.startswith("cache=")]
-        name = f"{self._resource}?{'&'.join([*parts, 'cache=private'])}"
-        return _standard_creator(engine, [name, *self._positional[1:]], self._keywords)
-
-
-def _is_true(value: str | None) -> bool:
-    """Whether SQLite takes the value of an option of a URI for yes."""
-    value = (value or "").lower()
-    is_number = value.isascii() and value.isdecimal()
-    return value in {"on", "yes", "true"} or (is_number and value.strip("0") != "")
-
-
-def without_locks(option: str) -> UnsupportedDatabaseError:
-    """Return the error for a database on which SQLite takes no locks."""
-    return UnsupportedDatabaseError(
-        f"The engine opens the database without locks ({option}): a backup could contain half of a "
-        "change, and a restore could damage it. Nothing was changed.",
-        hint="Use an engine without that option for backups, or remove it from the URL.",
-    )
-
-
-def _of_standard_creator(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
-    """Return what the creator of :func:`sqlalchemy.create_engine` passes on.
-
-    It has them as variables of its own, with ``connect_args``, and with a relative path as it was
-    when the engine was made. None for a creator of the application's.
-    """
-    creator = engine.pool._creator
-    if not inspect.isfunction(creator) or creator.__module__ != "sqlalchemy.engine.create":
-        return None
-    found = inspect.getclosurevars(creator).nonlocals
-    positional, keywords = found.get("cargs_tup", found.get("cargs")), found.get("cparams")
-    if positional is None or keywords is None:
-        return None
-    return list(positional), dict(keywords)
-
-
-def _of_url(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
-    try:
-        positional, keywords = engine.dialect.create_connect_args(engine.url)
-    except (ArgumentError, OverflowError, TypeError, ValueError) as error:
-        raise _no_option(error) from None
-    return list(positional), dict(keywords)
-
-
-def _standard_creator(
-    engine: Engine, positional: list[Any], keywords: dict[str, Any]
-) -> Callable[..., Any]:
-    """Return a creator that does what SQLAlchemy's own does with these arguments."""
-    dialect: Any = engine.dialect
-
-    def connect(record: Any = None) -> Any:
-        arguments, options = list(positional), dict(keywords)
-        for listener in dialect.dispatch.do_connect if dialect._has_events else ():
-            connection = listener(dialect, record, arguments, options)
-            if connection is not None:
-                return connection
-        return dialect.connect(*arguments, **options)
-
-    return connect
-
-
-def _no_option(error: Exception) -> UnsupportedDatabaseError:
-    return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({reason_of(error)}). Nothing was "
-        "changed.",
-        hint="Correct the part of the URL after '?', or what the engine does when it connects.",
-    )
-
-
-class LiveConnection(ABC):
-    """A connection to the live database. ``run`` and ``close`` are the only ways to use it."""
-
-    @abstractmethod
-    def run(self, work: Work[T]) -> T:
-        """Return ``work(connection)`` of the raw connection, in the thread it belongs to."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close it; a second call does nothing."""
-
-
-class _PlainConnection(LiveConnection):
-    def __init__(self, record: ConnectionPoolEntry, raw: sqlite3.Connection) -> None:
-        self._record = record
-        self.raw = raw
-
-    def run(self, work: Work[T]) -> T:
-        with _forgetting_cursors():
-            return work(self.raw)
-
-    def close(self) -> None:
-        try:
-            self._record.close()
-        except Exception:  # noqa: BLE001 - a "close" event of the application, which came first
-            self.raw.close()
-
-
-class _AsyncConnection(LiveConnection):
-    """A connection of aiosqlite, which has a thread for it."""
-
-    def __init__(self, loop: EventLoop, record: ConnectionPoolEntry) -> None:
-        self._loop = loop
-        self._record = record
-        self._driver: Any = record.driver_connection
-        self._closed = False
-
-    def run(self, work: Work[T]) -> T:
-        return run_in_its_thread(self._loop, self._driver, work)
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self._loop.call(greenlet_spawn(self._record.close))
-        except Exception:  # noqa: BLE001 - as above
-            self._loop.call(self._driver.close())
-        finally:
-            self._loop.__exit__()
-
-
-def run_in_its_thread(loop: EventLoop, driver: Any, work: Work[T]) -> T:
-    """Return ``work(connection)`` of a connection of aiosqlite, run in the thread that it has."""
-    raw = innermost(driver)
-    interrupted = threading.Event()
-
-    def interrupt() -> None:
-        interrupted.set()
-        raw.interrupt()
-
-    def in_its_thread() -> T:
-        _this_thread.interrupted = interrupted
-        try:
-            return work(raw)
-        finally:
-            del _this_thread.interrupted
-
-    with _forgetting_cursors():
-        result: T = loop.call(driver._execute(in_its_thread), interrupt=interrupt)
-    return result
-
-
-_this_thread = threading.local()
-
-
-def require_not_interrupted() -> None:
-    """Raise ``KeyboardInterrupt`` where the thread that waits for this one was interrupted.
-
-    ``sqlite3.Connection.interrupt`` does not end a running ``backup()``.
-    """
-    interrupted: threading.Event | None = getattr(_this_thread, "interrupted", None)
-    if interrupted is not None and interrupted.is_set():
-        raise KeyboardInterrupt
 
 
 class EngineConnections:
@@ -316,10 +81,10 @@ class EngineConnections:
         """
         if not self._engine.dialect.is_async:
             record = self._record(look, closing=lambda connection: connection.close())
-            return _PlainConnection(record, innermost(record.driver_connection))
+            return PlainConnection(record, innermost(record.driver_connection))
         loop = EventLoop().__enter__()
         try:
-            return _AsyncConnection(loop, loop.call(greenlet_spawn(self._async_record, look)))
+            return AsyncConnection(loop, loop.call(greenlet_spawn(self._async_record, look)))
         except BaseException:
             loop.__exit__()
             raise
@@ -372,61 +137,12 @@ class EngineConnections:
         try:
             return pool._create_connection()
         except BaseException as error:
-            _forget_cursors(error)
+            forget_cursors(error)
             # A decoding error is what a connect event met in a damaged database.
             option = isinstance(error, OverflowError | TypeError | ValueError)
             if option and not isinstance(error, UnicodeDecodeError):
-                raise _no_option(error) from None  # type: ignore[arg-type]
+                raise no_option(error) from None  # type: ignore[arg-type]
             raise
-
-
-@contextmanager
-def _forgetting_cursors() -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        _forget_cursors(error)
-        raise
-
-
-def _forget_cursors(error: BaseException | None) -> None:
-    """Clear what the frames of ``error`` hold.
-
-    A cursor in one of them, a connect event's say, keeps the connection from closing for as long as
-    somebody holds the error, and an exclusive locking mode its locks with it. asyncio's futures
-    hold each other and their errors in circles.
-    """
-    seen = set[int]()
-    while error is not None and id(error) not in seen:  # the chain may be a circle
-        seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
-
-
-def innermost(connection: Any) -> sqlite3.Connection:
-    """Return the connection of :mod:`sqlite3` inside all wrappers.
-
-    Raises :class:`UnsupportedDatabaseError` when it is of another SQLite library.
-    """
-    found = connection
-    for _ in range(_MOST_WRAPPERS):
-        if issubclass(type(found), sqlite3.Connection):
-            return found  # type: ignore[no-any-return]
-        # aiosqlite has it as _conn, proxies of tracing libraries as __wrapped__.
-        inner = getattr(found, "_conn", None) or getattr(found, "__wrapped__", None)
-        if inner is None:
-            break
-        found = inner
-    raise UnsupportedDatabaseError(
-        f"SQLite through {type(found).__module__} cannot be backed up: it is another SQLite "
-        "library than Python's sqlite3, and two on one file in one process destroy each other's "
-        "locks. The file was not touched.",
-        hint="Give the backup an engine that uses Python's own sqlite3 (pysqlite or aiosqlite), in "
-        "a process that does not open the file through another library.",
-    )
-
-
-_MOST_WRAPPERS = 5
 
 
 _LIMITS = [getattr(sqlite3, name) for name in dir(sqlite3) if name.startswith("SQLITE_LIMIT_")]

@@ -12,8 +12,15 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.errors import RestoreError, StorageError
-from soulsense_db.fs import COMPANIONS, require_file, require_same
 from soulsense_db.fs import beside as named_beside
+from soulsense_db.fs import require_file, require_same
+
+COMPANIONS = fs.Companions(logs=("-wal", "-journal"), others=("-shm",))
+LONGEST_PATH = 504 if os.name == "posix" else None
+"""SQLite's own limit on Unix is 512, and it needs room for "-journal"."""
+RESTORING, RESIZED = "restoring", "resized"
+"""What a restore may need a copy for, made by :func:`beside`."""
+WORKING_COPIES = (f".{RESTORING}", f".{RESIZED}")
 
 
 def connect_new(path: Path) -> sqlite3.Connection:
@@ -57,7 +64,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     usual = named_beside(location, f".{purpose}", hidden=True)
-    path = fs.free_name(usual, endings=("", *COMPANIONS))
+    path = fs.free_name(usual, endings=("", *COMPANIONS.endings))
     fs.create_private_file(path, like=location)
     try:
         yield path
@@ -68,7 +75,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
 
 def remove_with_companions(path: Path) -> None:
     """Remove the file ``path`` and all that belongs to it."""
-    for companion in ("", *COMPANIONS):
+    for companion in ("", *COMPANIONS.endings):
         fs.remove(Path(f"{path}{companion}"))
 
 
@@ -79,11 +86,34 @@ def flush_committed(location: Path) -> None:
     that it is gone. SQLite holds no lock on the log that closing it here could drop.
     """
     try:
-        fs.sync_file(Path(f"{location}-wal"))
+        fs.sync_file(_log_of(location))
     except StorageError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise  # else it is all in the database: who closed it last flushed that
     fs.sync_directory(location.parent)
+
+
+def size_with_log(location: Path) -> int:
+    """Return how many bytes the files have in which the data of ``location`` is."""
+    return sum(path.stat().st_size for path in _written_to(location) if fs.exists(path))
+
+
+def write_stamp(location: Path) -> object:
+    """Return what changes when somebody writes to the database ``location``."""
+    found = []
+    for path in _written_to(location):
+        with suppress(OSError):
+            status = path.stat()
+            found.append((status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _written_to(location: Path) -> tuple[Path, Path]:
+    return location, _log_of(location)
+
+
+def _log_of(location: Path) -> Path:
+    return Path(f"{location}-wal")
 
 
 def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
@@ -95,7 +125,7 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
     aside = named_beside(location, f".{stamp}")
     moved: list[Path] = []
     try:
-        for companion in ("", *COMPANIONS):
+        for companion in ("", *COMPANIONS.endings):
             path, to = Path(f"{location}{companion}"), Path(f"{aside}{companion}")
             if not fs.exists(path):
                 continue

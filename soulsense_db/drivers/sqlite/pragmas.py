@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,30 @@ def rows(connection: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]
     cursor = connection.cursor()
     cursor.row_factory = None
     return cursor.execute(statement).fetchall()
+
+
+def quoted(name: str) -> str:
+    """Return ``name`` as SQL takes it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def text_as(connection: sqlite3.Connection, text_factory: Callable[[bytes], Any]) -> Iterator[None]:
+    """Read text in the block as what ``text_factory`` makes of it, not what the application's does.
+
+    The connection may be the application's own.
+    """
+    before: Callable[[bytes], Any] = connection.text_factory
+    connection.text_factory = text_factory
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+def wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    """Have SQLite wait as long for the locks of others from here on."""
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 @contextmanager
@@ -124,22 +148,28 @@ def attached(connection: sqlite3.Connection) -> str:
 
 def attached_names(connection: sqlite3.Connection) -> list[str]:
     """Return the names of the databases attached to ``connection``, quoted for a statement."""
-    return ['"' + name.replace('"', '""') + '"' for name, _ in _attached(connection)]
+    return [quoted(name) for name, _ in _attached(connection)]
 
 
 def _attached(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    before = connection.text_factory
-    connection.text_factory = bytes  # a path need be no text
-    try:
+    return [
+        (name.decode(errors="replace"), (file or b"").decode(errors="replace"))
+        for name, file in _databases(connection)
+        if name not in {b"main", b"temp"}
+    ]
+
+
+def main_file(connection: sqlite3.Connection) -> str:
+    """Return the name of the main database's file as SQLite says it, empty in memory."""
+    found = (file for name, file in _databases(connection) if name == b"main")
+    return os.fsdecode(next(found, None) or b"")
+
+
+def _databases(connection: sqlite3.Connection) -> list[tuple[bytes, bytes | None]]:
+    """Return the name and file of each database; a path need be no text."""
+    with text_as(connection, bytes):
         found = rows(connection, "PRAGMA database_list")  # it needs no schema that can be read
-    finally:
-        connection.text_factory = before
-    named = [(_shown(name), _shown(file)) for _, name, file in found]
-    return [(name, file) for name, file in named if name not in {"main", "temp"}]
-
-
-def _shown(text: bytes | None) -> str:
-    return (text or b"").decode(errors="replace")
+    return [(name, file) for _, name, file in found]
 
 
 def alembic_heads(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -152,9 +182,9 @@ def version_heads(connection: sqlite3.Connection, version_table: str) -> tuple[s
     statement = "SELECT 1 FROM main.sqlite_master WHERE type = 'table' AND name = ?"
     if connection.execute(statement, (version_table,)).fetchone() is None:
         return None
-    quoted = '"' + version_table.replace('"', '""') + '"'
+    table = quoted(version_table)
     # An application may have a table of that name for something else.
-    if "version_num" not in {row[1] for row in rows(connection, f"PRAGMA table_info({quoted})")}:
+    if "version_num" not in {row[1] for row in rows(connection, f"PRAGMA table_info({table})")}:
         return None
-    found = rows(connection, f"SELECT version_num FROM {quoted} ORDER BY version_num")  # noqa: S608 - quoted
+    found = rows(connection, f"SELECT version_num FROM {table} ORDER BY version_num")  # noqa: S608 - quoted
     return tuple(str(version) for (version,) in found)

@@ -11,7 +11,7 @@ import codecs
 import functools
 import hashlib
 import sqlite3
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +20,7 @@ from typing import Any
 
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
+from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.errors import BackupError
 
 Row = tuple[Any, ...]
@@ -186,11 +187,11 @@ class Side:
         ]
 
     def _describe(self, name: str) -> Table:
-        columns = list(self._rows(f"PRAGMA main.table_info({_quoted(name)})"))
-        values = [_quoted(column) for _, column, *_ in columns]
+        columns = list(self._rows(f"PRAGMA main.table_info({quoted(name)})"))
+        values = [quoted(column) for _, column, *_ in columns]
         "".join(values).encode()  # also a column may have a name that cannot be sent
         types = [
-            f"typeof({_quoted(column)})"  # where 1 and 1.0 may both be
+            f"typeof({quoted(column)})"  # where 1 and 1.0 may both be
             for _, column, declared, *_ in columns
             if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
         ]
@@ -199,9 +200,9 @@ class Side:
         keyed = sorted((found[5], found[1]) for found in columns if found[5])
         names = tuple(column for _, column, *_ in columns)
         rowid = _rowid(names)
-        key = tuple(_quoted(column) for _, column in keyed) or (rowid or _ROWIDS[0],)
+        key = tuple(quoted(column) for _, column in keyed) or (rowid or _ROWIDS[0],)
         # A key that is not the rowid has an index, also in a table WITHOUT ROWID.
-        indexes = self._rows(f"PRAGMA main.index_list({_quoted(name)})")
+        indexes = self._rows(f"PRAGMA main.index_list({quoted(name)})")
         grows = all(origin != "pk" for _, _, _, origin, *_ in indexes) and bool(keyed or rowid)
         if rowid is not None and not self._has_rowid(name, rowid):
             rowid = None
@@ -250,12 +251,9 @@ class _TooLargeError(Exception):
 @contextmanager
 def any_text(connection: sqlite3.Connection) -> Iterator[None]:
     """Read text that is no valid UTF-8 too; the connection may be the application's own."""
-    before: Callable[[bytes], Any] = connection.text_factory
-    connection.text_factory = functools.partial(str, encoding="utf-8", errors="surrogateescape")
-    try:
+    text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
+    with pragmas.text_as(connection, text):
         yield
-    finally:
-        connection.text_factory = before
 
 
 @contextmanager
@@ -288,7 +286,7 @@ def all_collations(connection: sqlite3.Connection) -> Iterator[None]:
 def _has_collation(connection: sqlite3.Connection, name: str) -> bool:
     """Whether ``connection`` knows a collation; SQLite's own list has all that the schema names."""
     try:
-        pragmas.rows(connection, f"EXPLAIN SELECT '' = '' COLLATE {_quoted(name)}")
+        pragmas.rows(connection, f"EXPLAIN SELECT '' = '' COLLATE {quoted(name)}")
     except sqlite3.OperationalError:
         return False
     return True
@@ -324,8 +322,4 @@ def _shortened(value: Any) -> Any:
 
 
 def _in_main(name: str) -> str:
-    return f"main.{_quoted(name)}"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+    return f"main.{quoted(name)}"

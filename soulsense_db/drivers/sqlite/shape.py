@@ -13,7 +13,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
-from soulsense_db.drivers.sqlite.files import beside, connect_new
+from soulsense_db.drivers.sqlite.files import RESIZED, RESTORING, beside, connect_new
 from soulsense_db.drivers.sqlite.structure import understood
 from soulsense_db.errors import InvalidBackupError, StorageError
 from soulsense_db.fs import name_max
@@ -47,6 +47,19 @@ def require_journal_fits(location: Path) -> None:
             "without a journal no restore could be undone half-way. Nothing was changed.",
             hint="Rename the database file.",
         )
+
+
+@contextmanager
+def journal_that_survives(live: sqlite3.Connection, location: Path | None) -> Iterator[str]:
+    """Yield the journal mode of ``live``, which is one that survives a crash in the block."""
+    mode = pragmas.text(live, "journal_mode")
+    if location is None or mode not in {"off", "memory"}:
+        yield mode
+        return
+    # A connect event of the application chose speed; half a restore could not be rolled back.
+    yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
+    with suppress(sqlite3.Error):  # the connection may be the application's own
+        pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:
@@ -89,7 +102,7 @@ def compatible_source(
             if not resized:
                 yield connection
                 return
-        with beside(location, f"resized{own}") as path:
+        with beside(location, f"{RESIZED}{own}") as path:
             if same_encoding:
                 _vacuum_into(copy, path, live, live_page_size)
             else:  # the live database is empty, and SQLite attaches no other encoding to it
@@ -106,7 +119,7 @@ def working_copy(source: Path, location: Path | None, own: str = "") -> Iterator
 
     ``own``: the end of a name of its own, where another one may be in use.
     """
-    with beside(location, f"restoring{own}") as copy:
+    with beside(location, f"{RESTORING}{own}") as copy:
         fs.copy_contents(source, copy)
         yield copy
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,7 @@ from soulsense_db.drivers.sqlite.errors import (
     primary_code,
     reason_of,
 )
+from soulsense_db.drivers.sqlite.pragmas import quoted
 
 _MOST_LINES = 100
 # How the report of the layer below the tables begins, in every version; all other lines are about
@@ -84,7 +85,7 @@ def examine(
     function that it does not have is not checked in full. Raises :class:`DamageError`; other errors
     of SQLite, as for a lock, come through.
     """
-    with _raw_text(connection), _damage_told(), understood(connection) as problem:
+    with pragmas.text_as(connection, _any_text), _damage_told(), understood(connection) as problem:
         if problem:
             return _examine_partly(connection, problem)
         return _examine_whole(connection, full=full, is_borrowed=is_borrowed)
@@ -121,7 +122,7 @@ def passing_over_schema(connection: sqlite3.Connection) -> Iterator[None]:
 
 def require_understood(connection: sqlite3.Connection, name: str) -> None:
     """Raise :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a schema SQLite rejects."""
-    with _raw_text(connection), understood(connection) as problem:
+    with pragmas.text_as(connection, _any_text), understood(connection) as problem:
         if problem:
             try:
                 _by_table(connection, "quick_check")
@@ -207,7 +208,7 @@ def _by_table(
 def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> bool:
     """Whether this connection has all collations and functions that a check of ``table`` takes."""
     try:
-        connection.execute(f"EXPLAIN PRAGMA main.{pragma}({_quoted(table.name)})").fetchall()
+        connection.execute(f"EXPLAIN PRAGMA main.{pragma}({quoted(table.name)})").fetchall()
     except (sqlite3.OperationalError, UnicodeDecodeError):
         return False
     return True
@@ -228,16 +229,16 @@ def _require_readable(connection: sqlite3.Connection, table: _Table, *, indexes:
     """Read all rows of ``table``, and every index; raises an error that is damage."""
     if not _can_be_sent(table.name):
         return
-    columns = _rows(connection, f"PRAGMA main.table_xinfo({_quoted(table.name)})")
-    stored = [_quoted(row[1]) for row in columns if row[6] == 0 and _can_be_sent(row[1])] or ["1"]
+    columns = _rows(connection, f"PRAGMA main.table_xinfo({quoted(table.name)})")
+    stored = [quoted(row[1]) for row in columns if row[6] == 0 and _can_be_sent(row[1])] or ["1"]
     # length() makes SQLite read the value to its end, and hands none of it to Python.
     longest = ", ".join(f"max(length({column}))" for column in stored[:_MOST_COLUMNS])
-    of_table = f"FROM main.{_quoted(table.name)}"
+    of_table = f"FROM main.{quoted(table.name)}"
     statements = [f"SELECT {longest} {of_table} NOT INDEXED"]
     if indexes:
-        listed = _rows(connection, f"PRAGMA main.index_list({_quoted(table.name)})")
+        listed = _rows(connection, f"PRAGMA main.index_list({quoted(table.name)})")
         names = [row[1] for row in listed if not row[4] and _can_be_sent(row[1])]
-        statements += [f"SELECT count(*) {of_table} INDEXED BY {_quoted(name)}" for name in names]
+        statements += [f"SELECT count(*) {of_table} INDEXED BY {quoted(name)}" for name in names]
     for statement in statements:
         try:
             connection.execute(statement).fetchall()
@@ -326,15 +327,9 @@ def _stand_in(connection: sqlite3.Connection, wanted: re.Match[str]) -> Iterator
             connection.create_collation(name, None)
 
 
-@contextmanager
-def _raw_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text whatever its bytes are, and rows as tuples: it may be the application's own."""
-    before: Callable[[bytes], Any] = connection.text_factory
-    connection.text_factory = lambda data: data.decode(errors="replace")
-    try:
-        yield
-    finally:
-        connection.text_factory = before
+def _any_text(data: bytes) -> str:
+    """Return text whatever its bytes are."""
+    return data.decode(errors="replace")
 
 
 @contextmanager
@@ -360,7 +355,3 @@ def _each(connection: sqlite3.Connection, statement: str) -> Iterator[tuple[Any,
 def _can_be_sent(name: str) -> bool:
     """Whether Python can send the name to SQLite; what was read in its place tells that."""
     return "\ufffd" not in name and "\0" not in name
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.engine import LiveConnection, without_locks
+from soulsense_db.drivers.sqlite.arguments import without_locks
+from soulsense_db.drivers.sqlite.live_connection import LiveConnection
 from soulsense_db.errors import UnsupportedDatabaseError
 
 # SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.

@@ -1,0 +1,17 @@
+"""For people who write a driver: the suite that holds each of them to the same promises.
+
+It needs pytest: ``pip install "soulsense-db[testing]"``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before the import: else their asserts would only say that they failed.
+_MODULES = ("access", "checks", "hooks", "live", "loads", "snapshots")
+pytest.register_assert_rewrite(*(f"soulsense_db.testing.{name}" for name in _MODULES))
+
+from soulsense_db.testing.driver_suite import DriverSuite  # noqa: E402
+from soulsense_db.testing.live import Live, notes  # noqa: E402
+
+__all__ = ["DriverSuite", "Live", "notes"]
