@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -23,18 +23,29 @@ from soulsense_db.drivers import (
 )
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.fs import require_trusted_directory
-from soulsense_db.meta_file import not_found_if_deleted, require_no_backup
+from soulsense_db.meta_file import require_no_backup
 from soulsense_db.operations import (
     DatabaseLock,
     Finder,
-    Keeper,
+    NewBackup,
+    Repository,
     RestoreCheck,
     RestoreChecker,
     RestoreReport,
     VerificationReport,
-    copy_out,
+    adopt_backup,
+    compare_with_live,
+    create_backup,
+    create_unless_same,
+    delete_backup,
+    export_backup,
+    import_file,
+    prune_after,
+    prune_backups,
+    require_ready,
     require_undo,
-    sidecar_base,
+    row_counts,
+    verify_and_record,
     verify_backup,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -95,7 +106,9 @@ class BackupManager:
         name = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(self._backup_directory.directory, prefix, database=location)
         self._rows = CatalogRows(self._driver, Catalog(name, owner) if name else None)
-        self._keeper = Keeper(self._driver, self._backup_directory, self._finder, self._rows)
+        self._repository = Repository(
+            self._driver, self._backup_directory, self._finder, self._rows
+        )
 
     @classmethod
     def from_url(
@@ -173,15 +186,16 @@ class BackupManager:
         check_description(description)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        info = self._create(
+        repository = self._repository if record else self._repository.without_catalog()
+        new = NewBackup(
             kind=kind,
             description=description,
-            progress=progress,
-            alembic_heads=alembic_heads,
+            alembic_heads=None if alembic_heads is None else tuple(alembic_heads),
             target_revision=target_revision,
-            record=record,
         )
-        assert info is not None
+        info = create_backup(repository, new, progress=progress)
+        if self._retention is not None:
+            prune_after(repository, info, self._retention)
         return info
 
     def require_ready(self) -> None:
@@ -192,7 +206,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.CatalogError`.
         """
-        self._keeper.require_ready(record=True)
+        require_ready(self._repository)
         self.database_size()
 
     def create_unless_same(
@@ -209,20 +223,11 @@ class BackupManager:
         longer than a copy takes.
         """
         check_description(description)
-        return self._create(
-            kind=kind,
-            description=description,
-            progress=progress,
-            alembic_heads=None,
-            target_revision=None,
-            record=True,
-            unless_same_as=self._finder.get_own(ref),
-        )
-
-    def _create(self, *, record: bool, **facts: Any) -> BackupInfo | None:
-        info = self._keeper.create(record=record, **facts)
+        new = NewBackup(kind=kind, description=description)
+        earlier = self._finder.get_own(ref)
+        info = create_unless_same(self._repository, new, earlier, progress=progress)
         if info is not None and self._retention is not None:
-            self._keeper.prune_after(info, self._retention, record=record)
+            prune_after(self._repository, info, self._retention)
         return info
 
     # List, get, delete, verify
@@ -272,7 +277,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
         errors as :meth:`verify`.
         """
-        return self._keeper.adopt(self.get(ref), progress=progress)
+        return adopt_backup(self._repository, self.get(ref), progress=progress)
 
     def delete(self, ref: BackupInfo | str | Path) -> None:
         """Delete a backup, its meta file and its row.
@@ -281,7 +286,7 @@ class BackupManager:
         migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
         unknown origin with a log beside it; and errors as :meth:`get`.
         """
-        self._keeper.delete(self.get(ref))
+        delete_backup(self._repository, self.get(ref))
 
     def verify(
         self,
@@ -299,7 +304,7 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
         """
-        return self._keeper.verify(self.get(ref), level=level, progress=progress)
+        return verify_and_record(self._repository, self.get(ref), level=level, progress=progress)
 
     # Keep and prune
 
@@ -338,7 +343,7 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.StorageError`; what was not removed yet is still there.
         """
         policy = policy or self._retention or RetentionPolicy()
-        return self._keeper.prune(policy, kinds=kinds, dry_run=dry_run)
+        return prune_backups(self._repository, policy, kinds=kinds, dry_run=dry_run)
 
     # Bring in and copy out
 
@@ -353,7 +358,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
-        return self._keeper.bring_in(path, description, progress=progress)
+        return import_file(self._repository, path, description, progress=progress)
 
     def export(
         self,
@@ -369,9 +374,7 @@ class BackupManager:
         it is copied; what it raises in either leaves nothing. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        info = self.verify(ref, progress=progress).backup
-        with not_found_if_deleted(Path(info.path)):
-            return copy_out(info, destination, progress=progress)
+        return export_backup(self._repository, self.get(ref), destination, progress=progress)
 
     # Restore
 
@@ -421,7 +424,7 @@ class BackupManager:
         ``problems`` are errors as :meth:`restore` raises; raises errors as :meth:`get` and
         :class:`~soulsense_db.errors.WrongDatabaseError`.
         """
-        checker = RestoreChecker(self._driver, self.directory)
+        checker = RestoreChecker(self._repository)
         if ref is None:
             return checker.check_place()
         return checker.check(self._finder.get_own(ref), progress=progress)
@@ -434,7 +437,7 @@ class BackupManager:
         migration that failed and was put back is no restore here. Raises
         :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
-        require_undo(sidecar_base(self._driver, self.directory))
+        require_undo(self._repository)
         with self.exclusive() as access:
             return access.undo(progress=progress)
 
@@ -469,13 +472,10 @@ class BackupManager:
         :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
         """
         require_no_backup(self.database)
+        repository = self._repository
         return DatabaseLock(
-            self._driver,
-            self.directory,
+            repository if make_table else repository.with_catalog_as_it_is(),
             timeout=self._lock_timeout if timeout is None else timeout,
-            find=self._finder.get_own,
-            sync_catalog=lambda: self.sync_catalog(make_table=make_table),
-            own_tables=self._rows.tables,
         )
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
@@ -486,7 +486,7 @@ class BackupManager:
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        return SafetyFiles(sidecar_base(self._driver, self.directory)).newest()
+        return SafetyFiles(self._repository.sidecar_base).newest()
 
     def compare(
         self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
@@ -503,9 +503,7 @@ class BackupManager:
         :class:`~soulsense_db.errors.DatabaseDamagedError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`.
         """
-        path = self._path_of(ref)
-        with not_found_if_deleted(path):
-            return self._keeper.compare(path, progress=progress)
+        return compare_with_live(self._repository, self._own_or_safety(ref), progress=progress)
 
     def row_counts(self, ref: BackupInfo | str | Path) -> tuple[RowCounts, ...]:
         """Return how many rows each table has in a backup and in the live database, by its name.
@@ -514,14 +512,13 @@ class BackupManager:
         live database that is missing or cannot be read is no error: of that all numbers are None.
         Raises errors as :meth:`get`, :class:`~soulsense_db.errors.InvalidBackupError`.
         """
-        path = self._path_of(ref)
-        with not_found_if_deleted(path):
-            return self._driver.row_counts(path, ignore=self._rows.tables(if_unreadable=True))
+        return row_counts(self._repository, self._own_or_safety(ref))
 
-    def _path_of(self, ref: BackupInfo | str | Path) -> Path:
-        """Return the file of a backup of this database, or of its safety backup."""
-        info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
-        return Path(info.path)
+    def _own_or_safety(self, ref: BackupInfo | str | Path) -> BackupInfo:
+        """Return a backup of this database, or its safety backup."""
+        if isinstance(ref, BackupInfo) and ref == self.safety_backup():
+            return ref
+        return self._finder.get_own(ref)
 
     def rebuild_catalog(self) -> int:
         """Write the catalog table anew from the meta files; return how many rows it has.
@@ -537,4 +534,5 @@ class BackupManager:
 
     def sync_catalog(self, *, make_table: bool = True) -> bool:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
-        return self._keeper.sync_catalog(make_table=make_table)
+        repository = self._repository
+        return (repository if make_table else repository.with_catalog_as_it_is()).sync_catalog()

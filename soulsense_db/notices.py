@@ -22,6 +22,19 @@ def warn(text: str) -> None:
     logger_of("soulsense_db").warning("%s", text)
 
 
+class LastingWarning:
+    """A warning of what lasts: logged once, and again when it has changed."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def warn(self, text: str) -> None:
+        """Log ``text``, unless it was the last one."""
+        if text != self._text:
+            self._text = text
+            warn(text)
+
+
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
     """Yield a list of what this thread warns of in the block, for who shows it instead of a log."""

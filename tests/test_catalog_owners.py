@@ -418,8 +418,9 @@ def test_a_value_of_the_wrong_kind_is_never_bound(engine: Engine) -> None:
     with engine.connect() as connection:
         for change in changes:
             catalog = Catalog(owner=Owner("backups", "soulsense_backup"))
-            assert catalog.record(connection, replace(INFO, **change), make_table=True)
-            assert catalog.rebuild(connection, [replace(INFO, **change)], make_table=True) == 1
+            catalog.prepare(connection)
+            assert catalog.record(connection, replace(INFO, **change))
+            assert catalog.rebuild(connection, [replace(INFO, **change)]) == 1
 
 
 def test_an_error_in_the_applications_connect_event_is_a_remark(

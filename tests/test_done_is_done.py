@@ -242,10 +242,10 @@ def test_a_restore_says_on_the_command_line_what_failed_afterwards(
     add_child(database)
     script = """
         import sys
-        from soulsense_db.manager import BackupManager
-        def failing(self, *, make_table=True):
+        from soulsense_db.operations import Repository
+        def failing(self):
             raise RuntimeError("the catalog has gone")
-        BackupManager.sync_catalog = failing
+        Repository.sync_catalog = failing
         from soulsense_db.cli import main
         url = sys.argv[1]
         sys.argv = ["soulsense-db", "restore", "latest", "--yes", "--url", url, *sys.argv[2:]]

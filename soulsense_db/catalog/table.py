@@ -153,15 +153,23 @@ class Catalog:
             "--catalog-table soulsense_backups; or none: catalog=False.",
         )
 
-    def record(
-        self, connection: Connection, info: BackupInfo, *, make_table: bool
-    ) -> frozenset[str] | None:
+    def prepare(self, connection: Connection) -> None:
+        """Make the table where it is absent, and bring an older layout up to date."""
+        state = self.state(connection)
+        if state is TableState.ABSENT:
+            self._table.create(connection)
+        elif state is TableState.OUTDATED:
+            there = self._columns(connection)
+            for column in self._table.c:
+                if column.name not in there:
+                    connection.execute(_AddColumn(self._table, column))
+
+    def record(self, connection: Connection, info: BackupInfo) -> frozenset[str] | None:
         """Write the row of one backup, and no other; return the file names of all own rows then.
 
-        ``make_table``: whether an absent table may be made and an older layout brought up to date.
-        None when there is no current table then, or the name is taken.
+        None when there is no current table (see :meth:`prepare`), or the name is taken.
         """
-        if not self._ready(connection, make_table=make_table):
+        if self.state(connection) is not TableState.CURRENT:
             return None
         found = self._read(connection)
         self._write(connection, found, [info])
@@ -189,7 +197,6 @@ class Catalog:
         connection: Connection,
         infos: Iterable[BackupInfo],
         *,
-        make_table: bool,
         delete: bool = True,
     ) -> int | None:
         """Make the own rows those of ``infos``; return how many, None as :meth:`record` does.
@@ -197,7 +204,7 @@ class Catalog:
         ``delete=False``: rows of backups that are gone stay. They do in any case where the
         application holds them by a foreign key.
         """
-        if not self._ready(connection, make_table=make_table):
+        if self.state(connection) is not TableState.CURRENT:
             return None
         wanted = list(infos)
         found = self._read(connection)
@@ -207,21 +214,6 @@ class Catalog:
             self._delete(connection, [*gone, *found.extra], found.odd)
         self._write(connection, found, wanted)
         return len(self._read(connection).own)
-
-    # The layout
-
-    def _ready(self, connection: Connection, *, make_table: bool) -> bool:
-        state = self.state(connection)
-        if state is TableState.ABSENT and make_table:
-            self._table.create(connection)
-            return True
-        if state is TableState.OUTDATED and make_table:
-            there = self._columns(connection)
-            for column in self._table.c:
-                if column.name not in there:
-                    connection.execute(_AddColumn(self._table, column))
-            return True
-        return state is TableState.CURRENT
 
     def _columns(self, connection: Connection) -> set[str]:
         return {column["name"] for column in sa.inspect(connection).get_columns(self.name)}

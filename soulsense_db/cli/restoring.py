@@ -21,7 +21,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.operations import RestoreReport
-from soulsense_db.sidecars import SafetyFiles
+from soulsense_db.sidecars import FAILED_MIGRATION, SafetyFiles
 
 
 def register(app: typer.Typer) -> None:
@@ -110,7 +110,7 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
             "it stays in the new safety backup."
         )
     database = session.manager.database
-    failed = SafetyFiles(database, name="failed_migration").newest() if database else None
+    failed = SafetyFiles(database, name=FAILED_MIGRATION).newest() if database else None
     if failed is not None and failed.created_at > info.created_at:
         warn(
             f"A migration failed and was put back on {failed.timestamp_display}, after that "

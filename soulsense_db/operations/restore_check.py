@@ -9,7 +9,7 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.drivers import Driver, Progress
+from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -27,9 +27,9 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
-from soulsense_db.operations.restore import sidecar_base
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
-from soulsense_db.sidecars import SafetyFiles, lock_path
+from soulsense_db.sidecars import FAILED_MIGRATION, SafetyFiles, lock_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +52,11 @@ class RestoreCheck:
 
 
 class RestoreChecker:
-    """Looks at the live database of ``driver``; what has no file has its place in ``directory``."""
+    """Looks at the live database of ``repository``, and at what a restore puts beside it."""
 
-    def __init__(self, driver: Driver, directory: Path) -> None:
-        self._driver = driver
-        self._directory = directory
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._driver = repository.driver
 
     def check_place(self) -> RestoreCheck:
         """Look at the database and at the directory that it is in, before there is a backup."""
@@ -73,7 +73,9 @@ class RestoreChecker:
         except BackupError as error:
             problems.append(error)
         problems += _problem(
-            lambda: require_trusted_directory(self._directory, live=self._driver.location)
+            lambda: require_trusted_directory(
+                self._repository.directory.directory, live=self._driver.location
+            )
         )
         problems += self._place(info)
         if not problems:
@@ -82,7 +84,7 @@ class RestoreChecker:
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""
-        place = sidecar_base(self._driver, self._directory)
+        place = self._repository.sidecar_base
         lock = lock_path(place)
         yield from _problem(lambda: require_no_backup(self._driver.location))
         yield from _names(place, lock)
@@ -167,6 +169,6 @@ def _in_the_way(place: Path) -> Iterator[Path]:
 
 
 def _opened_by_sqlite(place: Path) -> tuple[Path, ...]:
-    safety, failed = SafetyFiles(place), SafetyFiles(place, name="failed_migration")
+    safety, failed = SafetyFiles(place), SafetyFiles(place, name=FAILED_MIGRATION)
     working = (beside(place, ending, hidden=True) for ending in WORKING_COPIES)
     return (safety.staging, safety.path, safety.previous, failed.staging, failed.path, *working)

@@ -1,4 +1,4 @@
-"""Carry backups into a directory and out of it, verified on the way."""
+"""Import a file as a backup, and export a backup to a file, verified on the way."""
 
 from __future__ import annotations
 
@@ -21,14 +21,60 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import COMPANIONS
-from soulsense_db.meta_file import read_backup, rewritten, trusted_meta
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.meta_file import (
+    not_found_if_deleted,
+    read_backup,
+    rewritten,
+    trusted_meta,
+)
+from soulsense_db.operations.new_backup import NewBackup, add_backup
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.verify import verify_and_record, verify_backup
+from soulsense_db.sidecars import MigrationMarker, markers_in
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
 _BESIDE = (META_SUFFIX, *COMPANIONS)
 
 
-def importable(driver: Driver, path: str | Path) -> BackupInfo:
+def import_file(
+    repository: Repository,
+    path: str | Path,
+    description: str,
+    *,
+    progress: fs.Progress | None,
+) -> BackupInfo:
+    """Make a database file from anywhere a backup."""
+    driver = repository.driver
+    outside = _importable(driver, path)
+    source = Path(outside.path)
+    driver.require_readable(source)  # before anything is made for it
+    fs.require_space(repository.directory.directory, outside.size_bytes)
+    new = NewBackup(
+        kind="imported",
+        description=description or outside.description,
+        created_at=outside.created_at if outside.sha256 is not None else None,
+        target_revision=outside.target_revision,
+        markers=markers_in(outside) or _markers_of_known(repository, outside),
+        check_level="quick",  # copy_file has checked it
+    )
+    return add_backup(
+        repository,
+        new,
+        lambda target: driver.copy_file(source, target, progress=progress),
+        progress=progress,
+    )
+
+
+def _markers_of_known(repository: Repository, outside: BackupInfo) -> tuple[MigrationMarker, ...]:
+    """Return the alarm of a backup that is here already, where ``outside`` is a copy of it."""
+    known = [i for i in repository.directory.list() if i.half_run and i.sha256]
+    if outside.sha256 is not None or not known:
+        return ()
+    checksum = fs.sha256_of(Path(outside.path))
+    return next((markers_in(info) for info in known if info.sha256 == checksum), ())
+
+
+def _importable(driver: Driver, path: str | Path) -> BackupInfo:
     """Return what is known of the file ``path`` from outside, once it may be brought in.
 
     Raises :class:`~soulsense_db.errors.BackupNotFoundError`,
@@ -51,10 +97,10 @@ def importable(driver: Driver, path: str | Path) -> BackupInfo:
             f"{source} is the live database itself. Nothing was changed.",
             hint="Create a backup of it instead.",
         )
-    told = trusted_meta(read_backup(source))
-    if told.sha256 is not None:
-        verify_backup(driver, told, level="quick")
-    return told
+    found = trusted_meta(read_backup(source))
+    if found.sha256 is not None:
+        verify_backup(driver, found, level="quick")
+    return found
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -65,15 +111,29 @@ def _is_same_file(path: Path, other: Path) -> bool:
         return False
 
 
-def copy_out(
-    info: BackupInfo, destination: str | Path, *, progress: fs.Progress | None = None
+def export_backup(
+    repository: Repository,
+    info: BackupInfo,
+    destination: str | Path,
+    *,
+    progress: fs.Progress | None,
 ) -> Path:
-    """Copy the verified backup ``info`` with its meta file; return the path of the copy.
+    """Verify the backup ``info`` and copy it with its meta file; return the path of the copy.
 
     ``destination``: a directory, or a file that is not there. Raises
     :class:`~soulsense_db.errors.StorageError`,
     :class:`~soulsense_db.errors.ChecksumMismatchError`.
     """
+    info = verify_and_record(repository, info, level="full", progress=progress).backup
+    with not_found_if_deleted(Path(info.path)):
+        target = _target(info, destination)
+        with _alone(target):
+            _copy_out(info, target, progress)
+        return target
+
+
+def _target(info: BackupInfo, destination: str | Path) -> Path:
+    """Return the file to copy to."""
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
         raise StorageError(
@@ -87,8 +147,6 @@ def copy_out(
         )
     if fs.exists(target) and target.is_dir():
         target /= info.filename
-    with _alone(target):
-        _copy_out(info, target, progress)
     return target
 
 

@@ -5,15 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import CheckLevel, Driver, Findings
-from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    ChecksumMismatchError,
+    InvalidBackupError,
+    MetaFileError,
+    StorageError,
+)
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.operations.repository import Repository
 
 _WAIT_SECONDS = 0.1
 _LEVELS = ("quick", "full")
@@ -40,6 +48,33 @@ class VerificationReport:
         """Whether it tells of the backup ``info`` as it is now, without reading the file."""
         with not_found_if_deleted(Path(info.path)):
             return self.backup == info and self.version == fs.version_of(Path(info.path))
+
+
+def verify_and_record(
+    repository: Repository,
+    info: BackupInfo,
+    *,
+    level: CheckLevel,
+    progress: fs.Progress | None = None,
+) -> VerificationReport:
+    """Verify a backup and note in its meta file whether it passed."""
+    try:
+        report = verify_backup(repository.driver, info, level=level, progress=progress)
+    except InvalidBackupError:
+        _record(repository, info, passed=False)
+        raise
+    return replace(report, recorded=_record(repository, info, passed=True))
+
+
+def _record(repository: Repository, info: BackupInfo, *, passed: bool) -> bool:
+    """Note the outcome in the meta file; return whether that was possible."""
+    if info.sha256 is None:  # no meta file, or one of an older program: it stays as it is
+        return False
+    try:
+        repository.directory.amend(info, verified_at=datetime.now(UTC) if passed else None)
+    except (StorageError, MetaFileError, BackupNotFoundError):  # read-only, deleted meanwhile
+        return False
+    return True
 
 
 def verify_backup(

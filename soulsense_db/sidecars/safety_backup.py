@@ -26,8 +26,11 @@ from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.fs import COMPANIONS, LOGS, beside
 from soulsense_db.meta_file import read_backup
 
-SAFETY_NAMES = ("safety_backup", "failed_migration")
-"""What the live database is kept as before a restore, and after a migration that failed."""
+SAFETY_BACKUP = "safety_backup"
+"""What a copy of the live database is called that is taken before a restore."""
+FAILED_MIGRATION = "failed_migration"
+"""What that one is called that a migration left which failed, taken before it is put back."""
+SAFETY_NAMES = (SAFETY_BACKUP, FAILED_MIGRATION)
 
 # File systems keep times in ticks of up to two seconds.
 _CLOCK_SECONDS = 2.0
@@ -39,7 +42,7 @@ class SafetyFiles:
     ``database``: the live file, or what stands for one that lives in memory; ``name`` as above.
     """
 
-    def __init__(self, database: Path, *, name: str = "safety_backup") -> None:
+    def __init__(self, database: Path, *, name: str = SAFETY_BACKUP) -> None:
         self._database = database
         self._name = name
         self.path = beside(database, f".{name}")
