@@ -21,6 +21,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import directory_problem
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations import Doubt, doubts_about
 
 
@@ -172,7 +173,8 @@ class _Examination:
             return
         try:
             found = self._manager.can_restore(latest)
-        except BackupNotFoundError:  # deleted a moment ago
+        except BackupNotFoundError as error:  # deleted a moment ago
+            log_ignored("The newest backup could not be looked at", error)
             return
         if found.ok:
             self.sound = latest

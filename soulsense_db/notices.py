@@ -47,6 +47,20 @@ def collected_warnings() -> Iterator[list[str]]:
         _this_thread.warnings = outer
 
 
+def log_ignored(what: str, error: BaseException) -> None:
+    """Log at DEBUG that ``what`` was not possible, or not known, which is no failure."""
+    logger_of("soulsense_db").debug("%s: %s", what, reason_of(error))
+
+
+@contextmanager
+def ignoring(*kinds: type[BaseException], what: str) -> Iterator[None]:
+    """Go on after an error of ``kinds``, with a line in the log at DEBUG that says ``what``."""
+    try:
+        yield
+    except kinds as error:
+        log_ignored(what, error)
+
+
 @contextmanager
 def cleaning_up(failed: str) -> Iterator[None]:
     """Tidy up after an error, which is raised next: what fails of that is a warning."""

@@ -22,7 +22,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import warn
+from soulsense_db.notices import log_ignored, warn
 from soulsense_db.operations import Doubt, VerificationReport, doubts_about
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
@@ -129,7 +129,8 @@ def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport 
     """Return the report on ``newest``, None when it is no good: then another one is needed."""
     try:
         return manager.verify(newest)
-    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
+    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError) as error:
+        log_ignored("The newest backup is no good", error)
         return None
 
 
@@ -145,7 +146,7 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:
         lock = fs.acquire_lock(path, timeout=0, like=manager.database, is_shared=True)
-    except Timeout:
+    except Timeout:  # the run that holds it does what there is to do
         yield False
         return
     try:

@@ -173,12 +173,18 @@ def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
         copying.sha256_of_own(tmp_path / "gone")
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy with nothing to do before the copy has its name."""
+    with copying.durable_copy(source, target):
+        pass
+
+
 @pytest.mark.usefixtures("no_umask")
 def test_a_copy_is_complete_and_private(tmp_path: Path) -> None:
     """A copy has all bytes and belongs to one person."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(3_000_000))
-    copying.copy_durably(source, target)
+    copy(source, target)
     assert target.read_bytes() == source.read_bytes()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
@@ -193,15 +199,31 @@ def test_a_copy_never_replaces(tmp_path: Path, kind: str) -> None:
     else:
         target.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="exists already"):
-        copying.copy_durably(source, target)
+        copy(source, target)
     assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+
+
+def test_a_copy_has_no_name_until_the_block_ends(tmp_path: Path) -> None:
+    """What is done with the whole copy before it has its name can still cancel it."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+
+    def refuse() -> None:
+        with copying.durable_copy(source, target) as whole:
+            assert whole.read_text() == "new"
+            assert not target.exists()
+            raise NotEnoughSpaceError("no room for what goes with it")
+
+    with pytest.raises(NotEnoughSpaceError):
+        refuse()
+    assert os.listdir(tmp_path) == ["source"]
 
 
 def test_a_copy_without_room_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     """A copy that does not fit is refused before a byte is written."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
     with pytest.raises(NotEnoughSpaceError):
-        copying.copy_durably(tmp_path / "source", small_disk / "target")
+        copy(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
@@ -212,14 +234,14 @@ def test_a_copy_that_runs_out_of_room_leaves_nothing(
     (tmp_path / "source").write_bytes(bytes(2_000_000))
     monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
-        copying.copy_durably(tmp_path / "source", small_disk / "target")
+        copy(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
 def test_a_copy_of_what_is_gone_is_an_error_of_the_tree(tmp_path: Path) -> None:
     """A source that vanished is a StorageError, as all else in this module."""
     with pytest.raises(StorageError, match="gone"):
-        copying.copy_durably(tmp_path / "gone", tmp_path / "target")
+        copy(tmp_path / "gone", tmp_path / "target")
     assert os.listdir(tmp_path) == []
 
 

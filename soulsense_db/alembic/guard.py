@@ -8,7 +8,7 @@ whose work is not committed is put back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import last_word, log, say
 from soulsense_db.errors import BackupError, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.settings import Settings
 
 
@@ -125,7 +126,8 @@ def require_no_alarm(engine: Engine) -> None:
     """Raise for a database that is half migrated: its version table is about to be rewritten."""
     try:
         error = BackupManager(engine, catalog=False).half_run_migration()
-    except UnsupportedDatabaseError:  # which has no alarm
+    except UnsupportedDatabaseError as refused:  # which has no alarm
+        log_ignored("Whether an alarm stands was not asked", refused)
         return
     if error is not None:
         raise error
@@ -216,7 +218,8 @@ class CommandGuard:
                     states += [(database.path, line) for line in lines[-1:]]
                     for line in lines:
                         say(line)
-                        with suppress(Exception):  # an error may be one that takes no note
+                        # An error may be one that takes no note.
+                        with ignoring(Exception, what="The error takes no note"):
                             error.add_note(line)
         finally:
             self._signals.disarm()

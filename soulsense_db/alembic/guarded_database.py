@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -28,7 +27,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
 )
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import cleaning_up, reason_of
+from soulsense_db.notices import cleaning_up, ignoring, log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
@@ -301,7 +300,9 @@ class GuardedDatabase:
         if self.awaits_commit and self._is_own():
             # Done here, to see whether it can be: the one that follows has nothing left to do, or
             # raises the same to the caller.
-            with suppress(connection.dialect.loaded_dbapi.Error):
+            with ignoring(
+                connection.dialect.loaded_dbapi.Error, what="The commit was not possible yet"
+            ):
                 connection.dialect.do_commit(connection.connection)
             self.end_with_transaction()
 
@@ -340,7 +341,8 @@ class GuardedDatabase:
         """Whether other connections see what was there before the first step."""
         try:
             return self._manager.compare(backup).identical
-        except BackupError:
+        except BackupError as error:
+            log_ignored(f"Whether {self.path} is what it was cannot be told", error)
             return False
 
     def _is_committed(self) -> bool:

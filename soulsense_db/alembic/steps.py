@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from soulsense_db.alembic.chain import target_heads
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class Run:
             return set()
         try:
             return set(manager.attached_files(self.connection).values())
-        except Exception:  # noqa: BLE001 - the connection is what a failed step left
+        except Exception as error:  # noqa: BLE001 - the connection is what a failed step left
+            log_ignored("What is attached cannot be told", error)
             return set()
 
     def end_transaction(self) -> None:

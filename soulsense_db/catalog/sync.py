@@ -18,7 +18,7 @@ from soulsense_db.catalog.table import Catalog, TableState
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, CatalogError
 from soulsense_db.meta_file import is_backup, require_no_backup
-from soulsense_db.notices import warn
+from soulsense_db.notices import log_ignored, warn
 
 T = TypeVar("T")
 
@@ -89,7 +89,8 @@ class CatalogRows:
 
         try:
             done = self._if_possible(lambda *room: write(*room, delete=True))
-        except BackupError:  # found at the commit: the application's rows need one that is gone
+        except BackupError as error:  # found at the commit: the application needs a row
+            log_ignored("Rows of backups that are gone could not be removed", error)
             done = self._try(lambda *room: write(*room, delete=False))
         except Exception as error:  # noqa: BLE001 - see _try
             _tell(error)
@@ -145,6 +146,7 @@ class CatalogRows:
         except BackupError as error:
             if type(error) is BackupError:
                 raise
+            log_ignored("The catalog cannot be used now", error)
             return None
 
 

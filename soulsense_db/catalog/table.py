@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +33,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import CatalogError
+from soulsense_db.notices import ignoring
 
 TABLE_NAME = "backups"
 CATALOG_FORMAT = 2
@@ -290,7 +290,8 @@ class Catalog:
             found = (
                 sa.cast(column, sa.LargeBinary) == key if key in odd else column == _decoded(key)
             )
-            with suppress(sa.exc.IntegrityError):  # the application's own row needs this one
+            # The application's own row may need this one.
+            with ignoring(sa.exc.IntegrityError, what="A row of the catalog could not be removed"):
                 connection.execute(sa.delete(self._table).where(found))
 
 

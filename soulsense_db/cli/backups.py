@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, 
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import BackupError
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
 from soulsense_db.retention import Period
 
@@ -50,7 +50,8 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
 
 
 def _warn_of_half_run(session: Session) -> None:
-    with suppress(BackupError):  # the backup is there, whatever keeps the marker from being read
+    # The backup is there, whatever keeps the marker from being read.
+    with ignoring(BackupError, what="Whether a migration died is not known"):
         if error := session.manager.half_run_migration():
             warn(f"'latest' does not mean this backup. {error.message} {error.hint}")
 
@@ -138,7 +139,8 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
     """Return the backup as its meta file has it now; it passed, even if it is gone since."""
     try:
         return session.manager.get(report.backup)
-    except BackupError:
+    except BackupError as error:
+        log_ignored("The meta file could not be read again", error)
         moment = datetime.now(UTC) if report.recorded else report.backup.verified_at
         return replace(report.backup, verified_at=moment)
 

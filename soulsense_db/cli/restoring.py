@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
 )
 from soulsense_db.fs import require_trusted_directory
+from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreReport
 from soulsense_db.sidecars import FAILED_MIGRATION, SafetyFiles
 
@@ -205,7 +205,8 @@ def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -
         session.say("The file is a new one: restart programs that had the old one open, and see")
         session.say("that the user who runs the application may read and write it.")
     half_run = None
-    with suppress(BackupError):  # something else in the place of the marker: it is restored
+    # Something else may be in the place of the marker: it is restored all the same.
+    with ignoring(BackupError, what="Whether a migration died is not known"):
         half_run = session.manager.half_run_migration()
     if half_run is not None:
         warn(f"The alarm still stands. {half_run.message} {half_run.hint}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.watcher import safety_backup
 from soulsense_db.errors import NothingToUndoError, RestoreError
-from soulsense_db.notices import collected_warnings
+from soulsense_db.notices import collected_warnings, ignoring
 from soulsense_db.operations import RestoreReport, VerificationReport
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ class Actions:
 
     def _ask_for_path(self, ask: Callable[..., str], title: str, **options: Any) -> str:
         """Return what the user chose in a dialog for files; empty for nothing."""
-        with suppress(RuntimeError):  # no home
+        with ignoring(RuntimeError, what="There is no home directory"):
             options["initialdir"] = Path.home()
         try:
             path = ask(parent=self._window, title=_(title).rstrip("…"), **options)

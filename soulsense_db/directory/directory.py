@@ -40,7 +40,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
-from soulsense_db.notices import reason_of, warn
+from soulsense_db.notices import ignoring, log_ignored, reason_of, warn
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -224,7 +224,8 @@ class BackupDirectory:
         finally:
             # Whether it was published is decided: what cannot be removed now, the next one removes.
             try:
-                with suppress(StorageError), self._lock():
+                left = f"{staging.path} is left over"
+                with ignoring(StorageError, what=left), self._lock():
                     staging.discard()
             finally:
                 staging.release()
@@ -241,7 +242,8 @@ class BackupDirectory:
                 fs.require_directory(self.directory)
                 fs.require_space(self.directory, size_bytes)
                 path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
-            except StorageError:
+            except StorageError as error:
+                log_ignored(f"No copy can be made in {self.directory}", error)
                 path = stack.enter_context(fs.temporary_file(size_bytes))
             yield path
 

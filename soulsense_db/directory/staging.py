@@ -78,7 +78,7 @@ class Staging:
         with fs.storage_errors("lock", self.path):
             try:
                 self._lock.acquire(timeout=0)
-            except Timeout:
+            except Timeout:  # a living process writes it
                 return
         try:
             self.discard()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.fs.copying import Progress, copy_durably, sha256_of_own
+    from soulsense_db.fs.copying import Progress, durable_copy, sha256_of_own
     from soulsense_db.fs.durable import (
         PRIVATE_DIRECTORY,
         PRIVATE_FILE,
@@ -83,9 +83,9 @@ __all__ = [
     "beside",
     "close_when_unused",
     "copy_contents",
-    "copy_durably",
     "create_private_file",
     "directory_problem",
+    "durable_copy",
     "ensure_same_file",
     "exists",
     "fits_sqlite",
@@ -140,9 +140,9 @@ _HOMES = {
     "beside": "soulsense_db.fs.sidecar_names",
     "close_when_unused": "soulsense_db.fs.reading",
     "copy_contents": "soulsense_db.fs.reading",
-    "copy_durably": "soulsense_db.fs.copying",
     "create_private_file": "soulsense_db.fs.durable",
     "directory_problem": "soulsense_db.fs.path_safety",
+    "durable_copy": "soulsense_db.fs.copying",
     "exists": "soulsense_db.fs.durable",
     "fits_sqlite": "soulsense_db.fs.sidecar_names",
     "flushing": "soulsense_db.fs.durable",

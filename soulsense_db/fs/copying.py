@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db.errors import StorageError
 from soulsense_db.fs import durable, reading
+from soulsense_db.notices import ignoring, log_ignored
 
 Progress = Callable[[int, int], object]
 """Called with ``(done, total)``, bytes unless said otherwise; what it raises cancels the work.
@@ -39,16 +40,11 @@ def sha256_of_own(path: Path, *, progress: Progress | None = None) -> str:
     return digest.hexdigest()
 
 
-def copy_durably(
-    source: Path,
-    target: Path,
-    *,
-    progress: Progress | None = None,
-    ready: Callable[[Path], object] = lambda _: None,
-) -> None:
-    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return.
+@contextmanager
+def durable_copy(source: Path, target: Path, *, progress: Progress | None = None) -> Iterator[Path]:
+    """Copy ``source`` to ``target``, which must not exist; yield the whole copy without its name.
 
-    ``ready`` is called with the copy before that has its name; what it raises cancels.
+    It has that, on disk, at the end of the block; what the block raises leaves nothing.
     """
     with durable.storage_errors("read", source):
         size = source.stat().st_size
@@ -56,17 +52,18 @@ def copy_durably(
     if os.path.lexists(target):
         raise _taken(target)
     durable.require_space(target.parent, size)
-    made = durable.create_private_file(partial)
+    created = durable.create_private_file(partial)
     try:
         reading.copy_contents(source, partial, progress=progress)
         durable.sync_file(partial)
-        # Its name too: what `ready` makes is found after a power cut by what leads to it.
+        # Its name too: what the block makes is found after a power cut by what leads to it.
         durable.sync_directory(target.parent)
-        ready(partial)
-        durable.ensure_same_file(partial, made)
+        yield partial
+        durable.ensure_same_file(partial, created)
         _publish(partial, target)
     finally:
-        with suppress(StorageError):  # what is left of it, the next copy of that name removes
+        # What is left of it, the next copy of that name removes.
+        with ignoring(StorageError, what=f"{partial} is left over"):
             durable.remove(partial)
 
 
@@ -76,7 +73,8 @@ def _publish(partial: Path, target: Path) -> None:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:
             raise _taken(target) from None
-        except OSError:  # a file system without hard links
+        except OSError as error:  # a file system without hard links
+            log_ignored(f"No hard link could be made to {target}", error)
             durable.rename_or_not(partial, target)
             return
     try:

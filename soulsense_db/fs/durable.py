@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from soulsense_db.fs.path_safety import (
     require_no_link,
     require_same,
 )
-from soulsense_db.notices import warn
+from soulsense_db.notices import ignoring, log_ignored, warn
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -184,7 +184,7 @@ def _make_directory(path: Path, like: Path | None) -> None:
         return
     status = os.lstat(path)
     if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
-        with suppress(OSError):  # as for files
+        with ignoring(OSError, what=f"The mode of {path} could not be set"):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
     _give_new_to_owner_of(like, path)
     sync_directory(path.parent)
@@ -209,12 +209,14 @@ def _open_new(path: Path, like: Path | None) -> int:
         descriptor = os.open(path, flags, PRIVATE_FILE)
     try:
         if hasattr(os, "fchmod"):  # a umask may have taken bits that we need ourselves
-            with suppress(OSError):  # a file system without permissions
+            # A file system may have no permissions.
+            with ignoring(OSError, what=f"The mode of {path} could not be set"):
                 os.fchmod(descriptor, PRIVATE_FILE)
         _give_new_to_owner_of(like, path, descriptor=descriptor)
     except BaseException:
         os.close(descriptor)
-        with suppress(StorageError):  # what went wrong first says more
+        # What went wrong first says more.
+        with ignoring(StorageError, what=f"{path} is left over"):
             remove(path)
         raise
     return descriptor
@@ -315,8 +317,10 @@ def flushing(path: Path) -> Iterator[None]:
         while not done.wait(0.1):
             try:
                 os.fdatasync(descriptor)
-            except OSError:
-                return  # only a head start: the last fsync meets the same error and raises it
+            except OSError as error:
+                # Only a head start: the last fsync meets the same error and raises it.
+                log_ignored(f"{path} could not be flushed yet", error)
+                return
 
     try:
         thread = threading.Thread(target=flush, name="soulsense_db-flush", daemon=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from soulsense_db.errors import PermissionDeniedError, StorageError
 from soulsense_db.fs import durable
-from soulsense_db.notices import warn
+from soulsense_db.notices import ignoring, warn
 
 _MOST = 100
 _reported: set[Path] = set()
@@ -50,7 +49,8 @@ def acquire_lock(
 
 def release_lock(lock: FileLock) -> None:
     """Give ``lock`` back; what it was held for is done, so that no error of this is one of that."""
-    with suppress(OSError):  # the system frees it when the process ends
+    # The system frees it when the process ends.
+    with ignoring(OSError, what=f"The lock {lock.lock_file} could not be given back"):
         lock.release()
 
 

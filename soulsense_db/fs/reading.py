@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from soulsense_db.fs import durable, reading_child
 from soulsense_db.fs.path_safety import BINARY, NO_LINK
 from soulsense_db.fs.reading_child import START_BYTES, write_all
+from soulsense_db.notices import ignoring
 
 Progress = Callable[[int, int], object]
 
@@ -56,7 +57,7 @@ def start_of(path: Path) -> bytes:
     version = version_of(path)
     if (known := _starts.get(version)) is not None:  # another thread may remove it meanwhile
         return known
-    with suppress(_NoChildError), _reading("start", path, subprocess.PIPE) as child:
+    with _ignoring_no_child(), _reading("start", path, subprocess.PIPE) as child:
         assert child.stdout is not None
         found = child.stdout.read()
         _follow(child, path, None)
@@ -67,7 +68,7 @@ def start_of(path: Path) -> bytes:
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
     version = version_of(path)
-    with suppress(_NoChildError), _reading("sha256", path, subprocess.PIPE) as child:
+    with _ignoring_no_child(), _reading("sha256", path, subprocess.PIPE) as child:
         checksum = _follow(child, path, progress)
         assert child.stdout is not None
         _remember(version, child.stdout.read())
@@ -83,7 +84,7 @@ def copy_contents(source: Path, target: Path, *, progress: Progress | None = Non
     with durable.storage_errors("copy to", target):
         descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | NO_LINK | BINARY)
     try:
-        with suppress(_NoChildError), _reading("copy", source, descriptor) as child:
+        with _ignoring_no_child(), _reading("copy", source, descriptor) as child:
             _follow(child, source, progress, target=target)
             return
         with durable.storage_errors("copy to", target):  # a process that died may have begun
@@ -112,6 +113,10 @@ class _NoChildError(Exception):
     """There is no other process that could read the file."""
 
 
+def _ignoring_no_child() -> AbstractContextManager[None]:
+    return ignoring(_NoChildError, what="A file is read in this process, no other can be started")
+
+
 @contextmanager
 def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that reads ``path``; it is gone at the end of the block.
@@ -125,7 +130,7 @@ def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[
     try:
         yield child
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended, as it should
             child.kill()
         for stream in (child.stdout, child.stderr):
             if stream is not None:
@@ -217,7 +222,7 @@ def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
 
 def close_when_unused(descriptor: int) -> None:
     """Close ``descriptor``, now or later: once no other one in this process leads to its file."""
-    with _lock, suppress(OSError):  # somebody else has closed it
+    with _lock, ignoring(OSError, what="Somebody else has closed a descriptor of ours"):
         _done_with[descriptor] = os.fstat(descriptor)
     _close_unused()
 

@@ -13,6 +13,7 @@ from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
 from soulsense_db.fs import LOGS
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations.new_backup import origin_facts
 from soulsense_db.operations.references import Finder, Origin
 from soulsense_db.operations.repository import Repository
@@ -58,7 +59,8 @@ def _adoptable(finder: Finder, info: BackupInfo) -> BackupInfo:
         info = trusted_meta(info)
     except NewerFormatError:  # it says whose it is, to those who can read it
         raise
-    except MetaFileError:
+    except MetaFileError as error:  # it is replaced
+        log_ignored(f"The meta file of {info.filename} tells nothing", error)
         info = replace(info, meta_problem="")
     if finder.origin(finder.get_own(info)) is Origin.OWN:
         raise BackupError(

@@ -18,6 +18,7 @@ from soulsense_db.errors import (
     PruneError,
     StorageError,
 )
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_and_record
 from soulsense_db.retention import (
@@ -133,7 +134,13 @@ def _with_sound_one(
     for info in known:  # newest first
         try:
             check(info)
-        except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
+        except (
+            InvalidBackupError,
+            MetaFileError,
+            BackupNotFoundError,
+            StorageError,
+        ) as error:
+            log_ignored(f"{info.filename} is not the one that is relied on", error)
             plan = plan.with_failed(info)
             continue
         if info.filename in {d.backup.filename for d in plan.report.removed}:

@@ -11,7 +11,7 @@ from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError
 from soulsense_db.fs import require_no_link
-from soulsense_db.notices import LastingWarning, reason_of, warn
+from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.references import Finder
 
 
@@ -48,7 +48,8 @@ class Repository:
         """Bring the catalog in step if that is possible just now, and return whether it was."""
         try:
             return self.rows.sync(self.finder.list())
-        except BackupError:  # what called for it is done: that must not look like a failure
+        except BackupError as error:  # what called for it is done: it must not look like a failure
+            log_ignored("The catalog could not be brought in step", error)
             return False
         except Exception as error:  # noqa: BLE001 - code of the application, when it connects
             warn(f"The catalog could not be brought in step ({reason_of(error)}).")

@@ -23,7 +23,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, read_backup
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, log_ignored
 from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import VerificationReport, verify_backup
@@ -111,7 +111,8 @@ class Restorer:
         try:
             self._driver.require_database()
             self._back_up_and_replace(source, progress, completion)
-        except (DatabaseFileNotFoundError, DatabaseDamagedError):
+        except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
+            log_ignored("The live database is made anew", error)
             source.verify_again()
             moved = self._rebuild(info, completion)
             safety = None
@@ -260,7 +261,8 @@ class Restorer:
     def _is_in_place(self, source: Path) -> bool:
         try:
             return self._driver.compare(source, ignore=()).identical
-        except BackupError:
+        except BackupError as error:
+            log_ignored("Whether it is restored cannot be told", error)
             return False
 
     def _read_back(self, contents: object, safety: Path | None, completion: Completion) -> bool:

@@ -27,6 +27,7 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import FAILED_MIGRATION, SafetyFiles, lock_path
@@ -109,10 +110,10 @@ class RestoreChecker:
 def _problem(look: Callable[[], object]) -> list[BackupError]:
     try:
         look()
-    except (DatabaseFileNotFoundError, DatabaseDamagedError):
-        return []  # such a database is replaced by a restore
-    except DatabaseLockedError:
-        return []  # it passes
+    except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
+        log_ignored("Such a database is replaced by a restore", error)
+    except DatabaseLockedError as error:
+        log_ignored("A lock passes", error)
     except BackupError as error:
         return [error]
     return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from soulsense_db.meta_file import (
     rewritten,
     trusted_meta,
 )
+from soulsense_db.notices import ignoring
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_and_record, verify_backup
@@ -163,7 +164,8 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(StorageError):  # an empty file, and no obstacle to the next export
+        # An empty file, and no obstacle to the next export.
+        with ignoring(StorageError, what=f"{lock.lock_file} is left over"):
             fs.remove(Path(lock.lock_file))
         fs.release_lock(lock)
 
@@ -179,26 +181,23 @@ def _copy_out(info: BackupInfo, target: Path, progress: fs.Progress | None) -> N
                 hint="Name another file, or move that one away.",
             )
 
-    described = False
+    with ExitStack() as on_error:
+        with fs.durable_copy(Path(info.path), target, progress=progress) as copy:
+            exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
+            if info.sha256 not in (None, exported.sha256):
+                raise ChecksumMismatchError(
+                    f"The copy {target} differs from {info.filename} and was removed.",
+                    hint="Check the disk it was copied to, and try again.",
+                )
+            on_error.callback(_remove_meta, meta)
+            fs.write_durably(meta, rewritten(exported, info.meta_path))
+        on_error.pop_all()
 
-    def describe(copy: Path) -> None:
-        nonlocal described
-        exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
-        if info.sha256 not in (None, exported.sha256):
-            raise ChecksumMismatchError(
-                f"The copy {target} differs from {info.filename} and was removed.",
-                hint="Check the disk it was copied to, and try again.",
-            )
-        described = True
-        fs.write_durably(meta, rewritten(exported, info.meta_path))
 
-    try:
-        fs.copy_durably(Path(info.path), target, progress=progress, ready=describe)
-    except BaseException:
-        if described:
-            with suppress(StorageError):  # what is left, the next export of that name removes
-                fs.remove(meta)
-        raise
+def _remove_meta(meta: Path) -> None:
+    # What is left, the next export of that name removes.
+    with ignoring(StorageError, what=f"{meta} is left over"):
+        fs.remove(meta)
 
 
 def _remove_dead_export(target: Path, meta: Path) -> None:
@@ -206,7 +205,8 @@ def _remove_dead_export(target: Path, meta: Path) -> None:
     copy = fs.partial_of(target)
     if not os.path.lexists(copy):
         return
-    with suppress(StorageError):  # what cannot be removed is passed by: the copy has another name
+    # What cannot be removed is passed by: the copy has another name.
+    with ignoring(StorageError, what=f"{copy} is left over"):
         if not fs.exists(target):
             fs.remove(meta)
             fs.remove(fs.partial_of(meta))

@@ -21,6 +21,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations.repository import Repository
 
 _WAIT_SECONDS = 0.1
@@ -72,7 +73,9 @@ def _record(repository: Repository, info: BackupInfo, *, passed: bool) -> bool:
         return False
     try:
         repository.directory.amend(info, verified_at=datetime.now(UTC) if passed else None)
-    except (StorageError, MetaFileError, BackupNotFoundError):  # read-only, deleted meanwhile
+    except (StorageError, MetaFileError, BackupNotFoundError) as error:
+        # The directory may be read-only, or the backup deleted meanwhile.
+        log_ignored(f"The check of {info.filename} could not be recorded", error)
         return False
     return True
 

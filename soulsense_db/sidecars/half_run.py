@@ -14,7 +14,7 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, PermissionDeniedError, StorageError
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, log_ignored
 from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     MigrationMarker,
@@ -54,7 +54,8 @@ def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
     try:
         # Without the table nobody can tell: a step that dropped all tables dropped it as well.
         return driver.alembic_heads(chain.version_table) == marker.target_heads
-    except BackupError:
+    except BackupError as error:
+        log_ignored("Whether a migration has ended cannot be told", error)
         return False
 
 
@@ -65,7 +66,8 @@ def standing_for_a_copy(driver: Driver) -> tuple[MigrationMarker, ...]:
     except PermissionDeniedError:
         assert driver.location is not None
         return (UNREADABLE,) if fs.exists(marker_path(driver.location)) else ()
-    except StorageError:
+    except StorageError as error:
+        log_ignored("The migration marker cannot be read", error)
         return ()
 
 
@@ -163,5 +165,6 @@ def _is_as_before(driver: Driver, marker: MigrationMarker, ignore: Collection[st
     try:
         backup = Path(marker.backup)
         return fs.exists(backup) and driver.compare(backup, ignore=ignore).identical
-    except BackupError:
+    except BackupError as error:
+        log_ignored("Whether the database is what it was before a migration cannot be told", error)
         return False

@@ -51,6 +51,7 @@ class LiveLock:
         context = getattr(self._lock, "_context", None)
         descriptor = getattr(context, "lock_file_fd", None)
         if context is not None and isinstance(descriptor, int):
+            # No log in the child of a fork: it is closed already.
             with suppress(OSError):
                 os.close(descriptor)
             context.lock_file_fd = None

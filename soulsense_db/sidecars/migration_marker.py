@@ -25,6 +25,7 @@ from soulsense_db.backup_info import digest_of
 from soulsense_db.errors import InterruptedMigrationError, MetaFileError, StorageError
 from soulsense_db.fs import beside
 from soulsense_db.meta_file import read_small_file
+from soulsense_db.notices import log_ignored
 from soulsense_db.shown_text import printable, shell_command
 
 _FORMAT = 2
@@ -231,7 +232,8 @@ def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
         if facts.pop("sha256") != digest_of(facts):
             raise ValueError("its own checksum does not match")
         return _markers_of(facts)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log_ignored(f"{path} cannot be read", error)
         return (UNREADABLE,)  # msgspec's errors are ValueErrors
 
 
@@ -267,7 +269,8 @@ def from_text(text: str) -> tuple[MigrationMarker, ...]:
     """Return the markers in ``text``, none where it is no such text."""
     try:
         return msgspec.convert(json.loads(text), tuple[MigrationMarker, ...])
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        log_ignored("The alarm of a backup cannot be read", error)
         return ()
 
 
@@ -290,6 +293,6 @@ def _process_start() -> str | None:
             if line.startswith("btime "):
                 started = datetime.fromtimestamp(int(line.split()[1]), UTC) + since_boot
                 return started.isoformat(timespec="seconds")
-    except (OSError, ValueError, IndexError, AttributeError):
-        pass
+    except (OSError, ValueError, IndexError, AttributeError) as error:
+        log_ignored("When this process started is not known", error)
     return None
