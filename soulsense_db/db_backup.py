@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import DatabaseError
-from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
+from soulsense_db.manager import BackupManager
 from soulsense_db.notices import warn
+from soulsense_db.settings import DEFAULT_URL, URL_VARIABLE
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

@@ -104,7 +104,7 @@ def _marker(manager: BackupManager, *, warns: bool = False) -> InterruptedMigrat
     ``warns``: of something else in its place, which keeps nobody from a backup.
     """
     try:
-        return manager.half_run_migration()
+        return manager.alarm.error()
     except PermissionDeniedError:
         raise
     except StorageError as error:

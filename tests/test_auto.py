@@ -123,7 +123,7 @@ def test_a_collation_of_the_application_makes_no_backup_on_every_run(
         report = run_auto(manager)
         assert report is not None
         assert (report.created is not None) is made
-    with manager._driver.engine.begin() as connection:
+    with manager._repository.driver.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE w SET v = 4 WHERE k = 'b'")
     (table,) = manager.compare("latest").tables
     assert (table.table, table.changed) == ("w", 1)

@@ -159,8 +159,8 @@ def test_a_trigger_of_the_application_costs_no_backup(
     assert made in manager.list()
     execute(database, "DROP TRIGGER guard")
     third = manager.create("third")
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
-    assert third.filename in (manager.catalog_names() or ())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())
+    assert third.filename in (manager.catalog.names() or ())
 
 
 def test_a_number_that_no_row_can_hold(manager: BackupManager, database: Path) -> None:

@@ -209,7 +209,7 @@ def test_the_way_back_from_a_migration_stays(manager: BackupManager, database: P
     assert oldest.filename in _names(manager)
     with pytest.raises(ProtectedBackupError, match="has not ended"):
         manager.delete(oldest)
-    manager.accept_half_run_migration()
+    manager.alarm.accept()
     manager.delete(oldest)
 
 

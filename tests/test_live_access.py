@@ -549,11 +549,11 @@ def test_commands_to_copy_reach_the_database_as_the_engine_does(
     engine = make_any(f"file:{live}?vfs=unix-excl&uri=true")
     manager = BackupManager(engine, catalog=False)
     write_marker(live, backup=str(tmp_path / "b.db"), alembic_heads=(), target_revision="b")
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     words = shlex.split(error.hint)
     url = words[words.index("--url") + 1]
     assert "vfs=unix-excl" in url
     again = BackupManager.from_url(url, catalog=False)
     assert again.database == live
-    assert again.address == url
+    assert again.live.address == url

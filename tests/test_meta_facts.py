@@ -311,7 +311,7 @@ def test_an_odd_meta_file_in_the_directory(manager: BackupManager, changes: dict
     assert manager.create("new").sha256
     assert run_auto(manager) is not None
     check_health(manager)
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     for use in (manager.pin, manager.verify):
         with pytest.raises(MetaFileError):
             use(odd.filename)

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 from helpers import Child
+from sqlalchemy.engine import Engine
 
 import soulsense_db
+from soulsense_db import BackupManager
 
 HEAVY = ["tkinter", "alembic", "typer", "rich", "aiosqlite", "pytest"]
 
@@ -72,3 +74,37 @@ def test_an_old_name_works_for_a_release(module: str, old: str, new: str) -> Non
     with pytest.warns(DeprecationWarning, match="called"):
         found = getattr(importlib.import_module(module), old)
     assert found.__name__ == new
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "sync_catalog",
+        "catalog_names",
+        "half_run_migration",
+        "half_run_marker",
+        "accept_half_run_migration",
+        "database_size",
+        "alembic_heads",
+    ],
+)
+def test_an_old_member_of_a_manager_works_for_a_release(manager: BackupManager, old: str) -> None:
+    """What is grouped now can still be called under the old name, with a warning."""
+    with pytest.warns(DeprecationWarning, match="is called"):
+        getattr(manager, old)()
+
+
+def test_the_old_name_of_a_rebuild_stays(manager: BackupManager) -> None:
+    """What the documentation showed for long is an alias without a warning."""
+    manager.create()
+    assert manager.rebuild_catalog() == manager.catalog.rebuild() == 1
+
+
+def test_what_reaches_the_database_has_its_old_names(
+    manager: BackupManager, engine: Engine
+) -> None:
+    """The address and the attached files are those of the group ``live``."""
+    with pytest.warns(DeprecationWarning, match="live.address"):
+        assert manager.address == manager.live.address
+    with engine.connect() as connection, pytest.warns(DeprecationWarning, match="live.attached"):
+        assert manager.attached_files(connection) == {}

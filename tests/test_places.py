@@ -134,7 +134,7 @@ def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: Engin
     calls: list[Callable[[BackupManager], object]] = [
         lambda wrong: wrong.create(),
         run_auto,
-        lambda wrong: wrong.rebuild_catalog(),
+        lambda wrong: wrong.catalog.rebuild(),
         lambda wrong: wrong.exclusive(),
         lambda wrong: wrong.restore(info),
     ]
@@ -146,7 +146,7 @@ def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: Engin
                 call(wrong)
             assert "copy the backup elsewhere" in caught.value.hint
         assert not wrong.can_restore().ok
-        assert not wrong.sync_catalog()
+        assert not wrong.catalog.sync()
         assert wrong.list() == []
         assert not wrong.directory.exists()
         assert wrong.import_file(
@@ -219,7 +219,7 @@ def test_a_name_that_is_no_text(manager: BackupManager) -> None:
     Path(info.path).rename(odd)
     Path(info.meta_path).rename(f"{odd}.meta")
     manager.create("another")
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.rebuild() == 2
     manager.delete(Path(odd))
     assert len(manager.list()) == 1
 

@@ -306,11 +306,11 @@ def test_a_restore_clears_the_marker_of_a_dead_migration(
 ) -> None:
     """Restoring the named backup, or accepting the database as it is, lets migrations run again."""
     info = manager.create()
-    for leave in (lambda: manager.restore(info), manager.accept_half_run_migration):
+    for leave in (lambda: manager.restore(info), manager.alarm.accept):
         write_marker(database, backup=info.path, alembic_heads=(), target_revision="a")
         assert leave()
         assert read_marker(database) is None
-    assert not manager.accept_half_run_migration()
+    assert not manager.alarm.accept()
     assert not marker_path(database).exists()
 
 
@@ -415,7 +415,7 @@ def test_a_backup_that_goes_bad_before_it_is_written_costs_a_sound_database_noth
     info = manager.create()
     add_child(database)
     before = digest(database)
-    load = manager._driver.load
+    load = manager._repository.driver.load
 
     def spoil_then_load(source: Path, **options: Any) -> None:
         with source.open("r+b") as file:
@@ -423,7 +423,7 @@ def test_a_backup_that_goes_bad_before_it_is_written_costs_a_sound_database_noth
             file.write(b"\xff" * 1096)
         load(source, **options)
 
-    monkeypatch.setattr(manager._driver, "load", spoil_then_load)
+    monkeypatch.setattr(manager._repository.driver, "load", spoil_then_load)
     with pytest.raises(InvalidBackupError, match=info.filename):
         manager.restore(info)
     assert digest(database) == before
@@ -445,7 +445,7 @@ def test_what_fails_while_a_failure_is_tidied_up_is_a_warning(
     def full(*_: object, **__: object) -> None:
         raise NotEnoughSpaceError("The disk is full.")
 
-    monkeypatch.setattr(manager._driver, "load", full)
+    monkeypatch.setattr(manager._repository.driver, "load", full)
     replace = os.replace
 
     def refuse(source: Path, target: Path) -> None:

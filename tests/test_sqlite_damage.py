@@ -306,4 +306,4 @@ def test_a_version_table_of_somebody_else_s_has_no_revisions(
     execute(path, "CREATE TABLE alembic_version (release TEXT)")
     manager = BackupManager(make_engine(path))
     assert manager.create().alembic_heads == ()
-    assert manager.alembic_heads() == ()
+    assert manager.live.alembic_heads() == ()

@@ -125,7 +125,7 @@ def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
 def require_no_alarm(engine: Engine) -> None:
     """Raise for a database that is half migrated: its version table is about to be rewritten."""
     try:
-        error = BackupManager(engine, catalog=False).half_run_migration()
+        error = BackupManager(engine, catalog=False).alarm.error()
     except UnsupportedDatabaseError as refused:  # which has no alarm
         log_ignored("Whether an alarm stands was not asked", refused)
         return

@@ -131,7 +131,7 @@ class GuardedDatabase:
         )
 
     def _command_back(self, backup: BackupInfo) -> str:
-        return restore_command(self._manager.address, Path(backup.path))
+        return restore_command(self._manager.live.address, Path(backup.path))
 
     def way_back(self) -> list[str]:
         """Return what to say, a line each, when putting it back may be cut short."""
@@ -175,7 +175,7 @@ class GuardedDatabase:
         ended = [marker for marker in markers if self._access.is_migration_done(marker)]
         for marker in markers:
             if marker not in ended:
-                raise marker.error(self.path, self._manager.address)
+                raise marker.error(self.path, self._manager.live.address)
         if ended:
             self._end(ended)
             say(f"A migration of {self.path} had ended, but was killed before it could say so.")
@@ -263,7 +263,7 @@ class GuardedDatabase:
         unsure = self._end_migration()
         # Only now: a table made before the steps could be in the way of one of theirs.
         owned = any(is_in_host_metadata(run.context, self._settings.catalog) for run in self._runs)
-        self._manager.sync_catalog(make_table=not owned)
+        self._manager.catalog.sync(make_table=not owned)
         if not self._settings.restores:
             self._unpin_failures()
         self._finish()
@@ -334,7 +334,7 @@ class GuardedDatabase:
         return [
             f"The transaction around the migration of {self.path} did not end well, and SQLite "
             "may have committed steps before: the database may be half migrated. "
-            f"{self._markers[-1].error(self.path, self._manager.address).hint}"
+            f"{self._markers[-1].error(self.path, self._manager.live.address).hint}"
         ]
 
     def _is_unchanged(self, backup: BackupInfo) -> bool:
@@ -401,7 +401,7 @@ class GuardedDatabase:
             ]
         first = self._runs[0]
         try:
-            heads = self._manager.alembic_heads(first.version_table)
+            heads = self._manager.live.alembic_heads(first.version_table)
         except Exception as error:  # noqa: BLE001 - put back it is; the application's events may fail
             self._finish()
             return [

@@ -52,7 +52,7 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
 def _warn_of_half_run(session: Session) -> None:
     # The backup is there, whatever keeps the marker from being read.
     with ignoring(BackupError, what="Whether a migration died is not known"):
-        if error := session.manager.half_run_migration():
+        if error := session.manager.alarm.error():
             warn(f"'latest' does not mean this backup. {error.message} {error.hint}")
 
 

@@ -122,7 +122,7 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
 def _accept(session: Session) -> dict[str, Any]:
     manager = session.manager
     session.confirm(f"Keep {manager.database or 'the database'} as it is, perhaps half migrated?")
-    accepted = manager.accept_half_run_migration()
+    accepted = manager.alarm.accept()
     if accepted:
         session.say(f"{manager.database} stays as it is; migrations can run again.")
     else:
@@ -207,7 +207,7 @@ def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -
     half_run = None
     # Something else may be in the place of the marker: it is restored all the same.
     with ignoring(BackupError, what="Whether a migration died is not known"):
-        half_run = session.manager.half_run_migration()
+        half_run = session.manager.alarm.error()
     if half_run is not None:
         warn(f"The alarm still stands. {half_run.message} {half_run.hint}")
     return {

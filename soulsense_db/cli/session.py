@@ -25,8 +25,17 @@ from soulsense_db.errors import (
     without_passwords,
 )
 from soulsense_db.fs import storage_errors, why_not_obeyed
-from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
-from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, is_ours, is_url, read_options
+from soulsense_db.manager import BackupManager
+from soulsense_db.settings import (
+    DEFAULT_FILES,
+    DEFAULT_URL,
+    URL_OPTION,
+    URL_VARIABLE,
+    Settings,
+    is_ours,
+    is_url,
+    read_options,
+)
 from soulsense_db.shown_text import printable, shell_command
 
 if TYPE_CHECKING:

@@ -219,7 +219,7 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
     except BackupError as error:  # shown where the rows would be
         rows = error
     try:
-        heads: tuple[str, ...] | None = manager.alembic_heads()
+        heads: tuple[str, ...] | None = manager.live.alembic_heads()
     except BackupError as error:  # the rows say that the database cannot be read
         log_ignored("The revision could not be read", error)
         heads = None

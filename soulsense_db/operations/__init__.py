@@ -8,30 +8,42 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.operations.adopt import adopt_backup
+    from soulsense_db.operations.alarm import MigrationAlarm
+    from soulsense_db.operations.catalog_operations import CatalogOperations
     from soulsense_db.operations.compare import compare_with_live, row_counts
     from soulsense_db.operations.create import create_backup, create_unless_same, require_ready
-    from soulsense_db.operations.database_lock import DatabaseLock
+    from soulsense_db.operations.database_lock import (
+        DatabaseLock,
+        restore_backup,
+        safety_backup,
+        undo_restore,
+    )
     from soulsense_db.operations.delete import delete_backup
+    from soulsense_db.operations.live_database import LiveDatabase
     from soulsense_db.operations.new_backup import NewBackup
-    from soulsense_db.operations.prune import prune_after, prune_backups
-    from soulsense_db.operations.references import Doubt, Finder, doubts_about
+    from soulsense_db.operations.prune import prune_backups
+    from soulsense_db.operations.references import Doubt, Finder, Reference, doubts_about
     from soulsense_db.operations.repository import Repository
-    from soulsense_db.operations.restore import RestoreReport, require_undo
-    from soulsense_db.operations.restore_check import RestoreCheck, RestoreChecker
+    from soulsense_db.operations.restore import RestoreReport
+    from soulsense_db.operations.restore_check import RestoreCheck, check_restore
     from soulsense_db.operations.transfer import export_backup, import_file
     from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
 
 __all__ = [
+    "CatalogOperations",
     "DatabaseLock",
     "Doubt",
     "Finder",
+    "LiveDatabase",
+    "MigrationAlarm",
     "NewBackup",
+    "Reference",
     "Repository",
     "RestoreCheck",
-    "RestoreChecker",
     "RestoreReport",
     "VerificationReport",
     "adopt_backup",
+    "check_restore",
     "compare_with_live",
     "create_backup",
     "create_unless_same",
@@ -39,26 +51,31 @@ __all__ = [
     "doubts_about",
     "export_backup",
     "import_file",
-    "prune_after",
     "prune_backups",
     "require_ready",
-    "require_undo",
+    "restore_backup",
     "row_counts",
+    "safety_backup",
+    "undo_restore",
     "verify_and_record",
     "verify_backup",
 ]
 
 _HOMES = {
+    "CatalogOperations": "soulsense_db.operations.catalog_operations",
     "DatabaseLock": "soulsense_db.operations.database_lock",
     "Doubt": "soulsense_db.operations.references",
     "Finder": "soulsense_db.operations.references",
+    "LiveDatabase": "soulsense_db.operations.live_database",
+    "MigrationAlarm": "soulsense_db.operations.alarm",
     "NewBackup": "soulsense_db.operations.new_backup",
+    "Reference": "soulsense_db.operations.references",
     "Repository": "soulsense_db.operations.repository",
     "RestoreCheck": "soulsense_db.operations.restore_check",
-    "RestoreChecker": "soulsense_db.operations.restore_check",
     "RestoreReport": "soulsense_db.operations.restore",
     "VerificationReport": "soulsense_db.operations.verify",
     "adopt_backup": "soulsense_db.operations.adopt",
+    "check_restore": "soulsense_db.operations.restore_check",
     "compare_with_live": "soulsense_db.operations.compare",
     "create_backup": "soulsense_db.operations.create",
     "create_unless_same": "soulsense_db.operations.create",
@@ -67,10 +84,11 @@ _HOMES = {
     "export_backup": "soulsense_db.operations.transfer",
     "import_file": "soulsense_db.operations.transfer",
     "prune_backups": "soulsense_db.operations.prune",
-    "prune_after": "soulsense_db.operations.prune",
     "require_ready": "soulsense_db.operations.create",
-    "require_undo": "soulsense_db.operations.restore",
+    "restore_backup": "soulsense_db.operations.database_lock",
     "row_counts": "soulsense_db.operations.compare",
+    "safety_backup": "soulsense_db.operations.database_lock",
+    "undo_restore": "soulsense_db.operations.database_lock",
     "verify_and_record": "soulsense_db.operations.verify",
     "verify_backup": "soulsense_db.operations.verify",
 }

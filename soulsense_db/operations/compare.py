@@ -10,16 +10,18 @@ from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.meta_file import not_found_if_deleted
 from soulsense_db.notices import warn
+from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.sidecars import SafetyFiles
 
 _ASK_SECONDS = 0.2
 
 
 def compare_with_live(
-    repository: Repository, info: BackupInfo, *, progress: Progress | None
+    repository: Repository, ref: Reference, *, progress: Progress | None
 ) -> DatabaseDiff:
-    """Compare a backup with a fresh snapshot of the live database."""
-    path = Path(info.path)
+    """Compare a backup, or the safety backup, with a fresh snapshot of the live database."""
+    path = _path_of(repository, ref)
     driver = repository.driver
     with not_found_if_deleted(path):
         driver.require_database()
@@ -30,12 +32,19 @@ def compare_with_live(
             return driver.compare_copy(copy, path, ignore=ignore, progress=progress)
 
 
-def row_counts(repository: Repository, info: BackupInfo) -> tuple[RowCounts, ...]:
-    """Count the rows of each table in a backup and in the live database."""
-    path = Path(info.path)
+def row_counts(repository: Repository, ref: Reference) -> tuple[RowCounts, ...]:
+    """Count the rows of each table in a backup, or the safety backup, and in the live database."""
+    path = _path_of(repository, ref)
     with not_found_if_deleted(path):
         ignore = repository.rows.tables(if_unreadable=True)
         return repository.driver.row_counts(path, ignore=ignore)
+
+
+def _path_of(repository: Repository, ref: Reference) -> Path:
+    """Return the file of a backup of this database, or of its safety backup."""
+    if isinstance(ref, BackupInfo) and ref == SafetyFiles(repository.sidecar_base).newest():
+        return Path(ref.path)
+    return Path(repository.finder.get_own(ref).path)
 
 
 def has_same_content(repository: Repository, snapshot: Path, info: BackupInfo) -> bool:

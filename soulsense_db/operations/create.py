@@ -9,7 +9,9 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress, SnapshotInfo
 from soulsense_db.operations.compare import has_same_content
 from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
+from soulsense_db.operations.prune import prune_after
 from soulsense_db.operations.repository import Repository
+from soulsense_db.retention import RetentionPolicy
 
 
 class _SameContentError(Exception):
@@ -17,20 +19,35 @@ class _SameContentError(Exception):
 
 
 def create_backup(
-    repository: Repository, new: NewBackup, *, progress: Progress | None
+    repository: Repository,
+    new: NewBackup,
+    *,
+    retention: RetentionPolicy | None,
+    progress: Progress | None,
 ) -> BackupInfo:
-    """Take a backup of the live database."""
-    return _create(repository, new, None, progress)
+    """Take a backup of the live database, then remove what ``retention`` does not keep."""
+    info = _create(repository, new, None, progress)
+    if retention is not None:
+        prune_after(repository, info, retention)
+    return info
 
 
 def create_unless_same(
-    repository: Repository, new: NewBackup, earlier: BackupInfo, *, progress: Progress | None
+    repository: Repository,
+    new: NewBackup,
+    earlier: BackupInfo,
+    *,
+    retention: RetentionPolicy | None,
+    progress: Progress | None,
 ) -> BackupInfo | None:
-    """Take a backup of the live database; None when its content is that of an ``earlier`` one."""
+    """Do as :func:`create_backup`; None when the content is that of an ``earlier`` one."""
     try:
-        return _create(repository, new, earlier, progress)
+        info = _create(repository, new, earlier, progress)
     except _SameContentError:
         return None
+    if retention is not None:
+        prune_after(repository, info, retention)
+    return info
 
 
 def _create(

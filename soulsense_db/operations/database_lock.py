@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
+from soulsense_db.fs import require_trusted_directory
+from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import cleaning_up
+from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence
-from soulsense_db.operations.verify import VerificationReport
+from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence, require_undo
+from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.sidecars import (
     SAFETY_NAMES,
     LiveLock,
@@ -28,17 +30,50 @@ from soulsense_db.sidecars import (
 )
 
 
+def restore_backup(
+    repository: Repository,
+    ref: Reference,
+    *,
+    progress: Progress | None,
+    trust_directory: bool,
+) -> RestoreReport:
+    """Do what ``BackupManager.restore`` does."""
+    driver, directory = repository.driver, repository.directory
+    require_no_backup(driver.location)
+    if not trust_directory:
+        require_trusted_directory(directory.directory, live=driver.location)
+    directory.warn_once()
+    # Before the lock is made: what is refused leaves nothing behind.
+    verified = verify_backup(driver, repository.finder.get_own(ref), level="full")
+    with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
+        return lock.restore(verified.backup, progress=progress, verified=verified)
+
+
+def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:
+    """Do what ``BackupManager.undo_restore`` does."""
+    require_undo(repository)
+    with DatabaseLock(repository, timeout=repository.driver.lock_timeout) as lock:
+        return lock.undo(progress=progress)
+
+
+def safety_backup(repository: Repository) -> BackupInfo | None:
+    """Return what :func:`undo_restore` goes back to, None when there is nothing."""
+    return SafetyFiles(repository.sidecar_base).newest()
+
+
 class DatabaseLock:
     """The live database's own lock, held from construction to :meth:`release`, and what needs it.
 
     Restores and migrations of one database exclude each other with it, whatever their backup
     directory is. Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout``
-    seconds.
+    seconds, and :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a
+    backup.
     """
 
     def __init__(self, repository: Repository, *, timeout: float) -> None:
         self._repository = repository
         self._driver = repository.driver
+        require_no_backup(self._driver.location)
         base = repository.sidecar_base
         self._lock = LiveLock(
             base, name=self._driver.database, like=self._driver.location, timeout=timeout
@@ -60,12 +95,12 @@ class DatabaseLock:
 
     def restore(
         self,
-        ref: BackupInfo | str | Path,
+        ref: Reference,
         *,
         progress: Progress | None = None,
         verified: VerificationReport | None = None,
     ) -> RestoreReport:
-        """Do what ``BackupManager.restore`` does.
+        """Restore the backup that ``ref`` names.
 
         ``verified``: in full, a moment ago, before the lock; it counts while the file has not
         changed since.
@@ -76,7 +111,7 @@ class DatabaseLock:
             report = restorer.restore(info, verified=verified, progress=progress)
             return self._finish(report, progress)
 
-    def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
+    def put_back(self, ref: Reference) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
         restorer = Restorer(self._repository, after_failure=True)
         info = self._repository.finder.get_own(ref)
@@ -85,7 +120,7 @@ class DatabaseLock:
             return self._finish(report, None)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Do what ``BackupManager.undo_restore`` does."""
+        """Go back to the database from before the last restore."""
         restorer = Restorer(self._repository)
         info = restorer.undoes_to()
         with self._restoring(info, restorer):

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
+from soulsense_db.backup_info import (
+    KINDS,
+    BackupInfo,
+    BackupKind,
+    recordable_heads,
+)
 from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
@@ -42,6 +47,10 @@ class NewBackup:
     target_revision: str | None = None
     markers: tuple[MigrationMarker, ...] | None = None
     check_level: CheckLevel = "pages"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
 
 
 def add_backup(

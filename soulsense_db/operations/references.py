@@ -25,6 +25,9 @@ from soulsense_db.errors import AmbiguousReferenceError, BackupNotFoundError, Wr
 from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
 
+Reference = BackupInfo | str | Path
+"""A backup, its id or the beginning of that, its file name or path, ``latest`` and the like."""
+
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
 _MOST_CANDIDATES = 10
@@ -77,7 +80,7 @@ class Finder:
         """Return the backups that may be meant without being named, newest first."""
         return _without_doubt(self.list())
 
-    def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def get(self, ref: Reference) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
         if isinstance(ref, BackupInfo):
             return self._backup_directory.find_again(ref)
@@ -95,7 +98,7 @@ class Finder:
         except BackupNotFoundError:
             return self._with_id(ref)
 
-    def get_own(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def get_own(self, ref: Reference) -> BackupInfo:
         """Return it, or raise :class:`WrongDatabaseError` for a backup of another database."""
         info = self.get(ref)
         if not self.may_be_own(info):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from soulsense_db.catalog import CatalogRows
+from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
 from soulsense_db.directory import BackupDirectory
-from soulsense_db.drivers import Driver
+from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import BackupError
 from soulsense_db.fs import require_no_link
 from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.references import Finder
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,33 @@ class Repository:
     finder: Finder
     rows: CatalogRows
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine | AsyncEngine,
+        directory: str | Path | None,
+        *,
+        prefix: str,
+        catalog: bool | str,
+        lock_timeout: float,
+    ) -> Self:
+        """Return the repository of a manager with these options."""
+        driver = driver_for(engine, lock_timeout=lock_timeout)
+        location = driver.location
+        if directory is None:
+            directory = location.parent / "backups" if location else Path("data", "backups")
+        backups = BackupDirectory(
+            Path(directory),
+            prefix=prefix,
+            suffix=driver.suffix,
+            lock_timeout=lock_timeout,
+            live=location,
+        )
+        table = TABLE_NAME if catalog is True else catalog
+        owner = Owner.of(backups.directory, prefix, database=location)
+        rows = CatalogRows(driver, Catalog(table, owner) if table else None)
+        return cls(driver, backups, Finder(driver, backups), rows)
 
     @property
     def sidecar_base(self) -> Path:

@@ -52,7 +52,15 @@ class RestoreCheck:
         return not self.problems
 
 
-class RestoreChecker:
+def check_restore(
+    repository: Repository, info: BackupInfo | None, *, progress: Progress | None
+) -> RestoreCheck:
+    """Do all that a restore of ``info`` does before its first write; None: but for the backup."""
+    checker = _RestoreChecker(repository)
+    return checker.check_place() if info is None else checker.check(info, progress=progress)
+
+
+class _RestoreChecker:
     """Looks at the live database of ``repository``, and at what a restore puts beside it."""
 
     def __init__(self, repository: Repository) -> None:

@@ -176,7 +176,7 @@ class _Findings:
         self.require(not left, f"left behind: {left}")
         self.require(not manager.orphans(), f"meta files without data: {manager.orphans()}")
         names = frozenset(info.filename for info in manager.list())
-        self.require(names == manager.catalog_names(), "the catalog is out of step")
+        self.require(names == manager.catalog.names(), "the catalog is out of step")
 
     def _undo(self, manager: BackupManager) -> None:
         """Go back to the safety backup, which is whole, whatever became of the one before."""

@@ -137,13 +137,13 @@ def test_a_catalog_of_garbage_is_rebuilt(
             outcomes.of("status", lambda: check_health(manager))
             assert digest(place.live) == place.content
             if random.random() < 0.5:
-                assert manager.rebuild_catalog() == 2
+                assert manager.catalog.rebuild() == 2
                 assert _rows(place.live) == rows
                 outcomes.count("rebuild", "done")
             else:
                 made = manager.create("New")
                 there = frozenset(info.filename for info in [made, *listed])
-                assert manager.catalog_names() == there
+                assert manager.catalog.names() == there
                 outcomes.count("create", "done: catalog mended")
     outcomes.record(record)
 

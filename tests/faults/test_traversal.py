@@ -482,7 +482,7 @@ def test_a_list_waits_for_nothing(world: World) -> None:
             """
     now[0] = "list"
     answer["names"] = [info.filename for info in manager.list()]
-    manager.others(), manager.orphans(), manager.rebuild_catalog()
+    manager.others(), manager.orphans(), manager.catalog.rebuild()
     answer["state"] = check_health(manager).state.name
     manager.prune(dry_run=True)
     """
@@ -573,7 +573,7 @@ def test_no_meta_file_leads_outside(tmp_path: Path, facts: dict[str, Any]) -> No
     for ref in {str(value) for value in facts.values()} - {"manual", "True"}:
         with suppress(BackupError):
             assert manager.get(ref).path == info.path
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     with suppress(BackupError):
         manager.delete(info.filename)
     assert world.around() == around
@@ -632,7 +632,7 @@ def test_no_marker_leads_outside(tmp_path: Path, backup: str) -> None:
             soulsense_db.cli.main()
         except SystemExit as ended:
             answer["code"], answer["told"] = ended.code, err.getvalue()
-    manager.accept_half_run_migration()
+    manager.alarm.accept()
     """
     )
     assert answer["strays"] == []

@@ -390,7 +390,7 @@ class Late(BackupManager):
         while not Path("go").exists():
             time.sleep(0.01)
         return report
-manager = Late.from_url(manager._driver.engine.url.database)
+manager = Late.from_url(manager._repository.driver.engine.url.database)
 """
     user = person(host(database, more=late))
     open_window(user)

@@ -139,7 +139,7 @@ class Late(BackupManager):
                     progress(done, total)
             progress(done, total)
         return super().create(*arguments, progress=wait, **options)
-manager = Late.from_url(manager._driver.engine.url.database)
+manager = Late.from_url(manager._repository.driver.engine.url.database)
 """
     user = person(host(database, more=late))
     open_window(user)
@@ -176,7 +176,7 @@ def test_a_locked_database_is_told_and_the_window_stays_alive(
 def test_a_full_disk_is_told(person: MakePerson, database: Path, small_disk: Path) -> None:
     """A backup that does not fit is an error with a way out, and leaves nothing."""
     execute(database, "CREATE TABLE large (b)", "INSERT INTO large VALUES (randomblob(2000000))")
-    move = f"manager = BackupManager(manager._driver.engine, {str(small_disk)!r})"
+    move = f"manager = BackupManager(manager._repository.driver.engine, {str(small_disk)!r})"
     user = person(host(database, more=move))
     open_window(user)
     user.click(CREATE)
@@ -196,7 +196,7 @@ def test_a_backup_made_although_old_ones_could_not_go_is_listed(
     for description in ("a", "b"):
         manager.create(description)
     policy = """
-manager = BackupManager(manager._driver.engine, retention=RetentionPolicy(keep_last=1))
+manager = BackupManager(manager._repository.driver.engine, retention=RetentionPolicy(keep_last=1))
 import soulsense_db.directory.directory
 def refuse(self, info):
     raise soulsense_db.directory.directory.StorageError("The old one cannot go.", hint="Look why.")

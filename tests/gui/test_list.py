@@ -150,7 +150,7 @@ class Slow(BackupManager):
         while Path("slow").exists():
             time.sleep(0.01)
         return found
-manager = Slow.from_url(manager._driver.engine.url.database)
+manager = Slow.from_url(manager._repository.driver.engine.url.database)
 """
     user = person(host(database, more=slow))
     open_window(user)

@@ -126,7 +126,7 @@ class Slow(BackupManager):
         while not Path("go").exists():
             time.sleep(0.01)
         return super().compare(*arguments, **options)
-manager = Slow.from_url(manager._driver.engine.url.database)
+manager = Slow.from_url(manager._repository.driver.engine.url.database)
 """
     user = opened(person, database, gated)
     user.click(RESTORE)
@@ -148,7 +148,7 @@ class Vanishing(BackupManager):
     def compare(self, info, **options):
         Path(info.path).unlink()
         return super().compare(info, **options)
-manager = Vanishing.from_url(manager._driver.engine.url.database)
+manager = Vanishing.from_url(manager._repository.driver.engine.url.database)
 """
     user = opened(person, database, vanishing)
     user.click(RESTORE)
@@ -334,7 +334,7 @@ class Slow(BackupManager):
         while not Path("go").exists():
             time.sleep(0.01)
         return super().delete(ref)
-manager = Slow.from_url(manager._driver.engine.url.database)
+manager = Slow.from_url(manager._repository.driver.engine.url.database)
 """
     user = opened(person, database, slow)
     user.press("Delete")
@@ -440,7 +440,7 @@ from dataclasses import replace
 class Unread(BackupManager):
     def restore(self, *arguments, **options):
         return replace(super().restore(*arguments, **options), read_back=False)
-manager = Unread.from_url(manager._driver.engine.url.database)
+manager = Unread.from_url(manager._repository.driver.engine.url.database)
 """
     user = opened(person, database, unread)
     ask(user)

@@ -252,7 +252,7 @@ class Late(BackupManager):
                 time.sleep(0.01)
             progress(done, total)
         return super().restore(*arguments, progress=wait, **options)
-manager = Late.from_url(manager._driver.engine.url.database)
+manager = Late.from_url(manager._repository.driver.engine.url.database)
 """
     )
     user = person(host(database, more=late))
@@ -278,7 +278,7 @@ class Slow(BackupManager):
         while Path("slow").exists():
             time.sleep(0.01)
         return super().list()
-manager = Slow.from_url(manager._driver.engine.url.database)
+manager = Slow.from_url(manager._repository.driver.engine.url.database)
 """
     user = person(host(database, more=slow))
     open_window(user)
