@@ -69,8 +69,8 @@ def restore_backup(backup_path: str | Path) -> bool:
     :class:`DatabaseError`; the live database is then what it was.
     """
     report = _manager().restore(Path(backup_path))
-    for remark in report.remarks:
-        warn(f"The database was restored. {remark}")
+    for warning in report.warnings:
+        warn(f"The database was restored. {warning}")
     return True
 
 

@@ -230,7 +230,7 @@ class BackupManager(OldNames):
         """Check a backup by reading it; its data file is never written to.
 
         ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
-        ``foreign_key_check``; broken references are remarks, for a faithful backup may have them.
+        ``foreign_key_check``; broken references are warnings, for a faithful backup may have them.
         The meta file records that it passed, or did not, where there is a checksum.
 
         Raises :class:`~soulsense_db.errors.InvalidBackupError`,
@@ -324,7 +324,7 @@ class BackupManager(OldNames):
         :class:`~soulsense_db.errors.UntrustedDirectoryError`.
 
         On any error the live database is what it was and no backup is gone; what fails when it is
-        restored is a remark in the report. Raises errors as
+        restored is a warning in the report. Raises errors as
         :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 from sqlalchemy.engine import Connection
 
 from soulsense_db.errors import InterruptedMigrationError
+from soulsense_db.notices import renamed
 from soulsense_db.operations import CatalogOperations, LiveDatabase, MigrationAlarm
 from soulsense_db.sidecars import MigrationMarker
 
@@ -24,54 +23,46 @@ class OldNames:
 
     def sync_catalog(self, *, make_table: bool = True) -> bool:
         """Do as ``catalog.sync()``."""
-        _warn("sync_catalog()", "catalog.sync()")
+        renamed("BackupManager.sync_catalog()", "catalog.sync()")
         return self.catalog.sync(make_table=make_table)
 
     def catalog_names(self) -> frozenset[str] | None:
         """Return ``catalog.names()``."""
-        _warn("catalog_names()", "catalog.names()")
+        renamed("BackupManager.catalog_names()", "catalog.names()")
         return self.catalog.names()
 
     def half_run_migration(self) -> InterruptedMigrationError | None:
         """Return ``alarm.error()``."""
-        _warn("half_run_migration()", "alarm.error()")
+        renamed("BackupManager.half_run_migration()", "alarm.error()")
         return self.alarm.error()
 
     def half_run_marker(self) -> MigrationMarker | None:
         """Return ``alarm.marker()``."""
-        _warn("half_run_marker()", "alarm.marker()")
+        renamed("BackupManager.half_run_marker()", "alarm.marker()")
         return self.alarm.marker()
 
     def accept_half_run_migration(self) -> bool:
         """Do as ``alarm.accept()``."""
-        _warn("accept_half_run_migration()", "alarm.accept()")
+        renamed("BackupManager.accept_half_run_migration()", "alarm.accept()")
         return self.alarm.accept()
 
     @property
     def address(self) -> str:
         """What ``live.address`` is."""
-        _warn("address", "live.address")
+        renamed("BackupManager.address", "live.address")
         return self.live.address
 
     def database_size(self) -> int:
         """Return ``live.size()``."""
-        _warn("database_size()", "live.size()")
+        renamed("BackupManager.database_size()", "live.size()")
         return self.live.size()
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
         """Return ``live.alembic_heads()``."""
-        _warn("alembic_heads()", "live.alembic_heads()")
+        renamed("BackupManager.alembic_heads()", "live.alembic_heads()")
         return self.live.alembic_heads(version_table)
 
     def attached_files(self, connection: Connection) -> dict[str, str]:
         """Return ``live.attached_files()``."""
-        _warn("attached_files()", "live.attached_files()")
+        renamed("BackupManager.attached_files()", "live.attached_files()")
         return self.live.attached_files(connection)
-
-
-def _warn(old: str, new: str) -> None:
-    warnings.warn(
-        f"BackupManager.{old} is called {new} now, and goes with a later release.",
-        DeprecationWarning,
-        stacklevel=3,
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,15 @@ def warn(text: str) -> None:
         return
     # Asked for now: env.py's fileConfig disables loggers that are there before it.
     logger_of("soulsense_db").warning("%s", text)
+
+
+def renamed(old: str, new: str) -> None:
+    """Warn whoever called the caller that what they used has another name now."""
+    warnings.warn(
+        f"{old} is called {new} now, and the old name goes with a later release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 class LastingWarning:

@@ -141,11 +141,11 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     It lies in the backup directory, for the database's own may be read-only, and one directory may
     hold the backups of several databases.
     """
-    fs.make_private_directory(manager.directory, like=manager.database)
+    fs.make_private_directory(manager.directory, owner_of=manager.database)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:
-        lock = fs.acquire_lock(path, timeout=0, like=manager.database, is_shared=True)
+        lock = fs.acquire_lock(path, timeout=0, owner_of=manager.database, is_shared=True)
     except Timeout:  # the run that holds it does what there is to do
         yield False
         return

@@ -175,7 +175,7 @@ def test_an_empty_database_fits_any_encoding(
             application.commit()
         manager = BackupManager(second, catalog=False)  # of the new file
         assert manager.can_restore(info).ok
-        assert manager.restore(info).read_back
+        assert manager.restore(info).verified
         if is_empty == "the backup":
             application.exec_driver_sql("CREATE TABLE u (b)")
             application.exec_driver_sql("INSERT INTO u VALUES ('größer')")
@@ -331,7 +331,7 @@ def test_an_empty_database_takes_another_encoding_and_page_size_at_once(
         connection.executescript(left)
     manager = BackupManager(engine, catalog=False)  # of the new file
     assert manager.can_restore(info).problems == ()
-    assert manager.restore(info).read_back
+    assert manager.restore(info).verified
     assert scalar(path, "SELECT a FROM t") == "größer"
     assert scalar(path, "PRAGMA page_size") == 4096
     assert scalar(path, "PRAGMA encoding") == backed_up

@@ -255,7 +255,7 @@ def test_what_refuses_a_row_refuses_no_backup(
         pytest.skip("this SQLite adds no such column")
     with caplog.at_level(logging.WARNING, "soulsense_db"):
         second = manager.create("second")
-        assert manager.restore(first).read_back
+        assert manager.restore(first).verified
         report = run_auto(manager)
     assert report is not None
     assert second.id in {info.id for info in manager.list()}

@@ -113,7 +113,7 @@ def test_a_stale_index_of_a_virtual_table_is_a_remark(
         tmp_path,
         """
         run("create", lambda: manager.create().filename)
-        run("verify", lambda: manager.verify("latest").remarks)
+        run("verify", lambda: manager.verify("latest").warnings)
         run("restore", lambda: [str(path) for path in manager.restore("latest").moved_aside])
         run("undo", lambda: [str(path) for path in manager.undo_restore().moved_aside])
         run("again", lambda: manager.create().filename)
@@ -398,12 +398,12 @@ def test_a_schema_in_another_encoding_is_restored(
     live = latin_1_database(tmp_path / "app.db", what)
     manager = BackupManager(make_engine(live), catalog=False)
     info = manager.create()
-    assert manager.verify(info).remarks == ()
+    assert manager.verify(info).warnings == ()
     assert manager.can_restore(info).ok
     before = live.read_bytes()
     report = manager.restore(info)
     assert report.moved_aside == ()
-    assert report.read_back
+    assert report.verified
     assert live.read_bytes()[100:] == before[100:]
     manager.undo_restore()
     assert check_health(manager).state is State.OK
@@ -476,7 +476,7 @@ def test_pages_that_cost_nobody_a_row_are_no_damage(
     assert scalar(live, "PRAGMA integrity_check") != "ok"
     manager = BackupManager(make_engine(live))
     info = manager.create()
-    assert manager.verify(info).remarks
+    assert manager.verify(info).warnings
     before = digest(live)
     add_child(live)
     assert not manager.restore(info).moved_aside

@@ -142,7 +142,7 @@ def test_the_last_call_of_a_progress_fails_no_restore(
 
     report = manager.restore(info, progress=progress)
     assert digest(database) == before
-    (remark,) = report.remarks
+    (remark,) = report.warnings
     assert "the window is closed" in remark
 
 
@@ -177,7 +177,7 @@ def test_a_number_that_no_row_can_hold(manager: BackupManager, database: Path) -
     assert manager.create("later").id in {info.id for info in manager.list()}
     report = run_auto(manager)
     assert report is not None
-    assert manager.restore(good).read_back
+    assert manager.restore(good).verified
     assert digest(database) == before
 
 

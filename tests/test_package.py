@@ -108,3 +108,15 @@ def test_what_reaches_the_database_has_its_old_names(
         assert manager.address == manager.live.address
     with engine.connect() as connection, pytest.warns(DeprecationWarning, match="live.attached"):
         assert manager.attached_files(connection) == {}
+
+
+def test_the_old_names_in_reports_work_for_a_release(manager: BackupManager) -> None:
+    """``remarks`` are ``warnings`` now, and ``read_back`` is ``verified``."""
+    verified = manager.verify(manager.create())
+    check = manager.can_restore("latest")
+    restored = manager.restore("latest")
+    for report in (verified, check, restored):
+        with pytest.warns(DeprecationWarning, match="is called warnings"):
+            assert report.remarks == report.warnings == ()
+    with pytest.warns(DeprecationWarning, match="is called verified"):
+        assert restored.read_back is restored.verified is True

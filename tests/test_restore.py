@@ -403,7 +403,7 @@ def test_a_function_of_the_application_that_fails_is_no_failure_of_the_restore(
     working = False
     engine.dispose()
     report = manager.restore(info)
-    assert report.read_back is False
+    assert report.verified is False
     assert scalar(database, COUNT) == ROWS
 
 

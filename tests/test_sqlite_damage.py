@@ -122,7 +122,7 @@ def test_broken_references_are_remarks(tmp_path: Path, make_engine: EngineMaker)
         connection.commit()
     driver = driver_of(make_engine, live)
     backup = taken(driver, tmp_path / "backup.db")
-    (remark,) = driver.check(backup, level="full").remarks
+    (remark,) = driver.check(backup, level="full").warnings
     assert "30 row(s) of table child" in remark
     assert driver.check(backup, level="pages") == Findings()
 

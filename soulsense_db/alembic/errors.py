@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from alembic.util import CommandError
 
 from soulsense_db.errors import BackupError
@@ -20,14 +17,3 @@ class MigrationFailedError(BackupError, CommandError):
     """Not all steps were run, and env.py ended as if they had been; the message says what is."""
 
     exit_code = 75
-
-
-@contextmanager
-def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
-    """Turn errors of the tree into the one that Alembic prints without a traceback."""
-    try:
-        yield
-    except MigrationRefusedError:
-        raise
-    except BackupError as error:
-        raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error

@@ -15,10 +15,11 @@ from alembic.runtime.migration import MigrationContext
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
-from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError, refusing
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import say
+from soulsense_db.errors import BackupError
 
 # The errors were defined here, and are caught by that name.
 __all__ = [
@@ -98,3 +99,14 @@ def before_steps(context: MigrationContext) -> None:
         "These migrations are NOT protected: the program runs them in a way of its own. Put "
         "'with safe_migrations(context):' around them."
     )
+
+
+@contextmanager
+def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
+    """Turn errors of the tree into the one that Alembic prints without a traceback."""
+    try:
+        yield
+    except MigrationRefusedError:
+        raise
+    except BackupError as error:
+        raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error

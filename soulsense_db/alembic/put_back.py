@@ -74,7 +74,7 @@ def _was_put_back(protection: Protection, backup: BackupInfo, report: RestoreRep
         return [
             f"The migration failed. {protection.path} was put back from {backup.filename}.",
             f"Its revision could not be read ({reason_of(error)}).",
-            *report.remarks,
+            *report.warnings,
         ]
     _delete_of_earlier_try(protection, backup)
     protection.finish()
@@ -82,7 +82,7 @@ def _was_put_back(protection: Protection, backup: BackupInfo, report: RestoreRep
     lines = [
         *(f"{file} was attached: it was NOT put back." for file in sorted(protection.attached)),
         f"The migration failed. {protection.path} was put back, at {at}, from {backup.filename}.",
-        *report.remarks,
+        *report.warnings,
     ]
     if heads != tuple(sorted(first.heads)):
         lines.append(f"It should be at {', '.join(sorted(first.heads)) or 'no revision'}.")

@@ -93,7 +93,7 @@ class CatalogRows:
             log_ignored("Rows of backups that are gone could not be removed", error)
             done = self._try(lambda *room: write(*room, delete=False))
         except Exception as error:  # noqa: BLE001 - see _try
-            _tell(error)
+            _warn_of(error)
             return False
         return done is not None
 
@@ -122,7 +122,7 @@ class CatalogRows:
         except CatalogError:
             raise
         except Exception as error:  # noqa: BLE001 - of the application's events, of any kind
-            _tell(error)
+            _warn_of(error)
             return None
 
     def _if_possible(
@@ -150,5 +150,5 @@ class CatalogRows:
             return None
 
 
-def _tell(error: Exception) -> None:
+def _warn_of(error: Exception) -> None:
     warn(f"The table of the backups could not be written, the backups are safe: {error}")

@@ -280,9 +280,9 @@ class Catalog:
             for column in self._table.c
         }
         key = self._table.c.filename
-        facts = {column: value for column, value in new.items() if column is not key}
-        differs = sa.or_(*(column.is_distinct_from(value) for column, value in facts.items()))
-        return sa.update(self._table).where(key == new[key], differs).values(facts)
+        others = {column: value for column, value in new.items() if column is not key}
+        differs = sa.or_(*(column.is_distinct_from(value) for column, value in others.items()))
+        return sa.update(self._table).where(key == new[key], differs).values(others)
 
     def _delete(self, connection: Connection, keys: Iterable[bytes], odd: frozenset[bytes]) -> None:
         column = self._table.c.filename

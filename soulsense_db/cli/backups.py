@@ -124,13 +124,14 @@ def verify(
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level} check, {checksum}")
-    for remark in report.remarks:
-        session.say(f"Note: {remark}")
+    for warning in report.warnings:
+        session.say(f"Note: {warning}")
     return {
         "backup": backup_json(_as_verified(session, report)),
         "level": report.level,
         "checksum": report.checksum,
-        "remarks": list(report.remarks),
+        "warnings": list(report.warnings),
+        "remarks": list(report.warnings),  # its old name
         "recorded": report.recorded,
     }
 
@@ -152,8 +153,8 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
     doubts = ", ".join(doubt.value for doubt in doubts_about(adopted))
-    told = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
-    session.say(f"id {adopted.id}; {told}.")
+    meaning = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
+    session.say(f"id {adopted.id}; {meaning}.")
     return {"backup": backup_json(adopted)}
 
 

@@ -70,7 +70,7 @@ def restore(
     session.confirm(f"Replace {manager.database or 'the database'} by {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)
-    return _told(session, report, comparison)
+    return _reported(session, report, comparison)
 
 
 def undo(session: Session) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def undo(session: Session) -> dict[str, Any]:
         session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
     with session.progress("Restoring") as progress:
         report = manager.undo_restore(progress=progress)
-    return _told(session, report, comparison)
+    return _reported(session, report, comparison)
 
 
 def _warn_of_half_run(info: BackupInfo) -> None:
@@ -188,17 +188,19 @@ def _show_tables(session: Session, info: BackupInfo) -> None:
         print_table(("TABLE", ">IN BACKUP", ">NOW"), rows, indent=12)
 
 
-def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -> dict[str, Any]:
+def _reported(
+    session: Session, report: RestoreReport, found: DatabaseDiff | None
+) -> dict[str, Any]:
     database = session.manager.database or "the database"
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
         session.say(f"The previous database is kept as {report.safety_backup.name} beside it.")
         session.say(f"To go back: {session.command('undo')}")
-    if not report.read_back:
+    if not report.verified:
         session.say("Note: it could not be read back; check it with your application.")
-    for remark in report.remarks:
-        session.say(f"Note: {remark}")
+    for warning in report.warnings:
+        session.say(f"Note: {warning}")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
     if report.safety_backup is None:
@@ -215,9 +217,11 @@ def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -
         "comparison": _comparison_json(found),
         "safety_backup": report.safety_backup,
         "moved_aside": list(report.moved_aside),
-        "read_back": report.read_back,
+        "verified": report.verified,
+        "read_back": report.verified,  # its old name
         "catalog_rebuilt": report.catalog_rebuilt,
-        "remarks": list(report.remarks),
+        "warnings": list(report.warnings),
+        "remarks": list(report.warnings),  # its old name
         "duration_seconds": report.duration_seconds,
     }
 

@@ -156,12 +156,12 @@ class Session:
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
         settings = Settings.of(self._read(is_ours))
-        told = old_alembic.warning(
+        text = old_alembic.warning(
             protects=settings.protects,
             script_location=lambda: self._read(_is_script_location).get(_SCRIPT_LOCATION),
         )
-        if told:
-            output.warn(told)
+        if text:
+            output.warn(text)
         return settings
 
     @cached_property

@@ -119,8 +119,8 @@ class BackupDirectory:
             return set()
         with fs.storage_errors("list", self.directory):
             names = set(os.listdir(self.directory))
-        told = {name.removesuffix(META_SUFFIX) for name in names if name.endswith(META_SUFFIX)}
-        return {name for name in told - names if self._is_backup_name(name)}
+        described = {name.removesuffix(META_SUFFIX) for name in names if name.endswith(META_SUFFIX)}
+        return {name for name in described - names if self._is_backup_name(name)}
 
     def find(self, path: Path) -> BackupInfo:
         """Return the facts of the backup at ``path``, after guarding it.
@@ -211,15 +211,15 @@ class BackupDirectory:
         The directory is made when it is missing. What was staged and not published is removed at
         the end, whatever happens.
         """
-        fs.make_private_directory(self.directory, like=self._live)
+        fs.make_private_directory(self.directory, owner_of=self._live)
         self.warn_once()
         with self._lock():
             self._remove_abandoned()
             final = self._free_name(created_at, description)
             staging = Staging(final)
-            staging.hold(like=self._live)
+            staging.hold(owner_of=self._live)
         try:
-            staging.create(like=self._live)
+            staging.create(owner_of=self._live)
             yield staging
         finally:
             # Whether it was published is decided: what cannot be removed now, the next one removes.
@@ -255,7 +255,7 @@ class BackupDirectory:
         require_no_link(self.directory)
         fs.sync_file(staging.path)
         with self._lock():
-            fs.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
+            fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
             staging.publish()
 
     def warn_once(self) -> None:
@@ -292,7 +292,7 @@ class BackupDirectory:
             current = trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
             data = rewritten(amended, current.meta_path)
-            fs.write_durably(Path(amended.meta_path), data, like=self._live)
+            fs.write_durably(Path(amended.meta_path), data, owner_of=self._live)
         return amended
 
     def describe(self, info: BackupInfo, *, is_unchanged: Callable[[], bool]) -> None:
@@ -308,7 +308,7 @@ class BackupDirectory:
                     f"{info.filename} was changed meanwhile. It was left as it is.",
                     hint="Look at it again, then try again.",
                 )
-            fs.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
+            fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -317,7 +317,7 @@ class BackupDirectory:
         path = self.directory / f".{self._prefix}{LOCK}"
         try:
             lock = fs.acquire_lock(
-                path, timeout=self._lock_timeout, like=self._live, is_shared=True
+                path, timeout=self._lock_timeout, owner_of=self._live, is_shared=True
             )
         except Timeout:
             raise DirectoryLockedError(

@@ -124,8 +124,8 @@ def relative_path(path: Path, start: Path) -> str | None:
         return None
 
 
-def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
-    """As root, give ``path`` to who owns ``like``: the application must be able to use it.
+def give_to_owner_of(file: Path | None, path: Path, *, descriptor: int | None = None) -> None:
+    """As root, give ``path`` to who owns ``file``: the application must be able to use it.
 
     To who owns its directory where there is no such file. ``descriptor``: of ``path``, where it is
     open: then no other file can have taken its name.
@@ -133,9 +133,9 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     with storage_errors("set the owner of", path):
-        status = (like if like and exists(like) else path.parent).stat()
-        made = os.lstat(path) if descriptor is None else os.fstat(descriptor)
-        if (made.st_uid, made.st_gid) == (status.st_uid, status.st_gid):
+        status = (file if file and exists(file) else path.parent).stat()
+        created = os.lstat(path) if descriptor is None else os.fstat(descriptor)
+        if (created.st_uid, created.st_gid) == (status.st_uid, status.st_gid):
             return  # a file system without owners may refuse to set even that one
         if descriptor is not None:
             os.fchown(descriptor, status.st_uid, status.st_gid)
@@ -146,11 +146,11 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
 _has_warned_of_owners = False
 
 
-def _give_new_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
+def _give_new_to_owner_of(file: Path | None, path: Path, *, descriptor: int | None = None) -> None:
     """Do as :func:`give_to_owner_of`; warn once, and go on, where a file system has no owners."""
     global _has_warned_of_owners  # noqa: PLW0603 - of the process, as what it warns of
     try:
-        give_to_owner_of(like, path, descriptor=descriptor)
+        give_to_owner_of(file, path, descriptor=descriptor)
     except StorageError as error:
         reason = error.__cause__
         if not isinstance(reason, OSError) or reason.errno not in {errno.EPERM, *_NOT_OFFERED}:
@@ -160,11 +160,11 @@ def _give_new_to_owner_of(like: Path | None, path: Path, *, descriptor: int | No
             warn(f"{error.cause}. The application may not be able to use what root makes there.")
 
 
-def make_private_directory(path: Path, *, like: Path | None = None) -> None:
+def make_private_directory(path: Path, *, owner_of: Path | None = None) -> None:
     """Make ``path`` and what is missing above it, mode 0700; an existing one is left as it is.
 
     ``path`` has no links on it: one that is there now was put there since, and is an error.
-    ``like``: as for :func:`give_to_owner_of`, here and in what follows.
+    ``owner_of``: whose owner gets it, see :func:`give_to_owner_of`; so in what follows.
     """
     require_no_link(path)
     with storage_errors("make the directory", path):
@@ -172,10 +172,10 @@ def make_private_directory(path: Path, *, like: Path | None = None) -> None:
             return
         missing = [path, *takewhile(lambda above: not exists(above), path.parents)]
         for directory in reversed(missing):
-            _make_directory(directory, like)
+            _make_directory(directory, owner_of)
 
 
-def _make_directory(path: Path, like: Path | None) -> None:
+def _make_directory(path: Path, owner_of: Path | None) -> None:
     try:
         path.mkdir(mode=PRIVATE_DIRECTORY)
     except FileExistsError:
@@ -186,23 +186,23 @@ def _make_directory(path: Path, like: Path | None) -> None:
     if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
         with ignoring(OSError, what=f"The mode of {path} could not be set"):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
-    _give_new_to_owner_of(like, path)
+    _give_new_to_owner_of(owner_of, path)
     sync_directory(path.parent)
 
 
-def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_result:
+def create_private_file(path: Path, *, owner_of: Path | None = None) -> os.stat_result:
     """Create ``path`` empty with mode 0600; it must not exist, and no link is followed.
 
     Returns what tells the file from any other of that name, for :func:`ensure_same_file`.
     """
-    descriptor = _open_new(path, like)
+    descriptor = _open_new(path, owner_of)
     try:
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _open_new(path: Path, like: Path | None) -> int:
+def _open_new(path: Path, owner_of: Path | None) -> int:
     """Create ``path`` for :func:`create_private_file`; return a descriptor to write to it."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_LINK | BINARY
     with storage_errors("create", path):
@@ -212,7 +212,7 @@ def _open_new(path: Path, like: Path | None) -> int:
             # A file system may have no permissions.
             with ignoring(OSError, what=f"The mode of {path} could not be set"):
                 os.fchmod(descriptor, PRIVATE_FILE)
-        _give_new_to_owner_of(like, path, descriptor=descriptor)
+        _give_new_to_owner_of(owner_of, path, descriptor=descriptor)
     except BaseException:
         os.close(descriptor)
         # What went wrong first says more.
@@ -250,10 +250,10 @@ def temporary_file(size_bytes: int) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_lock_file(path: Path, *, like: Path | None = None) -> None:
+def make_lock_file(path: Path, *, owner_of: Path | None = None) -> None:
     """Make the file of a lock, if it is not there, such that the application can use it."""
     try:
-        create_private_file(path, like=like)
+        create_private_file(path, owner_of=owner_of)
     except StorageError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
@@ -383,30 +383,30 @@ def free_name(first: Path, *, endings: Iterable[str] = ("",)) -> Path:
             return path
 
 
-def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
+def write_durably(path: Path, data: bytes, *, owner_of: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
     partial = free_partial_of(path)
-    descriptor = _open_new(partial, like)
+    descriptor = _open_new(partial, owner_of)
     try:
         with storage_errors("write", path), os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             sync_descriptor(descriptor)
-            made = os.fstat(descriptor)
-        ensure_same_file(partial, made)
+            created = os.fstat(descriptor)
+        ensure_same_file(partial, created)
         move_durably(partial, path)
     except BaseException:
         remove(partial)
         raise
 
 
-def ensure_same_file(path: Path, made: os.stat_result) -> None:
-    """Raise unless ``path`` is the file that was ``made`` there, and no other.
+def ensure_same_file(path: Path, created: os.stat_result) -> None:
+    """Raise unless ``path`` is the file that was ``created`` there, and no other.
 
     What somebody put in its place meanwhile, a link say, must get no final name.
     """
     with storage_errors("look at", path):
-        require_same(path, made)
+        require_same(path, created)
 
 
 def move_durably(source: Path, target: Path) -> None:

@@ -16,19 +16,19 @@ _reported: set[Path] = set()
 
 
 def acquire_lock(
-    path: Path, *, timeout: float, like: Path | None = None, is_shared: bool = False
+    path: Path, *, timeout: float, owner_of: Path | None = None, is_shared: bool = False
 ) -> FileLock:
     """Return the lock ``path``, held; raises :class:`filelock.Timeout` after ``timeout`` seconds.
 
     What is no lock file in its place (a directory, a link, a pipe) is passed by with a warning: the
     next one is ``.name.2.lock``, for all processes. ``is_shared``: so is the file of another user,
-    whom it would keep out. ``like``: as for :func:`~soulsense_db.fs.durable.give_to_owner_of`.
+    whom it would keep out. ``owner_of``: as for :func:`~soulsense_db.fs.durable.give_to_owner_of`.
     Raises :class:`~soulsense_db.errors.StorageError`.
     """
     obstacles: list[StorageError] = []
     for candidate in _candidates(path):
         try:
-            durable.make_lock_file(candidate, like=like)
+            durable.make_lock_file(candidate, owner_of=owner_of)
         except StorageError as error:
             if isinstance(error.__cause__, OSError):
                 raise

@@ -227,10 +227,10 @@ def require_lock_file(path: Path) -> None:
         raise _replaced(path)
 
 
-def require_same(path: Path, made: os.stat_result) -> None:
-    """Raise :class:`StorageError` unless ``path`` is still the file that ``made`` describes."""
+def require_same(path: Path, created: os.stat_result) -> None:
+    """Raise :class:`StorageError` unless ``path`` is still the file that ``created`` describes."""
     # A new file may have the number of one that was deleted.
-    if not os.path.samestat(require_file(path), made):
+    if not os.path.samestat(require_file(path), created):
         raise _replaced(path)
 
 

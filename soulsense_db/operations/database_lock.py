@@ -76,7 +76,7 @@ class DatabaseLock:
         require_no_backup(self._driver.location)
         base = repository.sidecar_base
         self._lock = LiveLock(
-            base, name=self._driver.database, like=self._driver.location, timeout=timeout
+            base, name=self._driver.database, owner_of=self._driver.location, timeout=timeout
         )
         for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
             safety = SafetyFiles(base, name=name)
@@ -178,5 +178,5 @@ class DatabaseLock:
         if progress is not None:
             with completion.then("The progress callback failed at the end"):
                 progress(report.source.size_bytes, report.source.size_bytes)
-        remarks = report.remarks + completion.remarks
-        return replace(report, catalog_rebuilt=rebuilt, remarks=remarks)
+        warnings = report.warnings + completion.warnings
+        return replace(report, catalog_rebuilt=rebuilt, warnings=warnings)

@@ -167,7 +167,7 @@ class Finder:
         own = self._that_may_be_own(everything)
         candidates = _without_doubt(own)
         if back < len(candidates):
-            _tell_of_passed_over(own, candidates[back])
+            _warn_of_passed_over(own, candidates[back])
             return candidates[back]
         if not candidates:
             for info in own:  # a damaged meta file says more, and what to do about it
@@ -204,7 +204,7 @@ class Finder:
         if len(fitting) > 1:
             raise _ambiguous(f"{_REVISION}{revision}", sorted(fitting))
         found = next(info for info in candidates if fitting.intersection(info.alembic_heads))
-        _tell_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
+        _warn_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
         return found
 
     def _with_id(self, ref: str) -> BackupInfo:
@@ -235,7 +235,7 @@ def _why(info: BackupInfo) -> str:
     return ", ".join(doubt.value for doubt in doubts_about(info))
 
 
-def _tell_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
+def _warn_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
     """Log that there are newer backups than ``chosen``: who reads it may have meant one of them."""
     newer = [info for info in own if info.order > chosen.order and doubts_about(info)]
     if newer:

@@ -23,7 +23,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, read_backup
-from soulsense_db.notices import cleaning_up, log_ignored
+from soulsense_db.notices import cleaning_up, log_ignored, renamed
 from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import VerificationReport, verify_backup
@@ -41,21 +41,33 @@ class RestoreReport:
     """A restore that was done.
 
     ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
-    not be read; ``moved_aside``: the files of a missing or damaged database, and the safety backup
-    of an earlier restore, kept under these names; ``read_back``: whether the result was checked
-    through a new connection, False when that could not be done, as for a lock of somebody else or
-    an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table was
-    brought in step; ``remarks``: what failed when the database was restored already, a sentence
-    each.
+    not be read; ``moved_aside``: the new names of the files of a missing or damaged database, and
+    of the safety backup of an earlier restore; ``verified``: whether the result was read through a
+    new connection and is right, False when that could not be done, as for a lock of somebody else
+    or an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table
+    was brought in step; ``warnings``: what failed when the database was restored already, a
+    sentence each.
     """
 
     source: BackupInfo
     safety_backup: Path | None
     moved_aside: tuple[Path, ...]
-    read_back: bool
+    verified: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def read_back(self) -> bool:
+        """The old name of ``verified``."""
+        renamed("RestoreReport.read_back", "verified")
+        return self.verified
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("RestoreReport.remarks", "warnings")
+        return self.warnings
 
 
 class Restorer:
@@ -104,7 +116,7 @@ class Restorer:
         source = _Source(self._driver, verified, accepts_source_errors)
         info = source.info
         with not_found_if_deleted(Path(info.path)):
-            contents = self._driver.contents(Path(info.path))
+            expected = self._driver.contents(Path(info.path))
         completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
@@ -116,16 +128,16 @@ class Restorer:
             source.verify_again()
             moved = self._rebuild(info, completion)
             safety = None
-        read_back = self._read_back(contents, safety, completion)
+        is_verified = self._verify_result(expected, safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
             source=info,
             safety_backup=safety,
             moved_aside=(*moved, *self._safety.set_aside_as),
-            read_back=read_back,
+            verified=is_verified,
             duration_seconds=round(time.monotonic() - started, 3),
-            remarks=completion.remarks,
+            warnings=completion.warnings,
         )
 
     def _back_up_and_replace(
@@ -136,13 +148,13 @@ class Restorer:
             try:
                 with completion, self._driver.write_locked() as write_lock:
                     # What is committed while it is taken would be in neither of both.
-                    staged, made = self._take_safety_backup()
+                    staged, created = self._take_safety_backup()
                     with _removed_on_error(Path(staged.path)):
                         source.verify_again()
                     self._replace(
                         source.info,
                         staged,
-                        made,
+                        created,
                         write_lock=write_lock,
                         progress=progress,
                         completion=completion,
@@ -165,7 +177,7 @@ class Restorer:
         fs.make_private_directory(path.parent)
         fs.require_space(path.parent, self._driver.size())
         self._safety.clear_staging()
-        made = fs.create_private_file(path, like=self._driver.location)
+        created = fs.create_private_file(path, owner_of=self._driver.location)
         with _removed_on_error(path):
             with blaming_live_database(self._driver):
                 staged = take(
@@ -176,7 +188,7 @@ class Restorer:
                     final=self._safety.path,
                 )
             fs.sync_file(path)
-        return replace(staged, path=str(path)), made
+        return replace(staged, path=str(path)), created
 
     def _safety_backup(self) -> NewBackup:
         return NewBackup(
@@ -191,7 +203,7 @@ class Restorer:
         self,
         info: BackupInfo,
         staged: BackupInfo,
-        made: os.stat_result,
+        created: os.stat_result,
         *,
         write_lock: WriteLock,
         progress: Progress | None,
@@ -203,7 +215,7 @@ class Restorer:
             self._safety.make_room()
             if source == self._safety.path:  # an undo: what it goes back to has just moved
                 source = self._safety.previous
-            self._safety.place(staged, made, like=self._driver.location)
+            self._safety.place(staged, created, owner_of=self._driver.location)
             placed = True
             self._load(source, write_lock, progress, completion)
             completion.reached(done_sentence(info))
@@ -217,12 +229,12 @@ class Restorer:
                     completion.reached(done_sentence(info))
                 self.is_unchanged = False
                 with self._cleaning_up():
-                    self._safety.keep_previous()
+                    self._safety.set_previous_aside()
                 raise
             if placed and write_lock.is_released and type(error) is StorageError:
                 self.is_unchanged = False
                 with self._cleaning_up():
-                    self._safety.keep_previous()
+                    self._safety.set_previous_aside()
                 raise self._unsure(info, error) from error
             with self._cleaning_up():
                 self._safety.withdraw(placed=placed)
@@ -244,7 +256,7 @@ class Restorer:
             # It may come after the commit, as when the file can then not be made shorter.
             if not (write_lock.changed() and self._is_in_place(source)):
                 raise
-            completion.remark("Something failed when it was written", error)
+            completion.warn_of("Something failed when it was written", error)
 
     def _unsure(self, info: BackupInfo, error: StorageError) -> RestoreError:
         """Return the error for a disk that failed while SQLite wrote.
@@ -265,10 +277,10 @@ class Restorer:
             log_ignored("Whether it is restored cannot be told", error)
             return False
 
-    def _read_back(self, contents: object, safety: Path | None, completion: Completion) -> bool:
+    def _verify_result(self, expected: object, safety: Path | None, completion: Completion) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
         try:
-            self._driver.read_back(contents)
+            self._driver.read_back(expected)
         except DatabaseDamagedError as error:
             if safety is None:
                 raise RestoreError(
@@ -278,7 +290,7 @@ class Restorer:
                 ) from error
             raise self._take_back(error, safety) from error
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
-            completion.remark("It could not be read back", error)
+            completion.warn_of("It could not be read back", error)
             return False
         except BaseException as error:
             error.add_note("The database was restored, and not read back.")
@@ -323,12 +335,12 @@ class Restorer:
             raise
         completion.reached(done_sentence(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
-        kept = []
+        aside = []
         for old in (self._safety.path, self._safety.previous):
             with completion.then(f"{old} is of an earlier restore and could not be moved aside"):
                 if fs.exists(old):
-                    kept.append(self._safety.keep(old))
-        return (*moved, *kept)
+                    aside.append(self._safety.give_dated_name(old))
+        return (*moved, *aside)
 
 
 @dataclass(frozen=True, slots=True)

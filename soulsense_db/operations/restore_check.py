@@ -27,7 +27,7 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import FAILED_MIGRATION, SafetyFiles, lock_path
@@ -38,13 +38,19 @@ class RestoreCheck:
     """What stands in the way of a restore.
 
     ``backup``: the one looked at, None where only the database and its place were; ``problems``:
-    the errors that a restore would raise, or the Alembic hook when it puts back; ``remarks``: of
+    the errors that a restore would raise, or the Alembic hook when it puts back; ``warnings``: of
     the verification.
     """
 
     backup: BackupInfo | None
     problems: tuple[BackupError, ...]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("RestoreCheck.remarks", "warnings")
+        return self.warnings
 
     @property
     def ok(self) -> bool:
@@ -75,10 +81,10 @@ class _RestoreChecker:
     def check(self, info: BackupInfo, *, progress: Progress | None = None) -> RestoreCheck:
         """Look at the backup ``info`` as well: read all of it, and bring it into shape."""
         problems: list[BackupError] = []
-        remarks: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._driver, info, level="full", progress=progress)
-            remarks = report.remarks
+            warnings = report.warnings
         except BackupError as error:
             problems.append(error)
         problems += _problem(
@@ -89,7 +95,7 @@ class _RestoreChecker:
         problems += self._place(info)
         if not problems:
             problems += _problem(lambda: self._driver.rehearse(Path(info.path)))
-        return RestoreCheck(backup=info, problems=tuple(problems), remarks=remarks)
+        return RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""

@@ -21,7 +21,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.repository import Repository
 
 _WAIT_SECONDS = 0.1
@@ -33,7 +33,7 @@ class VerificationReport:
     """A backup that passed its checks (one that does not raises).
 
     ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
-    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup;
+    backup has none); ``warnings``: what is worth knowing of the data and no fault of the backup;
     ``recorded``: whether the meta file says now when it passed; ``version``: of the file that was
     read.
     """
@@ -41,9 +41,15 @@ class VerificationReport:
     backup: BackupInfo
     level: CheckLevel
     checksum: bool
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
     version: fs.FileVersion = field(repr=False)
     recorded: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("VerificationReport.remarks", "warnings")
+        return self.warnings
 
     def is_of(self, info: BackupInfo) -> bool:
         """Whether it tells of the backup ``info`` as it is now, without reading the file."""
@@ -149,7 +155,7 @@ def _verify(
         backup=info,
         level=level,
         checksum=sha256 is not None,
-        remarks=findings.row_errors + findings.remarks,
+        warnings=findings.row_errors + findings.warnings,
         version=version,
     )
 

@@ -187,7 +187,7 @@ def write_markers(database: Path, markers: Collection[MigrationMarker]) -> None:
     entries = [msgspec.to_builtins(marker) for marker in markers]
     facts = {"format": _FORMAT, "migrations": entries}
     text = json.dumps(facts | {"sha256": digest_of(facts)}, indent=2)
-    fs.write_durably(marker_path(database), text.encode(), like=database)
+    fs.write_durably(marker_path(database), text.encode(), owner_of=database)
 
 
 def add_markers(database: Path, added: Iterable[MigrationMarker]) -> None:

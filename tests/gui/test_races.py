@@ -439,7 +439,7 @@ def test_a_result_that_could_not_be_read_back_is_told(
 from dataclasses import replace
 class Unread(BackupManager):
     def restore(self, *arguments, **options):
-        return replace(super().restore(*arguments, **options), read_back=False)
+        return replace(super().restore(*arguments, **options), verified=False)
 manager = Unread.from_url(manager._repository.driver.engine.url.database)
 """
     user = opened(person, database, unread)

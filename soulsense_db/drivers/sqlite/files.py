@@ -58,7 +58,7 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
         return
     usual = named_beside(location, f".{purpose}", hidden=True)
     path = fs.free_name(usual, endings=("", *COMPANIONS))
-    fs.create_private_file(path, like=location)
+    fs.create_private_file(path, owner_of=location)
     try:
         yield path
     finally:
