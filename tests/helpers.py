@@ -19,6 +19,9 @@ from typing import Any, Literal, Self
 
 import pytest
 
+from soulsense_db.sidecars import Chain, MigrationMarker, new_marker, read_markers
+from soulsense_db.sidecars.migration_marker import write_markers
+
 Mode = Literal["wal", "delete"]
 MODES: tuple[Mode, ...] = ("wal", "delete")
 ROWS = 300
@@ -234,6 +237,29 @@ def ask(child: Child, statement: str) -> str:
     return child.line()
 
 
+def write_marker(
+    database: Path,
+    *,
+    backup: str,
+    alembic_heads: tuple[str, ...],
+    target_revision: str | None,
+    chain: Chain | None = None,
+) -> None:
+    """Write the marker of one migration, in place of any other; on disk at return."""
+    marker = new_marker(
+        backup=backup,
+        alembic_heads=alembic_heads,
+        target_heads=target_revision.split(",") if target_revision else (),
+        chain=chain or Chain(),
+    )
+    write_markers(database, [marker])
+
+
+def read_marker(database: Path) -> MigrationMarker | None:
+    """Return the first entry of the marker of ``database``, None when there is none."""
+    return next(iter(read_markers(database)), None)
+
+
 NOBODY = 65534
 _AS_USER = """
 import _strptime, encodings.ascii, json, os, sys, tempfile
@@ -242,7 +268,8 @@ import sqlalchemy as sa
 from soulsense_db import BackupError, BackupManager
 from soulsense_db.scheduled import run_auto
 from soulsense_db.health import check_health
-from soulsense_db.sidecars.migration_marker import read_marker, write_marker
+from soulsense_db.sidecars import new_marker, read_markers
+from soulsense_db.sidecars.migration_marker import Chain, write_markers
 with tempfile.TemporaryDirectory() as warm:  # import all there is while it can be read
     engine = sa.create_engine(f"sqlite:///{warm}/warm.db")
     with engine.begin() as connection:

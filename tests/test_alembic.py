@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
 from alembic_project import BROKEN, DOORS, FIRST, Project, digest, needs_plugins, query
+from helpers import write_marker
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.meta_file import read_backup
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 @pytest.fixture(params=DOORS)

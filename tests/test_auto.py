@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import Child, add_child, execute, flip, make_database, run_unprivileged
+from helpers import Child, add_child, execute, flip, make_database, run_unprivileged, write_marker
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError, DatabaseLockedError
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import digest, make_database, scalar
+from helpers import digest, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.cli import old_alembic
-from soulsense_db.sidecars.migration_marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 
 def test_a_day_with_it(shell: Shell) -> None:

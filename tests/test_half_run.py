@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import ROWS, digest, execute, make_database, scalar
+from helpers import ROWS, digest, execute, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import BackupInfo, BackupManager
@@ -31,7 +31,6 @@ from soulsense_db.sidecars.migration_marker import (
     new_marker,
     read_markers,
     remove_markers,
-    write_marker,
     write_markers,
 )
 

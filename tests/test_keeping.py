@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import add_child, flip, make_database, run_unprivileged, scalar
+from helpers import add_child, flip, make_database, run_unprivileged, scalar, write_marker
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
 from soulsense_db.backup_info.info import BackupKind, from_meta, to_meta
@@ -19,7 +19,7 @@ from soulsense_db.errors import (
     MetaFileError,
     ProtectedBackupError,
 )
-from soulsense_db.sidecars.migration_marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 ONE = RetentionPolicy(keep_last=1)
 

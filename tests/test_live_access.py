@@ -30,6 +30,7 @@ from helpers import (
     run_as,
     scalar,
     snapshot_of,
+    write_marker,
 )
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -39,7 +40,6 @@ from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.engine import innermost
 from soulsense_db.errors import DatabaseLockedError, PermissionDeniedError, UnsupportedDatabaseError
-from soulsense_db.sidecars.migration_marker import write_marker
 
 COUNT = "SELECT count(*) FROM child"
 AnyEngine = Engine | AsyncEngine

@@ -9,15 +9,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from helpers import run_unprivileged, within
+from helpers import read_marker, run_unprivileged, within, write_marker
 
 from soulsense_db.errors import StorageError
-from soulsense_db.sidecars.migration_marker import (
-    clear_marker,
-    marker_path,
-    read_marker,
-    write_marker,
-)
+from soulsense_db.sidecars.migration_marker import clear_marker, marker_path
 
 BACKUP = "/data/my backups/soulsense_backup_20260115_103000.db"
 
@@ -155,7 +150,7 @@ def test_a_marker_without_permission_is_an_error(open_path: Path) -> None:
     database = open_path / "app.db"
     write(database)
     marker_path(database).chmod(0)
-    answer = run_unprivileged("read_marker(Path(arguments[0]))", database)
+    answer = run_unprivileged("read_markers(Path(arguments[0]))", database)
     assert answer["error"] == "PermissionDeniedError"
 
 

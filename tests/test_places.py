@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import add_child, digest, execute, make_database
+from helpers import add_child, digest, execute, make_database, write_marker
 
 from soulsense_db import BackupManager
 from soulsense_db.db_backup import _validate_sqlite_file
@@ -30,7 +30,6 @@ from soulsense_db.errors import (
     WrongDatabaseError,
 )
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def test_two_databases_of_one_name_in_one_directory(

@@ -23,9 +23,11 @@ from helpers import (
     held_by_another_process,
     leftovers,
     make_database,
+    read_marker,
     run_unprivileged,
     scalar,
     snapshot_of,
+    write_marker,
 )
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -44,7 +46,7 @@ from soulsense_db.errors import (
     RestoreError,
 )
 from soulsense_db.fs import durable
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 COUNT = "SELECT count(*) FROM child"
 

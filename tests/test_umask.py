@@ -35,10 +35,13 @@ _WORK = """
         live.write(b"damaged " * 1000)
     manager.restore(info, progress=look)
     result["rebuilt"] = database.stat().st_mode & 0o777
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
+    marker = new_marker(
+        backup=info.path, alembic_heads=(), target_heads=["2"], chain=Chain()
+    )
+    write_markers(database, [marker])
     os.remove(database)
     manager.restore(info)
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
+    write_markers(database, [marker])
     gone = BackupManager.from_url(f"sqlite:///{folder}/gone/too/app.db", manager.directory)
     gone.restore(gone.import_file(info.path))
     memory = BackupManager.from_url("sqlite://", manager.directory, prefix="memory")

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from helpers import digest, leftovers, scalar
+from helpers import digest, leftovers, read_marker, scalar
 
 from faults import engines
 from faults.operations import EVERY, manager_of, upgrade
@@ -22,7 +22,7 @@ from soulsense_db.backup_info.info import META_SUFFIX
 from soulsense_db.errors import BackupError
 from soulsense_db.fs.copying import sha256_of_own
 from soulsense_db.meta_file import read_backup
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 Facts = dict[str, Any]
 

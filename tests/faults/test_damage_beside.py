@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from alembic_project import Project
 from alembic_project import digest as project_digest
-from helpers import digest, execute
+from helpers import digest, execute, read_marker, write_marker
 
 from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_memory
 from soulsense_db import BackupManager, RetentionPolicy
@@ -19,7 +19,7 @@ from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 COLUMNS = ("filename", "catalog_format", "id", "created_at", "description", "size_bytes", "sha256")
 
