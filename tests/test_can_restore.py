@@ -37,7 +37,7 @@ from soulsense_db.errors import (
     StorageError,
     WrongDatabaseError,
 )
-from soulsense_db.fs import durable
+from soulsense_db.fs import space
 from soulsense_db.fs.sidecar_names import SQLITE_PATH_MAX, beside
 from soulsense_db.health import State, check_health
 
@@ -419,7 +419,7 @@ def test_a_full_disk_is_told(tmp_path: Path, make_engine: EngineMaker) -> None:
         manager = BackupManager(engine, tmp_path / "backups")
         manager.create()
         assert manager.can_restore("latest").ok
-        (place / "filling").write_bytes(bytes(durable.free_space(place) - 1024 * 1024))
+        (place / "filling").write_bytes(bytes(space.free_space(place) - 1024 * 1024))
         (problem,) = manager.can_restore("latest").problems
         assert isinstance(problem, NotEnoughSpaceError)
         assert str(place) in problem.message

@@ -25,7 +25,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.fs import copying, durable
+from soulsense_db.fs import copying, durable, errors, space, temporary
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_system_errors_become_errors_of_the_tree(number: int, expected: type[Sto
     """Every refusal of the system has its class, names the path, and says what to do."""
     with (
         pytest.raises(StorageError) as caught,
-        durable.storage_errors("write", "/some/file"),
+        errors.storage_errors("write", "/some/file"),
     ):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is expected
@@ -160,9 +160,9 @@ def test_removing_without_permission_is_an_error(open_path: Path) -> None:
 
 def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -> None:
     """Room is measured before a byte is written, also for a directory that is not there yet."""
-    durable.require_space(small_disk / "not" / "yet", 100_000)
+    space.require_space(small_disk / "not" / "yet", 100_000)
     with pytest.raises(NotEnoughSpaceError, match="5,262,144 bytes are needed"):
-        durable.require_space(small_disk / "not" / "yet", 5_000_000)
+        space.require_space(small_disk / "not" / "yet", 5_000_000)
 
 
 def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_copy_that_runs_out_of_room_leaves_nothing(
 ) -> None:
     """A disk that another program fills during the copy leaves no partial file behind."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(space, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
         copy(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
@@ -389,7 +389,10 @@ def test_without_a_directory_for_temporary_files(
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    with pytest.raises(StorageError, match="No usable temporary"), durable.temporary_file(1):
+    with (
+        pytest.raises(StorageError, match="No usable temporary"),
+        temporary.temporary_file(size_bytes=1),
+    ):
         pass
     with pytest.raises(StorageError, match="No usable temporary"), beside(None, "copy"):
         pass

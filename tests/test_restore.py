@@ -45,7 +45,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     RestoreError,
 )
-from soulsense_db.fs import durable
+from soulsense_db.fs import space
 from soulsense_db.sidecars.migration_marker import marker_path
 
 COUNT = "SELECT count(*) FROM child"
@@ -378,7 +378,7 @@ def test_a_disk_that_fills_up_changes_nothing(
     manager = BackupManager(make_engine(database), tmp_path / "backups", catalog=False)
     info = manager.create()
     before = digest(database)
-    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(space, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
         manager.restore(info)
     assert digest(database) == before

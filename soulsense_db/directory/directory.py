@@ -244,7 +244,7 @@ class BackupDirectory:
                 path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
             except StorageError as error:
                 log_ignored(f"No copy can be made in {self.directory}", error)
-                path = stack.enter_context(fs.temporary_file(size_bytes))
+                path = stack.enter_context(fs.temporary_file(size_bytes=size_bytes))
             yield path
 
     def publish(self, staging: Staging, info: BackupInfo) -> None:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db.errors import StorageError
-from soulsense_db.fs import durable, reading
+from soulsense_db.fs import durable, reading, space
+from soulsense_db.fs.errors import storage_errors
 from soulsense_db.notices import ignoring, log_ignored
 
 Progress = Callable[[int, int], object]
@@ -30,7 +31,7 @@ def sha256_of_own(path: Path, *, progress: Progress | None = None) -> str:
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     done = 0
-    with durable.storage_errors("read", path), path.open("rb", buffering=0) as stream:
+    with storage_errors("read", path), path.open("rb", buffering=0) as stream:
         total = os.fstat(stream.fileno()).st_size
         while read := stream.readinto(block):
             digest.update(block[:read])
@@ -46,12 +47,12 @@ def durable_copy(source: Path, target: Path, *, progress: Progress | None = None
 
     It has that, on disk, at the end of the block; what the block raises leaves nothing.
     """
-    with durable.storage_errors("read", source):
+    with storage_errors("read", source):
         size = source.stat().st_size
     partial = durable.free_partial_of(target)
     if os.path.lexists(target):
         raise _taken(target)
-    durable.require_space(target.parent, size)
+    space.require_space(target.parent, size)
     created = durable.create_private_file(partial)
     try:
         reading.copy_contents(source, partial, progress=progress)
@@ -68,7 +69,7 @@ def durable_copy(source: Path, target: Path, *, progress: Progress | None = None
 
 
 def _publish(partial: Path, target: Path) -> None:
-    with durable.storage_errors("rename to", target):
+    with storage_errors("rename to", target):
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:

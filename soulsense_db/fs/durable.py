@@ -1,28 +1,23 @@
 """Durable file operations: what has a final name is complete and on disk.
 
-Everything here turns an :class:`OSError` into an error of the tree (:func:`storage_errors`).
+Everything here turns an :class:`OSError` into an error of the tree, see
+:func:`~soulsense_db.fs.errors.storage_errors`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from soulsense_db.errors import (
-    DirectoryIsAFileError,
-    NotEnoughSpaceError,
-    PermissionDeniedError,
-    StorageError,
-)
+from soulsense_db.errors import StorageError
+from soulsense_db.fs.errors import MAY_BE_LOST, NOTHING_CHANGED, as_storage_error, storage_errors
 from soulsense_db.fs.path_safety import (
     BINARY,
     NO_LINK,
@@ -32,8 +27,6 @@ from soulsense_db.fs.path_safety import (
 )
 from soulsense_db.notices import ignoring, log_ignored, warn
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # How a file system answers that does not have an operation at all.
 _NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY}
 # A file made here belongs to one person: journals and exam results are in it.
@@ -41,56 +34,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
-NOTHING_CHANGED = "Nothing was changed."
-_MAY_BE_LOST = "What was changed in it may not outlast a power cut."
-
 _MOST_PARTIALS = 100
-# Beside what an operation copies: meta file, lock files, directory blocks.
-_MARGIN = 256 * 1024
-
-
-@contextmanager
-def storage_errors(
-    action: str, path: str | os.PathLike[str], consequence: str = NOTHING_CHANGED
-) -> Iterator[None]:
-    """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise as_storage_error(error, action, path, consequence) from error
-
-
-def as_storage_error(
-    error: OSError,
-    action: str,
-    path: str | os.PathLike[str],
-    consequence: str = NOTHING_CHANGED,
-) -> StorageError:
-    """Return the error of the tree for ``error``.
-
-    ``action``: a verb phrase without a subject; ``consequence``: what that means for the data.
-    """
-    name = os.fspath(path)
-    reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return NotEnoughSpaceError(
-            f"Not enough space: could not {action} {name} ({reason}). {consequence}",
-            hint="Free some space on that disk and try again.",
-        )
-    if error.errno in DENIED:
-        return PermissionDeniedError(
-            f"Permission denied: could not {action} {name} ({reason}). {consequence}",
-            hint="Check who owns it and its permissions, or run as the user who does.",
-        )
-    if error.errno == errno.ENOTDIR:
-        return DirectoryIsAFileError(
-            f"Not a directory: could not {action} {name} ({reason}). {consequence}",
-            hint="Move that file away, or name another backup directory.",
-        )
-    return StorageError(
-        f"Storage error: could not {action} {name} ({reason}). {consequence}",
-        hint="Check that the disk is there and healthy, then try again.",
-    )
 
 
 def exists(path: Path) -> bool:
@@ -229,27 +173,6 @@ def require_directory(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path))
 
 
-def temporary_place() -> Path:
-    """Return the directory that the system has for temporary files."""
-    with storage_errors("find", "a directory for temporary files"):
-        return Path(tempfile.gettempdir())
-
-
-@contextmanager
-def temporary_file(size_bytes: int) -> Iterator[Path]:
-    """Make an empty private file where the system has such, with room; gone at the end."""
-    place = temporary_place()
-    require_space(place, size_bytes)
-    with storage_errors("make a directory in", place):
-        folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
-    try:
-        path = folder / "copy"
-        create_private_file(path)
-        yield path
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def make_lock_file(path: Path, *, owner_of: Path | None = None) -> None:
     """Make the file of a lock, if it is not there, such that the application can use it."""
     try:
@@ -334,7 +257,7 @@ def flushing(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_directory(path: Path, consequence: str = _MAY_BE_LOST) -> None:
+def sync_directory(path: Path, consequence: str = MAY_BE_LOST) -> None:
     """Return when the names in directory ``path`` are on the disk, where the system can tell.
 
     Windows has no such call, nor have some file systems; those keep names by other means or not at
@@ -423,7 +346,7 @@ def rename_or_not(source: Path, target: Path) -> None:
     try:
         sync_directory(target.parent, NOTHING_CHANGED)
     except StorageError:
-        with storage_errors("rename to", source, _MAY_BE_LOST):
+        with storage_errors("rename to", source, MAY_BE_LOST):
             os.replace(target, source)
         raise
 
@@ -432,27 +355,3 @@ def remove(path: Path) -> None:
     """Delete the file ``path``; no error when it is already gone."""
     with storage_errors("delete", path):
         path.unlink(missing_ok=True)
-
-
-def require_space(directory: Path, needed: int) -> None:
-    """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
-
-    And a little more. The directory need not exist yet.
-    """
-    needed += _MARGIN
-    free = free_space(directory)
-    if free < needed:
-        raise NotEnoughSpaceError(
-            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
-            "Nothing was written.",
-            hint="Free some space, delete old backups, or name a directory on another disk.",
-        )
-
-
-def free_space(directory: Path) -> int:
-    """Return the bytes free for ``directory``, or for its nearest existing parent."""
-    existing = directory
-    while not exists(existing) and existing != existing.parent:
-        existing = existing.parent
-    with storage_errors("read the free space of", existing):
-        return shutil.disk_usage(existing).free

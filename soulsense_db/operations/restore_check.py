@@ -146,9 +146,7 @@ def _names(place: Path, lock: Path) -> Iterator[BackupError]:
 
 
 def _rights(place: Path, lock: Path) -> Iterator[BackupError]:
-    directory = place.parent
-    while not fs.exists(directory) and directory != directory.parent:
-        directory = directory.parent
+    directory = fs.nearest_existing(place.parent)
     if not os.access(directory, os.W_OK | os.X_OK):
         yield _denied(directory, "a restore puts files there")
     # By name and not by opening it: SQLite may have the file open in this process.
