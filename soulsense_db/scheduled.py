@@ -59,8 +59,10 @@ def run_auto(
 
     Returns None when another run for the same database is at work: it does what there is to do.
     Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
-    is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
-    nothing is made, the backup directory neither.
+    is running, for ``lock_timeout`` at most: then raises
+    :class:`~soulsense_db.errors.DatabaseLockedError`. Raises errors as
+    :meth:`BackupManager.create` and ``verify``; without a database nothing is made, the backup
+    directory neither.
     """
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()
