@@ -423,7 +423,7 @@ def test_a_value_of_the_wrong_kind_is_never_bound(engine: Engine) -> None:
             assert catalog.rebuild(connection, [replace(INFO, **change)]) == 1
 
 
-def test_an_error_in_the_applications_connect_event_is_a_remark(
+def test_an_error_in_the_applications_connect_event_is_a_warning(
     manager: BackupManager, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the application raises while the row is written leaves the backup made."""

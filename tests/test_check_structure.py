@@ -101,7 +101,7 @@ def _edit(path: Path, *statements: str) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("index", STALE_INDEXES)
-def test_a_stale_index_of_a_virtual_table_is_a_remark(
+def test_a_stale_index_of_a_virtual_table_is_a_warning(
     tmp_path: Path, library: str, index: str
 ) -> None:
     """Newer versions of SQLite ask full-text and R-Tree indexes too: the data is none the worse."""
@@ -125,7 +125,7 @@ def test_a_stale_index_of_a_virtual_table_is_a_remark(
     assert told["restore"] == told["undo"] == told["can restore"] == []
     assert isinstance(told["verify"], list)
     if library == "pysqlite3" and index != "fts5 without a shadow table":
-        assert any("index f should be rebuilt" in remark for remark in told["verify"])
+        assert any("index f should be rebuilt" in warning for warning in told["verify"])
     assert digest_of_rows(live) == expected
 
 

@@ -174,7 +174,7 @@ def test_a_damaged_meta_file_shows_in_the_list(shell: Shell) -> None:
     shell.ok("delete", meta.name.removesuffix(".meta"), "--yes")
 
 
-def test_broken_references_are_a_remark(shell: Shell) -> None:
+def test_broken_references_are_a_warning(shell: Shell) -> None:
     """Rows that refer to nothing are told by verify, and are no reason to refuse the backup."""
     import sqlite3
     from contextlib import closing

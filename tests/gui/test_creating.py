@@ -191,7 +191,7 @@ def test_a_full_disk_is_told(person: MakePerson, database: Path, small_disk: Pat
 def test_a_backup_made_although_old_ones_could_not_go_is_listed(
     person: MakePerson, database: Path
 ) -> None:
-    """A policy that could not be applied is a remark on the backup, which is in the list."""
+    """A policy that could not be applied is a warning on the backup, which is in the list."""
     manager = BackupManager.from_url(str(database))
     for description in ("a", "b"):
         manager.create(description)
