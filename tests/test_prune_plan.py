@@ -64,7 +64,9 @@ def test_the_newest_sound_one_stays() -> None:
             raise InvalidBackupError("damaged")
 
     plan = plan_prune([backup(1), backup(2), backup(3)], ONE, now=NOW)
-    assert removed(checked(plan, check)) == ["3_manual.db"]
+    plan = checked(plan, check)
+    assert removed(plan) == ["3_manual.db"]
+    assert plan.report.kept[1].reasons == ("newest verified backup",)
 
 
 def test_nothing_goes_where_none_is_sound() -> None:
