@@ -58,14 +58,12 @@ def add_backup(
 ) -> BackupInfo:
     """Stage what ``write`` writes, check it, publish it, record it."""
     driver, directory = repository.driver, repository.directory
-    ordered_at: datetime | None = None
-    if new.created_at is None:  # one that is made now is the newest of all from here on
-        new = replace(new, created_at=datetime.now(UTC))
-        assert new.created_at is not None
-        ordered_at = directory.order_of_new(new.created_at)
-    assert new.created_at is not None
+    created_at = new.created_at or datetime.now(UTC)
+    # One that is made now is the newest of all from here on.
+    ordered_at = directory.order_of_new(created_at) if new.created_at is None else None
+    new = replace(new, created_at=created_at)
     completion = Completion()
-    with completion, directory.stage(new.created_at, new.description) as staging:
+    with completion, directory.stage(created_at, new.description) as staging:
         info = take(driver, new, write, staging.path, final=staging.final, progress=progress)
         info = replace(info, ordered_at=ordered_at)
         if progress is not None:  # here still nothing is left of it when that raises
