@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import BackupError, DatabaseError, OptionError
-from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
+from soulsense_db.manager import BackupManager
 from soulsense_db.notices import warn
+from soulsense_db.settings import DEFAULT_URL, URL_VARIABLE
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -83,8 +84,8 @@ def restore_backup(backup_path: str | Path) -> bool:
     """
     with _as_set_error():
         report = _manager().restore(Path(backup_path))
-    for remark in report.remarks:
-        warn(f"The database was restored. {remark}")
+    for warning in report.warnings:
+        warn(f"The database was restored. {warning}")
     return True
 
 

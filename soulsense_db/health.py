@@ -21,6 +21,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import directory_problem
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 from soulsense_db.operations import Doubt, doubts_about
 
 
@@ -113,7 +114,7 @@ class _Examination:
         ]
         # By date: with the clock set back meanwhile, the newest is no older than those before it.
         self._own = sorted(own, key=_date, reverse=True)
-        self._rows = manager.catalog_names()
+        self._rows = manager.catalog.names()
         self._numbers: dict[str, float | None] = {"backups": len(self._backups)}
 
     def report(self) -> HealthReport:
@@ -134,7 +135,7 @@ class _Examination:
     def _database(self) -> Iterator[HealthCheck]:
         self._numbers["database_bytes"] = None
         try:
-            self._numbers["database_bytes"] = self._manager.database_size()
+            self._numbers["database_bytes"] = self._manager.live.size()
         except BackupError as error:
             yield HealthCheck(name="database", state=State.CRITICAL, message=error.message)
 
@@ -172,7 +173,8 @@ class _Examination:
             return
         try:
             found = self._manager.can_restore(latest)
-        except BackupNotFoundError:  # deleted a moment ago
+        except BackupNotFoundError as error:  # deleted a moment ago
+            log_ignored("The newest backup could not be looked at", error)
             return
         if found.ok:
             self.sound = latest
@@ -220,7 +222,7 @@ class _Examination:
     def _migration(self) -> HealthCheck:
         name = "migration"
         database = self._manager.database
-        marker = self._manager.half_run_marker()
+        marker = self._manager.alarm.marker()
         if database is None or marker is None:
             return HealthCheck(name=name, state=State.OK, message="none died half-way")
         try:

@@ -1,61 +1,37 @@
-"""BackupManager: the one place where the parts meet."""
+"""BackupManager: the public face, whose members are those of ``operations``."""
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
-from soulsense_db import fs
-from soulsense_db.backup_info import KINDS, BackupInfo, BackupKind, check_description, check_note
-from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
-from soulsense_db.directory import BackupDirectory
-from soulsense_db.drivers import (
-    CheckLevel,
-    DatabaseDiff,
-    Progress,
-    RowCounts,
-    driver_for,
-    engine_for,
-)
-from soulsense_db.errors import InterruptedMigrationError
-from soulsense_db.fs import require_trusted_directory
-from soulsense_db.meta_file import not_found_if_deleted, require_no_backup
+from soulsense_db import operations
+from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
+from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
+from soulsense_db.manager_aliases import OldNames
 from soulsense_db.operations import (
+    CatalogOperations,
     DatabaseLock,
-    Finder,
-    Keeper,
+    LiveDatabase,
+    MigrationAlarm,
+    NewBackup,
+    Reference,
+    Repository,
     RestoreCheck,
-    RestoreChecker,
     RestoreReport,
     VerificationReport,
-    copy_out,
-    require_undo,
-    sidecar_base,
-    verify_backup,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
-from soulsense_db.sidecars import (
-    MigrationMarker,
-    clear_marker,
-    marker_path,
-    newest_safety_backup,
-    standing,
-)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-URL_VARIABLE = "SOULSENSE_DATABASE_URL"
-"""The environment variable in which the command line and the guide's functions find the URL."""
-DEFAULT_URL = "sqlite:///data/soulsense.db"
-"""The URL they use otherwise: SoulSense's own database."""
 
-
-class BackupManager:
+class BackupManager(OldNames):
     """Backups of the database behind ``engine``.
 
     ``engine``: an ``Engine`` or ``AsyncEngine``. ``directory``: of the backups, by default
@@ -84,25 +60,17 @@ class BackupManager:
         retention: RetentionPolicy | None = None,
         lock_timeout: float = 30.0,
     ) -> None:
-        self._driver = driver_for(engine, lock_timeout=lock_timeout)
-        self._lock_timeout = lock_timeout
-        location = self._driver.location
-        if directory is None:
-            directory = location.parent / "backups" if location else Path("data", "backups")
-        self._backup_directory = BackupDirectory(
-            Path(directory),
-            prefix=prefix,
-            suffix=self._driver.suffix,
-            companions=self._driver.companions,
-            lock_timeout=lock_timeout,
-            live=location,
-        )
-        self._finder = Finder(self._driver, self._backup_directory)
         self._retention = retention
-        name = TABLE_NAME if catalog is True else catalog
-        owner = Owner.of(self._backup_directory.directory, prefix, database=location)
-        self._rows = CatalogRows(self._driver, Catalog(name, owner) if name else None)
-        self._keeper = Keeper(self._driver, self._backup_directory, self._finder, self._rows)
+        self._repository = Repository.of(
+            engine, directory, prefix=prefix, catalog=catalog, lock_timeout=lock_timeout
+        )
+        self._finder = self._repository.finder
+        self.catalog = CatalogOperations(self._repository)
+        """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
+        self.alarm = MigrationAlarm(self._repository)
+        """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
+        self.live = LiveDatabase(self._repository.driver)
+        """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
 
     @classmethod
     def from_url(
@@ -131,32 +99,12 @@ class BackupManager:
     @property
     def directory(self) -> Path:
         """The backup directory, absolute; it is made by the first backup."""
-        return self._backup_directory.directory
+        return self._repository.directory.directory
 
     @property
     def database(self) -> Path | None:
         """The live database's file, absolute; None when it has none."""
-        return self._driver.location
-
-    @property
-    def address(self) -> str:
-        """What ``--url`` takes to reach the live database as the engine does; empty in memory."""
-        return self._driver.address
-
-    def attached_files(self, connection: Connection) -> dict[str, str]:
-        """Return the other database files that ``connection`` of the engine has, by schema name."""
-        return self._driver.attached_files(connection)
-
-    def database_size(self) -> int:
-        """Return about how many bytes a backup takes."""
-        return self._driver.size()
-
-    def write_stamp(self) -> object:
-        """Return what is another value once somebody has written to the live database.
-
-        It takes no lock; always the same where that cannot be told so, as on a server.
-        """
-        return self._driver.write_stamp()
+        return self._repository.driver.location
 
     # Create
 
@@ -174,7 +122,7 @@ class BackupManager:
 
         The application may go on reading and writing. ``alembic_heads`` are read from the backup's
         ``alembic_version`` unless given; ``record=False`` writes nothing to the database, its row
-        comes with the next backup or :meth:`sync_catalog`. ``progress`` is called for the last time
+        comes with the next backup or ``catalog.sync()``. ``progress`` is called for the last time
         when the copy is checked: what it raises until then cancels, and leaves nothing.
 
         Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
@@ -185,33 +133,25 @@ class BackupManager:
         made (its row, the removal of old backups) is a warning in the log ``soulsense_db``.
         """
         check_description(description)
-        if kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-        info = self._create(
+        repository = self._repository if record else self._repository.without_catalog()
+        new = NewBackup(
             kind=kind,
             description=description,
-            progress=progress,
-            alembic_heads=alembic_heads,
+            alembic_heads=None if alembic_heads is None else tuple(alembic_heads),
             target_revision=target_revision,
-            record=record,
         )
-        assert info is not None
-        return info
+        return operations.create_backup(
+            repository, new, retention=self._retention, progress=progress
+        )
 
     def require_ready(self) -> None:
-        """Raise what would keep :meth:`create` from beginning; nothing is made or changed.
-
-        Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
-        :class:`~soulsense_db.errors.DatabaseDamagedError`,
-        :class:`~soulsense_db.errors.DatabaseLockedError`,
-        :class:`~soulsense_db.errors.CatalogError`.
-        """
-        self._keeper.require_ready(record=True)
-        self.database_size()
+        """Raise what would keep :meth:`create` from beginning; nothing is made or changed."""
+        operations.require_ready(self._repository)
+        self._repository.driver.size()
 
     def create_unless_same(
         self,
-        ref: BackupInfo | str | Path,
+        ref: Reference,
         description: str = "",
         *,
         kind: BackupKind = "automatic",
@@ -223,23 +163,13 @@ class BackupManager:
         longer than a copy takes.
         """
         check_description(description)
-        return self._create(
-            kind=kind,
-            description=description,
-            progress=progress,
-            alembic_heads=None,
-            target_revision=None,
-            record=True,
-            unless_same_as=self._finder.get_own(ref),
+        new = NewBackup(kind=kind, description=description)
+        earlier = self._finder.get_own(ref)
+        return operations.create_unless_same(
+            self._repository, new, earlier, retention=self._retention, progress=progress
         )
 
-    def _create(self, *, record: bool, **facts: Any) -> BackupInfo | None:
-        info = self._keeper.create(record=record, **facts)
-        if info is not None and self._retention is not None:
-            self._keeper.prune_after(info, self._retention, record=record)
-        return info
-
-    # List, get, delete, verify
+    # One by one
 
     def list(self) -> builtins.list[BackupInfo]:
         """Return the backups of this database, newest first: by creation, whatever the clock did.
@@ -261,7 +191,7 @@ class BackupManager:
         """Return the backups in the directory that are of other databases, newest first."""
         return self._finder.others()
 
-    def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def get(self, ref: Reference) -> BackupInfo:
         """Return the backup that ``ref`` names.
 
         ``ref``: a :class:`BackupInfo`, an id or its unique beginning, a file name, a path,
@@ -273,66 +203,59 @@ class BackupManager:
         """
         return self._finder.get(ref)
 
-    def adopt(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
-    ) -> BackupInfo:
+    def adopt(self, ref: Reference, *, progress: Progress | None = None) -> BackupInfo:
         """Make a backup of unknown origin one of this database, and return it.
 
         Verifies it in full and writes a meta file, with a new id and its checksum of now, in place
         of one that is missing, damaged, or an older program's description. From then on ``latest``
         can mean it, unless it is dated in the future. ``progress``: as for :meth:`verify`.
-
         Raises :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
         :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
         errors as :meth:`verify`.
         """
-        return self._keeper.adopt(self.get(ref), progress=progress)
+        return operations.adopt_backup(self._repository, self.get(ref), progress=progress)
 
-    def delete(self, ref: BackupInfo | str | Path) -> None:
+    def delete(self, ref: Reference) -> None:
         """Delete a backup, its meta file and its row.
 
         Raises :class:`~soulsense_db.errors.ProtectedBackupError` for one that is pinned, or that a
         migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
         unknown origin with a log beside it; and errors as :meth:`get`.
         """
-        self._keeper.delete(self.get(ref))
+        operations.delete_backup(self._repository, self.get(ref))
 
     def verify(
-        self,
-        ref: BackupInfo | str | Path,
-        *,
-        level: CheckLevel = "full",
-        progress: Progress | None = None,
+        self, ref: Reference, *, level: CheckLevel = "full", progress: Progress | None = None
     ) -> VerificationReport:
         """Check a backup by reading it; its data file is never written to.
 
         ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
-        ``foreign_key_check``; broken references are remarks, for a faithful backup may have them.
+        ``foreign_key_check``; broken references are warnings, for a faithful backup may have them.
         The meta file records that it passed, or did not, where there is a checksum.
 
         Raises :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
         """
-        return self._keeper.verify(self.get(ref), level=level, progress=progress)
-
-    # Keep and prune
+        return operations.verify_and_record(
+            self._repository, self.get(ref), level=level, progress=progress
+        )
 
     def orphans(self) -> set[str]:
         """Return the file names of backups that are gone and left a meta file."""
-        return self._backup_directory.orphans()
+        return self._repository.directory.orphans()
 
-    def pin(self, ref: BackupInfo | str | Path, note: str = "") -> BackupInfo:
+    def pin(self, ref: Reference, note: str = "") -> BackupInfo:
         """Keep a backup whatever a policy says and whoever deletes; ``note`` says why.
 
         Raises :class:`~soulsense_db.errors.MetaFileError`,
         :class:`~soulsense_db.errors.StorageError`, and errors as :meth:`get`.
         """
         check_note(note)
-        return self._backup_directory.amend(self.get(ref), pinned=True, pin_note=note)
+        return self._repository.directory.amend(self.get(ref), pinned=True, pin_note=note)
 
-    def unpin(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def unpin(self, ref: Reference) -> BackupInfo:
         """Let a backup go again when its time comes; errors as :meth:`pin`."""
-        return self._backup_directory.amend(self.get(ref), pinned=False, pin_note="")
+        return self._repository.directory.amend(self.get(ref), pinned=False, pin_note="")
 
     def prune(
         self,
@@ -352,9 +275,7 @@ class BackupManager:
         Raises :class:`~soulsense_db.errors.StorageError`; what was not removed yet is still there.
         """
         policy = policy or self._retention or RetentionPolicy()
-        return self._keeper.prune(policy, kinds=kinds, dry_run=dry_run)
-
-    # Bring in and copy out
+        return operations.prune_backups(self._repository, policy, kinds=kinds, dry_run=dry_run)
 
     def import_file(
         self, path: str | Path, description: str = "", *, progress: Progress | None = None
@@ -367,14 +288,10 @@ class BackupManager:
         :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
         """
         check_description(description)
-        return self._keeper.bring_in(path, description, progress=progress)
+        return operations.import_file(self._repository, path, description, progress=progress)
 
     def export(
-        self,
-        ref: BackupInfo | str | Path,
-        destination: str | Path,
-        *,
-        progress: Progress | None = None,
+        self, ref: Reference, destination: str | Path, *, progress: Progress | None = None
     ) -> Path:
         """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
 
@@ -383,46 +300,41 @@ class BackupManager:
         it is copied; what it raises in either leaves nothing. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        info = self.verify(ref, progress=progress).backup
-        with not_found_if_deleted(Path(info.path)):
-            return copy_out(self._driver, info, destination, progress=progress)
+        return operations.export_backup(
+            self._repository, self.get(ref), destination, progress=progress
+        )
 
     # Restore
 
     def restore(
         self,
-        ref: BackupInfo | str | Path,
+        ref: Reference,
         *,
         progress: Progress | None = None,
         trust_directory: bool = False,
     ) -> RestoreReport:
         """Replace the live database by a backup; all or nothing.
 
-        Verifies the backup in full, keeps the live database as ``<its name>.safety_backup`` beside
-        it (for :meth:`undo_restore`), writes the backup in one transaction with other processes
-        connected, reads it back, and rebuilds the catalog. A live database that is damaged or
-        missing is restored too; its files are moved aside.
+        Verifies the backup in full, copies the live database to ``<its name>.safety_backup``
+        beside it (for :meth:`undo_restore`), writes the backup in one transaction with other
+        processes connected, reads it back, and rebuilds the catalog. A live database that is
+        damaged or missing is restored too; its files are moved aside.
 
         ``trust_directory``: also from a directory that another user owns or could replace, else
         :class:`~soulsense_db.errors.UntrustedDirectoryError`.
 
         On any error the live database is what it was and no backup is gone; what fails when it is
-        restored is a remark in the report. Raises errors as
+        restored is a warning in the report. Raises errors as
         :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
         :class:`~soulsense_db.errors.DatabaseLockedError`,
         :class:`~soulsense_db.errors.RestoreError`.
         """
-        require_no_backup(self.database)
-        if not trust_directory:
-            require_trusted_directory(self.directory, live=self.database)
-        self._backup_directory.warn_once()
-        # Before the lock is made: what is refused leaves nothing behind.
-        verified = verify_backup(self._driver, self._finder.get_own(ref), level="full")
-        with self.exclusive() as access:
-            return access.restore(verified.backup, progress=progress, verified=verified)
+        return operations.restore_backup(
+            self._repository, ref, progress=progress, trust_directory=trust_directory
+        )
 
     def can_restore(
-        self, ref: BackupInfo | str | Path | None = None, *, progress: Progress | None = None
+        self, ref: Reference | None = None, *, progress: Progress | None = None
     ) -> RestoreCheck:
         """Return what would keep :meth:`restore` from restoring a backup here and now.
 
@@ -435,10 +347,8 @@ class BackupManager:
         ``problems`` are errors as :meth:`restore` raises; raises errors as :meth:`get` and
         :class:`~soulsense_db.errors.WrongDatabaseError`.
         """
-        checker = RestoreChecker(self._driver, self.directory)
-        if ref is None:
-            return checker.check_place()
-        return checker.check(self._finder.get_own(ref), progress=progress)
+        info = None if ref is None else self._finder.get_own(ref)
+        return operations.check_restore(self._repository, info, progress=progress)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
         """Go back to the database from before the last restore; a second undo goes forth again.
@@ -448,31 +358,7 @@ class BackupManager:
         migration that failed and was put back is no restore here. Raises
         :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
         """
-        require_undo(sidecar_base(self._driver, self.directory))
-        with self.exclusive() as access:
-            return access.undo(progress=progress)
-
-    def accept_half_run_migration(self) -> bool:
-        """Keep the database as a dead migration left it; False when there was none."""
-        self._driver.require_database()
-        database = self.database
-        if database is None or not fs.exists(marker_path(database)):
-            return False
-        with self.exclusive():
-            return clear_marker(database)
-
-    def half_run_migration(self) -> InterruptedMigrationError | None:
-        """Return the error of a migration that has not ended, None without one.
-
-        It is running, or it died half-way. It ends when the backup from before it is restored, when
-        the version table of its chain is at its target, or with :meth:`accept_half_run_migration`.
-        """
-        marker = self.half_run_marker()
-        return marker.error(self.database, self.address) if marker and self.database else None
-
-    def half_run_marker(self) -> MigrationMarker | None:
-        """Return what :meth:`half_run_migration` is made of: the first that has not ended."""
-        return next(iter(standing(self._driver)), None)
+        return operations.undo_restore(self._repository, progress=progress)
 
     def exclusive(self, *, timeout: float | None = None, make_table: bool = True) -> DatabaseLock:
         """Hold the database's own lock: restores and migrations exclude each other with it.
@@ -482,73 +368,32 @@ class BackupManager:
         ``make_table=False``: its restores leave an absent catalog table absent. Raises
         :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
         """
-        require_no_backup(self.database)
+        repository = self._repository
         return DatabaseLock(
-            self._driver,
-            self.directory,
-            timeout=self._lock_timeout if timeout is None else timeout,
-            find=self._finder.get_own,
-            sync_catalog=lambda: self.sync_catalog(make_table=make_table),
-            own_tables=self._rows.tables,
+            repository if make_table else repository.with_catalog_as_it_is(),
+            timeout=self._repository.driver.lock_timeout if timeout is None else timeout,
         )
-
-    def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
-        """Return the sorted revisions that the live database is at, as another process sees it."""
-        return self._driver.alembic_heads(version_table) or ()
-
-    # Catalog
 
     def safety_backup(self) -> BackupInfo | None:
         """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
-        return newest_safety_backup(sidecar_base(self._driver, self.directory))
+        return operations.safety_backup(self._repository)
 
-    def compare(
-        self, ref: BackupInfo | str | Path, *, progress: Progress | None = None
-    ) -> DatabaseDiff:
+    def compare(self, ref: Reference, *, progress: Progress | None = None) -> DatabaseDiff:
         """Return what restoring a backup would change in the live database, table by table.
 
         ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
         out. What is compared is a copy, which is removed afterwards: the live database is locked no
         longer than that takes. ``progress``: here its numbers are rows, not bytes, those of both
         databases, and (0, 0) while they are not known; what it raises cancels. Raises errors as
-        :meth:`get`, :class:`~soulsense_db.errors.NotEnoughSpaceError`,
-        :class:`~soulsense_db.errors.InvalidBackupError`,
-        :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
-        :class:`~soulsense_db.errors.DatabaseDamagedError`,
-        :class:`~soulsense_db.errors.DatabaseLockedError`.
+        :meth:`get` and :meth:`create`, and :class:`~soulsense_db.errors.InvalidBackupError`.
         """
-        path = self._path_of(ref)
-        with not_found_if_deleted(path):
-            return self._keeper.compare(path, progress=progress)
+        return operations.compare_with_live(self._repository, ref, progress=progress)
 
-    def row_counts(self, ref: BackupInfo | str | Path) -> tuple[RowCounts, ...]:
+    def row_counts(self, ref: Reference) -> tuple[RowCounts, ...]:
         """Return how many rows each table has in a backup and in the live database, by its name.
 
         Rows are only counted, none is compared. ``ref`` and the catalog: as for :meth:`compare`. A
         live database that is missing or cannot be read is no error: of that all numbers are None.
         Raises errors as :meth:`get`, :class:`~soulsense_db.errors.InvalidBackupError`.
         """
-        path = self._path_of(ref)
-        with not_found_if_deleted(path):
-            return self._driver.row_counts(path, ignore=self._rows.tables(if_unreadable=True))
-
-    def _path_of(self, ref: BackupInfo | str | Path) -> Path:
-        """Return the file of a backup of this database, or of its safety backup."""
-        info = ref if ref == self.safety_backup() else self._finder.get_own(ref)
-        return Path(info.path)
-
-    def rebuild_catalog(self) -> int:
-        """Write the catalog table anew from the meta files; return how many rows it has.
-
-        Raises :class:`~soulsense_db.errors.CatalogError` when the table is somebody else's,
-        :class:`~soulsense_db.errors.DatabaseLockedError`.
-        """
-        return self._rows.rebuild(self.list(), lock_timeout=self._lock_timeout)
-
-    def catalog_names(self) -> frozenset[str] | None:
-        """Return the file names in the catalog; None without one, or when it cannot be read now."""
-        return self._rows.names()
-
-    def sync_catalog(self, *, make_table: bool = True) -> bool:
-        """Bring the catalog in step if that is possible just now, and return whether it was."""
-        return self._keeper.sync_catalog(make_table=make_table)
+        return operations.row_counts(self._repository, ref)

@@ -31,6 +31,7 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
 )
 from soulsense_db.fs import BINARY, NO_LINK
+from soulsense_db.notices import log_ignored
 
 # What opening a link, a socket or a device says: no meta file of ours.
 _ODD_FILE = {errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
@@ -117,7 +118,8 @@ def is_backup(database: Path | None) -> bool:
     try:
         data = read_small_file(f"{database}{META_SUFFIX}")
         found = read_meta(data, database) if data is not None else ""
-    except (MetaFileError, StorageError):  # it says nothing of this file
+    except (MetaFileError, StorageError) as error:  # it says nothing of this file
+        log_ignored("What is beside the database is no meta file of ours", error)
         return False
     return isinstance(found, BackupInfo) and found.sha256 is not None
 

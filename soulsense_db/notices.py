@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,28 @@ def warn(text: str) -> None:
     logger_of("soulsense_db").warning("%s", text)
 
 
+def renamed(old: str, new: str) -> None:
+    """Warn whoever called the caller that what they used has another name now."""
+    warnings.warn(
+        f"{old} is called {new} now, and the old name goes with a later release.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+
+
+class LastingWarning:
+    """A warning of what lasts: logged once, and again when it has changed."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def warn(self, text: str) -> None:
+        """Log ``text``, unless it was the last one."""
+        if text != self._text:
+            self._text = text
+            warn(text)
+
+
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
     """Yield a list of what this thread warns of in the block, for who shows it instead of a log."""
@@ -32,6 +55,20 @@ def collected_warnings() -> Iterator[list[str]]:
         yield found
     finally:
         _this_thread.warnings = outer
+
+
+def log_ignored(what: str, error: BaseException) -> None:
+    """Log at DEBUG that ``what`` was not possible, or not known, which is no failure."""
+    logger_of("soulsense_db").debug("%s: %s", what, reason_of(error))
+
+
+@contextmanager
+def ignoring(*kinds: type[BaseException], what: str) -> Iterator[None]:
+    """Go on after an error of ``kinds``, with a line in the log at DEBUG that says ``what``."""
+    try:
+        yield
+    except kinds as error:
+        log_ignored(what, error)
 
 
 @contextmanager

@@ -143,7 +143,10 @@ class PruneDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """What a policy keeps and removes, each newest first."""
+    """What a policy keeps and removes, each newest first.
+
+    After a prune, what somebody pinned meanwhile comes last of what is kept.
+    """
 
     kept: tuple[PruneDecision, ...]
     removed: tuple[PruneDecision, ...]

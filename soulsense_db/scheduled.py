@@ -22,7 +22,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import warn
+from soulsense_db.notices import log_ignored, warn
 from soulsense_db.operations import Doubt, VerificationReport, doubts_about
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
@@ -59,8 +59,10 @@ def run_auto(
 
     Returns None when another run for the same database is at work: it does what there is to do.
     Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
-    is running. Raises errors as :meth:`BackupManager.create` and ``verify``; without a database
-    nothing is made, the backup directory neither.
+    is running, for ``lock_timeout`` at most: then raises
+    :class:`~soulsense_db.errors.DatabaseLockedError`. Raises errors as
+    :meth:`BackupManager.create` and ``verify``; without a database nothing is made, the backup
+    directory neither.
     """
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()
@@ -104,7 +106,7 @@ def _marker(manager: BackupManager, *, warns: bool = False) -> InterruptedMigrat
     ``warns``: of something else in its place, which keeps nobody from a backup.
     """
     try:
-        return manager.half_run_migration()
+        return manager.alarm.error()
     except PermissionDeniedError:
         raise
     except StorageError as error:
@@ -129,7 +131,8 @@ def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport 
     """Return the report on ``newest``, None when it is no good: then another one is needed."""
     try:
         return manager.verify(newest)
-    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
+    except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError) as error:
+        log_ignored("The newest backup is no good", error)
         return None
 
 
@@ -140,12 +143,12 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     It lies in the backup directory, for the database's own may be read-only, and one directory may
     hold the backups of several databases.
     """
-    fs.make_private_directory(manager.directory, like=manager.database)
+    fs.make_private_directory(manager.directory, owner_of=manager.database)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:
-        lock = fs.acquire_lock(path, timeout=0, like=manager.database, is_shared=True)
-    except Timeout:
+        lock = fs.acquire_lock(path, timeout=0, owner_of=manager.database, is_shared=True)
+    except Timeout:  # the run that holds it does what there is to do
         yield False
         return
     try:

@@ -16,6 +16,10 @@ from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 PREFIX = "soulsense_"
 MAIN_SECTION = "alembic"
 URL_OPTION = "sqlalchemy.url"
+URL_VARIABLE = "SOULSENSE_DATABASE_URL"
+"""The environment variable in which the command line and the guide's functions find the URL."""
+DEFAULT_URL = "sqlite:///data/soulsense.db"
+"""The URL they use otherwise: SoulSense's own database."""
 DEFAULT_FILES = ("pyproject.toml", "alembic.ini")
 """Where options are looked for in the current directory; the later one wins."""
 

@@ -18,6 +18,9 @@ from typing import Any, Literal, Self
 
 import pytest
 
+from soulsense_db.sidecars import Chain, MigrationMarker, new_marker, read_markers
+from soulsense_db.sidecars.migration_marker import write_markers
+
 Mode = Literal["wal", "delete"]
 MODES: tuple[Mode, ...] = ("wal", "delete")
 ROWS = 300
@@ -224,6 +227,29 @@ def ask(child: Child, statement: str) -> str:
     """Return the first value ``statement`` gives on the connection of the other process."""
     child.tell(statement)
     return child.line()
+
+
+def write_marker(
+    database: Path,
+    *,
+    backup: str,
+    alembic_heads: tuple[str, ...],
+    target_revision: str | None,
+    chain: Chain | None = None,
+) -> None:
+    """Write the marker of one migration, in place of any other; on disk at return."""
+    marker = new_marker(
+        backup=backup,
+        alembic_heads=alembic_heads,
+        target_heads=target_revision.split(",") if target_revision else (),
+        chain=chain or Chain(),
+    )
+    write_markers(database, [marker])
+
+
+def read_marker(database: Path) -> MigrationMarker | None:
+    """Return the first entry of the marker of ``database``, None when there is none."""
+    return next(iter(read_markers(database)), None)
 
 
 NOBODY = 65534

@@ -32,11 +32,11 @@ from doc_blocks import (
 from helpers import make_database
 
 from soulsense_db import BackupManager, errors, settings
-from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
 from soulsense_db.cli import app
 from soulsense_db.errors import BackupError
-from soulsense_db.manager import URL_VARIABLE
+from soulsense_db.settings import URL_VARIABLE
 
 PAGES = [page for page in pages() if blocks_of(page.read_text(encoding="utf-8"))]
 SCHEDULES = (DOCS / "guide" / "schedules.md").read_text(encoding="utf-8")

@@ -7,12 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from helpers import add_child, execute, flip, held_by_another_process, make_database, snapshot_of
+from helpers import (
+    add_child,
+    execute,
+    flip,
+    held_by_another_process,
+    make_database,
+    snapshot_of,
+    write_marker,
+)
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
 from soulsense_db.health import HealthCheck, State, Thresholds, check_health, display_age
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def _check(manager: BackupManager, name: str, **options: object) -> HealthCheck:

@@ -75,7 +75,7 @@ def test_a_new_backup_can_be_cancelled_up_to_the_last_call(
         except CancelledError:
             cancelled += 1
             assert os.listdir(manager.directory) == [".soulsense_backup.lock"]
-            assert manager.catalog_names() is None
+            assert manager.catalog.names() is None
             assert digest(database) == before
             raise
 
@@ -84,7 +84,7 @@ def test_a_new_backup_can_be_cancelled_up_to_the_last_call(
     assert cancelled == len(calls) > 3
     assert calls == sorted(calls)
     assert calls[-2:] == [(made.size_bytes, made.size_bytes)] * 2
-    assert manager.catalog_names() == frozenset({made.filename})
+    assert manager.catalog.names() == frozenset({made.filename})
     assert manager.verify(made).checksum
 
 

@@ -33,7 +33,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     TruncatedBackupError,
 )
-from soulsense_db.fs import durable
+from soulsense_db.fs import space
 
 
 def spoiled(path: Path, kind: str) -> None:
@@ -171,7 +171,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
     """A disk that another program fills during the copy: an error, and no half backup."""
     large = make_database(tmp_path / "large.db", rows=8000)
     manager = BackupManager(make_engine(large), small_disk / "backups")
-    monkeypatch.setattr(durable, "require_space", lambda *_: None)
+    monkeypatch.setattr(space, "require_space", lambda *_: None)
     with pytest.raises(NotEnoughSpaceError):
         manager.create()
     assert manager.list() == []

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from helpers import Child
+from sqlalchemy.engine import Engine
 
 import soulsense_db
+from soulsense_db import BackupManager
 
 PACKAGE = Path(soulsense_db.__file__).parent
 # What only somebody writes who knows SQLite: its module, its SQL, the files that it keeps.
@@ -86,3 +88,47 @@ def test_what_is_of_sqlite_stands_in_its_driver_alone() -> None:
         if OF_SQLITE.search(line.replace("*.sqlite3", ""))  # a name that people give their files
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        "sync_catalog",
+        "catalog_names",
+        "half_run_migration",
+        "half_run_marker",
+        "accept_half_run_migration",
+        "database_size",
+        "alembic_heads",
+    ],
+)
+def test_an_old_member_of_a_manager_still_works(manager: BackupManager, old: str) -> None:
+    """What is grouped now can still be called under the name that the documentation showed."""
+    getattr(manager, old)()
+
+
+def test_the_old_name_of_a_rebuild_stays(manager: BackupManager) -> None:
+    """What the documentation showed for long is an alias without a warning."""
+    manager.create()
+    assert manager.rebuild_catalog() == manager.catalog.rebuild() == 1
+
+
+def test_what_reaches_the_database_has_its_old_names(
+    manager: BackupManager, engine: Engine
+) -> None:
+    """The address and the attached files are those of the group ``live``."""
+    assert manager.address == manager.live.address
+    with engine.connect() as connection:
+        assert manager.attached_files(connection) == {}
+
+
+def test_the_old_names_in_reports_work_for_a_release(manager: BackupManager) -> None:
+    """``remarks`` are ``warnings`` now, and ``read_back`` is ``verified``."""
+    verified = manager.verify(manager.create())
+    check = manager.can_restore("latest")
+    restored = manager.restore("latest")
+    for report in (verified, check, restored):
+        with pytest.warns(DeprecationWarning, match="is called warnings"):
+            assert report.remarks == report.warnings == ()
+    with pytest.warns(DeprecationWarning, match="is called verified"):
+        assert restored.read_back is restored.verified is True

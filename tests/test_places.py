@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import PROGRAMS, add_child, digest, execute, make_database
+from helpers import PROGRAMS, add_child, digest, execute, make_database, write_marker
 
 from soulsense_db import BackupManager
 from soulsense_db.db_backup import _validate_sqlite_file
@@ -29,7 +29,6 @@ from soulsense_db.errors import (
     WrongDatabaseError,
 )
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def test_two_databases_of_one_name_in_one_directory(
@@ -133,7 +132,7 @@ def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: Engin
     calls: list[Callable[[BackupManager], object]] = [
         lambda wrong: wrong.create(),
         run_auto,
-        lambda wrong: wrong.rebuild_catalog(),
+        lambda wrong: wrong.catalog.rebuild(),
         lambda wrong: wrong.exclusive(),
         lambda wrong: wrong.restore(info),
     ]
@@ -145,7 +144,7 @@ def test_a_backup_is_no_live_database(manager: BackupManager, make_engine: Engin
                 call(wrong)
             assert "copy the backup elsewhere" in caught.value.hint
         assert not wrong.can_restore().ok
-        assert not wrong.sync_catalog()
+        assert not wrong.catalog.sync()
         assert wrong.list() == []
         assert not wrong.directory.exists()
         assert wrong.import_file(
@@ -218,7 +217,7 @@ def test_a_name_that_is_no_text(manager: BackupManager) -> None:
     Path(info.path).rename(odd)
     Path(info.meta_path).rename(f"{odd}.meta")
     manager.create("another")
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.rebuild() == 2
     manager.delete(Path(odd))
     assert len(manager.list()) == 1
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from conftest import EngineMaker
-from helpers import Child, add_child, execute, flip, make_database, run_unprivileged
+from helpers import Child, add_child, execute, flip, make_database, run_unprivileged, write_marker
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.errors import DatabaseDamagedError, DatabaseFileNotFoundError, DatabaseLockedError
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import write_marker
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -110,7 +109,7 @@ def test_a_collation_of_the_application_makes_no_backup_on_every_run(
         report = run_auto(manager)
         assert report is not None
         assert (report.created is not None) is made
-    with manager._driver.engine.begin() as connection:
+    with manager._repository.driver.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE w SET v = 4 WHERE k = 'b'")
     (table,) = manager.compare("latest").tables
     assert (table.table, table.changed) == ("w", 1)

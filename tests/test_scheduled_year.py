@@ -86,7 +86,7 @@ def test_400_days_end_with_what_the_policy_names(
             if day % 60 == 30:
                 operator.run("restore", "latest~2", "--yes")
                 at_second = (
-                    "second" in BackupManager.from_url(str(project.database)).alembic_heads()
+                    "second" in BackupManager.from_url(str(project.database)).live.alembic_heads()
                 )
             clock.shift(timedelta(minutes=5))
             summaries.append(operator.run("auto"))

@@ -25,8 +25,8 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
     without_passwords,
 )
-from soulsense_db.manager import URL_VARIABLE
 from soulsense_db.scheduled import run_auto
+from soulsense_db.settings import URL_VARIABLE
 
 # Quoted and not, for a message may have it either way.
 SECRET = "s3cr3t"  # noqa: S105 - of nobody

@@ -340,7 +340,7 @@ class Calls(RuleBasedStateMachine):
         assert info.of_unknown_origin
         self._expect(info, self.model.backups[source.name].contents, kind="manual")
         self.model.backups[copy.name].is_own = False
-        assert self.manager.sync_catalog()
+        assert self.manager.catalog.sync()
 
     @precondition(_has_backups)
     @rule(index=which)
@@ -364,9 +364,9 @@ class Calls(RuleBasedStateMachine):
         """The live database is the backup, and what it was is what an undo goes back to."""
         name = self._name(index)
         report = self.manager.restore(name)
-        assert report.read_back
+        assert report.verified
         assert report.catalog_rebuilt
-        assert not report.remarks
+        assert not report.warnings
         self.model.undo, self.model.live = self.model.live, dict(self.model.backups[name].contents)
 
     @rule()
@@ -461,7 +461,7 @@ class Calls(RuleBasedStateMachine):
         assert [info.filename for info in self.manager.candidates()] == candidates
         if candidates:
             assert self.manager.get("latest").filename == candidates[0]
-        assert (self.manager.catalog_names() or frozenset()) == set(names)
+        assert (self.manager.catalog.names() or frozenset()) == set(names)
 
     @invariant()
     def every_backup_verifies(self) -> None:

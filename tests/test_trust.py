@@ -216,7 +216,7 @@ def test_nothing_is_restored_from_it(place: Path, spoil: Callable[[Path], None])
     assert found.message in caught.value.message
     assert manager.create().sha256, "creating goes on, with a warning"
     report_of_restore = manager.restore(manager.list()[-1], trust_directory=True)
-    assert report_of_restore.read_back
+    assert report_of_restore.verified
     assert digest(place / "app.db") != before
 
 

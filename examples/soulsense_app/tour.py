@@ -150,7 +150,7 @@ class Tour:
             say_backup(info)
         report = self._app.manager.verify(self._before_upgrade)
         check(report.checksum, "a checksum was compared")
-        check(not report.remarks, "every reference in the backup is good")
+        check(not report.warnings, "every reference in the backup is good")
         say(f"Verified ({report.level}): {report.backup.filename}")
 
     def _restore(self) -> None:

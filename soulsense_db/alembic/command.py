@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from soulsense_db.alembic.guard import CommandGuard
+    from soulsense_db.alembic.command_guard import CommandGuard
 
 _ATTRIBUTE = "soulsense_db_command"
 
@@ -35,7 +35,7 @@ class Command:
         """Return the guard of this command in this thread, made when first needed."""
         thread = threading.get_ident()
         if thread not in self._guards:
-            from soulsense_db.alembic.guard import CommandGuard
+            from soulsense_db.alembic.command_guard import CommandGuard
             from soulsense_db.alembic.options import read_settings
 
             self._guards[thread] = CommandGuard(read_settings(self.config))

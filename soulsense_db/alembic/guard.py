@@ -1,4 +1,4 @@
-"""The guard: what happens around the steps of one Alembic command.
+"""The doors: what happens around the steps of one Alembic command.
 
 Before the first step of each database: its lock, a look for a half-run migration, a safety backup,
 a marker on disk. After the last: the marker goes. When a step fails: every database of the command
@@ -8,36 +8,27 @@ whose work is not committed is put back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
-from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
-from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction, messages_of
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
-from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
-from soulsense_db.alembic.telling import last_word, log, say
-from soulsense_db.errors import BackupError, UnsupportedDatabaseError
-from soulsense_db.manager import BackupManager
-from soulsense_db.settings import Settings
+from soulsense_db.alembic.telling import say
+from soulsense_db.errors import BackupError
 
-
-class MigrationRefusedError(BackupError, CommandError):
-    """The database cannot be protected, so no step was run; Alembic prints it as one line."""
-
-    exit_code = 72
-
-
-class MigrationFailedError(BackupError, CommandError):
-    """Not all steps were run, and env.py ended as if they had been; the message says what is."""
-
-    exit_code = 75
+# The errors were defined here, and are caught by that name.
+__all__ = [
+    "MigrationFailedError",
+    "MigrationRefusedError",
+    "around_steps",
+    "before_steps",
+    "guarded",
+]
 
 
 @contextmanager
@@ -119,135 +110,3 @@ def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
         raise
     except BackupError as error:
         raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
-
-
-def require_no_alarm(engine: Engine) -> None:
-    """Raise for a database that is half migrated: its version table is about to be rewritten."""
-    try:
-        error = BackupManager(engine, catalog=False).half_run_migration()
-    except UnsupportedDatabaseError:  # which has no alarm
-        return
-    if error is not None:
-        raise error
-
-
-def _is_success(code: object) -> bool:
-    """Whether a process that leaves with ``code`` looks successful: the system keeps 8 bits."""
-    return code is None or (isinstance(code, int) and code & 0xFF == 0)
-
-
-class CommandGuard:
-    """The databases of one command in one thread, in the order in which it came to them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._contexts: list[MigrationContext] = []
-        self._databases: dict[Path, GuardedDatabase] = {}
-        self._signals = Signals()
-
-    def protect(self, context: MigrationContext) -> None:
-        """Back up the database of ``context`` if it has steps to run; once per context."""
-        if context in self._contexts:  # both doors are open
-            return
-        self._contexts.append(context)
-        hide_catalog(context, self.settings.catalog)
-        connection = context.connection
-        if connection is None:
-            return
-        if not may_have_steps(context):
-            if context.opts.get("purge"):  # `stamp --purge` would hide what an alarm is about
-                require_no_alarm(connection.engine)
-            return
-        manager = BackupManager(
-            connection.engine, self.settings.directory, catalog=self.settings.catalog
-        )
-        path = manager.database
-        if path is None:
-            log.info("The database is in memory: no safety backup, it ends with the process.")
-            return
-        known = self._databases.get(path) or awaiting_transaction(path, connection)
-        database = known or GuardedDatabase(manager, path, self.settings)
-        self._signals.arm()
-        try:
-            if database.begin(context, connection):
-                self._databases[path] = database
-                # A program may leave while a thread of its own still migrates.
-                last_word.is_of(path, database.cut_off())
-        finally:
-            if not self._databases:
-                self._signals.disarm()
-
-    @contextmanager
-    def noting_attached(self) -> Iterator[None]:
-        """Where the block fails, look what is attached before env.py closes its connections."""
-        try:
-            yield
-        except BaseException:
-            for database in self._databases.values():
-                database.note_attached()
-            raise
-
-    def failed(self, error: BaseException) -> None:
-        """Put back every database whose work is not committed, and say so."""
-        states = self._put_back_after(error)
-        notes = tuple(getattr(error, "__notes__", None) or ())
-        for database, line in states:
-            last_word.is_of(database.path, line, notes=notes, write_stamp=database.write_stamp)
-        if states and isinstance(error, SystemExit) and _is_success(error.code):
-            # A failed migration is no success, whatever a step says.
-            raise SystemExit(1) from error
-
-    def _put_back_after(self, error: BaseException) -> list[tuple[GuardedDatabase, str]]:
-        unfinished = [database for database in self._databases.values() if not database.finished]
-        states = []
-        try:
-            with self._signals.held(
-                lambda: [line for one in unfinished for line in one.way_back()]
-            ):
-                for database in unfinished:
-                    last_word.is_of(database.path, database.cut_off())
-                for database in unfinished:  # first all of them: they may share locks
-                    try:
-                        database.end_transaction()
-                    except Exception as failure:  # noqa: BLE001 - the way back says what it blocks
-                        log.debug("A transaction could not be ended: %s", failure)
-                for database in reversed(unfinished):
-                    lines = messages_of(database.after_failure, database)
-                    states += [(database, line) for line in lines[-1:]]
-                    for line in lines:
-                        say(line)
-                        with suppress(Exception):  # an error may be one that takes no note
-                            error.add_note(line)
-        finally:
-            self._signals.disarm()
-        return states
-
-    def succeeded(self) -> None:
-        """End the protection of every database, as soon as its work is committed.
-
-        Raises :class:`MigrationFailedError` when env.py has swallowed the failure of a step.
-        """
-        unfinished = [database for database in self._databases.values() if not database.finished]
-        if any(database.has_steps_left for database in unfinished):
-            raise self._swallowed("Not all steps of the migration were run")
-        if any(database.was_given_up for database in unfinished):
-            raise self._swallowed("What the steps of the migration did was not committed")
-        try:
-            for database in unfinished:
-                last_word.withdraw(database.path)
-                for line in messages_of(database.finish_when_committed, database):
-                    say(line)
-        finally:
-            self._signals.disarm()
-
-    def _swallowed(self, what: str) -> MigrationFailedError:
-        error = MigrationFailedError("")
-        states = self._put_back_after(error)
-        failure = MigrationFailedError(
-            f"{what}, and env.py ended without an error. " + " ".join(line for _, line in states),
-            hint="Let env.py pass on the error of context.run_migrations(), and end each "
-            "transaction that it begins itself.",
-        )
-        for database, line in states:
-            last_word.is_of(database.path, line, notes=(line,), write_stamp=database.write_stamp)
-        return failure

@@ -1,7 +1,8 @@
 """Signals while steps run, and while the database is put back.
 
-Python runs signal handlers in the main thread alone: elsewhere everything stays as it is. A handler
-of the application, or a signal that it ignores, is left alone as well.
+Python runs signal handlers in the main thread alone: elsewhere everything stays as it is. So does a
+handler of the application for SIGTERM or SIGHUP, and a signal that it ignores. That for SIGINT,
+whosever it is, waits while the database is put back.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Signals:
             return
         came: list[int] = []
 
-        def write_lock(number: int, _: FrameType | None) -> None:
+        def on_signal(number: int, _: FrameType | None) -> None:
             if self._is_of_a_child(number):
                 return
             came.append(number)
@@ -72,7 +73,7 @@ class Signals:
             handler = signal.getsignal(number)
             if handler == self._end or (number == signal.SIGINT and callable(handler)):
                 before[number] = handler
-                signal.signal(number, write_lock)
+                signal.signal(number, on_signal)
         try:
             yield
         finally:

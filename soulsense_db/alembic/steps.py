@@ -12,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 
 from soulsense_db.alembic.chain import target_heads
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,9 @@ class Run:
         if self.connection.dialect.is_async:  # it answers in its own event loop only
             return set()
         try:
-            return set(manager.attached_files(self.connection).values())
-        except Exception:  # noqa: BLE001 - the connection is what a failed step left
+            return set(manager.live.attached_files(self.connection).values())
+        except Exception as error:  # noqa: BLE001 - the connection is what a failed step left
+            log_ignored("What is attached cannot be told", error)
             return set()
 
     def end_transaction(self) -> None:
@@ -74,7 +76,7 @@ class Run:
         """Whether another connection sees the end of this run."""
         if self.remaining:
             return False
-        return manager.alembic_heads(self.version_table) == tuple(sorted(self._target))
+        return manager.live.alembic_heads(self.version_table) == tuple(sorted(self._target))
 
 
 # What Alembic's own commands that run no steps give as ``fn``: they have effects of their own.
@@ -109,7 +111,7 @@ def pending_steps(
     try:
         heads = context.get_current_heads()
         steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
-        attached = manager.attached_files(connection)
+        attached = manager.live.attached_files(connection)
     finally:
         if not was_in_transaction:
             connection.rollback()

@@ -29,12 +29,14 @@ def say(line: str) -> None:
 
 def say_at_once(line: str) -> None:
     """Tell the user on stderr from within a signal handler, where nothing else may be used."""
+    # No log: a handler of it may be what was interrupted.
     with suppress(OSError, ValueError, AttributeError):
         os.write(sys.stderr.fileno(), f"soulsense_db: {line}\n".encode(errors="replace"))
 
 
 def _print(line: str) -> None:
-    with suppress(OSError, ValueError, AttributeError):  # a stream that is closed, or none
+    # A stream that is closed, or none; the line is in the log already.
+    with suppress(OSError, ValueError, AttributeError):
         print(f"soulsense_db: {line}", file=sys.stderr, flush=True)  # noqa: T201 - Alembic's command line
 
 
@@ -123,6 +125,6 @@ def _size_of_stderr() -> int | None:
     try:
         sys.stderr.flush()
         status = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):  # closed, or none: no file for sure
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None

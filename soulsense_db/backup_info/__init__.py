@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.backup_info.fields import digest_of
+    from soulsense_db.backup_info.fields import sealed, unsealed
     from soulsense_db.backup_info.info import (
         KINDS,
         MAX_META_BYTES,
@@ -36,15 +36,16 @@ __all__ = [
     "BackupKind",
     "check_description",
     "check_note",
-    "digest_of",
     "display_size",
     "from_meta",
     "local_time",
     "moments_of",
     "read_meta",
     "recordable_heads",
+    "sealed",
     "to_meta",
     "unknown_facts",
+    "unsealed",
     "without_meta",
     "without_meta_hint",
 ]
@@ -57,15 +58,16 @@ _HOMES = {
     "META_SUFFIX": "soulsense_db.backup_info.info",
     "check_description": "soulsense_db.backup_info.info",
     "check_note": "soulsense_db.backup_info.info",
-    "digest_of": "soulsense_db.backup_info.fields",
     "display_size": "soulsense_db.backup_info.info",
     "from_meta": "soulsense_db.backup_info.info",
     "local_time": "soulsense_db.backup_info.info",
     "moments_of": "soulsense_db.backup_info.info",
     "read_meta": "soulsense_db.backup_info.info",
     "recordable_heads": "soulsense_db.backup_info.info",
+    "sealed": "soulsense_db.backup_info.fields",
     "to_meta": "soulsense_db.backup_info.info",
     "unknown_facts": "soulsense_db.backup_info.info",
+    "unsealed": "soulsense_db.backup_info.fields",
     "without_meta": "soulsense_db.backup_info.info",
     "without_meta_hint": "soulsense_db.backup_info.info",
 }

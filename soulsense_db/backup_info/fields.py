@@ -68,9 +68,20 @@ def digest_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def has_digest(facts: Mapping[str, Any], told: object) -> bool:
-    """Whether ``told`` is the digest of ``facts``."""
-    return isinstance(told, str) and (told == _quick_digest_of(facts) or told == digest_of(facts))
+def sealed(facts: Mapping[str, Any], seal: str) -> dict[str, Any]:
+    """Return ``facts`` with their digest under the name ``seal``, as the last of them."""
+    return {**facts, seal: digest_of(facts)}
+
+
+def unsealed(facts: Mapping[str, Any], seal: str) -> dict[str, Any] | None:
+    """Return ``facts`` without the digest under ``seal``, None where that is not theirs."""
+    content = {name: value for name, value in facts.items() if name != seal}
+    digest = facts.get(seal)
+    if isinstance(digest, str) and (
+        digest == _quick_digest_of(content) or digest == digest_of(content)
+    ):
+        return content
+    return None
 
 
 def _quick_digest_of(facts: Mapping[str, Any]) -> str | None:

@@ -30,11 +30,11 @@ from msgspec import Meta
 from soulsense_db.backup_info.fields import (
     WrongFactError,
     checked,
-    digest_of,
-    has_digest,
     is_text,
     read_json,
     require_shallow,
+    sealed,
+    unsealed,
 )
 from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
 from soulsense_db.shown_text import shell_command
@@ -313,8 +313,7 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
     except WrongFactError as error:
         raise _unwritable(info, str(error)) from None
     facts |= {name: value for name, value in unknown.items() if name not in _KNOWN}
-    facts[_SEAL] = digest_of(facts)
-    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(sealed(facts, _SEAL), indent=2, ensure_ascii=False) + "\n"
     # A path may hold bytes that are no text: they become escapes of JSON.
     data = text.encode(errors="backslashreplace")
     if len(data) > MAX_META_BYTES:
@@ -392,11 +391,12 @@ def _facts_in(data: bytes, path: str | Path) -> dict[str, Any] | None:
             f"{META_FORMAT}. The backup itself was left alone.",
             hint="Upgrade soulsense_db and try again.",
         )
-    if not has_digest(facts, facts.pop(_SEAL, None)):
+    content = unsealed(facts, _SEAL)
+    if content is None:
         raise _damaged(path, "its own checksum does not match")
     if type(version) is not int or version < 1:
         raise _unusable(path, "its fact 'format' is not a whole number from 1")
-    return facts
+    return content
 
 
 def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupInfo:

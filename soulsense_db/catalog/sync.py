@@ -18,7 +18,7 @@ from soulsense_db.catalog.table import Catalog, TableState
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, CatalogError
 from soulsense_db.meta_file import is_backup, require_no_backup
-from soulsense_db.notices import warn
+from soulsense_db.notices import log_ignored, warn
 
 T = TypeVar("T")
 
@@ -28,9 +28,16 @@ _LOCK_TIMEOUT = 1.0
 class CatalogRows:
     """The rows of ``catalog`` in the live database of ``driver``; no catalog is None."""
 
-    def __init__(self, driver: Driver, catalog: Catalog | None) -> None:
+    def __init__(
+        self, driver: Driver, catalog: Catalog | None, *, makes_table: bool = True
+    ) -> None:
         self._driver = driver
         self._catalog = catalog
+        self._makes_table = makes_table
+
+    def without_making_table(self) -> CatalogRows:
+        """Return the same rows, for which no table is made where there is none."""
+        return CatalogRows(self._driver, self._catalog, makes_table=False)
 
     def tables(self, *, if_unreadable: bool = False) -> frozenset[str]:
         """Return the name of the catalog's table, if one of ours is in the database.
@@ -58,26 +65,35 @@ class CatalogRows:
 
     def record(self, info: BackupInfo) -> frozenset[str] | None:
         """Add a row; return the names of all then, None when it could not be written."""
-        return self._try(
-            lambda catalog, connection: catalog.record(connection, info, make_table=True)
-        )
+
+        def write(catalog: Catalog, connection: Connection) -> frozenset[str] | None:
+            self._prepare(catalog, connection)
+            return catalog.record(connection, info)
+
+        return self._try(write)
 
     def forget(self, filename: str) -> None:
         """Remove a row."""
         self._try(lambda catalog, connection: catalog.forget(connection, filename))
 
-    def sync(self, infos: Sequence[BackupInfo], *, make_table: bool) -> bool:
+    def _prepare(self, catalog: Catalog, connection: Connection) -> None:
+        if self._makes_table:
+            catalog.prepare(connection)
+
+    def sync(self, infos: Sequence[BackupInfo]) -> bool:
         """Make the rows those of ``infos``; return whether that was possible."""
 
         def write(catalog: Catalog, connection: Connection, *, delete: bool) -> int | None:
-            return catalog.rebuild(connection, infos, make_table=make_table, delete=delete)
+            self._prepare(catalog, connection)
+            return catalog.rebuild(connection, infos, delete=delete)
 
         try:
             done = self._if_possible(lambda *room: write(*room, delete=True))
-        except BackupError:  # found at the commit: the application's rows need one that is gone
+        except BackupError as error:  # found at the commit: the application needs a row
+            log_ignored("Rows of backups that are gone could not be removed", error)
             done = self._try(lambda *room: write(*room, delete=False))
         except Exception as error:  # noqa: BLE001 - see _try
-            _tell(error)
+            _warn_of(error)
             return False
         return done is not None
 
@@ -94,7 +110,8 @@ class CatalogRows:
 
         def work(connection: Connection) -> int:
             catalog.require_free(connection)
-            return catalog.rebuild(connection, infos, make_table=True) or 0
+            catalog.prepare(connection)
+            return catalog.rebuild(connection, infos) or 0
 
         return self._driver.transaction(work, lock_timeout=lock_timeout)
 
@@ -105,7 +122,7 @@ class CatalogRows:
         except CatalogError:
             raise
         except Exception as error:  # noqa: BLE001 - of the application's events, of any kind
-            _tell(error)
+            _warn_of(error)
             return None
 
     def _if_possible(
@@ -129,8 +146,9 @@ class CatalogRows:
         except BackupError as error:
             if type(error) is BackupError:
                 raise
+            log_ignored("The catalog cannot be used now", error)
             return None
 
 
-def _tell(error: Exception) -> None:
+def _warn_of(error: Exception) -> None:
     warn(f"The table of the backups could not be written, the backups are safe: {error}")

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,6 +33,7 @@ from sqlalchemy.sql.compiler import DDLCompiler
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import CatalogError
+from soulsense_db.notices import ignoring
 
 TABLE_NAME = "backups"
 CATALOG_FORMAT = 2
@@ -153,15 +153,23 @@ class Catalog:
             "--catalog-table soulsense_backups; or none: catalog=False.",
         )
 
-    def record(
-        self, connection: Connection, info: BackupInfo, *, make_table: bool
-    ) -> frozenset[str] | None:
+    def prepare(self, connection: Connection) -> None:
+        """Make the table where it is absent, and bring an older layout up to date."""
+        state = self.state(connection)
+        if state is TableState.ABSENT:
+            self._table.create(connection)
+        elif state is TableState.OUTDATED:
+            there = self._columns(connection)
+            for column in self._table.c:
+                if column.name not in there:
+                    connection.execute(_AddColumn(self._table, column))
+
+    def record(self, connection: Connection, info: BackupInfo) -> frozenset[str] | None:
         """Write the row of one backup, and no other; return the file names of all own rows then.
 
-        ``make_table``: whether an absent table may be made and an older layout brought up to date.
-        None when there is no current table then, or the name is taken.
+        None when there is no current table (see :meth:`prepare`), or the name is taken.
         """
-        if not self._ready(connection, make_table=make_table):
+        if self.state(connection) is not TableState.CURRENT:
             return None
         found = self._read(connection)
         self._write(connection, found, [info])
@@ -189,7 +197,6 @@ class Catalog:
         connection: Connection,
         infos: Iterable[BackupInfo],
         *,
-        make_table: bool,
         delete: bool = True,
     ) -> int | None:
         """Make the own rows those of ``infos``; return how many, None as :meth:`record` does.
@@ -197,7 +204,7 @@ class Catalog:
         ``delete=False``: rows of backups that are gone stay. They do in any case where the
         application holds them by a foreign key.
         """
-        if not self._ready(connection, make_table=make_table):
+        if self.state(connection) is not TableState.CURRENT:
             return None
         wanted = list(infos)
         found = self._read(connection)
@@ -207,21 +214,6 @@ class Catalog:
             self._delete(connection, [*gone, *found.extra], found.odd)
         self._write(connection, found, wanted)
         return len(self._read(connection).own)
-
-    # The layout
-
-    def _ready(self, connection: Connection, *, make_table: bool) -> bool:
-        state = self.state(connection)
-        if state is TableState.ABSENT and make_table:
-            self._table.create(connection)
-            return True
-        if state is TableState.OUTDATED and make_table:
-            there = self._columns(connection)
-            for column in self._table.c:
-                if column.name not in there:
-                    connection.execute(_AddColumn(self._table, column))
-            return True
-        return state is TableState.CURRENT
 
     def _columns(self, connection: Connection) -> set[str]:
         return {column["name"] for column in sa.inspect(connection).get_columns(self.name)}
@@ -288,9 +280,9 @@ class Catalog:
             for column in self._table.c
         }
         key = self._table.c.filename
-        facts = {column: value for column, value in new.items() if column is not key}
-        differs = sa.or_(*(column.is_distinct_from(value) for column, value in facts.items()))
-        return sa.update(self._table).where(key == new[key], differs).values(facts)
+        others = {column: value for column, value in new.items() if column is not key}
+        differs = sa.or_(*(column.is_distinct_from(value) for column, value in others.items()))
+        return sa.update(self._table).where(key == new[key], differs).values(others)
 
     def _delete(self, connection: Connection, keys: Iterable[bytes], odd: frozenset[bytes]) -> None:
         column = self._table.c.filename
@@ -298,7 +290,8 @@ class Catalog:
             found = (
                 sa.cast(column, sa.LargeBinary) == key if key in odd else column == _decoded(key)
             )
-            with suppress(sa.exc.IntegrityError):  # the application's own row needs this one
+            # The application's own row may need this one.
+            with ignoring(sa.exc.IntegrityError, what="A row of the catalog could not be removed"):
                 connection.execute(sa.delete(self._table).where(found))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, 
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import BackupError
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
 from soulsense_db.retention import Period
 
@@ -50,8 +50,9 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
 
 
 def _warn_of_half_run(session: Session) -> None:
-    with suppress(BackupError):  # the backup is there, whatever keeps the marker from being read
-        if error := session.manager.half_run_migration():
+    # The backup is there, whatever keeps the marker from being read.
+    with ignoring(BackupError, what="Whether a migration died is not known"):
+        if error := session.manager.alarm.error():
             warn(f"'latest' does not mean this backup. {error.message} {error.hint}")
 
 
@@ -123,13 +124,14 @@ def verify(
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level} check, {checksum}")
-    for remark in report.remarks:
-        session.say(f"Note: {remark}")
+    for warning in report.warnings:
+        session.say(f"Note: {warning}")
     return {
         "backup": backup_json(_as_verified(session, report)),
         "level": report.level,
         "checksum": report.checksum,
-        "remarks": list(report.remarks),
+        "warnings": list(report.warnings),
+        "remarks": list(report.warnings),  # its old name
         "recorded": report.recorded,
     }
 
@@ -138,7 +140,8 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
     """Return the backup as its meta file has it now; it passed, even if it is gone since."""
     try:
         return session.manager.get(report.backup)
-    except BackupError:
+    except BackupError as error:
+        log_ignored("The meta file could not be read again", error)
         moment = datetime.now(UTC) if report.recorded else report.backup.verified_at
         return replace(report.backup, verified_at=moment)
 
@@ -150,8 +153,8 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
     doubts = ", ".join(doubt.value for doubt in doubts_about(adopted))
-    told = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
-    session.say(f"id {adopted.id}; {told}.")
+    meaning = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
+    session.say(f"id {adopted.id}; {meaning}.")
     return {"backup": backup_json(adopted)}
 
 

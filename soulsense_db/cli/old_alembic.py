@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from soulsense_db.notices import ignoring
 
 _FIRST_WITH_PLUGINS = (1, 18)
 _SWITCH = "SOULSENSE_BACKUP"
@@ -55,6 +56,6 @@ def _calls_us(script_location: str | None) -> bool:
     """Whether env.py has the line; who cannot find it, thinks that it has not."""
     if not script_location:
         return False
-    with suppress(OSError, ValueError):
+    with ignoring(OSError, ValueError, what="env.py could not be read"):
         return "safe_migrations" in Path(script_location, "env.py").read_text(encoding="utf-8")
     return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -20,8 +19,9 @@ from soulsense_db.errors import (
     InvalidBackupError,
 )
 from soulsense_db.fs import require_trusted_directory
+from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreReport
-from soulsense_db.sidecars import newest_safety_backup
+from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def restore(
     session.confirm(f"Replace {manager.database or 'the database'} by {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)
-    return _told(session, report, comparison)
+    return _reported(session, report, comparison)
 
 
 def undo(session: Session) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def undo(session: Session) -> dict[str, Any]:
         session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
     with session.progress("Restoring") as progress:
         report = manager.undo_restore(progress=progress)
-    return _told(session, report, comparison)
+    return _reported(session, report, comparison)
 
 
 def _warn_of_half_run(info: BackupInfo) -> None:
@@ -110,7 +110,7 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
             "it stays in the new safety backup."
         )
     database = session.manager.database
-    failed = newest_safety_backup(database, name="failed_migration") if database else None
+    failed = newest_safety_backup(database, name=FAILED_MIGRATION) if database else None
     if failed is not None and failed.created_at > info.created_at:
         warn(
             f"A migration failed and was put back on {failed.timestamp_display}, after that "
@@ -122,7 +122,7 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
 def _accept(session: Session) -> dict[str, Any]:
     manager = session.manager
     session.confirm(f"Keep {manager.database or 'the database'} as it is, perhaps half migrated?")
-    accepted = manager.accept_half_run_migration()
+    accepted = manager.alarm.accept()
     if accepted:
         session.say(f"{manager.database} stays as it is; migrations can run again.")
     else:
@@ -188,25 +188,28 @@ def _show_tables(session: Session, info: BackupInfo) -> None:
         print_table(("TABLE", ">IN BACKUP", ">NOW"), rows, indent=12)
 
 
-def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -> dict[str, Any]:
+def _reported(
+    session: Session, report: RestoreReport, found: DatabaseDiff | None
+) -> dict[str, Any]:
     database = session.manager.database or "the database"
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
         session.say(f"The previous database is kept as {report.safety_backup.name} beside it.")
         session.say(f"To go back: {session.command('undo')}")
-    if not report.read_back:
+    if not report.verified:
         session.say("Note: it could not be read back; check it with your application.")
-    for remark in report.remarks:
-        session.say(f"Note: {remark}")
+    for warning in report.warnings:
+        session.say(f"Note: {warning}")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
     if report.safety_backup is None:
         session.say("The file is a new one: restart programs that had the old one open, and see")
         session.say("that the user who runs the application may read and write it.")
     half_run = None
-    with suppress(BackupError):  # something else in the place of the marker: it is restored
-        half_run = session.manager.half_run_migration()
+    # Something else may be in the place of the marker: it is restored all the same.
+    with ignoring(BackupError, what="Whether a migration died is not known"):
+        half_run = session.manager.alarm.error()
     if half_run is not None:
         warn(f"The alarm still stands. {half_run.message} {half_run.hint}")
     return {
@@ -214,9 +217,11 @@ def _told(session: Session, report: RestoreReport, found: DatabaseDiff | None) -
         "comparison": _comparison_json(found),
         "safety_backup": report.safety_backup,
         "moved_aside": list(report.moved_aside),
-        "read_back": report.read_back,
+        "verified": report.verified,
+        "read_back": report.verified,  # its old name
         "catalog_rebuilt": report.catalog_rebuilt,
-        "remarks": list(report.remarks),
+        "warnings": list(report.warnings),
+        "remarks": list(report.warnings),  # its old name
         "duration_seconds": report.duration_seconds,
     }
 

@@ -215,7 +215,8 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         "created": backup_json(report.created) if report.created else None,
         "newest": backup_json(report.verified.backup),
         "damaged": backup_json(report.damaged) if report.damaged else None,
-        "remarks": list(report.verified.remarks),
+        "warnings": list(report.verified.warnings),
+        "remarks": list(report.verified.warnings),  # its old name
         "pruned": _prune_json(report.pruned) if report.pruned else None,
         "prune_error": report.prune_error.message if report.prune_error else None,
     }

@@ -25,8 +25,17 @@ from soulsense_db.errors import (
     without_passwords,
 )
 from soulsense_db.fs import storage_errors, why_not_obeyed
-from soulsense_db.manager import DEFAULT_URL, URL_VARIABLE, BackupManager
-from soulsense_db.settings import DEFAULT_FILES, URL_OPTION, Settings, is_ours, is_url, read_options
+from soulsense_db.manager import BackupManager
+from soulsense_db.settings import (
+    DEFAULT_FILES,
+    DEFAULT_URL,
+    URL_OPTION,
+    URL_VARIABLE,
+    Settings,
+    is_ours,
+    is_url,
+    read_options,
+)
 from soulsense_db.shown_text import printable, shell_command
 
 if TYPE_CHECKING:
@@ -147,12 +156,12 @@ class Session:
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
         settings = Settings.of(self._read(is_ours))
-        told = old_alembic.warning(
+        text = old_alembic.warning(
             protects=settings.protects,
             script_location=lambda: self._read(_is_script_location).get(_SCRIPT_LOCATION),
         )
-        if told:
-            output.warn(told)
+        if text:
+            output.warn(text)
         return settings
 
     @cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.watcher import safety_backup
 from soulsense_db.errors import NothingToUndoError, RestoreError
-from soulsense_db.notices import collected_warnings
+from soulsense_db.notices import collected_warnings, ignoring
 from soulsense_db.operations import RestoreReport, VerificationReport
 
 if TYPE_CHECKING:
@@ -80,13 +79,13 @@ class Actions:
 
     def _verified(self, report: VerificationReport) -> None:
         self._tell(texts.VERIFIED_NOW, report.backup)
-        if report.remarks:
+        if report.warnings:
             window = Question(self._window, title=_(texts.VERIFY), yes=None, no=_(texts.OK))
             window.headline(formatting.plain(report.backup.filename))
-            window.say(plural(texts.VERIFIED_REMARKS, len(report.remarks)))
-            for remark in report.remarks[:_MOST_REMARKS]:
-                window.say(f"• {formatting.shortened(formatting.plain(remark))}")
-            if (more := len(report.remarks) - _MOST_REMARKS) > 0:
+            window.say(plural(texts.VERIFIED_REMARKS, len(report.warnings)))
+            for warning in report.warnings[:_MOST_REMARKS]:
+                window.say(f"• {formatting.shortened(formatting.plain(warning))}")
+            if (more := len(report.warnings) - _MOST_REMARKS) > 0:
                 window.say(plural(texts.MORE_REMARKS, more))
             window.open()
 
@@ -182,7 +181,7 @@ class Actions:
 
     def _ask_for_path(self, ask: Callable[..., str], title: str, **options: Any) -> str:
         """Return what the user chose in a dialog for files; empty for nothing."""
-        with suppress(RuntimeError):  # no home
+        with ignoring(RuntimeError, what="There is no home directory"):
             options["initialdir"] = Path.home()
         try:
             path = ask(parent=self._window, title=_(title).rstrip("…"), **options)
@@ -265,9 +264,9 @@ class Actions:
         when = formatting.when(report.source.timestamp, date.today())
         name = formatting.plain(database.name if database else "")
         said = [_(texts.RESTORED).format(database=name, when=when)]
-        if not report.read_back:
+        if not report.verified:
             said.append(_(texts.NOT_READ_BACK))
-        said.extend(formatting.plain(remark) for remark in report.remarks)
+        said.extend(formatting.plain(warning) for warning in report.warnings)
         is_current = self._after_restore is not None and loaded
         if report.safety_backup is None:
             said.append(_(texts.RESTART_NEW_FILE))

@@ -15,6 +15,7 @@ from soulsense_db.dialog.theme import AutoScrollbar, Look
 from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 
 _COUNT_AFTER_MS = 150
 _MOST_CHARACTERS = 40
@@ -218,8 +219,9 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
     except BackupError as error:  # shown where the rows would be
         rows = error
     try:
-        heads: tuple[str, ...] | None = manager.alembic_heads()
-    except BackupError:  # the rows say that the database cannot be read
+        heads: tuple[str, ...] | None = manager.live.alembic_heads()
+    except BackupError as error:  # the rows say that the database cannot be read
+        log_ignored("The revision could not be read", error)
         heads = None
     return _Counted(info.path, heads, rows)
 

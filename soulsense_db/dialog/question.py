@@ -5,7 +5,6 @@ from __future__ import annotations
 import tkinter as tk
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
@@ -13,6 +12,7 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import BAD_STYLE, NOTE_STYLE, TITLE_STYLE, AutoScrollbar, Look
 from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.notices import ignoring
 
 # The second click of a double click must not be taken for the answer.
 _ANSWER_AFTER_MS = 400
@@ -241,7 +241,7 @@ def take_grab(window: tk.Toplevel) -> str | None:
 def give_grab_back(parent: tk.Misc, before: str | None) -> None:
     """Let ``before`` have the events again."""
     call = parent.tk.call
-    with suppress(tk.TclError):  # it may be going as well
+    with ignoring(tk.TclError, what="The window is going as well"):
         if before and int(call("winfo", "exists", before)):
             call("grab", "set", before)
             call("focus", call("focus", "-lastfor", before))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tkinter as tk
-from contextlib import suppress
 from tkinter import ttk
 from types import TracebackType
 from typing import Any, Final
@@ -12,6 +11,7 @@ from soulsense_db.dialog import open_backup_dialog
 from soulsense_db.dialog.question import ErrorWindow
 from soulsense_db.errors import DisplayError
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import ignoring
 
 CLASS_NAME: Final = "Soulsense-db"
 
@@ -58,7 +58,7 @@ def run(manager: BackupManager, *, dark: bool = False) -> None:
         if interrupted:
             raise interrupted[0]
     finally:
-        with suppress(tk.TclError):  # it is gone
+        with ignoring(tk.TclError, what="The window is gone already"):
             root.destroy()
 
 

@@ -13,6 +13,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 
 _LOOK_EVERY_MS = 1000
 # Two changes of a directory may have the same time of change, as its file system counts.
@@ -35,7 +36,8 @@ def safety_backup(manager: BackupManager) -> BackupInfo | None:
     """Return what an undo goes back to; None also where that cannot be read just now."""
     try:
         return manager.safety_backup()
-    except BackupError:  # whoever wants to undo is told
+    except BackupError as error:  # whoever wants to undo is told
+        log_ignored("The safety backup cannot be read", error)
         return None
 
 
@@ -90,7 +92,7 @@ class Watcher:
         today = date.today()  # what was "today" is "yesterday" then
         try:
             status = os.stat(self._manager.directory)
-        except OSError:
+        except OSError:  # absent: that too is a state, which may change
             return 0, 0, today
         if abs(time.time_ns() - status.st_mtime_ns) < _SURE_AFTER_NS:
             return None

@@ -40,7 +40,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
-from soulsense_db.notices import reason_of, warn
+from soulsense_db.notices import ignoring, log_ignored, reason_of, warn
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -122,8 +122,8 @@ class BackupDirectory:
             return set()
         with fs.storage_errors("list", self.directory):
             names = set(os.listdir(self.directory))
-        told = {name.removesuffix(META_SUFFIX) for name in names if name.endswith(META_SUFFIX)}
-        return {name for name in told - names if self._is_backup_name(name)}
+        described = {name.removesuffix(META_SUFFIX) for name in names if name.endswith(META_SUFFIX)}
+        return {name for name in described - names if self._is_backup_name(name)}
 
     def find(self, path: Path) -> BackupInfo:
         """Return the facts of the backup at ``path``, after guarding it.
@@ -236,20 +236,21 @@ class BackupDirectory:
         The directory is made when it is missing. What was staged and not published is removed at
         the end, whatever happens.
         """
-        fs.make_private_directory(self.directory, like=self._live)
+        fs.make_private_directory(self.directory, owner_of=self._live)
         self.warn_once()
         with self._lock():
             self._remove_abandoned()
             final = self._free_name(created_at, description)
             staging = Staging(final, self._companions)
-            staging.hold(like=self._live)
+            staging.hold(owner_of=self._live)
         try:
-            staging.create(like=self._live)
+            staging.create(owner_of=self._live)
             yield staging
         finally:
             # Whether it was published is decided: what cannot be removed now, the next one removes.
             try:
-                with suppress(StorageError), self._lock():
+                left = f"{staging.path} is left over"
+                with ignoring(StorageError, what=left), self._lock():
                     staging.discard()
             finally:
                 staging.release()
@@ -266,8 +267,9 @@ class BackupDirectory:
                 fs.require_directory(self.directory)
                 fs.require_space(self.directory, size_bytes)
                 path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
-            except StorageError:
-                path = stack.enter_context(fs.temporary_file(size_bytes))
+            except StorageError as error:
+                log_ignored(f"No copy can be made in {self.directory}", error)
+                path = stack.enter_context(fs.temporary_file(size_bytes=size_bytes))
             yield path
 
     def publish(self, staging: Staging, info: BackupInfo) -> None:
@@ -278,7 +280,7 @@ class BackupDirectory:
         require_no_link(self.directory)
         fs.sync_file(staging.path)
         with self._lock():
-            fs.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
+            fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
             staging.publish()
 
     def warn_once(self) -> None:
@@ -315,7 +317,7 @@ class BackupDirectory:
             current = trusted_meta(self.find_again(info))
             amended = replace(current, **changes)
             data = rewritten(amended, current.meta_path)
-            fs.write_durably(Path(amended.meta_path), data, like=self._live)
+            fs.write_durably(Path(amended.meta_path), data, owner_of=self._live)
         return amended
 
     def describe(self, info: BackupInfo, *, is_unchanged: Callable[[], bool]) -> None:
@@ -331,7 +333,7 @@ class BackupDirectory:
                     f"{info.filename} was changed meanwhile. It was left as it is.",
                     hint="Look at it again, then try again.",
                 )
-            fs.write_durably(Path(info.meta_path), to_meta(info), like=self._live)
+            fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -340,7 +342,7 @@ class BackupDirectory:
         path = self.directory / f".{self._prefix}{LOCK}"
         try:
             lock = fs.acquire_lock(
-                path, timeout=self._lock_timeout, like=self._live, is_shared=True
+                path, timeout=self._lock_timeout, owner_of=self._live, is_shared=True
             )
         except Timeout:
             raise DirectoryLockedError(

@@ -37,13 +37,13 @@ class Staging:
         self.final = final
         self._companions = companions
         self.path = final.with_name(f".{final.name}{STAGING}")
-        self._made: os.stat_result
+        self._created: os.stat_result
         self._lock = FileLock(f"{self.path}{LOCK}", mode=fs.PRIVATE_FILE, thread_local=False)
 
-    def hold(self, *, like: Path | None) -> None:
-        """Mark the staging as this process's own; ``like``: who owns the mark."""
+    def hold(self, *, owner_of: Path | None) -> None:
+        """Mark the staging as this process's own; ``owner_of``: who owns the mark."""
         with fs.storage_errors("lock", self.path):
-            fs.make_lock_file(Path(self._lock.lock_file), like=like)
+            fs.make_lock_file(Path(self._lock.lock_file), owner_of=owner_of)
             self._lock.acquire(timeout=0)
         try:
             # What is found after a power cut, a meta file say, is then found with the mark.
@@ -52,13 +52,13 @@ class Staging:
             self.release()
             raise
 
-    def create(self, *, like: Path | None) -> None:
+    def create(self, *, owner_of: Path | None) -> None:
         """Make the empty file to write to."""
-        self._made = fs.create_private_file(self.path, like=like)
+        self._created = fs.create_private_file(self.path, owner_of=owner_of)
 
     def publish(self) -> None:
         """Give the file its final name, if it is still the one that was made."""
-        fs.ensure_same_file(self.path, self._made)
+        fs.ensure_same_file(self.path, self._created)
         fs.rename_or_not(self.path, self.final)
 
     def discard(self) -> None:
@@ -80,7 +80,7 @@ class Staging:
         with fs.storage_errors("lock", self.path):
             try:
                 self._lock.acquire(timeout=0)
-            except Timeout:
+            except Timeout:  # a living process writes it
                 return
         try:
             self.discard()

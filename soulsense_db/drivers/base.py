@@ -40,11 +40,12 @@ class Findings:
     """What a check found that does not make a file unreadable, a line each.
 
     ``row_errors``: rows that break a constraint or that an index misses; a faithful copy has those
-    of its source. ``remarks``: references to rows that do not exist, checks that could not be made.
+    of its source. ``warnings``: references to rows that do not exist, and checks that could not be
+    made.
     """
 
     row_errors: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

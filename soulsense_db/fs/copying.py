@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db.errors import StorageError
-from soulsense_db.fs import durable, reading
+from soulsense_db.fs import durable, reading, space
+from soulsense_db.fs.errors import storage_errors
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.progress import Progress
 
 _BLOCK = 1024 * 1024
@@ -23,7 +25,7 @@ def sha256_of_own(path: Path, *, progress: Progress | None = None) -> str:
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     done = 0
-    with durable.storage_errors("read", path), path.open("rb", buffering=0) as stream:
+    with storage_errors("read", path), path.open("rb", buffering=0) as stream:
         total = os.fstat(stream.fileno()).st_size
         while read := stream.readinto(block):
             digest.update(block[:read])
@@ -33,44 +35,41 @@ def sha256_of_own(path: Path, *, progress: Progress | None = None) -> str:
     return digest.hexdigest()
 
 
-def copy_durably(
-    source: Path,
-    target: Path,
-    *,
-    progress: Progress | None = None,
-    ready: Callable[[Path], object] = lambda _: None,
-) -> None:
-    """Copy ``source`` to ``target``, which must not exist; it is complete and on disk at return.
+@contextmanager
+def durable_copy(source: Path, target: Path, *, progress: Progress | None = None) -> Iterator[Path]:
+    """Copy ``source`` to ``target``, which must not exist; yield the whole copy without its name.
 
-    ``ready`` is called with the copy before that has its name; what it raises cancels.
+    It has that, on disk, at the end of the block; what the block raises leaves nothing.
     """
-    with durable.storage_errors("read", source):
+    with storage_errors("read", source):
         size = source.stat().st_size
     partial = durable.free_partial_of(target)
     if os.path.lexists(target):
         raise _taken(target)
-    durable.require_space(target.parent, size)
-    made = durable.create_private_file(partial)
+    space.require_space(target.parent, size)
+    created = durable.create_private_file(partial)
     try:
         reading.copy_contents(source, partial, progress=progress)
         durable.sync_file(partial)
-        # Its name too: what `ready` makes is found after a power cut by what leads to it.
+        # Its name too: what the block makes is found after a power cut by what leads to it.
         durable.sync_directory(target.parent)
-        ready(partial)
-        durable.ensure_same_file(partial, made)
+        yield partial
+        durable.ensure_same_file(partial, created)
         _publish(partial, target)
     finally:
-        with suppress(StorageError):  # what is left of it, the next copy of that name removes
+        # What is left of it, the next copy of that name removes.
+        with ignoring(StorageError, what=f"{partial} is left over"):
             durable.remove(partial)
 
 
 def _publish(partial: Path, target: Path) -> None:
-    with durable.storage_errors("rename to", target):
+    with storage_errors("rename to", target):
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:
             raise _taken(target) from None
-        except OSError:  # a file system without hard links
+        except OSError as error:  # a file system without hard links
+            log_ignored(f"No hard link could be made to {target}", error)
             durable.rename_or_not(partial, target)
             return
     try:

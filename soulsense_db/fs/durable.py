@@ -1,28 +1,23 @@
 """Durable file operations: what has a final name is complete and on disk.
 
-Everything here turns an :class:`OSError` into an error of the tree (:func:`storage_errors`).
+Everything here turns an :class:`OSError` into an error of the tree, see
+:func:`~soulsense_db.fs.errors.storage_errors`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from soulsense_db.errors import (
-    DirectoryIsAFileError,
-    NotEnoughSpaceError,
-    PermissionDeniedError,
-    StorageError,
-)
+from soulsense_db.errors import StorageError
+from soulsense_db.fs.errors import MAY_BE_LOST, NOTHING_CHANGED, as_storage_error, storage_errors
 from soulsense_db.fs.path_safety import (
     BINARY,
     NO_LINK,
@@ -30,10 +25,8 @@ from soulsense_db.fs.path_safety import (
     require_no_link,
     require_same,
 )
-from soulsense_db.notices import warn
+from soulsense_db.notices import ignoring, log_ignored, warn
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # How a file system answers that does not have an operation at all.
 _NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY}
 # A file made here belongs to one person: journals and exam results are in it.
@@ -41,56 +34,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
-NOTHING_CHANGED = "Nothing was changed."
-_MAY_BE_LOST = "What was changed in it may not outlast a power cut."
-
 _MOST_PARTIALS = 100
-# Beside what an operation copies: meta file, lock files, directory blocks.
-_MARGIN = 256 * 1024
-
-
-@contextmanager
-def storage_errors(
-    action: str, path: str | os.PathLike[str], consequence: str = NOTHING_CHANGED
-) -> Iterator[None]:
-    """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise as_storage_error(error, action, path, consequence) from error
-
-
-def as_storage_error(
-    error: OSError,
-    action: str,
-    path: str | os.PathLike[str],
-    consequence: str = NOTHING_CHANGED,
-) -> StorageError:
-    """Return the error of the tree for ``error``.
-
-    ``action``: a verb phrase without a subject; ``consequence``: what that means for the data.
-    """
-    name = os.fspath(path)
-    reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return NotEnoughSpaceError(
-            f"Not enough space: could not {action} {name} ({reason}). {consequence}",
-            hint="Free some space on that disk and try again.",
-        )
-    if error.errno in DENIED:
-        return PermissionDeniedError(
-            f"Permission denied: could not {action} {name} ({reason}). {consequence}",
-            hint="Check who owns it and its permissions, or run as the user who does.",
-        )
-    if error.errno == errno.ENOTDIR:
-        return DirectoryIsAFileError(
-            f"Not a directory: could not {action} {name} ({reason}). {consequence}",
-            hint="Move that file away, or name another backup directory.",
-        )
-    return StorageError(
-        f"Storage error: could not {action} {name} ({reason}). {consequence}",
-        hint="Check that the disk is there and healthy, then try again.",
-    )
 
 
 def exists(path: Path) -> bool:
@@ -124,8 +68,8 @@ def relative_path(path: Path, start: Path) -> str | None:
         return None
 
 
-def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
-    """As root, give ``path`` to who owns ``like``: the application must be able to use it.
+def give_to_owner_of(file: Path | None, path: Path, *, descriptor: int | None = None) -> None:
+    """As root, give ``path`` to who owns ``file``: the application must be able to use it.
 
     To who owns its directory where there is no such file. ``descriptor``: of ``path``, where it is
     open: then no other file can have taken its name.
@@ -133,9 +77,9 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     with storage_errors("set the owner of", path):
-        status = (like if like and exists(like) else path.parent).stat()
-        made = os.lstat(path) if descriptor is None else os.fstat(descriptor)
-        if (made.st_uid, made.st_gid) == (status.st_uid, status.st_gid):
+        status = (file if file and exists(file) else path.parent).stat()
+        created = os.lstat(path) if descriptor is None else os.fstat(descriptor)
+        if (created.st_uid, created.st_gid) == (status.st_uid, status.st_gid):
             return  # a file system without owners may refuse to set even that one
         if descriptor is not None:
             os.fchown(descriptor, status.st_uid, status.st_gid)
@@ -146,11 +90,11 @@ def give_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = 
 _has_warned_of_owners = False
 
 
-def _give_new_to_owner_of(like: Path | None, path: Path, *, descriptor: int | None = None) -> None:
+def _give_new_to_owner_of(file: Path | None, path: Path, *, descriptor: int | None = None) -> None:
     """Do as :func:`give_to_owner_of`; warn once, and go on, where a file system has no owners."""
     global _has_warned_of_owners  # noqa: PLW0603 - of the process, as what it warns of
     try:
-        give_to_owner_of(like, path, descriptor=descriptor)
+        give_to_owner_of(file, path, descriptor=descriptor)
     except StorageError as error:
         reason = error.__cause__
         if not isinstance(reason, OSError) or reason.errno not in {errno.EPERM, *_NOT_OFFERED}:
@@ -160,11 +104,11 @@ def _give_new_to_owner_of(like: Path | None, path: Path, *, descriptor: int | No
             warn(f"{error.cause}. The application may not be able to use what root makes there.")
 
 
-def make_private_directory(path: Path, *, like: Path | None = None) -> None:
+def make_private_directory(path: Path, *, owner_of: Path | None = None) -> None:
     """Make ``path`` and what is missing above it, mode 0700; an existing one is left as it is.
 
     ``path`` has no links on it: one that is there now was put there since, and is an error.
-    ``like``: as for :func:`give_to_owner_of`, here and in what follows.
+    ``owner_of``: whose owner gets it, see :func:`give_to_owner_of`; so in what follows.
     """
     require_no_link(path)
     with storage_errors("make the directory", path):
@@ -172,10 +116,10 @@ def make_private_directory(path: Path, *, like: Path | None = None) -> None:
             return
         missing = [path, *takewhile(lambda above: not exists(above), path.parents)]
         for directory in reversed(missing):
-            _make_directory(directory, like)
+            _make_directory(directory, owner_of)
 
 
-def _make_directory(path: Path, like: Path | None) -> None:
+def _make_directory(path: Path, owner_of: Path | None) -> None:
     try:
         path.mkdir(mode=PRIVATE_DIRECTORY)
     except FileExistsError:
@@ -184,37 +128,39 @@ def _make_directory(path: Path, like: Path | None) -> None:
         return
     status = os.lstat(path)
     if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
-        with suppress(OSError):  # as for files
+        with ignoring(OSError, what=f"The mode of {path} could not be set"):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
-    _give_new_to_owner_of(like, path)
+    _give_new_to_owner_of(owner_of, path)
     sync_directory(path.parent)
 
 
-def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_result:
+def create_private_file(path: Path, *, owner_of: Path | None = None) -> os.stat_result:
     """Create ``path`` empty with mode 0600; it must not exist, and no link is followed.
 
     Returns what tells the file from any other of that name, for :func:`ensure_same_file`.
     """
-    descriptor = _open_new(path, like)
+    descriptor = _open_new(path, owner_of)
     try:
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _open_new(path: Path, like: Path | None) -> int:
+def _open_new(path: Path, owner_of: Path | None) -> int:
     """Create ``path`` for :func:`create_private_file`; return a descriptor to write to it."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_LINK | BINARY
     with storage_errors("create", path):
         descriptor = os.open(path, flags, PRIVATE_FILE)
     try:
         if hasattr(os, "fchmod"):  # a umask may have taken bits that we need ourselves
-            with suppress(OSError):  # a file system without permissions
+            # A file system may have no permissions.
+            with ignoring(OSError, what=f"The mode of {path} could not be set"):
                 os.fchmod(descriptor, PRIVATE_FILE)
-        _give_new_to_owner_of(like, path, descriptor=descriptor)
+        _give_new_to_owner_of(owner_of, path, descriptor=descriptor)
     except BaseException:
         os.close(descriptor)
-        with suppress(StorageError):  # what went wrong first says more
+        # What went wrong first says more.
+        with ignoring(StorageError, what=f"{path} is left over"):
             remove(path)
         raise
     return descriptor
@@ -227,31 +173,10 @@ def require_directory(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path))
 
 
-def temporary_place() -> Path:
-    """Return the directory that the system has for temporary files."""
-    with storage_errors("find", "a directory for temporary files"):
-        return Path(tempfile.gettempdir())
-
-
-@contextmanager
-def temporary_file(size_bytes: int) -> Iterator[Path]:
-    """Make an empty private file where the system has such, with room; gone at the end."""
-    place = temporary_place()
-    require_space(place, size_bytes)
-    with storage_errors("make a directory in", place):
-        folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
-    try:
-        path = folder / "copy"
-        create_private_file(path)
-        yield path
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def make_lock_file(path: Path, *, like: Path | None = None) -> None:
+def make_lock_file(path: Path, *, owner_of: Path | None = None) -> None:
     """Make the file of a lock, if it is not there, such that the application can use it."""
     try:
-        create_private_file(path, like=like)
+        create_private_file(path, owner_of=owner_of)
     except StorageError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
@@ -315,8 +240,10 @@ def flushing(path: Path) -> Iterator[None]:
         while not done.wait(0.1):
             try:
                 os.fdatasync(descriptor)
-            except OSError:
-                return  # only a head start: the last fsync meets the same error and raises it
+            except OSError as error:
+                # Only a head start: the last fsync meets the same error and raises it.
+                log_ignored(f"{path} could not be flushed yet", error)
+                return
 
     try:
         thread = threading.Thread(target=flush, name="soulsense_db-flush", daemon=True)
@@ -330,7 +257,7 @@ def flushing(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_directory(path: Path, consequence: str = _MAY_BE_LOST) -> None:
+def sync_directory(path: Path, consequence: str = MAY_BE_LOST) -> None:
     """Return when the names in directory ``path`` are on the disk, where the system can tell.
 
     Windows has no such call, nor have some file systems; those keep names by other means or not at
@@ -379,30 +306,30 @@ def free_name(first: Path, *, endings: Iterable[str] = ("",)) -> Path:
             return path
 
 
-def write_durably(path: Path, data: bytes, *, like: Path | None = None) -> None:
+def write_durably(path: Path, data: bytes, *, owner_of: Path | None = None) -> None:
     """Give ``path`` the contents ``data`` in one step: always the old file or the whole new one."""
     partial = free_partial_of(path)
-    descriptor = _open_new(partial, like)
+    descriptor = _open_new(partial, owner_of)
     try:
         with storage_errors("write", path), os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             sync_descriptor(descriptor)
-            made = os.fstat(descriptor)
-        ensure_same_file(partial, made)
+            created = os.fstat(descriptor)
+        ensure_same_file(partial, created)
         move_durably(partial, path)
     except BaseException:
         remove(partial)
         raise
 
 
-def ensure_same_file(path: Path, made: os.stat_result) -> None:
-    """Raise unless ``path`` is the file that was ``made`` there, and no other.
+def ensure_same_file(path: Path, created: os.stat_result) -> None:
+    """Raise unless ``path`` is the file that was ``created`` there, and no other.
 
     What somebody put in its place meanwhile, a link say, must get no final name.
     """
     with storage_errors("look at", path):
-        require_same(path, made)
+        require_same(path, created)
 
 
 def move_durably(source: Path, target: Path) -> None:
@@ -419,7 +346,7 @@ def rename_or_not(source: Path, target: Path) -> None:
     try:
         sync_directory(target.parent, NOTHING_CHANGED)
     except StorageError:
-        with storage_errors("rename to", source, _MAY_BE_LOST):
+        with storage_errors("rename to", source, MAY_BE_LOST):
             os.replace(target, source)
         raise
 
@@ -428,27 +355,3 @@ def remove(path: Path) -> None:
     """Delete the file ``path``; no error when it is already gone."""
     with storage_errors("delete", path):
         path.unlink(missing_ok=True)
-
-
-def require_space(directory: Path, needed: int) -> None:
-    """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
-
-    And a little more. The directory need not exist yet.
-    """
-    needed += _MARGIN
-    free = free_space(directory)
-    if free < needed:
-        raise NotEnoughSpaceError(
-            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
-            "Nothing was written.",
-            hint="Free some space, delete old backups, or name a directory on another disk.",
-        )
-
-
-def free_space(directory: Path) -> int:
-    """Return the bytes free for ``directory``, or for its nearest existing parent."""
-    existing = directory
-    while not exists(existing) and existing != existing.parent:
-        existing = existing.parent
-    with storage_errors("read the free space of", existing):
-        return shutil.disk_usage(existing).free

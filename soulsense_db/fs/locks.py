@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from soulsense_db.errors import PermissionDeniedError, StorageError
 from soulsense_db.fs import durable
-from soulsense_db.notices import warn
+from soulsense_db.fs.errors import as_storage_error
+from soulsense_db.notices import ignoring, warn
 
 _MOST = 100
 _reported: set[Path] = set()
 
 
 def acquire_lock(
-    path: Path, *, timeout: float, like: Path | None = None, is_shared: bool = False
+    path: Path, *, timeout: float, owner_of: Path | None = None, is_shared: bool = False
 ) -> FileLock:
     """Return the lock ``path``, held; raises :class:`filelock.Timeout` after ``timeout`` seconds.
 
     What is no lock file in its place (a directory, a link, a pipe) is passed by with a warning: the
     next one is ``.name.2.lock``, for all processes. ``is_shared``: so is the file of another user,
-    whom it would keep out. ``like``: as for :func:`~soulsense_db.fs.durable.give_to_owner_of`.
+    whom it would keep out. ``owner_of``: as for :func:`~soulsense_db.fs.durable.give_to_owner_of`.
     Raises :class:`~soulsense_db.errors.StorageError`.
     """
     obstacles: list[StorageError] = []
     for candidate in _candidates(path):
         try:
-            durable.make_lock_file(candidate, like=like)
+            durable.make_lock_file(candidate, owner_of=owner_of)
         except StorageError as error:
             if isinstance(error.__cause__, OSError):
                 raise
@@ -50,7 +50,8 @@ def acquire_lock(
 
 def release_lock(lock: FileLock) -> None:
     """Give ``lock`` back; what it was held for is done, so that no error of this is one of that."""
-    with suppress(OSError):  # the system frees it when the process ends
+    # The system frees it when the process ends.
+    with ignoring(OSError, what=f"The lock {lock.lock_file} could not be given back"):
         lock.release()
 
 
@@ -69,7 +70,7 @@ def _acquired(path: Path, timeout: float) -> FileLock:
     except Timeout:
         raise
     except OSError as error:
-        raise durable.as_storage_error(error, "lock", path) from error
+        raise as_storage_error(error, "lock", path) from error
     return lock
 
 

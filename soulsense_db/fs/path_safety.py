@@ -64,7 +64,7 @@ def _foreign_owner(path: Path) -> int | None:
 def _owner(path: Path) -> int | None:
     try:
         return os.stat(path).st_uid
-    except OSError:
+    except OSError:  # absent, or behind a closed door: its owner is nobody known
         return None
 
 
@@ -149,7 +149,7 @@ def why_untrusted(directory: Path, *, live: Path | None) -> str:
     for parent in directory.parents:
         try:
             status = os.stat(parent)
-        except OSError:
+        except OSError:  # absent, or behind a closed door, which the first use will tell
             continue
         if reason := _why_swappable(status, trusted):
             return (
@@ -227,10 +227,10 @@ def require_lock_file(path: Path) -> None:
         raise _replaced(path)
 
 
-def require_same(path: Path, made: os.stat_result) -> None:
-    """Raise :class:`StorageError` unless ``path`` is still the file that ``made`` describes."""
+def require_same(path: Path, created: os.stat_result) -> None:
+    """Raise :class:`StorageError` unless ``path`` is still the file that ``created`` describes."""
     # A new file may have the number of one that was deleted.
-    if not os.path.samestat(require_file(path), made):
+    if not os.path.samestat(require_file(path), created):
         raise _replaced(path)
 
 

@@ -15,13 +15,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from soulsense_db.fs import durable, reading_child
+from soulsense_db.fs import reading_child
+from soulsense_db.fs.errors import as_storage_error, storage_errors
 from soulsense_db.fs.path_safety import BINARY, NO_LINK
 from soulsense_db.fs.reading_child import START_BYTES, write_all
+from soulsense_db.notices import ignoring
 from soulsense_db.progress import Progress
 
 _BLOCK = 1024 * 1024
@@ -43,7 +45,7 @@ class FileVersion(NamedTuple):
 
 def version_of(path: Path) -> FileVersion:
     """Return the version of the file ``path`` as it is now."""
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         status = path.stat()
     return FileVersion(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -55,7 +57,7 @@ def start_of(path: Path) -> bytes:
     version = version_of(path)
     if (known := _starts.get(version)) is not None:  # another thread may remove it meanwhile
         return known
-    with suppress(_NoChildError), _reading("start", path, subprocess.PIPE) as child:
+    with _ignoring_no_child(), _reading("start", path, subprocess.PIPE) as child:
         assert child.stdout is not None
         found = child.stdout.read()
         _follow(child, path, None)
@@ -66,7 +68,7 @@ def start_of(path: Path) -> bytes:
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
     """Return the SHA-256 of the file ``path`` as 64 hexadecimal digits."""
     version = version_of(path)
-    with suppress(_NoChildError), _reading("sha256", path, subprocess.PIPE) as child:
+    with _ignoring_no_child(), _reading("sha256", path, subprocess.PIPE) as child:
         checksum = _follow(child, path, progress)
         assert child.stdout is not None
         _remember(version, child.stdout.read())
@@ -79,17 +81,17 @@ def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
 
 def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Copy the contents of ``source`` over the existing file ``target``, which is ours alone."""
-    with durable.storage_errors("copy to", target):
+    with storage_errors("copy to", target):
         descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | NO_LINK | BINARY)
     try:
-        with suppress(_NoChildError), _reading("copy", source, descriptor) as child:
+        with _ignoring_no_child(), _reading("copy", source, descriptor) as child:
             _follow(child, source, progress, target=target)
             return
-        with durable.storage_errors("copy to", target):  # a process that died may have begun
+        with storage_errors("copy to", target):  # a process that died may have begun
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.ftruncate(descriptor, 0)
         for block in _blocks(source, progress):
-            with durable.storage_errors("copy to", target):
+            with storage_errors("copy to", target):
                 write_all(descriptor, block)
     finally:
         os.close(descriptor)
@@ -111,20 +113,24 @@ class _NoChildError(Exception):
     """There is no other process that could read the file."""
 
 
+def _ignoring_no_child() -> AbstractContextManager[None]:
+    return ignoring(_NoChildError, what="A file is read in this process, no other can be started")
+
+
 @contextmanager
 def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that reads ``path``; it is gone at the end of the block.
 
     Raises :class:`_NoChildError` where none can be started.
     """
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would let us wait for ever
             raise OSError("it is not a regular file")
     child = _start(action, path, output)
     try:
         yield child
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended, as it should
             child.kill()
         for stream in (child.stdout, child.stderr):
             if stream is not None:
@@ -179,14 +185,14 @@ def _follow(
         elif word == "errno":
             error = OSError(int(rest[1]), os.strerror(int(rest[1])))
             if rest[0] == "write" and target is not None:
-                raise durable.as_storage_error(error, "copy to", target)
-            raise durable.as_storage_error(error, "read", source)
+                raise as_storage_error(error, "copy to", target)
+            raise as_storage_error(error, "read", source)
     code = child.wait()
     if not last:
         raise _NoChildError
     if last != "ended":
         error = OSError(f"the process that reads it ended with {code}")
-        raise durable.as_storage_error(error, "read", source)
+        raise as_storage_error(error, "read", source)
     return checksum
 
 
@@ -195,14 +201,14 @@ def _follow(
 
 
 def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         _close_unused()
         descriptor = os.open(path, os.O_RDONLY | BINARY)
     try:
         total = os.fstat(descriptor).st_size
         done = 0
         while True:
-            with durable.storage_errors("read", path):
+            with storage_errors("read", path):
                 block = os.read(descriptor, _BLOCK)
             if not block:
                 return
@@ -216,7 +222,7 @@ def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
 
 def close_when_unused(descriptor: int) -> None:
     """Close ``descriptor``, now or later: once no other one in this process leads to its file."""
-    with _lock, suppress(OSError):  # somebody else has closed it
+    with _lock, ignoring(OSError, what="Somebody else has closed a descriptor of ours"):
         _done_with[descriptor] = os.fstat(descriptor)
     _close_unused()
 

@@ -7,47 +7,89 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.operations.keeping import Keeper
-    from soulsense_db.operations.references import Doubt, Finder, doubts_about
-    from soulsense_db.operations.restore import (
+    from soulsense_db.operations.adopt import adopt_backup
+    from soulsense_db.operations.alarm import MigrationAlarm
+    from soulsense_db.operations.catalog_operations import CatalogOperations
+    from soulsense_db.operations.compare import compare_with_live, row_counts
+    from soulsense_db.operations.create import create_backup, create_unless_same, require_ready
+    from soulsense_db.operations.database_lock import (
         DatabaseLock,
-        RestoreReport,
-        require_undo,
-        sidecar_base,
+        restore_backup,
+        safety_backup,
+        undo_restore,
     )
-    from soulsense_db.operations.restore_check import RestoreCheck, RestoreChecker
-    from soulsense_db.operations.transfer import copy_out
-    from soulsense_db.operations.verify import VerificationReport, verify_backup
+    from soulsense_db.operations.delete import delete_backup
+    from soulsense_db.operations.live_database import LiveDatabase
+    from soulsense_db.operations.new_backup import NewBackup
+    from soulsense_db.operations.prune import prune_backups
+    from soulsense_db.operations.references import Doubt, Finder, Reference, doubts_about
+    from soulsense_db.operations.repository import Repository
+    from soulsense_db.operations.restore import RestoreReport
+    from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.transfer import export_backup, import_file
+    from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
 
 __all__ = [
+    "CatalogOperations",
     "DatabaseLock",
     "Doubt",
     "Finder",
-    "Keeper",
+    "LiveDatabase",
+    "MigrationAlarm",
+    "NewBackup",
+    "Reference",
+    "Repository",
     "RestoreCheck",
-    "RestoreChecker",
     "RestoreReport",
     "VerificationReport",
-    "copy_out",
+    "adopt_backup",
+    "check_restore",
+    "compare_with_live",
+    "create_backup",
+    "create_unless_same",
+    "delete_backup",
     "doubts_about",
-    "require_undo",
-    "sidecar_base",
+    "export_backup",
+    "import_file",
+    "prune_backups",
+    "require_ready",
+    "restore_backup",
+    "row_counts",
+    "safety_backup",
+    "undo_restore",
+    "verify_and_record",
     "verify_backup",
 ]
 
 _HOMES = {
+    "CatalogOperations": "soulsense_db.operations.catalog_operations",
+    "DatabaseLock": "soulsense_db.operations.database_lock",
     "Doubt": "soulsense_db.operations.references",
-    "DatabaseLock": "soulsense_db.operations.restore",
     "Finder": "soulsense_db.operations.references",
-    "Keeper": "soulsense_db.operations.keeping",
+    "LiveDatabase": "soulsense_db.operations.live_database",
+    "MigrationAlarm": "soulsense_db.operations.alarm",
+    "NewBackup": "soulsense_db.operations.new_backup",
+    "Reference": "soulsense_db.operations.references",
+    "Repository": "soulsense_db.operations.repository",
     "RestoreCheck": "soulsense_db.operations.restore_check",
-    "RestoreChecker": "soulsense_db.operations.restore_check",
     "RestoreReport": "soulsense_db.operations.restore",
     "VerificationReport": "soulsense_db.operations.verify",
-    "copy_out": "soulsense_db.operations.transfer",
+    "adopt_backup": "soulsense_db.operations.adopt",
+    "check_restore": "soulsense_db.operations.restore_check",
+    "compare_with_live": "soulsense_db.operations.compare",
+    "create_backup": "soulsense_db.operations.create",
+    "create_unless_same": "soulsense_db.operations.create",
+    "delete_backup": "soulsense_db.operations.delete",
     "doubts_about": "soulsense_db.operations.references",
-    "sidecar_base": "soulsense_db.operations.restore",
-    "require_undo": "soulsense_db.operations.restore",
+    "export_backup": "soulsense_db.operations.transfer",
+    "import_file": "soulsense_db.operations.transfer",
+    "prune_backups": "soulsense_db.operations.prune",
+    "require_ready": "soulsense_db.operations.create",
+    "restore_backup": "soulsense_db.operations.database_lock",
+    "row_counts": "soulsense_db.operations.compare",
+    "safety_backup": "soulsense_db.operations.database_lock",
+    "undo_restore": "soulsense_db.operations.database_lock",
+    "verify_and_record": "soulsense_db.operations.verify",
     "verify_backup": "soulsense_db.operations.verify",
 }
 

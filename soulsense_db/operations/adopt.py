@@ -10,23 +10,19 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, recordable_heads
-from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.notices import log_ignored
+from soulsense_db.operations.new_backup import origin_facts
 from soulsense_db.operations.references import Finder, Origin
-from soulsense_db.operations.taking import origin_facts
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.progress import Progress
 
 
-def adopt(
-    driver: Driver,
-    storage: BackupDirectory,
-    finder: Finder,
-    info: BackupInfo,
-    *,
-    progress: Progress | None,
+def adopt_backup(
+    repository: Repository, info: BackupInfo, *, progress: Progress | None
 ) -> BackupInfo:
     """Verify ``info`` in full and write a meta file that says it is of this database.
 
@@ -36,7 +32,8 @@ def adopt(
     :class:`~soulsense_db.errors.InvalidBackupError`,
     :class:`~soulsense_db.errors.NewerFormatError`, :class:`~soulsense_db.errors.StorageError`.
     """
-    info = _require_adoptable(driver, finder, info)
+    driver = repository.driver
+    info = _adoptable(driver, repository.finder, info)
     path = Path(info.path)
     with not_found_if_deleted(path):
         status = _status(path)
@@ -52,17 +49,19 @@ def adopt(
         verified_at=datetime.now(UTC),
         **origin_facts(driver, path.parent),
     )
-    storage.describe(adopted, is_unchanged=lambda: _same(status, _status(path)))
+    repository.directory.describe(adopted, is_unchanged=lambda: _same(status, _status(path)))
+    repository.rows.record(adopted)
     return adopted
 
 
-def _require_adoptable(driver: Driver, finder: Finder, info: BackupInfo) -> BackupInfo:
+def _adoptable(driver: Driver, finder: Finder, info: BackupInfo) -> BackupInfo:
     """Return ``info`` without what is wrong with its meta file."""
     try:
         info = trusted_meta(info)
     except NewerFormatError:  # it says whose it is, to those who can read it
         raise
-    except MetaFileError:
+    except MetaFileError as error:  # it is replaced
+        log_ignored(f"The meta file of {info.filename} tells nothing", error)
         info = replace(info, meta_problem="")
     if finder.origin(finder.get_own(info)) is Origin.OWN:
         raise BackupError(

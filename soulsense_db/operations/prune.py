@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryLockedError,
@@ -16,6 +18,9 @@ from soulsense_db.errors import (
     PruneError,
     StorageError,
 )
+from soulsense_db.notices import log_ignored
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.verify import verify_and_record
 from soulsense_db.retention import (
     PruneDecision,
     PruneReport,
@@ -23,105 +28,78 @@ from soulsense_db.retention import (
     apply_policy,
     pool_of,
 )
+from soulsense_db.sidecars import markers_needing
 
 
-class Pruning:
-    """One run of ``policy`` over ``backups``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunePlan:
+    """What a policy says of some backups.
 
-    ``kinds``: those to remove from, all when empty; ``protected``: why a backup stays whatever the
-    policy says, by its file name.
+    ``report``: what stays and what goes; the rest is what that was decided by: ``backups``, newest
+    first; ``kinds``: those to remove from, all when empty; ``protected``: why a backup stays
+    whatever the policy says, by its file name; ``now``, aware.
     """
 
-    def __init__(
-        self,
-        backups: Iterable[BackupInfo],
-        policy: RetentionPolicy,
-        *,
-        kinds: Collection[str],
-        protected: Mapping[str, str],
-    ) -> None:
-        self._policy = policy
-        self._kinds = kinds
-        self._protected = dict(protected)
-        # What nobody knows stays, and takes no place that a rule has for a known one.
-        unknown = _unknown(backups := list(backups))
-        self._backups = [info for info in backups if info.filename not in unknown]
-        self._apart = tuple(
-            PruneDecision(backup=info, reasons=(unknown[info.filename],))
-            for info in backups
-            if info.filename in unknown
+    backups: tuple[BackupInfo, ...]
+    policy: RetentionPolicy
+    kinds: frozenset[str]
+    protected: Mapping[str, str]
+    now: datetime
+    report: PruneReport
+
+    def with_failed(self, failed: BackupInfo) -> PrunePlan:
+        """Return the plan after a backup has failed a check."""
+        backups = (
+            replace(info, verified_at=None) if info == failed else info for info in self.backups
         )
-        self._now = datetime.now(UTC)
-        self.deleted = False
-        """Whether anything was removed so far."""
+        return self._again(backups, self.protected)
 
-    def report(self) -> PruneReport:
-        """Return what the policy says, doing nothing."""
-        found = apply_policy(self._backups, self._policy, now=self._now, protected=self._protected)
-        kept = sorted((*found.kept, *self._apart), key=lambda d: d.backup.order, reverse=True)
-        report = PruneReport(kept=tuple(kept), removed=found.removed)
-        if not self._kinds:
-            return report
-        return PruneReport(kept=self._wanted(report.kept), removed=self._wanted(report.removed))
+    def with_protected(self, protected: Mapping[str, str]) -> PrunePlan:
+        """Return the plan with more backups that stay, and why."""
+        return self._again(self.backups, {**self.protected, **protected})
 
-    def run(
-        self, *, check: Callable[[BackupInfo], object], delete: Callable[[BackupInfo], None]
-    ) -> PruneReport:
-        """Remove what the policy says, oldest first; return what became of it.
+    def _again(self, backups: Iterable[BackupInfo], protected: Mapping[str, str]) -> PrunePlan:
+        return plan_prune(backups, self.policy, now=self.now, kinds=self.kinds, protected=protected)
 
-        ``check`` raises for a backup that is no good; the newest that is good stays, of each kind
-        from which something is removed. Goes on when one cannot be removed, and raises at the end
-        what ``delete`` raised, or :class:`PruneError` when others were removed.
-        """
-        for pool in {pool_of(decision.backup) for decision in self.report().removed}:
-            self._find_sound(pool, check)
-        report = self.report()
-        pinned: list[PruneDecision] = []
-        failures: list[StorageError] = []
-        for decision in reversed(report.removed):
-            try:
-                delete(decision.backup)
-                self.deleted = True
-            except BackupNotFoundError:
-                continue  # another process was a moment earlier
-            except StorageError as error:
-                failures.append(error)
-                if isinstance(error, DirectoryLockedError):
-                    break  # each of the others would wait as long
-            except ProtectedBackupError:
-                pinned.append(replace(decision, reasons=("pinned a moment ago",)))
-        if failures and not self.deleted:
-            raise failures[0]
-        if failures:
-            raise PruneError(
-                f"Old backups were removed, but {len(failures)} could not be: {failures[0].cause}.",
-                hint=failures[0].hint,
-            ) from failures[0]
-        spared = {decision.backup.filename for decision in pinned}
-        return PruneReport(
-            kept=(*report.kept, *pinned),
-            removed=tuple(d for d in report.removed if d.backup.filename not in spared),
-        )
 
-    def _find_sound(self, name: tuple[str, bool], check: Callable[[BackupInfo], object]) -> None:
-        """Make sure that a sound backup of a pool stays, before others of it go."""
-        kind = name[0]
-        pool = [info for info in self._backups if pool_of(info) == name]
-        for info in pool:  # newest first
-            try:
-                check(info)
-            except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError):
-                self._backups[self._backups.index(info)] = replace(info, verified_at=None)
-                continue
-            if info.filename in {d.backup.filename for d in self.report().removed}:
-                self._protected[info.filename] = f"newest sound one of kind {kind}"
-            return
-        self._protected |= {
-            info.filename: f"no backup of kind {kind} passed a check" for info in pool
-        }
+def plan_prune(
+    backups: Iterable[BackupInfo],
+    policy: RetentionPolicy,
+    *,
+    now: datetime,
+    kinds: Collection[str] = (),
+    protected: Mapping[str, str] = MappingProxyType({}),
+) -> PrunePlan:
+    """Return what ``policy`` says of ``backups``; no file, database or clock is touched."""
+    # What nobody knows stays, and takes no place that a rule has for a known one.
+    backups = tuple(backups)
+    unknown = _unknown(backups)
+    found = apply_policy(
+        (info for info in backups if info.filename not in unknown),
+        policy,
+        now=now,
+        protected=protected,
+    )
+    apart = (
+        PruneDecision(backup=info, reasons=(unknown[info.filename],))
+        for info in backups
+        if info.filename in unknown
+    )
+    kept = sorted((*found.kept, *apart), key=lambda d: d.backup.order, reverse=True)
+    return PrunePlan(
+        backups=backups,
+        policy=policy,
+        kinds=frozenset(kinds),
+        protected=protected,
+        now=now,
+        report=PruneReport(kept=_of_kinds(kinds, kept), removed=_of_kinds(kinds, found.removed)),
+    )
 
-    def _wanted(self, decisions: Iterable[PruneDecision]) -> tuple[PruneDecision, ...]:
-        return tuple(d for d in decisions if d.backup.kind in self._kinds)
+
+def _of_kinds(
+    kinds: Collection[str], decisions: Iterable[PruneDecision]
+) -> tuple[PruneDecision, ...]:
+    return tuple(d for d in decisions if not kinds or d.backup.kind in kinds)
 
 
 def _unknown(backups: Iterable[BackupInfo]) -> dict[str, str]:
@@ -135,3 +113,112 @@ def _unknown(backups: Iterable[BackupInfo]) -> dict[str, str]:
         elif info.of_unknown_origin:
             reasons[info.filename] = "of unknown origin"
     return reasons
+
+
+def checked(plan: PrunePlan, check: Callable[[BackupInfo], object]) -> PrunePlan:
+    """Return ``plan`` such that a sound backup stays in each pool from which something is removed.
+
+    ``check`` raises for a backup that is no good.
+    """
+    for pool in {pool_of(decision.backup) for decision in plan.report.removed}:
+        plan = _with_sound_one(plan, pool, check)
+    return plan
+
+
+def _with_sound_one(
+    plan: PrunePlan, pool: tuple[str, bool], check: Callable[[BackupInfo], object]
+) -> PrunePlan:
+    unknown = _unknown(plan.backups)
+    kind = pool[0]
+    known = [i for i in plan.backups if pool_of(i) == pool and i.filename not in unknown]
+    for info in known:  # newest first
+        try:
+            check(info)
+        except (
+            InvalidBackupError,
+            MetaFileError,
+            BackupNotFoundError,
+            StorageError,
+        ) as error:
+            log_ignored(f"{info.filename} is not the one that is relied on", error)
+            plan = plan.with_failed(info)
+            continue
+        if info.filename in {d.backup.filename for d in plan.report.removed}:
+            return plan.with_protected({info.filename: f"newest sound one of kind {kind}"})
+        return plan
+    return plan.with_protected(
+        {info.filename: f"no backup of kind {kind} passed a check" for info in known}
+    )
+
+
+def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
+    """Remove what ``plan`` says, oldest first; return what became of it.
+
+    Goes on when one cannot be removed, and raises at the end what that raised, or
+    :class:`PruneError` when others were removed.
+    """
+    report = plan.report
+    has_deleted = False
+    pinned: list[PruneDecision] = []
+    failures: list[StorageError] = []
+    try:
+        for decision in reversed(report.removed):
+            try:
+                repository.directory.delete(decision.backup)
+                has_deleted = True
+            except BackupNotFoundError:
+                continue  # another process was a moment earlier
+            except StorageError as error:
+                failures.append(error)
+                if isinstance(error, DirectoryLockedError):
+                    break  # each of the others would wait as long
+            except ProtectedBackupError:
+                pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+    finally:
+        if has_deleted:
+            with Completion("Old backups were removed.").then("The catalog is out of step"):
+                repository.with_catalog_as_it_is().sync_catalog()
+    if failures and not has_deleted:
+        raise failures[0]
+    if failures:
+        raise PruneError(
+            f"Old backups were removed, but {len(failures)} could not be: {failures[0].cause}.",
+            hint=failures[0].hint,
+        ) from failures[0]
+    spared = {decision.backup.filename for decision in pinned}
+    return PruneReport(
+        kept=(*report.kept, *pinned),
+        removed=tuple(d for d in report.removed if d.backup.filename not in spared),
+    )
+
+
+def prune_backups(
+    repository: Repository,
+    policy: RetentionPolicy,
+    *,
+    kinds: Collection[str] = (),
+    protected: Mapping[str, str] = MappingProxyType({}),
+    dry_run: bool = False,
+) -> PruneReport:
+    """Remove what ``policy`` does not keep; ``dry_run``: return what that is, and do nothing.
+
+    The newest backup that passes a check stays, of each kind from which something is removed.
+    """
+    backups = repository.finder.list()
+    needed = markers_needing(repository.driver.location, backups)
+    why = dict.fromkeys(needed, "a migration that has not ended needs it")
+    plan = plan_prune(
+        backups, policy, now=datetime.now(UTC), kinds=kinds, protected={**protected, **why}
+    )
+    if dry_run:
+        return plan.report
+    plan = checked(plan, lambda info: verify_and_record(repository, info, level="quick"))
+    return execute(repository, plan)
+
+
+def prune_after(repository: Repository, info: BackupInfo, policy: RetentionPolicy) -> None:
+    """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
+    completion = Completion(f"The backup {info.filename} was made.")
+    with completion.then("Old ones could not be removed"):
+        prune_backups(repository, policy, protected={info.filename: "just taken"})
+    completion.log()

@@ -30,6 +30,9 @@ from soulsense_db.errors import (
 from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
 
+Reference = BackupInfo | str | Path
+"""A backup, its id or the beginning of that, its file name or path, ``latest`` and the like."""
+
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
 _MOST_CANDIDATES = 10
@@ -82,7 +85,7 @@ class Finder:
         """Return the backups that may be meant without being named, newest first."""
         return _without_doubt(self.list())
 
-    def get(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def get(self, ref: Reference) -> BackupInfo:
         """Return the backup that ``ref`` names, as ``BackupManager.get`` documents it."""
         if isinstance(ref, BackupInfo):
             return self._backup_directory.find_again(ref)
@@ -100,7 +103,7 @@ class Finder:
         except BackupNotFoundError:
             return self._with_id(ref)
 
-    def get_own(self, ref: BackupInfo | str | Path) -> BackupInfo:
+    def get_own(self, ref: Reference) -> BackupInfo:
         """Return it, or raise :class:`WrongDatabaseError` for a backup of another database."""
         info = self.get(ref)
         if not self.may_be_own(info):
@@ -178,7 +181,7 @@ class Finder:
         own = self._that_may_be_own(everything)
         candidates = _without_doubt(own)
         if back < len(candidates):
-            _tell_of_passed_over(own, candidates[back])
+            _warn_of_passed_over(own, candidates[back])
             return candidates[back]
         if not candidates:
             for info in own:  # a damaged meta file says more, and what to do about it
@@ -215,7 +218,7 @@ class Finder:
         if len(fitting) > 1:
             raise _ambiguous(f"{_REVISION}{revision}", sorted(fitting))
         found = next(info for info in candidates if fitting.intersection(info.alembic_heads))
-        _tell_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
+        _warn_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
         return found
 
     def _with_id(self, ref: str) -> BackupInfo:
@@ -246,7 +249,7 @@ def _why(info: BackupInfo) -> str:
     return ", ".join(doubt.value for doubt in doubts_about(info))
 
 
-def _tell_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
+def _warn_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
     """Log that there are newer backups than ``chosen``: who reads it may have meant one of them."""
     newer = [info for info in own if info.order > chosen.order and doubts_about(info)]
     if newer:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.drivers import ConcurrentCommitError, Driver, Progress, WriteLock
 from soulsense_db.errors import (
     BackupError,
@@ -22,21 +22,17 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
-from soulsense_db.fs import require_no_link
 from soulsense_db.meta_file import not_found_if_deleted, read_backup
-from soulsense_db.notices import cleaning_up
-from soulsense_db.operations.completion import Completion
-from soulsense_db.operations.taking import blaming_live_database, take
+from soulsense_db.notices import cleaning_up, log_ignored, renamed
+from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.sidecars import (
-    SAFETY_NAMES,
-    LiveLock,
-    MigrationMarker,
+    FAILED_MIGRATION,
+    SAFETY_BACKUP,
     SafetyFiles,
-    has_ended,
     lock_path,
-    remove_markers,
-    restoring,
+    newest_safety_backup,
     standing_for_a_copy,
 )
 
@@ -46,174 +42,51 @@ class RestoreReport:
     """A restore that was done.
 
     ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
-    not be read; ``moved_aside``: the files of a missing or damaged database, and the safety backup
-    of an earlier restore, kept under these names; ``read_back``: whether the result was checked
-    through a new connection, False when that could not be done, as for a lock of somebody else or
-    an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table was
-    brought in step; ``remarks``: what failed when the database was restored already, a sentence
-    each.
+    not be read; ``moved_aside``: the new names of the files of a missing or damaged database, and
+    of the safety backup of an earlier restore; ``verified``: whether the result was read through a
+    new connection and is right, False when that could not be done, as for a lock of somebody else
+    or an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table
+    was brought in step; ``warnings``: what failed when the database was restored already, a
+    sentence each.
     """
 
     source: BackupInfo
     safety_backup: Path | None
     moved_aside: tuple[Path, ...]
-    read_back: bool
+    verified: bool
     duration_seconds: float
     catalog_rebuilt: bool = False
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
+    @property
+    def read_back(self) -> bool:
+        """The old name of ``verified``."""
+        renamed("RestoreReport.read_back", "verified")
+        return self.verified
 
-class DatabaseLock:
-    """The live database's own lock, held from construction to :meth:`release`, and what needs it.
-
-    Restores and migrations of one database exclude each other with it, whatever their backup
-    directory is. ``find`` returns the backup that a reference names; ``sync_catalog`` brings the
-    catalog in step and returns whether it could. Raises
-    :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
-    """
-
-    def __init__(
-        self,
-        driver: Driver,
-        directory: Path,
-        *,
-        timeout: float,
-        find: Callable[[BackupInfo | str | Path], BackupInfo],
-        sync_catalog: Callable[[], bool],
-        own_tables: Callable[[], Collection[str]],
-    ) -> None:
-        self._driver = driver
-        self._find = find
-        self._sync_catalog = sync_catalog
-        self._own_tables = own_tables
-        self._directory = directory
-        self._lock = LiveLock(
-            sidecar_base(driver, directory),
-            name=driver.database,
-            like=driver.location,
-            timeout=timeout,
-        )
-        for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
-            safety = SafetyFiles(
-                sidecar_base(driver, directory), companions=driver.companions, name=name
-            )
-            with cleaning_up(f"{safety.staging} is left over"):
-                safety.remove_staging()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others in; a second call does nothing, nor does one in the child of a fork."""
-        self._lock.release()
-
-    def restore(
-        self,
-        ref: BackupInfo | str | Path,
-        *,
-        progress: Progress | None = None,
-        verified: VerificationReport | None = None,
-    ) -> RestoreReport:
-        """Do what ``BackupManager.restore`` does.
-
-        ``verified``: in full, a moment ago, before the lock; it counts while the file has not
-        changed since.
-        """
-        restorer = Restorer(self._driver, self._directory)
-        info = self._find(ref)
-        with self._restoring(info, restorer) as settle:
-            report = restorer.restore(info, verified=verified, progress=progress)
-            return self._finish(report, progress, settle)
-
-    def put_back(self, ref: BackupInfo | str | Path) -> RestoreReport:
-        """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
-        restorer = Restorer(self._driver, self._directory, after_failure=True)
-        info = self._find(ref)
-        with self._restoring(info, restorer) as settle:
-            report = restorer.restore(info, accepts_source_errors=True, progress=None)
-            return self._finish(report, None, settle)
-
-    def undo(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Do what ``BackupManager.undo_restore`` does."""
-        restorer = Restorer(self._driver, self._directory)
-        info = restorer.undoes_to()
-        with self._restoring(info, restorer) as settle:
-            report = restorer.restore(info, accepts_source_errors=True, progress=progress)
-            return self._finish(report, progress, settle)
-
-    @contextmanager
-    def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[Callable[[], None]]:
-        with (
-            self._driver.connected(),
-            restoring(
-                self._driver, info, self._own_tables, is_unchanged=lambda: restorer.is_unchanged
-            ) as settle,
-        ):
-            yield settle
-
-    def close_idle_connections(self) -> None:
-        """Close the engine's idle pooled connections, never an in-memory database's."""
-        self._driver.return_idle_connections()
-
-    def require_way_back(self) -> None:
-        """Raise what would keep a :meth:`put_back` from writing, found out by taking its locks.
-
-        With the engine's own options and connect events, on as many connections as it needs.
-        """
-        with self._driver.connected(), self._driver.write_locked():
-            pass
-
-    def is_migration_done(self, marker: MigrationMarker) -> bool:
-        """Whether the chain of ``marker`` is at its target, as its own version table says."""
-        return has_ended(self._driver, marker)
-
-    def end_migration(self, markers: Collection[str]) -> None:
-        """Remove the marker's entries of a migration that is done, once it is all on disk.
-
-        Else a power cut could take its last step back, and nobody would know. ``markers``: their
-        ids. Raises :class:`~soulsense_db.errors.BackupError`; then they are still there.
-        """
-        if self._driver.location is not None:
-            self._driver.flush()
-            remove_markers(self._driver.location, markers)
-
-    def _finish(
-        self, report: RestoreReport, progress: Progress | None, settle: Callable[[], None]
-    ) -> RestoreReport:
-        completion = Completion(_restored(report.source))
-        with completion.then("The migration marker could not be brought in step"):
-            settle()
-        rebuilt = False
-        with completion.then("The catalog could not be rebuilt"):
-            rebuilt = self._sync_catalog()
-        with completion.then("Idle connections could not be closed"):
-            self._driver.return_idle_connections()
-        if progress is not None:
-            with completion.then("The progress callback failed at the end"):
-                progress(report.source.size_bytes, report.source.size_bytes)
-        remarks = report.remarks + completion.remarks
-        return replace(report, catalog_rebuilt=rebuilt, remarks=remarks)
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("RestoreReport.remarks", "warnings")
+        return self.warnings
 
 
 class Restorer:
-    """Restores into the live database of ``driver``; the caller holds the database's lock.
+    """Restores into the live database of ``repository``; the caller holds the database's lock.
 
-    ``directory`` holds the safety backup of a database that has no file. ``after_failure``: the
-    live database is what a failed migration left, kept under a name of its own, not for an undo.
+    ``after_failure``: the live database is what a failed migration left; its copy gets a name of
+    its own, not that of what an undo goes back to.
     """
 
-    def __init__(self, driver: Driver, directory: Path, *, after_failure: bool = False) -> None:
-        self._driver = driver
+    def __init__(self, repository: Repository, *, after_failure: bool = False) -> None:
+        self._driver = repository.driver
         self._after_failure = after_failure
-        name = "failed_migration" if after_failure else "safety_backup"
+        name = FAILED_MIGRATION if after_failure else SAFETY_BACKUP
         self._safety = SafetyFiles(
-            sidecar_base(driver, directory), companions=driver.companions, name=name
+            repository.sidecar_base, companions=self._driver.companions, name=name
         )
-        # Now: what is restored may bring an alarm of its own, which is not about what is kept.
-        self._markers = standing_for_a_copy(driver)
+        # Now: what is restored may bring an alarm of its own, which is not about what is there.
+        self._markers = standing_for_a_copy(self._driver)
         self.is_unchanged = True
         """Whether the live database is for sure what it was."""
 
@@ -232,7 +105,7 @@ class Restorer:
         accepts_source_errors: bool = False,
         progress: Progress | None,
     ) -> RestoreReport:
-        """Verify ``info`` in full, keep the live database, replace it, read it back.
+        """Verify ``info`` in full, back up the live database, replace it, read it back.
 
         ``verified`` counts if it is of this very file and its facts. ``accepts_source_errors``: it
         is the way back, to the faults that the database had then as well.
@@ -243,57 +116,48 @@ class Restorer:
             verified = verify_backup(
                 self._driver, info, level="full", accepts_source_errors=accepts_source_errors
             )
-        info = verified.backup
-
-        def verify_again() -> None:
-            if not verified.is_of(info):  # minutes may have passed
-                verify_backup(
-                    self._driver, info, level="full", accepts_source_errors=accepts_source_errors
-                )
-
+        source = _Source(self._driver, verified, accepts_source_errors)
+        info = source.info
         with not_found_if_deleted(Path(info.path)):
-            contents = self._driver.contents(Path(info.path))
+            expected = self._driver.contents(Path(info.path))
         completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._keep_and_replace(info, verify_again, progress, completion)
-        except (DatabaseFileNotFoundError, DatabaseDamagedError):
-            verify_again()
+            self._back_up_and_replace(source, progress, completion)
+        except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
+            log_ignored("The live database is made anew", error)
+            source.verify_again()
             moved = self._rebuild(info, completion)
             safety = None
-        read_back = self._read_back(contents, safety, completion)
+        is_verified = self._verify_result(expected, safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
             source=info,
             safety_backup=safety,
             moved_aside=(*moved, *self._safety.set_aside_as),
-            read_back=read_back,
+            verified=is_verified,
             duration_seconds=round(time.monotonic() - started, 3),
-            remarks=completion.remarks,
+            warnings=completion.warnings,
         )
 
-    def _keep_and_replace(
-        self,
-        info: BackupInfo,
-        verify_again: Callable[[], None],
-        progress: Progress | None,
-        completion: Completion,
+    def _back_up_and_replace(
+        self, source: _Source, progress: Progress | None, completion: Completion
     ) -> None:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
             try:
                 with completion, self._driver.write_locked() as write_lock:
                     # What is committed while it is taken would be in neither of both.
-                    staged, made = self._take_safety_backup()
+                    staged, created = self._take_safety_backup()
                     with _removed_on_error(Path(staged.path)):
-                        verify_again()
+                        source.verify_again()
                     self._replace(
-                        info,
+                        source.info,
                         staged,
-                        made,
+                        created,
                         write_lock=write_lock,
                         progress=progress,
                         completion=completion,
@@ -316,29 +180,33 @@ class Restorer:
         fs.make_private_directory(path.parent)
         fs.require_space(path.parent, self._driver.size())
         self._safety.clear_staging()
-        made = fs.create_private_file(path, like=self._driver.location)
+        created = fs.create_private_file(path, owner_of=self._driver.location)
         with _removed_on_error(path):
             with blaming_live_database(self._driver):
                 staged = take(
                     self._driver,
+                    self._safety_backup(),
                     self._driver.snapshot,
                     path,
                     final=self._safety.path,
-                    level="pages",
-                    kind="pre_restore",
-                    markers=self._markers,
-                    description="What a failed migration left"
-                    if self._after_failure
-                    else "The database before a restore",
                 )
             fs.sync_file(path)
-        return replace(staged, path=str(path)), made
+        return replace(staged, path=str(path)), created
+
+    def _safety_backup(self) -> NewBackup:
+        return NewBackup(
+            kind="pre_restore",
+            markers=self._markers,
+            description="What a failed migration left"
+            if self._after_failure
+            else "The database before a restore",
+        )
 
     def _replace(
         self,
         info: BackupInfo,
         staged: BackupInfo,
-        made: os.stat_result,
+        created: os.stat_result,
         *,
         write_lock: WriteLock,
         progress: Progress | None,
@@ -350,10 +218,10 @@ class Restorer:
             self._safety.make_room()
             if source == self._safety.path:  # an undo: what it goes back to has just moved
                 source = self._safety.previous
-            self._safety.place(staged, made, like=self._driver.location)
+            self._safety.place(staged, created, owner_of=self._driver.location)
             placed = True
             self._load(source, write_lock, progress, completion)
-            completion.reached(_restored(info))
+            completion.reached(done_sentence(info))
         except BaseException as error:
             with cleaning_up(f"{staged.path} could not be removed"):  # the next restore does that
                 fs.remove(Path(staged.path))
@@ -361,15 +229,15 @@ class Restorer:
             # copy of what was there.
             if placed and not isinstance(error, ConcurrentCommitError) and write_lock.changed():
                 if not isinstance(error, Exception) and self._is_in_place(source):
-                    completion.reached(_restored(info))
+                    completion.reached(done_sentence(info))
                 self.is_unchanged = False
                 with self._cleaning_up():
-                    self._safety.keep_previous()
+                    self._safety.set_previous_aside()
                 raise
             if placed and write_lock.is_released and type(error) is StorageError:
                 self.is_unchanged = False
                 with self._cleaning_up():
-                    self._safety.keep_previous()
+                    self._safety.set_previous_aside()
                 raise self._unsure(info, error) from error
             with self._cleaning_up():
                 self._safety.withdraw(placed=placed)
@@ -391,7 +259,7 @@ class Restorer:
             # It may come after the commit, as when the file can then not be made shorter.
             if not (write_lock.changed() and self._is_in_place(source)):
                 raise
-            completion.remark("Something failed when it was written", error)
+            completion.warn_of("Something failed when it was written", error)
 
     def _unsure(self, info: BackupInfo, error: StorageError) -> RestoreError:
         """Return the error for a disk that failed while SQLite wrote.
@@ -408,13 +276,14 @@ class Restorer:
     def _is_in_place(self, source: Path) -> bool:
         try:
             return self._driver.compare(source, ignore=()).identical
-        except BackupError:
+        except BackupError as error:
+            log_ignored("Whether it is restored cannot be told", error)
             return False
 
-    def _read_back(self, contents: object, safety: Path | None, completion: Completion) -> bool:
+    def _verify_result(self, expected: object, safety: Path | None, completion: Completion) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
         try:
-            self._driver.read_back(contents)
+            self._driver.read_back(expected)
         except DatabaseDamagedError as error:
             if safety is None:
                 raise RestoreError(
@@ -424,7 +293,7 @@ class Restorer:
                 ) from error
             raise self._take_back(error, safety) from error
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
-            completion.remark("It could not be read back", error)
+            completion.warn_of("It could not be read back", error)
             return False
         except BaseException as error:
             error.add_note("The database was restored, and not read back.")
@@ -467,14 +336,37 @@ class Restorer:
         except BackupError:
             self.is_unchanged = True
             raise
-        completion.reached(_restored(info))
+        completion.reached(done_sentence(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
-        kept = []
+        aside = []
         for old in (self._safety.path, self._safety.previous):
             with completion.then(f"{old} is of an earlier restore and could not be moved aside"):
                 if fs.exists(old):
-                    kept.append(self._safety.keep(old))
-        return (*moved, *kept)
+                    aside.append(self._safety.give_dated_name(old))
+        return (*moved, *aside)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The backup that is restored, with the report on it."""
+
+    driver: Driver
+    verified: VerificationReport
+    accepts_source_errors: bool
+
+    @property
+    def info(self) -> BackupInfo:
+        return self.verified.backup
+
+    def verify_again(self) -> None:
+        """Verify it once more if its file has changed: minutes may have passed."""
+        if not self.verified.is_of(self.info):
+            verify_backup(
+                self.driver,
+                self.info,
+                level="full",
+                accepts_source_errors=self.accepts_source_errors,
+            )
 
 
 @contextmanager
@@ -487,18 +379,19 @@ def _removed_on_error(path: Path) -> Iterator[None]:
         raise
 
 
-def _restored(info: BackupInfo) -> str:
+def done_sentence(info: BackupInfo) -> str:
+    """Return what is true from the moment of the commit on, whatever comes after it."""
     return f"The database was restored from {info.filename}."
 
 
-def require_undo(database: Path) -> None:
+def require_undo(repository: Repository) -> None:
     """Raise :class:`NothingToUndoError` where no restore can have left a safety backup.
 
     With the lock of one there, it is looked for under that lock.
     """
-    safety = SafetyFiles(database, companions=fs.NO_COMPANIONS)  # it is only looked at
-    if not fs.exists(lock_path(database)) and safety.newest() is None:
-        raise _nothing_to_undo(safety.path)
+    base = repository.sidecar_base
+    if not fs.exists(lock_path(base)) and newest_safety_backup(base) is None:
+        raise _nothing_to_undo(fs.beside(base, SAFETY_BACKUP))
 
 
 def _nothing_to_undo(path: Path) -> NothingToUndoError:
@@ -506,10 +399,3 @@ def _nothing_to_undo(path: Path) -> NothingToUndoError:
         f"There is no safety backup {path}: nothing to undo. Nothing was changed.",
         hint="It is made by a restore. To go back to an earlier state, restore a backup.",
     )
-
-
-def sidecar_base(driver: Driver, directory: Path) -> Path:
-    """Return the live database, or what stands in ``directory`` for one without a file."""
-    if driver.location is None:
-        require_no_link(directory)
-    return driver.location or directory / "memory"

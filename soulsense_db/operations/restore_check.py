@@ -24,7 +24,8 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
-from soulsense_db.operations.restore import sidecar_base
+from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 
@@ -34,13 +35,19 @@ class RestoreCheck:
     """What stands in the way of a restore.
 
     ``backup``: the one looked at, None where only the database and its place were; ``problems``:
-    the errors that a restore would raise, or the Alembic hook when it puts back; ``remarks``: of
+    the errors that a restore would raise, or the Alembic hook when it puts back; ``warnings``: of
     the verification.
     """
 
     backup: BackupInfo | None
     problems: tuple[BackupError, ...]
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("RestoreCheck.remarks", "warnings")
+        return self.warnings
 
     @property
     def ok(self) -> bool:
@@ -48,12 +55,20 @@ class RestoreCheck:
         return not self.problems
 
 
-class RestoreChecker:
-    """Looks at the live database of ``driver``; what has no file has its place in ``directory``."""
+def check_restore(
+    repository: Repository, info: BackupInfo | None, *, progress: Progress | None
+) -> RestoreCheck:
+    """Do all that a restore of ``info`` does before its first write; None: but for the backup."""
+    checker = _RestoreChecker(repository)
+    return checker.check_place() if info is None else checker.check(info, progress=progress)
 
-    def __init__(self, driver: Driver, directory: Path) -> None:
-        self._driver = driver
-        self._directory = directory
+
+class _RestoreChecker:
+    """Looks at the live database of ``repository``, and at what a restore puts beside it."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._driver = repository.driver
 
     def check_place(self) -> RestoreCheck:
         """Look at the database and at the directory that it is in, before there is a backup."""
@@ -63,23 +78,25 @@ class RestoreChecker:
     def check(self, info: BackupInfo, *, progress: Progress | None = None) -> RestoreCheck:
         """Look at the backup ``info`` as well: read all of it, and bring it into shape."""
         problems: list[BackupError] = []
-        remarks: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._driver, info, level="full", progress=progress)
-            remarks = report.remarks
+            warnings = report.warnings
         except BackupError as error:
             problems.append(error)
         problems += _problem(
-            lambda: require_trusted_directory(self._directory, live=self._driver.location)
+            lambda: require_trusted_directory(
+                self._repository.directory.directory, live=self._driver.location
+            )
         )
         problems += self._place(info)
         if not problems:
             problems += _problem(lambda: self._driver.rehearse(Path(info.path)))
-        return RestoreCheck(backup=info, problems=tuple(problems), remarks=remarks)
+        return RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""
-        place = sidecar_base(self._driver, self._directory)
+        place = self._repository.sidecar_base
         lock = lock_path(place)
         yield from _problem(lambda: require_no_backup(self._driver.location))
         yield from _names(self._driver, place, lock)
@@ -97,10 +114,10 @@ class RestoreChecker:
 def _problem(look: Callable[[], object]) -> list[BackupError]:
     try:
         look()
-    except (DatabaseFileNotFoundError, DatabaseDamagedError):
-        return []  # such a database is replaced by a restore
-    except DatabaseLockedError:
-        return []  # it passes
+    except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
+        log_ignored("Such a database is replaced by a restore", error)
+    except DatabaseLockedError as error:
+        log_ignored("A lock passes", error)
     except BackupError as error:
         return [error]
     return []
@@ -119,9 +136,7 @@ def _names(driver: Driver, place: Path, lock: Path) -> Iterator[BackupError]:
 
 
 def _rights(place: Path, lock: Path) -> Iterator[BackupError]:
-    directory = place.parent
-    while not fs.exists(directory) and directory != directory.parent:
-        directory = directory.parent
+    directory = fs.nearest_existing(place.parent)
     if not os.access(directory, os.W_OK | os.X_OK):
         yield _denied(directory, "a restore puts files there")
     # By name and not by opening it: SQLite may have the file open in this process.

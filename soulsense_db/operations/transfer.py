@@ -1,10 +1,10 @@
-"""Carry backups into a directory and out of it, verified on the way."""
+"""Import a file as a backup, and export a backup to a file, verified on the way."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +20,59 @@ from soulsense_db.errors import (
     NotADatabaseError,
     StorageError,
 )
-from soulsense_db.meta_file import read_backup, rewritten, trusted_meta
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.meta_file import (
+    not_found_if_deleted,
+    read_backup,
+    rewritten,
+    trusted_meta,
+)
+from soulsense_db.notices import ignoring
+from soulsense_db.operations.new_backup import NewBackup, add_backup
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.verify import verify_and_record, verify_backup
 from soulsense_db.progress import Progress
+from soulsense_db.sidecars import MigrationMarker, markers_in
 
 
-def importable(driver: Driver, path: str | Path) -> BackupInfo:
+def import_file(
+    repository: Repository,
+    path: str | Path,
+    description: str,
+    *,
+    progress: fs.Progress | None,
+) -> BackupInfo:
+    """Make a database file from anywhere a backup."""
+    driver = repository.driver
+    outside = _importable(driver, path)
+    source = Path(outside.path)
+    driver.require_readable(source)  # before anything is made for it
+    fs.require_space(repository.directory.directory, outside.size_bytes)
+    new = NewBackup(
+        kind="imported",
+        description=description or outside.description,
+        created_at=outside.created_at if outside.sha256 is not None else None,
+        target_revision=outside.target_revision,
+        markers=markers_in(outside) or _markers_of_known(repository, outside),
+        check_level="quick",  # copy_file has checked it
+    )
+    return add_backup(
+        repository,
+        new,
+        lambda target: driver.copy_file(source, target, progress=progress),
+        progress=progress,
+    )
+
+
+def _markers_of_known(repository: Repository, outside: BackupInfo) -> tuple[MigrationMarker, ...]:
+    """Return the alarm of a backup that is here already, where ``outside`` is a copy of it."""
+    known = [i for i in repository.directory.list() if i.half_run and i.sha256]
+    if outside.sha256 is not None or not known:
+        return ()
+    checksum = fs.sha256_of(Path(outside.path))
+    return next((markers_in(info) for info in known if info.sha256 == checksum), ())
+
+
+def _importable(driver: Driver, path: str | Path) -> BackupInfo:
     """Return what is known of the file ``path`` from outside, once it may be brought in.
 
     Raises :class:`~soulsense_db.errors.BackupNotFoundError`,
@@ -48,10 +95,10 @@ def importable(driver: Driver, path: str | Path) -> BackupInfo:
             f"{source} is the live database itself. Nothing was changed.",
             hint="Create a backup of it instead.",
         )
-    told = trusted_meta(read_backup(source))
-    if told.sha256 is not None:
-        verify_backup(driver, told, level="quick")
-    return told
+    found = trusted_meta(read_backup(source))
+    if found.sha256 is not None:
+        verify_backup(driver, found, level="quick")
+    return found
 
 
 def _is_same_file(path: Path, other: Path) -> bool:
@@ -62,19 +109,29 @@ def _is_same_file(path: Path, other: Path) -> bool:
         return False
 
 
-def copy_out(
-    driver: Driver,
+def export_backup(
+    repository: Repository,
     info: BackupInfo,
     destination: str | Path,
     *,
-    progress: Progress | None = None,
+    progress: Progress | None,
 ) -> Path:
-    """Copy the verified backup ``info`` with its meta file; return the path of the copy.
+    """Verify the backup ``info`` and copy it with its meta file; return the path of the copy.
 
     ``destination``: a directory, or a file that is not there. Raises
     :class:`~soulsense_db.errors.StorageError`,
     :class:`~soulsense_db.errors.ChecksumMismatchError`.
     """
+    info = verify_and_record(repository, info, level="full", progress=progress).backup
+    with not_found_if_deleted(Path(info.path)):
+        target = _target(info, destination)
+        with _alone(target):
+            _copy_out(repository.driver, info, target, progress)
+        return target
+
+
+def _target(info: BackupInfo, destination: str | Path) -> Path:
+    """Return the file to copy to."""
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
         raise StorageError(
@@ -88,8 +145,6 @@ def copy_out(
         )
     if fs.exists(target) and target.is_dir():
         target /= info.filename
-    with _alone(target):
-        _copy_out(driver, info, target, progress)
     return target
 
 
@@ -106,7 +161,8 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(StorageError):  # an empty file, and no obstacle to the next export
+        # An empty file, and no obstacle to the next export.
+        with ignoring(StorageError, what=f"{lock.lock_file} is left over"):
             fs.remove(Path(lock.lock_file))
         fs.release_lock(lock)
 
@@ -123,26 +179,23 @@ def _copy_out(driver: Driver, info: BackupInfo, target: Path, progress: Progress
                 hint="Name another file, or move that one away.",
             )
 
-    described = False
+    with ExitStack() as on_error:
+        with fs.durable_copy(Path(info.path), target, progress=progress) as copy:
+            exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
+            if info.sha256 not in (None, exported.sha256):
+                raise ChecksumMismatchError(
+                    f"The copy {target} differs from {info.filename} and was removed.",
+                    hint="Check the disk it was copied to, and try again.",
+                )
+            on_error.callback(_remove_meta, meta)
+            fs.write_durably(meta, rewritten(exported, info.meta_path))
+        on_error.pop_all()
 
-    def describe(copy: Path) -> None:
-        nonlocal described
-        exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
-        if info.sha256 not in (None, exported.sha256):
-            raise ChecksumMismatchError(
-                f"The copy {target} differs from {info.filename} and was removed.",
-                hint="Check the disk it was copied to, and try again.",
-            )
-        described = True
-        fs.write_durably(meta, rewritten(exported, info.meta_path))
 
-    try:
-        fs.copy_durably(Path(info.path), target, progress=progress, ready=describe)
-    except BaseException:
-        if described:
-            with suppress(StorageError):  # what is left, the next export of that name removes
-                fs.remove(meta)
-        raise
+def _remove_meta(meta: Path) -> None:
+    # What is left, the next export of that name removes.
+    with ignoring(StorageError, what=f"{meta} is left over"):
+        fs.remove(meta)
 
 
 def _remove_dead_export(target: Path, meta: Path) -> None:
@@ -150,7 +203,8 @@ def _remove_dead_export(target: Path, meta: Path) -> None:
     copy = fs.partial_of(target)
     if not os.path.lexists(copy):
         return
-    with suppress(StorageError):  # what cannot be removed is passed by: the copy has another name
+    # What cannot be removed is passed by: the copy has another name.
+    with ignoring(StorageError, what=f"{copy} is left over"):
         if not fs.exists(target):
             fs.remove(meta)
             fs.remove(fs.partial_of(meta))

@@ -5,15 +5,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import CheckLevel, Driver, Findings
-from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
+from soulsense_db.errors import (
+    BackupNotFoundError,
+    ChecksumMismatchError,
+    InvalidBackupError,
+    MetaFileError,
+    StorageError,
+)
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.operations.repository import Repository
 from soulsense_db.progress import Progress
 
 _WAIT_SECONDS = 0.1
@@ -25,7 +34,7 @@ class VerificationReport:
     """A backup that passed its checks (one that does not raises).
 
     ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
-    backup has none); ``remarks``: what is worth knowing of the data and no fault of the backup;
+    backup has none); ``warnings``: what is worth knowing of the data and no fault of the backup;
     ``recorded``: whether the meta file says now when it passed; ``version``: of the file that was
     read.
     """
@@ -33,14 +42,49 @@ class VerificationReport:
     backup: BackupInfo
     level: CheckLevel
     checksum: bool
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
     version: fs.FileVersion = field(repr=False)
     recorded: bool = False
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The old name of ``warnings``."""
+        renamed("VerificationReport.remarks", "warnings")
+        return self.warnings
 
     def is_of(self, info: BackupInfo) -> bool:
         """Whether it tells of the backup ``info`` as it is now, without reading the file."""
         with not_found_if_deleted(Path(info.path)):
             return self.backup == info and self.version == fs.version_of(Path(info.path))
+
+
+def verify_and_record(
+    repository: Repository,
+    info: BackupInfo,
+    *,
+    level: CheckLevel,
+    progress: fs.Progress | None = None,
+) -> VerificationReport:
+    """Verify a backup and note in its meta file whether it passed."""
+    try:
+        report = verify_backup(repository.driver, info, level=level, progress=progress)
+    except InvalidBackupError:
+        _record(repository, info, passed=False)
+        raise
+    return replace(report, recorded=_record(repository, info, passed=True))
+
+
+def _record(repository: Repository, info: BackupInfo, *, passed: bool) -> bool:
+    """Note the outcome in the meta file; return whether that was possible."""
+    if info.sha256 is None:  # no meta file, or one of an older program: it stays as it is
+        return False
+    try:
+        repository.directory.amend(info, verified_at=datetime.now(UTC) if passed else None)
+    except (StorageError, MetaFileError, BackupNotFoundError) as error:
+        # The directory may be read-only, or the backup deleted meanwhile.
+        log_ignored(f"The check of {info.filename} could not be recorded", error)
+        return False
+    return True
 
 
 def verify_backup(
@@ -112,7 +156,7 @@ def _verify(
         backup=info,
         level=level,
         checksum=sha256 is not None,
-        remarks=findings.row_errors + findings.remarks,
+        warnings=findings.row_errors + findings.warnings,
         version=version,
     )
 

@@ -8,12 +8,15 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.sidecars.half_run import (
+        end_what_was_put_back,
         facts_of,
         has_ended,
         markers_in,
-        restoring,
+        markers_needing,
+        raise_alarm_of,
         standing,
         standing_for_a_copy,
+        withdraw_alarm,
     )
     from soulsense_db.sidecars.lock import LiveLock, lock_path
     from soulsense_db.sidecars.migration_marker import (
@@ -28,12 +31,16 @@ if TYPE_CHECKING:
         restore_command,
     )
     from soulsense_db.sidecars.safety_backup import (
+        FAILED_MIGRATION,
+        SAFETY_BACKUP,
         SAFETY_NAMES,
         SafetyFiles,
         newest_safety_backup,
     )
 
 __all__ = [
+    "FAILED_MIGRATION",
+    "SAFETY_BACKUP",
     "SAFETY_NAMES",
     "Chain",
     "LiveLock",
@@ -41,22 +48,27 @@ __all__ = [
     "SafetyFiles",
     "add_markers",
     "clear_marker",
+    "end_what_was_put_back",
     "facts_of",
     "has_ended",
     "lock_path",
     "marker_path",
     "markers_in",
+    "markers_needing",
     "new_marker",
     "newest_safety_backup",
+    "raise_alarm_of",
     "read_markers",
     "remove_markers",
     "restore_command",
-    "restoring",
     "standing",
     "standing_for_a_copy",
+    "withdraw_alarm",
 ]
 
 _HOMES = {
+    "FAILED_MIGRATION": "soulsense_db.sidecars.safety_backup",
+    "SAFETY_BACKUP": "soulsense_db.sidecars.safety_backup",
     "SAFETY_NAMES": "soulsense_db.sidecars.safety_backup",
     "Chain": "soulsense_db.sidecars.migration_marker",
     "LiveLock": "soulsense_db.sidecars.lock",
@@ -64,19 +76,22 @@ _HOMES = {
     "SafetyFiles": "soulsense_db.sidecars.safety_backup",
     "add_markers": "soulsense_db.sidecars.migration_marker",
     "clear_marker": "soulsense_db.sidecars.migration_marker",
+    "end_what_was_put_back": "soulsense_db.sidecars.half_run",
     "facts_of": "soulsense_db.sidecars.half_run",
     "has_ended": "soulsense_db.sidecars.half_run",
     "lock_path": "soulsense_db.sidecars.lock",
     "marker_path": "soulsense_db.sidecars.migration_marker",
     "markers_in": "soulsense_db.sidecars.half_run",
+    "markers_needing": "soulsense_db.sidecars.half_run",
+    "raise_alarm_of": "soulsense_db.sidecars.half_run",
     "new_marker": "soulsense_db.sidecars.migration_marker",
     "newest_safety_backup": "soulsense_db.sidecars.safety_backup",
     "read_markers": "soulsense_db.sidecars.migration_marker",
     "remove_markers": "soulsense_db.sidecars.migration_marker",
     "restore_command": "soulsense_db.sidecars.migration_marker",
-    "restoring": "soulsense_db.sidecars.half_run",
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
+    "withdraw_alarm": "soulsense_db.sidecars.half_run",
 }
 
 

@@ -7,15 +7,14 @@ the database as it is, or when the version table of its chain is at the target; 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, PermissionDeniedError, StorageError
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, log_ignored
 from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     MigrationMarker,
@@ -55,7 +54,8 @@ def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
     try:
         # Without the table nobody can tell: a step that dropped all tables dropped it as well.
         return driver.alembic_heads(chain.version_table) == marker.target_heads
-    except BackupError:
+    except BackupError as error:
+        log_ignored("Whether a migration has ended cannot be told", error)
         return False
 
 
@@ -66,7 +66,8 @@ def standing_for_a_copy(driver: Driver) -> tuple[MigrationMarker, ...]:
     except PermissionDeniedError:
         assert driver.location is not None
         return (UNREADABLE,) if fs.exists(marker_path(driver.location)) else ()
-    except StorageError:
+    except StorageError as error:
+        log_ignored("The migration marker cannot be read", error)
         return ()
 
 
@@ -83,70 +84,87 @@ def markers_in(info: BackupInfo) -> tuple[MigrationMarker, ...]:
     return found or (new_marker(backup=None, alembic_heads=(), target_heads=()),)
 
 
-@contextmanager
-def restoring(
-    driver: Driver,
-    source: BackupInfo,
-    ignore: Callable[[], Collection[str]],
-    *,
-    is_unchanged: Callable[[], bool],
-) -> Iterator[Callable[[], None]]:
-    """Keep the marker true while ``source`` is restored in the block.
+def markers_needing(
+    database: Path | None, infos: Iterable[BackupInfo]
+) -> dict[str, MigrationMarker]:
+    """Return which backups may put back a migration that has not ended, with its marker, by name.
 
-    The alarm of a backup of a half-run database is raised before it is there. Yields what to call
-    once it is: it ends the entries whose database of before that was. ``ignore``: names of tables
-    that are no part of the application's data; ``is_unchanged``: asked after an error, whether the
-    database is for sure what it was. The caller holds the database's lock.
+    Who knows which one does, with a damaged marker.
+    """
+    markers = read_markers(database) if database else ()
+    needing = {}
+    for info in infos:
+        marker = next((marker for marker in markers if _may_need(marker, info)), None)
+        if marker is not None:
+            needing[info.filename] = marker
+    return needing
+
+
+def _may_need(marker: MigrationMarker, info: BackupInfo) -> bool:
+    if marker.backup is None:
+        return info.kind == "pre_migration"
+    return info.filename == Path(marker.backup).name
+
+
+def raise_alarm_of(driver: Driver, source: BackupInfo) -> tuple[MigrationMarker, ...]:
+    """Raise the alarm of a backup of a half-run database, before it is restored.
+
+    Returns the entries that were added, for :func:`withdraw_alarm`. The caller holds the
+    database's lock.
     """
     location = driver.location
-    raised: tuple[MigrationMarker, ...] = ()
-    if location is not None and source.half_run and not read_markers(location):
-        raised = markers_in(source)
-        add_markers(location, raised)
-
-    def settle() -> None:
-        if location is not None and not source.half_run:
-            _end_what_was_put_back(driver, location, source, ignore)
-
-    try:
-        yield settle
-    except BaseException:
-        if raised and location is not None and is_unchanged():
-            with cleaning_up("The migration marker could not be removed"):
-                remove_markers(location, {marker.id for marker in raised})
-        raise
+    if location is None or not source.half_run or read_markers(location):
+        return ()
+    added = markers_in(source)
+    add_markers(location, added)
+    return added
 
 
-def _end_what_was_put_back(
-    driver: Driver, location: Path, source: BackupInfo, ignore: Callable[[], Collection[str]]
+def withdraw_alarm(driver: Driver, added: Collection[MigrationMarker]) -> None:
+    """Take back what :func:`raise_alarm_of` added: the database is what it was."""
+    if added and driver.location is not None:
+        with cleaning_up("The migration marker could not be removed"):
+            remove_markers(driver.location, {marker.id for marker in added})
+
+
+def end_what_was_put_back(
+    driver: Driver, source: BackupInfo, *, own_tables: Callable[[], Collection[str]]
 ) -> None:
+    """End the entries whose database of before was restored with ``source``.
+
+    ``own_tables``: names of tables that are no part of the application's data, asked for where
+    contents must be compared. The caller holds the database's lock.
+    """
+    location = driver.location
+    if location is None or source.half_run:
+        return
     markers = read_markers(location)
-    left = [
-        marker
-        for marker in markers
-        if not _is_its_backup(driver, marker, source, ignore) and not has_ended(driver, marker)
-    ]
+    left = [m for m in markers if not _is_its_backup(m, source) and not has_ended(driver, m)]
+    if left:
+        ignore = own_tables()
+        left = [m for m in left if not _is_as_before(driver, m, ignore)]
     if len(left) != len(markers):
         write_markers(location, left)
 
 
-def _is_its_backup(
-    driver: Driver,
-    marker: MigrationMarker,
-    source: BackupInfo,
-    ignore: Callable[[], Collection[str]],
-) -> bool:
-    """Whether what was restored from ``source`` is the database from before the migration."""
+def _is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:
+    """Whether ``source`` is the backup from before the migration."""
     if marker.backup is None:  # what its error says to restore
         return source.kind == "pre_migration"
     if marker.backup_id and marker.backup_id == source.id:
         return True
     if marker.backup_sha256 and marker.backup_sha256 == source.sha256:
         return True
-    if os.path.realpath(source.path) == os.path.realpath(marker.backup):
-        return True
+    return os.path.realpath(source.path) == os.path.realpath(marker.backup)
+
+
+def _is_as_before(driver: Driver, marker: MigrationMarker, ignore: Collection[str]) -> bool:
+    """Whether the database has the content of the backup from before the migration."""
+    if marker.backup is None:
+        return False
     try:
-        there = fs.exists(Path(marker.backup))
-        return there and driver.compare(Path(marker.backup), ignore=ignore()).identical
-    except BackupError:
+        backup = Path(marker.backup)
+        return fs.exists(backup) and driver.compare(backup, ignore=ignore).identical
+    except BackupError as error:
+        log_ignored("Whether the database is what it was before a migration cannot be told", error)
         return False

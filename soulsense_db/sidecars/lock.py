@@ -22,16 +22,16 @@ def lock_path(beside: Path) -> Path:
 class LiveLock:
     """The lock of the database at ``beside``, held from construction to :meth:`release`.
 
-    ``name`` is what an error calls it; ``like``: as for :func:`files.make_lock_file`. A process
+    ``name`` is what an error calls it; ``owner_of``: as for :func:`files.make_lock_file`. A process
     that is forked meanwhile does not hold it. Raises
     :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout`` seconds.
     """
 
-    def __init__(self, beside: Path, *, name: str, like: Path | None, timeout: float) -> None:
+    def __init__(self, beside: Path, *, name: str, owner_of: Path | None, timeout: float) -> None:
         fs.make_private_directory(beside.parent)
         self._process = os.getpid()
         try:
-            self._lock = fs.acquire_lock(lock_path(beside), timeout=timeout, like=like)
+            self._lock = fs.acquire_lock(lock_path(beside), timeout=timeout, owner_of=owner_of)
         except Timeout:
             raise DatabaseLockedError(
                 f"Database locked: another restore or migration of {name} is running. "
@@ -51,6 +51,7 @@ class LiveLock:
         context = getattr(self._lock, "_context", None)
         descriptor = getattr(context, "lock_file_fd", None)
         if context is not None and isinstance(descriptor, int):
+            # No log in the child of a fork: it is closed already.
             with suppress(OSError):
                 os.close(descriptor)
             context.lock_file_fd = None

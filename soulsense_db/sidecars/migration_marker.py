@@ -21,13 +21,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.backup_info import digest_of
+from soulsense_db.backup_info import sealed, unsealed
 from soulsense_db.errors import InterruptedMigrationError, MetaFileError, StorageError
 from soulsense_db.fs import beside
 from soulsense_db.meta_file import read_small_file
+from soulsense_db.notices import log_ignored
 from soulsense_db.shown_text import printable, shell_command
 
 _FORMAT = 2
+_SEAL = "sha256"
 _Name = Annotated[str, msgspec.Meta(max_length=1_000)]
 _PathText = Annotated[str, msgspec.Meta(max_length=10_000)]
 _Heads = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=1_000)]
@@ -160,33 +162,15 @@ def new_marker(
     )
 
 
-def write_marker(
-    database: Path,
-    *,
-    backup: str,
-    alembic_heads: tuple[str, ...],
-    target_revision: str | None,
-    chain: Chain | None = None,
-) -> None:
-    """Write the marker of one migration, in place of any other; on disk at return."""
-    marker = new_marker(
-        backup=backup,
-        alembic_heads=alembic_heads,
-        target_heads=target_revision.split(",") if target_revision else (),
-        chain=chain or Chain(),
-    )
-    write_markers(database, [marker])
-
-
 def write_markers(database: Path, markers: Collection[MigrationMarker]) -> None:
     """Make ``markers`` all that the marker file says; without any there is no file. On disk."""
     if not markers:
         clear_marker(database)
         return
     entries = [msgspec.to_builtins(marker) for marker in markers]
-    facts = {"format": _FORMAT, "migrations": entries}
-    text = json.dumps(facts | {"sha256": digest_of(facts)}, indent=2)
-    fs.write_durably(marker_path(database), text.encode(), like=database)
+    content = sealed({"format": _FORMAT, "migrations": entries}, _SEAL)
+    text = json.dumps(content, indent=2)
+    fs.write_durably(marker_path(database), text.encode(), owner_of=database)
 
 
 def add_markers(database: Path, added: Iterable[MigrationMarker]) -> None:
@@ -203,11 +187,6 @@ def remove_markers(database: Path, ids: Collection[str]) -> None:
     left = [marker for marker in markers if marker.id not in ids]
     if len(left) != len(markers):
         write_markers(database, left)
-
-
-def read_marker(database: Path) -> MigrationMarker | None:
-    """Return the first entry of the marker of ``database``, None when there is none."""
-    return next(iter(read_markers(database)), None)
 
 
 def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
@@ -227,18 +206,19 @@ def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
     if data is None:
         return ()
     try:
-        facts = json.loads(data)
-        if facts.pop("sha256") != digest_of(facts):
+        content = unsealed(json.loads(data), _SEAL)
+        if content is None:
             raise ValueError("its own checksum does not match")
-        return _markers_of(facts)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _markers_of(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        log_ignored(f"{path} cannot be read", error)
         return (UNREADABLE,)  # msgspec's errors are ValueErrors
 
 
-def _markers_of(facts: Any) -> tuple[MigrationMarker, ...]:
-    if facts.get("format") != 1:
-        return msgspec.convert(facts, _File).migrations
-    old = msgspec.convert(facts, _OldFile)
+def _markers_of(content: dict[str, Any]) -> tuple[MigrationMarker, ...]:
+    if content.get("format") != 1:
+        return msgspec.convert(content, _File).migrations
+    old = msgspec.convert(content, _OldFile)
     marker = MigrationMarker(
         backup=old.backup,
         alembic_heads=old.alembic_heads,
@@ -267,7 +247,8 @@ def from_text(text: str) -> tuple[MigrationMarker, ...]:
     """Return the markers in ``text``, none where it is no such text."""
     try:
         return msgspec.convert(json.loads(text), tuple[MigrationMarker, ...])
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        log_ignored("The alarm of a backup cannot be read", error)
         return ()
 
 
@@ -290,6 +271,6 @@ def _process_start() -> str | None:
             if line.startswith("btime "):
                 started = datetime.fromtimestamp(int(line.split()[1]), UTC) + since_boot
                 return started.isoformat(timespec="seconds")
-    except (OSError, ValueError, IndexError, AttributeError):
-        pass
+    except (OSError, ValueError, IndexError, AttributeError) as error:
+        log_ignored("When this process started is not known", error)
     return None

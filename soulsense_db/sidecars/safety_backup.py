@@ -26,8 +26,11 @@ from soulsense_db.backup_info import META_SUFFIX, BackupInfo, to_meta
 from soulsense_db.fs import NO_COMPANIONS, Companions, beside
 from soulsense_db.meta_file import read_backup
 
-SAFETY_NAMES = ("safety_backup", "failed_migration")
-"""What the live database is kept as before a restore, and after a migration that failed."""
+SAFETY_BACKUP = "safety_backup"
+"""What a copy of the live database is called that is taken before a restore."""
+FAILED_MIGRATION = "failed_migration"
+"""What that one is called that a migration left which failed, taken before it is put back."""
+SAFETY_NAMES = (SAFETY_BACKUP, FAILED_MIGRATION)
 
 # File systems keep times in ticks of up to two seconds.
 _CLOCK_SECONDS = 2.0
@@ -41,7 +44,7 @@ class SafetyFiles:
     """
 
     def __init__(
-        self, database: Path, *, companions: Companions, name: str = "safety_backup"
+        self, database: Path, *, companions: Companions, name: str = SAFETY_BACKUP
     ) -> None:
         self._database = database
         self._companions = companions
@@ -67,9 +70,9 @@ class SafetyFiles:
         """Make room for a new one."""
         meta = Path(f"{self.path}{META_SUFFIX}")
         if os.path.lexists(meta) and not _is_file(meta):
-            kept = Path(f"{self.path}.{self.stamp()}{META_SUFFIX}")
-            fs.move_durably(meta, kept)
-            self.set_aside_as.append(kept)
+            aside = Path(f"{self.path}.{self.stamp()}{META_SUFFIX}")
+            fs.move_durably(meta, aside)
+            self.set_aside_as.append(aside)
         if _is_file(self.path):
             self._move_pair(self.path, self.previous)
         else:  # a directory, say, or a link
@@ -91,27 +94,27 @@ class SafetyFiles:
 
     def _set_aside(self, path: Path) -> None:
         if os.path.lexists(path):
-            self.set_aside_as.append(self.keep(path))
+            self.set_aside_as.append(self.give_dated_name(path))
 
     def _set_companions_aside(self, path: Path, endings: Sequence[str] | None = None) -> None:
         """Set aside what is beside ``path`` and belongs to no data there."""
         found = [ending for ending in self._beside(path) if endings is None or ending in endings]
-        kept = self._dated() if found else path
+        aside = self._dated() if found else path
         for ending in found:
-            fs.move_durably(Path(f"{path}{ending}"), Path(f"{kept}{ending}"))
-            self.set_aside_as.append(Path(f"{kept}{ending}"))
+            fs.move_durably(Path(f"{path}{ending}"), Path(f"{aside}{ending}"))
+            self.set_aside_as.append(Path(f"{aside}{ending}"))
 
-    def place(self, staged: BackupInfo, made: os.stat_result, *, like: Path | None) -> None:
+    def place(self, staged: BackupInfo, created: os.stat_result, *, owner_of: Path | None) -> None:
         """Give the data at :attr:`staging` its name, after its meta file.
 
-        ``made``: what tells that file from any other.
+        ``created``: what tells that file from any other.
         """
-        fs.write_durably(Path(f"{self.path}{META_SUFFIX}"), to_meta(staged), like=like)
-        fs.ensure_same_file(self.staging, made)
+        fs.write_durably(Path(f"{self.path}{META_SUFFIX}"), to_meta(staged), owner_of=owner_of)
+        fs.ensure_same_file(self.staging, created)
         fs.move_durably(self.staging, self.path)
 
     def forget_previous(self) -> None:
-        """Remove the one before, if it is ours: any other is kept under a dated name."""
+        """Remove the one before, if it is ours: any other is set aside under a dated name."""
         if _is_ours(self.previous, self._companions):
             self._remove_pair(self.previous)
         else:
@@ -126,26 +129,26 @@ class SafetyFiles:
         if fs.exists(self.previous):
             # With a newer one in its place nobody can tell whether it is still wanted.
             if fs.exists(self.path):
-                self.keep_previous()
+                self.set_previous_aside()
             else:
                 self.withdraw(placed=False)
         elif fs.exists(orphan):
-            # Its data had been moved back, or to where it is kept, and it not yet.
+            # Its data had been moved back, or to its dated name, and it not yet.
             if _fits(orphan, self.path):
                 fs.move_durably(orphan, Path(f"{self.path}{META_SUFFIX}"))
             else:
                 fs.remove(orphan)
 
-    def keep_previous(self) -> None:
-        """Keep the older one under a dated name, if there is one."""
+    def set_previous_aside(self) -> None:
+        """Give the older one a dated name, if there is one."""
         if fs.exists(self.previous):
-            self.keep(self.previous)
+            self.give_dated_name(self.previous)
 
-    def keep(self, path: Path) -> Path:
+    def give_dated_name(self, path: Path) -> Path:
         """Give one of them a dated name, by which no undo finds it; return that."""
-        kept = self._dated()
-        self._move_pair(path, kept)
-        return kept
+        aside = self._dated()
+        self._move_pair(path, aside)
+        return aside
 
     def _dated(self) -> Path:
         return beside(self._database, f".{self._name}.{self.stamp()}")
@@ -168,7 +171,7 @@ class SafetyFiles:
             fs.remove(Path(f"{self.path}{META_SUFFIX}"))
 
     def stamp(self) -> str:
-        """Return a date for names of what is kept, one that no file beside the database has."""
+        """Return a date for the name of what is set aside, which no file beside has."""
         now = f"{datetime.now():%Y%m%d_%H%M%S}"
         directory = self.path.parent
         fs.make_private_directory(directory)
@@ -228,19 +231,19 @@ def _is_ours(path: Path, companions: Companions) -> bool:
     meta = Path(f"{path}{META_SUFFIX}")
     if not (_is_file(path) and _is_file(meta)):
         return False
-    told = read_backup(path)
-    if told.kind != "pre_restore" or told.meta_problem or told.sha256 is None:
+    info = read_backup(path)
+    if info.kind != "pre_restore" or info.meta_problem or info.sha256 is None:
         return False
     with fs.storage_errors("look at", path):
-        data, facts = path.stat(), meta.stat()
-    if data.st_size != told.size_bytes or _has_log(path, companions):
+        data_status, meta_status = path.stat(), meta.stat()
+    if data_status.st_size != info.size_bytes or _has_log(path, companions):
         return False
     # Written after its copy was begun and before its meta file: nothing else was then. That saves
     # reading all of it; where times were changed, as by a move to another machine, it is read.
-    begun = told.created_at.timestamp() - _CLOCK_SECONDS
-    if begun <= data.st_mtime and data.st_mtime_ns <= facts.st_mtime_ns:
+    begun = info.created_at.timestamp() - _CLOCK_SECONDS
+    if begun <= data_status.st_mtime and data_status.st_mtime_ns <= meta_status.st_mtime_ns:
         return True
-    return fs.sha256_of(path) == told.sha256
+    return fs.sha256_of(path) == info.sha256
 
 
 def _has_log(path: Path, companions: Companions) -> bool:
@@ -254,7 +257,7 @@ def _fits(meta: Path, data: Path) -> bool:
     """Whether a meta file, under whatever name, is that of ``data``."""
     if not fs.exists(data):
         return False
-    told = read_backup(data, meta=meta)
+    info = read_backup(data, meta=meta)
     with fs.storage_errors("read", data):
         size = data.stat().st_size
-    return told.size_bytes == size and told.sha256 == fs.sha256_of(data)
+    return info.size_bytes == size and info.sha256 == fs.sha256_of(data)

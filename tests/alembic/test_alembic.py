@@ -10,13 +10,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
 from alembic_project import BROKEN, DOORS, FIRST, Project, digest, needs_plugins, query
+from helpers import write_marker
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.meta_file import read_backup
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 @pytest.fixture(params=DOORS)
@@ -308,8 +308,8 @@ def test_a_killed_migration_can_be_accepted(env_project: Project) -> None:
     env_project.run("upgrade", "head")
     engine = sa.create_engine(f"sqlite:///{env_project.database}")
     manager = BackupManager(engine)
-    assert manager.accept_half_run_migration()
-    assert not manager.accept_half_run_migration()
+    assert manager.alarm.accept()
+    assert not manager.alarm.accept()
     engine.dispose()
     env_project.revision("broken", "second", "pass")
     env_project.upgrade("head")

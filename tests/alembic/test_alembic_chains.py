@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic_project import HAS_PLUGINS, Project, digest, query
-from helpers import execute
+from helpers import execute, write_marker
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationRefusedError
-from soulsense_db.sidecars.migration_marker import Chain, read_markers, write_marker
+from soulsense_db.alembic.errors import MigrationRefusedError
+from soulsense_db.sidecars.migration_marker import Chain, read_markers
 
 DOORS = ["env.py", *(["alembic.ini"] if HAS_PLUGINS else [])]
 # One command, one run of the steps for each tenant, each with its own version table.

@@ -311,7 +311,7 @@ def test_an_odd_meta_file_in_the_directory(manager: BackupManager, changes: dict
     assert manager.create("new").sha256
     assert run_auto(manager) is not None
     check_health(manager)
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     for use in (manager.pin, manager.verify):
         with pytest.raises(MetaFileError):
             use(odd.filename)
@@ -356,7 +356,7 @@ def test_a_date_at_the_end_of_the_calendar(
     info = manager.import_file(gift)
     assert info.filename in {found.filename for found in manager.list()}
     assert manager.create("after").filename
-    assert manager.restore(info).read_back
+    assert manager.restore(info).verified
 
 
 @settings(
@@ -383,7 +383,7 @@ def test_after_any_import_everything_works(tmp_path: Path, changes: dict[str, An
     listed = {info.filename for info in manager.list()}
     assert listed == {good.filename, made.filename} | imported
     report = manager.restore(good)
-    assert report.read_back
+    assert report.verified
     assert report.catalog_rebuilt
     assert digest(folder / "app.db") == before
     with closing(sqlite3.connect(folder / "app.db")) as live:
@@ -403,7 +403,7 @@ def test_a_table_of_the_name_of_alembic_s(manager: BackupManager, value: str, co
     info = manager.create()
     assert len(info.alembic_heads) == (1 if count == 1 and len(value) < 1000 else 0)
     assert manager.get(info) == info
-    assert manager.restore(info).read_back
+    assert manager.restore(info).verified
 
 
 def test_the_command_line_shows_it(shell: Shell) -> None:

@@ -49,7 +49,8 @@ def rows(connection: Connection, name: str = "backups") -> list[dict[str, object
 def test_a_backup_becomes_a_row(connection: Connection, name: str) -> None:
     """Every fact that the table has a column for is in the row, under any table name."""
     catalog = Catalog(name, Owner("backups", "soulsense_backup"))
-    assert catalog.record(connection, INFO, make_table=True) == frozenset({INFO.filename})
+    catalog.prepare(connection)
+    assert catalog.record(connection, INFO) == frozenset({INFO.filename})
     (row,) = rows(connection, name)
     assert row == {
         "filename": "soulsense_backup_20260115_103000.db",
@@ -72,10 +73,11 @@ def test_a_backup_becomes_a_row(connection: Connection, name: str) -> None:
 def test_recording_again_replaces_the_row(connection: Connection) -> None:
     """One backup has one row, however often it is recorded; the names of all are told."""
     catalog = Catalog()
-    assert catalog.record(connection, INFO, make_table=True) == frozenset({INFO.filename})
-    assert catalog.record(connection, replace(INFO, description="x"), make_table=True)
+    catalog.prepare(connection)
+    assert catalog.record(connection, INFO) == frozenset({INFO.filename})
+    assert catalog.record(connection, replace(INFO, description="x"))
     both = frozenset({INFO.filename, OTHER.filename})
-    assert catalog.record(connection, OTHER, make_table=True) == both
+    assert catalog.record(connection, OTHER) == both
     assert [row["description"] for row in rows(connection)] == ["x", "Weekly"]
 
 
@@ -83,8 +85,8 @@ def test_an_absent_table_stays_absent_when_asked(connection: Connection) -> None
     """Before a first migration the table is the migration's to make."""
     catalog = Catalog()
     assert catalog.state(connection) is TableState.ABSENT
-    assert catalog.record(connection, INFO, make_table=False) is None
-    assert catalog.rebuild(connection, [INFO], make_table=False) is None
+    assert catalog.record(connection, INFO) is None
+    assert catalog.rebuild(connection, [INFO]) is None
     catalog.forget(connection, INFO.filename)
     assert catalog.state(connection) is TableState.ABSENT
 
@@ -92,7 +94,8 @@ def test_an_absent_table_stays_absent_when_asked(connection: Connection) -> None
 def test_forgetting_removes_one_row(connection: Connection) -> None:
     """Only the row of the deleted backup goes; one that is not there is no error."""
     catalog = Catalog()
-    catalog.rebuild(connection, [INFO, OTHER], make_table=True)
+    catalog.prepare(connection)
+    catalog.rebuild(connection, [INFO, OTHER])
     catalog.forget(connection, INFO.filename)
     catalog.forget(connection, INFO.filename)
     assert [row["id"] for row in rows(connection)] == [OTHER.id]
@@ -101,10 +104,11 @@ def test_forgetting_removes_one_row(connection: Connection) -> None:
 def test_rebuilding_leaves_exactly_what_is_given(connection: Connection) -> None:
     """After a rebuild the table is an index of the meta files and of nothing else."""
     catalog = Catalog()
-    catalog.record(connection, INFO, make_table=True)
-    assert catalog.rebuild(connection, [OTHER], make_table=True) == 1
+    catalog.prepare(connection)
+    catalog.record(connection, INFO)
+    assert catalog.rebuild(connection, [OTHER]) == 1
     assert [row["id"] for row in rows(connection)] == [OTHER.id]
-    assert catalog.rebuild(connection, [], make_table=True) == 0
+    assert catalog.rebuild(connection, []) == 0
     assert rows(connection) == []
 
 
@@ -125,8 +129,9 @@ def test_somebody_elses_table_is_never_touched(connection: Connection, statement
     with pytest.raises(CatalogError) as caught:
         catalog.require_free(connection)
     assert "catalog='soulsense_backups'" in caught.value.hint
-    assert catalog.record(connection, INFO, make_table=True) is None
-    assert catalog.rebuild(connection, [INFO], make_table=True) is None
+    catalog.prepare(connection)
+    assert catalog.record(connection, INFO) is None
+    assert catalog.rebuild(connection, [INFO]) is None
     catalog.forget(connection, INFO.filename)
     assert connection.exec_driver_sql("SELECT sql FROM sqlite_master").all() == before
 
@@ -140,7 +145,8 @@ def test_an_older_layout_is_brought_up_to_date(connection: Connection) -> None:
     catalog = Catalog()
     assert catalog.state(connection) is TableState.OUTDATED
     catalog.require_free(connection)
-    assert catalog.rebuild(connection, [INFO], make_table=True) == 1
+    catalog.prepare(connection)
+    assert catalog.rebuild(connection, [INFO]) == 1
     assert catalog.state(connection) is TableState.CURRENT
     assert catalog.names(connection) == frozenset({INFO.filename})
     assert [(row["filename"], row["old"]) for row in rows(connection)] == [
@@ -153,7 +159,7 @@ def test_an_older_layout_can_be_left_to_the_hosts_migrations(connection: Connect
     """Where no table may be made, none is altered: the host's revision adds them."""
     connection.exec_driver_sql("CREATE TABLE backups (filename TEXT PRIMARY KEY, catalog_format)")
     before = connection.exec_driver_sql("SELECT sql FROM sqlite_master").all()
-    assert Catalog().rebuild(connection, [INFO], make_table=False) is None
+    assert Catalog().rebuild(connection, [INFO]) is None
     assert connection.exec_driver_sql("SELECT sql FROM sqlite_master").all() == before
 
 

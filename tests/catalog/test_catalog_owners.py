@@ -97,15 +97,15 @@ def test_each_speaks_of_its_own_rows(managers: dict[str, BackupManager], databas
         for name, manager in managers.items():
             assert problems(manager) == [], name
             there = frozenset(info.filename for info in manager.list())
-            assert manager.catalog_names() == there, name
+            assert manager.catalog.names() == there, name
 
     all_is_well()
     for manager in managers.values():
         manager.delete("latest")
         all_is_well()
-        assert manager.sync_catalog()
+        assert manager.catalog.sync()
         all_is_well()
-        assert manager.rebuild_catalog() == 1
+        assert manager.catalog.rebuild() == 1
         all_is_well()
     assert scalar(database, "SELECT count(*) FROM backups") == 5
 
@@ -134,13 +134,13 @@ def test_the_same_name_in_two_directories(
     for path in (info.path, info.meta_path):
         shutil.copy(path, two.directory)
     (twin,) = two.list()
-    assert two.rebuild_catalog() == 1
+    assert two.catalog.rebuild() == 1
     assert scalar(database, "SELECT count(*) FROM backups") == 2
     both = frozenset({info.filename})
-    assert one.catalog_names() == two.catalog_names() == both
+    assert one.catalog.names() == two.catalog.names() == both
     one.delete(info)
-    assert one.catalog_names() == frozenset()
-    assert two.catalog_names() == both
+    assert one.catalog.names() == frozenset()
+    assert two.catalog.names() == both
     two.delete(twin)
     assert table(database) == {}
 
@@ -156,7 +156,7 @@ def test_moved_together_they_keep_their_rows(tmp_path: Path, make_engine: Engine
     here.rename(there)
     manager = BackupManager(make_engine(there / "app.db"))
     assert problems(manager) == []
-    assert manager.sync_catalog()
+    assert manager.catalog.sync()
     assert table(there / "app.db") == before
 
 
@@ -170,7 +170,7 @@ def test_odd_directory_names_are_told_apart(engine: Engine, tmp_path: Path) -> N
         managers[-1].create(f"number {number}")
     for manager in managers:
         assert problems(manager) == []
-        assert len(manager.catalog_names() or ()) == 1
+        assert len(manager.catalog.names() or ()) == 1
 
 
 # What the application hung on our table
@@ -187,8 +187,8 @@ def test_rows_of_the_application_stay(strict: Engine, database: Path, action: st
     manager.pin(info)
     manager.verify(info)
     execute(database, "UPDATE backups SET description = 'garbled'")
-    assert manager.sync_catalog()
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.sync()
+    assert manager.catalog.rebuild() == 2
     assert table(database)[info.filename] == before
     other = BackupManager(strict, database.parent / "elsewhere")
     other.create("three")
@@ -223,7 +223,7 @@ def test_columns_of_the_application_stay(manager: BackupManager, database: Path)
         "CREATE INDEX by_owner ON backups (owner)",
     )
     second = manager.create("two")
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.rebuild() == 2
     manager.restore(second)
     seen = table(database)
     assert seen[info.filename][-2:] == ("ann", 5)
@@ -255,7 +255,7 @@ def test_what_refuses_a_row_refuses_no_backup(
         pytest.skip("this SQLite adds no such column")
     with caplog.at_level(logging.WARNING, "soulsense_db"):
         second = manager.create("second")
-        assert manager.restore(first).read_back
+        assert manager.restore(first).verified
         report = run_auto(manager)
     assert report is not None
     assert second.id in {info.id for info in manager.list()}
@@ -281,12 +281,12 @@ def test_only_what_changed_is_touched(manager: BackupManager, database: Path) ->
             connection.commit()
         return found
 
-    assert manager.sync_catalog()
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.sync()
+    assert manager.catalog.rebuild() == 2
     assert changes() == []
     execute(database, f"UPDATE backups SET kind = 'x' WHERE filename = '{info.filename}'")
     assert changes() == [("UPDATE", info.filename)]
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.rebuild() == 2
     assert changes() == [("UPDATE", info.filename)]
     third = manager.create("three")
     manager.delete(info)
@@ -340,7 +340,7 @@ def test_rows_that_nobody_claims_are_left_alone(
     assert problems(manager) == []
     other.create("more of theirs")
     assert problems(other) == problems(manager) == []
-    assert set(other.catalog_names() or ()) == {info.filename for info in other.list()}
+    assert set(other.catalog.names() or ()) == {info.filename for info in other.list()}
     assert gone in table(database)
 
 
@@ -357,8 +357,8 @@ def test_the_first_call_on_an_older_layout(
     elif call == "prune":
         assert len(manager.prune(RetentionPolicy(keep_last=2)).removed) == 1
     elif call == "sync":
-        assert manager.sync_catalog(make_table=False) is False
-        assert manager.sync_catalog()
+        assert manager.catalog.sync(make_table=False) is False
+        assert manager.catalog.sync()
     elif call == "restore":
         assert manager.restore(infos[2]).catalog_rebuilt
     manager.create("more")
@@ -418,11 +418,12 @@ def test_a_value_of_the_wrong_kind_is_never_bound(engine: Engine) -> None:
     with engine.connect() as connection:
         for change in changes:
             catalog = Catalog(owner=Owner("backups", "soulsense_backup"))
-            assert catalog.record(connection, replace(INFO, **change), make_table=True)
-            assert catalog.rebuild(connection, [replace(INFO, **change)], make_table=True) == 1
+            catalog.prepare(connection)
+            assert catalog.record(connection, replace(INFO, **change))
+            assert catalog.rebuild(connection, [replace(INFO, **change)]) == 1
 
 
-def test_an_error_in_the_applications_connect_event_is_a_remark(
+def test_an_error_in_the_applications_connect_event_is_a_warning(
     manager: BackupManager, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the application raises while the row is written leaves the backup made."""
@@ -476,7 +477,7 @@ def fill(path: Path, manager: BackupManager, count: int) -> None:
         facts["meta_sha256"] = digest_of(facts)
         (manager.directory / name).hardlink_to(template.path)
         (manager.directory / f"{name}.meta").write_text(json.dumps(facts))
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
 
 
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "beside other directories"])
@@ -486,7 +487,7 @@ def test_a_backup_writes_one_row(
     """The bytes that a backup adds to the log do not grow with the number of backups."""
     path, manager = waiting
     if others:
-        fill(path, BackupManager(manager._driver.engine, tmp_path / "elsewhere"), 500)
+        fill(path, BackupManager(manager._repository.driver.engine, tmp_path / "elsewhere"), 500)
     fill(path, manager, 10)
     few = max(written_by(path, manager) for _ in range(3))
     fill_more = 700
@@ -501,10 +502,10 @@ def test_a_backup_writes_one_row(
         facts["meta_sha256"] = digest_of(facts)
         (manager.directory / name).hardlink_to(template.path)
         (manager.directory / f"{name}.meta").write_text(json.dumps(facts))
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     many = max(written_by(path, manager) for _ in range(3))
     assert many <= few + 3 * 4120  # a page more for each level that the trees have grown
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())
 
 
 def test_a_sync_that_changes_nothing_writes_nothing(waiting: tuple[Path, BackupManager]) -> None:
@@ -513,8 +514,8 @@ def test_a_sync_that_changes_nothing_writes_nothing(waiting: tuple[Path, BackupM
     fill(path, manager, 20)
     log = Path(f"{path}-wal")
     before = log.stat().st_size
-    assert manager.sync_catalog()
-    assert manager.rebuild_catalog() == 21
+    assert manager.catalog.sync()
+    assert manager.catalog.rebuild() == 21
     assert log.stat().st_size == before
 
 
@@ -529,6 +530,6 @@ def test_rows_of_a_database_in_another_encoding(
     made = [manager.create(name) for name in ("one", "zwei \u00fc")]
     report = manager.restore(made[0])
     assert report.catalog_rebuilt
-    assert set(manager.catalog_names() or ()) == {info.filename for info in made}
+    assert set(manager.catalog.names() or ()) == {info.filename for info in made}
     manager.delete(made[1])
-    assert set(manager.catalog_names() or ()) == {made[0].filename}
+    assert set(manager.catalog.names() or ()) == {made[0].filename}

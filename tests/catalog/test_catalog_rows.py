@@ -51,7 +51,7 @@ def test_a_dropped_table_comes_back(manager: BackupManager, database: Path) -> N
     manager.create("one")
     manager.create("two")
     execute(database, "DROP TABLE backups")
-    assert manager.rebuild_catalog() == 2
+    assert manager.catalog.rebuild() == 2
     execute(database, "DROP TABLE backups")
     manager.create("three")
     assert scalar(database, ROWS) == 3
@@ -82,7 +82,7 @@ def test_somebody_elses_table_stops_a_backup(manager: BackupManager, database: P
         "INSERT INTO backups VALUES (1, 'cellar')",
     )
     before = database.read_bytes()
-    for call in (manager.create, manager.rebuild_catalog):
+    for call in (manager.create, manager.catalog.rebuild):
         with pytest.raises(CatalogError, match="not soulsense_db's") as caught:
             call()
         assert "soulsense_backups" in caught.value.hint
@@ -120,7 +120,7 @@ def test_no_catalog_makes_no_table(engine: Engine, database: Path) -> None:
     manager = BackupManager(engine, catalog=False)
     before = database.read_bytes()
     info = manager.create()
-    assert manager.rebuild_catalog() == 0
+    assert manager.catalog.rebuild() == 0
     assert database.read_bytes() == before
     assert not manager.restore(info).catalog_rebuilt
     manager.delete(info)
@@ -146,8 +146,8 @@ def test_rebuilding_says_when_it_cannot(engine: Engine, database: Path) -> None:
         held_by_another_process(database, "BEGIN IMMEDIATE"),
         pytest.raises(DatabaseLockedError),
     ):
-        manager.rebuild_catalog()
-    assert manager.rebuild_catalog() == 1
+        manager.catalog.rebuild()
+    assert manager.catalog.rebuild() == 1
 
 
 def test_deleting_while_the_table_is_locked(engine: Engine, database: Path) -> None:
@@ -197,6 +197,6 @@ def test_a_garbled_row_is_mended_by_the_next_backup(
     """The right number of rows is not enough: names that are no backup's go, no text or not."""
     first = manager.create("first")
     execute(database, f"UPDATE backups SET filename = {name}")
-    assert manager.catalog_names() != frozenset({first.filename})
+    assert manager.catalog.names() != frozenset({first.filename})
     second = manager.create("second")
-    assert manager.catalog_names() == frozenset({first.filename, second.filename})
+    assert manager.catalog.names() == frozenset({first.filename, second.filename})

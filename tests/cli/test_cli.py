@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from helpers import digest, make_database, scalar
+from helpers import digest, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.cli import old_alembic
-from soulsense_db.sidecars.migration_marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 
 def test_a_day_with_it(shell: Shell) -> None:
@@ -174,7 +174,7 @@ def test_a_damaged_meta_file_shows_in_the_list(shell: Shell) -> None:
     shell.ok("delete", meta.name.removesuffix(".meta"), "--yes")
 
 
-def test_broken_references_are_a_remark(shell: Shell) -> None:
+def test_broken_references_are_a_warning(shell: Shell) -> None:
     """Rows that refer to nothing are told by verify, and are no reason to refuse the backup."""
     import sqlite3
     from contextlib import closing

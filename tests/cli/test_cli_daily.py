@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from helpers import add_child, execute, flip, make_database, scalar
+from helpers import add_child, execute, flip, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import errors
 from soulsense_db.backup_info.info import to_meta
-from soulsense_db.sidecars.migration_marker import write_marker
 
 
 def test_show_tells_everything(shell: Shell) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from helpers import add_child, execute
+from helpers import add_child, execute, write_marker
 from shell import Shell
 
 from soulsense_db import errors
-from soulsense_db.sidecars.migration_marker import write_marker
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
 COMMANDS = {

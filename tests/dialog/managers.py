@@ -107,7 +107,7 @@ class Unread(BackupManager):
 
     def restore(self, *arguments: Any, **options: Any) -> RestoreReport:
         """Restore, and say so."""
-        return replace(super().restore(*arguments, **options), read_back=False)
+        return replace(super().restore(*arguments, **options), verified=False)
 
 
 class ComparesLate(BackupManager):

@@ -76,7 +76,7 @@ def test_delete_asks_and_takes_one(
     user.waits_for("Deleted ")
     user.wait_until(lambda: rows(user) == ["gamma", "alpha"], "the row to go")
     assert [info.description for info in manager.list()] == ["gamma", "alpha"]
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())
     assert not user.sees(DELETE_TITLE)
 
 

@@ -162,7 +162,7 @@ def test_a_locked_database_is_told_and_the_window_stays_alive(
 def test_a_full_disk_is_told(person: MakePerson, database: Path, small_disk: Path) -> None:
     """A backup that does not fit is an error with a way out, and leaves nothing."""
     execute(database, "CREATE TABLE large (b)", "INSERT INTO large VALUES (randomblob(2000000))")
-    move = f"manager = BackupManager(manager._driver.engine, {str(small_disk)!r})"
+    move = f"manager = BackupManager(manager._repository.driver.engine, {str(small_disk)!r})"
     user = person(host(database, more=move))
     open_window(user)
     user.click(CREATE)
@@ -177,12 +177,12 @@ def test_a_full_disk_is_told(person: MakePerson, database: Path, small_disk: Pat
 def test_a_backup_made_although_old_ones_could_not_go_is_listed(
     person: MakePerson, database: Path
 ) -> None:
-    """A policy that could not be applied is a remark on the backup, which is in the list."""
+    """A policy that could not be applied is a warning on the backup, which is in the list."""
     manager = BackupManager.from_url(str(database))
     for description in ("a", "b"):
         manager.create(description)
     policy = """
-manager = BackupManager(manager._driver.engine, retention=RetentionPolicy(keep_last=1))
+manager = BackupManager(manager._repository.driver.engine, retention=RetentionPolicy(keep_last=1))
 import soulsense_db.directory.directory
 def refuse(self, info):
     raise soulsense_db.directory.directory.StorageError("The old one cannot go.", hint="Look why.")

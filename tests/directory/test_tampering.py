@@ -214,7 +214,7 @@ USES: dict[str, Use] = {
     "verify": lambda manager, backup: manager.verify(backup.name),
     "export": lambda manager, backup: manager.export(backup.name, backup.with_name("out.db")),
     "import": lambda manager, backup: manager.import_file(backup),
-    "rebuild_catalog": lambda manager, _: manager.rebuild_catalog(),
+    "rebuild_catalog": lambda manager, _: manager.catalog.rebuild(),
     "auto": lambda manager, _: run_auto(manager),
 }
 

@@ -230,11 +230,11 @@ def test_auto_keeps_the_copy_that_it_compared(manager: BackupManager, database: 
     first = run_auto(manager)
     assert first is not None
     assert first.created is not None
-    names = manager._backup_directory.names()
+    names = manager._repository.directory.names()
     again = run_auto(manager)
     assert again is not None
     assert again.created is None
-    assert manager._backup_directory.names() == names
+    assert manager._repository.directory.names() == names
     assert not [path for path in manager.directory.iterdir() if "staging" in path.name]
     execute(database, "UPDATE parent SET name = 'changed' WHERE id = 1")
     third = run_auto(manager)

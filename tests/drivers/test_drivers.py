@@ -86,7 +86,7 @@ def test_a_manager_is_made_from_a_path_or_url(tmp_path: Path, style: str) -> Non
     path.touch()
     manager = BackupManager.from_url(style.format(path), tmp_path / "backups")
     assert manager.database == path
-    assert manager.alembic_heads() == ()
+    assert manager.live.alembic_heads() == ()
     assert engine_for(str(path)).url.database == str(path)
 
 

@@ -24,7 +24,7 @@ WAYS: list[Way] = [
     lambda manager, info: manager.restore(info),
     lambda manager, _: manager.undo_restore(),
     lambda manager, info: manager.compare(info),
-    lambda manager, _: manager.rebuild_catalog(),
+    lambda manager, _: manager.catalog.rebuild(),
 ]
 NAMES = ["create", "restore", "undo", "compare", "rebuild"]
 
@@ -111,7 +111,7 @@ def test_a_file_replaced_between_the_check_and_the_write(
     manager = BackupManager(make_engine(first), tmp_path / "backups")
     info = manager.create()
     kept = tmp_path / "kept.db"
-    driver = manager._driver
+    driver = manager._repository.driver
     load = driver.load
 
     def replace_then_load(*arguments: object, **options: object) -> None:

@@ -30,6 +30,7 @@ from helpers import (
     run_as,
     scalar,
     snapshot_of,
+    write_marker,
 )
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -39,7 +40,6 @@ from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.live_connection import innermost
 from soulsense_db.errors import DatabaseLockedError, PermissionDeniedError, UnsupportedDatabaseError
-from soulsense_db.sidecars.migration_marker import write_marker
 
 COUNT = "SELECT count(*) FROM child"
 AnyEngine = Engine | AsyncEngine
@@ -545,11 +545,11 @@ def test_commands_to_copy_reach_the_database_as_the_engine_does(
     engine = make_any(f"file:{live}?vfs=unix-excl&uri=true")
     manager = BackupManager(engine, catalog=False)
     write_marker(live, backup=str(tmp_path / "b.db"), alembic_heads=(), target_revision="b")
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     words = shlex.split(error.hint)
     url = words[words.index("--url") + 1]
     assert "vfs=unix-excl" in url
     again = BackupManager.from_url(url, catalog=False)
     assert again.database == live
-    assert again.address == url
+    assert again.live.address == url

@@ -328,7 +328,7 @@ def test_a_missing_file_is_not_made(tmp_path: Path, make_engine: EngineMaker, ur
     path = tmp_path / "gone.db"
     engine = make_engine(f"sqlite:///file:{path}?uri=true" if uri else path)
     manager = BackupManager(engine)
-    for call in (manager.create, manager.rebuild_catalog):
+    for call in (manager.create, manager.catalog.rebuild):
         with pytest.raises(DatabaseFileNotFoundError, match="Database file not found"):
             call()
     assert os.listdir(tmp_path) == []

@@ -88,7 +88,7 @@ def _edit(path: Path, *statements: str) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("index", STALE_INDEXES)
-def test_a_stale_index_of_a_virtual_table_is_a_remark(
+def test_a_stale_index_of_a_virtual_table_is_a_warning(
     tmp_path: Path, library: str, index: str
 ) -> None:
     """Newer versions of SQLite ask full-text and R-Tree indexes too: the data is none the worse."""
@@ -102,7 +102,7 @@ def test_a_stale_index_of_a_virtual_table_is_a_remark(
     assert told["restore"] == told["undo"] == told["can restore"] == []
     assert isinstance(told["verify"], list)
     if library == "pysqlite3" and index != "fts5 without a shadow table":
-        assert any("index f should be rebuilt" in remark for remark in told["verify"])
+        assert any("index f should be rebuilt" in warning for warning in told["verify"])
     assert digest_of_rows(live) == expected
 
 
@@ -375,12 +375,12 @@ def test_a_schema_in_another_encoding_is_restored(
     live = latin_1_database(tmp_path / "app.db", what)
     manager = BackupManager(make_engine(live), catalog=False)
     info = manager.create()
-    assert manager.verify(info).remarks == ()
+    assert manager.verify(info).warnings == ()
     assert manager.can_restore(info).ok
     before = live.read_bytes()
     report = manager.restore(info)
     assert report.moved_aside == ()
-    assert report.read_back
+    assert report.verified
     assert live.read_bytes()[100:] == before[100:]
     manager.undo_restore()
     assert check_health(manager).state is State.OK
@@ -449,7 +449,7 @@ def test_pages_that_cost_nobody_a_row_are_no_damage(
     assert scalar(live, "PRAGMA integrity_check") != "ok"
     manager = BackupManager(make_engine(live))
     info = manager.create()
-    assert manager.verify(info).remarks
+    assert manager.verify(info).warnings
     before = digest(live)
     add_child(live)
     assert not manager.restore(info).moved_aside

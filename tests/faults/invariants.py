@@ -12,17 +12,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from helpers import digest, leftovers, scalar
+from helpers import digest, leftovers, read_marker, scalar
 
 from faults import engines
 from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.backup_info.info import META_SUFFIX
 from soulsense_db.errors import BackupError
 from soulsense_db.fs.copying import sha256_of_own
 from soulsense_db.meta_file import read_backup
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 Facts = dict[str, Any]
 
@@ -176,7 +176,7 @@ class _Findings:
         self.require(not left, f"left behind: {left}")
         self.require(not manager.orphans(), f"meta files without data: {manager.orphans()}")
         names = frozenset(info.filename for info in manager.list())
-        self.require(names == manager.catalog_names(), "the catalog is out of step")
+        self.require(names == manager.catalog.names(), "the catalog is out of step")
 
     def _undo(self, manager: BackupManager) -> None:
         """Go back to the safety backup, which is whole, whatever became of the one before."""

@@ -235,7 +235,7 @@ OPERATIONS: dict[str, Operation] = {
         done=StorageError,
     ),
     "rebuild catalog": Operation(
-        lambda folder: manager_of(folder).rebuild_catalog(), _rebuild_catalog
+        lambda folder: manager_of(folder).catalog.rebuild(), _rebuild_catalog
     ),
     "upgrade": Operation(lambda folder: upgrade(folder, "r3"), migrates=True),
     "upgrade that fails": Operation(_fail_to_upgrade, migrates=True),

@@ -66,7 +66,7 @@ def test_a_crowd_loses_nothing(
     made = manager.create("after all")
 
     assert manager.list()[0] == made
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())
     for what, count in counts.items():
         action, outcome = what.split(": ")
         operation = f"{action}, one of {_PROCESSES} processes"
@@ -333,4 +333,4 @@ def _require_tidy(project: Path) -> None:
     for info in manager.list():
         assert manager.verify(info, level="full").checksum
     manager.create("next")
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())

@@ -11,15 +11,15 @@ from random import Random
 import pytest
 from alembic_project import Project
 from alembic_project import digest as project_digest
-from helpers import digest, execute
+from helpers import digest, execute, read_marker, write_marker
 
 from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_memory
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 COLUMNS = ("filename", "catalog_format", "id", "created_at", "description", "size_bytes", "sha256")
 
@@ -137,13 +137,13 @@ def test_a_catalog_of_garbage_is_rebuilt(
             outcomes.of("status", lambda: check_health(manager))
             assert digest(place.live) == place.content
             if random.random() < 0.5:
-                assert manager.rebuild_catalog() == 2
+                assert manager.catalog.rebuild() == 2
                 assert _rows(place.live) == rows
                 outcomes.count("rebuild", "done")
             else:
                 made = manager.create("New")
                 there = frozenset(info.filename for info in [made, *listed])
-                assert manager.catalog_names() == there
+                assert manager.catalog.names() == there
                 outcomes.count("create", "done: catalog mended")
     outcomes.record(record)
 

@@ -445,7 +445,7 @@ def test_no_meta_file_leads_outside(tmp_path: Path, facts: dict[str, Any]) -> No
     for ref in {str(value) for value in facts.values()} - {"manual", "True"}:
         with suppress(BackupError):
             assert manager.get(ref).path == info.path
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     with suppress(BackupError):
         manager.delete(info.filename)
     assert world.around() == around

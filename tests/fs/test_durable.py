@@ -25,7 +25,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.fs import copying, durable
+from soulsense_db.fs import copying, durable, errors, space, temporary
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_system_errors_become_errors_of_the_tree(number: int, expected: type[Sto
     """Every refusal of the system has its class, names the path, and says what to do."""
     with (
         pytest.raises(StorageError) as caught,
-        durable.storage_errors("write", "/some/file"),
+        errors.storage_errors("write", "/some/file"),
     ):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is expected
@@ -157,9 +157,9 @@ def test_removing_without_permission_is_an_error(open_path: Path) -> None:
 
 def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -> None:
     """Room is measured before a byte is written, also for a directory that is not there yet."""
-    durable.require_space(small_disk / "not" / "yet", 100_000)
+    space.require_space(small_disk / "not" / "yet", 100_000)
     with pytest.raises(NotEnoughSpaceError, match="5,262,144 bytes are needed"):
-        durable.require_space(small_disk / "not" / "yet", 5_000_000)
+        space.require_space(small_disk / "not" / "yet", 5_000_000)
 
 
 def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
@@ -170,12 +170,18 @@ def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
         copying.sha256_of_own(tmp_path / "gone")
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy with nothing to do before the copy has its name."""
+    with copying.durable_copy(source, target):
+        pass
+
+
 @pytest.mark.usefixtures("no_umask")
 def test_a_copy_is_complete_and_private(tmp_path: Path) -> None:
     """A copy has all bytes and belongs to one person."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(3_000_000))
-    copying.copy_durably(source, target)
+    copy(source, target)
     assert target.read_bytes() == source.read_bytes()
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
 
@@ -190,15 +196,31 @@ def test_a_copy_never_replaces(tmp_path: Path, kind: str) -> None:
     else:
         target.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="exists already"):
-        copying.copy_durably(source, target)
+        copy(source, target)
     assert sorted(os.listdir(tmp_path)) == ["source", "target"]
+
+
+def test_a_copy_has_no_name_until_the_block_ends(tmp_path: Path) -> None:
+    """What is done with the whole copy before it has its name can still cancel it."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("new")
+
+    def refuse() -> None:
+        with copying.durable_copy(source, target) as whole:
+            assert whole.read_text() == "new"
+            assert not target.exists()
+            raise NotEnoughSpaceError("no room for what goes with it")
+
+    with pytest.raises(NotEnoughSpaceError):
+        refuse()
+    assert os.listdir(tmp_path) == ["source"]
 
 
 def test_a_copy_without_room_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     """A copy that does not fit is refused before a byte is written."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
     with pytest.raises(NotEnoughSpaceError):
-        copying.copy_durably(tmp_path / "source", small_disk / "target")
+        copy(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
@@ -207,16 +229,16 @@ def test_a_copy_that_runs_out_of_room_leaves_nothing(
 ) -> None:
     """A disk that another program fills during the copy leaves no partial file behind."""
     (tmp_path / "source").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(space, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
-        copying.copy_durably(tmp_path / "source", small_disk / "target")
+        copy(tmp_path / "source", small_disk / "target")
     assert os.listdir(small_disk) == []
 
 
 def test_a_copy_of_what_is_gone_is_an_error_of_the_tree(tmp_path: Path) -> None:
     """A source that vanished is a StorageError, as all else in this module."""
     with pytest.raises(StorageError, match="gone"):
-        copying.copy_durably(tmp_path / "gone", tmp_path / "target")
+        copy(tmp_path / "gone", tmp_path / "target")
     assert os.listdir(tmp_path) == []
 
 
@@ -364,7 +386,10 @@ def test_without_a_directory_for_temporary_files(
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    with pytest.raises(StorageError, match="No usable temporary"), durable.temporary_file(1):
+    with (
+        pytest.raises(StorageError, match="No usable temporary"),
+        temporary.temporary_file(size_bytes=1),
+    ):
         pass
     with pytest.raises(StorageError, match="No usable temporary"), beside(None, "copy"):
         pass

@@ -38,7 +38,7 @@ from soulsense_db.errors import (
     StorageError,
     WrongDatabaseError,
 )
-from soulsense_db.fs import durable
+from soulsense_db.fs import space
 from soulsense_db.fs.sidecar_names import beside
 from soulsense_db.health import State, check_health
 
@@ -176,7 +176,7 @@ def test_an_empty_database_fits_any_encoding(
             application.commit()
         manager = BackupManager(second, catalog=False)  # of the new file
         assert manager.can_restore(info).ok
-        assert manager.restore(info).read_back
+        assert manager.restore(info).verified
         if is_empty == "the backup":
             application.exec_driver_sql("CREATE TABLE u (b)")
             application.exec_driver_sql("INSERT INTO u VALUES ('größer')")
@@ -332,7 +332,7 @@ def test_an_empty_database_takes_another_encoding_and_page_size_at_once(
         connection.executescript(left)
     manager = BackupManager(engine, catalog=False)  # of the new file
     assert manager.can_restore(info).problems == ()
-    assert manager.restore(info).read_back
+    assert manager.restore(info).verified
     assert scalar(path, "SELECT a FROM t") == "größer"
     assert scalar(path, "PRAGMA page_size") == 4096
     assert scalar(path, "PRAGMA encoding") == backed_up
@@ -420,7 +420,7 @@ def test_a_full_disk_is_told(tmp_path: Path, make_engine: EngineMaker) -> None:
         manager = BackupManager(engine, tmp_path / "backups")
         manager.create()
         assert manager.can_restore("latest").ok
-        (place / "filling").write_bytes(bytes(durable.free_space(place) - 1024 * 1024))
+        (place / "filling").write_bytes(bytes(space.free_space(place) - 1024 * 1024))
         (problem,) = manager.can_restore("latest").problems
         assert isinstance(problem, NotEnoughSpaceError)
         assert str(place) in problem.message

@@ -131,7 +131,7 @@ def test_an_error_is_one_of_what_was_not_done(
 def test_the_last_call_of_a_progress_fails_no_restore(
     manager: BackupManager, database: Path
 ) -> None:
-    """What a callback raises when the database is restored is a remark in the report."""
+    """What a callback raises when the database is restored is a warning in the report."""
     info = manager.create()
     before = digest(database)
     add_child(database)
@@ -142,8 +142,8 @@ def test_the_last_call_of_a_progress_fails_no_restore(
 
     report = manager.restore(info, progress=progress)
     assert digest(database) == before
-    (remark,) = report.remarks
-    assert "the window is closed" in remark
+    (warning,) = report.warnings
+    assert "the window is closed" in warning
 
 
 def test_a_trigger_of_the_application_costs_no_backup(
@@ -159,8 +159,8 @@ def test_a_trigger_of_the_application_costs_no_backup(
     assert made in manager.list()
     execute(database, "DROP TRIGGER guard")
     third = manager.create("third")
-    assert manager.catalog_names() == frozenset(info.filename for info in manager.list())
-    assert third.filename in (manager.catalog_names() or ())
+    assert manager.catalog.names() == frozenset(info.filename for info in manager.list())
+    assert third.filename in (manager.catalog.names() or ())
 
 
 def test_a_number_that_no_row_can_hold(manager: BackupManager, database: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_number_that_no_row_can_hold(manager: BackupManager, database: Path) -
     assert manager.create("later").id in {info.id for info in manager.list()}
     report = run_auto(manager)
     assert report is not None
-    assert manager.restore(good).read_back
+    assert manager.restore(good).verified
     assert digest(database) == before
 
 
@@ -224,7 +224,7 @@ def test_an_interrupt_after_the_end_is_told_as_that(database: Path, tmp_path: Pa
 def test_a_restore_says_on_the_command_line_what_failed_afterwards(
     manager: BackupManager, database: Path
 ) -> None:
-    """Each remark of a report is a line for a person, and in --json."""
+    """Each warning of a report is a line for a person, and in --json."""
     manager.create("x")
     add_child(database)
     for more in ((), ("--json",)):
@@ -235,7 +235,7 @@ def test_a_restore_says_on_the_command_line_what_failed_afterwards(
 
 
 def test_restore_done_before_sa_events_fail(manager: BackupManager, engine: Engine) -> None:
-    """A pool event that fails while idle connections are closed is a remark."""
+    """A pool event that fails while idle connections are closed is a warning."""
     info = manager.create()
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT 1"))

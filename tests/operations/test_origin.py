@@ -145,7 +145,7 @@ def test_naming_it_works(manager: BackupManager, database: Path, lose: str) -> N
         add_child(database)
         manager.restore(ref)
         assert digest(database) == before
-    db_backup.configure(manager._driver.engine)
+    db_backup.configure(manager._repository.driver.engine)
     try:
         add_child(database)
         assert db_backup.restore_backup(info.path)
@@ -213,7 +213,7 @@ def test_status_counts_what_is_known(manager: BackupManager) -> None:
     mine = manager.create("mine")
     name = manager.directory / f"{PREFIX}_{datetime.now():%Y%m%d_%H%M%S}_zzz.db"
     name.write_bytes(b"half of a copy")
-    manager.rebuild_catalog()
+    manager.catalog.rebuild()
     report = check_health(manager)
     assert report.state is State.OK
     told = {check.name: check.message for check in report.checks}

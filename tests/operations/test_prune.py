@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import add_child, flip, make_database, run_unprivileged, scalar
+from helpers import add_child, flip, make_database, run_unprivileged, scalar, write_marker
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
 from soulsense_db.backup_info.info import BackupKind, from_meta, to_meta
@@ -19,7 +19,7 @@ from soulsense_db.errors import (
     MetaFileError,
     ProtectedBackupError,
 )
-from soulsense_db.sidecars.migration_marker import marker_path, write_marker
+from soulsense_db.sidecars.migration_marker import marker_path
 
 ONE = RetentionPolicy(keep_last=1)
 
@@ -209,7 +209,7 @@ def test_the_way_back_from_a_migration_stays(manager: BackupManager, database: P
     assert oldest.filename in _names(manager)
     with pytest.raises(ProtectedBackupError, match="has not ended"):
         manager.delete(oldest)
-    manager.accept_half_run_migration()
+    manager.alarm.accept()
     manager.delete(oldest)
 
 

@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[[BackupManager, Path], object]] = {
     "restore by name": lambda manager, _: manager.restore("soulsense_backup_gone.db"),
     "restore by path": lambda manager, folder: manager.restore(folder / "text"),
     "undo": lambda manager, _: manager.undo_restore(),
-    "accept": lambda manager, _: manager.accept_half_run_migration(),
+    "accept": lambda manager, _: manager.alarm.accept(),
     "verify": lambda manager, _: manager.verify("latest"),
     "delete": lambda manager, _: manager.delete("latest"),
     "pin": lambda manager, _: manager.pin("latest"),

@@ -23,9 +23,11 @@ from helpers import (
     held_by_another_process,
     leftovers,
     make_database,
+    read_marker,
     run_unprivileged,
     scalar,
     snapshot_of,
+    write_marker,
 )
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -43,8 +45,8 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     RestoreError,
 )
-from soulsense_db.fs import durable
-from soulsense_db.sidecars.migration_marker import marker_path, read_marker, write_marker
+from soulsense_db.fs import space
+from soulsense_db.sidecars.migration_marker import marker_path
 
 COUNT = "SELECT count(*) FROM child"
 
@@ -306,11 +308,11 @@ def test_a_restore_clears_the_marker_of_a_dead_migration(
 ) -> None:
     """Restoring the named backup, or accepting the database as it is, lets migrations run again."""
     info = manager.create()
-    for leave in (lambda: manager.restore(info), manager.accept_half_run_migration):
+    for leave in (lambda: manager.restore(info), manager.alarm.accept):
         write_marker(database, backup=info.path, alembic_heads=(), target_revision="a")
         assert leave()
         assert read_marker(database) is None
-    assert not manager.accept_half_run_migration()
+    assert not manager.alarm.accept()
     assert not marker_path(database).exists()
 
 
@@ -378,7 +380,7 @@ def test_a_disk_that_fills_up_changes_nothing(
     manager = BackupManager(make_engine(database), tmp_path / "backups", catalog=False)
     info = manager.create()
     before = digest(database)
-    monkeypatch.setattr(durable, "require_space", lambda _directory, _needed: None)
+    monkeypatch.setattr(space, "require_space", lambda _directory, _needed: None)
     with pytest.raises(NotEnoughSpaceError):
         manager.restore(info)
     assert digest(database) == before
@@ -405,7 +407,7 @@ def test_a_function_of_the_application_that_fails_is_no_failure_of_the_restore(
     working = False
     engine.dispose()
     report = manager.restore(info)
-    assert report.read_back is False
+    assert report.verified is False
     assert scalar(database, COUNT) == ROWS
 
 
@@ -417,7 +419,7 @@ def test_a_backup_that_goes_bad_before_it_is_written_costs_a_sound_database_noth
     info = manager.create()
     add_child(database)
     before = digest(database)
-    load = manager._driver.load
+    load = manager._repository.driver.load
 
     def spoil_then_load(source: Path, **options: Any) -> None:
         with source.open("r+b") as file:
@@ -425,7 +427,7 @@ def test_a_backup_that_goes_bad_before_it_is_written_costs_a_sound_database_noth
             file.write(b"\xff" * 1096)
         load(source, **options)
 
-    monkeypatch.setattr(manager._driver, "load", spoil_then_load)
+    monkeypatch.setattr(manager._repository.driver, "load", spoil_then_load)
     with pytest.raises(InvalidBackupError, match=info.filename):
         manager.restore(info)
     assert digest(database) == before
@@ -447,7 +449,7 @@ def test_what_fails_while_a_failure_is_tidied_up_is_a_warning(
     def full(*_: object, **__: object) -> None:
         raise NotEnoughSpaceError("The disk is full.")
 
-    monkeypatch.setattr(manager._driver, "load", full)
+    monkeypatch.setattr(manager._repository.driver, "load", full)
     replace = os.replace
 
     def refuse(source: Path, target: Path) -> None:

@@ -141,7 +141,7 @@ def test_what_create_accepts_can_be_restored(
     info = manager.create()
     expected = digest(path)
     execute(path, "DELETE FROM child")
-    assert manager.verify(info).remarks
+    assert manager.verify(info).warnings
     report = manager.restore(info)
     assert digest(path) == expected
     # It was not taken for damaged: it has a safety backup, and nothing was moved aside.
@@ -230,7 +230,7 @@ def test_a_table_of_sqlite_s_own_may_go(tmp_path: Path, make_engine: EngineMaker
     execute(other, "CREATE TABLE n (id INTEGER PRIMARY KEY AUTOINCREMENT)", "DROP TABLE n")
     expected = digest(other)
     manager = BackupManager(make_engine(live))
-    assert manager.restore(manager.import_file(other)).read_back
+    assert manager.restore(manager.import_file(other)).verified
     assert digest(live) == expected
 
 
@@ -262,7 +262,7 @@ def test_a_lock_right_after_the_restore_is_no_failure(
 
     monkeypatch.setattr(SQLiteDriver, "read_back", locked)
     report = manager.restore(info)
-    assert report.read_back is False
+    assert report.verified is False
     assert scalar(database, "SELECT count(*) FROM child WHERE body = 'one more'") == 0
 
 

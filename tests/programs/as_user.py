@@ -29,7 +29,8 @@ from soulsense_db.fs.path_safety import why_not_obeyed
 from soulsense_db.health import check_health
 from soulsense_db.meta_file import trusted_meta
 from soulsense_db.scheduled import run_auto
-from soulsense_db.sidecars.migration_marker import read_marker, write_marker
+from soulsense_db.sidecars import Chain, new_marker, read_markers
+from soulsense_db.sidecars.migration_marker import write_markers
 
 Found = dict[str, Any]
 TASKS: dict[str, Callable[..., Found | None]] = {}
@@ -60,7 +61,7 @@ def remove(path: str) -> None:
 @task
 def read_the_marker(database: str) -> None:
     """Read the marker of a migration."""
-    read_marker(Path(database))
+    read_markers(Path(database))
 
 
 @task
@@ -263,10 +264,11 @@ def make_everything(place: str, umask: str) -> Found:
         live.write(b"damaged " * 1000)
     manager.restore(info, progress=look)
     rebuilt = database.stat().st_mode & 0o777
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
+    marker = new_marker(backup=info.path, alembic_heads=(), target_heads=["2"], chain=Chain())
+    write_markers(database, [marker])
     database.unlink()
     manager.restore(info)
-    write_marker(database, backup=info.path, alembic_heads=(), target_revision="2")
+    write_markers(database, [marker])
     gone = BackupManager.from_url(f"sqlite:///{folder}/gone/too/app.db", manager.directory)
     gone.restore(gone.import_file(info.path))
     memory = BackupManager.from_url("sqlite://", manager.directory, prefix="memory")

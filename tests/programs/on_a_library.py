@@ -23,7 +23,7 @@ from soulsense_db import BackupManager  # noqa: E402
 manager = BackupManager(sa.create_engine("sqlite:///app.db", module=library))
 calls: dict[str, Callable[[], object]] = {
     "create": lambda: manager.create().filename,
-    "verify": lambda: manager.verify("latest").remarks,
+    "verify": lambda: manager.verify("latest").warnings,
     "restore": lambda: [str(path) for path in manager.restore("latest").moved_aside],
     "undo": lambda: [str(path) for path in manager.undo_restore().moved_aside],
     "again": lambda: manager.create().filename,

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 
 from soulsense_db.cli import main
-from soulsense_db.manager import BackupManager
+from soulsense_db.operations import Repository
 
 
-def failing(_self: BackupManager, *, make_table: bool = True) -> bool:
+def failing(_self: Repository) -> bool:
     """Fail as a trigger of the application may."""
     raise RuntimeError("the catalog has gone")
 
 
-BackupManager.sync_catalog = failing  # type: ignore[assignment,method-assign]
+Repository.sync_catalog = failing  # type: ignore[assignment,method-assign]
 url, *options = sys.argv[1:]
 sys.argv = ["soulsense-db", "restore", "latest", "--yes", "--url", url, *options]
 main()

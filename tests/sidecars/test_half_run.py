@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import ROWS, digest, execute, make_database, scalar
+from helpers import ROWS, digest, execute, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import BackupInfo, BackupManager
@@ -31,7 +31,6 @@ from soulsense_db.sidecars.migration_marker import (
     new_marker,
     read_markers,
     remove_markers,
-    write_marker,
     write_markers,
 )
 
@@ -75,7 +74,7 @@ def die(
 
 
 def _stands(manager: BackupManager) -> bool:
-    return manager.half_run_migration() is not None
+    return manager.alarm.error() is not None
 
 
 # What ends it
@@ -136,7 +135,7 @@ def test_a_downgrade_to_base_has_ended_where_an_empty_version_table_says_so(
 def test_a_person_ends_it(manager: BackupManager) -> None:
     """`restore --accept` ends all of it; what is taken afterwards is of a database like any."""
     die(manager)
-    assert manager.accept_half_run_migration()
+    assert manager.alarm.accept()
     assert not _stands(manager)
     assert not manager.create().half_run
 
@@ -187,7 +186,7 @@ def test_an_undo_of_the_put_back_raises_it_again(manager: BackupManager) -> None
     assert safety.half_run
     manager.undo_restore()
     assert digest(manager.database) == half
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     assert before.filename in error.hint  # it still says how to go on
     manager.restore(before)
@@ -199,7 +198,7 @@ def test_each_of_several_chains_ends_by_itself(manager: BackupManager) -> None:
     assert manager.database is not None
     first, second = die(manager), die(manager, statement="SELECT 1", table="ver_two")
     execute(manager.database, "UPDATE alembic_version SET version_num = 'r2'")
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     assert "ver_two" in error.message
     assert second.half_run  # taken while the first one stood
@@ -234,7 +233,7 @@ def test_restoring_one_raises_the_alarm_again(
     assert manager.database is not None
     die(manager)
     half = manager.create()
-    manager.accept_half_run_migration()
+    manager.alarm.accept()
     if how == "exported and imported":
         half = manager.import_file(manager.export(half, tmp_path / "half.db"))
         assert half.half_run
@@ -245,7 +244,7 @@ def test_restoring_one_raises_the_alarm_again(
         meta.write_text(json.dumps(facts | {"meta_sha256": digest_of(facts)}))
         half = manager.get(half.id)
     manager.restore(half)
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     assert "--accept" in error.hint
     assert manager.create().half_run
@@ -257,7 +256,7 @@ def test_a_restore_that_fails_raises_no_alarm(
     """With nothing changed there is nothing to be alarmed about."""
     die(manager)
     half = manager.create()
-    manager.accept_half_run_migration()
+    manager.alarm.accept()
     Path(half.path).write_bytes(b"damaged")
     with pytest.raises(BackupError):
         manager.restore(half)
@@ -311,7 +310,7 @@ def test_a_marker_of_an_older_version_is_read(manager: BackupManager) -> None:
         "started_at": "2026-01-15T10:30:00+00:00",
     }
     marker_path(manager.database).write_text(json.dumps(facts | {"sha256": digest_of(facts)}))
-    error = manager.half_run_migration()
+    error = manager.alarm.error()
     assert error is not None
     assert "from r0 to r1, started 2026-01-15T10:30:00+00:00" in error.message
     execute(manager.database, HALF)
@@ -412,7 +411,7 @@ def test_a_restore_that_is_cancelled_raises_no_alarm(manager: BackupManager) -> 
     die(manager)
     half = manager.create()
     assert half.half_run
-    assert manager.accept_half_run_migration()
+    assert manager.alarm.accept()
 
     class CancelledError(Exception):
         """What the window raises is no error of the tree."""

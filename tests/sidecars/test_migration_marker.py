@@ -9,15 +9,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from helpers import run_unprivileged, within
+from helpers import read_marker, run_unprivileged, within, write_marker
 
 from soulsense_db.errors import StorageError
-from soulsense_db.sidecars.migration_marker import (
-    clear_marker,
-    marker_path,
-    read_marker,
-    write_marker,
-)
+from soulsense_db.sidecars.migration_marker import clear_marker, marker_path
 
 BACKUP = "/data/my backups/soulsense_backup_20260115_103000.db"
 

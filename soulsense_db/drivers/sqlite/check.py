@@ -134,7 +134,7 @@ def _check_pages(
         raise invalid(name, str(error)) from error
     if full and found.schema_problem:
         raise backup_not_understood(name, found.schema_problem)
-    return Findings(row_errors=found.row_errors, remarks=found.remarks)
+    return Findings(row_errors=found.row_errors, warnings=found.warnings)
 
 
 def require_contents(path: Path) -> None:

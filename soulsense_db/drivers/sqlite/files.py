@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,19 +51,12 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
     Without one it is in a directory of its own, where the system has such.
     """
     if location is None:
-        with fs.storage_errors("make a directory in", fs.temporary_place()):
-            folder = Path(tempfile.mkdtemp(prefix="soulsense_db-"))
-            folder.chmod(fs.PRIVATE_DIRECTORY)  # whatever the umask
-        try:
-            path = folder / purpose
-            fs.create_private_file(path)
+        with fs.temporary_file(purpose) as path:
             yield path
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         return
     usual = named_beside(location, f".{purpose}", hidden=True)
     path = fs.free_name(usual, endings=("", *COMPANIONS.endings))
-    fs.create_private_file(path, like=location)
+    fs.create_private_file(path, owner_of=location)
     try:
         yield path
     finally:

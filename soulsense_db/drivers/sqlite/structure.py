@@ -62,7 +62,7 @@ class Examination:
     """
 
     row_errors: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     schema_problem: str = ""
 
 
@@ -140,23 +140,25 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: b
     lines, error = _lines(connection, f"PRAGMA main.{pragma}({_MOST_LINES})")
     pages = _about_pages(connection, lines)
     row_errors: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     if lines or error is not None:
-        row_errors, remarks = _by_table(connection, pragma)
+        row_errors, warnings = _by_table(connection, pragma)
     references = _broken_references(connection) if full else ()
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
         more, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
         pages = pages or _about_pages(connection, more)
-        remarks = remarks or tuple(f"not checked in full: {reason}" for reason in missing)
-    return Examination(row_errors=(*pages, *row_errors)[:_MOST_LINES], remarks=remarks + references)
+        warnings = warnings or tuple(f"not checked in full: {reason}" for reason in missing)
+    return Examination(
+        row_errors=(*pages, *row_errors)[:_MOST_LINES], warnings=warnings + references
+    )
 
 
 def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination:
     """Check what this SQLite understands of a schema; pages of the rest would look unused to it."""
-    row_errors, remarks = _by_table(connection, "quick_check")
+    row_errors, warnings = _by_table(connection, "quick_check")
     told = f"SQLite {sqlite3.sqlite_version} does not understand the schema: {problem}"
-    return Examination(row_errors=(told, *row_errors), remarks=remarks, schema_problem=problem)
+    return Examination(row_errors=(told, *row_errors), warnings=warnings, schema_problem=problem)
 
 
 def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -177,9 +179,9 @@ def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
 def _by_table(
     connection: sqlite3.Connection, pragma: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return faulty rows and, as remarks, what virtual tables say of themselves."""
+    """Return faulty rows and, as warnings, what virtual tables say of themselves."""
     row_errors: list[str] = []
-    remarks: list[str] = []
+    warnings: list[str] = []
     for table in _tables(connection):
         lines, error = _lines(
             # Not by its name: Python sends none to SQLite that is not UTF-8.
@@ -189,7 +191,7 @@ def _by_table(
         )
         if table.is_virtual:
             said = lines or ([reason_of(error)] if error else [])
-            remarks.extend(f"index {table.name} should be rebuilt: {line}" for line in said)
+            warnings.extend(f"index {table.name} should be rebuilt: {line}" for line in said)
             continue
         if _CORRUPT in lines:
             raise DamageError(_CORRUPT)
@@ -201,8 +203,8 @@ def _by_table(
         if error is not None:
             if _compiles(connection, pragma, table):
                 raise error  # of a function of the application's that failed just now
-            remarks.append(f"table {table.name} not checked in full: {reason_of(error)}")
-    return tuple(row_errors[:_MOST_LINES]), tuple(remarks[:_MOST_LINES])
+            warnings.append(f"table {table.name} not checked in full: {reason_of(error)}")
+    return tuple(row_errors[:_MOST_LINES]), tuple(warnings[:_MOST_LINES])
 
 
 def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> bool:

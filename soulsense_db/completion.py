@@ -1,7 +1,7 @@
 """The moment from which an operation is done, whatever comes after it.
 
 Before that moment every error is the operation's. After it none is: a connect event of the
-application, a callback, a lock that cannot be given back. Those become remarks on what was done.
+application, a callback, a lock that cannot be given back. Those become warnings on what was done.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ class Completion:
 
     def __init__(self, done: str = "") -> None:
         self._done = done
-        self._remarks: list[str] = []
+        self._warnings: list[str] = []
 
     @property
-    def remarks(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """What went wrong after it was done, a sentence each."""
-        return tuple(self._remarks)
+        return tuple(self._warnings)
 
     def reached(self, done: str) -> None:
         """From here on it is done; ``done``: a sentence that says so."""
         self._done = done
 
-    def remark(self, what: str, error: BaseException | None = None) -> None:
-        """Add a remark: ``what`` was not possible, because of ``error``."""
-        self._remarks.append(f"{what} ({reason_of(error)})." if error else f"{what}.")
+    def warn_of(self, what: str, error: BaseException | None = None) -> None:
+        """Add a warning: ``what`` was not possible, because of ``error``."""
+        self._warnings.append(f"{what} ({reason_of(error)})." if error else f"{what}.")
 
     @contextmanager
     def then(self, failed: str) -> Iterator[None]:
-        """Do what follows; an error of the block becomes the remark that it ``failed``."""
+        """Do what follows; an error of the block becomes the warning that it ``failed``."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - code of the application may run in it
-            self.remark(failed, error)
+            self.warn_of(failed, error)
         except BaseException as error:
             error.add_note(self._done)
             raise
 
     def log(self) -> None:
-        """Log each remark as a warning, for what returns no report."""
-        for remark in self._remarks:
-            warn(f"{self._done} {remark}")
+        """Log each of them, for what returns no report."""
+        for text in self._warnings:
+            warn(f"{self._done} {text}")
 
     def __enter__(self) -> Self:
         return self
@@ -67,5 +67,5 @@ class Completion:
         if not isinstance(error, Exception):
             error.add_note(self._done)
             return False
-        self.remark("Something failed afterwards", error)
+        self.warn_of("Something failed afterwards", error)
         return True

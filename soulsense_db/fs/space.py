@@ -1,0 +1,42 @@
+"""How much room there is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from soulsense_db.errors import NotEnoughSpaceError
+from soulsense_db.fs.durable import exists
+from soulsense_db.fs.errors import storage_errors
+
+# Beside what an operation copies: meta file, lock files, directory blocks.
+_MARGIN = 256 * 1024
+
+
+def require_space(directory: Path, needed: int) -> None:
+    """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
+
+    And a little more. The directory need not exist yet.
+    """
+    needed += _MARGIN
+    free = free_space(directory)
+    if free < needed:
+        raise NotEnoughSpaceError(
+            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
+            "Nothing was written.",
+            hint="Free some space, delete old backups, or name a directory on another disk.",
+        )
+
+
+def free_space(directory: Path) -> int:
+    """Return the bytes free for ``directory``, or for its nearest existing parent."""
+    existing = nearest_existing(directory)
+    with storage_errors("read the free space of", existing):
+        return shutil.disk_usage(existing).free
+
+
+def nearest_existing(directory: Path) -> Path:
+    """Return ``directory``, or the nearest one above it that exists."""
+    while not exists(directory) and directory != directory.parent:
+        directory = directory.parent
+    return directory

@@ -1,0 +1,82 @@
+"""Compare the live database with a backup."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts
+from soulsense_db.errors import BackupError
+from soulsense_db.meta_file import not_found_if_deleted
+from soulsense_db.notices import warn
+from soulsense_db.operations.references import Reference
+from soulsense_db.operations.repository import Repository
+from soulsense_db.sidecars import newest_safety_backup
+
+_ASK_SECONDS = 0.2
+
+
+def compare_with_live(
+    repository: Repository, ref: Reference, *, progress: Progress | None
+) -> DatabaseDiff:
+    """Compare a backup, or the safety backup, with a fresh snapshot of the live database."""
+    path = _path_of(repository, ref)
+    driver = repository.driver
+    with not_found_if_deleted(path):
+        driver.require_database()
+        with repository.directory.scratch(driver.size()) as copy:
+            snapshot_progress = None if progress is None else _without_numbers(progress)
+            driver.snapshot(copy, progress=snapshot_progress)
+            ignore = repository.rows.tables()
+            return driver.compare_copy(copy, path, ignore=ignore, progress=progress)
+
+
+def row_counts(repository: Repository, ref: Reference) -> tuple[RowCounts, ...]:
+    """Count the rows of each table in a backup, or the safety backup, and in the live database."""
+    path = _path_of(repository, ref)
+    with not_found_if_deleted(path):
+        ignore = repository.rows.tables(if_unreadable=True)
+        return repository.driver.row_counts(path, ignore=ignore)
+
+
+def _path_of(repository: Repository, ref: Reference) -> Path:
+    """Return the file of a backup of this database, or of its safety backup."""
+    if isinstance(ref, BackupInfo) and ref == newest_safety_backup(repository.sidecar_base):
+        return Path(ref.path)
+    return Path(repository.finder.get_own(ref).path)
+
+
+def has_same_content(repository: Repository, snapshot: Path, info: BackupInfo) -> bool:
+    """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
+    try:
+        ignore = repository.rows.tables()
+        found = repository.driver.compare_copy(snapshot, Path(info.path), ignore=ignore)
+    except BackupError as error:
+        _warn_of_incomparable(info, error.cause)
+        return False
+    unknown = [one.table for one in found.tables if one.is_unknown]
+    if found.same_schema and len(unknown) == len(found.tables) > 0:
+        _warn_of_incomparable(info, f"table {unknown[0]} cannot be read by its name")
+    return found.identical
+
+
+def _warn_of_incomparable(info: BackupInfo, why: str) -> None:
+    """Log why a schedule fills the disk with backups of a database that does not change."""
+    warn(
+        f"The database could not be compared with the newest backup, {info.filename} ({why}): "
+        "until it can be, a backup is made on every run."
+    )
+
+
+def _without_numbers(progress: Progress) -> Progress:
+    """Return a progress for what comes before the rows: asked is only whether to go on."""
+    asked = time.monotonic()
+
+    def ask(_done: int, _total: int) -> None:
+        nonlocal asked
+        if time.monotonic() - asked >= _ASK_SECONDS:
+            asked = time.monotonic()
+            progress(0, 0)
+
+    return ask

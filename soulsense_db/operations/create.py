@@ -1,0 +1,75 @@
+"""Create a backup of the live database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.drivers import Progress, SnapshotInfo
+from soulsense_db.operations.compare import has_same_content
+from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
+from soulsense_db.operations.prune import prune_after
+from soulsense_db.operations.repository import Repository
+from soulsense_db.retention import RetentionPolicy
+
+
+class _SameContentError(Exception):
+    """A snapshot has what an earlier backup has: no other one is needed."""
+
+
+def create_backup(
+    repository: Repository,
+    new: NewBackup,
+    *,
+    retention: RetentionPolicy | None,
+    progress: Progress | None,
+) -> BackupInfo:
+    """Take a backup of the live database, then remove what ``retention`` does not keep."""
+    info = _create(repository, new, None, progress)
+    if retention is not None:
+        prune_after(repository, info, retention)
+    return info
+
+
+def create_unless_same(
+    repository: Repository,
+    new: NewBackup,
+    earlier: BackupInfo,
+    *,
+    retention: RetentionPolicy | None,
+    progress: Progress | None,
+) -> BackupInfo | None:
+    """Do as :func:`create_backup`; None when the content is that of an ``earlier`` one."""
+    try:
+        info = _create(repository, new, earlier, progress)
+    except _SameContentError:
+        return None
+    if retention is not None:
+        prune_after(repository, info, retention)
+    return info
+
+
+def _create(
+    repository: Repository, new: NewBackup, earlier: BackupInfo | None, progress: Progress | None
+) -> BackupInfo:
+    driver = repository.driver
+    require_ready(repository)
+    driver.return_idle_connections()
+    fs.require_space(repository.directory.directory, driver.size())
+
+    def write(target: Path) -> SnapshotInfo:
+        snapshot = driver.snapshot(target, progress=progress)
+        if earlier is not None and has_same_content(repository, target, earlier):
+            raise _SameContentError
+        return snapshot
+
+    with blaming_live_database(driver):
+        return add_backup(repository, new, write, progress=progress)
+
+
+def require_ready(repository: Repository) -> None:
+    """Raise what keeps a backup from being begun; nothing is made."""
+    repository.driver.require_database()
+    repository.driver.require_restorable()
+    repository.rows.require_free()

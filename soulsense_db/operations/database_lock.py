@@ -1,0 +1,183 @@
+"""The live database's own lock, and what may be done only by who holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Self
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
+from soulsense_db.drivers import Progress
+from soulsense_db.fs import require_trusted_directory
+from soulsense_db.meta_file import require_no_backup
+from soulsense_db.notices import cleaning_up
+from soulsense_db.operations.references import Reference
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence, require_undo
+from soulsense_db.operations.verify import VerificationReport, verify_backup
+from soulsense_db.sidecars import (
+    SAFETY_NAMES,
+    LiveLock,
+    MigrationMarker,
+    SafetyFiles,
+    end_what_was_put_back,
+    has_ended,
+    newest_safety_backup,
+    raise_alarm_of,
+    remove_markers,
+    withdraw_alarm,
+)
+
+
+def restore_backup(
+    repository: Repository,
+    ref: Reference,
+    *,
+    progress: Progress | None,
+    trust_directory: bool,
+) -> RestoreReport:
+    """Do what ``BackupManager.restore`` does."""
+    driver, directory = repository.driver, repository.directory
+    require_no_backup(driver.location)
+    if not trust_directory:
+        require_trusted_directory(directory.directory, live=driver.location)
+    directory.warn_once()
+    # Before the lock is made: what is refused leaves nothing behind.
+    verified = verify_backup(driver, repository.finder.get_own(ref), level="full")
+    with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
+        return lock.restore(verified.backup, progress=progress, verified=verified)
+
+
+def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:
+    """Do what ``BackupManager.undo_restore`` does."""
+    require_undo(repository)
+    with DatabaseLock(repository, timeout=repository.driver.lock_timeout) as lock:
+        return lock.undo(progress=progress)
+
+
+def safety_backup(repository: Repository) -> BackupInfo | None:
+    """Return what :func:`undo_restore` goes back to, None when there is nothing."""
+    return newest_safety_backup(repository.sidecar_base)
+
+
+class DatabaseLock:
+    """The live database's own lock, held from construction to :meth:`release`, and what needs it.
+
+    Restores and migrations of one database exclude each other with it, whatever their backup
+    directory is. Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout``
+    seconds, and :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a
+    backup.
+    """
+
+    def __init__(self, repository: Repository, *, timeout: float) -> None:
+        self._repository = repository
+        self._driver = repository.driver
+        require_no_backup(self._driver.location)
+        base = repository.sidecar_base
+        self._lock = LiveLock(
+            base, name=self._driver.database, owner_of=self._driver.location, timeout=timeout
+        )
+        for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
+            safety = SafetyFiles(base, companions=self._driver.companions, name=name)
+            with cleaning_up(f"{safety.staging} is left over"):
+                safety.remove_staging()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others in; a second call does nothing, nor does one in the child of a fork."""
+        self._lock.release()
+
+    def restore(
+        self,
+        ref: Reference,
+        *,
+        progress: Progress | None = None,
+        verified: VerificationReport | None = None,
+    ) -> RestoreReport:
+        """Restore the backup that ``ref`` names.
+
+        ``verified``: in full, a moment ago, before the lock; it counts while the file has not
+        changed since.
+        """
+        restorer = Restorer(self._repository)
+        info = self._repository.finder.get_own(ref)
+        with self._restoring(info, restorer):
+            report = restorer.restore(info, verified=verified, progress=progress)
+            return self._finish(report, progress)
+
+    def put_back(self, ref: Reference) -> RestoreReport:
+        """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
+        restorer = Restorer(self._repository, after_failure=True)
+        info = self._repository.finder.get_own(ref)
+        with self._restoring(info, restorer):
+            report = restorer.restore(info, accepts_source_errors=True, progress=None)
+            return self._finish(report, None)
+
+    def undo(self, *, progress: Progress | None = None) -> RestoreReport:
+        """Go back to the database from before the last restore."""
+        restorer = Restorer(self._repository)
+        info = restorer.undoes_to()
+        with self._restoring(info, restorer):
+            report = restorer.restore(info, accepts_source_errors=True, progress=progress)
+            return self._finish(report, progress)
+
+    @contextmanager
+    def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[None]:
+        """Keep the migration marker true while ``info`` is restored in the block."""
+        with self._driver.connected():
+            added = raise_alarm_of(self._driver, info)
+            try:
+                yield
+            except BaseException:
+                if restorer.is_unchanged:
+                    withdraw_alarm(self._driver, added)
+                raise
+
+    def close_idle_connections(self) -> None:
+        """Close the engine's idle pooled connections, never an in-memory database's."""
+        self._driver.return_idle_connections()
+
+    def require_way_back(self) -> None:
+        """Raise what would keep a :meth:`put_back` from writing, found out by taking its locks.
+
+        With the engine's own options and connect events, on as many connections as it needs.
+        """
+        with self._driver.connected(), self._driver.write_locked():
+            pass
+
+    def is_migration_done(self, marker: MigrationMarker) -> bool:
+        """Whether the chain of ``marker`` is at its target, as its own version table says."""
+        return has_ended(self._driver, marker)
+
+    def end_migration(self, markers: Collection[str]) -> None:
+        """Remove the marker's entries of a migration that is done, once it is all on disk.
+
+        Else a power cut could take its last step back, and nobody would know. ``markers``: their
+        ids. Raises :class:`~soulsense_db.errors.BackupError`; then they are still there.
+        """
+        if self._driver.location is not None:
+            self._driver.flush()
+            remove_markers(self._driver.location, markers)
+
+    def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
+        completion = Completion(done_sentence(report.source))
+        with completion.then("The migration marker could not be brought in step"):
+            tables = self._repository.rows.tables
+            end_what_was_put_back(self._driver, report.source, own_tables=tables)
+        rebuilt = False
+        with completion.then("The catalog could not be rebuilt"):
+            rebuilt = self._repository.sync_catalog()
+        with completion.then("Idle connections could not be closed"):
+            self._driver.return_idle_connections()
+        if progress is not None:
+            with completion.then("The progress callback failed at the end"):
+                progress(report.source.size_bytes, report.source.size_bytes)
+        warnings = report.warnings + completion.warnings
+        return replace(report, catalog_rebuilt=rebuilt, warnings=warnings)

@@ -1,0 +1,169 @@
+"""Make a backup: write its data, check it, describe it, give it its name and its row."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from soulsense_db import fs
+from soulsense_db.backup_info import (
+    KINDS,
+    BackupInfo,
+    BackupKind,
+    recordable_heads,
+)
+from soulsense_db.catalog import row_name
+from soulsense_db.completion import Completion
+from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
+from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
+from soulsense_db.fs import SQLITE_PATH_MAX, fits_sqlite
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.verify import check_new
+from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
+
+Write = Callable[[Path], SnapshotInfo]
+"""Fills the existing empty file with a database; returns what is known of its content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBackup:
+    """What is known of a backup before it is made.
+
+    ``created_at``: of one from elsewhere, else it is now. ``alembic_heads``: those in the data
+    unless given. ``markers``: of the migrations that had not ended in what is copied, by default
+    those of the live database. ``check_level``: how its data is checked.
+    """
+
+    kind: BackupKind
+    description: str = ""
+    created_at: datetime | None = None
+    alembic_heads: tuple[str, ...] | None = None
+    target_revision: str | None = None
+    markers: tuple[MigrationMarker, ...] | None = None
+    check_level: CheckLevel = "pages"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
+
+
+def add_backup(
+    repository: Repository, new: NewBackup, write: Write, *, progress: Progress | None
+) -> BackupInfo:
+    """Stage what ``write`` writes, check it, publish it, record it."""
+    driver, directory = repository.driver, repository.directory
+    created_at = new.created_at or datetime.now(UTC)
+    # One that is made now is the newest of all from here on.
+    ordered_at = directory.order_of_new(created_at) if new.created_at is None else None
+    new = replace(new, created_at=created_at)
+    completion = Completion()
+    with completion, directory.stage(created_at, new.description) as staging:
+        info = take(driver, new, write, staging.path, final=staging.final, progress=progress)
+        info = replace(info, ordered_at=ordered_at)
+        if progress is not None:  # here still nothing is left of it when that raises
+            progress(info.size_bytes, info.size_bytes)
+        directory.publish(staging, info)
+        completion.reached(f"The backup {info.filename} was made.")
+    _warn_of_attached(repository, info)
+    with completion.then("Its row could not be written to the catalog"):
+        rows = repository.rows.record(info)
+        if rows is not None and rows != set(map(row_name, directory.names())):
+            repository.sync_catalog()  # an earlier row could not be written
+    completion.log()
+    return info
+
+
+def _warn_of_attached(repository: Repository, info: BackupInfo) -> None:
+    """Say of databases that the application attaches that no backup contains them."""
+    if attached := info.driver_facts.get("attached", ""):
+        repository.attached_warning.warn(
+            f"Not in this backup: attached database {attached}. It needs a backup of its own."
+        )
+
+
+def take(
+    driver: Driver,
+    new: NewBackup,
+    write: Write,
+    target: Path,
+    *,
+    final: Path,
+    progress: Progress | None = None,
+) -> BackupInfo:
+    """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
+
+    ``progress`` is called while it is checked. Raises
+    :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
+    """
+    started = time.monotonic()
+    _require_short_path(target)
+    created_at = new.created_at or datetime.now(UTC)
+    # Looked for before and after: a migration may begin or end while the copy is made.
+    half_run = standing_for_a_copy(driver) if new.markers is None else new.markers
+    with fs.flushing(target):
+        snapshot = write(target)
+        if new.markers is None:
+            half_run = half_run or standing_for_a_copy(driver)
+        sha256 = check_new(driver, target, level=new.check_level, progress=progress)
+    return BackupInfo(
+        id=secrets.token_hex(6),
+        path=str(final),
+        created_at=created_at,
+        size_bytes=snapshot.size_bytes,
+        kind=new.kind,
+        description=new.description,
+        sha256=sha256,
+        **origin_facts(driver, final.parent),
+        alembic_heads=recordable_heads(snapshot.alembic_heads)
+        if new.alembic_heads is None
+        else new.alembic_heads,
+        target_revision=new.target_revision,
+        duration_seconds=round(time.monotonic() - started, 3),
+        driver_facts={**snapshot.facts, **facts_of(half_run)},
+        verified_at=datetime.now(UTC),
+        half_run=bool(half_run),
+    )
+
+
+def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
+    """Return the facts that say of a backup in ``directory`` of which database it is."""
+    location = driver.location
+    return {
+        "dialect": driver.dialect,
+        "database": driver.database,
+        "database_path": str(location) if location else None,
+        "database_relative": fs.relative_path(location, directory) if location else None,
+    }
+
+
+def _require_short_path(target: Path) -> None:
+    if not fits_sqlite(target):
+        raise StorageError(
+            f"The path of {target} is too long: SQLite opens no file with more than "
+            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
+            hint="Name a backup directory with a shorter path.",
+        )
+
+
+@contextmanager
+def blaming_live_database(driver: Driver) -> Iterator[None]:
+    """Say of a copy of the live database that fails its check what that means.
+
+    Raises :class:`~soulsense_db.errors.DatabaseDamagedError`: the copy is faithful, the live data
+    is damaged.
+    """
+    try:
+        yield
+    except InvalidBackupError as error:
+        raise DatabaseDamagedError(
+            f"The live database {driver.location or driver.database} is damaged"
+            f"{f' ({error.reason})' if error.reason else ''}. It was left as it is, and no backup "
+            "was made.",
+            hint="Restore an earlier backup: the damaged files are moved aside and kept.",
+        ) from error

@@ -1,0 +1,87 @@
+"""What a verb works on: one live database, its backup directory, its catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
+from soulsense_db.directory import BackupDirectory
+from soulsense_db.drivers import Driver, driver_for
+from soulsense_db.errors import BackupError
+from soulsense_db.fs import require_no_link
+from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
+from soulsense_db.operations.references import Finder
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The live database of ``driver`` and its backups in ``directory``.
+
+    ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog.
+    """
+
+    driver: Driver
+    directory: BackupDirectory
+    finder: Finder
+    rows: CatalogRows
+    attached_warning: LastingWarning = field(default_factory=LastingWarning)
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine | AsyncEngine,
+        directory: str | Path | None,
+        *,
+        prefix: str,
+        catalog: bool | str,
+        lock_timeout: float,
+    ) -> Self:
+        """Return the repository of a manager with these options."""
+        driver = driver_for(engine, lock_timeout=lock_timeout)
+        location = driver.location
+        if directory is None:
+            directory = location.parent / "backups" if location else Path("data", "backups")
+        backups = BackupDirectory(
+            Path(directory),
+            prefix=prefix,
+            suffix=driver.suffix,
+            lock_timeout=lock_timeout,
+            live=location,
+        )
+        table = TABLE_NAME if catalog is True else catalog
+        owner = Owner.of(backups.directory, prefix, database=location)
+        rows = CatalogRows(driver, Catalog(table, owner) if table else None)
+        return cls(driver, backups, Finder(driver, backups), rows)
+
+    @property
+    def sidecar_base(self) -> Path:
+        """The live database, or what stands in the directory for one without a file."""
+        location = self.driver.location
+        if location is None:
+            require_no_link(self.directory.directory)
+        return location or self.directory.directory / "memory"
+
+    def without_catalog(self) -> Self:
+        """Return the same, of which no verb writes a row, or anything else to the database."""
+        return replace(self, rows=CatalogRows(self.driver, None))
+
+    def with_catalog_as_it_is(self) -> Self:
+        """Return the same, of which no verb makes an absent catalog table."""
+        return replace(self, rows=self.rows.without_making_table())
+
+    def sync_catalog(self) -> bool:
+        """Bring the catalog in step if that is possible just now, and return whether it was."""
+        try:
+            return self.rows.sync(self.finder.list())
+        except BackupError as error:  # what called for it is done: it must not look like a failure
+            log_ignored("The catalog could not be brought in step", error)
+            return False
+        except Exception as error:  # noqa: BLE001 - code of the application, when it connects
+            warn(f"The catalog could not be brought in step ({reason_of(error)}).")
+            return False
