@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from alembic_project import HAS_PLUGINS, Project, digest, query
-from helpers import clean_environment, eventually
+from helpers import PROGRAMS, clean_environment, eventually
 
 from soulsense_db import BackupManager
 
@@ -45,20 +45,10 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     return project
 
 
-# As in a terminal, whatever started the tests.
-_UPGRADE = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-{}
-from alembic.config import main
-main(argv=["upgrade", "head"])
-"""
-_HANGUP = "signal.signal(signal.SIGHUP, signal.SIG_DFL)"
-
-
 def _start(project: Project, *before: str) -> subprocess.Popen[str]:
+    hangup = () if before else ("--hangup",)
     process = subprocess.Popen(
-        [*before, sys.executable, "-c", _UPGRADE.format("" if before else _HANGUP)],
+        [*before, sys.executable, PROGRAMS / "upgrade_at_a_terminal.py", *hangup],
         cwd=project.folder,
         env={**clean_environment(), **project.env},
         stderr=subprocess.PIPE,
@@ -166,9 +156,9 @@ def test_a_second_signal_during_a_put_back_ends_it(project: Project, number: int
     assert not project.marker.exists()
 
 
-def _last_line(project: Project, program: str) -> str:
+def _last_line(project: Project, program: str, how: str) -> str:
     ended = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, PROGRAMS / program, how],
         cwd=project.folder,
         env={**clean_environment(), **project.env},
         capture_output=True,
@@ -179,59 +169,26 @@ def _last_line(project: Project, program: str) -> str:
     return ended.stderr.splitlines()[-1]
 
 
-_PROGRAM = """
-import sys
-from alembic import command
-from alembic.config import Config
-try:
-    command.upgrade(Config("alembic.ini"), "head")
-except BaseException as error:
-    {handles}
-"""
-
-
-@pytest.mark.parametrize(
-    "handles",
-    [
-        "print('Your database may be dirty!', file=sys.stderr); sys.exit(3)",
-        "sys.exit('Fatal: the database is in an unknown state')",
-        "raise RuntimeError('database may be corrupt') from None",
-        "raise",
-    ],
-)
+@pytest.mark.parametrize("how", ["exit", "fatal", "replace", "raise"])
 @pytest.mark.parametrize("door", DOORS)
-def test_the_last_word_names_the_state_of_the_database(
-    tmp_path: Path, handles: str, door: str
-) -> None:
+def test_the_last_word_names_the_state_of_the_database(tmp_path: Path, how: str, door: str) -> None:
     """Whatever a program says of its own, the last line tells that the database was put back."""
     project = Project(tmp_path / "project", door).standard()
-    last = _last_line(project, _PROGRAM.format(handles=handles))
+    last = _last_line(project, "upgrade_and_handle.py", how)
     assert "was put back, at first" in last
 
 
 def test_there_is_no_last_word_after_a_success(tmp_path: Path) -> None:
     """A program that tries again, and succeeds, is not told of what failed before."""
     project = Project(tmp_path / "project", "env.py").standard()
-    handles = (
-        "open('mig/versions/broken.py', 'w').write("
-        "\"revision = 'broken'\\ndown_revision = 'second'\\ndef upgrade(): pass\\n\"); "
-        "command.upgrade(Config('alembic.ini'), 'head'); print('all well', file=sys.stderr)"
-    )
-    assert _last_line(project, _PROGRAM.format(handles=handles)) == "all well"
+    assert _last_line(project, "upgrade_and_handle.py", "again") == "all well"
     assert query(project.database, "SELECT version_num FROM alembic_version") == [("broken",)]
 
 
 def test_a_program_that_leaves_while_a_thread_migrates_says_so(project: Project) -> None:
     """A daemon thread ends with its program: the last line names the backup and the way back."""
     before = digest(project.database)
-    program = (
-        "import threading, time\nfrom pathlib import Path\n"
-        "from alembic import command\nfrom alembic.config import Config\n"
-        "work = lambda: command.upgrade(Config('alembic.ini'), 'head')\n"
-        "threading.Thread(target=work, daemon=True).start()\n"
-        "while not Path('runs').exists(): time.sleep(0.02)\n"
-    )
-    last = _last_line(project, program)
+    last = _last_line(project, "upgrade_in_a_thread.py", "leave")
     assert "may be half migrated" in last
     assert "soulsense-db restore" in last
     assert project.marker.exists()
@@ -243,13 +200,8 @@ def test_a_put_back_in_a_thread_needs_no_signals(tmp_path: Path) -> None:
     """Python lets only the main thread handle signals: in others a failure is put back as well."""
     project = Project(tmp_path / "project", "env.py").standard()
     before = digest(project.database)
-    program = (
-        "import threading\nfrom alembic import command\nfrom alembic.config import Config\n"
-        "def work():\n    command.upgrade(Config('alembic.ini'), 'head')\n"
-        "t = threading.Thread(target=work)\nt.start()\nt.join()\n"
-    )
     subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, PROGRAMS / "upgrade_in_a_thread.py", "join"],
         cwd=project.folder,
         env={**os.environ},
         capture_output=True,

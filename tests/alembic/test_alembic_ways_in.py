@@ -7,77 +7,19 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from alembic.util import CommandError
 from alembic_project import HAS_PLUGINS, Project, digest, needs_plugins, query
-from helpers import clean_environment, eventually
+from helpers import PROGRAMS, clean_environment, eventually
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationFailedError
 from soulsense_db.errors import BackupError
 
 AT = "SELECT version_num FROM alembic_version"
-_HEAD = """
-import os, sys, threading
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-import sqlalchemy as sa
-config = Config("alembic.ini")
-engine = sa.create_engine(config.get_main_option("sqlalchemy.url"))
-"""
-# Each runs the steps up to `target` without any env.py.
-_ENVIRONMENT = """
-def migrate(target):
-    scripts = ScriptDirectory.from_config(config)
-    with EnvironmentContext(config, scripts) as env, engine.connect() as c:
-        env.configure(connection=c, fn=lambda rev, ctx: scripts._upgrade_revs(target, rev))
-        with env.begin_transaction():
-            env.run_migrations()
-"""
-_NOT_ENTERED = """
-def migrate(target):
-    scripts = ScriptDirectory.from_config(config)
-    env = EnvironmentContext(config, scripts)
-    with engine.connect() as c:
-        env.configure(connection=c, fn=lambda rev, ctx: scripts._upgrade_revs(target, rev))
-        env.run_migrations()
-"""
-_IN_A_TRANSACTION = """
-def migrate(target):
-    scripts = ScriptDirectory.from_config(config)
-    with EnvironmentContext(config, scripts) as env, engine.begin() as c:
-        env.configure(connection=c, fn=lambda rev, ctx: scripts._upgrade_revs(target, rev))
-        with env.begin_transaction():
-            env.run_migrations()
-"""
-_NO_CONFIG_KEPT = """
-def migrate(target):
-    scripts = ScriptDirectory.from_config(Config("alembic.ini"))
-    with engine.connect() as c:
-        options = {"fn": lambda rev, ctx: scripts._upgrade_revs(target, rev)}
-        from alembic.operations import Operations
-        context = MigrationContext.configure(c, opts=options)
-        with Operations.context(context):
-            context.run_migrations()
-"""
-_MIGRATION_CONTEXT = """
-from alembic.operations import Operations
-def migrate(target):
-    scripts = ScriptDirectory.from_config(config)
-    with engine.connect() as c:
-        context = MigrationContext.configure(
-            c, opts={"fn": lambda rev, ctx: scripts._upgrade_revs(target, rev)}
-        )
-        with Operations.context(context), context.begin_transaction():
-            context.run_migrations()
-"""
-WAYS = [_ENVIRONMENT, _NOT_ENTERED, _IN_A_TRANSACTION, _MIGRATION_CONTEXT, _NO_CONFIG_KEPT]
-NAMES = ["entered", "not entered", "in a transaction", "MigrationContext", "no config kept"]
+# Those of programs/migrate.py that run the steps without any env.py.
+WAYS = ["entered", "not entered", "in a transaction", "MigrationContext", "no config kept"]
 SWITCHES = ["alembic.ini", "environment"]
 
 
@@ -89,10 +31,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     return Project(tmp_path / "project", request.param).standard()
 
 
-def run(project: Project, program: str, *, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run ``program`` in the project's folder; one that hangs is a failure."""
+def run(
+    project: Project, way: str, *targets: str, seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run ``programs/migrate.py`` in the project's folder; one that hangs is a failure."""
     return subprocess.run(
-        [sys.executable, "-c", _HEAD + dedent(program)],
+        [sys.executable, PROGRAMS / "migrate.py", way, *targets],
         cwd=project.folder,
         env={**clean_environment(), **project.env},
         capture_output=True,
@@ -102,11 +46,11 @@ def run(project: Project, program: str, *, seconds: float = 60) -> subprocess.Co
     )
 
 
-@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_program_without_env_py_is_put_back(project: Project, way: str) -> None:
     """A failing step puts the database back, says so last, and leaves no marker and no lock."""
     before = digest(project.database)
-    failed = run(project, f"{way}\nmigrate('head')")
+    failed = run(project, way, "head")
     assert failed.returncode == 1
     assert "nowhere" in failed.stderr
     assert "was put back, at first" in failed.stderr.splitlines()[-1]
@@ -114,19 +58,19 @@ def test_a_program_without_env_py_is_put_back(project: Project, way: str) -> Non
     assert not project.marker.exists()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_program_without_env_py_is_protected_to_the_end(project: Project, way: str) -> None:
     """One upgrade after the other in one process: each is backed up, none waits for itself."""
     project.revision("broken", "second", "op.execute('CREATE TABLE third (x)')")
     taken = len(project.backups())
-    done = run(project, f"{way}\nmigrate('second'); migrate('head'); migrate('head')")
+    done = run(project, way, "second", "head", "head")
     assert done.returncode == 0, done.stderr
     assert query(project.database, AT) == [("broken",)]
     assert len(project.backups()) == taken + 2
     assert not project.marker.exists()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_program_without_env_py_that_is_killed_leaves_a_marker(
     project: Project, way: str
 ) -> None:
@@ -134,20 +78,20 @@ def test_a_program_without_env_py_that_is_killed_leaves_a_marker(
     project.revision(
         "broken", "second", "op.execute('DELETE FROM entry')\nos.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert run(project, f"{way}\nmigrate('head')").returncode == -9
+    assert run(project, way, "head").returncode == -9
     assert project.marker.exists()
-    refused = run(project, f"{way}\nmigrate('head')")
+    refused = run(project, way, "head")
     assert "MigrationRefusedError" in refused.stderr
     assert "soulsense-db restore" in refused.stderr
     assert project.marker.exists()
 
 
 @needs_plugins
-@pytest.mark.parametrize("way", WAYS, ids=NAMES)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_program_that_did_not_ask_is_left_alone(tmp_path: Path, way: str) -> None:
     """Without the switch nothing is backed up, and a failure stays what it was."""
     project = Project(tmp_path / "project", "none").standard()
-    failed = run(project, f"{way}\nmigrate('head')")
+    failed = run(project, way, "head")
     assert "nowhere" in failed.stderr
     assert "put back" not in failed.stderr
     assert not (project.folder / "backups").exists()
@@ -244,35 +188,14 @@ def test_an_env_py_that_tries_again_is_a_success(project: Project) -> None:
     assert not project.marker.exists()
 
 
-_THREADS = """
-failures = []
-def work(target):
-    try:
-        migrate(target)
-    except BaseException as error:
-        failures.append(f"{type(error).__name__}: {error}"[:300])
-threads = [threading.Thread(target=work, args=("head",)) for _ in range(3)]
-for thread in threads: thread.start()
-for thread in threads: thread.join(50)
-print("alive:", sum(thread.is_alive() for thread in threads))
-for failure in failures: print(failure)
-sys.stdout.flush()
-os._exit(0)
-"""
-_COMMAND = """
-def migrate(target):
-    command.upgrade(Config("alembic.ini"), target)
-"""
-
-
-@pytest.mark.parametrize("way", [*WAYS, _COMMAND], ids=[*NAMES, "command"])
+@pytest.mark.parametrize("way", [*WAYS, "command"])
 @pytest.mark.parametrize("fails", [False, True])
 def test_three_threads_that_upgrade_at_once(project: Project, way: str, fails: bool) -> None:
     """Each waits or is refused; none hangs; what is left is whole, or it has a marker."""
     if not fails:
         project.revision("broken", "second", "op.execute('CREATE TABLE third (x)')")
     before = digest(project.database)
-    ended = run(project, way + _THREADS)
+    ended = run(project, way, "--threads")
     assert "alive: 0" in ended.stdout, ended.stderr
     if fails:
         assert digest(project.database) == before or project.marker.exists()
@@ -292,7 +215,7 @@ def test_an_env_py_that_migrates_in_a_thread_does_not_wait_for_itself(project: P
         "        thread = threading.Thread(target=run_migrations_online)\n"
         "        thread.start()\n        thread.join()",
     )
-    done = run(project, f"{_COMMAND}\nmigrate('head')", seconds=40)
+    done = run(project, "command", "head", seconds=40)
     assert done.returncode == 0, done.stderr
     assert query(project.database, AT) == [("broken",)]
     assert not project.marker.exists()

@@ -167,6 +167,7 @@ def test_a_large_blob_is_not_the_text_of_the_same_bytes(
 _SIZE = 64_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 @pytest.mark.parametrize("table", ["t (id INTEGER PRIMARY KEY, v)", "t (id TEXT PRIMARY KEY, v)"])
 @pytest.mark.parametrize("value", [f"zeroblob({_SIZE})", f"printf('%.*c', {_SIZE}, 'x')"])

@@ -16,6 +16,7 @@ from helpers import Child, snapshot_of, within
 
 from soulsense_db import BackupManager
 
+pytestmark = pytest.mark.slow
 # How soon it is obeyed, benchmarks/interrupt.py tells. To check it all takes minutes.
 _LESS_THAN_ALL_OF_IT = 30
 _ROWS = 400_000
