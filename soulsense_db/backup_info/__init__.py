@@ -72,5 +72,5 @@ _HOMES = {
     "without_meta_hint": "soulsense_db.backup_info.info",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)

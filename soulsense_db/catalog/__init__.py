@@ -40,5 +40,5 @@ _HOMES = {
     "row_name": "soulsense_db.catalog.table",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)

@@ -19,5 +19,5 @@ _HOMES = {
     "BackupDirectory": "soulsense_db.directory.directory",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)

@@ -167,5 +167,5 @@ _HOMES = {
     "write_durably": "soulsense_db.fs.durable",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)

@@ -93,5 +93,5 @@ _HOMES = {
     "verify_backup": "soulsense_db.operations.verify",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)

@@ -22,7 +22,6 @@ from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
-from soulsense_db.fs import SQLITE_PATH_MAX, fits_sqlite
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
@@ -102,7 +101,7 @@ def take(
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
-    _require_short_path(target)
+    _require_short_path(driver, target)
     created_at = new.created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
     half_run = standing_for_a_copy(driver) if new.markers is None else new.markers
@@ -142,11 +141,11 @@ def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
     }
 
 
-def _require_short_path(target: Path) -> None:
-    if not fits_sqlite(target):
+def _require_short_path(driver: Driver, target: Path) -> None:
+    if not driver.can_open(target):
         raise StorageError(
             f"The path of {target} is too long: SQLite opens no file with more than "
-            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
+            f"{driver.longest_path} bytes in its path. Nothing was written.",
             hint="Name a backup directory with a shorter path.",
         )
 

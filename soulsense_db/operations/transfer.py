@@ -39,7 +39,7 @@ def import_file(
     path: str | Path,
     description: str,
     *,
-    progress: fs.Progress | None,
+    progress: Progress | None,
 ) -> BackupInfo:
     """Make a database file from anywhere a backup."""
     driver = repository.driver

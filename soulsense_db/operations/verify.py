@@ -63,7 +63,7 @@ def verify_and_record(
     info: BackupInfo,
     *,
     level: CheckLevel,
-    progress: fs.Progress | None = None,
+    progress: Progress | None = None,
 ) -> VerificationReport:
     """Verify a backup and note in its meta file whether it passed."""
     try:

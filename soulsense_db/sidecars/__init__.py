@@ -94,5 +94,5 @@ _HOMES = {
     "withdraw_alarm": "soulsense_db.sidecars.half_run",
 }
 
-
-__getattr__ = names_from(_HOMES, __name__)
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)
