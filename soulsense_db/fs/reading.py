@@ -14,8 +14,9 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,41 @@ def start_of(path: Path) -> bytes:
         _follow(child, path, None)
         return found
     return next(_blocks(path, None), b"")[:START_BYTES]
+
+
+@contextmanager
+def reading_starts(path: Path) -> Iterator[Callable[[], bytes]]:
+    """Yield what returns the first 100 bytes of the file ``path`` as they are when it is called."""
+    with ExitStack() as stack:
+        try:
+            child = stack.enter_context(_reading("starts", path, subprocess.PIPE, asks=True))
+            _ask(child, path)
+            read = partial(_ask, child, path)
+        except _NoChildError:
+            with storage_errors("read", path):
+                _close_unused()
+                descriptor = os.open(path, os.O_RDONLY | BINARY)
+            stack.callback(close_when_unused, descriptor)
+            read = partial(_start_of_open, descriptor, path)
+        yield read
+
+
+def _ask(child: subprocess.Popen[bytes], path: Path) -> bytes:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with ignoring(OSError, what="A process that reads has ended"):
+        child.stdin.write(b".")
+        child.stdin.flush()
+    found = child.stdout.read(START_BYTES)
+    if len(found) < START_BYTES:
+        _follow(child, path, None)  # it says why, or raises that there is none
+    return found
+
+
+def _start_of_open(descriptor: int, path: Path) -> bytes:
+    with storage_errors("read", path):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.read(descriptor, START_BYTES)
 
 
 def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
@@ -118,27 +154,31 @@ def _ignoring_no_child() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[bytes]]:
+def _reading(
+    action: str, path: Path, output: int, *, asks: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that reads ``path``; it is gone at the end of the block.
 
+    ``asks``: the block says on its standard input when.
     Raises :class:`_NoChildError` where none can be started.
     """
     with storage_errors("read", path):
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would let us wait for ever
             raise OSError("it is not a regular file")
-    child = _start(action, path, output)
+    child = _start(action, path, output, subprocess.PIPE if asks else subprocess.DEVNULL)
     try:
         yield child
     finally:
         with suppress(OSError):  # it has ended, as it should
             child.kill()
-        for stream in (child.stdout, child.stderr):
+        for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
-                stream.close()
+                with suppress(OSError):  # it reads no more
+                    stream.close()
         child.wait()
 
 
-def _start(action: str, path: Path, output: int) -> subprocess.Popen[bytes]:
+def _start(action: str, path: Path, output: int, orders: int) -> subprocess.Popen[bytes]:
     name = Path(sys.executable or "").name.lower()
     is_python = name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
     # Else it is a frozen program or a server that embeds Python. Windows drops no locks.
@@ -150,7 +190,7 @@ def _start(action: str, path: Path, output: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             # Isolated: neither the environment nor the current directory has a part in it.
             [sys.executable, "-I", "-S", reading_child.__file__, action, path, str(_BLOCK)],
-            stdin=subprocess.DEVNULL,
+            stdin=orders,
             stdout=output,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process; it ends the other one

@@ -1,7 +1,8 @@
 """Read a file in a process of its own; :mod:`soulsense_db.fs.reading` starts it.
 
 Run as ``python reading_child.py ACTION PATH BLOCK_BYTES``. It imports little: it starts in
-milliseconds. What it reads goes to standard output. What it reports goes to standard error, one
+milliseconds. What it reads goes to standard output; for ``starts`` once more for each byte that
+comes in. What it reports goes to standard error, one
 line each: ``done BYTES TOTAL`` per block, ``sha256 HEX``, and last either ``ended`` or
 ``errno ACTION NUMBER``, with what failed: ``read`` or ``write``.
 """
@@ -27,6 +28,10 @@ def _read(action: str, descriptor: int, block_bytes: int) -> None:
     total = os.fstat(descriptor).st_size
     if action == "start":
         _write(os.read(descriptor, START_BYTES))
+        return
+    if action == "starts":
+        while os.read(0, 1):
+            _write(os.pread(descriptor, START_BYTES, 0).ljust(START_BYTES, b"\0"))
         return
     digest = None
     if action == "sha256":

@@ -35,7 +35,6 @@ T = TypeVar("T")
 class Broken(DriverSuite):
     """A suite for the driver ``broken``."""
 
-    finds_each_commit = False
     broken: ClassVar[type[Driver]]
     found_by: ClassVar[tuple[str, ...]]
 

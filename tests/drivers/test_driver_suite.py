@@ -46,8 +46,6 @@ class InFile(DriverSuite):
 class TestRollbackJournal(InFile):
     """The mode that a new database is in."""
 
-    finds_each_commit = False  # the load's own lock keeps us from asking whether somebody did
-
 
 class TestWriteAheadLog(InFile):
     """The mode with a log beside the file."""

@@ -294,13 +294,13 @@ class SQLiteDriver(Driver):
             if connection is not None:
                 self._live.require_writable()
                 connection.run(pragmas.begin_immediate)
-            write_lock = SQLiteWriteLock(connection)
+            write_lock = SQLiteWriteLock(connection, self.location)
             try:
                 if connection is not None:
                     self._live.run(require_locked_out)
                 yield write_lock
             finally:
-                write_lock.release()
+                write_lock.close()
 
     def require_restorable(self) -> None:
         """Look at the schema, and whether the journal's name fits the file system."""

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 
+from soulsense_db import fs
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.arguments import without_locks
 from soulsense_db.drivers.sqlite.live_connection import LiveConnection
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.errors import StorageError, UnsupportedDatabaseError
+from soulsense_db.notices import ignoring
 
 # SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.
 _LOCKED_SHARED_CACHE = sqlite3.SQLITE_LOCKED | (1 << 8)
+_COUNTER = slice(24, 28)  # in the file's header
 _READ_MS = 1000  # nobody commits while the lock is held: a reader waits for next to nothing
 
 
 class SQLiteWriteLock:
-    """The write lock of ``connection``, None where there is only the application's own."""
+    """The write lock of ``connection``, None where there is only the application's own.
 
-    def __init__(self, connection: LiveConnection | None) -> None:
+    In WAL mode SQLite itself tells, at any time, whether somebody else has committed. With a
+    rollback journal it cannot be asked while the lock is held that follows: that one shuts readers
+    out. There the number in the file's header is read, past SQLite, which each commit changes
+    (https://www.sqlite.org/fileformat2.html#file_change_counter). Page 1 is written last: what the
+    load itself writes does not change it before its own commit.
+    """
+
+    def __init__(self, connection: LiveConnection | None, location: Path | None) -> None:
         self._connection = connection
+        self._location = location
         self._version: int | None = None
+        self._closing = ExitStack()
+        self._read_counter: Callable[[], bytes] | None = None
+        self._counter = b""
 
     @property
     def is_released(self) -> bool:
@@ -33,10 +50,28 @@ class SQLiteWriteLock:
             if not raw.in_transaction:
                 return False
             self._version = pragmas.number(raw, "data_version")
+            if pragmas.text(raw, "journal_mode") != "wal":
+                self._note_counter()
             raw.rollback()
             return True
 
         return self._connection is not None and self._connection.run(release)
+
+    def close(self) -> None:
+        """Give the lock back, if that was not done before."""
+        try:
+            if self._connection is not None and not self.is_released:
+                self._connection.run(sqlite3.Connection.rollback)
+        finally:
+            self._closing.close()
+
+    def _note_counter(self) -> None:
+        """Note how often somebody has committed; not where the file cannot be read past SQLite."""
+        if self._location is not None:
+            with ignoring(StorageError, what="Concurrent commits will not be noticed"):
+                read = self._closing.enter_context(fs.reading_starts(self._location))
+                self._counter = read()[_COUNTER]
+                self._read_counter = read
 
     def changed(self) -> bool:
         """Compare SQLite's ``data_version``, which counts what other connections commit."""
@@ -54,7 +89,7 @@ class SQLiteWriteLock:
             return True
 
     def has_concurrent_commit(self) -> bool:
-        """Compare it without waiting: outside WAL mode the lock that follows shuts readers out."""
+        """Compare what a commit changes, without waiting for a lock."""
 
         def overtaken(raw: sqlite3.Connection) -> bool:
             if raw.in_transaction:
@@ -64,10 +99,12 @@ class SQLiteWriteLock:
 
         if self._connection is None:
             return False
-        try:
+        if self._read_counter is not None:
+            with ignoring(StorageError, what="The file cannot be read past SQLite any more"):
+                return self._read_counter()[_COUNTER] != self._counter
+        with ignoring(sqlite3.Error, what="Whether somebody has committed cannot be asked"):
             return self._connection.run(overtaken)
-        except sqlite3.Error:
-            return False
+        return False
 
 
 def require_locked_out(other: sqlite3.Connection) -> None:
