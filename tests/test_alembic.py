@@ -13,7 +13,7 @@ from alembic_project import BROKEN, DOORS, FIRST, Project, digest, needs_plugins
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.meta_file import read_backup
 from soulsense_db.sidecars.migration_marker import write_marker

@@ -19,7 +19,7 @@ from test_alembic_environments import PLUGIN_DOORS, _pass_connection
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic import guarded_database
-from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import NotEnoughSpaceError
 
 # In sqlite3's own way of transactions, CREATE and DROP commit at once.

@@ -11,7 +11,7 @@ from alembic_project import HAS_PLUGINS, Project, digest, query
 from helpers import execute
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.sidecars.migration_marker import Chain, read_markers, write_marker
 
 DOORS = ["env.py", *(["alembic.ini"] if HAS_PLUGINS else [])]

@@ -15,7 +15,7 @@ from alembic_project import HAS_PLUGINS, Project, digest, needs_plugins, query
 from helpers import clean_environment, eventually
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationFailedError
+from soulsense_db.alembic.errors import MigrationFailedError
 from soulsense_db.errors import BackupError
 
 AT = "SELECT version_num FROM alembic_version"

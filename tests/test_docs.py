@@ -32,7 +32,7 @@ from doc_blocks import (
 from helpers import make_database
 
 from soulsense_db import BackupManager, errors, settings
-from soulsense_db.alembic.guard import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
 from soulsense_db.cli import app
 from soulsense_db.errors import BackupError

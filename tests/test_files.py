@@ -25,7 +25,7 @@ from soulsense_db.errors import (
     PermissionDeniedError,
     StorageError,
 )
-from soulsense_db.fs import copying, durable
+from soulsense_db.fs import copying, durable, storage_errors
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_system_errors_become_errors_of_the_tree(number: int, expected: type[Sto
     """Every refusal of the system has its class, names the path, and says what to do."""
     with (
         pytest.raises(StorageError) as caught,
-        durable.storage_errors("write", "/some/file"),
+        storage_errors("write", "/some/file"),
     ):
         raise OSError(number, os.strerror(number))
     assert type(caught.value) is expected

@@ -29,9 +29,9 @@ def safe_migrations(context: Any) -> Iterator[None]:
 
     ``context``: ``alembic.context`` as env.py imports it, configured. Stands where
     ``context.begin_transaction()`` stood, also in offline mode. Does nothing more for commands that
-    run no steps. Raises :class:`~soulsense_db.alembic.guard.MigrationRefusedError` before the first
-    step when the database cannot be protected; any error of a step goes on after the database was
-    put back.
+    run no steps. Raises :class:`~soulsense_db.alembic.errors.MigrationRefusedError` before the
+    first step when the database cannot be protected; any error of a step goes on after the database
+    was put back.
     """
     from soulsense_db.alembic.guard import guarded
 

@@ -13,31 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
 from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
+from soulsense_db.alembic.errors import (
+    MigrationFailedError,
+    MigrationRefusedError,
+    refused,
+    swallowed,
+)
 from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction, messages_of
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import last_word, log, say
-from soulsense_db.errors import BackupError, UnsupportedDatabaseError
+from soulsense_db.errors import BackupError, Outcome, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 from soulsense_db.settings import Settings
-
-
-class MigrationRefusedError(BackupError, CommandError):
-    """The database cannot be protected, so no step was run; Alembic prints it as one line."""
-
-    exit_code = 72
-
-
-class MigrationFailedError(BackupError, CommandError):
-    """Not all steps were run, and env.py ended as if they had been; the message says what is."""
-
-    exit_code = 75
+from soulsense_db.sidecars import read_markers
 
 
 @contextmanager
@@ -111,14 +105,14 @@ def before_steps(context: MigrationContext) -> None:
 
 
 @contextmanager
-def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Turn errors of the tree into the one that Alembic prints without a traceback."""
     try:
         yield
     except MigrationRefusedError:
         raise
     except BackupError as error:
-        raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
+        raise refused(error) from error
 
 
 def require_no_alarm(engine: Engine) -> None:
@@ -241,13 +235,11 @@ class CommandGuard:
             self._signals.disarm()
 
     def _swallowed(self, what: str) -> MigrationFailedError:
-        error = MigrationFailedError("")
+        error = MigrationFailedError(what)
         states = self._put_back_after(error)
-        failure = MigrationFailedError(
-            f"{what}, and env.py ended without an error. " + " ".join(line for _, line in states),
-            hint="Let env.py pass on the error of context.run_migrations(), and end each "
-            "transaction that it begins itself.",
-        )
+        is_put_back = self.settings.restores and not any(read_markers(path) for path, _ in states)
+        outcome = Outcome.PUT_BACK if is_put_back else Outcome.HALF_RUN
+        failure = swallowed(what, outcome, [line for _, line in states])
         for path, line in states:
             last_word.is_of(path, line, notes=(line,), while_unchanged=True)
         return failure

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.alembic.autogenerate import is_in_host_metadata
 from soulsense_db.alembic.chain import chain_of, require_whole
+from soulsense_db.alembic.errors import own_transaction
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
@@ -26,6 +27,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     DatabaseLockedError,
     InvalidBackupError,
+    restore_command,
 )
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import cleaning_up, reason_of
@@ -39,7 +41,6 @@ from soulsense_db.sidecars import (
     new_marker,
     read_markers,
     remove_markers,
-    restore_command,
 )
 
 # A second upgrade waits for the first, however long its steps take, but not for ever.
@@ -132,7 +133,7 @@ class GuardedDatabase:
         )
 
     def _command_back(self, backup: BackupInfo) -> str:
-        return restore_command(self._manager.address, Path(backup.path))
+        return restore_command("", self._manager.address, Path(backup.path)).line
 
     def way_back(self) -> list[str]:
         """Return what to say, a line each, when putting it back may be cut short."""
@@ -153,10 +154,7 @@ class GuardedDatabase:
         """
         own = self._runs[-1].connection
         if own is not connection and self._thread == threading.get_ident():
-            raise DatabaseLockedError(
-                f"This program has migrated {self.path} in a transaction that it has not ended.",
-                hint="Commit or roll back first, or pass the same connection to both commands.",
-            )
+            raise own_transaction(self.path)
         return own is connection
 
     def _wait_for_lock(self) -> DatabaseLock:
@@ -385,7 +383,7 @@ class GuardedDatabase:
             report = self._access.put_back(self._backup)
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
             self._finish()  # the marker stays: the next upgrade refuses and says how to go on
-            why = error.message if isinstance(error, BackupError) else reason_of(error)
+            why = error.what if isinstance(error, BackupError) else reason_of(error)
             told = [
                 f"The migration of {self.path} failed and the database could NOT be put back: "
                 f"{why}",

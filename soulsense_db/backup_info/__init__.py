@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.backup_info.errors import meta_unreadable, no_meta
     from soulsense_db.backup_info.fields import digest_of
     from soulsense_db.backup_info.info import (
         KINDS,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         to_meta,
         unknown_facts,
         without_meta,
-        without_meta_hint,
     )
 
 __all__ = [
@@ -40,13 +40,14 @@ __all__ = [
     "display_size",
     "from_meta",
     "local_time",
+    "meta_unreadable",
     "moments_of",
+    "no_meta",
     "read_meta",
     "recordable_heads",
     "to_meta",
     "unknown_facts",
     "without_meta",
-    "without_meta_hint",
 ]
 
 _HOMES = {
@@ -67,7 +68,8 @@ _HOMES = {
     "to_meta": "soulsense_db.backup_info.info",
     "unknown_facts": "soulsense_db.backup_info.info",
     "without_meta": "soulsense_db.backup_info.info",
-    "without_meta_hint": "soulsense_db.backup_info.info",
+    "no_meta": "soulsense_db.backup_info.errors",
+    "meta_unreadable": "soulsense_db.backup_info.errors",
 }
 
 

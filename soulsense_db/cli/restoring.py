@@ -140,14 +140,14 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
         with session.progress("Comparing"):
             found = session.manager.compare(info)
     except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
-        session.say(f"  database  {error.message}")
+        session.say(f"  database  {error.what}")
         if isinstance(error, DatabaseDamagedError):
             session.say("            The damaged files are moved aside and kept.")
         return None
     except (BackupNotFoundError, InvalidBackupError):
         raise
     except BackupError as error:  # whether a restore is possible, it finds out by itself
-        session.say(f"  rows      could not be compared: {error.message}")
+        session.say(f"  rows      could not be compared: {error.what}")
         return None
     here = ", ".join(info.alembic_heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from soulsense_db.fs.durable import (
         PRIVATE_DIRECTORY,
         PRIVATE_FILE,
-        as_storage_error,
         create_private_file,
         ensure_same_file,
         exists,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
         require_directory,
         require_space,
         set_mode,
-        storage_errors,
         sync_directory,
         sync_file,
         temporary_file,
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
         user_path,
         write_durably,
     )
+    from soulsense_db.fs.errors import as_storage_error, storage_errors
     from soulsense_db.fs.locks import acquire_lock, release_lock
     from soulsense_db.fs.path_safety import (
         BINARY,
@@ -136,7 +135,7 @@ _HOMES = {
     "SQLITE_PATH_MAX": "soulsense_db.fs.sidecar_names",
     "WORKING_COPIES": "soulsense_db.fs.sidecar_names",
     "acquire_lock": "soulsense_db.fs.locks",
-    "as_storage_error": "soulsense_db.fs.durable",
+    "as_storage_error": "soulsense_db.fs.errors",
     "beside": "soulsense_db.fs.sidecar_names",
     "close_when_unused": "soulsense_db.fs.reading",
     "copy_contents": "soulsense_db.fs.reading",
@@ -170,7 +169,7 @@ _HOMES = {
     "sha256_of": "soulsense_db.fs.reading",
     "sha256_of_own": "soulsense_db.fs.copying",
     "start_of": "soulsense_db.fs.reading",
-    "storage_errors": "soulsense_db.fs.durable",
+    "storage_errors": "soulsense_db.fs.errors",
     "sync_directory": "soulsense_db.fs.durable",
     "sync_file": "soulsense_db.fs.durable",
     "temporary_file": "soulsense_db.fs.durable",

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from soulsense_db.errors import StorageError
+from soulsense_db.errors import Outcome, StorageError
 from soulsense_db.fs import durable, reading
+from soulsense_db.fs.errors import storage_errors, taken
 
 Progress = Callable[[int, int], object]
 """Called with ``(done, total)``, bytes unless said otherwise; what it raises cancels the work.
@@ -29,7 +30,7 @@ def sha256_of_own(path: Path, *, progress: Progress | None = None) -> str:
     digest = hashlib.sha256()
     block = memoryview(bytearray(_BLOCK))
     done = 0
-    with durable.storage_errors("read", path), path.open("rb", buffering=0) as stream:
+    with storage_errors("read", path), path.open("rb", buffering=0) as stream:
         total = os.fstat(stream.fileno()).st_size
         while read := stream.readinto(block):
             digest.update(block[:read])
@@ -50,18 +51,18 @@ def copy_durably(
 
     ``ready`` is called with the copy before that has its name; what it raises cancels.
     """
-    with durable.storage_errors("read", source):
+    with storage_errors("read", source):
         size = source.stat().st_size
     partial = durable.free_partial_of(target)
     if os.path.lexists(target):
-        raise _taken(target)
+        raise taken(target)
     durable.require_space(target.parent, size)
     made = durable.create_private_file(partial)
     try:
         reading.copy_contents(source, partial, progress=progress)
         durable.sync_file(partial)
         # Its name too: what `ready` makes is found after a power cut by what leads to it.
-        durable.sync_directory(target.parent)
+        durable.sync_directory(target.parent, Outcome.UNCHANGED)
         ready(partial)
         durable.ensure_same_file(partial, made)
         _publish(partial, target)
@@ -71,11 +72,11 @@ def copy_durably(
 
 
 def _publish(partial: Path, target: Path) -> None:
-    with durable.storage_errors("rename to", target):
+    with storage_errors("rename to", target):
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:
-            raise _taken(target) from None
+            raise taken(target) from None
         except OSError:  # a file system without hard links
             durable.rename_or_not(partial, target)
             return
@@ -84,10 +85,3 @@ def _publish(partial: Path, target: Path) -> None:
     except StorageError:
         durable.remove(target)  # the caller has the copy under its other name
         raise
-
-
-def _taken(path: Path) -> StorageError:
-    return StorageError(
-        f"{path} exists already. Nothing was written.",
-        hint="Name another file, or move that one away.",
-    )

@@ -17,12 +17,8 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
-from soulsense_db.errors import (
-    DirectoryIsAFileError,
-    NotEnoughSpaceError,
-    PermissionDeniedError,
-    StorageError,
-)
+from soulsense_db.errors import Outcome, StorageError
+from soulsense_db.fs.errors import as_storage_error, not_enough_space, storage_errors
 from soulsense_db.fs.path_safety import (
     BINARY,
     NO_LINK,
@@ -32,8 +28,6 @@ from soulsense_db.fs.path_safety import (
 )
 from soulsense_db.notices import warn
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # How a file system answers that does not have an operation at all.
 _NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.ENOTTY}
 # A file made here belongs to one person: journals and exam results are in it.
@@ -41,56 +35,9 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
-NOTHING_CHANGED = "Nothing was changed."
-_MAY_BE_LOST = "What was changed in it may not outlast a power cut."
-
 _MOST_PARTIALS = 100
 # Beside what an operation copies: meta file, lock files, directory blocks.
 _MARGIN = 256 * 1024
-
-
-@contextmanager
-def storage_errors(
-    action: str, path: str | os.PathLike[str], consequence: str = NOTHING_CHANGED
-) -> Iterator[None]:
-    """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
-    try:
-        yield
-    except OSError as error:
-        raise as_storage_error(error, action, path, consequence) from error
-
-
-def as_storage_error(
-    error: OSError,
-    action: str,
-    path: str | os.PathLike[str],
-    consequence: str = NOTHING_CHANGED,
-) -> StorageError:
-    """Return the error of the tree for ``error``.
-
-    ``action``: a verb phrase without a subject; ``consequence``: what that means for the data.
-    """
-    name = os.fspath(path)
-    reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return NotEnoughSpaceError(
-            f"Not enough space: could not {action} {name} ({reason}). {consequence}",
-            hint="Free some space on that disk and try again.",
-        )
-    if error.errno in DENIED:
-        return PermissionDeniedError(
-            f"Permission denied: could not {action} {name} ({reason}). {consequence}",
-            hint="Check who owns it and its permissions, or run as the user who does.",
-        )
-    if error.errno == errno.ENOTDIR:
-        return DirectoryIsAFileError(
-            f"Not a directory: could not {action} {name} ({reason}). {consequence}",
-            hint="Move that file away, or name another backup directory.",
-        )
-    return StorageError(
-        f"Storage error: could not {action} {name} ({reason}). {consequence}",
-        hint="Check that the disk is there and healthy, then try again.",
-    )
 
 
 def exists(path: Path) -> bool:
@@ -187,7 +134,7 @@ def _make_directory(path: Path, like: Path | None) -> None:
         with suppress(OSError):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
     _give_new_to_owner_of(like, path)
-    sync_directory(path.parent)
+    sync_directory(path.parent, Outcome.UNCHANGED)
 
 
 def create_private_file(path: Path, *, like: Path | None = None) -> os.stat_result:
@@ -330,15 +277,15 @@ def flushing(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_directory(path: Path, consequence: str = _MAY_BE_LOST) -> None:
+def sync_directory(path: Path, outcome: Outcome = Outcome.UNSURE) -> None:
     """Return when the names in directory ``path`` are on the disk, where the system can tell.
 
     Windows has no such call, nor have some file systems; those keep names by other means or not at
-    all. ``consequence``: as for :func:`as_storage_error`.
+    all. ``outcome``: as for :func:`as_storage_error`.
     """
     if sys.platform == "win32":  # pragma: no cover
         return
-    with storage_errors("flush", path, consequence):
+    with storage_errors("flush", path, outcome):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -417,9 +364,9 @@ def rename_or_not(source: Path, target: Path) -> None:
     with storage_errors("rename to", target):
         os.replace(source, target)
     try:
-        sync_directory(target.parent, NOTHING_CHANGED)
+        sync_directory(target.parent, Outcome.UNCHANGED)
     except StorageError:
-        with storage_errors("rename to", source, _MAY_BE_LOST):
+        with storage_errors("rename to", source, Outcome.UNSURE):
             os.replace(target, source)
         raise
 
@@ -438,11 +385,7 @@ def require_space(directory: Path, needed: int) -> None:
     needed += _MARGIN
     free = free_space(directory)
     if free < needed:
-        raise NotEnoughSpaceError(
-            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
-            "Nothing was written.",
-            hint="Free some space, delete old backups, or name a directory on another disk.",
-        )
+        raise not_enough_space(directory, needed, free)
 
 
 def free_space(directory: Path) -> int:

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db.errors import PermissionDeniedError, StorageError
 from soulsense_db.fs import durable
+from soulsense_db.fs.errors import as_storage_error
 from soulsense_db.notices import warn
 
 _MOST = 100
@@ -69,7 +70,7 @@ def _acquired(path: Path, timeout: float) -> FileLock:
     except Timeout:
         raise
     except OSError as error:
-        raise durable.as_storage_error(error, "lock", path) from error
+        raise as_storage_error(error, "lock", path) from error
     return lock
 
 

@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from soulsense_db.fs import durable, reading_child
+from soulsense_db.fs import reading_child
+from soulsense_db.fs.errors import as_storage_error, storage_errors
 from soulsense_db.fs.path_safety import BINARY, NO_LINK
 from soulsense_db.fs.reading_child import START_BYTES, write_all
 
@@ -44,7 +45,7 @@ class FileVersion(NamedTuple):
 
 def version_of(path: Path) -> FileVersion:
     """Return the version of the file ``path`` as it is now."""
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         status = path.stat()
     return FileVersion(
         status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
@@ -80,17 +81,17 @@ def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
 
 def copy_contents(source: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Copy the contents of ``source`` over the existing file ``target``, which is ours alone."""
-    with durable.storage_errors("copy to", target):
+    with storage_errors("copy to", target):
         descriptor = os.open(target, os.O_WRONLY | os.O_TRUNC | NO_LINK | BINARY)
     try:
         with suppress(_NoChildError), _reading("copy", source, descriptor) as child:
             _follow(child, source, progress, target=target)
             return
-        with durable.storage_errors("copy to", target):  # a process that died may have begun
+        with storage_errors("copy to", target):  # a process that died may have begun
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.ftruncate(descriptor, 0)
         for block in _blocks(source, progress):
-            with durable.storage_errors("copy to", target):
+            with storage_errors("copy to", target):
                 write_all(descriptor, block)
     finally:
         os.close(descriptor)
@@ -118,7 +119,7 @@ def _reading(action: str, path: Path, output: int) -> Iterator[subprocess.Popen[
 
     Raises :class:`_NoChildError` where none can be started.
     """
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would let us wait for ever
             raise OSError("it is not a regular file")
     child = _start(action, path, output)
@@ -180,14 +181,14 @@ def _follow(
         elif word == "errno":
             error = OSError(int(rest[1]), os.strerror(int(rest[1])))
             if rest[0] == "write" and target is not None:
-                raise durable.as_storage_error(error, "copy to", target)
-            raise durable.as_storage_error(error, "read", source)
+                raise as_storage_error(error, "copy to", target)
+            raise as_storage_error(error, "read", source)
     code = child.wait()
     if not last:
         raise _NoChildError
     if last != "ended":
         error = OSError(f"the process that reads it ended with {code}")
-        raise durable.as_storage_error(error, "read", source)
+        raise as_storage_error(error, "read", source)
     return checksum
 
 
@@ -196,14 +197,14 @@ def _follow(
 
 
 def _blocks(path: Path, progress: Progress | None) -> Iterator[bytes]:
-    with durable.storage_errors("read", path):
+    with storage_errors("read", path):
         _close_unused()
         descriptor = os.open(path, os.O_RDONLY | BINARY)
     try:
         total = os.fstat(descriptor).st_size
         done = 0
         while True:
-            with durable.storage_errors("read", path):
+            with storage_errors("read", path):
                 block = os.read(descriptor, _BLOCK)
             if not block:
                 return

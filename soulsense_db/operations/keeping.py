@@ -20,19 +20,18 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     InvalidBackupError,
     MetaFileError,
-    ProtectedBackupError,
     StorageError,
 )
 from soulsense_db.notices import reason_of, warn
 from soulsense_db.operations.adopt import adopt, require_no_log
 from soulsense_db.operations.completion import Completion
+from soulsense_db.operations.errors import is_way_back
 from soulsense_db.operations.prune import Pruning
 from soulsense_db.operations.references import Finder
 from soulsense_db.operations.taking import blaming_live_database, take
 from soulsense_db.operations.transfer import importable
 from soulsense_db.operations.verify import VerificationReport, verify_backup
 from soulsense_db.retention import PruneReport, RetentionPolicy
-from soulsense_db.shown_text import shell_command
 from soulsense_db.sidecars import MigrationMarker, markers_in, read_markers
 
 _ASK_SECONDS = 0.2
@@ -210,13 +209,11 @@ class Keeper:
         """Delete a backup that nothing protects, and its row."""
         marker = next((m for m in self._markers() if _may_be_needed(info, m)), None)
         if marker is not None:
-            raise ProtectedBackupError(
-                f"{info.filename} {'is' if marker.backup else 'may be'} the way back from a "
-                f"migration of {self._driver.location} that has not ended. It was not deleted.",
-                hint="Restore it, or keep the database as it is: "
-                + shell_command(
-                    "soulsense-db", "restore", "--accept", "--url", self._driver.address
-                ),
+            raise is_way_back(
+                info,
+                self._driver.location,
+                self._driver.address,
+                is_sure=marker.backup is not None,
             )
         if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
             require_no_log(info)

@@ -13,9 +13,9 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MetaFileError,
     ProtectedBackupError,
-    PruneError,
     StorageError,
 )
+from soulsense_db.operations.errors import not_all_pruned
 from soulsense_db.retention import (
     PruneDecision,
     PruneReport,
@@ -93,10 +93,7 @@ class Pruning:
         if failures and not self.deleted:
             raise failures[0]
         if failures:
-            raise PruneError(
-                f"Old backups were removed, but {len(failures)} could not be: {failures[0].cause}.",
-                hint=failures[0].hint,
-            ) from failures[0]
+            raise not_all_pruned(len(failures), failures[0]) from failures[0]
         spared = {decision.backup.filename for decision in pinned}
         return PruneReport(
             kept=(*report.kept, *pinned),

@@ -13,8 +13,9 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, BackupKind, recordable_heads
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
-from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
-from soulsense_db.fs import SQLITE_PATH_MAX, fits_sqlite
+from soulsense_db.errors import InvalidBackupError
+from soulsense_db.fs import fits_sqlite
+from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
@@ -85,11 +86,7 @@ def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
 
 def _require_short_path(target: Path) -> None:
     if not fits_sqlite(target):
-        raise StorageError(
-            f"The path of {target} is too long: SQLite opens no file with more than "
-            f"{SQLITE_PATH_MAX} bytes in its path. Nothing was written.",
-            hint="Name a backup directory with a shorter path.",
-        )
+        raise path_too_long(target)
 
 
 @contextmanager
@@ -102,9 +99,4 @@ def blaming_live_database(driver: Driver) -> Iterator[None]:
     try:
         yield
     except InvalidBackupError as error:
-        raise DatabaseDamagedError(
-            f"The live database {driver.location or driver.database} is damaged"
-            f"{f' ({error.reason})' if error.reason else ''}. It was left as it is, and no backup "
-            "was made.",
-            hint="Restore an earlier backup: the damaged files are moved aside and kept.",
-        ) from error
+        raise live_damaged(driver.location or driver.database, error.reason) from error

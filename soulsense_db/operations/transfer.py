@@ -14,14 +14,20 @@ from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
-    BackupError,
-    BackupNotFoundError,
-    ChecksumMismatchError,
-    NotADatabaseError,
     StorageError,
 )
 from soulsense_db.fs import COMPANIONS
 from soulsense_db.meta_file import read_backup, rewritten, trusted_meta
+from soulsense_db.operations.errors import (
+    copy_differs,
+    in_the_way_of_copy,
+    is_live,
+    no_directory,
+    no_file,
+    no_path,
+    nothing_to_import,
+    other_export,
+)
 from soulsense_db.operations.verify import verify_backup
 
 # Somebody's own meta file would be overwritten; a log SQLite would replay into the copy.
@@ -37,20 +43,12 @@ def importable(driver: Driver, path: str | Path) -> BackupInfo:
     """
     source = fs.user_path(path)
     if source is None or not fs.exists(source):
-        raise BackupNotFoundError(
-            f"File not found: {path}. Nothing was imported.", hint="Check the path."
-        )
+        raise nothing_to_import(path)
     with fs.storage_errors("read", source):
         if not source.is_file():
-            raise NotADatabaseError(
-                f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
-                hint="Name a database file.",
-            )
+            raise no_file(source)
     if driver.location is not None and _is_same_file(source, driver.location):
-        raise BackupError(
-            f"{source} is the live database itself. Nothing was changed.",
-            hint="Create a backup of it instead.",
-        )
+        raise is_live(source)
     told = trusted_meta(read_backup(source))
     if told.sha256 is not None:
         verify_backup(driver, told, level="quick")
@@ -76,15 +74,9 @@ def copy_out(
     """
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
-        raise StorageError(
-            f"There is no directory {target}. Nothing was written.",
-            hint="Make it first, or leave out the slash at the end to write a file of that name.",
-        )
+        raise no_directory(target)
     if target is None:
-        raise StorageError(
-            f"{destination!s} is no path. Nothing was written.",
-            hint="Name a file or directory.",
-        )
+        raise no_path(destination)
     if fs.exists(target) and target.is_dir():
         target /= info.filename
     with _alone(target):
@@ -98,10 +90,7 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         lock = fs.acquire_lock(target.with_name(f".{target.name}.lock"), timeout=0, is_shared=True)
     except Timeout:
-        raise StorageError(
-            f"Another export to {target} is at work. Nothing was written.",
-            hint="Wait until it is done, or name another file.",
-        ) from None
+        raise other_export(target) from None
     try:
         yield
     finally:
@@ -115,11 +104,7 @@ def _copy_out(info: BackupInfo, target: Path, progress: fs.Progress | None) -> N
     _remove_dead_export(target, meta)
     for beside in _BESIDE:
         if os.path.lexists(f"{target}{beside}"):
-            raise StorageError(
-                f"{target}{beside} exists already, and would be taken for a part of the copy. "
-                "Nothing was written.",
-                hint="Name another file, or move that one away.",
-            )
+            raise in_the_way_of_copy(Path(f"{target}{beside}"))
 
     described = False
 
@@ -127,10 +112,7 @@ def _copy_out(info: BackupInfo, target: Path, progress: fs.Progress | None) -> N
         nonlocal described
         exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
         if info.sha256 not in (None, exported.sha256):
-            raise ChecksumMismatchError(
-                f"The copy {target} differs from {info.filename} and was removed.",
-                hint="Check the disk it was copied to, and try again.",
-            )
+            raise copy_differs(target, info)
         described = True
         fs.write_durably(meta, rewritten(exported, info.meta_path))
 

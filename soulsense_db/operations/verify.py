@@ -12,8 +12,9 @@ from typing import Protocol
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import CheckLevel, Driver, Findings
-from soulsense_db.errors import ChecksumMismatchError, InvalidBackupError
+from soulsense_db.errors import InvalidBackupError
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.operations.errors import checksum_differs, faulty_rows
 
 _WAIT_SECONDS = 0.1
 _LEVELS = ("quick", "full")
@@ -92,21 +93,13 @@ def _verify(
         driver, path, checked, fs.sha256_of if hashed else None, progress=progress
     )
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
-        raise ChecksumMismatchError(
-            f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
-            "mismatch). Nothing was changed.",
-            hint="Use another backup; this one was damaged or edited on disk.",
-        ) from problem
+        raise checksum_differs(path) from problem
     if problem is not None:
         raise problem
     if level == "full":
         driver.contents(path)  # which a restore compares with what it has written
     if sha256 is None and findings.row_errors:
-        raise InvalidBackupError(
-            f"Invalid backup file: {path.name} is damaged ({findings.row_errors[0]}), or its "
-            "source was: without a checksum nobody can tell. Nothing was changed.",
-            hint="Use another backup.",
-        )
+        raise faulty_rows(path, findings.row_errors[0])
     return VerificationReport(
         backup=info,
         level=level,

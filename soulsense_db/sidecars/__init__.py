@@ -25,7 +25,6 @@ if TYPE_CHECKING:
         new_marker,
         read_markers,
         remove_markers,
-        restore_command,
     )
     from soulsense_db.sidecars.safety_backup import SAFETY_NAMES, SafetyFiles
 
@@ -45,7 +44,6 @@ __all__ = [
     "new_marker",
     "read_markers",
     "remove_markers",
-    "restore_command",
     "restoring",
     "standing",
     "standing_for_a_copy",
@@ -67,7 +65,6 @@ _HOMES = {
     "new_marker": "soulsense_db.sidecars.migration_marker",
     "read_markers": "soulsense_db.sidecars.migration_marker",
     "remove_markers": "soulsense_db.sidecars.migration_marker",
-    "restore_command": "soulsense_db.sidecars.migration_marker",
     "restoring": "soulsense_db.sidecars.half_run",
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",

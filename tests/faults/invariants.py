@@ -17,7 +17,7 @@ from helpers import digest, leftovers, scalar
 from faults import engines
 from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.backup_info.info import META_SUFFIX
 from soulsense_db.errors import BackupError
 from soulsense_db.fs.copying import sha256_of_own

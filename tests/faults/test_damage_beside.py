@@ -15,7 +15,7 @@ from helpers import digest, execute
 
 from faults.damage import Outcomes, Place, Record, cases, cut, drawn, place_in_memory
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.alembic.guard import MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import InterruptedMigrationError, ProtectedBackupError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto

@@ -35,12 +35,22 @@ from soulsense_db.drivers.sqlite.engine import (
     make_ours,
     run_in_its_thread,
     without_limits,
-    without_locks,
 )
 from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
 from soulsense_db.drivers.sqlite.loop import EventLoop
-from soulsense_db.drivers.sqlite.write_lock import (
+from soulsense_db.drivers.sqlite.refusals import (
+    file_not_found,
     for_one_connection,
+    impossible_path,
+    in_transaction,
+    leads_elsewhere,
+    no_file,
+    no_file_told,
+    read_only,
+    replaced_file,
+    without_locks,
+)
+from soulsense_db.drivers.sqlite.write_lock import (
     is_busy,
     is_locked_out,
     try_to_hold,
@@ -51,7 +61,6 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
-    PermissionDeniedError,
     UnsupportedDatabaseError,
 )
 
@@ -117,24 +126,14 @@ class LiveDatabase:
         if self._path is None:
             return
         if not fs.exists(self._path):
-            raise DatabaseFileNotFoundError(
-                f"Database file not found: {self._path}. Nothing was changed.",
-                hint="Check the URL and the current directory; to get the data back, "
-                "restore a backup.",
-            )
+            raise file_not_found(self._path)
         if not self._path.is_file():
-            raise DatabaseFileNotFoundError(
-                f"Database file not found: {self._path} is not a file. Nothing was changed.",
-                hint="Check the URL.",
-            )
+            raise no_file(self._path)
 
     def require_writable(self) -> None:
         """Raise :class:`PermissionDeniedError` for an engine that only reads, by its URL."""
         if self._connections.arguments.is_read_only:
-            raise PermissionDeniedError(
-                f"Permission denied: the engine opens {self._path} read-only. Nothing was changed.",
-                hint="To restore, use an engine without mode=ro or immutable=1.",
-            )
+            raise read_only(self._path)
 
     def require_same_file(self) -> None:
         """Raise :class:`DatabaseChangedError` when the file was replaced since it was opened."""
@@ -146,7 +145,7 @@ class LiveDatabase:
         if self._path is not None and self._connections.are_predictable:
             path = _path_of(self._connections.arguments.file)
             if path is not None and path != self._path:
-                raise _leads_elsewhere(path, self._path)
+                raise leads_elsewhere(path, self._path)
 
     @contextmanager
     def prepared(self, lock_timeout: float) -> Iterator[None]:
@@ -254,12 +253,7 @@ class LiveDatabase:
         path = Path(file).resolve() if file else None
         if self._path and self._connections.are_predictable:
             if path is None:  # taken for one in memory, it would share the directory of all those
-                raise UnsupportedDatabaseError(
-                    f"The engine's URL names {self._path}, and its connections tell of no file. "
-                    "Nothing was changed.",
-                    hint="Use an engine for backups whose connections and cursors are those of "
-                    "sqlite3, without a factory in connect_args that gives rows another shape.",
-                )
+                raise no_file_told(self._path)
             self._require_same(path)  # there was no file, or a locked one, when it was made
         status = None
         if path:
@@ -293,17 +287,11 @@ class LiveDatabase:
 
     def _require_same(self, path: Path) -> None:
         if path != self._path:
-            raise _leads_elsewhere(path, self._path)
+            raise leads_elsewhere(path, self._path)
         with fs.storage_errors("look at", path):
             status = path.stat()
         if self._file is not None and not os.path.samestat(status, self._file):
-            raise DatabaseChangedError(
-                f"{path} is another file now (inode {status.st_ino}) than the one that this "
-                f"manager was made for (inode {self._file.st_ino}): somebody replaced it. Nothing "
-                "was changed.",
-                hint="Start the program again, or make a new BackupManager, to work with the new "
-                "file.",
-            )
+            raise replaced_file(path, status.st_ino, self._file.st_ino)
 
     # Connections
 
@@ -424,10 +412,7 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     if connection.in_transaction:
         file = _file_of(connection)
         name = f"the only connection of the engine to {file}" if file else "the in-memory database"
-        raise DatabaseLockedError(
-            f"Database locked: {name} is in the middle of a transaction. Nothing was changed.",
-            hint="Commit or roll back first: there is no other connection to work on.",
-        )
+        raise in_transaction(name)
     return connection
 
 
@@ -451,20 +436,8 @@ def _file_of(connection: sqlite3.Connection) -> str:
     return next((str(file or "") for _, name, file in databases if name == "main"), "")
 
 
-def _leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
-    return DatabaseChangedError(
-        f"The engine leads to {path} now, and this manager was made for {expected}. Neither was "
-        "changed.",
-        hint="A link was switched or the current directory changed. Start the program again, or "
-        "make a new BackupManager, to work with the other database.",
-    )
-
-
 def _path_of(file: str) -> Path | None:
     try:
         return Path(file).resolve() if file else None
     except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
-        raise UnsupportedDatabaseError(
-            f"The database URL names no file that there could be ({error}). Nothing was changed.",
-            hint="Correct the path in the URL, and check the current directory and links on it.",
-        ) from error
+        raise impossible_path(str(error)) from error

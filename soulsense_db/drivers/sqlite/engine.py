@@ -31,7 +31,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from soulsense_db.drivers.registry import reason_of
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.loop import EventLoop
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.refusals import no_option, other_library, without_locks
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -69,7 +69,7 @@ class ConnectArguments:
                 r"file:(//(localhost)?(?=/|$))?(?!//)(.*)", self._resource, re.DOTALL
             )
             if found is None:
-                raise _no_option(ValueError("another host"))
+                raise no_option(reason_of(ValueError("another host")))
             name = "" if in_memory else unquote(found[3])
         else:
             name = self.name
@@ -125,15 +125,6 @@ def _is_true(value: str | None) -> bool:
     return value in {"on", "yes", "true"} or (is_number and value.strip("0") != "")
 
 
-def without_locks(option: str) -> UnsupportedDatabaseError:
-    """Return the error for a database on which SQLite takes no locks."""
-    return UnsupportedDatabaseError(
-        f"The engine opens the database without locks ({option}): a backup could contain half of a "
-        "change, and a restore could damage it. Nothing was changed.",
-        hint="Use an engine without that option for backups, or remove it from the URL.",
-    )
-
-
 def _of_standard_creator(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
     """Return what the creator of :func:`sqlalchemy.create_engine` passes on.
 
@@ -154,7 +145,7 @@ def _of_url(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
     try:
         positional, keywords = engine.dialect.create_connect_args(engine.url)
     except (ArgumentError, OverflowError, TypeError, ValueError) as error:
-        raise _no_option(error) from None
+        raise no_option(reason_of(error)) from None
     return list(positional), dict(keywords)
 
 
@@ -173,14 +164,6 @@ def _standard_creator(
         return dialect.connect(*arguments, **options)
 
     return connect
-
-
-def _no_option(error: Exception) -> UnsupportedDatabaseError:
-    return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({reason_of(error)}). Nothing was "
-        "changed.",
-        hint="Correct the part of the URL after '?', or what the engine does when it connects.",
-    )
 
 
 class LiveConnection(ABC):
@@ -376,7 +359,7 @@ class EngineConnections:
             # A decoding error is what a connect event met in a damaged database.
             option = isinstance(error, OverflowError | TypeError | ValueError)
             if option and not isinstance(error, UnicodeDecodeError):
-                raise _no_option(error) from None  # type: ignore[arg-type]
+                raise no_option(reason_of(error)) from None  # type: ignore[arg-type]
             raise
 
 
@@ -417,13 +400,7 @@ def innermost(connection: Any) -> sqlite3.Connection:
         if inner is None:
             break
         found = inner
-    raise UnsupportedDatabaseError(
-        f"SQLite through {type(found).__module__} cannot be backed up: it is another SQLite "
-        "library than Python's sqlite3, and two on one file in one process destroy each other's "
-        "locks. The file was not touched.",
-        hint="Give the backup an engine that uses Python's own sqlite3 (pysqlite or aiosqlite), in "
-        "a process that does not open the file through another library.",
-    )
+    raise other_library(type(found).__module__)
 
 
 _MOST_WRAPPERS = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.engine import LiveConnection, without_locks
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.engine import LiveConnection
+from soulsense_db.drivers.sqlite.refusals import for_one_connection, shared_cache, without_locks
 
 # SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.
 _LOCKED_SHARED_CACHE = sqlite3.SQLITE_LOCKED | (1 << 8)
@@ -92,12 +92,7 @@ def is_locked_out(other: sqlite3.Connection) -> bool:
             other.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == _LOCKED_SHARED_CACHE:
-                raise UnsupportedDatabaseError(
-                    "The connections of the engine share a cache (cache=shared), and its creator "
-                    "makes no others: while one of them keeps writers out, none can read. Nothing "
-                    "was changed.",
-                    hint="Use an engine with a private cache for backups.",
-                ) from error
+                raise shared_cache() from error
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             return True
@@ -106,16 +101,6 @@ def is_locked_out(other: sqlite3.Connection) -> bool:
     finally:
         other.rollback()
     return False
-
-
-def for_one_connection(cause: str) -> UnsupportedDatabaseError:
-    """Return the error for a database of which only one connection can be open."""
-    return UnsupportedDatabaseError(
-        f"The engine keeps the database for one connection alone ({cause}), and a restore needs "
-        "two. Nothing was changed.",
-        hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE, and with a VFS whose locks "
-        "can be shared, for backups.",
-    )
 
 
 def try_to_hold(connection: sqlite3.Connection) -> bool:
