@@ -119,6 +119,7 @@ def test_a_remedy_is_one_line_or_several() -> None:
     undo = Command(Action.UNDO, "Go back", ("--url", url))
     assert undo.line == "soulsense-db undo --url 'mysql://me:***@host/my db'"
     remedy = Remedy("Mend\nit.", (undo, Command(Action.LIST, "Or look")))
+    assert Remedy("Mend it.", (undo,)).lines == (f"Mend it. Go back: {undo.line}",)
     assert remedy.lines == ("Mend it.", f"Go back: {undo.line}", "Or look: soulsense-db list")
     assert str(remedy) == f"Mend it. Go back: {undo.line}   Or look: soulsense-db list"
     assert not Remedy()
@@ -315,7 +316,7 @@ def _require_remedy(error: BackupError) -> None:
     assert commands == [command.line for command in error.remedy.commands]
     assert all(line in error.hint for line in commands)
     shown = explain(error).hint.split("\n")
-    assert len(shown) == len(error.remedy.lines)
+    assert len(shown) == bool(error.remedy.sentence) + len(error.remedy.commands)
     for command, line in zip(reversed(error.remedy.commands), reversed(shown), strict=False):
         has_button = command.action in {Action.UNDO, Action.RESTORE, Action.LIST}
         assert (command.line in line) is not has_button

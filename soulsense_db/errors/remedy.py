@@ -69,7 +69,9 @@ class Remedy:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What to do, for a person: each command on a line of its own."""
+        """What to do, for a person: several commands have a line each."""
+        if len(self.commands) < 2:
+            return (str(self),) if self else ()
         return (*filter(None, (self.sentence,)), *map(str, self.commands))
 
     def __str__(self) -> str:
