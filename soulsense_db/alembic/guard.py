@@ -125,6 +125,15 @@ def require_no_alarm(engine: Engine) -> None:
         raise error
 
 
+def _is_marked(database: Path) -> bool:
+    """Whether a marker says that ``database`` may be half migrated, or nobody can tell."""
+    try:
+        return bool(read_markers(database))
+    except BackupError as error:
+        log.debug("Whether there is a marker cannot be seen: %s", error)
+        return True
+
+
 def _is_success(code: object) -> bool:
     """Whether a process that leaves with ``code`` looks successful: the system keeps 8 bits."""
     return code is None or (isinstance(code, int) and code & 0xFF == 0)
@@ -237,7 +246,7 @@ class CommandGuard:
     def _swallowed(self, what: str) -> MigrationFailedError:
         error = MigrationFailedError(what)
         states = self._put_back_after(error)
-        is_put_back = self.settings.restores and not any(read_markers(path) for path, _ in states)
+        is_put_back = self.settings.restores and not any(_is_marked(path) for path, _ in states)
         outcome = Outcome.PUT_BACK if is_put_back else Outcome.HALF_RUN
         failure = swallowed(what, outcome, [line for _, line in states])
         for path, line in states:

@@ -221,6 +221,9 @@ def _command(command: Command) -> dict[str, str]:
 def print_error(error: BackupError) -> None:
     """Print an error of the tree on stderr."""
     declined = isinstance(error, NotConfirmedError)  # what a person chose is no error
+    if declined and not error.remedy:  # who said no knows what happened
+        say(error.meaning, to=sys.stderr)
+        return
     say(error.message if declined else f"Error: {error.message}", to=sys.stderr)
     for line in error.remedy.lines:
         say(f"Hint: {line}", to=sys.stderr)

@@ -50,7 +50,7 @@ def restore(
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """Replace the database by a backup; the database of before is kept."""
+    """Replace the database by a backup; the previous database is kept."""
     if accept == (ref is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
     manager = session.manager
@@ -74,7 +74,7 @@ def restore(
 
 
 def undo(session: Session) -> dict[str, Any]:
-    """Go back to the database of before the last restore; a second undo goes forth again."""
+    """Go back to the database from before the last restore; a second undo goes forth again."""
     manager = session.manager
     info = manager.safety_backup()
     comparison = None

@@ -204,7 +204,7 @@ class Actions:
             self._ask_to_restore(chosen, is_undo=False)
 
     def undo(self) -> None:
-        """Go back to the database of before the last restore, after a question."""
+        """Go back to the database from before the last restore, after a question."""
 
         def then(info: BackupInfo | None) -> None:
             if self._window.is_busy:

@@ -52,7 +52,7 @@ from soulsense_db.sidecars import (
 class RestoreReport:
     """A restore that was done.
 
-    ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
+    ``source``: the backup restored; ``safety_backup``: the previous database, None where it could
     not be read; ``moved_aside``: the files of a missing or damaged database, and the safety backup
     of an earlier restore, kept under these names; ``read_back``: whether the result was checked
     through a new connection, False when that could not be done, as for a lock of somebody else or

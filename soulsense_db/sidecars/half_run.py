@@ -94,7 +94,7 @@ def restoring(
     """Keep the marker true while ``source`` is restored in the block.
 
     The alarm of a backup of a half-run database is raised before it is there. Yields what to call
-    once it is: it ends the entries whose database of before that was. ``ignore``: names of tables
+    once it is: it ends the entries whose previous database that was. ``ignore``: names of tables
     that are no part of the application's data; ``is_unchanged``: asked after an error, whether the
     database is for sure what it was. The caller holds the database's lock.
     """
