@@ -149,7 +149,7 @@ def _require_shown(shown: PruneReport, now: PruneReport) -> None:
     names = {decision.backup.filename for decision in shown.removed}
     if any(decision.backup.filename not in names for decision in now.removed):
         raise NotConfirmedError(
-            "The backups changed meanwhile: others would be removed than were shown.",
+            "There are other backups by now: others would be removed than were shown.",
             hint="Run the command again.",
         )
 
