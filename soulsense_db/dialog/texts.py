@@ -291,7 +291,7 @@ NOT_OPENED_HINT = N_("Open it in your file manager.")
 OUTCOMES = {
     Outcome.UNCHANGED: N_("Nothing was changed."),
     Outcome.DONE: N_("It was done all the same."),
-    Outcome.PARTLY: N_("The rest was done."),
+    Outcome.PARTLY: N_("A part of it was done."),
     Outcome.PUT_BACK: N_("The previous database was put back."),
     Outcome.UNSURE: N_("Whether the change was kept is not sure."),
     Outcome.HALF_RUN: N_("The database may be half migrated."),

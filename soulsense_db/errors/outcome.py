@@ -38,7 +38,7 @@ class Outcome(StrEnum):
 _SENTENCES: Final = {
     Outcome.UNCHANGED: "Nothing was changed.",
     Outcome.DONE: "It was done all the same.",
-    Outcome.PARTLY: "The rest was done.",
+    Outcome.PARTLY: "A part of it was done.",
     Outcome.PUT_BACK: "The previous database was put back.",
     Outcome.UNSURE: "Whether the change was kept is not sure.",
     Outcome.HALF_RUN: "The database may be half migrated.",

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     DirectoryLockedError,
     InvalidBackupError,
     MetaFileError,
+    Outcome,
     ProtectedBackupError,
     StorageError,
 )
@@ -90,8 +92,13 @@ class Pruning:
                     break  # each of the others would wait as long
             except ProtectedBackupError:
                 pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+            except BackupError as error:  # something else was put in its place
+                if self.deleted:
+                    error.with_outcome(Outcome.PARTLY)
+                raise
         if failures and not self.deleted:
-            raise failures[0]
+            unsure = (error for error in failures if error.outcome is not Outcome.UNCHANGED)
+            raise next(unsure, failures[0])
         if failures:
             raise not_all_pruned(len(failures), failures[0]) from failures[0]
         spared = {decision.backup.filename for decision in pinned}
