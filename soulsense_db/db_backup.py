@@ -177,9 +177,7 @@ def _set(name: str) -> Any:
     ]
     if any(value != found[0][1] for _, value in found):
         values = " and ".join(f"{value!r} in {module}" for module, value in found)
-        raise OptionError(
-            f"{name} is {values}. Nothing was changed.", hint="Set it in one of them only."
-        )
+        raise OptionError(f"{name} is {values}.", hint="Set it in one of them only.")
     return found[0][1] if found else None
 
 

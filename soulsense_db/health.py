@@ -137,7 +137,7 @@ class _Examination:
         try:
             self._numbers["database_bytes"] = self._manager.live.size()
         except BackupError as error:
-            yield HealthCheck(name="database", state=State.CRITICAL, message=error.message)
+            yield HealthCheck(name="database", state=State.CRITICAL, message=error.what)
 
     def _clock(self) -> Iterator[HealthCheck]:
         future = [info for info in self._backups if info.created_at > self._now]

@@ -17,11 +17,12 @@ from soulsense_db.backup_info import (
     META_SUFFIX,
     BackupInfo,
     from_meta,
+    meta_unreadable,
+    no_meta,
     read_meta,
     to_meta,
     unknown_facts,
     without_meta,
-    without_meta_hint,
 )
 from soulsense_db.errors import (
     BackupError,
@@ -67,7 +68,7 @@ def facts_of(
     except (MetaFileError, StorageError) as error:  # of one meta file: the others are no worse
         if getattr(error.__cause__, "errno", None) in _EXHAUSTED:
             raise  # it says nothing of this file
-        problem = error.message
+        problem = error.what
     size, found_at = _size_and_time(status)
     return without_meta(
         Path(path),
@@ -84,10 +85,6 @@ def _size_and_time(status: Callable[[], os.stat_result]) -> tuple[int, datetime]
     except FileNotFoundError:  # it vanished meanwhile: its name tells the rest
         return 0, datetime.now(UTC)
     return known.st_size, _time_of(known)
-
-
-def _hint(meta_name: str) -> str:
-    return without_meta_hint(meta_name.removesuffix(META_SUFFIX))
 
 
 def _time_of(status: os.stat_result) -> datetime:
@@ -129,7 +126,7 @@ def require_no_backup(database: Path | None) -> None:
     if is_backup(database):
         raise UnsupportedDatabaseError(
             f"{database} is a backup, with its meta file beside it, and no live database: it could "
-            "not be restored any more if anything were written to it. Nothing was changed.",
+            "not be restored any more if anything were written to it.",
             hint="Name the database itself in the URL, and restore the backup there; or copy the "
             "backup elsewhere without its .meta file, to use the copy as a database.",
         )
@@ -147,7 +144,7 @@ def rewritten(info: BackupInfo, meta: str | Path) -> bytes:
 def not_found(ref: object) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     return BackupNotFoundError(
-        f"Backup file not found: {ref}. Nothing was changed.",
+        f"Backup file not found: {ref}.",
         hint="List the backups to see what there is.",
     )
 
@@ -180,11 +177,7 @@ def read_small_file(path: str | Path) -> bytes | None:
     except OSError as error:
         if error.errno not in _ODD_FILE:
             raise fs.as_storage_error(error, "read", path) from error
-        name = Path(path).name
-        raise MetaFileError(
-            f"{name} cannot be read ({error.strerror}). The backup itself was left alone.",
-            hint=_hint(name),
-        ) from error
+        raise meta_unreadable(Path(path), error.strerror or str(error)) from error
     has_other_names = True
     try:
         status = os.fstat(descriptor)
@@ -199,8 +192,4 @@ def read_small_file(path: str | Path) -> bytes | None:
         else:
             os.close(descriptor)
     what = "is not a file" if not stat.S_ISREG(status.st_mode) else "is far too large"
-    name = Path(path).name
-    raise MetaFileError(
-        f"{name} {what}. The backup itself was left alone.",
-        hint=_hint(name),
-    )
+    raise no_meta(Path(path), what)

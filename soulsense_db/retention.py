@@ -45,7 +45,7 @@ class Period:
         found = _PERIOD.fullmatch(text.strip())
         if found is None or not any(found.groups()):
             raise OptionError(
-                f"'{text}' is no period of time. Nothing was changed.",
+                f"'{text}' is no period of time.",
                 hint="Write years, months, days and hours like 1y6m, 14d or 7d12h.",
             )
         years, months, days, hours = (int(part or 0) for part in found.groups())
@@ -97,19 +97,19 @@ class RetentionPolicy:
             count = getattr(self, name)
             if type(count) is not int or not ALL <= count <= _MAX_COUNT:
                 raise OptionError(
-                    f"{name} is {count}. Nothing was changed.",
+                    f"{name} is {count}.",
                     hint=f"Set it to a whole number from 0 to {_MAX_COUNT:,}, or to -1 for all.",
                 )
         if self.keep_within is not None and not isinstance(self.keep_within, Period):
             raise OptionError(
-                f"keep_within is {self.keep_within!r}. Nothing was changed.",
+                f"keep_within is {self.keep_within!r}.",
                 hint="Set it to a Period, such as Period.parse('7d12h').",
             )
         if self.max_total_size is not None and (
             type(self.max_total_size) is not int or self.max_total_size < 1
         ):
             raise OptionError(
-                f"max_total_size is {self.max_total_size!r}. Nothing was changed.",
+                f"max_total_size is {self.max_total_size!r}.",
                 hint="Set it to a number of bytes from 1 up (10GB on the command line).",
             )
 
@@ -164,9 +164,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise OptionError(
-            f"'{text}' is no size. Nothing was changed.", hint="Write it like 500MB or 1.5GB."
-        )
+        raise OptionError(f"'{text}' is no size.", hint="Write it like 500MB or 1.5GB.")
     number, unit = found.groups()
     return int(float(number) * 1024 ** " KMGTP".index(unit.upper() or " "))
 

@@ -34,7 +34,7 @@ class AutoReport:
     """What one run did.
 
     ``created``: the new backup, None when the newest one has the same content; ``verified``: the
-    newest backup, read in full; ``damaged``: the newest one of before, when it was found damaged;
+    newest backup, read in full; ``damaged``: the previous newest one, when it was found damaged;
     ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
     says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
     half migrated, so nothing went for it.

@@ -132,8 +132,7 @@ def require_none_misplaced(parser: configparser.ConfigParser, sections: Collecti
         for name in parser.options(section):
             if is_ours(name) and name not in parser.defaults():
                 raise OptionError(
-                    f"The option '{name}' is in section [{section}], where it has no effect. "
-                    "Nothing was changed.",
+                    f"The option '{name}' is in section [{section}], where it has no effect.",
                     hint=f"Move it to section [{MAIN_SECTION}].",
                 )
 
@@ -165,7 +164,7 @@ def _options_of_toml(
 
 def _unreadable(path: Path, reason: str) -> OptionError:
     return OptionError(
-        f"{path} cannot be read ({reason}). Nothing was changed.",
+        f"{path} cannot be read ({reason}).",
         hint="Correct it, or name another file with --config.",
     )
 
@@ -178,7 +177,7 @@ def _require_known(names: Iterable[str]) -> None:
     for name in names:
         if name.startswith(PREFIX) and name not in _KNOWN:
             raise OptionError(
-                f"There is no option '{name}'. Nothing was changed.",
+                f"There is no option '{name}'.",
                 hint=f"The options are: {', '.join(sorted(_KNOWN))}.",
             )
 
@@ -203,7 +202,7 @@ def with_rules(policy: RetentionPolicy) -> RetentionPolicy:
     """Return ``policy``; raise :class:`OptionError` for one that was written and says nothing."""
     if policy.is_empty:
         raise OptionError(
-            "A retention policy of zeros (keep_last 0 ...) removes nothing. Nothing was changed.",
+            "A retention policy of zeros (keep_last 0 ...) removes nothing.",
             hint="Set at least one rule to 1 or more, or to -1 for all.",
         )
     return policy
@@ -217,4 +216,4 @@ def _number(name: str, text: str) -> int:
 
 
 def _bad(name: str, value: str, allowed: str) -> OptionError:
-    return OptionError(f"{name} is '{value}'. Nothing was changed.", hint=f"Set it to {allowed}.")
+    return OptionError(f"{name} is '{value}'.", hint=f"Set it to {allowed}.")

@@ -67,7 +67,7 @@ def test_a_command_to_copy_says_what_it_means(words: list[str]) -> None:
 
 def test_errors_are_printable() -> None:
     """Message and hint of every error are one line, whatever names are in them, pickled as well."""
-    error = StorageError(f"Could not read {ODD}\n/x. Nothing.", hint=f"Delete {ODD}\r")
+    error = StorageError(f"Could not read {ODD}\n/x.", hint=f"Delete {ODD}\r")
     for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301
         assert isinstance(one, BackupError)
         assert not set(str(one)) & ACTING

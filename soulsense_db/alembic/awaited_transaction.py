@@ -8,9 +8,9 @@ import threading
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
+from soulsense_db.alembic.errors import own_transaction
 from soulsense_db.alembic.protection import Protection, messages_of
 from soulsense_db.alembic.telling import say
-from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.notices import ignoring
 
 
@@ -33,11 +33,7 @@ class AwaitedTransaction:
         """
         is_same = self._connection is connection
         if not is_same and self._thread == threading.get_ident():
-            raise DatabaseLockedError(
-                f"This program has migrated {self._protection.path} in a transaction that it has "
-                "not ended.",
-                hint="Commit or roll back first, or pass the same connection to both commands.",
-            )
+            raise own_transaction(self._protection.path)
         return is_same
 
     def _on_commit(self, connection: Connection) -> None:

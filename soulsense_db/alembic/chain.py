@@ -7,8 +7,8 @@ from typing import Any
 
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 
-from soulsense_db.errors import UnsupportedDatabaseError
-from soulsense_db.shown_text import printable
+from soulsense_db.alembic.errors import attached as refuse_attached
+from soulsense_db.alembic.errors import version_table_attached
 from soulsense_db.sidecars import Chain
 
 
@@ -58,17 +58,7 @@ def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore
     schema = context.version_table_schema
     if schema is not None and schema != "main":
         file = attached.get(str(schema), "a database in memory")
-        raise UnsupportedDatabaseError(
-            f"The version table {printable(f'{schema}.{context.version_table}')} is in "
-            f"{printable(file)}, which is attached: it is not backed up, nor put back.",
-            hint="Keep the version table in the main database; or back up both files yourself, and "
-            "run this migration with SOULSENSE_BACKUP=0.",
-        )
+        raise version_table_attached(f"{schema}.{context.version_table}", file)
     if attached and not ignore:
         name, file = next(iter(attached.items()))
-        raise UnsupportedDatabaseError(
-            f"{printable(file)} is attached: it is not backed up, nor put back. If a step failed "
-            "that had changed it, only the main database would go back.",
-            hint=f"Do not attach {printable(name)} in migrations; or, if no step writes to "
-            "attached files, set soulsense_attached = ignore in the configuration of Alembic.",
-        )
+        raise refuse_attached(name, file)

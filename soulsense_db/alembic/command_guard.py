@@ -10,16 +10,17 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
-from soulsense_db.alembic.errors import MigrationFailedError
+from soulsense_db.alembic.errors import MigrationFailedError, swallowed
 from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction
 from soulsense_db.alembic.protection import messages_of
 from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import last_word, log, say
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.errors import BackupError, Outcome, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.settings import Settings
+from soulsense_db.sidecars import read_markers
 
 
 class CommandGuard:
@@ -128,16 +129,23 @@ class CommandGuard:
             self._signals.disarm()
 
     def _swallowed(self, what: str) -> MigrationFailedError:
-        error = MigrationFailedError("")
+        error = MigrationFailedError(what)
         states = self._put_back_after(error)
-        failure = MigrationFailedError(
-            f"{what}, and env.py ended without an error. " + " ".join(line for _, line in states),
-            hint="Let env.py pass on the error of context.run_migrations(), and end each "
-            "transaction that it begins itself.",
-        )
+        is_put_back = self.settings.restores and not any(_is_marked(one.path) for one, _ in states)
+        outcome = Outcome.PUT_BACK if is_put_back else Outcome.HALF_RUN
+        failure = swallowed(what, outcome, [line for _, line in states])
         for database, line in states:
             _make_last_word(database, line, (line,))
         return failure
+
+
+def _is_marked(database: Path) -> bool:
+    """Whether a marker says that ``database`` may be half migrated, or nobody can tell."""
+    try:
+        return bool(read_markers(database))
+    except BackupError as error:
+        log_ignored("Whether there is a marker cannot be seen", error)
+        return True
 
 
 def _make_last_word(database: GuardedDatabase, line: str, notes: tuple[str, ...]) -> None:

@@ -1,10 +1,20 @@
-"""Errors that Alembic prints as one line, as its own."""
+"""Why migrations are refused, or have failed, as errors of the tree and of Alembic's."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from alembic.util import CommandError
 
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseLockedError,
+    Outcome,
+    UnsupportedDatabaseError,
+)
+
+_NOT_RUN = "No migration was run."
 
 
 class MigrationRefusedError(BackupError, CommandError):
@@ -12,8 +22,71 @@ class MigrationRefusedError(BackupError, CommandError):
 
     exit_code = 72
 
+    @property
+    def meaning(self) -> str:
+        """What it means for the data."""
+        if self.outcome is Outcome.UNCHANGED:
+            return _NOT_RUN
+        return f"{super().meaning} {_NOT_RUN}"
+
 
 class MigrationFailedError(BackupError, CommandError):
-    """Not all steps were run, and env.py ended as if they had been; the message says what is."""
+    """Not all steps were run, and env.py ended as if they had been."""
 
     exit_code = 75
+
+
+def refused(error: BackupError) -> MigrationRefusedError:
+    """Return the refusal to migrate because of ``error``."""
+    # Nothing was written to the database yet: whatever failed, it is what it was.
+    is_half_run = error.outcome is Outcome.HALF_RUN
+    outcome = Outcome.HALF_RUN if is_half_run else Outcome.UNCHANGED
+    return MigrationRefusedError(error.what, **error.facts | {"outcome": outcome, "state": ""})
+
+
+def other_thread(seconds: float) -> MigrationRefusedError:
+    """Return the error for a command that waited ``seconds`` for one of another thread."""
+    return MigrationRefusedError(
+        f"Another thread of this program has been running an Alembic command for {seconds:.0f} s.",
+        hint="Run one command after the other.",
+    )
+
+
+def swallowed(what: str, outcome: Outcome, states: Sequence[str]) -> MigrationFailedError:
+    """Return the error for a failure that env.py did not pass on; ``states``: of each database."""
+    return MigrationFailedError(
+        f"{what}, and env.py ended without an error.",
+        outcome=outcome,
+        state=" ".join(states),
+        hint="Let env.py pass on the error of context.run_migrations(), and end each "
+        "transaction that it begins itself.",
+    )
+
+
+def own_transaction(path: Path) -> DatabaseLockedError:
+    """Return the error for a database that this thread itself has locked."""
+    return DatabaseLockedError(
+        f"This program has migrated {path} in a transaction that it has not ended.",
+        hint="Commit or roll back first, or pass the same connection to both commands.",
+        path=path,
+    )
+
+
+def version_table_attached(table: str, file: str) -> UnsupportedDatabaseError:
+    """Return the error for a version table that is not in the database that is backed up."""
+    return UnsupportedDatabaseError(
+        f"The version table {table} is in {file}, which is attached: it is not backed up, nor put "
+        "back.",
+        hint="Keep the version table in the main database; or back up both files yourself, and "
+        "run this migration with SOULSENSE_BACKUP=0.",
+    )
+
+
+def attached(name: str, file: str) -> UnsupportedDatabaseError:
+    """Return the error for an attached ``file`` that a step may write to, under ``name``."""
+    return UnsupportedDatabaseError(
+        f"{file} is attached: it is not backed up, nor put back. If a step failed "
+        "that had changed it, only the main database would go back.",
+        hint=f"Do not attach {name} in migrations; or, if no step writes to "
+        "attached files, set soulsense_attached = ignore in the configuration of Alembic.",
+    )

@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
-from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError, refused
 from soulsense_db.alembic.options import is_switched_off, is_switched_on
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import say
@@ -102,11 +102,11 @@ def before_steps(context: MigrationContext) -> None:
 
 
 @contextmanager
-def refusing(consequence: str = "No migration was run.") -> Iterator[None]:
+def refusing() -> Iterator[None]:
     """Turn errors of the tree into the one that Alembic prints without a traceback."""
     try:
         yield
     except MigrationRefusedError:
         raise
     except BackupError as error:
-        raise MigrationRefusedError(f"{error.message} {consequence}", hint=error.hint) from error
+        raise refused(error) from error

@@ -10,14 +10,14 @@ from soulsense_db.alembic.autogenerate import is_in_host_metadata
 from soulsense_db.alembic.steps import Run
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, restore_command
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
-from soulsense_db.sidecars import MigrationMarker, remove_markers, restore_command
+from soulsense_db.sidecars import MigrationMarker, remove_markers
 
 # Of the backups made here, when no soulsense_keep_... option says otherwise.
 _RETENTION = RetentionPolicy(keep_last=10)
@@ -79,7 +79,7 @@ class Protection:
     def command_back(self) -> str:
         """Return the command that puts it back."""
         assert self.backup is not None
-        return restore_command(self.manager.live.address, Path(self.backup.path))
+        return restore_command("", self.manager.live.address, Path(self.backup.path)).line
 
     def close_idle_connections(self) -> None:
         """Close what env.py gave back to its pool: a lock that a step took may live on in it."""

@@ -52,7 +52,7 @@ def put_back(protection: Protection) -> list[str]:
 
 
 def _not_put_back(protection: Protection, backup: BackupInfo, error: Exception) -> list[str]:
-    why = error.message if isinstance(error, BackupError) else reason_of(error)
+    why = error.what if isinstance(error, BackupError) else reason_of(error)
     lines = [
         f"The migration of {protection.path} failed and the database could NOT be put back: {why}",
     ]

@@ -85,13 +85,9 @@ def _begin(owner: Any, config: Any) -> bool:
     say("Another thread of this program runs an Alembic command: waiting for it.")
     if _turn.acquire(owner, timeout=_SECONDS):
         return True
-    from soulsense_db.alembic.errors import MigrationRefusedError
+    from soulsense_db.alembic.errors import other_thread
 
-    raise MigrationRefusedError(
-        "Another thread of this program has been running an Alembic command for "
-        f"{_SECONDS:.0f} s. No migration was run.",
-        hint="Run one command after the other.",
-    )
+    raise other_thread(_SECONDS)
 
 
 class _Turn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.backup_info.errors import meta_unreadable, no_meta
     from soulsense_db.backup_info.fields import sealed, unsealed
     from soulsense_db.backup_info.info import (
         KINDS,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
         to_meta,
         unknown_facts,
         without_meta,
-        without_meta_hint,
     )
 
 __all__ = [
@@ -39,7 +39,9 @@ __all__ = [
     "display_size",
     "from_meta",
     "local_time",
+    "meta_unreadable",
     "moments_of",
+    "no_meta",
     "read_meta",
     "recordable_heads",
     "sealed",
@@ -47,7 +49,6 @@ __all__ = [
     "unknown_facts",
     "unsealed",
     "without_meta",
-    "without_meta_hint",
 ]
 
 _HOMES = {
@@ -69,7 +70,8 @@ _HOMES = {
     "unknown_facts": "soulsense_db.backup_info.info",
     "unsealed": "soulsense_db.backup_info.fields",
     "without_meta": "soulsense_db.backup_info.info",
-    "without_meta_hint": "soulsense_db.backup_info.info",
+    "no_meta": "soulsense_db.backup_info.errors",
+    "meta_unreadable": "soulsense_db.backup_info.errors",
 }
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker

@@ -27,6 +27,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
+from soulsense_db.backup_info.errors import (
+    meta_damaged,
+    meta_unusable,
+    meta_unwritable,
+    newer_format,
+    no_text,
+    too_long,
+)
 from soulsense_db.backup_info.fields import (
     WrongFactError,
     checked,
@@ -36,8 +44,6 @@ from soulsense_db.backup_info.fields import (
     sealed,
     unsealed,
 )
-from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
-from soulsense_db.shown_text import shell_command
 
 META_FORMAT = 1
 META_SUFFIX = ".meta"
@@ -216,7 +222,8 @@ def _init_by_hand(
         if timestamp is None:
             raise TypeError("BackupInfo needs created_at or timestamp")
         facts["created_at"] = _in_utc(timestamp)
-    _init(self, **({"id": _id_of(filename or _name(facts.get("path", "")))} | facts))
+    filename = filename or str(facts.get("path", "")).rpartition(_SEPARATOR)[2]
+    _init(self, **({"id": _id_of(filename)} | facts))
 
 
 # Not in the class: there a dataclass would generate none to call.
@@ -260,27 +267,21 @@ def recordable_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
 
 def check_description(description: str) -> None:
     """Raise :class:`InvalidDescriptionError` for one that a meta file cannot hold."""
-    _check_text(description, "description", MAX_DESCRIPTION, "No backup was made.")
+    _check_text(description, "description", MAX_DESCRIPTION)
 
 
 def check_note(note: str) -> None:
     """Raise :class:`InvalidDescriptionError` for a pin's note that a meta file cannot hold."""
-    _check_text(note, "note", MAX_NOTE, "Nothing was changed.")
+    _check_text(note, "note", MAX_NOTE)
 
 
-def _check_text(text: str, what: str, limit: int, consequence: str) -> None:
+def _check_text(text: str, what: str, limit: int) -> None:
     if len(text) > limit:
-        raise InvalidDescriptionError(
-            f"The {what} has {len(text):,} characters. {consequence}",
-            hint=f"Use at most {limit:,} characters.",
-        )
+        raise too_long(what, len(text), limit)
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidDescriptionError(
-            f"The {what} has characters that are no valid text (lone surrogates). {consequence}",
-            hint="Remove them and try again.",
-        ) from None
+        raise no_text(what) from None
 
 
 # Facts that the place of the file tells, or that are only about reading it.
@@ -311,13 +312,13 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
         checked({**facts, "path": info.path}, BackupInfo)
         _require_text(facts)
     except WrongFactError as error:
-        raise _unwritable(info, str(error)) from None
+        raise meta_unwritable(Path(info.meta_path), str(error)) from None
     facts |= {name: value for name, value in unknown.items() if name not in _KNOWN}
     text = json.dumps(sealed(facts, _SEAL), indent=2, ensure_ascii=False) + "\n"
     # A path may hold bytes that are no text: they become escapes of JSON.
     data = text.encode(errors="backslashreplace")
     if len(data) > MAX_META_BYTES:
-        raise _unwritable(info, f"it would have {len(data):,} bytes")
+        raise meta_unwritable(Path(info.meta_path), f"it would have {len(data):,} bytes")
     return data
 
 
@@ -352,11 +353,11 @@ def read_meta(data: bytes, path: str | Path) -> BackupInfo | str:
             return _build(facts, str(path), may_be_no_text=b"\\ud" in data.lower())
         description = data.decode().strip()
     except UnicodeDecodeError:
-        raise _damaged(path, "it is not text") from None
+        raise meta_damaged(_meta_of(path), "it is not text") from None
     except RecursionError:
-        raise _damaged(path, "it is nested too deep") from None
+        raise meta_damaged(_meta_of(path), "it is nested too deep") from None
     if len(description) > MAX_DESCRIPTION:
-        raise _damaged(path, "it is far too long for a description")
+        raise meta_damaged(_meta_of(path), "it is far too long for a description")
     return description
 
 
@@ -379,23 +380,19 @@ def _facts_in(data: bytes, path: str | Path) -> dict[str, Any] | None:
     except ValueError:
         if _is_old_description(data.decode()):
             return None
-        raise _damaged(path, "it is not complete") from None
+        raise meta_damaged(_meta_of(path), "it is not complete") from None
     if not isinstance(facts, dict):
         if _is_old_description(data.decode()):
             return None
-        raise _damaged(path, "it holds no facts")
+        raise meta_damaged(_meta_of(path), "it holds no facts")
     version = facts.get("format")
     if type(version) is int and version > META_FORMAT:
-        raise NewerFormatError(
-            f"The meta file of {_name(path)} has format {version}; this version reads up to "
-            f"{META_FORMAT}. The backup itself was left alone.",
-            hint="Upgrade soulsense_db and try again.",
-        )
+        raise newer_format(_meta_of(path), version, META_FORMAT)
     content = unsealed(facts, _SEAL)
     if content is None:
-        raise _damaged(path, "its own checksum does not match")
+        raise meta_damaged(_meta_of(path), "its own checksum does not match")
     if type(version) is not int or version < 1:
-        raise _unusable(path, "its fact 'format' is not a whole number from 1")
+        raise meta_unusable(_meta_of(path), "its fact 'format' is not a whole number from 1")
     return content
 
 
@@ -418,7 +415,7 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
         moments: dict[str, Any] = {name: _moment_in_utc(info, name) for name in _MOMENTS}
         return replace(info, **moments)
     except WrongFactError as error:
-        raise _unusable(path, str(error)) from None
+        raise meta_unusable(_meta_of(path), str(error)) from None
 
 
 def _moment_in_utc(info: BackupInfo, name: str) -> datetime | None:
@@ -488,34 +485,5 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc" and not character.isspace()
 
 
-def _name(path: str | Path) -> str:
-    return str(path).rpartition(_SEPARATOR)[2]
-
-
-def without_meta_hint(name: str) -> str:
-    """Return what to do about a meta file of the backup ``name`` that cannot be trusted."""
-    return (
-        f"Delete {name}{META_SUFFIX} to use the backup all the same. Its checksum is lost then, "
-        "and it is of unknown origin: 'latest' no longer means it. If you know that it is one of "
-        f"this database, give it a new meta file: {shell_command('soulsense-db', 'adopt', name)}"
-    )
-
-
-def _damaged(path: str | Path, why: str, *, what: str = "is damaged") -> MetaFileError:
-    name = _name(path)
-    return MetaFileError(
-        f"The meta file of {name} {what}: {why}. The backup itself was left alone.",
-        hint=without_meta_hint(name),
-    )
-
-
-def _unusable(path: str | Path, why: str) -> MetaFileError:
-    """Return the error for a meta file that nothing damaged, and whose facts are wrong."""
-    return _damaged(path, why, what="cannot be used")
-
-
-def _unwritable(info: BackupInfo, why: str) -> MetaFileError:
-    return MetaFileError(
-        f"The meta file of {info.filename} cannot be written: {why}. Nothing was changed.",
-        hint="Correct what is named, and try again.",
-    )
+def _meta_of(path: str | Path) -> Path:
+    return Path(f"{path}{META_SUFFIX}")

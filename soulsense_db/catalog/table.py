@@ -147,8 +147,7 @@ class Catalog:
     def foreign(self) -> CatalogError:
         """Return the error for a table that belongs to the application."""
         return CatalogError(
-            f"The database has a table '{self.name}' that is not soulsense_db's. It was left "
-            "alone and nothing was changed.",
+            f"The database has a table '{self.name}' that is not soulsense_db's.",
             hint="Give ours another name: BackupManager(engine, catalog='soulsense_backups') or "
             "--catalog-table soulsense_backups; or none: catalog=False.",
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from soulsense_db.backup_info import BackupInfo, display_size, moments_of
-from soulsense_db.errors import BackupError, NotConfirmedError
+from soulsense_db.errors import BackupError, Command, NotConfirmedError, without_passwords
 from soulsense_db.health import display_age
 from soulsense_db.shown_text import logger_of, printable
 
@@ -33,7 +33,7 @@ _WIDEST = 16
 _STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
-_MORE = ("candidates",)
+_MORE = ("path", "reason", "candidates", "backup")
 
 
 class OutputError(Exception):
@@ -196,9 +196,13 @@ def print_json(command: str, result: dict[str, Any]) -> None:
 def print_json_error(error: Exception) -> int:
     """Print an error of the tree, or of the arguments; return its exit code."""
     if isinstance(error, BackupError):
-        more = {name: getattr(error, name) for name in _MORE if getattr(error, name, None)}
+        facts: dict[str, Any] = {
+            "outcome": error.outcome,
+            "commands": list(map(_command, error.remedy.commands)),
+            **{name: getattr(error, name) for name in _MORE if getattr(error, name)},
+        }
         name, code = type(error).__name__, error.exit_code
-        return print_json_failure(name, error.message, error.hint, code, **more)
+        return print_json_failure(name, error.message, error.hint, code, **facts)
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     return print_json_failure("UsageError", text, "See --help.", _USAGE_ERROR)
 
@@ -210,12 +214,19 @@ def print_json_failure(kind: str, message: str, hint: str, code: int, **more: An
     return code
 
 
+def _command(command: Command) -> dict[str, str]:
+    return {"action": command.action, "label": command.label, "command": command.line}
+
+
 def print_error(error: BackupError) -> None:
     """Print an error of the tree on stderr."""
     declined = isinstance(error, NotConfirmedError)  # what a person chose is no error
+    if declined and not error.remedy:  # who said no knows what happened
+        say(error.meaning, to=sys.stderr)
+        return
     say(error.message if declined else f"Error: {error.message}", to=sys.stderr)
-    if error.hint:
-        say(f"Hint: {error.hint}", to=sys.stderr)
+    for line in error.remedy.lines:
+        say(f"Hint: {line}", to=sys.stderr)
 
 
 def backup_json(info: BackupInfo) -> dict[str, Any]:
@@ -230,4 +241,6 @@ def _print_object(found: dict[str, Any]) -> None:
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else list(value)  # type: ignore[call-overload]
+    if isinstance(value, Path):
+        return without_passwords(str(value))
+    return list(value)  # type: ignore[call-overload]

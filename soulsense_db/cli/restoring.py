@@ -50,7 +50,7 @@ def restore(
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """Replace the database by a backup; the database of before is kept."""
+    """Replace the database by a backup; the previous database is kept."""
     if accept == (ref is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
     manager = session.manager
@@ -74,7 +74,7 @@ def restore(
 
 
 def undo(session: Session) -> dict[str, Any]:
-    """Go back to the database of before the last restore; a second undo goes forth again."""
+    """Go back to the database from before the last restore; a second undo goes forth again."""
     manager = session.manager
     info = manager.safety_backup()
     comparison = None
@@ -140,14 +140,14 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
         with session.progress("Comparing"):
             found = session.manager.compare(info)
     except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
-        session.say(f"  database  {error.message}")
+        session.say(f"  database  {error.what}")
         if isinstance(error, DatabaseDamagedError):
             session.say("            The damaged files are moved aside and kept.")
         return None
     except (BackupNotFoundError, InvalidBackupError):
         raise
     except BackupError as error:  # whether a restore is possible, it finds out by itself
-        session.say(f"  rows      could not be compared: {error.message}")
+        session.say(f"  rows      could not be compared: {error.what}")
         return None
     here = ", ".join(info.alembic_heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"

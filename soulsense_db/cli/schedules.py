@@ -120,7 +120,7 @@ def prune(
     chosen = _chosen(session, policy)
     if chosen is None:
         raise OptionError(
-            "There is no retention policy. Nothing was removed.",
+            "There is no retention policy.",
             hint="Give one, such as --keep-daily 7 --keep-monthly 12, or set soulsense_keep_daily "
             "in alembic.ini.",
         )
@@ -149,8 +149,7 @@ def _require_shown(shown: PruneReport, now: PruneReport) -> None:
     names = {decision.backup.filename for decision in shown.removed}
     if any(decision.backup.filename not in names for decision in now.removed):
         raise NotConfirmedError(
-            "The backups changed meanwhile: others would be removed than were shown. "
-            "Nothing was removed.",
+            "There are other backups by now: others would be removed than were shown.",
             hint="Run the command again.",
         )
 
@@ -279,8 +278,7 @@ def status(
     )
     if thresholds.warning_age > thresholds.critical_age:
         raise OptionError(
-            f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}). "
-            "Nothing was done.",
+            f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}).",
             hint="Give both, and let the warning come first.",
         )
     report = _examine(session, thresholds)
@@ -343,5 +341,5 @@ def _length(text: str) -> timedelta:
 
 def _not_negative(flag: str, number: float) -> float:
     if not number >= 0:
-        raise OptionError(f"{flag} is {number:g}. Nothing was done.", hint="Give 0 or more.")
+        raise OptionError(f"{flag} is {number:g}.", hint="Give 0 or more.")
     return number

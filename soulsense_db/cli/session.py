@@ -110,7 +110,7 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
 ) -> Session:
     """Declare the options that every command takes."""
     if directory is not None and not directory.strip():  # a variable that is not set, say
-        raise OptionError("--directory is empty. Nothing was done.", hint="Name a directory.")
+        raise OptionError("--directory is empty.", hint="Name a directory.")
     output.show_warnings(shown=not quiet)
     folder = Path(directory) if directory else None
     return Session(url, config, folder, catalog_table, as_json, quiet, yes)
@@ -147,7 +147,7 @@ class Session:
         if manager.database is None:
             raise UnsupportedDatabaseError(
                 f"{without_passwords(str(url))} is a database in memory: another program's cannot "
-                "be reached, and this one's is empty. Nothing was done.",
+                "be reached, and this one's is empty.",
                 hint="Name a database file, or back it up in the program that has it open.",
             )
         return manager
@@ -232,11 +232,11 @@ class Session:
             return
         if self.as_json or not sys.stdin.isatty():
             raise NotConfirmedError(
-                "This command asks first, and there is no terminal to ask on. Nothing was changed.",
+                "This command asks first, and there is no terminal to ask on.",
                 hint="Add --yes if it may go ahead.",
             )
         if not typer.confirm(printable(question), err=True):
-            raise NotConfirmedError("Nothing was changed.")
+            raise NotConfirmedError("Not confirmed.")
 
 
 def _is_script_location(name: str) -> bool:

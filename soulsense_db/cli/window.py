@@ -27,7 +27,7 @@ def gui(
         if (error.name or "").partition(".")[0] not in {"tkinter", "_tkinter"}:
             raise
         raise DisplayError(
-            "This Python has no tkinter, so no window can be opened. Nothing was changed.",
+            "This Python has no tkinter, so no window can be opened.",
             hint="Install it (Debian and Ubuntu: apt install python3-tk); the other commands "
             "need none.",
         ) from error

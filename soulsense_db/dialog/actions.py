@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.folder import open_folder
-from soulsense_db.dialog.jobs import Job
+from soulsense_db.dialog.jobs import Cancelled, Job
 from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.watcher import safety_backup
-from soulsense_db.errors import NothingToUndoError, RestoreError
+from soulsense_db.errors import BackupError, NothingToUndoError, Outcome, RestoreError
 from soulsense_db.notices import collected_warnings, ignoring
 from soulsense_db.operations import RestoreReport, VerificationReport
 
@@ -203,7 +203,7 @@ class Actions:
             self._ask_to_restore(chosen, is_undo=False)
 
     def undo(self) -> None:
-        """Go back to the database of before the last restore, after a question."""
+        """Go back to the database from before the last restore, after a question."""
 
         def then(info: BackupInfo | None) -> None:
             if self._window.is_busy:
@@ -238,14 +238,14 @@ class Actions:
                 return access.undo(progress=job.progress_until_done)
 
         def then(report: RestoreReport) -> None:
-            error = self._tell_host(report)
+            error = self._tell_host(report, outcome=Outcome.DONE)
             if not self._window.is_gone:
                 self._restored(report, found, loaded=error is None)
                 if error is not None:
                     self._window.show_error(error)
 
-        def failed() -> None:
-            error = self._tell_host(None)
+        def failed(cause: BaseException | None) -> None:
+            error = self._tell_host(None, outcome=_outcome_of(cause))
             if error is not None and not self._window.is_gone:
                 self._window.show_error(error)
 
@@ -288,14 +288,21 @@ class Actions:
             return False
         return True
 
-    def _tell_host(self, report: RestoreReport | None) -> RestoreError | None:
-        """Let the application load its data again; return why it could not."""
+    def _tell_host(self, report: RestoreReport | None, *, outcome: Outcome) -> RestoreError | None:
+        """Let the application load its data again; return why it could not.
+
+        ``outcome``: of the restore.
+        """
         try:
             if self._after_restore is not None:
                 self._after_restore(report)
         except Exception as error:  # noqa: BLE001 - the application's own, of any kind
-            happened = texts.HOST_NOT_RELOADED_SAME if report is None else texts.HOST_NOT_RELOADED
-            told = RestoreError(_(happened), hint=_(texts.HOST_NOT_RELOADED_HINT))
+            told = RestoreError(
+                _(texts.HOST_NOT_RELOADED),
+                outcome=outcome,
+                hint=_(texts.HOST_NOT_RELOADED_HINT),
+                state=_(texts.WAS_RESTORED) if outcome is Outcome.DONE else "",
+            )
             return _because(told, error)
         return None
 
@@ -335,6 +342,13 @@ class Actions:
     def _tell(self, text: str, info: BackupInfo, *more: str) -> None:
         told = _(text).format(file=formatting.plain(info.filename), size=info.size_display)
         self._window.status.tell(" ".join((told, *map(formatting.plain, more))))
+
+
+def _outcome_of(error: BaseException | None) -> Outcome:
+    """Return what a restore that ended with ``error`` did to the data; None: it was not begun."""
+    if isinstance(error, BackupError):
+        return error.outcome
+    return Outcome.UNCHANGED if error is None or isinstance(error, Cancelled) else Outcome.UNSURE
 
 
 def _because(told: RestoreError, error: Exception) -> RestoreError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.drivers import DatabaseDiff, RowCounts
-from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.errors import BackupError, Remedy, presentable
 from soulsense_db.operations import doubts_about
 from soulsense_db.shown_text import printable
 
@@ -260,19 +260,24 @@ def explain(error: BaseException) -> Explanation:
     if not isinstance(error, BackupError):
         name = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Explanation(
-            _(texts.UNEXPECTED).format(error=plain(without_passwords(name))),
+            _(texts.UNEXPECTED).format(error=presentable(name)),
             _(texts.UNEXPECTED_MEANING),
             _(texts.UNEXPECTED_HINT),
         )
-    happened, meaning = _in_two(error.message)
-    hint = error.hint.replace("soulsense-db undo", _(texts.UNDO_IN_WINDOW))
-    return Explanation(happened, meaning, hint)
+    return Explanation(error.what, _meaning(error), "\n".join(_what_to_do(error.remedy)))
 
 
-def _in_two(message: str) -> tuple[str, str]:
-    """Part the first sentence of an error, what happened, from what it means for the data."""
-    happened, separator, meaning = message.partition(". ")
-    while meaning and not meaning[0].isupper():  # not the end of a sentence
-        more, separator, meaning = meaning.partition(". ")
-        happened = f"{happened}. {more}"
-    return happened + (separator.strip() if meaning else ""), meaning
+def _meaning(error: BackupError) -> str:
+    told = error.state or _(texts.OUTCOMES[error.outcome])
+    if error.way_back:
+        told = f"{told} {_(texts.WAY_BACK).format(backup=presentable(str(error.backup)))}"
+    return told
+
+
+def _what_to_do(remedy: Remedy) -> Iterator[str]:
+    """Yield what to do, a line each: what this window has a button for, else a command."""
+    if remedy.sentence:
+        yield plain(remedy.sentence)
+    for command in remedy.commands:
+        backup = presentable(command.arguments[0]) if command.arguments else ""
+        yield _(texts.ACTIONS[command.action]).format(backup=backup, command=command.line)

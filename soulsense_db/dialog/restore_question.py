@@ -192,7 +192,7 @@ class RestoreQuestion(Question):
         elif isinstance(problem, DatabaseDamagedError):
             self.say(_(texts.NO_SAFETY_DAMAGED), style=BAD_STYLE)
         elif problem is not None:
-            reason = formatting.plain(problem.message)
+            reason = formatting.plain(problem.what)
             self.say(_(texts.NOT_COMPARED).format(reason=reason), style=BAD_STYLE)
             self.say(_(texts.SAFETY))
 

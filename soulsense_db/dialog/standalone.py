@@ -31,7 +31,7 @@ def run(manager: BackupManager, *, dark: bool = False) -> None:
         root = tk.Tk(className=CLASS_NAME)
     except tk.TclError as error:
         raise DisplayError(
-            f"No window can be opened here ({error}). Nothing was changed.",
+            f"No window can be opened here ({error}).",
             hint="Start it in a graphical session, or set DISPLAY; the other commands need none.",
         ) from error
     try:

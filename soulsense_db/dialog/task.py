@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from soulsense_db.dialog.window import BackupWindow
 
 T = TypeVar("T")
+_Failed = Callable[[BaseException | None], object]
 
 
 class Doing:
@@ -37,14 +38,15 @@ class Doing:
         prepare: Callable[[], bool] = lambda: True,
         before: str = "",
         afterwards: str = "",
-        failed: Callable[[], object] = lambda: None,
+        failed: _Failed = lambda _: None,
     ) -> None:
         """Do ``work`` in a thread, then ``then`` with what it returned.
 
         ``name``: it can be cancelled where there is a text for that. ``label``: shown meanwhile,
         ``before`` until the first byte is done, ``afterwards`` when all are. ``prepare``: called
         first, while nothing else can be begun any more; nothing is done where it returns False.
-        ``failed``: called when the work was cancelled or did not work, before that is told.
+        ``failed``: called with its error when the work was cancelled or did not work, before that
+        is told; with None when it was not begun.
         """
         assert not self.name, "who calls this has asked whether the window is free"
         self.name = name
@@ -59,7 +61,7 @@ class Doing:
         if not ready:
             return
         if self._window.is_gone:  # what was prepared has closed it
-            failed()
+            failed(None)
             return
 
         def reached(job: Job[T]) -> None:
@@ -84,7 +86,7 @@ class Doing:
             self._job.cancel()
             self._window.status.stop()
 
-    def _end(self, job: Job[T], then: Callable[[T], object], failed: Callable[[], object]) -> None:
+    def _end(self, job: Job[T], then: Callable[[T], object], failed: _Failed) -> None:
         name, self.name, self._job = self.name, "", None
         self._window.status.tell("")
         # Where it was too late to cancel, nobody may think that it is not done; nor that it is,
@@ -96,13 +98,11 @@ class Doing:
         finally:
             self._window.work_ended(may_close=not unexpected)
 
-    def _tell(
-        self, name: str, job: Job[T], then: Callable[[T], object], failed: Callable[[], object]
-    ) -> None:
+    def _tell(self, name: str, job: Job[T], then: Callable[[T], object], failed: _Failed) -> None:
         if job.error is None:
             then(job.result)
             return
-        failed()
+        failed(job.error)
         if self._window.is_gone:  # the application may close it when its data has changed
             return
         if isinstance(job.error, Cancelled):

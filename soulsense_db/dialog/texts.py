@@ -12,6 +12,7 @@ from __future__ import annotations
 import gettext
 from pathlib import Path
 
+from soulsense_db.errors import Action, Outcome
 from soulsense_db.operations import Doubt
 
 DOMAIN = "soulsense_db"
@@ -199,10 +200,10 @@ DELETE_QUESTION = N_("Delete this backup?")
 DELETE_MEANING = N_("It cannot be brought back. The database itself stays as it is.")
 DELETE_YES = N_("Delete")
 RESTORE_QUESTION = N_("Replace {database} by this backup?")
-UNDO_QUESTION = N_("Go back to the database of before the last restore?")
-UNDO_CHANGED = N_("The last restore is another one by now. Nothing was changed.")
+UNDO_QUESTION = N_("Go back to the database from before the last restore?")
+UNDO_CHANGED = N_("The last restore is another one by now.")
 UNDO_CHANGED_HINT = N_("Look at what undoing it would change, and decide anew.")
-NO_UNDO = N_("There is nothing to undo any more. Nothing was changed.")
+NO_UNDO = N_("There is nothing to undo any more.")
 RESTORE_YES = N_("🔄 Restore")
 UNDO_YES = N_("Go back")
 SAFETY = N_("The current database is kept first, as a safety backup: you can undo this.")
@@ -266,9 +267,9 @@ RESTART_NEW_FILE = N_(
     "The database file is a new one: restart every application that had the old one open."
 )
 NOT_READ_BACK = N_("It could not be read back: look at your data before you go on.")
-HOST_NOT_READY = N_("The application could not close the database. Nothing was changed.")
-HOST_NOT_RELOADED_SAME = N_("The application could not load its data again.")
-HOST_NOT_RELOADED = N_("The database was restored, but the application could not load it again.")
+HOST_NOT_READY = N_("The application could not close the database.")
+HOST_NOT_RELOADED = N_("The application could not load its data again.")
+WAS_RESTORED = N_("The database was restored.")
 HOST_NOT_RELOADED_HINT = N_("Restart the application.")
 
 # Errors
@@ -280,10 +281,28 @@ OK = N_("OK")
 UNEXPECTED = N_("Something happened that should not: {error}.")
 UNEXPECTED_MEANING = N_("Nothing is known to be lost.")
 UNEXPECTED_HINT = N_("Please report it, with the details.")
-IN_MEMORY = N_("The database is in memory: it ends with the application. No window was opened.")
+IN_MEMORY = N_("The database is in memory: it ends with the application.")
 IN_MEMORY_HINT = N_("Use a database in a file.")
-NO_FOLDER = N_("There is no folder {path} yet. Nothing was opened.")
+NO_FOLDER = N_("There is no folder {path} yet.")
 NO_FOLDER_HINT = N_("Create the first backup: it makes the folder.")
 NOT_OPENED = N_("No program of this computer opened the folder {path} ({reason}).")
 NOT_OPENED_HINT = N_("Open it in your file manager.")
-UNDO_IN_WINDOW = N_("press “Undo last restore…”")
+# What a failed operation did to the data.
+OUTCOMES = {
+    Outcome.UNCHANGED: N_("Nothing was changed."),
+    Outcome.DONE: N_("It was done all the same."),
+    Outcome.PARTLY: N_("A part of it was done."),
+    Outcome.PUT_BACK: N_("The previous database was put back."),
+    Outcome.UNSURE: N_("Whether the change was kept is not sure."),
+    Outcome.HALF_RUN: N_("The database may be half migrated."),
+    Outcome.BROKEN: N_("The live database cannot be used as it is."),
+}
+WAY_BACK = N_("What it was before is in {backup}.")
+# What to do, where an error knows a command for it.
+ACTIONS = {
+    Action.RESTORE: N_("Restore the backup {backup}."),
+    Action.UNDO: N_("Press “Undo last restore…”."),
+    Action.ACCEPT: N_("To keep the database as it is, run: {command}"),
+    Action.ADOPT: N_("If you know that it is one of this database, run: {command}"),
+    Action.LIST: N_("Look for it in the list of backups."),
+}

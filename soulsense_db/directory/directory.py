@@ -30,14 +30,17 @@ from filelock import Timeout
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, local_time, to_meta
-from soulsense_db.directory.staging import DELETING, LOCK, Removal, Staging, names_of
-from soulsense_db.errors import (
-    DirectoryLockedError,
-    NotADatabaseError,
-    OutsideDirectoryError,
-    ProtectedBackupError,
-    StorageError,
+from soulsense_db.directory.errors import (
+    is_live,
+    locked,
+    no_file,
+    not_a_name_of_backups,
+    outside,
+    pinned,
+    replaced_meanwhile,
 )
+from soulsense_db.directory.staging import DELETING, LOCK, Removal, Staging, names_of
+from soulsense_db.errors import StorageError
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
 from soulsense_db.notices import ignoring, log_ignored, reason_of, warn
@@ -142,27 +145,13 @@ class BackupDirectory:
                 raise not_found(path) from None
         inside = resolved.parent == self.directory
         if inside and self._is_live(status):
-            raise OutsideDirectoryError(
-                f"{path} is the live database, and no backup. Nothing was read or changed.",
-                hint="Name a backup: 'soulsense-db list' shows them.",
-            )
+            raise is_live(path)
         if not inside:
-            raise OutsideDirectoryError(
-                f"{path} is outside backup directory {self.directory}. Nothing was read or "
-                "changed.",
-                hint="To use a file from elsewhere, import it first.",
-            )
+            raise outside(path, self.directory)
         if not self._is_backup_name(resolved.name):
-            raise OutsideDirectoryError(
-                f"{path} is in the backup directory and does not have the name of a backup "
-                f"({self._prefix}_YYYYMMDD_HHMMSS{self._suffix}). Nothing was changed.",
-                hint="To use it, import it first.",
-            )
+            raise not_a_name_of_backups(path, f"{self._prefix}_YYYYMMDD_HHMMSS{self._suffix}")
         if not stat.S_ISREG(status.st_mode):
-            raise NotADatabaseError(
-                f"Invalid backup file: {path} is not a regular file. Nothing was changed.",
-                hint="Remove it from the backup directory.",
-            )
+            raise no_file(path)
         return facts_of(self.directory / resolved.name, lambda: status)
 
     def holds(self, path: Path) -> bool:
@@ -306,7 +295,7 @@ class BackupDirectory:
             try:
                 removal.finish()
             except StorageError as error:  # it is gone: the next backup removes the rest
-                warn(f"{error.cause}. {error.hint}")
+                warn(f"{error.message} {error.hint}")
 
     def amend(self, info: BackupInfo, **changes: Any) -> BackupInfo:
         """Change facts in the meta file of a backup; return all as they are then.
@@ -329,10 +318,7 @@ class BackupDirectory:
         with self._lock():
             current = self.find(Path(info.path))
             if not (current.of_unknown_origin and is_unchanged()):
-                raise StorageError(
-                    f"{info.filename} was changed meanwhile. It was left as it is.",
-                    hint="Look at it again, then try again.",
-                )
+                raise replaced_meanwhile(info)
             fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
 
     @contextmanager
@@ -345,11 +331,7 @@ class BackupDirectory:
                 path, timeout=self._lock_timeout, owner_of=self._live, is_shared=True
             )
         except Timeout:
-            raise DirectoryLockedError(
-                f"The backup directory {self.directory} was locked by another process for "
-                f"{self._lock_timeout:g} s. Nothing was changed.",
-                hint="Wait for the other backup to end and try again.",
-            ) from None
+            raise locked(self.directory, self._lock_timeout) from None
         try:
             yield
         finally:
@@ -420,12 +402,3 @@ def safe_name(description: str) -> str:
     # Composed letters, so that the 30 characters are what a person counts.
     text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS]
     return re.sub(r"[^\w-]+|_+", "_", text)[:NAME_CHARACTERS].strip("_-")
-
-
-def pinned(info: BackupInfo) -> ProtectedBackupError:
-    """Return the error for a backup that must not be deleted because it is pinned."""
-    return ProtectedBackupError(
-        f"{info.filename} is pinned{f' ({info.pin_note})' if info.pin_note else ''}. It was not "
-        "deleted.",
-        hint="Unpin it first if it may go.",
-    )

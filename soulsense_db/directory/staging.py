@@ -13,7 +13,8 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX
-from soulsense_db.errors import StorageError
+from soulsense_db.directory.errors import not_all_removed
+from soulsense_db.errors import Outcome, StorageError
 
 STAGING = ".staging"
 LOCK = ".lock"
@@ -47,7 +48,7 @@ class Staging:
             self._lock.acquire(timeout=0)
         try:
             # What is found after a power cut, a meta file say, is then found with the mark.
-            fs.sync_directory(self.path.parent)
+            fs.sync_directory(self.path.parent, Outcome.UNCHANGED)
         except BaseException:
             self.release()
             raise
@@ -107,11 +108,7 @@ class Removal:
             fs.sync_directory(self._path.parent)
             fs.remove(self._doomed)  # which leads to the meta file, so it goes last
         except StorageError as error:
-            raise StorageError(
-                f"{self._path.name} was deleted, but its files could not all be removed "
-                f"({error.__cause__}).",
-                hint="Check the disk; the next backup removes what is left.",
-            ) from error
+            raise not_all_removed(self._path, str(error.__cause__)) from error
 
 
 def _remove_meta(path: Path) -> None:

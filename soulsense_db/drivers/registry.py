@@ -18,7 +18,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from soulsense_db.drivers.base import Driver
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.errors import (
+    no_driver,
+    no_engine,
+    no_url,
+    not_loaded,
+    not_one_of_ours,
+    nul_in_url,
+    other_library,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -52,39 +60,23 @@ def engine_for(url: str) -> Engine:
     database's own Python driver is missing.
     """
     if "\0" in url:
-        raise UnsupportedDatabaseError(
-            "That is not a database URL: it has a NUL in it. Nothing was changed.",
-            hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
-        )
+        raise nul_in_url()
     if "://" not in url:
         parsed = sa.URL.create("sqlite", database=url)
     else:
         try:
             parsed = sa.make_url(url)
         except (sa.exc.ArgumentError, ValueError):
-            raise _no_url() from None
+            raise no_url() from None
     if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
-        raise _no_url()
+        raise no_url()
     dialect = parsed.get_backend_name()
     supported = _driver_class(dialect).url_drivers
     name = parsed.drivername.partition("+")[2]
     if name and name not in supported:
-        raise UnsupportedDatabaseError(
-            f"Databases of '{parsed.drivername}' cannot be backed up: the file may be encrypted, "
-            "or of another library. It was not touched.",
-            hint=f"Supported: {dialect}, "
-            f"{', '.join(f'{dialect}+{driver}' for driver in sorted(supported))}.",
-        )
+        raise other_library(parsed.drivername, dialect, supported)
     # An async engine would need an event loop for what a plain one can do.
     return _make_engine(parsed.set(drivername=dialect))
-
-
-def _no_url() -> UnsupportedDatabaseError:
-    # The URL itself is not repeated: it may hold a password.
-    return UnsupportedDatabaseError(
-        "That is not a database URL. Nothing was changed.",
-        hint="Write it like sqlite:///data/soulsense.db, or give the file's path.",
-    )
 
 
 def _make_engine(url: sa.URL) -> Engine:
@@ -92,12 +84,8 @@ def _make_engine(url: sa.URL) -> Engine:
         return sa.create_engine(url)
     # Also what its options cannot be, and an OSError without a current directory.
     except (ImportError, OSError, TypeError, ValueError, sa.exc.ArgumentError) as error:
-        raise UnsupportedDatabaseError(
-            f"No engine can be made for that database URL ({reason_of(error)}). Nothing was "
-            "changed.",
-            hint="Install the driver that the URL names, or correct the URL; a relative path "
-            "needs a current directory that exists.",
-        ) from None  # a traceback would tell what reason_of does not
+        # A traceback would tell what reason_of does not.
+        raise no_engine(reason_of(error)) from None
 
 
 def reason_of(error: Exception) -> str:
@@ -114,25 +102,14 @@ def _driver_class(dialect: str) -> type[Driver]:
     for entry in entry_points(group=GROUP, name=dialect):
         return _loaded(entry)
     known = sorted({*_OURS, *entry_points(group=GROUP).names})
-    raise UnsupportedDatabaseError(
-        f"Databases of dialect '{dialect}' cannot be backed up. Nothing was changed.",
-        hint=f"Supported: {', '.join(known)}.",
-    )
+    raise no_driver(dialect, known)
 
 
 def _loaded(entry: EntryPoint) -> type[Driver]:
     try:
         found = entry.load()
     except Exception as error:
-        raise UnsupportedDatabaseError(
-            f"The driver {entry.value} for dialect '{entry.name}' cannot be loaded ({error}). "
-            "Nothing was changed.",
-            hint="Install what it needs, or remove the package that brings it.",
-        ) from error
+        raise not_loaded(entry.value, entry.name, str(error)) from error
     if not (isinstance(found, type) and issubclass(found, Driver)):
-        raise UnsupportedDatabaseError(
-            f"{entry.value}, the driver for dialect '{entry.name}', is no "
-            "soulsense_db.drivers.Driver. Nothing was changed.",
-            hint="Correct the entry point of the package that brings it.",
-        )
+        raise not_one_of_ours(entry.value, entry.name)
     return found

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from soulsense_db.errors import StorageError
+from soulsense_db.errors import Outcome, StorageError
 from soulsense_db.fs import durable, reading, space
-from soulsense_db.fs.errors import storage_errors
+from soulsense_db.fs.errors import storage_errors, taken
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.progress import Progress
 
@@ -45,14 +45,14 @@ def durable_copy(source: Path, target: Path, *, progress: Progress | None = None
         size = source.stat().st_size
     partial = durable.free_partial_of(target)
     if os.path.lexists(target):
-        raise _taken(target)
+        raise taken(target)
     space.require_space(target.parent, size)
     created = durable.create_private_file(partial)
     try:
         reading.copy_contents(source, partial, progress=progress)
         durable.sync_file(partial)
         # Its name too: what the block makes is found after a power cut by what leads to it.
-        durable.sync_directory(target.parent)
+        durable.sync_directory(target.parent, Outcome.UNCHANGED)
         yield partial
         durable.ensure_same_file(partial, created)
         _publish(partial, target)
@@ -67,7 +67,7 @@ def _publish(partial: Path, target: Path) -> None:
         try:
             os.link(partial, target)  # unlike a rename it never replaces what came meanwhile
         except FileExistsError:
-            raise _taken(target) from None
+            raise taken(target) from None
         except OSError as error:  # a file system without hard links
             log_ignored(f"No hard link could be made to {target}", error)
             durable.rename_or_not(partial, target)
@@ -77,10 +77,3 @@ def _publish(partial: Path, target: Path) -> None:
     except StorageError:
         durable.remove(target)  # the caller has the copy under its other name
         raise
-
-
-def _taken(path: Path) -> StorageError:
-    return StorageError(
-        f"{path} exists already. Nothing was written.",
-        hint="Name another file, or move that one away.",
-    )

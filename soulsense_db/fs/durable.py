@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from soulsense_db.errors import StorageError
-from soulsense_db.fs.errors import MAY_BE_LOST, NOTHING_CHANGED, as_storage_error, storage_errors
+from soulsense_db.errors import Outcome, StorageError
+from soulsense_db.fs.errors import as_storage_error, storage_errors
 from soulsense_db.fs.path_safety import (
     BINARY,
     NO_LINK,
@@ -131,7 +131,7 @@ def _make_directory(path: Path, owner_of: Path | None) -> None:
         with ignoring(OSError, what=f"The mode of {path} could not be set"):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
     _give_new_to_owner_of(owner_of, path)
-    sync_directory(path.parent)
+    sync_directory(path.parent, Outcome.UNCHANGED)
 
 
 def create_private_file(path: Path, *, owner_of: Path | None = None) -> os.stat_result:
@@ -257,15 +257,15 @@ def flushing(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def sync_directory(path: Path, consequence: str = MAY_BE_LOST) -> None:
+def sync_directory(path: Path, outcome: Outcome = Outcome.UNSURE) -> None:
     """Return when the names in directory ``path`` are on the disk, where the system can tell.
 
     Windows has no such call, nor have some file systems; those keep names by other means or not at
-    all. ``consequence``: as for :func:`as_storage_error`.
+    all. ``outcome``: as for :func:`as_storage_error`.
     """
     if sys.platform == "win32":  # pragma: no cover
         return
-    with storage_errors("flush", path, consequence):
+    with storage_errors("flush", path, outcome):
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -344,9 +344,9 @@ def rename_or_not(source: Path, target: Path) -> None:
     with storage_errors("rename to", target):
         os.replace(source, target)
     try:
-        sync_directory(target.parent, NOTHING_CHANGED)
+        sync_directory(target.parent, Outcome.UNCHANGED)
     except StorageError:
-        with storage_errors("rename to", source, MAY_BE_LOST):
+        with storage_errors("rename to", source, Outcome.UNSURE):
             os.replace(target, source)
         raise
 

@@ -1,4 +1,4 @@
-"""What the system refuses, as errors of the tree."""
+"""What the system refused, and what this wing refuses itself, as errors of the tree."""
 
 from __future__ import annotations
 
@@ -6,59 +6,133 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from soulsense_db.errors import (
     DirectoryIsAFileError,
     NotEnoughSpaceError,
+    Outcome,
     PermissionDeniedError,
     StorageError,
+    UntrustedDirectoryError,
 )
+from soulsense_db.shown_text import shell_command
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-NOTHING_CHANGED = "Nothing was changed."
-MAY_BE_LOST = "What was changed in it may not outlast a power cut."
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @contextmanager
 def storage_errors(
-    action: str, path: str | os.PathLike[str], consequence: str = NOTHING_CHANGED
+    action: str, path: str | os.PathLike[str], outcome: Outcome = Outcome.UNCHANGED
 ) -> Iterator[None]:
     """Turn an :class:`OSError` of the block into a :class:`StorageError` that names ``path``."""
     try:
         yield
     except OSError as error:
-        raise as_storage_error(error, action, path, consequence) from error
+        raise as_storage_error(error, action, path, outcome) from error
 
 
 def as_storage_error(
     error: OSError,
     action: str,
     path: str | os.PathLike[str],
-    consequence: str = NOTHING_CHANGED,
+    outcome: Outcome = Outcome.UNCHANGED,
 ) -> StorageError:
-    """Return the error of the tree for ``error``.
-
-    ``action``: a verb phrase without a subject; ``consequence``: what that means for the data.
-    """
-    name = os.fspath(path)
+    """Return the error of the tree for ``error``; ``action``: a verb phrase without a subject."""
     reason = error.strerror or str(error)
-    if error.errno in _FULL:
-        return NotEnoughSpaceError(
-            f"Not enough space: could not {action} {name} ({reason}). {consequence}",
-            hint="Free some space on that disk and try again.",
-        )
-    if error.errno in DENIED:
-        return PermissionDeniedError(
-            f"Permission denied: could not {action} {name} ({reason}). {consequence}",
-            hint="Check who owns it and its permissions, or run as the user who does.",
-        )
-    if error.errno == errno.ENOTDIR:
-        return DirectoryIsAFileError(
-            f"Not a directory: could not {action} {name} ({reason}). {consequence}",
-            hint="Move that file away, or name another backup directory.",
-        )
+    named = Path(path)  # or a phrase, where there is no path yet
+    kind, title, hint = _kind_of(error.errno)
+    return kind(
+        f"{title}: could not {action} {os.fspath(path)} ({reason}).",
+        outcome=outcome,
+        hint=hint,
+        path=named if named.is_absolute() else None,
+        reason=reason,
+    )
+
+
+def _kind_of(code: int | None) -> tuple[type[StorageError], str, str]:
+    if code in _FULL:
+        hint = "Free some space on that disk and try again."
+        return NotEnoughSpaceError, "Not enough space", hint
+    if code in DENIED:
+        hint = "Check who owns it and its permissions, or run as the user who does."
+        return PermissionDeniedError, "Permission denied", hint
+    if code == errno.ENOTDIR:
+        hint = "Move that file away, or name another backup directory."
+        return DirectoryIsAFileError, "Not a directory", hint
+    hint = "Check that the disk is there and healthy, then try again."
+    return StorageError, "Storage error", hint
+
+
+def not_enough_space(directory: Path, needed: int, free: int) -> NotEnoughSpaceError:
+    """Return the error for a disk with less room than an operation needs, in bytes."""
+    return NotEnoughSpaceError(
+        f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free.",
+        hint="Free some space, delete old backups, or name a directory on another disk.",
+        path=directory,
+    )
+
+
+def taken(path: Path) -> StorageError:
+    """Return the error for a file that would have to be replaced."""
     return StorageError(
-        f"Storage error: could not {action} {name} ({reason}). {consequence}",
-        hint="Check that the disk is there and healthy, then try again.",
+        f"{path} exists already.", hint="Name another file, or move that one away.", path=path
+    )
+
+
+def no_path(path: Path) -> StorageError:
+    """Return the error for a directory's name that no file system has."""
+    return StorageError(f"{str(path)!r} is no path.", hint="Name another directory.", path=path)
+
+
+def no_current_directory(path: Path, reason: str) -> StorageError:
+    """Return the error for a relative path without a directory that it could begin at."""
+    return StorageError(
+        f"{str(path)!r} leads nowhere: there is no current directory ({reason}).",
+        hint="Change to a directory that is there, or name an absolute path.",
+        path=path,
+        reason=reason,
+    )
+
+
+def link_of_another(link: Path, owner: int, real: Path) -> PermissionDeniedError:
+    """Return the error for a ``link`` to ``real`` that belongs to another user."""
+    return PermissionDeniedError(
+        f"{link} is a link of another user (uid {owner}), who could lead it elsewhere at any "
+        "time. It was not followed.",
+        hint=f"If you trust where it leads, name that directory: {shell_command(real)}",
+        path=link,
+    )
+
+
+def link_appeared(path: Path) -> StorageError:
+    """Return the error for a directory on whose path a link was put."""
+    return StorageError(
+        f"{path} is not the directory it was: there is a link in its place, or above it. It "
+        "was not followed.",
+        hint="Find out who put it there. If it is meant, start the program again: a link that "
+        "is there from the beginning is followed.",
+        path=path,
+    )
+
+
+def untrusted(directory: Path, problem: str) -> UntrustedDirectoryError:
+    """Return the error for a directory whose backups may be somebody else's; ``problem``: why."""
+    return UntrustedDirectoryError(
+        problem,
+        hint="If you trust them, restore with --trust-directory (in Python: "
+        "trust_directory=True); else import the backup into a directory of your own.",
+        path=directory,
+    )
+
+
+def replaced(path: Path) -> StorageError:
+    """Return the error for a file of ours in whose place there is another."""
+    return StorageError(
+        f"{path} is not the file that was made there: somebody put something else in its place. It "
+        "was not used.",
+        hint=f"Find out who may write there: {shell_command('ls', '-ld', path.parent)}",
+        path=path,
     )

@@ -11,7 +11,14 @@ import os
 import stat
 from pathlib import Path
 
-from soulsense_db.errors import PermissionDeniedError, StorageError, UntrustedDirectoryError
+from soulsense_db.fs.errors import (
+    link_appeared,
+    link_of_another,
+    no_current_directory,
+    no_path,
+    replaced,
+    untrusted,
+)
 from soulsense_db.shown_text import shell_command
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -31,22 +38,12 @@ def resolve_directory(path: Path, *, live: Path | None) -> Path:
         given = Path(os.path.abspath(path))
         real = Path(os.path.realpath(given))
     except ValueError:  # a NUL
-        raise StorageError(
-            f"{str(path)!r} is no path. Nothing was changed.", hint="Name another directory."
-        ) from None
+        raise no_path(path) from None
     except OSError as error:  # the current directory was removed
-        raise StorageError(
-            f"{str(path)!r} leads nowhere: there is no current directory ({error.strerror}). "
-            "Nothing was changed.",
-            hint="Change to a directory that is there, or name an absolute path.",
-        ) from error
+        raise no_current_directory(path, error.strerror or str(error)) from error
     owner = _foreign_owner(given)
     if owner is not None and not (live and owner == _owner(real) == _owner(live)):
-        raise PermissionDeniedError(
-            f"{given} is a link of another user (uid {owner}), who could lead it elsewhere at any "
-            "time. It was not followed, and nothing was changed.",
-            hint=f"If you trust where it leads, name that directory: {shell_command(real)}",
-        )
+        raise link_of_another(given, owner, real)
     return real
 
 
@@ -71,12 +68,7 @@ def _owner(path: Path) -> int | None:
 def require_no_link(path: Path) -> None:
     """Raise :class:`StorageError` when there is a link on ``path``, which had none before."""
     if os.path.realpath(path) != os.path.abspath(path):
-        raise StorageError(
-            f"{path} is not the directory it was: there is a link in its place, or above it. It "
-            "was not followed, and nothing was changed.",
-            hint="Find out who put it there. If it is meant, start the program again: a link that "
-            "is there from the beginning is followed.",
-        )
+        raise link_appeared(path)
 
 
 def trusted_users() -> set[int]:
@@ -117,11 +109,7 @@ def require_trusted_directory(directory: Path, *, live: Path | None) -> None:
     One in which others may write, as a group that shares it, is a :func:`directory_problem` only.
     """
     if problem := why_untrusted(directory, live=live):
-        raise UntrustedDirectoryError(
-            f"{problem} Nothing was restored.",
-            hint="If you trust them, restore with --trust-directory (in Python: "
-            "trust_directory=True); else import the backup into a directory of your own.",
-        )
+        raise untrusted(directory, problem)
 
 
 def why_untrusted(directory: Path, *, live: Path | None) -> str:
@@ -216,7 +204,7 @@ def require_file(path: Path) -> os.stat_result:
     """Return the status of ``path``, for :func:`require_same`; a link, say, is an error."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
-        raise _replaced(path)
+        raise replaced(path)
     return status
 
 
@@ -224,19 +212,11 @@ def require_lock_file(path: Path) -> None:
     """Raise :class:`StorageError` for what is no lock file: some versions of filelock empty it."""
     status = require_file(path)
     if status.st_size and status.st_nlink > 1:  # a file of somebody's that has another name
-        raise _replaced(path)
+        raise replaced(path)
 
 
 def require_same(path: Path, created: os.stat_result) -> None:
     """Raise :class:`StorageError` unless ``path`` is still the file that ``created`` describes."""
     # A new file may have the number of one that was deleted.
     if not os.path.samestat(require_file(path), created):
-        raise _replaced(path)
-
-
-def _replaced(path: Path) -> StorageError:
-    return StorageError(
-        f"{path} is not the file that was made there: somebody put something else in its place. It "
-        "was not used, and nothing was changed.",
-        hint=f"Find out who may write there: {shell_command('ls', '-ld', path.parent)}",
-    )
+        raise replaced(path)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from soulsense_db.errors import NotEnoughSpaceError
 from soulsense_db.fs.durable import exists
-from soulsense_db.fs.errors import storage_errors
+from soulsense_db.fs.errors import not_enough_space, storage_errors
 
 # Beside what an operation copies: meta file, lock files, directory blocks.
 _MARGIN = 256 * 1024
@@ -21,11 +20,7 @@ def require_space(directory: Path, needed: int) -> None:
     needed += _MARGIN
     free = free_space(directory)
     if free < needed:
-        raise NotEnoughSpaceError(
-            f"Not enough space in {directory}: {needed:,} bytes are needed and {free:,} are free. "
-            "Nothing was written.",
-            hint="Free some space, delete old backups, or name a directory on another disk.",
-        )
+        raise not_enough_space(directory, needed, free)
 
 
 def free_space(directory: Path) -> int:

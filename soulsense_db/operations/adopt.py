@@ -11,9 +11,10 @@ from pathlib import Path
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.drivers import Driver
-from soulsense_db.errors import BackupError, MetaFileError, NewerFormatError
+from soulsense_db.errors import MetaFileError, NewerFormatError
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.notices import log_ignored
+from soulsense_db.operations.errors import known_already, log_beside
 from soulsense_db.operations.new_backup import origin_facts
 from soulsense_db.operations.references import Finder, Origin
 from soulsense_db.operations.repository import Repository
@@ -64,11 +65,7 @@ def _adoptable(driver: Driver, finder: Finder, info: BackupInfo) -> BackupInfo:
         log_ignored(f"The meta file of {info.filename} tells nothing", error)
         info = replace(info, meta_problem="")
     if finder.origin(finder.get_own(info)) is Origin.OWN:
-        raise BackupError(
-            f"{info.filename} is a backup of this database already, with a meta file that says so. "
-            "Nothing was changed.",
-            hint="There is nothing to do.",
-        )
+        raise known_already(info)
     require_no_log(driver, info)
     return info
 
@@ -77,12 +74,7 @@ def require_no_log(driver: Driver, info: BackupInfo) -> None:
     """Raise :class:`~soulsense_db.errors.BackupError` where data lies in a log beside ``info``."""
     for log in driver.companions.logs:
         if fs.exists(Path(info.path + log)):
-            raise BackupError(
-                f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "
-                "program may have it open. Nothing was changed.",
-                hint="Move both to another directory once nobody has it open. Import the file from "
-                "there to keep what is in it.",
-            )
+            raise log_beside(info, log)
 
 
 def _status(path: Path) -> os.stat_result:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
-from soulsense_db.errors import ProtectedBackupError
 from soulsense_db.operations.adopt import require_no_log
+from soulsense_db.operations.errors import is_way_back
 from soulsense_db.operations.repository import Repository
-from soulsense_db.shown_text import shell_command
 from soulsense_db.sidecars import markers_needing
 
 
@@ -15,13 +14,11 @@ def delete_backup(repository: Repository, info: BackupInfo) -> None:
     """Delete a backup that nothing protects, and its row."""
     marker = markers_needing(repository.driver.location, [info]).get(info.filename)
     if marker is not None:
-        raise ProtectedBackupError(
-            f"{info.filename} {'is' if marker.backup else 'may be'} the way back from a "
-            f"migration of {repository.driver.location} that has not ended. It was not deleted.",
-            hint="Restore it, or keep the database as it is: "
-            + shell_command(
-                "soulsense-db", "restore", "--accept", "--url", repository.driver.address
-            ),
+        raise is_way_back(
+            info,
+            repository.driver.location,
+            repository.driver.address,
+            is_sure=marker.backup is not None,
         )
     if info.of_unknown_origin:  # perhaps it is somebody's database, and no backup at all
         require_no_log(repository.driver, info)

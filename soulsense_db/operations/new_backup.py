@@ -21,7 +21,8 @@ from soulsense_db.backup_info import (
 from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
-from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError, StorageError
+from soulsense_db.errors import InvalidBackupError
+from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
@@ -143,11 +144,7 @@ def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:
 
 def _require_short_path(driver: Driver, target: Path) -> None:
     if not driver.can_open(target):
-        raise StorageError(
-            f"The path of {target} is too long: SQLite opens no file with more than "
-            f"{driver.longest_path} bytes in its path. Nothing was written.",
-            hint="Name a backup directory with a shorter path.",
-        )
+        raise path_too_long(target, driver.longest_path)
 
 
 @contextmanager
@@ -160,9 +157,4 @@ def blaming_live_database(driver: Driver) -> Iterator[None]:
     try:
         yield
     except InvalidBackupError as error:
-        raise DatabaseDamagedError(
-            f"The live database {driver.location or driver.database} is damaged"
-            f"{f' ({error.reason})' if error.reason else ''}. It was left as it is, and no backup "
-            "was made.",
-            hint="Restore an earlier backup: the damaged files are moved aside and kept.",
-        ) from error
+        raise live_damaged(driver.location or driver.database, error.reason) from error

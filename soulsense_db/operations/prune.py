@@ -10,15 +10,17 @@ from types import MappingProxyType
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.errors import (
+    BackupError,
     BackupNotFoundError,
     DirectoryLockedError,
     InvalidBackupError,
     MetaFileError,
+    Outcome,
     ProtectedBackupError,
-    PruneError,
     StorageError,
 )
 from soulsense_db.notices import log_ignored
+from soulsense_db.operations.errors import not_all_pruned
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_and_record
 from soulsense_db.retention import (
@@ -174,17 +176,19 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
                     break  # each of the others would wait as long
             except ProtectedBackupError:
                 pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+            except BackupError as error:  # something else was put in its place
+                if has_deleted:
+                    error.with_outcome(Outcome.PARTLY)
+                raise
     finally:
         if has_deleted:
             with Completion("Old backups were removed.").then("The catalog is out of step"):
                 repository.with_catalog_as_it_is().sync_catalog()
     if failures and not has_deleted:
-        raise failures[0]
+        unsure = (error for error in failures if error.outcome is not Outcome.UNCHANGED)
+        raise next(unsure, failures[0])
     if failures:
-        raise PruneError(
-            f"Old backups were removed, but {len(failures)} could not be: {failures[0].cause}.",
-            hint=failures[0].hint,
-        ) from failures[0]
+        raise not_all_pruned(len(failures), failures[0]) from failures[0]
     spared = {decision.backup.filename for decision in pinned}
     return PruneReport(
         kept=(*report.kept, *pinned),

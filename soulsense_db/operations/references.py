@@ -21,21 +21,16 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver
-from soulsense_db.errors import (
-    AmbiguousReferenceError,
-    BackupNotFoundError,
-    OutsideDirectoryError,
-    WrongDatabaseError,
-)
+from soulsense_db.errors import BackupNotFoundError, OutsideDirectoryError
 from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
+from soulsense_db.operations.errors import ambiguous, none_at, of_another, too_few
 
 Reference = BackupInfo | str | Path
 """A backup, its id or the beginning of that, its file name or path, ``latest`` and the like."""
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
-_MOST_CANDIDATES = 10
 
 
 class Origin(Enum):
@@ -107,11 +102,7 @@ class Finder:
         """Return it, or raise :class:`WrongDatabaseError` for a backup of another database."""
         info = self.get(ref)
         if not self.may_be_own(info):
-            raise WrongDatabaseError(
-                f"{info.filename} is a backup of {info.database_path or info.database}, not of "
-                f"{self._driver.location or self._driver.database}. Nothing was changed.",
-                hint="If that is what you want, import it: then there is one of this database.",
-            )
+            raise of_another(info, self._driver.location or self._driver.database)
         return info
 
     def may_be_own(self, info: BackupInfo) -> bool:
@@ -189,14 +180,12 @@ class Finder:
         others = len(everything) - len(own)
         theirs = [f"{others} of other databases"] if others else []
         left_out = ", ".join([*theirs, *_counted_doubts(own)])
-        counted = f"only {len(candidates)} backup(s)" if candidates else "no backup"
-        raise BackupNotFoundError(
-            f"Backup file not found: {self._backup_directory.directory} has {counted} of "
-            f"{self._driver.location or self._driver.database}"
-            f"{f' ({left_out})' if left_out else ''}. Nothing was changed.",
-            hint="List the backups to see what there is; one can be named by its id."
-            if own
-            else "Create one, or import one from elsewhere.",
+        raise too_few(
+            self._backup_directory.directory,
+            self._driver.location or self._driver.database,
+            len(candidates),
+            left_out,
+            has_any=bool(own),
         )
 
     def _at_revision(self, revision: str) -> BackupInfo:
@@ -208,15 +197,14 @@ class Finder:
         if not fitting or not revision:
             at_it = (i for i in own if any(h.startswith(revision) for h in i.alembic_heads))
             in_doubt = next(at_it, None) if revision else None
-            raise BackupNotFoundError(
-                f"Backup file not found: no backup in {self._backup_directory.directory} was at "
-                f"revision '{revision}'. Nothing was changed.",
-                hint=f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
+            hint = (
+                f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
                 if in_doubt
-                else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}.",
+                else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}."
             )
+            raise none_at(self._backup_directory.directory, revision, hint)
         if len(fitting) > 1:
-            raise _ambiguous(f"{_REVISION}{revision}", sorted(fitting))
+            raise ambiguous(f"{_REVISION}{revision}", sorted(fitting))
         found = next(info for info in candidates if fitting.intersection(info.alembic_heads))
         _warn_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
         return found
@@ -230,7 +218,7 @@ class Finder:
         if not fitting:
             raise not_found(ref)
         if len(fitting) > 1:
-            raise _ambiguous(ref, [f"{info.id} ({info.timestamp_display})" for info in fitting])
+            raise ambiguous(ref, [f"{info.id} ({info.timestamp_display})" for info in fitting])
         return fitting[0]
 
 
@@ -258,14 +246,3 @@ def _warn_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
             f"{newer[0].filename} is newer than {chosen.filename} and was passed over: it is "
             f"{_why(newer[0])}{more}. Name it to use it."
         )
-
-
-def _ambiguous(ref: str, candidates: Sequence[str]) -> AmbiguousReferenceError:
-    more = len(candidates) - _MOST_CANDIDATES
-    listed = ", ".join(candidates[:_MOST_CANDIDATES]) + (f" and {more} more" if more > 0 else "")
-    error = AmbiguousReferenceError(
-        f"'{ref}' fits {len(candidates)} of them. Nothing was changed.",
-        hint=f"Write more of one of them: {listed}.",
-    )
-    error.candidates = tuple(candidates)
-    return error

@@ -17,13 +17,20 @@ from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
-    DatabaseLockedError,
-    NothingToUndoError,
+    Outcome,
     RestoreError,
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, read_backup
 from soulsense_db.notices import cleaning_up, log_ignored, renamed
+from soulsense_db.operations.errors import (
+    disk_failed,
+    not_put_back,
+    nothing_to_undo,
+    restored_is_damaged,
+    too_many_writers,
+    undo_command,
+)
 from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import VerificationReport, verify_backup
@@ -41,7 +48,7 @@ from soulsense_db.sidecars import (
 class RestoreReport:
     """A restore that was done.
 
-    ``source``: the backup restored; ``safety_backup``: the database of before, None where it could
+    ``source``: the backup restored; ``safety_backup``: the previous database, None where it could
     not be read; ``moved_aside``: the new names of the files of a missing or damaged database, and
     of the safety backup of an earlier restore; ``verified``: whether the result was read through a
     new connection and is right, False when that could not be done, as for a lock of somebody else
@@ -94,7 +101,7 @@ class Restorer:
         """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
         self._safety.recover()
         if not self._safety.is_there():
-            raise _nothing_to_undo(self._safety.path)
+            raise nothing_to_undo(self._safety.path)
         return read_backup(self._safety.path)
 
     def restore(
@@ -165,11 +172,7 @@ class Restorer:
                 return
             except ConcurrentCommitError:
                 if time.monotonic() > deadline:
-                    raise DatabaseLockedError(
-                        f"Database locked: others write to {self._driver.database} all the time. "
-                        "Nothing was changed.",
-                        hint="Stop the programs that write to it, and try again.",
-                    ) from None
+                    raise too_many_writers(self._driver.database) from None
 
     def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
         """Take the live database to a file that has not the safety backup's name yet.
@@ -233,6 +236,8 @@ class Restorer:
                 self.is_unchanged = False
                 with self._cleaning_up():
                     self._safety.set_previous_aside()
+                if isinstance(error, BackupError):
+                    error.with_outcome(Outcome.UNSURE, backup=self._safety.path)
                 raise
             if placed and write_lock.is_released and type(error) is StorageError:
                 self.is_unchanged = False
@@ -241,6 +246,8 @@ class Restorer:
                 raise self._unsure(info, error) from error
             with self._cleaning_up():
                 self._safety.withdraw(placed=placed)
+            if isinstance(error, BackupError):  # what may not be kept is only the safety backup
+                error.with_outcome(Outcome.UNCHANGED)
             raise
         self.is_unchanged = False
 
@@ -267,11 +274,7 @@ class Restorer:
         In WAL mode the commit may be in the log when its flush fails: nobody sees it until all have
         closed the database, and then everybody does.
         """
-        return RestoreError(
-            f"The disk failed during the restore of {info.filename} ({error.cause}): the "
-            f"database is what it was, or restored. What it was is in {self._safety.path}.",
-            hint="Check the disk, then restore again.",
-        )
+        return disk_failed(info, error, self._safety.path)
 
     def _is_in_place(self, source: Path) -> bool:
         try:
@@ -286,11 +289,7 @@ class Restorer:
             self._driver.read_back(expected)
         except DatabaseDamagedError as error:
             if safety is None:
-                raise RestoreError(
-                    f"The restored database fails its check ({error.cause}). "
-                    "What was there before is beside it, moved aside.",
-                    hint="Try another backup, and check the disk.",
-                ) from error
+                raise restored_is_damaged(error, Outcome.BROKEN) from error
             raise self._take_back(error, safety) from error
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
             completion.warn_of("It could not be read back", error)
@@ -304,21 +303,12 @@ class Restorer:
         try:
             self._driver.load(safety)
         except BackupError as error:
-            return RestoreError(
-                f"The restored database fails its check ({why.message}), and the one of before "
-                f"could not be put back ({error.message}). It is safe in {safety}.",
-                hint="Mend what the second error names, then restore the backup again."
-                if self._after_failure
-                else "Mend what the second error names, then go back: soulsense-db undo",
-            )
+            undo = None if self._after_failure else undo_command(self._driver.address)
+            return not_put_back(why, error, safety, undo)
         self.is_unchanged = True
         with self._cleaning_up():
             self._safety.withdraw(placed=True)
-        return RestoreError(
-            f"The restored database failed its check ({why.message}). The database of before was "
-            "put back.",
-            hint="Try another backup, and check the disk.",
-        )
+        return restored_is_damaged(why, Outcome.PUT_BACK)
 
     def _rebuild(self, info: BackupInfo, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()
@@ -331,10 +321,8 @@ class Restorer:
             with not_found_if_deleted(source):
                 stamp = f"damaged_{stamp}"
                 moved = self._driver.rebuild(source, facts=info.driver_facts, stamp=stamp)
-        except RestoreError:  # it is in place, and perhaps not for good
-            raise
-        except BackupError:
-            self.is_unchanged = True
+        except BackupError as error:  # it may be in place, and perhaps not for good
+            self.is_unchanged = error.outcome is Outcome.UNCHANGED
             raise
         completion.reached(done_sentence(info))
         # They belong to an earlier restore: undoing this one must not go back to it.
@@ -391,11 +379,4 @@ def require_undo(repository: Repository) -> None:
     """
     base = repository.sidecar_base
     if not fs.exists(lock_path(base)) and newest_safety_backup(base) is None:
-        raise _nothing_to_undo(fs.beside(base, SAFETY_BACKUP))
-
-
-def _nothing_to_undo(path: Path) -> NothingToUndoError:
-    return NothingToUndoError(
-        f"There is no safety backup {path}: nothing to undo. Nothing was changed.",
-        hint="It is made by a restore. To go back to an earlier state, restore a backup.",
-    )
+        raise nothing_to_undo(fs.beside(base, f".{SAFETY_BACKUP}"))

@@ -15,8 +15,6 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
-    PermissionDeniedError,
-    StorageError,
 )
 from soulsense_db.fs import (
     beside,
@@ -25,6 +23,7 @@ from soulsense_db.fs import (
 )
 from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
@@ -127,41 +126,26 @@ def _names(driver: Driver, place: Path, lock: Path) -> Iterator[BackupError]:
     for path in (*_opened_by(driver, place), lock):
         size, most = len(os.fsencode(path.name)), name_max(path.parent)
         if size + len(META_SUFFIX) > most or not driver.can_open(path):
-            yield StorageError(
-                f"The path of {place} is too long: what a restore puts beside it would have a name "
-                "that the file system or SQLite does not take. Nothing was changed.",
-                hint="Move the database to a directory with a shorter path.",
-            )
+            yield place_too_long(place)
             return
 
 
 def _rights(place: Path, lock: Path) -> Iterator[BackupError]:
     directory = fs.nearest_existing(place.parent)
     if not os.access(directory, os.W_OK | os.X_OK):
-        yield _denied(directory, "a restore puts files there")
+        yield denied(directory, "a restore puts files there")
     # By name and not by opening it: SQLite may have the file open in this process.
     if fs.exists(place) and not os.access(place, os.R_OK | os.W_OK):
-        yield _denied(place, "a restore writes to it")
+        yield denied(place, "a restore writes to it")
     if fs.exists(lock) and not os.access(lock, os.R_OK | os.W_OK):
-        yield _denied(lock, "a restore locks it")
-
-
-def _denied(path: Path, why: str) -> PermissionDeniedError:
-    return PermissionDeniedError(
-        f"Permission denied: {path} may not be written, and {why}. Nothing was changed.",
-        hint="Check who owns it and its permissions, or run as the user who does.",
-    )
+        yield denied(lock, "a restore locks it")
 
 
 def _require_nothing_in_the_way(driver: Driver, place: Path) -> None:
     """Raise for what a restore can neither pass by, as another file for its lock, nor set aside."""
     for path in _in_the_way(driver, place):
         if path.is_symlink() or path.is_dir():
-            raise StorageError(
-                f"{path} is a directory or a link, in the place of a file that a restore makes. "
-                "Nothing was changed.",
-                hint="Find out who put it there, and move it away.",
-            )
+            raise in_the_way_of_restore(path)
 
 
 def _in_the_way(driver: Driver, place: Path) -> Iterator[Path]:

@@ -14,10 +14,6 @@ from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
-    BackupError,
-    BackupNotFoundError,
-    ChecksumMismatchError,
-    NotADatabaseError,
     StorageError,
 )
 from soulsense_db.meta_file import (
@@ -27,6 +23,16 @@ from soulsense_db.meta_file import (
     trusted_meta,
 )
 from soulsense_db.notices import ignoring
+from soulsense_db.operations.errors import (
+    copy_differs,
+    in_the_way_of_copy,
+    is_live,
+    no_directory,
+    no_file,
+    no_path,
+    nothing_to_import,
+    other_export,
+)
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_and_record, verify_backup
@@ -81,20 +87,12 @@ def _importable(driver: Driver, path: str | Path) -> BackupInfo:
     """
     source = fs.user_path(path)
     if source is None or not fs.exists(source):
-        raise BackupNotFoundError(
-            f"File not found: {path}. Nothing was imported.", hint="Check the path."
-        )
+        raise nothing_to_import(path)
     with fs.storage_errors("read", source):
         if not source.is_file():
-            raise NotADatabaseError(
-                f"Invalid backup file: {source} is not a regular file. Nothing was changed.",
-                hint="Name a database file.",
-            )
+            raise no_file(source)
     if driver.location is not None and _is_same_file(source, driver.location):
-        raise BackupError(
-            f"{source} is the live database itself. Nothing was changed.",
-            hint="Create a backup of it instead.",
-        )
+        raise is_live(source)
     found = trusted_meta(read_backup(source))
     if found.sha256 is not None:
         verify_backup(driver, found, level="quick")
@@ -134,15 +132,9 @@ def _target(info: BackupInfo, destination: str | Path) -> Path:
     """Return the file to copy to."""
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
-        raise StorageError(
-            f"There is no directory {target}. Nothing was written.",
-            hint="Make it first, or leave out the slash at the end to write a file of that name.",
-        )
+        raise no_directory(target)
     if target is None:
-        raise StorageError(
-            f"{destination!s} is no path. Nothing was written.",
-            hint="Name a file or directory.",
-        )
+        raise no_path(destination)
     if fs.exists(target) and target.is_dir():
         target /= info.filename
     return target
@@ -154,10 +146,7 @@ def _alone(target: Path) -> Iterator[None]:
     try:
         lock = fs.acquire_lock(target.with_name(f".{target.name}.lock"), timeout=0, is_shared=True)
     except Timeout:
-        raise StorageError(
-            f"Another export to {target} is at work. Nothing was written.",
-            hint="Wait until it is done, or name another file.",
-        ) from None
+        raise other_export(target) from None
     try:
         yield
     finally:
@@ -173,20 +162,13 @@ def _copy_out(driver: Driver, info: BackupInfo, target: Path, progress: Progress
     # Somebody's own meta file would be overwritten; a log would be replayed into the copy.
     for beside in (META_SUFFIX, *driver.companions.endings):
         if os.path.lexists(f"{target}{beside}"):
-            raise StorageError(
-                f"{target}{beside} exists already, and would be taken for a part of the copy. "
-                "Nothing was written.",
-                hint="Name another file, or move that one away.",
-            )
+            raise in_the_way_of_copy(Path(f"{target}{beside}"))
 
     with ExitStack() as on_error:
         with fs.durable_copy(Path(info.path), target, progress=progress) as copy:
             exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
             if info.sha256 not in (None, exported.sha256):
-                raise ChecksumMismatchError(
-                    f"The copy {target} differs from {info.filename} and was removed.",
-                    hint="Check the disk it was copied to, and try again.",
-                )
+                raise copy_differs(target, info)
             on_error.callback(_remove_meta, meta)
             fs.write_durably(meta, rewritten(exported, info.meta_path))
         on_error.pop_all()

@@ -15,13 +15,13 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import CheckLevel, Driver, Findings
 from soulsense_db.errors import (
     BackupNotFoundError,
-    ChecksumMismatchError,
     InvalidBackupError,
     MetaFileError,
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.operations.errors import checksum_differs, faulty_rows
 from soulsense_db.operations.repository import Repository
 from soulsense_db.progress import Progress
 
@@ -137,21 +137,13 @@ def _verify(
         driver, path, checked, fs.sha256_of if hashed else None, progress=progress
     )
     if sha256 is not None and (sha256 != info.sha256 or _size(path) != info.size_bytes):
-        raise ChecksumMismatchError(
-            f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
-            "mismatch). Nothing was changed.",
-            hint="Use another backup; this one was damaged or edited on disk.",
-        ) from problem
+        raise checksum_differs(path) from problem
     if problem is not None:
         raise problem
     if level == "full":
         driver.contents(path)  # which a restore compares with what it has written
     if sha256 is None and findings.row_errors:
-        raise InvalidBackupError(
-            f"Invalid backup file: {path.name} is damaged ({findings.row_errors[0]}), or its "
-            "source was: without a checksum nobody can tell. Nothing was changed.",
-            hint="Use another backup.",
-        )
+        raise faulty_rows(path, findings.row_errors[0])
     return VerificationReport(
         backup=info,
         level=level,

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         new_marker,
         read_markers,
         remove_markers,
-        restore_command,
     )
     from soulsense_db.sidecars.safety_backup import (
         FAILED_MIGRATION,
@@ -60,7 +59,6 @@ __all__ = [
     "raise_alarm_of",
     "read_markers",
     "remove_markers",
-    "restore_command",
     "standing",
     "standing_for_a_copy",
     "withdraw_alarm",
@@ -88,7 +86,6 @@ _HOMES = {
     "newest_safety_backup": "soulsense_db.sidecars.safety_backup",
     "read_markers": "soulsense_db.sidecars.migration_marker",
     "remove_markers": "soulsense_db.sidecars.migration_marker",
-    "restore_command": "soulsense_db.sidecars.migration_marker",
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
     "withdraw_alarm": "soulsense_db.sidecars.half_run",

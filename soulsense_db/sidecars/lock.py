@@ -10,8 +10,8 @@ from weakref import WeakSet
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.fs import beside as companion
+from soulsense_db.sidecars.errors import at_work
 
 
 def lock_path(beside: Path) -> Path:
@@ -33,11 +33,7 @@ class LiveLock:
         try:
             self._lock = fs.acquire_lock(lock_path(beside), timeout=timeout, owner_of=owner_of)
         except Timeout:
-            raise DatabaseLockedError(
-                f"Database locked: another restore or migration of {name} is running. "
-                "Nothing was changed.",
-                hint="Wait until it is done and try again.",
-            ) from None
+            raise at_work(name) from None
         _held.add(self)
 
     def release(self) -> None:

@@ -22,11 +22,12 @@ import msgspec
 
 from soulsense_db import fs
 from soulsense_db.backup_info import sealed, unsealed
-from soulsense_db.errors import InterruptedMigrationError, MetaFileError, StorageError
+from soulsense_db.errors import InterruptedMigrationError, MetaFileError
 from soulsense_db.fs import beside
 from soulsense_db.meta_file import read_small_file
 from soulsense_db.notices import log_ignored
-from soulsense_db.shown_text import printable, shell_command
+from soulsense_db.shown_text import printable
+from soulsense_db.sidecars.errors import interrupted, interrupted_without_backup, no_marker
 
 _FORMAT = 2
 _SEAL = "sha256"
@@ -81,28 +82,15 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
         ``address``: what reaches the database in commands, where that is not its path.
         """
-        place = ["--url", address or str(database)]
-        keep = shell_command("soulsense-db", "restore", "--accept", *place)
-        name = printable(str(database))
-        if self.backup is None:
-            why = (
-                "the backup from before it is not known"
-                if self.started_at
-                else "its marker cannot be read"
-            )
-            return InterruptedMigrationError(
-                f"A migration of {name} died before its end, and {why}: "
-                "the database may be half migrated. The newest backup of kind pre_migration is "
-                "likely the one from before it.",
-                hint="Find it with 'soulsense-db list' and restore it; or keep the database as it "
-                f"is: {keep}",
-            )
-        back = restore_command(address or str(database), Path(self.backup))
-        return InterruptedMigrationError(
-            f"A migration of {name} ({self._what()}) died before its end: the database may be half "
-            f"migrated. The backup from before it is {printable(self.backup)}.",
-            hint=f"Put it back with: {back}   Or keep the database as it is: {keep}",
+        address = address or str(database)
+        if self.backup is not None:
+            return interrupted(database, address, self._what(), Path(self.backup))
+        why = (
+            "the backup from before it is not known"
+            if self.started_at
+            else "its marker cannot be read"
         )
+        return interrupted_without_backup(database, address, why)
 
     def _what(self) -> str:
         before = ", ".join(self.alembic_heads) or "an empty database"
@@ -198,11 +186,7 @@ def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
     try:
         data = read_small_file(path)
     except MetaFileError:
-        raise StorageError(
-            f"{path} is no migration marker, but a directory, a pipe, a link or far too large. "
-            "Nothing was changed.",
-            hint="Find out who put it there, and move it away.",
-        ) from None
+        raise no_marker(path) from None
     if data is None:
         return ()
     try:
@@ -250,12 +234,6 @@ def from_text(text: str) -> tuple[MigrationMarker, ...]:
     except (ValueError, RecursionError) as error:
         log_ignored("The alarm of a backup cannot be read", error)
         return ()
-
-
-def restore_command(address: str, backup: Path) -> str:
-    """Return the command that restores ``backup`` over ``address``, as a shell takes it."""
-    place = ["--url", address, "--directory", str(backup.parent)]
-    return shell_command("soulsense-db", "restore", backup.name, *place)
 
 
 def _this_process() -> Process:

@@ -2,7 +2,7 @@
 
 Beside a live database ``app.db`` stand::
 
-    app.db.safety_backup            the database of before the last restore, with its .meta
+    app.db.safety_backup            the database from before the last restore, with its .meta
     app.db.safety_backup.previous   the one of the restore before, while a restore runs
     app.db.safety_backup.<date>     one that may still be wanted, or that a person put there
     app.db.failed_migration         what the last failed migration left, with its .meta
@@ -154,7 +154,7 @@ class SafetyFiles:
         return beside(self._database, f".{self._name}.{self.stamp()}")
 
     def withdraw(self, *, placed: bool) -> None:
-        """Give the safety backup of before its name back; ``placed``: a new one has taken it."""
+        """Give the previous safety backup its name back; ``placed``: a new one has taken it."""
         if fs.exists(self.previous):
             left, meta = (Path(f"{path}{META_SUFFIX}") for path in (self.path, self.previous))
             # When it was set aside, its meta file perhaps did not come to follow it.

@@ -109,6 +109,7 @@ def test_errors_are_objects_too(shell: Shell) -> None:
     missing = error("show", "nosuch", code=errors.BackupNotFoundError.exit_code)
     assert missing["type"] == "BackupNotFoundError"
     assert missing["message"].startswith("Backup file not found")
+    assert (missing["outcome"], missing["commands"]) == ("unchanged", [])
     refused = error("restore", "latest", code=errors.NotConfirmedError.exit_code)
     assert "--yes" in refused["hint"]
     assert error("list", "--nope", code=2)["type"] == "UsageError"

@@ -167,7 +167,7 @@ def test_a_full_disk_is_told(person: MakePerson, database: Path, small_disk: Pat
     open_window(user)
     user.click(CREATE)
     user.waits_for("Not enough space in ")
-    assert user.sees("Nothing was written.")
+    assert user.sees("Nothing was changed.")
     assert user.sees("What to do")
     user.click("OK")
     assert leftovers(small_disk) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,10 +12,21 @@ from hypothesis import strategies as st
 
 from soulsense_db.backup_info.info import BackupInfo, local_time
 from soulsense_db.drivers import DatabaseDiff, TableDiff
-from soulsense_db.errors import BackupError, DatabaseLockedError, RestoreError, StorageError
+from soulsense_db.errors import (
+    WAY_BACK,
+    Action,
+    BackupError,
+    Command,
+    DatabaseLockedError,
+    Outcome,
+    PruneError,
+    Remedy,
+    RestoreError,
+    StorageError,
+)
 
 pytest.importorskip("tkinter", reason="the window needs tkinter")
-from soulsense_db.dialog import formatting
+from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.formatting import COLUMNS, Order, explain
 
 TODAY = date(2026, 3, 1)
@@ -83,10 +95,15 @@ def test_every_column_sorts_both_ways(column: str) -> None:
 @pytest.mark.parametrize(
     ("error", "happened", "meaning"),
     [
-        (StorageError("It failed. Nothing was changed."), "It failed.", "Nothing was changed."),
-        (StorageError("a.db is v. old.txt. Nothing."), "a.db is v. old.txt.", "Nothing."),
-        (RestoreError("One part only"), "One part only", ""),
-        (BackupError(""), "", ""),
+        (StorageError("It failed."), "It failed.", "Nothing was changed."),
+        (StorageError("a.db is v. old.txt."), "a.db is v. old.txt.", "Nothing was changed."),
+        (RestoreError("No stop"), "No stop.", "Nothing was changed."),
+        (PruneError("One.", state="Others went."), "One.", "Others went."),
+        (
+            RestoreError("It failed.", outcome=Outcome.UNSURE, backup=Path("a.db.safety_backup")),
+            "It failed.",
+            "Whether the change was kept is not sure. What it was before is in a.db.safety_backup.",
+        ),
     ],
 )
 def test_an_error_is_told_in_parts(error: BackupError, happened: str, meaning: str) -> None:
@@ -97,9 +114,17 @@ def test_an_error_is_told_in_parts(error: BackupError, happened: str, meaning: s
 
 def test_what_to_do_is_what_can_be_done_in_the_window() -> None:
     """A hint that names a command of the terminal names the button instead."""
-    told = explain(RestoreError("It failed.", hint="Then go back: soulsense-db undo"))
-    assert told.hint == "Then go back: press “Undo last restore…”"
+    undo = Command(Action.UNDO, "Then go back", ("--url", "a.db"))
+    told = explain(RestoreError("It failed.", remedy=Remedy("Mend it.", (undo,))))
+    assert told.hint == "Mend it.\nPress “Undo last restore…”."
     assert explain(DatabaseLockedError("x", hint="Wait.")).hint == "Wait."
+
+
+def test_outcomes_are_told_as_everywhere() -> None:
+    """The window has every outcome and every command, each outcome in the same words."""
+    assert {outcome: outcome.sentence for outcome in Outcome} == texts.OUTCOMES
+    assert texts.WAY_BACK == WAY_BACK
+    assert set(texts.ACTIONS) == set(Action)
 
 
 def test_other_errors_are_told_without_passwords() -> None:

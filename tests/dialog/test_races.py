@@ -26,7 +26,7 @@ from dialog.host import (
 from dialog.person import Person
 from soulsense_db import BackupManager
 
-UNDO_TITLE = "Go back to the database of before"
+UNDO_TITLE = "Go back to the database from before"
 FIND = "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')"
 
 

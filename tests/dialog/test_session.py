@@ -49,7 +49,7 @@ def test_a_session(person: MakePerson, tmp_path: Path) -> None:
     restore(user, "Before the exam")
     assert digest(database) == first
     user.click("Undo")
-    user.click(user.find("Go back", within="Go back to the database of before"))
+    user.click(user.find("Go back", within="Go back to the database from before"))
     user.wait_until(lambda: digest(database) == second, "the rows of before the restore")
     user.waits_for("Restored app.db as of")
 

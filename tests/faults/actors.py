@@ -2,7 +2,7 @@
 
 Run with the name of the thing, the folder of ``app.db`` and options of JSON. It writes ``ready``
 and waits for a line; ``held`` where it is held, and waits for another; in the end a line of JSON:
-``error``, the class of its error or nothing, and ``text``.
+``error``, the class of its error or nothing, ``outcome``, if it is of the tree, and ``text``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from faults.operations import upgrade
 from soulsense_db import BackupManager
 from soulsense_db.drivers import Progress
 from soulsense_db.drivers.sqlite import pages
+from soulsense_db.errors import BackupError
 
 # A revision that is held between two statements which only together keep the invariant.
 HELD_REVISION = """
@@ -87,13 +88,14 @@ def main(name: str, folder: str, options: str) -> None:
     pages._STEP_PAGES = 30  # of so small a database several steps, to be held between two
     print("ready", flush=True)  # noqa: T201 - the protocol
     sys.stdin.readline()
-    told = {"error": "", "text": ""}
+    told = {"error": "", "outcome": "", "text": ""}
     try:
         {"create": create, "restore": restore, "upgrade": run_upgrade}[name](
             Path(folder), json.loads(options)
         )
     except Exception as error:  # noqa: BLE001 - judged by the test
-        told = {"error": type(error).__name__, "text": str(error)}
+        outcome = error.outcome if isinstance(error, BackupError) else ""
+        told = {"error": type(error).__name__, "outcome": outcome, "text": str(error)}
     print(json.dumps(told))  # noqa: T201 - the protocol
 
 

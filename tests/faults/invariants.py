@@ -6,7 +6,6 @@ Everything here runs in a process of its own after the fault, without faults.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,12 +18,22 @@ from faults.operations import EVERY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.backup_info.info import META_SUFFIX
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, Outcome
 from soulsense_db.fs.copying import sha256_of_own
 from soulsense_db.meta_file import read_backup
 from soulsense_db.sidecars.migration_marker import marker_path
 
 Facts = dict[str, Any]
+# What an operation that failed may have left, after what its error says of that.
+_MAY_BE = {
+    Outcome.UNCHANGED: {"before"},
+    Outcome.DONE: {"after"},
+    Outcome.PARTLY: {"part", "after"},  # the rest that fails may be what nobody sees any more
+    Outcome.PUT_BACK: {"before"},
+    Outcome.UNSURE: {"before", "part", "after"},
+    Outcome.HALF_RUN: {"before", "half-run, noticed"},
+    Outcome.BROKEN: set[str](),  # no fault of one call may go that far
+}
 
 
 def facts(folder: str, name: str) -> Facts:
@@ -131,15 +140,18 @@ class _Findings:
     def judge(self, answer: dict[str, Any]) -> None:
         """Hold the operation to what it said."""
         if not answer["error"]:
+            if self.name == "create, old ones pruned":  # what keeps it from pruning is a warning
+                self.require(self.outcome != "before", "said to be made, but it is not there")
             # A prune keeps what it cannot read, and says so in its report.
-            if self.name not in ("upgrade that fails", "prune"):
+            elif self.name not in ("upgrade that fails", "prune"):
                 self.require(self.outcome == "after", f"said to be done, but {self.outcome}")
             return
         # The error of an upgrade may be Alembic's own, or the application's.
         allowed = answer["in_tree"] or (self.operation.migrates and answer["of_others"])
         self.require(allowed, f"an error outside the tree: {answer.get('traceback')}")
-        if re.search(r"Nothing was (changed|written)|[Nn]o backup was made", answer["text"]):
-            self.require(self.outcome == "before", f"{self.outcome}, but: {answer['text']}")
+        if answer["in_tree"]:
+            may_be = _MAY_BE[Outcome(answer["outcome"])]
+            self.require(self.outcome in may_be, f"{self.outcome}, but: {answer['text']}")
 
     def _look_for_ways_back(self) -> None:
         """Whatever rows were live, or in the safety backup of before, are still somewhere."""

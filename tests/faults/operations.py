@@ -171,6 +171,11 @@ def _fail_to_upgrade(folder: Path) -> None:
                 raise
 
 
+def _create_and_prune(folder: Path) -> None:
+    engine, policy = engines.make(folder / "app.db"), RetentionPolicy(keep_last=2)
+    BackupManager(engine, retention=policy, lock_timeout=LOCK_TIMEOUT).create("new")
+
+
 def _create_in_the_future(folder: Path) -> None:
     with time_machine.travel(datetime.now(UTC) + timedelta(days=365)):
         manager_of(folder).create("made before the clock was set back")
@@ -214,6 +219,7 @@ def _rebuild_catalog(folder: Path) -> None:
 
 OPERATIONS: dict[str, Operation] = {
     "create": Operation(lambda folder: manager_of(folder).create("new")),
+    "create, old ones pruned": Operation(_create_and_prune),
     "create, clock set back": Operation(
         lambda folder: manager_of(folder).create("new"), _create_in_the_future
     ),

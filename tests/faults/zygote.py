@@ -37,6 +37,7 @@ def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
             "error": type(error).__name__,
             "in_tree": isinstance(error, BackupError),
             "of_others": isinstance(error, operations.ERRORS_OF_OTHERS),
+            "outcome": error.outcome if isinstance(error, BackupError) else "",
             "text": str(error),
             "traceback": traceback.format_exc(),
         }

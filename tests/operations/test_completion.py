@@ -18,7 +18,8 @@ from sqlalchemy.engine import Engine
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info.fields import digest_of
 from soulsense_db.backup_info.info import BackupInfo
-from soulsense_db.errors import BackupError, PruneError
+from soulsense_db.directory import BackupDirectory
+from soulsense_db.errors import BackupError, NotADatabaseError, Outcome, PruneError
 from soulsense_db.scheduled import run_auto
 
 Error = Callable[[], BaseException]
@@ -194,7 +195,7 @@ def test_one_that_cannot_be_removed_keeps_no_other(
     stuck = _old(manager)
     in_the_way = manager.directory / f".{stuck.filename}.deleting"
     in_the_way.mkdir()
-    with pytest.raises(PruneError, match="1 could not be"):
+    with pytest.raises(PruneError, match=r"1 old backup.* Others were removed\."):
         manager.prune(RetentionPolicy(keep_last=2))
     assert len(manager.list()) == 3
     caplog.clear()
@@ -208,6 +209,27 @@ def test_one_that_cannot_be_removed_keeps_no_other(
     assert report is not None
     assert report.created is not None
     assert isinstance(report.prune_error, BackupError)
+
+
+def test_a_prune_that_is_stopped_says_that_a_part_is_done(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody puts in the place of a backup meanwhile does not hide that others went."""
+    for number in range(3):
+        manager.create(str(number))
+    _, second, oldest = manager.list()
+    delete = BackupDirectory.delete
+
+    def delete_and_replace_next(directory: BackupDirectory, info: BackupInfo) -> None:
+        delete(directory, info)
+        Path(second.path).unlink()
+        Path(second.path).mkdir()
+
+    monkeypatch.setattr(BackupDirectory, "delete", delete_and_replace_next)
+    with pytest.raises(NotADatabaseError) as caught:
+        manager.prune(RetentionPolicy(keep_last=1))
+    assert caught.value.outcome is Outcome.PARTLY
+    assert not Path(oldest.path).exists()
 
 
 def test_an_interrupt_after_the_end_is_told_as_that(database: Path, tmp_path: Path) -> None:

@@ -388,7 +388,7 @@ def test_what_was_replaced_while_it_was_read_is_not_adopted(
         shutil.copy(info.path, fresh)
         fresh.replace(info.path)
 
-    with pytest.raises(BackupError, match="changed meanwhile"):
+    with pytest.raises(BackupError, match="not what it was a moment ago"):
         manager.adopt(info.filename, progress=replace_it)
     assert not Path(info.meta_path).exists()
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
 
 from soulsense_db.drivers.registry import reason_of
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.refusals import no_option, without_locks
 
 # With these nothing keeps two processes from writing at the same time.
 _NO_LOCKS = {"unix-none", "win32-none"}
@@ -47,7 +47,7 @@ class ConnectArguments:
                 r"file:(//(localhost)?(?=/|$))?(?!//)(.*)", self._resource, re.DOTALL
             )
             if found is None:
-                raise no_option(ValueError("another host"))
+                raise no_option("another host")
             name = "" if in_memory else unquote(found[3])
         else:
             name = self.name
@@ -103,15 +103,6 @@ def _is_true(value: str | None) -> bool:
     return value in {"on", "yes", "true"} or (is_number and value.strip("0") != "")
 
 
-def without_locks(option: str) -> UnsupportedDatabaseError:
-    """Return the error for a database on which SQLite takes no locks."""
-    return UnsupportedDatabaseError(
-        f"The engine opens the database without locks ({option}): a backup could contain half of a "
-        "change, and a restore could damage it. Nothing was changed.",
-        hint="Use an engine without that option for backups, or remove it from the URL.",
-    )
-
-
 def _of_standard_creator(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
     """Return what the creator of :func:`sqlalchemy.create_engine` passes on.
 
@@ -132,7 +123,7 @@ def _of_url(engine: Engine) -> tuple[list[Any], dict[str, Any]]:
     try:
         positional, keywords = engine.dialect.create_connect_args(engine.url)
     except (ArgumentError, OverflowError, TypeError, ValueError) as error:
-        raise no_option(error) from None
+        raise no_option(reason_of(error)) from None
     return list(positional), dict(keywords)
 
 
@@ -151,12 +142,3 @@ def _standard_creator(
         return dialect.connect(*arguments, **options)
 
     return connect
-
-
-def no_option(error: Exception) -> UnsupportedDatabaseError:
-    """Return the error for an option of the URL that SQLite refuses."""
-    return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({reason_of(error)}). Nothing was "
-        "changed.",
-        hint="Correct the part of the URL after '?', or what the engine does when it connects.",
-    )

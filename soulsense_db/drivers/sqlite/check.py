@@ -21,8 +21,9 @@ from soulsense_db.drivers.sqlite.errors import (
     is_unreadable_schema,
     not_a_database,
 )
+from soulsense_db.drivers.sqlite.refusals import empty, truncated
 from soulsense_db.drivers.sqlite.structure import DamageError, examine
-from soulsense_db.errors import EmptyBackupError, InvalidBackupError, TruncatedBackupError
+from soulsense_db.errors import InvalidBackupError
 
 # The header of every SQLite file, https://www.sqlite.org/fileformat.html#the_database_header
 _MAGIC = b"SQLite format 3\x00"
@@ -145,7 +146,7 @@ def require_contents(path: Path) -> None:
     with fs.storage_errors("read", path):
         size = path.stat().st_size
     if size == 0:
-        raise _empty(path.name)
+        raise empty(path.name)
     if size < _SMALLEST:  # SQLite itself would take it for an empty database
         raise not_a_database(path.name)
 
@@ -176,7 +177,7 @@ def _tell_what_is_wrong(path: Path, name: str) -> None:
     with fs.storage_errors("read", path):
         size = path.stat().st_size
     if size < _SMALLEST:
-        raise _truncated(name, size, _SMALLEST)
+        raise truncated(name, size, _SMALLEST)
     page_size, changes, pages, valid_for = (
         struct.unpack(">H", header[16:18])[0],
         *struct.unpack(">II", header[24:32]),
@@ -188,26 +189,11 @@ def _tell_what_is_wrong(path: Path, name: str) -> None:
     # Very old writers leave the page count stale; then the file's size is all there is to go by.
     trusted = changes == valid_for and pages > 0
     if size % page_size or (trusted and size < pages * page_size):
-        raise _truncated(name, size, max(pages, 1) * page_size)
-
-
-def _truncated(name: str, size: int, wanted: int) -> TruncatedBackupError:
-    return TruncatedBackupError(
-        f"Invalid backup file: {name} is truncated: it has {size:,} bytes and should have "
-        f"{wanted:,}. Nothing was changed.",
-        hint="Use another backup.",
-    )
-
-
-def _empty(name: str) -> EmptyBackupError:
-    return EmptyBackupError(
-        f"Invalid backup file: {name} is empty (0 bytes). Nothing was changed.",
-        hint="Use another backup.",
-    )
+        raise truncated(name, size, max(pages, 1) * page_size)
 
 
 def _header(path: Path) -> bytes:
     header = fs.start_of(path)
     if not header:
-        raise _empty(path.name)
+        raise empty(path.name)
     return header

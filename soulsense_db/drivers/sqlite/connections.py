@@ -23,7 +23,6 @@ from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import fs
 from soulsense_db.drivers.sqlite import logs, pragmas
-from soulsense_db.drivers.sqlite.arguments import without_locks
 from soulsense_db.drivers.sqlite.engine import EngineConnections, make_ours, without_limits
 from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
 from soulsense_db.drivers.sqlite.identity import FileIdentity, path_of
@@ -34,8 +33,15 @@ from soulsense_db.drivers.sqlite.live_connection import (
     run_in_its_thread,
 )
 from soulsense_db.drivers.sqlite.loop import EventLoop
-from soulsense_db.drivers.sqlite.write_lock import (
+from soulsense_db.drivers.sqlite.refusals import (
+    file_not_found,
     for_one_connection,
+    in_transaction,
+    no_file,
+    read_only,
+    without_locks,
+)
+from soulsense_db.drivers.sqlite.write_lock import (
     is_busy,
     is_locked_out,
     try_to_hold,
@@ -46,7 +52,6 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
-    PermissionDeniedError,
     UnsupportedDatabaseError,
 )
 
@@ -119,24 +124,14 @@ class LiveDatabase:
         if self._path is None:
             return
         if not fs.exists(self._path):
-            raise DatabaseFileNotFoundError(
-                f"Database file not found: {self._path}. Nothing was changed.",
-                hint="Check the URL and the current directory; to get the data back, "
-                "restore a backup.",
-            )
+            raise file_not_found(self._path)
         if not self._path.is_file():
-            raise DatabaseFileNotFoundError(
-                f"Database file not found: {self._path} is not a file. Nothing was changed.",
-                hint="Check the URL.",
-            )
+            raise no_file(self._path)
 
     def require_writable(self) -> None:
         """Raise :class:`PermissionDeniedError` for an engine that only reads, by its URL."""
         if self._connections.arguments.is_read_only:
-            raise PermissionDeniedError(
-                f"Permission denied: the engine opens {self._path} read-only. Nothing was changed.",
-                hint="To restore, use an engine without mode=ro or immutable=1.",
-            )
+            raise read_only(self._path)
 
     def require_same_file(self) -> None:
         """Raise :class:`DatabaseChangedError` when the file was replaced since it was opened."""
@@ -382,10 +377,7 @@ def _idle(connection: sqlite3.Connection) -> sqlite3.Connection:
     if connection.in_transaction:
         file = pragmas.main_file(connection)
         name = f"the only connection of the engine to {file}" if file else "the in-memory database"
-        raise DatabaseLockedError(
-            f"Database locked: {name} is in the middle of a transaction. Nothing was changed.",
-            hint="Commit or roll back first: there is no other connection to work on.",
-        )
+        raise in_transaction(name)
     return connection
 
 

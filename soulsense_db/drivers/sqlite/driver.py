@@ -63,7 +63,7 @@ from soulsense_db.drivers.sqlite.structure import (
     understood,
 )
 from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock, require_locked_out
-from soulsense_db.errors import BackupError, StorageError
+from soulsense_db.errors import BackupError, Outcome, StorageError
 
 T = TypeVar("T")
 
@@ -167,8 +167,8 @@ class SQLiteDriver(Driver):
             if not write or type(error) is not StorageError:  # a subclass: SQLite rolled back
                 raise
             # In WAL mode a commit is in the log, for those to find who come later.
-            unsure = f"{error.cause}. Whether the change was kept is not sure."
-            raise StorageError(unsure, hint=error.hint) from error
+            error.with_outcome(Outcome.UNSURE)
+            raise
 
     def flush(self) -> None:
         """Flush the log of WAL mode, and with the directory that another mode's journal is gone."""

@@ -20,8 +20,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from soulsense_db.drivers.registry import reason_of
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.arguments import ConnectArguments, no_option
+from soulsense_db.drivers.sqlite.arguments import ConnectArguments
 from soulsense_db.drivers.sqlite.live_connection import (
     AsyncConnection,
     LiveConnection,
@@ -30,6 +31,7 @@ from soulsense_db.drivers.sqlite.live_connection import (
     innermost,
 )
 from soulsense_db.drivers.sqlite.loop import EventLoop
+from soulsense_db.drivers.sqlite.refusals import no_option
 
 Look = Callable[[sqlite3.Connection], object]
 
@@ -141,7 +143,7 @@ class EngineConnections:
             # A decoding error is what a connect event met in a damaged database.
             option = isinstance(error, OverflowError | TypeError | ValueError)
             if option and not isinstance(error, UnicodeDecodeError):
-                raise no_option(error) from None  # type: ignore[arg-type]
+                raise no_option(reason_of(error)) from None  # type: ignore[arg-type]
             raise
 
 

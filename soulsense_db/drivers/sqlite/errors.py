@@ -133,33 +133,34 @@ def _code(error: BaseException) -> int:
 def locked(name: str, reason: str) -> DatabaseLockedError:
     """Return the error for a lock that did not clear by the deadline."""
     return DatabaseLockedError(
-        f"Database locked: {name} ({reason}). Nothing was changed.",
+        f"Database locked: {name} ({reason}).",
         hint="Close the other programs that use it, or wait until they are done, and try again.",
+        reason=reason,
     )
 
 
 def damaged(name: str, reason: str) -> DatabaseDamagedError:
     """Return the error for a live database that cannot be read."""
     return DatabaseDamagedError(
-        f"The live database {name} is damaged ({reason}). It was left as it is.",
+        f"The live database {name} is damaged ({reason}).",
         hint="Restore a backup: the damaged files are moved aside and kept.",
+        reason=reason,
     )
 
 
 def invalid(name: str, reason: str) -> InvalidBackupError:
     """Return the error for a backup that fails a check."""
-    error = InvalidBackupError(
-        f"Invalid backup file: {name} is damaged ({reason}). Nothing was changed.",
+    return InvalidBackupError(
+        f"Invalid backup file: {name} is damaged ({reason}).",
         hint="Use another backup.",
+        reason=reason,
     )
-    error.reason = reason
-    return error
 
 
 def not_a_database(name: str) -> NotADatabaseError:
     """Return the error for a file that is not SQLite's."""
     return NotADatabaseError(
-        f"Invalid backup file: {name} is not an SQLite database. Nothing was changed.",
+        f"Invalid backup file: {name} is not an SQLite database.",
         hint="Use another backup.",
     )
 
@@ -168,22 +169,22 @@ def not_understood(name: str, reason: str) -> UnsupportedDatabaseError:
     """Return the error for a live database with a schema that this SQLite cannot parse."""
     return UnsupportedDatabaseError(
         f"SQLite {sqlite3.sqlite_version} does not understand the schema of {name} ({reason}). "
-        "Its pages are not damaged, and nothing was changed.",
+        "Its pages are not damaged.",
         hint="Use the version of SQLite that the schema was written with, or a newer one; or put "
         "right what was edited in it. A backup can be restored over it.",
+        reason=reason,
     )
 
 
 def backup_not_understood(name: str, reason: str) -> InvalidBackupError:
     """Return the error for a backup with a schema that this SQLite cannot parse."""
-    error = InvalidBackupError(
+    return InvalidBackupError(
         f"SQLite {sqlite3.sqlite_version} does not understand the schema of the backup {name} "
-        f"({reason}). Its pages are not damaged, and nothing was changed.",
+        f"({reason}). Its pages are not damaged.",
         hint="Restore it with the version of SQLite that it was written with, or a newer one; or "
         "use another backup.",
+        reason=reason,
     )
-    error.reason = reason
-    return error
 
 
 def _undecodable(error: BaseException, name: str) -> BackupError | None:
@@ -193,9 +194,10 @@ def _undecodable(error: BaseException, name: str) -> BackupError | None:
         return None
     return BackupError(
         f"A text in {name} is not valid in the database's encoding, and Python cannot read it "
-        f"({reason}). It is not damaged, and nothing was changed.",
+        f"({reason}). It is not damaged.",
         hint="Read it with CAST(column AS BLOB), or set text_factory = bytes where the connection "
         "is made.",
+        reason=reason,
     )
 
 
@@ -210,36 +212,39 @@ def _read_only(code: int, name: str, reason: str) -> PermissionDeniedError:
             "A program that wrote to it died, and only a connection that may write can tidy up: "
             "use an engine without mode=ro, or open it once with the application."
         )
-    return PermissionDeniedError(
-        f"Permission denied: {name} ({reason}). Nothing was changed.", hint=hint
-    )
+    return PermissionDeniedError(f"Permission denied: {name} ({reason}).", hint=hint, reason=reason)
 
 
 def _common(code: int, name: str, reason: str) -> BackupError:
     if code == sqlite3.SQLITE_FULL:
         return NotEnoughSpaceError(
-            f"Not enough space for {name} ({reason}). Nothing was changed.",
+            f"Not enough space for {name} ({reason}).",
             hint="Free some space on that disk and try again.",
+            reason=reason,
         )
     if code in _DENIED:
         return PermissionDeniedError(
-            f"Permission denied: {name} ({reason}). Nothing was changed.",
+            f"Permission denied: {name} ({reason}).",
             hint="Check who owns the file and its directory, and their permissions.",
+            reason=reason,
         )
     if code == sqlite3.SQLITE_IOERR:
         return StorageError(
-            f"Storage error: {name} ({reason}). Nothing was changed.",
+            f"Storage error: {name} ({reason}).",
             hint="Check that the disk is there, not full, and healthy.",
+            reason=reason,
         )
     if code == sqlite3.SQLITE_CORRUPT:
         return BackupError(
             f"A virtual table of {name}, as for full-text search, is inconsistent ({reason}). The "
-            "rows of all other tables can be read, and nothing was changed.",
+            "rows of all other tables can be read.",
             hint="Rebuild its index: for FTS, INSERT INTO name(name) VALUES('rebuild').",
+            reason=reason,
         )
     return BackupError(
-        f"SQLite refused an operation on {name} ({reason}). Nothing was changed.",
+        f"SQLite refused an operation on {name} ({reason}).",
         hint="If the reason does not say what to do, check that file: PRAGMA integrity_check.",
+        reason=reason,
     )
 
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.errors import RestoreError, StorageError
+from soulsense_db.drivers.sqlite.refusals import not_flushed, not_moved_back
+from soulsense_db.errors import BackupError, Outcome, StorageError
 from soulsense_db.fs import beside as named_beside
 from soulsense_db.fs import require_file, require_same
 
@@ -129,18 +130,16 @@ def put_in_place(copy: Path, location: Path, *, stamp: str) -> tuple[Path, ...]:
         with fs.storage_errors("rename to", location):
             require_file(copy)
             os.replace(copy, location)
-    except BaseException:
+    except BaseException as error:
         if fs.exists(copy):  # else an interrupt came after the last step
             _move_back(moved, aside, location)
+            if isinstance(error, BackupError):
+                error.with_outcome(Outcome.UNCHANGED)
         raise
     try:
         fs.sync_directory(location.parent)
     except StorageError as error:
-        raise RestoreError(
-            f"{location} was put in place, but whether the disk will keep it is not sure: "
-            f"{error.cause}. What was there is beside it, named {aside.name}.",
-            hint="Check the disk, then restore again.",
-        ) from error
+        raise not_flushed(location, aside if moved else None, error.cause) from error
     return tuple(moved)
 
 
@@ -169,8 +168,4 @@ def _move_back(moved: list[Path], aside: Path, location: Path) -> None:
             else:  # who opened the database meanwhile has made a new log
                 raise StorageError(f"{before} is another file by now.")
     except StorageError as error:
-        raise StorageError(
-            f"Files of {location} could not have their names back ({error.cause}). They are "
-            f"beside it, named {aside.name}.",
-            hint="Stop what uses the database, then rename them by hand before anything opens it.",
-        ) from error
+        raise not_moved_back(location, aside, error.cause) from error

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.errors import DatabaseChangedError, UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.refusals import (
+    impossible_path,
+    leads_elsewhere,
+    no_file_told,
+    replaced_file,
+)
 
 
 class FileIdentity:
@@ -34,12 +39,7 @@ class FileIdentity:
         path = Path(file).resolve() if file else None
         if self.path and must_be_known:
             if path is None:  # taken for one in memory, it would share the directory of all those
-                raise UnsupportedDatabaseError(
-                    f"The engine's URL names {self.path}, and its connections tell of no file. "
-                    "Nothing was changed.",
-                    hint="Use an engine for backups whose connections and cursors are those of "
-                    "sqlite3, without a factory in connect_args that gives rows another shape.",
-                )
+                raise no_file_told(self.path)
             self._require_same(path)  # there was no file, or a locked one, when it was made
         status = None
         if path:
@@ -62,7 +62,7 @@ class FileIdentity:
     def require_same_path(self, path: Path | None) -> None:
         """Raise :class:`DatabaseChangedError` when ``path`` is not that of the file."""
         if self.path is not None and path is not None and path != self.path:
-            raise _leads_elsewhere(path, self.path)
+            raise leads_elsewhere(path, self.path)
 
     def require_leads_there(self, raw: sqlite3.Connection) -> None:
         """Raise :class:`DatabaseChangedError` unless ``raw`` leads to the file."""
@@ -72,17 +72,11 @@ class FileIdentity:
 
     def _require_same(self, path: Path) -> None:
         if path != self.path:
-            raise _leads_elsewhere(path, self.path)
+            raise leads_elsewhere(path, self.path)
         with fs.storage_errors("look at", path):
             status = path.stat()
         if self._status is not None and not os.path.samestat(status, self._status):
-            raise DatabaseChangedError(
-                f"{path} is another file now (inode {status.st_ino}) than the one that this "
-                f"manager was made for (inode {self._status.st_ino}): somebody replaced it. "
-                "Nothing was changed.",
-                hint="Start the program again, or make a new BackupManager, to work with the new "
-                "file.",
-            )
+            raise replaced_file(path, status.st_ino, self._status.st_ino)
 
 
 def path_of(file: str) -> Path | None:
@@ -90,16 +84,4 @@ def path_of(file: str) -> Path | None:
     try:
         return Path(file).resolve() if file else None
     except (OSError, RuntimeError, ValueError) as error:  # no current directory, a loop of links
-        raise UnsupportedDatabaseError(
-            f"The database URL names no file that there could be ({error}). Nothing was changed.",
-            hint="Correct the path in the URL, and check the current directory and links on it.",
-        ) from error
-
-
-def _leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
-    return DatabaseChangedError(
-        f"The engine leads to {path} now, and this manager was made for {expected}. Neither was "
-        "changed.",
-        hint="A link was switched or the current directory changed. Start the program again, or "
-        "make a new BackupManager, to work with the other database.",
-    )
+        raise impossible_path(str(error)) from error

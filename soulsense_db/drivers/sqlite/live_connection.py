@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db.drivers.sqlite.loop import EventLoop
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.refusals import other_library
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -149,13 +149,7 @@ def innermost(connection: Any) -> sqlite3.Connection:
         if inner is None:
             break
         found = inner
-    raise UnsupportedDatabaseError(
-        f"SQLite through {type(found).__module__} cannot be backed up: it is another SQLite "
-        "library than Python's sqlite3, and two on one file in one process destroy each other's "
-        "locks. The file was not touched.",
-        hint="Give the backup an engine that uses Python's own sqlite3 (pysqlite or aiosqlite), in "
-        "a process that does not open the file through another library.",
-    )
+    raise other_library(type(found).__module__)
 
 
 _MOST_WRAPPERS = 5

@@ -11,13 +11,9 @@ import time
 from pathlib import Path
 
 from soulsense_db import fs
+from soulsense_db.drivers.sqlite import refusals
 from soulsense_db.drivers.sqlite.check import says_wal
-from soulsense_db.errors import (
-    DatabaseLockedError,
-    PermissionDeniedError,
-    StorageError,
-    UnsupportedDatabaseError,
-)
+from soulsense_db.errors import StorageError
 
 # Of a journal that is of use, https://www.sqlite.org/fileformat.html#the_rollback_journal; with
 # journal_mode = PERSIST one that is not stays, with zeros there.
@@ -44,12 +40,7 @@ def wait_for_no_journal(path: Path, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while has_journal(path):
         if time.monotonic() >= deadline:
-            raise DatabaseLockedError(
-                f"Database locked: somebody writes to {path}, or died while writing: there is "
-                f"{path.name}-journal. Nothing was changed.",
-                hint="Wait until the writer is done; if there is none, open the database once with "
-                "its application.",
-            )
+            raise refusals.has_journal(path)
         time.sleep(_PAUSE_SECONDS)
 
 
@@ -59,15 +50,15 @@ def require_no_log(path: Path) -> None:
     What is in there would be missing, or half of a change be read.
     """
     if _has_contents(Path(f"{path}-wal")):
-        raise _passed_over(path, "-wal")
+        raise refusals.log_passed_over(path, "-wal")
     if has_journal(path):
-        raise _passed_over(path, "-journal")
+        raise refusals.log_passed_over(path, "-journal")
 
 
 def require_log_is_read(path: Path, journal_mode: str) -> None:
     """Raise as :func:`require_no_log` where a connection does not know of a log beside ``path``."""
     if journal_mode != "wal" and _has_contents(Path(f"{path}-wal")):
-        raise _passed_over(path, "-wal")
+        raise refusals.log_passed_over(path, "-wal")
 
 
 def require_own_log(path: Path) -> None:
@@ -82,12 +73,7 @@ def require_own_log(path: Path) -> None:
         is_own = path.stat().st_uid == os.geteuid()
     made = not all(fs.exists(Path(f"{path}{ending}")) for ending in ("-wal", "-shm"))
     if not is_own and made and os.access(path.parent, os.W_OK) and says_wal(path):
-        raise PermissionDeniedError(
-            f"Permission denied: {path} belongs to another user and is in WAL mode. To read it, "
-            "SQLite would make files beside it that keep its owner from writing. Nothing was "
-            "changed.",
-            hint="Run this as the user who owns the database.",
-        )
+        raise refusals.log_of_another(path)
 
 
 def _has_contents(path: Path) -> bool:
@@ -95,11 +81,3 @@ def _has_contents(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
-
-
-def _passed_over(path: Path, ending: str) -> UnsupportedDatabaseError:
-    return UnsupportedDatabaseError(
-        f"The engine opens {path} with immutable=1, but somebody writes to it: there is "
-        f"{path.name}{ending}. A backup would lack what is in there. Nothing was changed.",
-        hint="Use an engine without immutable=1 for backups.",
-    )

@@ -14,8 +14,8 @@ from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import RESIZED, RESTORING, beside, connect_new
+from soulsense_db.drivers.sqlite.refusals import name_too_long, other_encoding
 from soulsense_db.drivers.sqlite.structure import understood
-from soulsense_db.errors import InvalidBackupError, StorageError
 from soulsense_db.fs import name_max
 
 _ATTACHED = "soulsense_db_working_copy"
@@ -32,21 +32,13 @@ def require_same_encoding(source: Path, live: sqlite3.Connection) -> None:
         if is_empty(backup):
             return
     if not is_empty(live) and pragmas.text(live, "encoding") != encoding:
-        raise InvalidBackupError(
-            f"{source.name} does not fit the live database: its text is {encoding}, the live "
-            f"database's is {pragmas.text(live, 'encoding')}. Nothing was changed.",
-            hint="Move the live database away and restore again: where there is none, any fits.",
-        )
+        raise other_encoding(source.name, encoding, pragmas.text(live, "encoding"))
 
 
 def require_journal_fits(location: Path) -> None:
     """Raise :class:`StorageError` where SQLite could make no journal for the database."""
     if len(os.fsencode(f"{location.name}-journal")) > name_max(location.parent):
-        raise StorageError(
-            f"The name of {location} is too long: SQLite has no room for '-journal' behind it, and "
-            "without a journal no restore could be undone half-way. Nothing was changed.",
-            hint="Rename the database file.",
-        )
+        raise name_too_long(location)
 
 
 @contextmanager

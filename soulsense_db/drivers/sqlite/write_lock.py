@@ -9,9 +9,9 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.arguments import without_locks
 from soulsense_db.drivers.sqlite.live_connection import LiveConnection
-from soulsense_db.errors import StorageError, UnsupportedDatabaseError
+from soulsense_db.drivers.sqlite.refusals import for_one_connection, shared_cache, without_locks
+from soulsense_db.errors import StorageError
 from soulsense_db.notices import ignoring
 
 # SQLITE_LOCKED_SHAREDCACHE, https://www.sqlite.org/rescode.html: not every module names it.
@@ -130,12 +130,7 @@ def is_locked_out(other: sqlite3.Connection) -> bool:
             other.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == _LOCKED_SHARED_CACHE:
-                raise UnsupportedDatabaseError(
-                    "The connections of the engine share a cache (cache=shared), and its creator "
-                    "makes no others: while one of them keeps writers out, none can read. Nothing "
-                    "was changed.",
-                    hint="Use an engine with a private cache for backups.",
-                ) from error
+                raise shared_cache() from error
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise
             return True
@@ -144,16 +139,6 @@ def is_locked_out(other: sqlite3.Connection) -> bool:
     finally:
         other.rollback()
     return False
-
-
-def for_one_connection(cause: str) -> UnsupportedDatabaseError:
-    """Return the error for a database of which only one connection can be open."""
-    return UnsupportedDatabaseError(
-        f"The engine keeps the database for one connection alone ({cause}), and a restore needs "
-        "two. Nothing was changed.",
-        hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE, and with a VFS whose locks "
-        "can be shared, for backups.",
-    )
 
 
 def try_to_hold(connection: sqlite3.Connection) -> bool:

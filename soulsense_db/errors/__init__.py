@@ -27,7 +27,7 @@
     │   ├── DirectoryLockedError     44   another process works in the directory
     │   └── UntrustedDirectoryError  45   other users can replace the backups in it
     ├── CatalogError                 50   the ``backups`` table is somebody else's
-    ├── RestoreError                 60   a restore failed; the message says what is live now
+    ├── RestoreError                 60   a restore failed; the outcome says what is live now
     │   └── NothingToUndoError       61   no safety backup to go back to
     ├── InterruptedMigrationError    70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
@@ -37,59 +37,129 @@
 ``MigrationRefusedError`` (72) and ``MigrationFailedError`` (75) are Alembic's errors as well: see
 ``soulsense_db.alembic``.
 
-The number is the exit code of the command line. Every error carries ``message`` (what happened and
-what it means for the data) and ``hint`` (what to do), one line each, and can be pickled. Passwords
-in URLs are masked in both, and characters that would act on a terminal are spaces.
+The number is the exit code of the command line. An error carries facts: ``what`` happened, the
+``outcome`` for the data, a ``remedy``, and where they are known the ``path``, the ``reason``, the
+``candidates`` and the ``backup`` that it is about. The command line, the window and ``str()`` each
+render them. Errors can be pickled. Passwords in URLs are masked in all that is rendered, and
+characters that would act on a terminal are spaces.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from soulsense_db.shown_text import printable
+from soulsense_db.errors.outcome import WAY_BACK as WAY_BACK
+from soulsense_db.errors.outcome import Outcome as Outcome
+from soulsense_db.errors.passwords import presentable as presentable
+from soulsense_db.errors.passwords import without_passwords as without_passwords
+from soulsense_db.errors.remedy import NO_REMEDY as NO_REMEDY
+from soulsense_db.errors.remedy import Action as Action
+from soulsense_db.errors.remedy import Command as Command
+from soulsense_db.errors.remedy import Remedy as Remedy
+from soulsense_db.errors.remedy import accept_command as accept_command
+from soulsense_db.errors.remedy import restore_command as restore_command
 
-# Up to the last @, for whoever did not quote one in the password. A path has one slash of a URL.
-_IN_URL = re.compile(
-    r"((?:(?<![\w+.-])[A-Za-z][\w+.-]{1,40}:/{1,9}|://)[^\s:@/]{0,999}):\S{0,9999}@"
-)
-_IN_QUERY = re.compile(
-    r"([?&;][\w.-]*(?:pass|pwd|secret|token|key)[\w.-]*=)[^\s&;]*[^\s&;.)]", re.IGNORECASE
-)
-
-
-def without_passwords(text: str) -> str:
-    """Return ``text`` with ``***`` for every password in a URL, whoever it came from."""
-    return _IN_QUERY.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
+_ENDS = (".", "!", "?", "…")
 
 
 class BackupError(Exception):
     """Root of the tree.
 
-    ``message``: what happened and what it means for the data; ``hint``: what to do about it, may
-    be empty; ``exit_code``: of the command line, 1 to 127.
+    Args:
+        what: What happened, a sentence that says nothing of what became of the data.
+        outcome: What became of the data.
+        remedy: What to do about it.
+        hint: A remedy that is a sentence.
+        path: The file or directory that it is about.
+        reason: What SQLite, the system or a check said.
+        candidates: What could be meant.
+        backup: A copy of what the live database was before.
+        state: What became of the data in other words than the outcome's own, a sentence.
+
     """
 
     exit_code: ClassVar[int] = 1
+    """Of the command line, 1 to 127."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(printable(without_passwords(message)))
-        self.hint = printable(without_passwords(hint))
+    def __init__(
+        self,
+        what: str,
+        *,
+        outcome: Outcome = Outcome.UNCHANGED,
+        remedy: Remedy = NO_REMEDY,
+        hint: str = "",
+        path: Path | None = None,
+        reason: str = "",
+        candidates: Sequence[str] = (),
+        backup: Path | None = None,
+        state: str = "",
+    ) -> None:
+        what = presentable(what)
+        super().__init__(what if what.endswith(_ENDS) or not what else f"{what}.")
+        self.outcome = outcome
+        self.remedy = remedy or Remedy(hint)
+        self.path = path
+        self.reason = presentable(reason)
+        self.candidates = tuple(candidates)
+        self.backup = backup
+        self.state = presentable(state)
 
     @property
-    def message(self) -> str:
-        """What happened, without the hint."""
+    def what(self) -> str:
+        """What happened, a sentence."""
         return str(self.args[0])
 
     @property
     def cause(self) -> str:
-        """What happened, without what it means for the data: for an error about more than that."""
-        ending = r"(\. (Nothing was changed|It was left as it is.*|What was changed in it .*))?\.$"
-        return re.sub(ending, "", self.message)
+        """What happened, to be quoted in another sentence: without the full stop."""
+        return self.what.removesuffix(".")
+
+    @property
+    def meaning(self) -> str:
+        """What it means for the data."""
+        told = self.state or self.outcome.sentence
+        return f"{told} {self.way_back}" if self.way_back else told
+
+    @property
+    def way_back(self) -> str:
+        """Where the previous database is, if that is known and it may be needed."""
+        if self.backup is None or self.outcome.is_certain:
+            return ""
+        return presentable(WAY_BACK.format(backup=self.backup))
+
+    @property
+    def message(self) -> str:
+        """What happened and what it means for the data, one line."""
+        return f"{self.what} {self.meaning}".strip()
+
+    @property
+    def hint(self) -> str:
+        """What to do, one line; may be empty."""
+        return str(self.remedy)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All but what happened, as another error of the tree takes it."""
+        return {name: value for name, value in vars(self).items() if name in _FACTS}
+
+    def with_outcome(self, outcome: Outcome, *, backup: Path | None = None) -> Self:
+        """Set what became of the data, for an operation that knows it better; return the error.
+
+        As ``with_traceback``, it changes the error itself.
+        """
+        self.outcome = outcome
+        self.backup = backup or self.backup
+        self.state = ""
+        return self
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        return f"{self.message} {self.hint}" if self.remedy else self.message
+
+
+_FACTS = {"outcome", "remedy", "path", "reason", "candidates", "backup", "state"}
 
 
 DatabaseError = BackupError
@@ -136,7 +206,6 @@ class InvalidBackupError(BackupError):
     """The backup fails a check; it is never restored. ``reason``: what the check said, if any."""
 
     exit_code = 21
-    reason = ""
 
 
 class EmptyBackupError(InvalidBackupError):
@@ -197,7 +266,6 @@ class AmbiguousReferenceError(BackupError):
     """Several backups fit the reference; ``candidates``: what each could be named, newest first."""
 
     exit_code = 31
-    candidates: tuple[str, ...] = ()
 
 
 class ProtectedBackupError(BackupError):
@@ -255,7 +323,7 @@ class CatalogError(BackupError):
 
 
 class RestoreError(BackupError):
-    """A restore failed in the middle; the message says what the database is now."""
+    """A restore failed in the middle; ``outcome`` says what the database is now."""
 
     exit_code = 60
 

@@ -1,0 +1,91 @@
+"""What the backup directory refuses, as errors of the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import (
+    DirectoryLockedError,
+    NotADatabaseError,
+    Outcome,
+    OutsideDirectoryError,
+    ProtectedBackupError,
+    StorageError,
+)
+
+
+def outside(path: Path, directory: Path) -> OutsideDirectoryError:
+    """Return the error for a path that is none of a file in ``directory``."""
+    return OutsideDirectoryError(
+        f"{path} is outside backup directory {directory}.",
+        hint="To use a file from elsewhere, import it first.",
+        path=path,
+    )
+
+
+def not_a_name_of_backups(path: Path, pattern: str) -> OutsideDirectoryError:
+    """Return the error for a file in the directory that is named otherwise than backups are."""
+    return OutsideDirectoryError(
+        f"{path} is in the backup directory and does not have the name of a backup ({pattern}).",
+        hint="To use it, import it first.",
+        path=path,
+    )
+
+
+def is_live(path: Path) -> OutsideDirectoryError:
+    """Return the error for the live database in the place of a backup."""
+    return OutsideDirectoryError(
+        f"{path} is the live database, and no backup.",
+        hint="Name a backup: 'soulsense-db list' shows them.",
+        path=path,
+    )
+
+
+def no_file(path: Path) -> NotADatabaseError:
+    """Return the error for a directory or a pipe, say, in the place of a backup."""
+    return NotADatabaseError(
+        f"Invalid backup file: {path} is not a regular file.",
+        hint="Remove it from the backup directory.",
+        path=path,
+    )
+
+
+def replaced_meanwhile(info: BackupInfo) -> StorageError:
+    """Return the error for a backup that somebody replaced after it was looked at."""
+    return StorageError(
+        f"{info.filename} is not what it was a moment ago: somebody else is at work on it.",
+        hint="Look at it again, then try again.",
+        path=Path(info.path),
+    )
+
+
+def locked(directory: Path, seconds: float) -> DirectoryLockedError:
+    """Return the error for a directory whose lock was not free for ``seconds``."""
+    return DirectoryLockedError(
+        f"The backup directory {directory} was locked by another process for {seconds:g} s.",
+        hint="Wait for the other backup to end and try again.",
+        path=directory,
+    )
+
+
+def pinned(info: BackupInfo) -> ProtectedBackupError:
+    """Return the error for a backup that must not be deleted because it is pinned."""
+    note = f" ({info.pin_note})" if info.pin_note else ""
+    return ProtectedBackupError(
+        f"{info.filename} is pinned{note}.",
+        hint="Unpin it first if it may go.",
+        path=Path(info.path),
+    )
+
+
+def not_all_removed(path: Path, reason: str) -> StorageError:
+    """Return the error for a backup of whose deletion something is left."""
+    return StorageError(
+        f"Not all files of {path.name} could be removed ({reason}).",
+        outcome=Outcome.DONE,
+        state="The backup was deleted all the same.",
+        hint="Check the disk; the next backup removes what is left.",
+        path=path,
+        reason=reason,
+    )

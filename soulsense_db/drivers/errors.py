@@ -1,0 +1,68 @@
+"""What no driver can be found for, or no engine made of, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from soulsense_db.errors import UnsupportedDatabaseError
+
+_HOW_TO_WRITE_IT = "Write it like sqlite:///data/soulsense.db, or give the file's path."
+
+
+def no_url() -> UnsupportedDatabaseError:
+    """Return the error for what is no URL; it is not repeated, as it may hold a password."""
+    return UnsupportedDatabaseError("That is not a database URL.", hint=_HOW_TO_WRITE_IT)
+
+
+def nul_in_url() -> UnsupportedDatabaseError:
+    """Return the error for a URL that is cut off by the system where it has a NUL."""
+    return UnsupportedDatabaseError(
+        "That is not a database URL: it has a NUL in it.", hint=_HOW_TO_WRITE_IT
+    )
+
+
+def other_library(
+    drivername: str, dialect: str, supported: Collection[str]
+) -> UnsupportedDatabaseError:
+    """Return the error for a URL whose Python driver is not one of the ``supported`` ones."""
+    names = ", ".join(f"{dialect}+{driver}" for driver in sorted(supported))
+    return UnsupportedDatabaseError(
+        f"Databases of '{drivername}' cannot be backed up: the file may be encrypted, or of "
+        "another library.",
+        hint=f"Supported: {dialect}, {names}.",
+    )
+
+
+def no_engine(reason: str) -> UnsupportedDatabaseError:
+    """Return the error for a URL that SQLAlchemy makes no engine of."""
+    return UnsupportedDatabaseError(
+        f"No engine can be made for that database URL ({reason}).",
+        hint="Install the driver that the URL names, or correct the URL; a relative path "
+        "needs a current directory that exists.",
+        reason=reason,
+    )
+
+
+def no_driver(dialect: str, known: Collection[str]) -> UnsupportedDatabaseError:
+    """Return the error for a dialect that no driver is for."""
+    return UnsupportedDatabaseError(
+        f"Databases of dialect '{dialect}' cannot be backed up.",
+        hint=f"Supported: {', '.join(known)}.",
+    )
+
+
+def not_loaded(driver: str, dialect: str, reason: str) -> UnsupportedDatabaseError:
+    """Return the error for another package's driver that cannot be imported."""
+    return UnsupportedDatabaseError(
+        f"The driver {driver} for dialect '{dialect}' cannot be loaded ({reason}).",
+        hint="Install what it needs, or remove the package that brings it.",
+        reason=reason,
+    )
+
+
+def not_one_of_ours(driver: str, dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for another package's entry point that leads to something else."""
+    return UnsupportedDatabaseError(
+        f"{driver}, the driver for dialect '{dialect}', is no soulsense_db.drivers.Driver.",
+        hint="Correct the entry point of the package that brings it.",
+    )

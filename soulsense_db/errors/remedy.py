@@ -1,0 +1,97 @@
+"""What to do about an error: a sentence, and commands that a person can copy, or a window offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from soulsense_db.errors.passwords import presentable, without_passwords
+from soulsense_db.shown_text import shell_command
+
+
+class Action(StrEnum):
+    """What a command of a remedy does."""
+
+    RESTORE = "restore"
+    """Restore the backup that is the command's first argument."""
+    UNDO = "undo"
+    """Go back to the safety backup of the last restore."""
+    ACCEPT = "accept"
+    """Keep the database as a migration that died has left it."""
+    ADOPT = "adopt"
+    """Make the backup that is the command's first argument one of this database."""
+    LIST = "list"
+    """Look at the backups that there are."""
+
+
+_WORDS: Final = {
+    Action.RESTORE: ("restore",),
+    Action.UNDO: ("undo",),
+    Action.ACCEPT: ("restore", "--accept"),
+    Action.ADOPT: ("adopt",),
+    Action.LIST: ("list",),
+}
+_BETWEEN_COMMANDS = "   "
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a remedy; ``label`` says what it is for and ends before a colon."""
+
+    action: Action
+    label: str
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label", presentable(self.label))
+
+    @property
+    def line(self) -> str:
+        """The command as a shell takes it, without passwords."""
+        words = shell_command("soulsense-db", *_WORDS[self.action], *self.arguments)
+        return without_passwords(words)
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to do: a ``sentence``, or several, and ``commands``; both may be empty."""
+
+    sentence: str = ""
+    commands: tuple[Command, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", presentable(self.sentence))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to do, for a person: several commands have a line each."""
+        if len(self.commands) < 2:
+            return (str(self),) if self else ()
+        return (*filter(None, (self.sentence,)), *map(str, self.commands))
+
+    def __str__(self) -> str:
+        """Return what to do in one line."""
+        commands = _BETWEEN_COMMANDS.join(map(str, self.commands))
+        return " ".join(filter(None, (self.sentence, commands)))
+
+    def __bool__(self) -> bool:
+        return bool(self.sentence or self.commands)
+
+
+NO_REMEDY: Final = Remedy()
+
+
+def restore_command(label: str, address: str, backup: Path) -> Command:
+    """Return the command that restores ``backup`` over the database at ``address``."""
+    arguments = (backup.name, "--url", address, "--directory", str(backup.parent))
+    return Command(Action.RESTORE, label, arguments)
+
+
+def accept_command(label: str, address: str) -> Command:
+    """Return the command that keeps the half-run database at ``address`` as it is."""
+    return Command(Action.ACCEPT, label, ("--url", address))

@@ -1,0 +1,334 @@
+"""What the operations refuse, and how a restore can fail, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import (
+    Action,
+    AmbiguousReferenceError,
+    BackupError,
+    BackupNotFoundError,
+    ChecksumMismatchError,
+    Command,
+    DatabaseDamagedError,
+    DatabaseLockedError,
+    InvalidBackupError,
+    NotADatabaseError,
+    NothingToUndoError,
+    Outcome,
+    PermissionDeniedError,
+    ProtectedBackupError,
+    PruneError,
+    Remedy,
+    RestoreError,
+    StorageError,
+    WrongDatabaseError,
+    accept_command,
+    restore_command,
+)
+
+_MOST_CANDIDATES = 10
+_USE_ANOTHER = "Use another backup."
+
+# Which backup is meant
+
+
+def of_another(info: BackupInfo, database: object) -> WrongDatabaseError:
+    """Return the error for a backup of another database than ``database``."""
+    return WrongDatabaseError(
+        f"{info.filename} is a backup of {info.database_path or info.database}, not of {database}.",
+        hint="If that is what you want, import it: then there is one of this database.",
+        path=Path(info.path),
+    )
+
+
+def too_few(
+    directory: Path, database: object, count: int, left_out: str, *, has_any: bool
+) -> BackupNotFoundError:
+    """Return the error where ``latest`` means a backup that there is not.
+
+    ``count``: of candidates; ``left_out``: how many others there are and why they are none.
+    """
+    counted = f"only {count} backup(s)" if count else "no backup"
+    others = f" ({left_out})" if left_out else ""
+    return BackupNotFoundError(
+        f"Backup file not found: {directory} has {counted} of {database}{others}.",
+        hint="List the backups to see what there is; one can be named by its id."
+        if has_any
+        else "Create one, or import one from elsewhere.",
+        path=directory,
+    )
+
+
+def none_at(directory: Path, revision: str, hint: str) -> BackupNotFoundError:
+    """Return the error for an Alembic revision that no backup is at."""
+    return BackupNotFoundError(
+        f"Backup file not found: no backup in {directory} was at revision '{revision}'.",
+        hint=hint,
+        path=directory,
+    )
+
+
+def ambiguous(ref: str, candidates: Sequence[str]) -> AmbiguousReferenceError:
+    """Return the error for a reference that several ``candidates`` fit."""
+    more = len(candidates) - _MOST_CANDIDATES
+    listed = ", ".join(candidates[:_MOST_CANDIDATES]) + (f" and {more} more" if more > 0 else "")
+    return AmbiguousReferenceError(
+        f"'{ref}' fits {len(candidates)} of them.",
+        hint=f"Write more of one of them: {listed}.",
+        candidates=candidates,
+    )
+
+
+# Create, verify, delete, adopt
+
+
+def live_damaged(database: object, reason: str) -> DatabaseDamagedError:
+    """Return the error for a live database of which no sound copy can be made."""
+    because = f" ({reason})" if reason else ""
+    return DatabaseDamagedError(
+        f"The live database {database} is damaged{because}: no backup can be made of it.",
+        hint="Restore an earlier backup: the damaged files are moved aside and kept.",
+        reason=reason,
+    )
+
+
+def path_too_long(target: Path, most: int | None) -> StorageError:
+    """Return the error for a backup that could not be opened by its path; ``most``: its bytes."""
+    return StorageError(
+        f"The path of {target} is too long: SQLite opens no file with more than "
+        f"{most} bytes in its path.",
+        hint="Name a backup directory with a shorter path.",
+        path=target,
+    )
+
+
+def checksum_differs(path: Path) -> ChecksumMismatchError:
+    """Return the error for a backup that is not what its meta file says."""
+    return ChecksumMismatchError(
+        f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
+        "mismatch).",
+        hint="Use another backup; this one was damaged or edited on disk.",
+        path=path,
+    )
+
+
+def faulty_rows(path: Path, reason: str) -> InvalidBackupError:
+    """Return the error for faults that a checksum could tell were in the source already."""
+    return InvalidBackupError(
+        f"Invalid backup file: {path.name} is damaged ({reason}), or its source was: without a "
+        "checksum nobody can tell.",
+        hint=_USE_ANOTHER,
+        path=path,
+        reason=reason,
+    )
+
+
+def is_way_back(
+    info: BackupInfo, database: Path | None, address: str, *, is_sure: bool
+) -> ProtectedBackupError:
+    """Return the error for a backup that a migration which has not ended may need."""
+    return ProtectedBackupError(
+        f"{info.filename} {'is' if is_sure else 'may be'} the way back from a migration of "
+        f"{database} that has not ended.",
+        remedy=Remedy(
+            commands=(
+                restore_command("Restore it", address, Path(info.path)),
+                accept_command("Or keep the database as it is", address),
+            )
+        ),
+        path=Path(info.path),
+    )
+
+
+def not_all_pruned(count: int, first: StorageError) -> PruneError:
+    """Return the error for old backups of which ``count`` could not be removed."""
+    return PruneError(
+        f"{count} old backup(s) could not be removed: {first.cause}.",
+        outcome=Outcome.PARTLY,
+        state="Others were removed.",
+        remedy=first.remedy,
+        path=first.path,
+        reason=first.cause,
+    )
+
+
+def known_already(info: BackupInfo) -> BackupError:
+    """Return the error for a backup that need not be adopted."""
+    return BackupError(
+        f"{info.filename} is a backup of this database already, with a meta file that says so.",
+        hint="There is nothing to do.",
+        path=Path(info.path),
+    )
+
+
+def log_beside(info: BackupInfo, log: str) -> BackupError:
+    """Return the error for a backup of unknown origin with a ``log`` of SQLite's beside it."""
+    return BackupError(
+        f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "
+        "program may have it open.",
+        hint="Move both to another directory once nobody has it open. Import the file from "
+        "there to keep what is in it.",
+        path=Path(f"{info.path}{log}"),
+    )
+
+
+# Import and export
+
+
+def nothing_to_import(path: object) -> BackupNotFoundError:
+    """Return the error for a file that is not there."""
+    return BackupNotFoundError(f"File not found: {path}.", hint="Check the path.")
+
+
+def no_file(path: Path) -> NotADatabaseError:
+    """Return the error for a directory or a pipe, say, that is to be imported."""
+    return NotADatabaseError(
+        f"Invalid backup file: {path} is not a regular file.",
+        hint="Name a database file.",
+        path=path,
+    )
+
+
+def is_live(path: Path) -> BackupError:
+    """Return the error for the live database that is to be imported into its own backups."""
+    return BackupError(
+        f"{path} is the live database itself.",
+        hint="Create a backup of it instead.",
+        path=path,
+    )
+
+
+def no_directory(path: Path) -> StorageError:
+    """Return the error for a destination that is a directory which is not there."""
+    return StorageError(
+        f"There is no directory {path}.",
+        hint="Make it first, or leave out the slash at the end to write a file of that name.",
+        path=path,
+    )
+
+
+def no_path(destination: object) -> StorageError:
+    """Return the error for a destination that no file system has."""
+    return StorageError(f"{destination!s} is no path.", hint="Name a file or directory.")
+
+
+def other_export(target: Path) -> StorageError:
+    """Return the error for a destination that another process writes to."""
+    return StorageError(
+        f"Another export to {target} is at work.",
+        hint="Wait until it is done, or name another file.",
+        path=target,
+    )
+
+
+def in_the_way_of_copy(path: Path) -> StorageError:
+    """Return the error for a file that would be taken for a part of an exported backup."""
+    return StorageError(
+        f"{path} exists already, and would be taken for a part of the copy.",
+        hint="Name another file, or move that one away.",
+        path=path,
+    )
+
+
+def copy_differs(target: Path, info: BackupInfo) -> ChecksumMismatchError:
+    """Return the error for an exported backup that is not what was read."""
+    return ChecksumMismatchError(
+        f"The copy {target} differs from {info.filename} and was removed.",
+        hint="Check the disk it was copied to, and try again.",
+        path=target,
+    )
+
+
+# Restore
+
+
+def too_many_writers(database: object) -> DatabaseLockedError:
+    """Return the error for a database that never stands still."""
+    return DatabaseLockedError(
+        f"Database locked: others write to {database} all the time.",
+        hint="Stop the programs that write to it, and try again.",
+    )
+
+
+def place_too_long(place: Path) -> StorageError:
+    """Return the error for a live database whose sidecars would have impossible names."""
+    return StorageError(
+        f"The path of {place} is too long: what a restore puts beside it would have a name "
+        "that the file system or SQLite does not take.",
+        hint="Move the database to a directory with a shorter path.",
+        path=place,
+    )
+
+
+def denied(path: Path, why: str) -> PermissionDeniedError:
+    """Return the error for what a restore could not write to; ``why`` it has to: a clause."""
+    return PermissionDeniedError(
+        f"Permission denied: {path} may not be written, and {why}.",
+        hint="Check who owns it and its permissions, or run as the user who does.",
+        path=path,
+    )
+
+
+def in_the_way_of_restore(path: Path) -> StorageError:
+    """Return the error for what a restore can neither pass by nor set aside."""
+    return StorageError(
+        f"{path} is a directory or a link, in the place of a file that a restore makes.",
+        hint="Find out who put it there, and move it away.",
+        path=path,
+    )
+
+
+def disk_failed(info: BackupInfo, error: StorageError, safety: Path) -> RestoreError:
+    """Return the error for a disk that failed while SQLite wrote."""
+    return RestoreError(
+        f"The disk failed during the restore of {info.filename} ({error.cause}).",
+        outcome=Outcome.UNSURE,
+        hint="Check the disk, then restore again.",
+        reason=error.cause,
+        backup=safety,
+    )
+
+
+def restored_is_damaged(why: DatabaseDamagedError, outcome: Outcome) -> RestoreError:
+    """Return the error for what was restored and fails its check."""
+    aside = " What was there before is beside it, moved aside."
+    return RestoreError(
+        f"The restored database fails its check ({why.cause})."
+        f"{aside if outcome is Outcome.BROKEN else ''}",
+        outcome=outcome,
+        hint="Try another backup, and check the disk.",
+        reason=why.cause,
+    )
+
+
+def not_put_back(
+    why: DatabaseDamagedError, error: BackupError, safety: Path, undo: Command | None
+) -> RestoreError:
+    """Return the error where neither the restored database nor the previous one is good."""
+    then = "" if undo else " Then restore the backup again."
+    return RestoreError(
+        f"The restored database fails its check ({why.cause}), and the previous one could not be "
+        f"put back ({error.cause}).",
+        outcome=Outcome.BROKEN,
+        remedy=Remedy(f"Mend what the second error names.{then}", (undo,) if undo else ()),
+        reason=error.cause,
+        backup=safety,
+    )
+
+
+def undo_command(address: str) -> Command:
+    """Return the command that goes back to the safety backup of the database at ``address``."""
+    return Command(Action.UNDO, "Then go back", ("--url", address))
+
+
+def nothing_to_undo(path: Path) -> NothingToUndoError:
+    """Return the error for a safety backup that is not there."""
+    return NothingToUndoError(
+        f"There is no safety backup {path}: nothing to undo.",
+        hint="It is made by a restore. To go back to an earlier state, restore a backup.",
+        path=path,
+    )

@@ -1,0 +1,69 @@
+"""What stands beside the live database and keeps an operation from it, as errors of the tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soulsense_db.errors import (
+    Action,
+    Command,
+    DatabaseLockedError,
+    InterruptedMigrationError,
+    Outcome,
+    Remedy,
+    StorageError,
+    accept_command,
+    restore_command,
+)
+
+
+def at_work(name: str) -> DatabaseLockedError:
+    """Return the error for a database that another restore or migration has."""
+    return DatabaseLockedError(
+        f"Database locked: another restore or migration of {name} is running.",
+        hint="Wait until it is done and try again.",
+    )
+
+
+def interrupted(
+    database: Path, address: str, migration: str, backup: Path
+) -> InterruptedMigrationError:
+    """Return the error for a database whose ``migration`` died; ``backup``: from before it."""
+    return InterruptedMigrationError(
+        f"A migration of {database} ({migration}) died before its end.",
+        outcome=Outcome.HALF_RUN,
+        remedy=Remedy(
+            commands=(
+                restore_command("Put it back with", address, backup),
+                accept_command("Or keep the database as it is", address),
+            )
+        ),
+        path=database,
+        backup=backup,
+    )
+
+
+def interrupted_without_backup(database: Path, address: str, why: str) -> InterruptedMigrationError:
+    """Return the error where the marker does not say which backup is the one; ``why`` not."""
+    return InterruptedMigrationError(
+        f"A migration of {database} died before its end, and {why}.",
+        outcome=Outcome.HALF_RUN,
+        remedy=Remedy(
+            "The newest backup of kind pre_migration is likely the one from before it.",
+            (
+                Command(Action.LIST, "Find it, and restore it", ("--url", address)),
+                accept_command("Or keep the database as it is", address),
+            ),
+        ),
+        path=database,
+        reason=why,
+    )
+
+
+def no_marker(path: Path) -> StorageError:
+    """Return the error for what is no file of ours in the place of a migration marker."""
+    return StorageError(
+        f"{path} is no migration marker, but a directory, a pipe, a link or far too large.",
+        hint="Find out who put it there, and move it away.",
+        path=path,
+    )
