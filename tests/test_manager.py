@@ -25,7 +25,7 @@ from helpers import (
 )
 
 from soulsense_db import BackupManager
-from soulsense_db.backup_info.info import from_meta, to_meta
+from soulsense_db.backup_info.meta_format import from_meta, to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,

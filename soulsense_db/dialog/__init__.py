@@ -14,8 +14,9 @@ from tkinter import ttk
 from typing import Any
 
 from soulsense_db.dialog import texts
+from soulsense_db.dialog.actions import AfterRestore, BeforeRestore
 from soulsense_db.dialog.texts import use_translation
-from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore
+from soulsense_db.dialog.window import BackupWindow
 from soulsense_db.errors import UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 

@@ -8,10 +8,11 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.folder import open_folder
 from soulsense_db.dialog.jobs import Cancelled, Job
 from soulsense_db.dialog.question import Question
@@ -22,8 +23,8 @@ from soulsense_db.errors import BackupError, NothingToUndoError, Outcome, Restor
 from soulsense_db.notices import collected_warnings, ignoring
 from soulsense_db.operations import RestoreReport, VerificationReport
 
-if TYPE_CHECKING:
-    from soulsense_db.dialog.window import AfterRestore, BackupWindow, BeforeRestore
+BeforeRestore = Callable[[], object]
+AfterRestore = Callable[[RestoreReport | None], object]
 
 _MOST_REMARKS = 10
 _Made = tuple[BackupInfo, list[str]]
@@ -37,7 +38,7 @@ class Actions:
 
     def __init__(
         self,
-        window: BackupWindow,
+        window: BaseWindow,
         *,
         before_restore: BeforeRestore | None,
         after_restore: AfterRestore | None,
@@ -63,13 +64,13 @@ class Actions:
             window.create_bar.clear(description)
             self._have_new(*made, texts.CREATED)
 
-        window.doing.run("create", texts.CREATING, work, then=then, afterwards=texts.CHECKING_COPY)
+        window.task.run("create", texts.CREATING, work, then=then, afterwards=texts.CHECKING_COPY)
 
     def verify(self, info: BackupInfo | None = None) -> None:
         """Check a backup."""
         if (chosen := self._chosen(info)) is None:
             return
-        self._window.doing.run(
+        self._window.task.run(
             "verify",
             texts.VERIFYING,
             lambda job: self._manager.verify(chosen, progress=job.progress),
@@ -100,7 +101,7 @@ class Actions:
 
         def answered(yes: bool) -> None:
             if yes:
-                self._window.doing.run(
+                self._window.task.run(
                     "delete",
                     texts.DELETING,
                     lambda _job: self._manager.delete(chosen),
@@ -125,7 +126,7 @@ class Actions:
             return
         change = self._manager.unpin if chosen.pinned else self._manager.pin
         told = texts.UNPINNED_NOW if chosen.pinned else texts.PINNED_NOW
-        self._window.doing.run(
+        self._window.task.run(
             "pin",
             texts.PINNING,
             lambda _job: change(chosen),
@@ -147,7 +148,7 @@ class Actions:
             with collected_warnings() as warnings:
                 return self._manager.import_file(path, progress=job.progress), warnings
 
-        self._window.doing.run(
+        self._window.task.run(
             "import",
             texts.IMPORTING,
             work,
@@ -172,7 +173,7 @@ class Actions:
             told = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
             self._window.status.tell(told)
 
-        self._window.doing.run(
+        self._window.task.run(
             "export",
             texts.EXPORTING,
             lambda job: self._manager.export(chosen, path, progress=job.progress),
@@ -249,7 +250,7 @@ class Actions:
             if error is not None and not self._window.is_gone:
                 self._window.show_error(error)
 
-        self._window.doing.run(
+        self._window.task.run(
             "restore",
             texts.RESTORING,
             work,

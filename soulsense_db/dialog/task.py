@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from soulsense_db.dialog import texts
+from soulsense_db.dialog.bars import StatusBar
 from soulsense_db.dialog.jobs import Cancelled, Job, Workers
 from soulsense_db.dialog.texts import _
-
-if TYPE_CHECKING:
-    from soulsense_db.dialog.window import BackupWindow
 
 T = TypeVar("T")
 _Failed = Callable[[BaseException | None], object]
 
 
-class Doing:
+class TaskWindow(Protocol):
+    """What a task uses of its window."""
+
+    status: StatusBar
+    is_gone: bool
+
+    def allow(self) -> None:
+        """Let be pressed what makes sense now."""
+
+    def work_ended(self, *, may_close: bool) -> None:
+        """Show what has changed."""
+
+    def show_error(self, error: BaseException) -> None:
+        """Tell of ``error`` in a window of its own."""
+
+
+class Task:
     """Work of ``window``, told of in its status bar.
 
     ``name``: what is being done, as the texts call it, or empty.
     """
 
-    def __init__(self, window: BackupWindow, workers: Workers) -> None:
+    def __init__(self, window: TaskWindow, workers: Workers) -> None:
         self._window = window
         self._workers = workers
         self._job: Job[Any] | None = None

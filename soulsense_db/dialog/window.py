@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
 from tkinter import ttk
 from typing import TypeVar
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.actions import Actions
+from soulsense_db.dialog.actions import Actions, AfterRestore, BeforeRestore
 from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
+from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.details import Details
-from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.question import (
-    ErrorWindow,
     Question,
     bind_return,
     give_grab_back,
@@ -23,23 +21,18 @@ from soulsense_db.dialog.question import (
     take_grab,
 )
 from soulsense_db.dialog.table import BackupTable
-from soulsense_db.dialog.task import Doing
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, Look, bind_select_all
+from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, bind_select_all
 from soulsense_db.dialog.watcher import Watcher
 from soulsense_db.manager import BackupManager
-from soulsense_db.operations import RestoreReport
 
 T = TypeVar("T")
-
-BeforeRestore = Callable[[], object]
-AfterRestore = Callable[[RestoreReport | None], object]
 
 _LINES_HIGH = 34
 _CHARACTERS_WIDE = 158
 
 
-class BackupWindow(tk.Toplevel):
+class BackupWindow(BaseWindow):
     """Backups of the database behind ``manager``: see :func:`~soulsense_db.dialog`."""
 
     def __init__(
@@ -50,20 +43,14 @@ class BackupWindow(tk.Toplevel):
         before_restore: BeforeRestore | None = None,
         after_restore: AfterRestore | None = None,
     ) -> None:
-        super().__init__(parent)
-        self.withdraw()  # until all is in it, and it has its place
-        self.manager = manager
-        self._workers = Workers(self)
-        self.doing = Doing(self, self._workers)
+        super().__init__(parent, manager)
         self._closing = False
-        self._is_gone = False
         self._close_question: Question | None = None
         self._can_undo = False
-        self.look = Look(self)
         self.actions = Actions(self, before_restore=before_restore, after_restore=after_restore)
         self._build()
         self._bind_keys()
-        self._watcher = Watcher(self, manager, self._workers, changed=self._listed)
+        self._watcher = Watcher(self, manager, self.workers, changed=self._listed)
         self._open_over(parent)
         self.table.say(_(texts.READING))
         self.refresh()
@@ -98,7 +85,7 @@ class BackupWindow(tk.Toplevel):
         self.table = BackupTable(
             panes, self.look, arranged=self._show_total, selected=self._selected
         )
-        self._details = Details(panes, self.look, self.manager, self._workers)
+        self._details = Details(panes, self.look, self.manager, self.workers)
         panes.add(self.table, weight=1)
         panes.add(self._details, weight=0)
         for part in (self.create_bar, search, panes, foot, self.status):
@@ -210,7 +197,7 @@ class BackupWindow(tk.Toplevel):
 
     def allow(self) -> None:
         """Let be pressed what makes sense now."""
-        idle = not self.doing.name
+        idle = not self.task.name
         for button in self._of_selected:
             button.state(["!disabled" if idle and self.table.selection else "disabled"])
         self._import.state(["!disabled" if idle else "disabled"])
@@ -219,7 +206,7 @@ class BackupWindow(tk.Toplevel):
 
     def work_ended(self, *, may_close: bool) -> None:
         """Show what has changed; or close, if that was wished and nothing is left to be told."""
-        if self._is_gone:
+        if self.is_gone:
             return
         if self._close_question is not None:
             self._close_question.answer(yes=False)
@@ -230,48 +217,15 @@ class BackupWindow(tk.Toplevel):
         self.allow()
         self.refresh()
 
-    def in_background(
-        self, work: Callable[[], T], *, then: Callable[[T], object] = lambda _: None
-    ) -> None:
-        """Do ``work``, which only reads, in a thread beside all else; an error is told."""
-
-        def ended(job: Job[T]) -> None:
-            if job.error is not None:
-                self.show_error(job.error)
-            else:
-                then(job.result)
-
-        self._workers.start(lambda _job: work(), ended=ended, reads=True)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell of ``error``, and read the list anew: it may be about a backup that is gone."""
-        self.refresh()
-        self.show_error(error)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the window was closed."""
-        return self._is_gone
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether work is under way, or something is asked or told."""
-        asks = any(isinstance(child, Question) for child in self.winfo_children())
-        return bool(self.doing.name) or asks
-
-    def show_error(self, error: BaseException) -> None:
-        """Tell of ``error`` in a window of its own."""
-        ErrorWindow(self, error).open()
-
     # Closing
 
     def close(self) -> None:
         """Close; while work is under way, ask first."""
         if not self.is_busy:
             self.destroy()
-        elif not self.doing.name or self._closing or self._close_question is not None:
+        elif not self.task.name or self._closing or self._close_question is not None:
             return  # something else is asked or told; or it is closing already
-        elif self.doing.name in texts.CLOSE_QUESTION:
+        elif self.task.name in texts.CLOSE_QUESTION:
             self._ask_to_close()
         else:  # it is done in a moment
             self._closing = True
@@ -280,7 +234,7 @@ class BackupWindow(tk.Toplevel):
         def answered(yes: bool) -> None:
             if yes:
                 self._closing = True
-                self.doing.cancel()
+                self.task.cancel()
 
         def gone(_event: object) -> None:
             self._close_question = None
@@ -292,7 +246,7 @@ class BackupWindow(tk.Toplevel):
             no=_(texts.CLOSE_NO),
             answered=answered,
         )
-        question.headline(_(texts.CLOSE_QUESTION[self.doing.name]))
+        question.headline(_(texts.CLOSE_QUESTION[self.task.name]))
         question.say(_(texts.CLOSE_MEANING))
         question.bind("<Destroy>", gone, add=True)
         self._close_question = question
@@ -300,7 +254,7 @@ class BackupWindow(tk.Toplevel):
 
     def _gone(self, event: tk.Event[tk.Misc]) -> None:
         if event.widget is self:
-            self._is_gone = True
+            self.is_gone = True
             give_grab_back(self.master, self._grab)
 
     # The pointer

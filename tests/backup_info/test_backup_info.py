@@ -20,10 +20,8 @@ from soulsense_db.backup_info.info import (
     BackupInfo,
     check_description,
     display_size,
-    from_meta,
-    to_meta,
-    without_meta,
 )
+from soulsense_db.backup_info.meta_format import from_meta, to_meta, without_meta
 from soulsense_db.errors import InvalidDescriptionError, MetaFileError, NewerFormatError
 
 PATH = Path("/backups/soulsense_backup_20260115_103000_weekly.db")

@@ -20,14 +20,8 @@ from shell import Shell
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info.fields import MAX_NESTING, digest_of
-from soulsense_db.backup_info.info import (
-    MAX_DESCRIPTION,
-    MAX_META_BYTES,
-    BackupInfo,
-    read_meta,
-    to_meta,
-    unknown_facts,
-)
+from soulsense_db.backup_info.info import MAX_DESCRIPTION, BackupInfo
+from soulsense_db.backup_info.meta_format import MAX_META_BYTES, read_meta, to_meta, unknown_facts
 from soulsense_db.errors import BackupError, MetaFileError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto

@@ -12,7 +12,7 @@ from helpers import add_child, execute, flip, make_database, scalar, write_marke
 from shell import Shell
 
 from soulsense_db import errors
-from soulsense_db.backup_info.info import to_meta
+from soulsense_db.backup_info.meta_format import to_meta
 
 
 def test_show_tells_everything(shell: Shell) -> None:

@@ -13,7 +13,7 @@ from helpers import add_child, execute, make_database
 from dialog.conftest import MakePerson
 from dialog.host import MANAGE, host, open_window, row, rows, table
 from soulsense_db import BackupInfo, BackupManager
-from soulsense_db.backup_info.info import from_meta, to_meta
+from soulsense_db.backup_info.meta_format import from_meta, to_meta
 
 
 def dated(manager: BackupManager, description: str, moment: datetime) -> BackupInfo:

@@ -13,7 +13,7 @@ from dialog.conftest import MakePerson
 from dialog.host import RESTORE_TITLE, RESTORE_YES, host, open_window, row, table
 from dialog.test_restoring import agree, ask
 from soulsense_db import BackupManager
-from soulsense_db.backup_info.info import to_meta
+from soulsense_db.backup_info.meta_format import to_meta
 
 DOUBTFUL: dict[str, dict[str, object]] = {
     "of unknown origin": {"database": None},

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.backup_info.info import META_SUFFIX, BackupInfo, to_meta
+from soulsense_db.backup_info.info import META_SUFFIX, BackupInfo
+from soulsense_db.backup_info.meta_format import to_meta
 from soulsense_db.directory.directory import BackupDirectory
 from soulsense_db.directory.staging import Staging
 from soulsense_db.fs import durable

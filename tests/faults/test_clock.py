@@ -16,7 +16,7 @@ import time_machine
 from helpers import Child, add_child, execute
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.backup_info.info import to_meta
+from soulsense_db.backup_info.meta_format import to_meta
 from soulsense_db.cli import app
 from soulsense_db.health import State, check_health
 from soulsense_db.scheduled import run_auto

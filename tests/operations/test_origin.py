@@ -21,7 +21,8 @@ from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager, db_backup
 from soulsense_db.backup_info.fields import digest_of
-from soulsense_db.backup_info.info import BackupInfo, to_meta
+from soulsense_db.backup_info.info import BackupInfo
+from soulsense_db.backup_info.meta_format import to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,

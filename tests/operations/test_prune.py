@@ -12,7 +12,8 @@ from conftest import EngineMaker
 from helpers import add_child, flip, make_database, run_unprivileged, scalar, write_marker
 
 from soulsense_db import BackupInfo, BackupManager, RetentionPolicy
-from soulsense_db.backup_info.info import BackupKind, from_meta, to_meta
+from soulsense_db.backup_info.info import BackupKind
+from soulsense_db.backup_info.meta_format import from_meta, to_meta
 from soulsense_db.errors import (
     ChecksumMismatchError,
     InvalidDescriptionError,

@@ -33,7 +33,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupManager
-from soulsense_db.backup_info.info import from_meta
+from soulsense_db.backup_info.meta_format import from_meta
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
     BackupError,

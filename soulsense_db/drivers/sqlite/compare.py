@@ -9,10 +9,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.drivers import DatabaseDiff, Progress, TableDiff
+from soulsense_db.drivers.base import DatabaseDiff, TableDiff
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.rows import Row, Side, Table, all_collations, any_text
+from soulsense_db.progress import Progress
 
 _ROWS_IN_ONE = 1000  # between two calls of a progress: some milliseconds
 

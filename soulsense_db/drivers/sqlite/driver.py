@@ -19,12 +19,11 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import fs
-from soulsense_db.drivers import (
+from soulsense_db.drivers.base import (
     CheckLevel,
     DatabaseDiff,
     Driver,
     Findings,
-    Progress,
     RowCounts,
     SnapshotInfo,
     WriteLock,
@@ -64,6 +63,7 @@ from soulsense_db.drivers.sqlite.structure import (
 )
 from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock, require_locked_out
 from soulsense_db.errors import BackupError, Outcome, StorageError
+from soulsense_db.progress import Progress
 
 T = TypeVar("T")
 

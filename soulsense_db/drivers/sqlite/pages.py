@@ -8,12 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers import ConcurrentCommitError, Progress, SnapshotInfo, WriteLock
+from soulsense_db.drivers.base import ConcurrentCommitError, SnapshotInfo, WriteLock
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import locked, target_errors
 from soulsense_db.drivers.sqlite.files import connect_new
 from soulsense_db.drivers.sqlite.live_connection import require_not_interrupted
 from soulsense_db.drivers.sqlite.structure import understood
+from soulsense_db.progress import Progress
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
 _RETRY_SECONDS = 0.001  # a writer that commits all the time leaves only short gaps
