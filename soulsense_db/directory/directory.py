@@ -68,7 +68,7 @@ class BackupDirectory:
         prefix: str,
         suffix: str,
         lock_timeout: float,
-        companions: fs.Companions = fs.NO_COMPANIONS,
+        companions: fs.Companions,
         live: Path | None = None,
     ) -> None:
         if not re.fullmatch(r"\w[\w.-]*", prefix) or len(prefix.encode()) > _PREFIX_BYTES:

@@ -51,6 +51,7 @@ class Repository:
             Path(directory),
             prefix=prefix,
             suffix=driver.suffix,
+            companions=driver.companions,
             lock_timeout=lock_timeout,
             live=location,
         )

@@ -42,8 +42,8 @@ def storage_in(directory: Path, *, lock_timeout: float = 5) -> BackupDirectory:
         directory,
         prefix="soulsense_backup",
         suffix=".db",
-        lock_timeout=lock_timeout,
         companions=SQLiteDriver.companions,
+        lock_timeout=lock_timeout,
     )
 
 
@@ -130,7 +130,13 @@ def test_a_number_is_added_to_a_name_that_is_taken(storage: BackupDirectory) -> 
 def test_a_prefix_that_is_no_name_is_refused(tmp_path: Path, prefix: str) -> None:
     """A prefix that would hide backups or lead elsewhere is a programmer's error."""
     with pytest.raises(ValueError, match="prefix"):
-        BackupDirectory(tmp_path, prefix=prefix, suffix=".db", lock_timeout=1)
+        BackupDirectory(
+            tmp_path,
+            prefix=prefix,
+            suffix=".db",
+            companions=SQLiteDriver.companions,
+            lock_timeout=1,
+        )
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -222,7 +228,12 @@ def test_a_database_that_vanishes_hides_no_backup(
     live = tmp_path / "app.db"
     live.touch()
     storage = BackupDirectory(
-        tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
+        tmp_path / "backups",
+        prefix="soulsense_backup",
+        suffix=".db",
+        companions=SQLiteDriver.companions,
+        lock_timeout=5,
+        live=live,
     )
     info = put(storage)
     exists = durable.exists
@@ -246,7 +257,12 @@ def test_a_link_that_vanishes_while_listing_hides_no_backup(
     live = tmp_path / "app.db"
     live.touch()
     storage = BackupDirectory(
-        tmp_path / "backups", prefix="soulsense_backup", suffix=".db", lock_timeout=5, live=live
+        tmp_path / "backups",
+        prefix="soulsense_backup",
+        suffix=".db",
+        companions=SQLiteDriver.companions,
+        lock_timeout=5,
+        live=live,
     )
     info = put(storage)
     link = storage.directory / f"{NAME}_link.db"

@@ -14,10 +14,10 @@ from helpers import digest, leftovers
 from sqlalchemy.engine import Engine
 
 from soulsense_db import BackupInfo, BackupManager, VerificationReport
-from soulsense_db import manager as manager_module
 from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
 from soulsense_db.fs import reading
+from soulsense_db.operations import database_lock
 from soulsense_db.operations.verify import verify_backup
 
 Way = Callable[[BackupManager, BackupInfo], object]
@@ -118,7 +118,7 @@ def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> 
         _delete(info)
         return report
 
-    monkeypatch.setattr(manager_module, "verify_backup", verify_then_delete)
+    monkeypatch.setattr(database_lock, "verify_backup", verify_then_delete)
 
 
 def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:

@@ -287,7 +287,7 @@ def test_a_way_back_that_is_blocked_names_the_safety_backup(
 
     monkeypatch.setattr(SQLiteDriver, "load", once)
     monkeypatch.setattr(SQLiteDriver, "read_back", damaged)
-    with pytest.raises(RestoreError, match=r"safe in .*app\.db\.safety_backup"):
+    with pytest.raises(RestoreError, match=r"What it was before is in .*app\.db\.safety_backup"):
         manager.restore(info)
     monkeypatch.undo()
     assert digest(_safety(database)) == before

@@ -74,7 +74,13 @@ def ask_why_not_obeyed(path: str, sudo_uid: str) -> Found:
 @task
 def stage(directory: str) -> None:
     """Stage a backup, and give it up."""
-    place = BackupDirectory(Path(directory), prefix="b", suffix=".db", lock_timeout=1)
+    place = BackupDirectory(
+        Path(directory),
+        prefix="b",
+        suffix=".db",
+        companions=SQLiteDriver.companions,
+        lock_timeout=1,
+    )
     with place.stage(datetime.now(UTC), ""):
         pass
 
@@ -82,7 +88,13 @@ def stage(directory: str) -> None:
 @task
 def list_directory(directory: str) -> Found:
     """List a backup directory."""
-    place = BackupDirectory(Path(directory), prefix="b", suffix=".db", lock_timeout=1)
+    place = BackupDirectory(
+        Path(directory),
+        prefix="b",
+        suffix=".db",
+        companions=SQLiteDriver.companions,
+        lock_timeout=1,
+    )
     return {"text": place.list()}
 
 
@@ -90,7 +102,11 @@ def list_directory(directory: str) -> Found:
 def trust_the_meta_file(directory: str) -> None:
     """Read the facts of the only backup in a directory, which must be true."""
     place = BackupDirectory(
-        Path(directory), prefix="soulsense_backup", suffix=".db", lock_timeout=1
+        Path(directory),
+        prefix="soulsense_backup",
+        suffix=".db",
+        companions=SQLiteDriver.companions,
+        lock_timeout=1,
     )
     (info,) = place.list()
     trusted_meta(info)

@@ -11,6 +11,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.live_connection import LiveConnection
 from soulsense_db.drivers.sqlite.refusals import for_one_connection, shared_cache, without_locks
+from soulsense_db.drivers.sqlite.structure import passing_over_schema
 from soulsense_db.errors import StorageError
 from soulsense_db.notices import ignoring
 
@@ -50,7 +51,9 @@ class SQLiteWriteLock:
             if not raw.in_transaction:
                 return False
             self._version = pragmas.number(raw, "data_version")
-            if pragmas.text(raw, "journal_mode") != "wal":
+            with passing_over_schema(raw):  # it need not be what this SQLite understands
+                mode = pragmas.text(raw, "journal_mode")
+            if mode != "wal":
                 self._note_counter()
             raw.rollback()
             return True
