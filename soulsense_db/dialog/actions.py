@@ -125,12 +125,12 @@ class Actions:
         if (chosen := self._chosen(info)) is None:
             return
         change = self._manager.unpin if chosen.pinned else self._manager.pin
-        told = texts.UNPINNED_NOW if chosen.pinned else texts.PINNED_NOW
+        text = texts.UNPINNED_NOW if chosen.pinned else texts.PINNED_NOW
         self._window.task.run(
             "pin",
             texts.PINNING,
             lambda _job: change(chosen),
-            then=lambda changed: self._tell(told, changed),
+            then=lambda changed: self._tell(text, changed),
         )
 
     # In and out
@@ -170,8 +170,8 @@ class Actions:
             return
 
         def then(copy: Path) -> None:
-            told = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
-            self._window.status.tell(told)
+            text = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
+            self._window.status.tell(text)
 
         self._window.task.run(
             "export",
@@ -298,13 +298,13 @@ class Actions:
             if self._after_restore is not None:
                 self._after_restore(report)
         except Exception as error:  # noqa: BLE001 - the application's own, of any kind
-            told = RestoreError(
+            failure = RestoreError(
                 _(texts.HOST_NOT_RELOADED),
                 outcome=outcome,
                 hint=_(texts.HOST_NOT_RELOADED_HINT),
                 state=_(texts.WAS_RESTORED) if outcome is Outcome.DONE else "",
             )
-            return _because(told, error)
+            return _because(failure, error)
         return None
 
     # The menu of a row
@@ -341,8 +341,8 @@ class Actions:
         self._tell(text, info, *warnings)
 
     def _tell(self, text: str, info: BackupInfo, *more: str) -> None:
-        told = _(text).format(file=formatting.plain(info.filename), size=info.size_display)
-        self._window.status.tell(" ".join((told, *map(formatting.plain, more))))
+        line = _(text).format(file=formatting.plain(info.filename), size=info.size_display)
+        self._window.status.tell(" ".join((line, *map(formatting.plain, more))))
 
 
 def _outcome_of(error: BaseException | None) -> Outcome:
@@ -352,6 +352,6 @@ def _outcome_of(error: BaseException | None) -> Outcome:
     return Outcome.UNCHANGED if error is None or isinstance(error, Cancelled) else Outcome.UNSURE
 
 
-def _because(told: RestoreError, error: Exception) -> RestoreError:
-    told.__cause__ = error
-    return told
+def _because(failure: RestoreError, error: Exception) -> RestoreError:
+    failure.__cause__ = error
+    return failure

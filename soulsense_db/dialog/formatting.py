@@ -256,7 +256,7 @@ class Explanation:
 
 
 def explain(error: BaseException) -> Explanation:
-    """Return how ``error`` is told."""
+    """Return what to say about ``error``."""
     if not isinstance(error, BackupError):
         name = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return Explanation(
@@ -268,10 +268,10 @@ def explain(error: BaseException) -> Explanation:
 
 
 def _meaning(error: BackupError) -> str:
-    told = error.state or _(texts.OUTCOMES[error.outcome])
+    meaning = error.state or _(texts.OUTCOMES[error.outcome])
     if error.way_back:
-        told = f"{told} {_(texts.WAY_BACK).format(backup=presentable(str(error.backup)))}"
-    return told
+        meaning = f"{meaning} {_(texts.WAY_BACK).format(backup=presentable(str(error.backup)))}"
+    return meaning
 
 
 def _what_to_do(remedy: Remedy) -> Iterator[str]:

@@ -152,14 +152,14 @@ class ErrorWindow(Question):
 
     def __init__(self, parent: tk.Toplevel, error: BaseException) -> None:
         super().__init__(parent, title=_(texts.ERROR), yes=None, no=_(texts.OK))
-        told = formatting.explain(error)
+        explanation = formatting.explain(error)
         self.headline(_(texts.ERROR))
-        self.say(formatting.shortened(told.happened), style=BAD_STYLE)
-        if told.meaning:
-            self.say(formatting.shortened(told.meaning))
-        if told.hint:
+        self.say(formatting.shortened(explanation.happened), style=BAD_STYLE)
+        if explanation.meaning:
+            self.say(formatting.shortened(explanation.meaning))
+        if explanation.hint:
             self.say(f"{_(texts.WHAT_TO_DO)}:")
-            self.say(told.hint, gap=False)
+            self.say(explanation.hint, gap=False)
         self._details = self._make_details(details_of(error))
         self._more = ttk.Button(self.buttons, text=f"{_(texts.SHOW_DETAILS)} ▸", command=self._turn)
         self._more.grid(row=0, column=0, sticky="w")

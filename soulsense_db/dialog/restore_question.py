@@ -100,7 +100,7 @@ class RestoreQuestion(Question):
             title=headline,
             yes=_(texts.UNDO_YES if is_undo else texts.RESTORE_YES),
             no=_(texts.CANCEL),
-            answered=self._told,
+            answered=self._answered,
         )
         self._manager, self._info, self._is_undo = manager, info, is_undo
         self._agreed, self._failed = agreed, failed
@@ -163,7 +163,7 @@ class RestoreQuestion(Question):
         self.answer(yes=False)
         self._failed(error)
 
-    def _told(self, yes: bool) -> None:
+    def _answered(self, yes: bool) -> None:
         if yes and self._preview is not None:
             self._agreed(self._preview)
 

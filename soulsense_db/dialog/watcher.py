@@ -101,8 +101,8 @@ class Watcher:
     def _ended(self, job: Job[_Seen | None]) -> None:
         self._reading = False
         if job.error is not None:
-            told, self._error = self._error, str(job.error)
-            if told != self._error:
+            previous, self._error = self._error, str(job.error)
+            if previous != self._error:
                 self._changed([], None, job.error)
         elif job.result is not None:
             self._error = ""

@@ -167,8 +167,8 @@ class BackupWindow(BaseWindow):
         self._can_undo = undo is not None
         problem = ""
         if error is not None:
-            told = formatting.explain(error)
-            problem = "\n".join(filter(None, (told.happened, told.meaning, told.hint)))
+            shown = formatting.explain(error)
+            problem = "\n".join(filter(None, (shown.happened, shown.meaning, shown.hint)))
         self.table.show(backups, problem=problem)
         self._selected()
 

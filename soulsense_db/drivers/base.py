@@ -303,8 +303,8 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def contents(self, source: Path) -> object:
-        """Return what :meth:`read_back` compares of the backup file ``source``."""
+    def schema_of(self, source: Path) -> object:
+        """Return the schema that :meth:`check_loaded` compares, of the backup file ``source``."""
 
     @abstractmethod
     def heads_in(self, source: Path) -> tuple[str, ...]:
@@ -339,8 +339,8 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def read_back(self, contents: object) -> None:
-        """Check the live database through a new connection, and compare it with ``contents``.
+    def check_loaded(self, schema: object) -> None:
+        """Check the live database through a new connection, and compare it with ``schema``.
 
         Raises :class:`~soulsense_db.errors.DatabaseDamagedError` when it is not what was loaded.
         """

@@ -120,8 +120,8 @@ class BackupError(Exception):
     @property
     def meaning(self) -> str:
         """What it means for the data."""
-        told = self.state or self.outcome.sentence
-        return f"{told} {self.way_back}" if self.way_back else told
+        meaning = self.state or self.outcome.sentence
+        return f"{meaning} {self.way_back}" if self.way_back else meaning
 
     @property
     def way_back(self) -> str:

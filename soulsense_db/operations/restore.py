@@ -126,7 +126,7 @@ class Restorer:
         source = _Source(self._driver, verified, accepts_source_errors)
         info = source.info
         with not_found_if_deleted(Path(info.path)):
-            expected = self._driver.contents(Path(info.path))
+            expected = self._driver.schema_of(Path(info.path))
         completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
@@ -286,7 +286,7 @@ class Restorer:
     def _verify_result(self, expected: object, safety: Path | None, completion: Completion) -> bool:
         """Check what was written; False when something else than damage kept it from that."""
         try:
-            self._driver.read_back(expected)
+            self._driver.check_loaded(expected)
         except DatabaseDamagedError as error:
             if safety is None:
                 raise restored_is_damaged(error, Outcome.BROKEN) from error

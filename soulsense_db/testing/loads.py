@@ -53,7 +53,7 @@ class LoadPromises(DriverHooks):
         live.driver.rehearse(path)
         live.driver.load(path)
         live.driver.flush()
-        live.driver.read_back(live.driver.contents(path))
+        live.driver.check_loaded(live.driver.schema_of(path))
         assert contents_of(live.folder) == before
 
     def test_progress_of_a_load_ends_before_it_is_too_late(self, live: Live) -> None:
@@ -100,7 +100,7 @@ class LoadPromises(DriverHooks):
         assert len(live.bodies()) in {len(FIRST_NOTES) + 200, len(FIRST_NOTES) + 201}
         assert live.is_balanced()
         live.driver.load(path)
-        live.driver.read_back(live.driver.contents(path))
+        live.driver.check_loaded(live.driver.schema_of(path))
         assert len(live.bodies()) == len(FIRST_NOTES) + 200
 
     def test_other_programs_see_what_was_loaded(self, live: Live) -> None:
@@ -195,10 +195,10 @@ class LoadPromises(DriverHooks):
     def test_reading_back_notices_another_database(self, live: Live) -> None:
         """A live database that lacks tables of the backup is not what was loaded."""
         path, _ = live.snapshot()
-        live.driver.read_back(live.driver.contents(path))
+        live.driver.check_loaded(live.driver.schema_of(path))
         metadata.drop_all(live.engine)
-        contents = live.driver.contents(path)
-        live.refused(DatabaseDamagedError, lambda: live.driver.read_back(contents))
+        contents = live.driver.schema_of(path)
+        live.refused(DatabaseDamagedError, lambda: live.driver.check_loaded(contents))
 
     def test_a_missing_database_stays_missing_and_is_rebuilt(self, live: Live) -> None:
         """A database that is not there is never made by looking at it, and can be rebuilt."""
@@ -223,7 +223,7 @@ class LoadPromises(DriverHooks):
         assert not location.exists()
         assert {row.live for row in driver.row_counts(path, ignore=())} == {None}
         assert driver.rebuild(path, facts=snapshot.facts, stamp="now") == ()
-        driver.read_back(driver.contents(path))
+        driver.check_loaded(driver.schema_of(path))
         assert live.bodies() == FIRST_NOTES
 
     def test_a_damaged_database_is_moved_aside_and_rebuilt(self, live: Live) -> None:
@@ -243,7 +243,7 @@ class LoadPromises(DriverHooks):
         moved = driver.rebuild(path, facts=snapshot.facts, stamp="20250101")
         assert [aside.read_bytes() for aside in moved] == [before]
         assert all(aside.name.endswith("20250101") for aside in moved)
-        driver.read_back(driver.contents(path))
+        driver.check_loaded(driver.schema_of(path))
         assert len(live.bodies()) == len(FIRST_NOTES) + 200
 
 

@@ -143,7 +143,7 @@ def test_page_sizes_may_differ(
     driver = driver_of(make_engine, live)
     with held_by_another_process(live, COUNT) as other:
         driver.load(backup)
-        driver.read_back(driver.contents(backup))
+        driver.check_loaded(driver.schema_of(backup))
         assert ask(other, COUNT) == "50"
     assert digest(live) == expected
     assert scalar(live, "PRAGMA journal_mode") == mode
@@ -160,7 +160,7 @@ def test_page_sizes_may_differ_in_memory(
     engine = make_engine("sqlite://", poolclass=StaticPool)
     driver = SQLiteDriver(engine, lock_timeout=1)
     driver.load(backup)
-    driver.read_back(driver.contents(backup))
+    driver.check_loaded(driver.schema_of(backup))
     with engine.connect() as connection:
         live = connection.connection.driver_connection
         assert live is not None

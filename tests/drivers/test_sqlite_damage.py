@@ -110,7 +110,7 @@ def test_an_empty_live_database_gets_a_valid_backup(
     backup = taken(driver, tmp_path / "backup.db")
     assert driver.check(backup, level="full") == Findings()
     driver.load(backup)
-    driver.read_back(driver.contents(backup))
+    driver.check_loaded(driver.schema_of(backup))
     assert scalar(live, "SELECT count(*) FROM sqlite_master") == 0
 
 
@@ -236,13 +236,13 @@ def test_reading_back_notices_damage(tmp_path: Path, make_engine: EngineMaker) -
     """A restored database whose pages do not hold what was written fails its check."""
     live, backup = make_database(tmp_path / "app.db"), make_database(tmp_path / "backup.db")
     driver = driver_of(make_engine, live)
-    contents = driver.contents(backup)
-    driver.read_back(contents)
+    contents = driver.schema_of(backup)
+    driver.check_loaded(contents)
     data = bytearray(live.read_bytes())
     data[4096 * 4 : 4096 * 6] = b"\xee" * 8192
     live.write_bytes(bytes(data))
     with pytest.raises(DatabaseDamagedError):
-        driver.read_back(contents)
+        driver.check_loaded(contents)
 
 
 def test_a_connect_event_that_stumbles_over_damage(

@@ -253,7 +253,7 @@ def test_a_restore_that_fails_its_check_is_taken_back(
         calls.append(source)
         raise DatabaseDamagedError("It is not the same.")
 
-    monkeypatch.setattr(SQLiteDriver, "read_back", fail)
+    monkeypatch.setattr(SQLiteDriver, "check_loaded", fail)
     with pytest.raises(RestoreError, match="The previous database was put back") as caught:
         manager.restore(info)
     assert isinstance(caught.value.__cause__, DatabaseDamagedError)

@@ -260,7 +260,7 @@ def test_a_lock_right_after_the_restore_is_no_failure(
     def locked(self: SQLiteDriver, contents: object) -> None:
         raise DatabaseLockedError("locked by a reader")
 
-    monkeypatch.setattr(SQLiteDriver, "read_back", locked)
+    monkeypatch.setattr(SQLiteDriver, "check_loaded", locked)
     report = manager.restore(info)
     assert report.verified is False
     assert scalar(database, "SELECT count(*) FROM child WHERE body = 'one more'") == 0
@@ -286,7 +286,7 @@ def test_a_way_back_that_is_blocked_names_the_safety_backup(
         raise DatabaseDamagedError("torn")
 
     monkeypatch.setattr(SQLiteDriver, "load", once)
-    monkeypatch.setattr(SQLiteDriver, "read_back", damaged)
+    monkeypatch.setattr(SQLiteDriver, "check_loaded", damaged)
     with pytest.raises(RestoreError, match=r"What it was before is in .*app\.db\.safety_backup"):
         manager.restore(info)
     monkeypatch.undo()

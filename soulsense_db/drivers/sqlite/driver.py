@@ -329,7 +329,7 @@ class SQLiteDriver(Driver):
             pass
         self._live.run(rehearse, lock_timeout=seconds)
 
-    def contents(self, source: Path) -> object:
+    def schema_of(self, source: Path) -> object:
         """Return the schema of the backup file ``source``."""
         with backup_errors(source), sqlite_check.opened(source) as backup, understood(backup):
             return pragmas.schema(backup)
@@ -405,14 +405,14 @@ class SQLiteDriver(Driver):
             with self._live.replaced():
                 return put_in_place(copy, location, stamp=stamp)
 
-    def read_back(self, contents: object) -> None:
-        """Run ``quick_check`` on the live database and compare its schema with ``contents``."""
+    def check_loaded(self, schema: object) -> None:
+        """Run ``quick_check`` on the live database and compare its schema with ``schema``."""
         name = str(self.location or _MEMORY)
 
         def compare(live: sqlite3.Connection) -> None:
             sqlite_check.check_live(live, name)
             with understood(live):
-                same = isinstance(contents, frozenset) and contents <= pragmas.schema(live)
+                same = isinstance(schema, frozenset) and schema <= pragmas.schema(live)
             if not same:
                 raise damaged(name, "its tables are not those of the backup")
 

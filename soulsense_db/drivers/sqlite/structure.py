@@ -157,8 +157,8 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: b
 def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination:
     """Check what this SQLite understands of a schema; pages of the rest would look unused to it."""
     row_errors, warnings = _by_table(connection, "quick_check")
-    told = f"SQLite {sqlite3.sqlite_version} does not understand the schema: {problem}"
-    return Examination(row_errors=(told, *row_errors), warnings=warnings, schema_problem=problem)
+    line = f"SQLite {sqlite3.sqlite_version} does not understand the schema: {problem}"
+    return Examination(row_errors=(line, *row_errors), warnings=warnings, schema_problem=problem)
 
 
 def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
