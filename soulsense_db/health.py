@@ -24,6 +24,8 @@ from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations import Doubt, doubts_about
 
+__all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health"]
+
 
 class State(IntEnum):
     """As the exit codes of Nagios plugins."""

@@ -26,6 +26,8 @@ from soulsense_db.notices import log_ignored, warn
 from soulsense_db.operations import Doubt, VerificationReport, doubts_about
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
+__all__ = ["AutoReport", "run_auto"]
+
 _DESCRIPTION = "Scheduled"
 
 

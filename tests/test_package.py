@@ -38,8 +38,26 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     assert dir(soulsense_db) == soulsense_db.__all__
 
 
-def test_the_public_names_are_these() -> None:
+PUBLIC = json.loads((Path(__file__).parent / "golden" / "public_names.json").read_text())
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_the_names_of_public_modules_are_these(module: str) -> None:
     """Nobody's import breaks by accident, and nothing becomes public by accident."""
+    public = importlib.import_module(module)
+    assert sorted(public.__all__) == PUBLIC[module]
+    assert all(hasattr(public, name) for name in public.__all__)
+
+
+def test_the_public_modules_are_those_of_the_compatibility_page() -> None:
+    """What the page calls public is what the test above holds."""
+    page = (PACKAGE.parent / "docs" / "compatibility.md").read_text()
+    listed = page.partition("The names that ")[2].partition("list in")[0]
+    assert sorted(PUBLIC) == sorted(re.findall(r"`([\w.]+)`", listed))
+
+
+def test_the_public_names_are_these() -> None:
+    """Those of the package itself are few."""
     assert sorted(soulsense_db.__all__) == [
         "BackupError",
         "BackupInfo",

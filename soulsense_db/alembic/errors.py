@@ -14,6 +14,8 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
 )
 
+__all__ = ["MigrationFailedError", "MigrationRefusedError"]
+
 _NOT_RUN = "No migration was run."
 
 

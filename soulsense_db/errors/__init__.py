@@ -62,6 +62,47 @@ from soulsense_db.errors.remedy import Remedy as Remedy
 from soulsense_db.errors.remedy import accept_command as accept_command
 from soulsense_db.errors.remedy import restore_command as restore_command
 
+__all__ = [
+    "Action",
+    "AmbiguousReferenceError",
+    "BackupError",
+    "BackupNotFoundError",
+    "CatalogError",
+    "ChecksumMismatchError",
+    "Command",
+    "DatabaseChangedError",
+    "DatabaseDamagedError",
+    "DatabaseError",
+    "DatabaseFileNotFoundError",
+    "DatabaseLockedError",
+    "DirectoryIsAFileError",
+    "DirectoryLockedError",
+    "DisplayError",
+    "EmptyBackupError",
+    "InterruptedMigrationError",
+    "InvalidBackupError",
+    "InvalidDescriptionError",
+    "MetaFileError",
+    "NewerFormatError",
+    "NotADatabaseError",
+    "NotConfirmedError",
+    "NotEnoughSpaceError",
+    "NothingToUndoError",
+    "OptionError",
+    "Outcome",
+    "OutsideDirectoryError",
+    "PermissionDeniedError",
+    "ProtectedBackupError",
+    "PruneError",
+    "Remedy",
+    "RestoreError",
+    "StorageError",
+    "TruncatedBackupError",
+    "UnsupportedDatabaseError",
+    "UntrustedDirectoryError",
+    "WrongDatabaseError",
+]
+
 _ENDS = (".", "!", "?", "…")
 
 
