@@ -31,15 +31,16 @@ def finish(obj: griffe.Object) -> None:
         obj.annotation = without_limits(obj.annotation, obj.module)
     for parameter in obj.parameters if isinstance(obj, griffe.Function) else ():
         parameter.annotation = without_limits(parameter.annotation, obj.module)
+    for member in obj.members.values():
+        if not member.is_alias:
+            finish(member)
     if obj.docstring is not None:
         obj.docstring.value = for_site(obj.docstring.value, obj)
+        # With the members' types as they are now.
         for section in obj.docstring.parsed:
             if section.kind is griffe.DocstringSectionKind.raises:
                 for raised in section.value:
                     raised.annotation = _linked(str(raised.annotation))
-    for member in obj.members.values():
-        if not member.is_alias:
-            finish(member)
 
 
 def _linked(name: str) -> str | griffe.Expr:

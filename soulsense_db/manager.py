@@ -175,6 +175,7 @@ class BackupManager(OldNames):
             StorageError: The file system refused something, or the directory was locked.
             CatalogError: The catalog's table belongs to the application.
             InvalidDescriptionError: The description is too long, or no text.
+            ValueError: There is no such kind.
 
         Example:
             >>> info = manager.create("After the import")
@@ -392,6 +393,7 @@ class BackupManager(OldNames):
             InvalidBackupError: The backup fails a check; each check has a class of its own.
             MetaFileError: Its meta file cannot be trusted.
             StorageError: It cannot be read.
+            ValueError: There is no such level.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
         Example:
@@ -431,7 +433,7 @@ class BackupManager(OldNames):
 
         Raises:
             InvalidDescriptionError: The note is too long, or no text.
-            MetaFileError: Its meta file cannot be trusted, or there is none.
+            MetaFileError: Its meta file cannot be trusted.
             StorageError: The file system refused it.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
@@ -452,7 +454,7 @@ class BackupManager(OldNames):
             Its new facts.
 
         Raises:
-            MetaFileError: Its meta file cannot be trusted, or there is none.
+            MetaFileError: Its meta file cannot be trusted.
             StorageError: The file system refused it.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
@@ -477,7 +479,8 @@ class BackupManager(OldNames):
         migration that has not ended needs it.
 
         Args:
-            policy: What to keep, by default the manager's own policy; without one, all.
+            policy: What to keep, by default the manager's own policy. Without either, nothing is
+                removed.
             kinds: Only backups of these kinds; by default of all.
             dry_run: True removes and checks nothing.
 

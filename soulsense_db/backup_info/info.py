@@ -24,6 +24,7 @@ MAX_SHORT = 1_000
 MAX_HEADS = 1_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
+"""Why a backup was taken."""
 KINDS: tuple[str, ...] = get_args(BackupKind)
 
 _ShortText = Annotated[

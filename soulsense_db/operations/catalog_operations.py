@@ -42,6 +42,9 @@ class CatalogOperations:
 
         Raises:
             CatalogError: The table with that name belongs to the application.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseDamagedError: The database cannot be read.
+            StorageError: The backup directory cannot be read.
             DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
 
         Example:

@@ -73,6 +73,7 @@ class LiveDatabase:
             The revisions, sorted; none without that table.
 
         Raises:
+            DatabaseFileNotFoundError: The database file does not exist.
             DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
             DatabaseDamagedError: The database cannot be read.
 
