@@ -99,11 +99,11 @@ class BackupManager(OldNames):
 
         Args:
             url: A database URL, or the path of an SQLite file.
-            directory: As for :class:`BackupManager`, and so are the others.
-            prefix: See there.
-            catalog: See there.
-            retention: See there.
-            lock_timeout: See there.
+            directory: As for :class:`BackupManager`.
+            prefix: As for :class:`BackupManager`.
+            catalog: As for :class:`BackupManager`.
+            retention: As for :class:`BackupManager`.
+            lock_timeout: As for :class:`BackupManager`.
 
         Returns:
             The manager of that database.
@@ -154,7 +154,7 @@ class BackupManager(OldNames):
         ``soulsense_db``.
 
         Args:
-            description: What a person calls it; the file name has its beginning.
+            description: A few words for people; the file name has their beginning.
             kind: Why it was taken. Retention rules count each kind by itself.
             progress: Told how many bytes of how many are done; see
                 :data:`~soulsense_db.progress.Progress`. It is called for the last time when the
@@ -325,9 +325,9 @@ class BackupManager(OldNames):
     def adopt(self, ref: Reference, *, progress: Progress | None = None) -> BackupInfo:
         """Make a backup of unknown origin one of this database.
 
-        It is verified in full. A meta file, with a new id and its checksum of now, takes the place
-        of one that is missing, damaged, or an older program's description. From then on ``latest``
-        can mean it, unless it is dated in the future.
+        It is verified in full, and keeps its time and description. A meta file, with a new id and
+        its checksum of now, takes the place of one that is missing, damaged, or an older program's
+        description. From then on ``latest`` can mean it, unless it is dated in the future.
 
         Args:
             ref: The backup, as for :meth:`get`.
@@ -505,7 +505,7 @@ class BackupManager(OldNames):
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
         With a meta file beside it, its checksum is compared, and its time and description are kept;
-        without one, the backup is dated now. The list has it at that date. The file is only read.
+        without one, the backup is dated now. It is listed at that date. The file is only read.
 
         Args:
             path: The file.
