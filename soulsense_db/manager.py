@@ -345,6 +345,7 @@ class BackupManager(OldNames):
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
         Example:
+            >>> import shutil
             >>> found = shutil.copy("app.db", "backups/soulsense_backup_20240129_143052.db")
             >>> manager.get(found).of_unknown_origin
             True
@@ -415,6 +416,7 @@ class BackupManager(OldNames):
             StorageError: The directory cannot be read.
 
         Example:
+            >>> from pathlib import Path
             >>> Path(manager.get("latest").path).unlink()
             >>> manager.orphans()
             {'soulsense_backup_..._Before_the_import.db'}

@@ -8,7 +8,6 @@ import enum
 import importlib
 import inspect
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -138,7 +137,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     with engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO entries (body) VALUES ('three')"))
     public = {name: getattr(soulsense_db, name) for name in soulsense_db.__all__}
-    yield public | {"Path": Path, "engine": engine, "manager": manager, "sa": sa, "shutil": shutil}
+    yield public | {"engine": engine, "manager": manager, "sa": sa}
     db_backup.configure(None)
     engine.dispose()
 
