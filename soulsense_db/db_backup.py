@@ -57,9 +57,22 @@ __all__ = [
 def configure(
     engine: Engine | AsyncEngine | None, directory: str | Path | None = None
 ) -> BackupManager | None:
-    """Make ``engine`` the database of all functions here; None goes back to the default.
+    """Make an engine's database the one of all functions here.
 
-    ``directory`` as in :class:`~soulsense_db.BackupManager`; returns the manager.
+    Args:
+        engine: The engine; None goes back to the default.
+        directory: As for :class:`~soulsense_db.manager.BackupManager`.
+
+    Returns:
+        The manager of that database; None for the default.
+
+    Raises:
+        UnsupportedDatabaseError: There is no driver for the engine's dialect.
+        PermissionDeniedError: The directory is a link that belongs to another user.
+
+    Example:
+        >>> configure(engine).database.name
+        'app.db'
     """
     global _configured  # noqa: PLW0603 - the guide's functions have no other place for it
     _configured = None
@@ -71,16 +84,43 @@ def configure(
 
 
 def create_backup(description: str = "") -> BackupInfo:
-    """Take a backup; raises :class:`DatabaseError` when none could be made."""
+    """Take a backup.
+
+    Args:
+        description: What a person calls it.
+
+    Returns:
+        The facts of the new backup.
+
+    Raises:
+        DatabaseError: No backup could be made.
+
+    Example:
+        >>> create_backup("After the import").description
+        'After the import'
+    """
     with _as_set_error():
         return _manager().create(description)
 
 
 def restore_backup(backup_path: str | Path) -> bool:
-    """Restore the backup at ``backup_path`` and return True.
+    """Restore a backup.
 
-    What failed when it was restored is a warning in the log ``soulsense_db``. Raises
-    :class:`DatabaseError`; the live database is then what it was.
+    After an error the live database is what it was. What fails once it is restored is a warning in
+    the log ``soulsense_db``.
+
+    Args:
+        backup_path: The file of the backup.
+
+    Returns:
+        True.
+
+    Raises:
+        DatabaseError: It could not be restored.
+
+    Example:
+        >>> restore_backup(list_backups()[0].path)
+        True
     """
     with _as_set_error():
         report = _manager().restore(Path(backup_path))
@@ -90,13 +130,38 @@ def restore_backup(backup_path: str | Path) -> bool:
 
 
 def list_backups() -> list[BackupInfo]:
-    """Return all backups, newest first; raises :class:`DatabaseError`."""
+    """Return all backups.
+
+    Returns:
+        The newest first.
+
+    Raises:
+        DatabaseError: The directory cannot be read.
+
+    Example:
+        >>> [backup.description for backup in list_backups()]
+        ['Before the import']
+    """
     with _as_set_error():
         return _manager().list()
 
 
 def delete_backup(backup_path: str | Path) -> bool:
-    """Delete the backup at ``backup_path`` and return True; raises :class:`DatabaseError`."""
+    """Delete a backup.
+
+    Args:
+        backup_path: The file of the backup.
+
+    Returns:
+        True.
+
+    Raises:
+        DatabaseError: It could not be deleted.
+
+    Example:
+        >>> delete_backup(list_backups()[0].path)
+        True
+    """
     with _as_set_error():
         _manager().delete(Path(backup_path))
     return True

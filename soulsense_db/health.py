@@ -28,7 +28,7 @@ __all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health"]
 
 
 class State(IntEnum):
-    """As the exit codes of Nagios plugins."""
+    """How something is; the numbers are the exit codes of Nagios plugins."""
 
     OK = 0
     WARNING = 1
@@ -39,8 +39,18 @@ class State(IntEnum):
 class Thresholds:
     """From when on something is a warning, and from when on it is critical.
 
-    ``..._age``: of the newest backup and the newest verified one; ``..._free``: free space below
-    that many times the size of the database.
+    Attributes:
+        warning_age: The age of the newest backup, and of the newest verified one, above which it is
+            a warning.
+        critical_age: The age above which it is critical.
+        warning_free: The free space below which it is a warning, in times the size of the database.
+        critical_free: The free space below which it is critical, likewise.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> thresholds = Thresholds(warning_age=timedelta(hours=2), critical_age=timedelta(hours=4))
+        >>> thresholds.warning_free
+        3.0
     """
 
     warning_age: timedelta = timedelta(hours=26)
@@ -51,7 +61,18 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """One thing looked at: a short name, how it is, and what was found."""
+    """One thing that was looked at.
+
+    Attributes:
+        name: A short name.
+        state: How it is.
+        message: What was found, for a person.
+
+    Example:
+        >>> check = check_health(manager).checks[0]
+        >>> print(check.name, check.state.name, check.message)
+        newest backup OK 0 s old (...)
+    """
 
     name: str
     state: State
@@ -60,14 +81,23 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """All of them, and the numbers behind: bytes, seconds, counts; None where unknown."""
+    """All that was looked at.
+
+    Attributes:
+        checks: One for each thing.
+        numbers: The numbers behind them, by name: bytes, seconds and counts; None where unknown.
+
+    Example:
+        >>> check_health(manager).numbers["backups"]
+        1
+    """
 
     checks: tuple[HealthCheck, ...]
     numbers: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
-        """The worst of all."""
+        """The worst state of all checks."""
         return max((check.state for check in self.checks), default=State.OK)
 
 
@@ -76,8 +106,23 @@ def check_health(
 ) -> HealthReport:
     """Look at the database, its backups and the disk; nothing is changed.
 
-    The newest backup is read in full, of all others only sizes and meta files.
-    Raises :class:`~soulsense_db.errors.StorageError` when the directory cannot be read.
+    The newest backup is read in full; of all others only sizes and meta files are looked at.
+
+    Args:
+        manager: The manager of the database.
+        thresholds: From when on something is a warning or critical; the defaults of
+            :class:`Thresholds` if None.
+        now: The time to judge ages by, aware; the present if None.
+
+    Returns:
+        How it is.
+
+    Raises:
+        StorageError: The directory cannot be read.
+
+    Example:
+        >>> check_health(manager).state.name
+        'OK'
     """
     thresholds = thresholds or Thresholds()
     first = _Examination(manager, thresholds, now or datetime.now(UTC))

@@ -32,22 +32,34 @@ if TYPE_CHECKING:
 
 
 class BackupManager(OldNames):
-    """Backups of the database behind ``engine``.
+    """Backs up one database, and restores it.
 
-    ``engine``: an ``Engine`` or ``AsyncEngine``. ``directory``: of the backups, by default
-    ``backups`` beside the database file, ``data/backups`` for one without a file. ``prefix`` begins
-    their file names. ``catalog``: the name of the table with a row per backup, ``True`` for
-    ``backups``, ``False`` for none. ``retention``: a policy by which every :meth:`create` removes
-    old backups once the new one is safe. ``lock_timeout``: seconds to wait for a lock, of the
-    database or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
-    :class:`~soulsense_db.errors.DirectoryLockedError`.
+    It is safe to use from several threads and processes at once. When other users may write to the
+    backup directory, a warning goes to the log ``soulsense_db``, once, when a backup is created or
+    restored. Where the database is itself a backup, with its meta file beside it, what would write
+    to it raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`.
 
-    Safe to use from several threads and processes at once. A directory that others may write to is
-    a warning in the log ``soulsense_db``, once, when a backup is created or restored. Raises
-    :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a dialect without a driver, and
-    :class:`~soulsense_db.errors.PermissionDeniedError` for a directory that is another user's link.
-    Where the database is itself a backup, with its meta file beside it, what would write to it
-    raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`.
+    Args:
+        engine: The engine of the database, for blocking or for async code.
+        directory: Where the backups are: by default ``backups`` beside the database file, or
+            ``data/backups`` for a database without a file.
+        prefix: What the file names of the backups begin with.
+        catalog: The name of the table that has a row for each backup; ``True`` for ``backups``,
+            ``False`` for no table.
+        retention: The policy by which every :meth:`create` removes old backups once the new one is
+            safe; None keeps all.
+        lock_timeout: Seconds to wait for a lock: of the database, then
+            :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
+            :class:`~soulsense_db.errors.DirectoryLockedError`.
+
+    Raises:
+        UnsupportedDatabaseError: There is no driver for the engine's dialect.
+        PermissionDeniedError: The directory is a link that belongs to another user.
+
+    Example:
+        >>> manager = BackupManager(engine, retention=RetentionPolicy(keep_last=10))
+        >>> manager.create("Before the import").description
+        'Before the import'
     """
 
     def __init__(
@@ -83,9 +95,26 @@ class BackupManager(OldNames):
         retention: RetentionPolicy | None = None,
         lock_timeout: float = 30.0,
     ) -> Self:
-        """Return a manager over a new engine for ``url``: a database URL, or an SQLite file's path.
+        """Return a manager with a new engine.
 
-        Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`, also for what is no URL.
+        Args:
+            url: A database URL, or the path of an SQLite file.
+            directory: As for :class:`BackupManager`.
+            prefix: As for :class:`BackupManager`.
+            catalog: As for :class:`BackupManager`.
+            retention: As for :class:`BackupManager`.
+            lock_timeout: As for :class:`BackupManager`.
+
+        Returns:
+            The manager of that database.
+
+        Raises:
+            UnsupportedDatabaseError: It is no URL, or there is no driver for its dialect.
+            PermissionDeniedError: The directory is a link that belongs to another user.
+
+        Example:
+            >>> BackupManager.from_url("sqlite:///app.db").database.name
+            'app.db'
         """
         return cls(
             engine_for(url),
@@ -118,19 +147,40 @@ class BackupManager(OldNames):
         target_revision: str | None = None,
         record: bool = True,
     ) -> BackupInfo:
-        """Take a backup of all committed data and return its facts.
+        """Take a backup of all committed data.
 
-        The application may go on reading and writing. ``alembic_heads`` are read from the backup's
-        ``alembic_version`` unless given; ``record=False`` writes nothing to the database, its row
-        comes with the next backup or ``catalog.sync()``. ``progress`` is called for the last time
-        when the copy is checked: what it raises until then cancels, and leaves nothing.
+        The application may go on reading and writing. After an error no backup was made. What fails
+        once it is made (its row, the removal of old backups) is a warning in the log
+        ``soulsense_db``.
 
-        Raises :class:`~soulsense_db.errors.DatabaseFileNotFoundError`,
-        :class:`~soulsense_db.errors.DatabaseLockedError`,
-        :class:`~soulsense_db.errors.DatabaseDamagedError`,
-        :class:`~soulsense_db.errors.StorageError`,
-        :class:`~soulsense_db.errors.CatalogError`; then no backup was made. What fails when it was
-        made (its row, the removal of old backups) is a warning in the log ``soulsense_db``.
+        Args:
+            description: A few words for people; the file name has their beginning.
+            kind: Why it was taken. Retention rules count each kind by itself.
+            progress: Told how many bytes of how many are done; see
+                :data:`~soulsense_db.progress.Progress`. It is called for the last time when the
+                copy is checked. What it raises until then cancels, and leaves nothing.
+            alembic_heads: The revisions of the database, by default those in the backup's
+                ``alembic_version``.
+            target_revision: Where the migration that follows is going.
+            record: False writes nothing to the database: the row comes with the next backup or
+                ``catalog.sync()``.
+
+        Returns:
+            The facts of the new backup.
+
+        Raises:
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            DatabaseDamagedError: The database cannot be read, or fails its check.
+            StorageError: The file system refused something, or the directory was locked.
+            CatalogError: The catalog's table belongs to the application.
+            InvalidDescriptionError: The description is too long, or no text.
+            ValueError: There is no such kind.
+
+        Example:
+            >>> info = manager.create("After the import")
+            >>> info.filename, info.kind, info.pinned
+            ('soulsense_backup_..._After_the_import.db', 'manual', False)
         """
         check_description(description)
         repository = self._repository if record else self._repository.without_catalog()
@@ -145,7 +195,14 @@ class BackupManager(OldNames):
         )
 
     def require_ready(self) -> None:
-        """Raise what would keep :meth:`create` from beginning; nothing is made or changed."""
+        """Raise what would keep :meth:`create` from beginning; nothing is made or changed.
+
+        Raises:
+            BackupError: As for :meth:`create`.
+
+        Example:
+            >>> manager.require_ready()
+        """
         operations.require_ready(self._repository)
         self._repository.driver.size()
 
@@ -157,10 +214,30 @@ class BackupManager(OldNames):
         kind: BackupKind = "automatic",
         progress: Progress | None = None,
     ) -> BackupInfo | None:
-        """Take a backup as :meth:`create` does, unless its content is that of ``ref``: then None.
+        """Take a backup as :meth:`create` does, unless an earlier one has the same content.
 
-        What is compared is the new copy, before it has a name: the live database is locked no
-        longer than a copy takes.
+        The new copy is compared before it has a name: the live database is locked no longer than a
+        copy takes.
+
+        Args:
+            ref: The earlier backup, as for :meth:`get`.
+            description: As for :meth:`create`.
+            kind: As for :meth:`create`.
+            progress: As for :meth:`create`.
+
+        Returns:
+            The new backup; None when the earlier one has its content.
+
+        Raises:
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+            WrongDatabaseError: The earlier backup is of another database.
+            BackupError: As for :meth:`create`.
+
+        Example:
+            >>> manager.create_unless_same("latest", "Nightly").kind
+            'automatic'
+            >>> manager.create_unless_same("latest", "Nightly") is None
+            True
         """
         check_description(description)
         new = NewBackup(kind=kind, description=description)
@@ -172,55 +249,127 @@ class BackupManager(OldNames):
     # One by one
 
     def list(self) -> builtins.list[BackupInfo]:
-        """Return the backups of this database, newest first: by creation, whatever the clock did.
+        """Return the backups of this database, those of unknown origin too.
 
-        A directory may hold those of several databases: others' are left out. One of unknown origin
-        (:attr:`BackupInfo.of_unknown_origin`) is included.
+        A directory may hold the backups of several databases: those of others are left out.
+        :attr:`BackupInfo.of_unknown_origin` tells the ones that nobody knows.
+
+        Returns:
+            The newest first, by creation, whatever the clock did.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> [info.description for info in manager.list()]
+            ['Before the import']
         """
         return self._finder.list()
 
     def candidates(self) -> builtins.list[BackupInfo]:
-        """Return the backups that may be meant without being named, newest first.
+        """Return the backups that ``latest`` and the like can mean.
 
-        The first one is ``latest``. Left out are those of unknown origin, those that were taken
-        while the database was half migrated, and those that are dated in the future.
+        Left out are those of unknown origin, those that were taken while the database was half
+        migrated, and those that are dated in the future.
+
+        Returns:
+            The newest first, which is ``latest``.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> manager.candidates()[0] == manager.get("latest")
+            True
         """
         return self._finder.candidates()
 
     def others(self) -> builtins.list[BackupInfo]:
-        """Return the backups in the directory that are of other databases, newest first."""
+        """Return the backups in the directory that are of other databases.
+
+        Returns:
+            The newest first.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> manager.others()
+            []
+        """
         return self._finder.others()
 
     def get(self, ref: Reference) -> BackupInfo:
-        """Return the backup that ``ref`` names.
+        """Return one backup.
 
-        ``ref``: a :class:`BackupInfo`, an id or its unique beginning, a file name, a path,
-        ``latest``, ``latest~1`` for the one before, or ``revision:abc123`` for the newest whose
-        database was at that Alembic revision. The last three mean :meth:`candidates` only. Raises
-        :class:`~soulsense_db.errors.BackupNotFoundError`,
-        :class:`~soulsense_db.errors.AmbiguousReferenceError` or
-        :class:`~soulsense_db.errors.OutsideDirectoryError`.
+        Args:
+            ref: A :class:`BackupInfo`, an id or its unique beginning, a file name, a path,
+                ``latest``, ``latest~1`` for the one before, or ``revision:abc123`` for the newest
+                whose database was at that Alembic revision. The last three mean :meth:`candidates`
+                only.
+
+        Returns:
+            Its facts.
+
+        Raises:
+            BackupNotFoundError: There is no such backup.
+            AmbiguousReferenceError: Several backups fit.
+            OutsideDirectoryError: The path is not directly in the backup directory.
+
+        Example:
+            >>> manager.get("latest").description
+            'Before the import'
         """
         return self._finder.get(ref)
 
     def adopt(self, ref: Reference, *, progress: Progress | None = None) -> BackupInfo:
-        """Make a backup of unknown origin one of this database, and return it.
+        """Make a backup of unknown origin one of this database.
 
-        Verifies it in full and writes a meta file, with a new id and its checksum of now, in place
-        of one that is missing, damaged, or an older program's description. From then on ``latest``
-        can mean it, unless it is dated in the future. ``progress``: as for :meth:`verify`.
-        Raises :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
-        :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
-        errors as :meth:`verify`.
+        It is verified in full, and keeps its time and description. A meta file, with a new id and
+        its checksum of now, takes the place of one that is missing, damaged, or an older program's
+        description. From then on ``latest`` can mean it, unless it is dated in the future.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+            progress: As for :meth:`verify`.
+
+        Returns:
+            Its new facts.
+
+        Raises:
+            WrongDatabaseError: It is a backup of another database.
+            BackupError: It is of this database already, or there is a log beside it.
+            InvalidBackupError: It fails a check.
+            MetaFileError: A newer version of this package wrote its meta file.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> import shutil
+            >>> found = shutil.copy("app.db", "backups/soulsense_backup_20240129_143052.db")
+            >>> manager.get(found).of_unknown_origin
+            True
+            >>> manager.adopt(found).of_unknown_origin
+            False
         """
         return operations.adopt_backup(self._repository, self.get(ref), progress=progress)
 
     def delete(self, ref: Reference) -> None:
         """Delete a backup, its meta file and its row.
 
-        Raises :class:`~soulsense_db.errors.ProtectedBackupError` for one that is pinned, or that a
-        migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
-        unknown origin with a log beside it; and errors as :meth:`get`.
+        Args:
+            ref: The backup, as for :meth:`get`.
+
+        Raises:
+            ProtectedBackupError: It is pinned, or a migration that has not ended needs it.
+            BackupError: It is of unknown origin, and there is a log beside it.
+            StorageError: The file system refused it.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.delete("latest")
+            >>> manager.list()
+            []
         """
         operations.delete_backup(self._repository, self.get(ref))
 
@@ -229,32 +378,92 @@ class BackupManager(OldNames):
     ) -> VerificationReport:
         """Check a backup by reading it; its data file is never written to.
 
-        ``quick``: size, SHA-256, header. ``full``: also SQLite's ``integrity_check`` and
-        ``foreign_key_check``; broken references are warnings, for a faithful backup may have them.
-        The meta file records that it passed, or did not, where there is a checksum.
+        Where there is a checksum, the meta file records whether the backup passed.
 
-        Raises :class:`~soulsense_db.errors.InvalidBackupError`,
-        :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
+        Args:
+            ref: The backup, as for :meth:`get`.
+            level: ``quick`` checks size, SHA-256 and header; ``full`` also does SQLite's
+                ``integrity_check`` and ``foreign_key_check``.
+            progress: Told how many bytes of how many were read; what it raises cancels.
+
+        Returns:
+            What was checked. Broken references are among its warnings, for a faithful backup may
+            have them.
+
+        Raises:
+            InvalidBackupError: The backup fails a check; each check has a class of its own.
+            MetaFileError: Its meta file cannot be trusted.
+            StorageError: It cannot be read.
+            ValueError: There is no such level.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> report = manager.verify("latest")
+            >>> report.checksum, report.warnings
+            (True, ())
         """
         return operations.verify_and_record(
             self._repository, self.get(ref), level=level, progress=progress
         )
 
     def orphans(self) -> set[str]:
-        """Return the file names of backups that are gone and left a meta file."""
+        """Return the names of backups that are gone but left a meta file.
+
+        Returns:
+            The file names of the backups, not of their meta files.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> from pathlib import Path
+            >>> Path(manager.get("latest").path).unlink()
+            >>> manager.orphans()
+            {'soulsense_backup_..._Before_the_import.db'}
+        """
         return self._repository.directory.orphans()
 
     def pin(self, ref: Reference, note: str = "") -> BackupInfo:
-        """Keep a backup whatever a policy says and whoever deletes; ``note`` says why.
+        """Keep a backup: no policy removes it, and :meth:`delete` refuses to.
 
-        Raises :class:`~soulsense_db.errors.MetaFileError`,
-        :class:`~soulsense_db.errors.StorageError`, and errors as :meth:`get`.
+        Args:
+            ref: The backup, as for :meth:`get`.
+            note: Why it is kept.
+
+        Returns:
+            Its new facts.
+
+        Raises:
+            InvalidDescriptionError: The note is too long, or no text.
+            MetaFileError: Its meta file cannot be trusted.
+            StorageError: The file system refused it.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.pin("latest", "for the auditors").pin_note
+            'for the auditors'
         """
         check_note(note)
         return self._repository.directory.amend(self.get(ref), pinned=True, pin_note=note)
 
     def unpin(self, ref: Reference) -> BackupInfo:
-        """Let a backup go again when its time comes; errors as :meth:`pin`."""
+        """Undo :meth:`pin`: the backup is kept as long as any other.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+
+        Returns:
+            Its new facts.
+
+        Raises:
+            MetaFileError: Its meta file cannot be trusted.
+            StorageError: The file system refused it.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.unpin("latest").pinned
+            False
+        """
         return self._repository.directory.amend(self.get(ref), pinned=False, pin_note="")
 
     def prune(
@@ -264,15 +473,30 @@ class BackupManager(OldNames):
         kinds: Collection[str] = (),
         dry_run: bool = False,
     ) -> PruneReport:
-        """Remove the backups that ``policy`` (by default the manager's own) does not keep.
+        """Remove the backups that a policy does not keep.
 
-        ``kinds``: only these, all by default. Before anything is removed of a kind, its newest
-        backup is checked once more (``quick``); when it fails, the newest one that passes stays as
-        well, and when none does, nothing is removed. A backup stays whose meta file is missing or
-        damaged, or that a migration needs which has not ended. ``dry_run`` removes and checks
-        nothing.
+        Before any backup of a kind is removed, the newest one of that kind is checked again
+        (``quick``). When it fails, the newest one that passes stays as well; when none passes, none
+        is removed. A backup also stays when its meta file is missing or damaged, or when a
+        migration that has not ended needs it.
 
-        Raises :class:`~soulsense_db.errors.StorageError`; what was not removed yet is still there.
+        Args:
+            policy: What to keep, by default the manager's own policy. Without either, nothing is
+                removed.
+            kinds: Only backups of these kinds; by default of all.
+            dry_run: True removes and checks nothing.
+
+        Returns:
+            What stays and what goes, and why.
+
+        Raises:
+            StorageError: The file system refused something. What was not removed yet is still
+                there.
+
+        Example:
+            >>> report = manager.prune(RetentionPolicy(keep_last=7, keep_daily=14), dry_run=True)
+            >>> len(report.kept), len(report.removed)
+            (1, 0)
         """
         policy = policy or self._retention or RetentionPolicy()
         return operations.prune_backups(self._repository, policy, kinds=kinds, dry_run=dry_run)
@@ -282,10 +506,29 @@ class BackupManager(OldNames):
     ) -> BackupInfo:
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
-        With a meta file beside it, the checksum is compared, and time and description are kept;
-        else the backup is dated now. It is listed by that date. ``progress``: as for
-        :meth:`create`. Raises errors as :meth:`verify`,
-        :class:`~soulsense_db.errors.StorageError`; the file itself is only read.
+        With a meta file beside it, its checksum is compared, and its time and description are kept;
+        without one, the backup is dated now. It is listed at that date. The file is only read.
+
+        Args:
+            path: The file.
+            description: As for :meth:`create`; by default that of the meta file.
+            progress: As for :meth:`create`.
+
+        Returns:
+            The facts of the new backup.
+
+        Raises:
+            InvalidBackupError: The file fails a check.
+            MetaFileError: Its meta file cannot be trusted.
+            BackupNotFoundError: There is no such file.
+            BackupError: The file is the live database.
+            StorageError: The file system refused something.
+            InvalidDescriptionError: The description is too long, or no text.
+
+        Example:
+            >>> path = manager.export("latest", "copy.db")
+            >>> manager.import_file(path, "From the old laptop").kind
+            'imported'
         """
         check_description(description)
         return operations.import_file(self._repository, path, description, progress=progress)
@@ -293,12 +536,28 @@ class BackupManager(OldNames):
     def export(
         self, ref: Reference, destination: str | Path, *, progress: Progress | None = None
     ) -> Path:
-        """Copy a backup, verified, to ``destination`` (a directory, or a file that is not there).
+        """Copy a backup, verified, to another place.
 
-        Its meta file goes with it, so that :meth:`import_file` can compare the checksum. Returns
-        the path of the copy. ``progress`` goes over the file twice, while it is verified and while
-        it is copied; what it raises in either leaves nothing. Raises errors as :meth:`verify`,
-        :class:`~soulsense_db.errors.StorageError`.
+        Its meta file goes with it: :meth:`import_file` can then compare the checksum.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+            destination: A directory, or a file that does not exist yet.
+            progress: Told how many bytes of how many are done, twice: while the backup is verified,
+                and while it is copied. What it raises cancels, and leaves nothing.
+
+        Returns:
+            The path of the copy.
+
+        Raises:
+            InvalidBackupError: The backup fails a check.
+            MetaFileError: Its meta file cannot be trusted.
+            StorageError: The file system refused something, or the file exists.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.export("latest", "copy.db").name
+            'copy.db'
         """
         return operations.export_backup(
             self._repository, self.get(ref), destination, progress=progress
@@ -313,21 +572,40 @@ class BackupManager(OldNames):
         progress: Progress | None = None,
         trust_directory: bool = False,
     ) -> RestoreReport:
-        """Replace the live database by a backup; all or nothing.
+        """Replace the live database with a backup; all or nothing.
 
-        Verifies the backup in full, copies the live database to ``<its name>.safety_backup``
-        beside it (for :meth:`undo_restore`), writes the backup in one transaction with other
-        processes connected, reads it back, and rebuilds the catalog. A live database that is
-        damaged or missing is restored too; its files are moved aside.
+        The backup is verified in full. The live database is copied to ``<its name>.safety_backup``
+        beside it, for :meth:`undo_restore`. Then the backup is written in one transaction while
+        other processes stay connected, and read back, and the catalog is rebuilt. A live database
+        that is damaged or missing is restored too; its files are moved aside.
 
-        ``trust_directory``: also from a directory that another user owns or could replace, else
-        :class:`~soulsense_db.errors.UntrustedDirectoryError`.
+        After an error the live database is what it was, and no backup is gone. What fails once it
+        is restored is a warning in the report.
 
-        On any error the live database is what it was and no backup is gone; what fails when it is
-        restored is a warning in the report. Raises errors as
-        :meth:`verify`, :class:`~soulsense_db.errors.WrongDatabaseError`,
-        :class:`~soulsense_db.errors.DatabaseLockedError`,
-        :class:`~soulsense_db.errors.RestoreError`.
+        Args:
+            ref: The backup, as for :meth:`get`.
+            progress: Told how many bytes of how many are done; what it raises cancels, but for the
+                last call, which finds the restore done.
+            trust_directory: True also restores from a directory that another user owns or could
+                replace.
+
+        Returns:
+            What was done.
+
+        Raises:
+            InvalidBackupError: The backup fails a check.
+            WrongDatabaseError: It is a backup of another database.
+            MetaFileError: Its meta file cannot be trusted.
+            UntrustedDirectoryError: Another user owns the directory or could replace it.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            RestoreError: It failed in the middle; its ``outcome`` says what the database is now.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> report = manager.restore("latest")
+            >>> report.verified, report.safety_backup.name
+            (True, 'app.db.safety_backup')
         """
         return operations.restore_backup(
             self._repository, ref, progress=progress, trust_directory=trust_directory
@@ -338,35 +616,79 @@ class BackupManager(OldNames):
     ) -> RestoreCheck:
         """Return what would keep :meth:`restore` from restoring a backup here and now.
 
-        Everything is done that a restore does before its first write: names, rights and room beside
-        the database, the full verification, the encoding, a working copy in the live database's
-        page size where it takes one. Nothing is left of it. A lock that somebody has just now is no
-        problem; it is waited for a second at most. Without ``ref`` only the database and its place
-        are looked at, as the Alembic hook does before it needs a backup.
+        It does all that a restore does before its first write: names, rights and room beside the
+        database, the full verification, the encoding, and a working copy in the live database's
+        page size where that is possible. Nothing is left of it. A lock that somebody has just now
+        is no problem; it is waited for a second at most.
 
-        ``problems`` are errors as :meth:`restore` raises; raises errors as :meth:`get` and
-        :class:`~soulsense_db.errors.WrongDatabaseError`.
+        Args:
+            ref: The backup, as for :meth:`get`. None looks only at the database and its place, as
+                the Alembic hook does before it needs a backup.
+            progress: As for :meth:`verify`.
+
+        Returns:
+            The problems, which are errors that :meth:`restore` would raise.
+
+        Raises:
+            WrongDatabaseError: It is a backup of another database.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.can_restore("latest").ok
+            True
         """
         info = None if ref is None else self._finder.get_own(ref)
         return operations.check_restore(self._repository, info, progress=progress)
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Go back to the database from before the last restore; a second undo goes forth again.
+        """Go back to the database from before the last restore; a second undo undoes the first.
 
-        What came after that restore, however long ago it was, is replaced as well, and kept as the
-        new safety backup: :meth:`safety_backup` tells the date, :meth:`compare` the rows. A
-        migration that failed and was put back is no restore here. Raises
-        :class:`~soulsense_db.errors.NothingToUndoError`, and errors as :meth:`restore`.
+        All that was written since that restore, however long ago it was, is replaced as well. It is
+        kept as the new safety backup. :meth:`safety_backup` tells its date first, and
+        :meth:`compare` the rows. A migration that failed and was put back does not count as a
+        restore.
+
+        Args:
+            progress: As for :meth:`restore`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            NothingToUndoError: There is no safety backup.
+            InvalidBackupError: The safety backup fails a check.
+            MetaFileError: Its meta file cannot be trusted.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            RestoreError: It failed in the middle; its ``outcome`` says what the database is now.
+            StorageError: The file system refused something.
+
+        Example:
+            >>> report = manager.restore("latest")
+            >>> manager.undo_restore().verified
+            True
         """
         return operations.undo_restore(self._repository, progress=progress)
 
     def exclusive(self, *, timeout: float | None = None, make_table: bool = True) -> DatabaseLock:
         """Hold the database's own lock: restores and migrations exclude each other with it.
 
-        ``timeout`` in seconds, ``lock_timeout`` by default; raises
-        :class:`~soulsense_db.errors.DatabaseLockedError` after it. Creating is not excluded.
-        ``make_table=False``: its restores leave an absent catalog table absent. Raises
-        :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a backup.
+        Backups can still be created.
+
+        Args:
+            timeout: Seconds to wait for it, by default ``lock_timeout``.
+            make_table: False: where there is no catalog table, restores under this lock make none.
+
+        Returns:
+            The lock, held until its ``release()`` or the end of its ``with`` block. Its
+            ``restore()`` and ``undo()`` do what those of the manager do.
+
+        Raises:
+            DatabaseLockedError: Somebody else held it for ``timeout`` seconds.
+            UnsupportedDatabaseError: The database is a backup.
+
+        Example:
+            >>> with manager.exclusive() as lock:
+            ...     report = lock.restore("latest")
         """
         repository = self._repository
         return DatabaseLock(
@@ -375,25 +697,66 @@ class BackupManager(OldNames):
         )
 
     def safety_backup(self) -> BackupInfo | None:
-        """Return what :meth:`undo_restore` goes back to, None when there is nothing."""
+        """Return what :meth:`undo_restore` goes back to.
+
+        Returns:
+            Its facts; None when there is nothing to go back to.
+
+        Example:
+            >>> manager.safety_backup() is None
+            True
+        """
         return operations.safety_backup(self._repository)
 
     def compare(self, ref: Reference, *, progress: Progress | None = None) -> DatabaseDiff:
         """Return what restoring a backup would change in the live database, table by table.
 
-        ``ref``: as for :meth:`get`, or what :meth:`safety_backup` returned. The catalog is left
-        out. What is compared is a copy, which is removed afterwards: the live database is locked no
-        longer than that takes. ``progress``: here its numbers are rows, not bytes, those of both
-        databases, and (0, 0) while they are not known; what it raises cancels. Raises errors as
-        :meth:`get` and :meth:`create`, and :class:`~soulsense_db.errors.InvalidBackupError`.
+        The catalog is left out. A copy of the live database is compared, and then removed: the
+        database is locked no longer than the copy takes.
+
+        Args:
+            ref: A backup as for :meth:`get`, or what :meth:`safety_backup` returned.
+            progress: Told how many rows of how many were compared, those of both databases; (0, 0)
+                while the numbers are not known. What it raises cancels.
+
+        Returns:
+            The tables that differ.
+
+        Raises:
+            InvalidBackupError: The backup cannot be read.
+            WrongDatabaseError: It is a backup of another database.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            DatabaseDamagedError: The database cannot be read.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> for table in manager.compare("latest").tables:
+            ...     print(table.table, "would lose", table.lost, "row(s)")
+            entries would lose 1 row(s)
         """
         return operations.compare_with_live(self._repository, ref, progress=progress)
 
     def row_counts(self, ref: Reference) -> tuple[RowCounts, ...]:
-        """Return how many rows each table has in a backup and in the live database, by its name.
+        """Count the rows of each table in a backup and in the live database.
 
-        Rows are only counted, none is compared. ``ref`` and the catalog: as for :meth:`compare`. A
-        live database that is missing or cannot be read is no error: of that all numbers are None.
-        Raises errors as :meth:`get`, :class:`~soulsense_db.errors.InvalidBackupError`.
+        Rows are only counted, not compared. The catalog is left out. A live database that is
+        missing or cannot be read is no error: then all its numbers are None.
+
+        Args:
+            ref: As for :meth:`compare`.
+
+        Returns:
+            The numbers of each table, by its name.
+
+        Raises:
+            InvalidBackupError: The backup cannot be read.
+            WrongDatabaseError: It is a backup of another database.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> {table.table: (table.backup, table.live) for table in manager.row_counts("latest")}
+            {'alembic_version': (1, 1), 'entries': (2, 3)}
         """
         return operations.row_counts(self._repository, ref)

@@ -32,7 +32,18 @@ _MAX_COUNT = 10**6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """A length of calendar time, written like ``1y6m``, ``14d`` or ``7d12h``."""
+    """A length of calendar time, written like ``1y6m``, ``14d`` or ``7d12h``.
+
+    Attributes:
+        years: How many years.
+        months: How many months.
+        days: How many days.
+        hours: How many hours.
+
+    Example:
+        >>> str(Period(days=7, hours=12))
+        '7d12h'
+    """
 
     years: int = 0
     months: int = 0
@@ -41,7 +52,21 @@ class Period:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``text``, years, months, days, hours in this order; raises :class:`OptionError`."""
+        """Read a period from text.
+
+        Args:
+            text: Years, months, days and hours in this order, such as ``1y6m``.
+
+        Returns:
+            The period.
+
+        Raises:
+            OptionError: The text is no period.
+
+        Example:
+            >>> Period.parse("1y6m")
+            Period(years=1, months=6, days=0, hours=0)
+        """
         found = _PERIOD.fullmatch(text.strip())
         if found is None or not any(found.groups()):
             raise OptionError(
@@ -52,10 +77,21 @@ class Period:
         return cls(years=years, months=months, days=days, hours=hours)
 
     def before(self, moment: datetime) -> datetime | None:
-        """Return the naive ``moment`` less this period; None before the calendar begins.
+        """Return a moment less this period.
 
-        A day that its month has not counts on into the next one, as in Go's ``AddDate``, which
-        restic uses: one month before 31 March is 3 March.
+        When its month does not have that day, the days count on into the next month, as with Go's
+        ``AddDate``, which restic uses: one month before 31 March is 3 March.
+
+        Args:
+            moment: A naive date and time.
+
+        Returns:
+            The earlier moment, naive too; None before the calendar begins.
+
+        Example:
+            >>> from datetime import datetime
+            >>> Period(months=1).before(datetime(2026, 3, 31, 8, 0))
+            datetime.datetime(2026, 3, 3, 8, 0)
         """
         month = moment.year * 12 + moment.month - 1 - self.years * 12 - self.months
         try:
@@ -71,15 +107,30 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPolicy:
-    """What to keep; the rules are ORed, and each applies to every kind of backup by itself.
+    """What to keep.
 
-    ``keep_last``: the newest n. ``keep_hourly`` ... ``keep_yearly``: the newest in each of the last
-    n hours, days, ISO weeks, months, years that have one, in local time. -1 is all, 0 none.
-    ``keep_within``: what is younger than this before the newest of its kind. ``max_total_size``:
-    bytes that what is kept of one kind may take together, from the newest on; with no other rule
-    all that fits is kept. ``allow_empty``: let ``max_total_size`` remove the last of a kind.
+    A backup stays when one rule or more keeps it. Each rule applies to every kind of backup by
+    itself. A policy without rules removes nothing. Of every count, -1 means all and 0 none.
 
-    A policy without rules removes nothing. Raises :class:`OptionError` for what means nothing.
+    Attributes:
+        keep_last: The newest n.
+        keep_hourly: The newest in each of the last n hours that have one, in local time.
+        keep_daily: The same for days.
+        keep_weekly: The same for ISO weeks.
+        keep_monthly: The same for months.
+        keep_yearly: The same for years.
+        keep_within: All that are younger than this, counted back from the newest of their kind.
+        max_total_size: How many bytes the kept backups of one kind may take together, counted from
+            the newest on. With no other rule, all that fits is kept.
+        allow_empty: True lets ``max_total_size`` remove the last backup of a kind.
+
+    Raises:
+        OptionError: A value means nothing.
+
+    Example:
+        >>> policy = RetentionPolicy(keep_last=7, keep_daily=14, keep_within=Period(days=3))
+        >>> str(policy)
+        'keep_last 7, keep_daily 14, keep_within 3d'
     """
 
     keep_last: int = 0
@@ -120,7 +171,7 @@ class RetentionPolicy:
 
     @property
     def has_keep_rule(self) -> bool:
-        """Whether a rule says what to keep, not only how much."""
+        """Whether a rule says which backups to keep, not only how many bytes."""
         within = self.keep_within is not None and self.keep_within != Period()
         return within or any(getattr(self, name) for name in COUNTS)
 
@@ -135,7 +186,17 @@ class RetentionPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneDecision:
-    """What a policy says of one backup, and why: one reason or more."""
+    """What a policy says of one backup.
+
+    Attributes:
+        backup: The backup.
+        reasons: Why it stays or goes: one reason or more, for a person.
+
+    Example:
+        >>> report = manager.prune(RetentionPolicy(keep_last=1), dry_run=True)
+        >>> report.kept[0].reasons
+        ('last (1 of 1)',)
+    """
 
     backup: BackupInfo
     reasons: tuple[str, ...]
@@ -143,9 +204,16 @@ class PruneDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """What a policy keeps and removes, each newest first.
+    """What a policy keeps and removes.
 
-    After a prune, what somebody pinned meanwhile comes last of what is kept.
+    Attributes:
+        kept: What stays, newest first. After a prune, backups that were pinned meanwhile come last.
+        removed: What goes, newest first.
+
+    Example:
+        >>> report = manager.prune(RetentionPolicy(keep_last=1))
+        >>> len(report.removed), report.removed_bytes
+        (0, 0)
     """
 
     kept: tuple[PruneDecision, ...]
@@ -153,7 +221,7 @@ class PruneReport:
 
     @property
     def removed_bytes(self) -> int:
-        """How much room the removed backups took."""
+        """How many bytes the removed backups took."""
         return sum(decision.backup.size_bytes for decision in self.removed)
 
 
@@ -185,10 +253,25 @@ def apply_policy(
     now: datetime,
     protected: Mapping[str, str] = MappingProxyType({}),
 ) -> PruneReport:
-    """Return which of ``backups`` (in any order) ``policy`` keeps and removes at ``now`` (aware).
+    """Return which backups a policy keeps and removes.
 
-    ``protected``: why a backup stays whatever the policy says, by its file name. Touches no file,
-    database or clock. Source of the rules: restic 0.14, ``forget``.
+    It touches no file, database or clock. The rules are those of ``forget`` in restic 0.14.
+
+    Args:
+        backups: The backups, in any order.
+        policy: What to keep.
+        now: The time to judge by, aware.
+        protected: Why a backup stays whatever the policy says, by its file name.
+
+    Returns:
+        What stays and what goes, and why.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> policy = RetentionPolicy(keep_daily=14)
+        >>> report = apply_policy(manager.list(), policy, now=datetime.now(UTC))
+        >>> [decision.reasons for decision in report.kept]
+        [('daily ... (1 of 14)',)]
     """
     ordered = sorted(backups, key=_order, reverse=True)
     verified = newest_verified(ordered, now=now)

@@ -33,13 +33,21 @@ _DESCRIPTION = "Scheduled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoReport:
-    """What one run did.
+    """What one scheduled run did.
 
-    ``created``: the new backup, None when the newest one has the same content; ``verified``: the
-    newest backup, read in full; ``damaged``: the previous newest one, when it was found damaged;
-    ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
-    says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
-    half migrated, so nothing went for it.
+    Attributes:
+        created: The new backup; None when the newest one has the same content.
+        verified: The check of the newest backup, which was read in full.
+        damaged: The backup that was the newest before, when it was found damaged.
+        pruned: What was removed. None without a policy, with ``half_run``, and when it failed.
+        half_run: The error of a migration that died half-way. What was backed up may be half
+            migrated, so nothing was removed for it.
+        prune_error: Why nothing could be removed.
+
+    Example:
+        >>> report = run_auto(manager)
+        >>> report.created == report.verified.backup, report.damaged, report.half_run
+        (True, None, None)
     """
 
     created: BackupInfo | None
@@ -59,12 +67,29 @@ def run_auto(
 ) -> AutoReport | None:
     """Back up unless the newest backup is sound and has the same content; verify; prune.
 
-    Returns None when another run for the same database is at work: it does what there is to do.
-    Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
-    is running, for ``lock_timeout`` at most: then raises
-    :class:`~soulsense_db.errors.DatabaseLockedError`. Raises errors as
-    :meth:`BackupManager.create` and ``verify``; without a database nothing is made, the backup
-    directory neither.
+    Nothing is removed unless the newest backup was verified in this run. It waits for a migration
+    that is running, for ``lock_timeout`` at most. Without a database nothing is made, not even the
+    backup directory.
+
+    Args:
+        manager: The manager of the database.
+        policy: What to keep; None removes nothing.
+        description: That of a new backup.
+        progress: As for :meth:`BackupManager.create`.
+
+    Returns:
+        What was done. None when another run for the same database is at work, which does what there
+        is to do.
+
+    Raises:
+        DatabaseLockedError: A migration was still running after ``lock_timeout``, or somebody else
+            had locked the database.
+        BackupError: As for :meth:`BackupManager.create` and :meth:`BackupManager.verify`.
+
+    Example:
+        >>> report = run_auto(manager, RetentionPolicy(keep_daily=14))
+        >>> report.created.description, report.verified.level, len(report.pruned.removed)
+        ('Scheduled', 'full', 0)
     """
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()

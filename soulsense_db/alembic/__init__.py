@@ -27,12 +27,25 @@ __all__ = ["safe_migrations"]
 def safe_migrations(context: Any) -> Iterator[None]:
     """Run the migrations of the block in Alembic's transaction, with a safety backup around it.
 
-    ``context``: ``alembic.context`` as env.py imports it, configured. Stands where
-    ``context.begin_transaction()`` stood, also in offline mode. Does nothing more for commands that
-    run no steps.
+    It stands where ``context.begin_transaction()`` stood, also in offline mode. For commands that
+    run no steps it does nothing more. When a step fails, the database is put back, and the error
+    goes on.
 
-    Raises :class:`~soulsense_db.alembic.errors.MigrationRefusedError` before the first step when
-    the database cannot be protected; any error of a step goes on after the database was put back.
+    Args:
+        context: ``alembic.context`` as env.py imports it, configured.
+
+    Yields:
+        Nothing; the block runs the migrations.
+
+    Raises:
+        MigrationRefusedError: The database cannot be protected; no step was run.
+        MigrationFailedError: The block ended without an error, but not all steps were run and
+            committed.
+
+    Example:
+        >>> from alembic import context
+        >>> with safe_migrations(context):
+        ...     context.run_migrations()
     """
     from soulsense_db.alembic.guard import guarded
 

@@ -24,6 +24,7 @@ MAX_SHORT = 1_000
 MAX_HEADS = 1_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
+"""Why a backup was taken."""
 KINDS: tuple[str, ...] = get_args(BackupKind)
 
 _ShortText = Annotated[
@@ -59,26 +60,45 @@ _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 class BackupInfo:
     """The facts of one backup.
 
-    ``path``: the data file, absolute; ``created_at``: aware, UTC, what the clock said;
-    ``size_bytes`` and ``sha256``: of the stored file, ``sha256`` is None when no meta file told it;
-    ``database``: name of the database it was taken from, None when unknown, with its absolute path
-    and its path from the backup directory where it has a file; ``alembic_heads``: the
-    revisions the database was at; ``target_revision``: where the migration after it was going;
-    ``driver_facts``: what the driver noted of the source, by name; ``verified_at``: when it last
-    passed a check (UTC), its own at creation included, None when it failed since or never did;
-    ``pinned``: whether it is kept whatever a policy says, with ``pin_note`` for why;
-    ``ordered_at``: what it is ordered by instead of ``created_at``, where the clock had been set
-    back (aware, UTC; later than all backups that were there), else None;
-    ``half_run``: whether it was taken while a migration was running or had died half-way;
-    ``meta_problem``: why the meta file cannot be trusted, or empty; ``filename``: of ``path``,
-    without its directory; ``timestamp``: ``created_at`` as naive local time, to compare with
-    ``datetime.now()``.
+    Made by hand, as in the guide, it takes either ``created_at`` or ``timestamp``.
 
-    By hand it takes either ``created_at`` or, as in the guide, ``timestamp``::
+    Attributes:
+        id: Names it in commands; 1 to 64 letters, digits, ``-`` or ``_``.
+        path: The data file, absolute.
+        created_at: When it was taken, as the clock said; aware, UTC.
+        size_bytes: The size of the stored file.
+        kind: Why it was taken: ``manual``, ``automatic``, ``pre_migration``, ``pre_restore`` or
+            ``imported``.
+        description: What a person calls it.
+        sha256: The checksum of the stored file; None when no meta file has one.
+        dialect: The dialect of the database, such as ``sqlite``.
+        database: The name of the database that it was taken from; None when unknown.
+        database_path: The absolute path of that database, where it has a file.
+        database_relative: The path of that database from the backup directory, where it has a file.
+        alembic_heads: The revisions that the database was at.
+        target_revision: Where the migration after it was going.
+        duration_seconds: How long it took to take it.
+        driver_facts: What the driver noted of the database, by name.
+        verified_at: When it last passed a check, that at its creation included (UTC). None when it
+            has failed one since, or never passed one.
+        pinned: Whether it is kept whatever a policy says.
+        pin_note: Why it is pinned.
+        ordered_at: The moment that it is ordered by instead of ``created_at``, where the clock had
+            been set back: later than all backups that were there; aware, UTC. Else None.
+        half_run: Whether it was taken while a migration was running or had died half-way.
+        meta_problem: Why the meta file cannot be trusted; empty when it can.
+        filename: The name of the data file, without its directory.
+        timestamp: ``created_at`` as naive local time, to compare with ``datetime.now()``.
 
-        BackupInfo(path="/a/b.db", filename="b.db", timestamp=datetime.now(), size_bytes=500)
+    Raises:
+        TypeError: Neither ``created_at`` nor ``timestamp`` was given.
 
-    Raises :class:`TypeError` without either.
+    Example:
+        >>> from datetime import datetime
+        >>> taken = datetime(2026, 1, 15, 10, 30)
+        >>> info = BackupInfo(path="/a/b.db", timestamp=taken, size_bytes=500)
+        >>> info.filename, info.timestamp_display, info.size_display
+        ('b.db', '2026-01-15 10:30:00', '500 B')
     """
 
     id: Annotated[

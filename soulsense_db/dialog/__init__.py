@@ -30,23 +30,36 @@ def open_backup_dialog(
     before_restore: BeforeRestore | None = None,
     after_restore: AfterRestore | None = None,
 ) -> BackupWindow:
-    """Open the window "Manage Backups" over ``parent`` and return it at once.
+    """Open the window "Manage Backups" over another one, and return it at once.
 
     It is modal to the application; ``parent.wait_window(window)`` waits until it is closed. Where
-    it is open already, that window comes to the front and is returned.
-
-    ``before_restore``: called before a restore or an undo begins, for the application to close its
-    sessions; what it raises is shown, and nothing is restored. ``after_restore``: called in any
-    case once that has ended, to load the data anew, with the
-    :class:`~soulsense_db.RestoreReport`, or None when it was cancelled or failed. Then the database
-    is what it was, unless the error that is shown says otherwise: so load it anew as well. Both are
-    called by the thread of the main loop.
+    it is open already, that window comes to the front and is returned. The thread of the main loop
+    calls both functions below.
 
     When the application destroys ``parent`` while work is under way, the work is cancelled, the
     database is the old or the new one, whole, and ``after_restore`` is not called.
 
-    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database in memory: it
-    cannot be reached from the thread in which the window works.
+    Args:
+        parent: The window or widget that it belongs to.
+        manager: The manager of the database.
+        before_restore: Called before a restore or an undo begins, for the application to close its
+            sessions. What it raises is shown, and nothing is restored.
+        after_restore: Called once that has ended, in any case, to load the data anew. It gets the
+            :class:`~soulsense_db.operations.restore.RestoreReport`, or None when it was cancelled
+            or failed. In that case the database is what it was, unless the error that is shown says
+            otherwise: load the data anew then as well.
+
+    Returns:
+        The window.
+
+    Raises:
+        UnsupportedDatabaseError: The database is in memory. The thread in which the window works
+            cannot reach it.
+
+    Example:
+        >>> window = open_backup_dialog(root, manager)
+        >>> open_backup_dialog(root, manager) is window
+        True
     """
     _require_file(manager)
     for child in parent.winfo_children():
@@ -67,8 +80,22 @@ def manage_backups_button(
 ) -> ttk.Button:
     """Return a button "💾 Manage Backups" for a settings page; it is still to be placed.
 
-    ``options``: further ones of :class:`tkinter.ttk.Button`; the rest, and what is raised, as for
-    :func:`open_backup_dialog`.
+    Args:
+        parent: The widget that it is in.
+        manager: The manager of the database.
+        before_restore: As for :func:`open_backup_dialog`.
+        after_restore: As for :func:`open_backup_dialog`.
+        **options: Further options of :class:`tkinter.ttk.Button`.
+
+    Returns:
+        The button.
+
+    Raises:
+        UnsupportedDatabaseError: The database is in memory.
+
+    Example:
+        >>> button = manage_backups_button(root, manager)
+        >>> button.pack()
     """
     _require_file(manager)
 

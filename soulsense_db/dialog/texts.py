@@ -35,7 +35,16 @@ _translation: gettext.NullTranslations | None = None
 
 
 def use_translation(translation: gettext.NullTranslations | None) -> None:
-    """Show the texts in ``translation``; None goes back to the language of the environment."""
+    """Show the window's texts in another language.
+
+    Args:
+        translation: The texts; None goes back to the language of the environment.
+
+    Example:
+        >>> import gettext
+        >>> use_translation(gettext.translation("soulsense_db", "locale", fallback=True))
+        >>> use_translation(None)
+    """
     global _translation  # noqa: PLW0603 - one language for all windows, as gettext has it
     _translation = translation
 

@@ -50,13 +50,21 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableDiff:
-    """What restoring a backup would change in one table, in rows.
+    """What restoring a backup would change in one table.
 
-    ``gained``: only in the backup; ``lost``: only in the live database; ``changed``: in both and
-    not the same, None where the columns differ and only the numbers of rows were compared.
+    Attributes:
+        table: The name of the table.
+        gained: How many rows are only in the backup.
+        lost: How many rows are only in the live database.
+        changed: How many rows are in both and not the same. None where the columns differ: then
+            only the numbers of rows were compared.
+        newer: How many of ``lost`` come after the last row of the backup, as rows inserted since
+            do. None where that cannot be known: the columns differ, or the key is text or has
+            several columns.
 
-    ``newer``: those of ``lost`` that come after the last row of the backup, as rows inserted since
-    do; None where the key does not say so, being text or of several columns, or the columns differ.
+    Example:
+        >>> manager.compare("latest").tables
+        (TableDiff(table='entries', gained=0, lost=1, changed=0, newer=1),)
     """
 
     table: str
@@ -67,16 +75,23 @@ class TableDiff:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nothing is known of its rows but that there is no other number of them."""
+        """Whether nothing is known of its rows but that there are as many on both sides."""
         return (self.gained, self.lost, self.changed) == (0, 0, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseDiff:
-    """A backup against the live database.
+    """What restoring a backup would change in the live database.
 
-    ``tables``: those that differ, by name; ``same_schema``: whether all else is as it was (tables,
-    indexes, views, triggers); ``alembic_heads``: the live database's revisions, sorted.
+    Attributes:
+        tables: The tables that differ, by name.
+        same_schema: Whether all else is the same: tables, indexes, views and triggers.
+        alembic_heads: The revisions of the live database, sorted.
+
+    Example:
+        >>> diff = manager.compare("latest")
+        >>> diff.identical, diff.same_schema, diff.alembic_heads
+        (False, True, ('1975ea83b712',))
     """
 
     tables: tuple[TableDiff, ...]
@@ -93,8 +108,15 @@ class DatabaseDiff:
 class RowCounts:
     """How many rows a table has in a backup and in the live database.
 
-    None where it has no such table; ``live`` is None of all where the live database is missing or
-    cannot be read.
+    Attributes:
+        table: The name of the table.
+        backup: Its rows in the backup; None where the backup has no such table.
+        live: Its rows in the live database. None where it has no such table; None for every table
+            where the live database is missing or cannot be read.
+
+    Example:
+        >>> manager.row_counts("latest")[1]
+        RowCounts(table='entries', backup=2, live=3)
     """
 
     table: str

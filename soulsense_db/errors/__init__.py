@@ -120,6 +120,12 @@ class BackupError(Exception):
         backup: A copy of what the live database was before.
         state: What became of the data in other words than the outcome's own, a sentence.
 
+    Example:
+        >>> try:
+        ...     manager.get("none such")
+        ... except BackupError as error:
+        ...     print(error.exit_code, error.outcome, error.meaning)
+        20 unchanged Nothing was changed.
     """
 
     exit_code: ClassVar[int] = 1
@@ -187,9 +193,20 @@ class BackupError(Exception):
         return {name: value for name, value in vars(self).items() if name in _FACTS}
 
     def with_outcome(self, outcome: Outcome, *, backup: Path | None = None) -> Self:
-        """Set what became of the data, for an operation that knows it better; return the error.
+        """Set what became of the data, for an operation that knows it better.
 
         As ``with_traceback``, it changes the error itself.
+
+        Args:
+            outcome: What became of the data.
+            backup: A copy of what the live database was before; None keeps the one that is known.
+
+        Returns:
+            The same error.
+
+        Example:
+            >>> BackupError("The disk is gone.").with_outcome(Outcome.UNSURE).message
+            'The disk is gone. Whether the change was kept is not sure.'
         """
         self.outcome = outcome
         self.backup = backup or self.backup
@@ -244,7 +261,7 @@ class BackupNotFoundError(BackupError):
 
 
 class InvalidBackupError(BackupError):
-    """The backup fails a check; it is never restored. ``reason``: what the check said, if any."""
+    """The backup fails a check; it is never restored. ``reason`` is what the check said, if any."""
 
     exit_code = 21
 
@@ -304,7 +321,7 @@ class InvalidDescriptionError(BackupError):
 
 
 class AmbiguousReferenceError(BackupError):
-    """Several backups fit the reference; ``candidates``: what each could be named, newest first."""
+    """Several backups fit the reference; ``candidates`` are names for each, the newest first."""
 
     exit_code = 31
 

@@ -38,7 +38,17 @@ _BETWEEN_COMMANDS = "   "
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command of a remedy; ``label`` says what it is for and ends before a colon."""
+    """One command of a remedy.
+
+    Attributes:
+        action: What it does.
+        label: What it is for; a colon can follow.
+        arguments: What follows the name of the command.
+
+    Example:
+        >>> Command(Action.RESTORE, "Restore the newest backup", ("latest",)).line
+        'soulsense-db restore latest'
+    """
 
     action: Action
     label: str
@@ -59,7 +69,16 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to do: a ``sentence``, or several, and ``commands``; both may be empty."""
+    """What to do about an error; without a sentence and without commands it is false.
+
+    Attributes:
+        sentence: What to do, one sentence or several.
+        commands: Commands to copy, or for a window to offer.
+
+    Example:
+        >>> str(Remedy("Free some space.", (Command(Action.LIST, "The backups"),)))
+        'Free some space. The backups: soulsense-db list'
+    """
 
     sentence: str = ""
     commands: tuple[Command, ...] = ()

@@ -10,29 +10,59 @@ from soulsense_db.sidecars import MigrationMarker, clear_marker, marker_path, st
 
 
 class MigrationAlarm:
-    """The migration that is running or died half-way, of ``manager.alarm``.
+    """A migration that is running or died half-way: what ``manager.alarm`` is.
 
-    It ends when the backup from before it is restored, when the version table of its chain is at
-    its target, or with :meth:`accept`.
+    The alarm ends when the backup from before the migration is restored, when the version table of
+    its chain is at its target, or with :meth:`accept`.
+
+    Example:
+        >>> manager.alarm.error() is None
+        True
     """
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
     def error(self) -> InterruptedMigrationError | None:
-        """Return the error of a migration that has not ended, None without one."""
+        """Return the error of a migration that has not ended.
+
+        Returns:
+            The error, to be shown or raised; None without such a migration.
+
+        Example:
+            >>> error = manager.alarm.error()
+            >>> print(error.message if error else "No migration died half-way.")
+            No migration died half-way.
+        """
         marker = self.marker()
         driver = self._repository.driver
         return marker.error(driver.location, driver.address) if marker and driver.location else None
 
     def marker(self) -> MigrationMarker | None:
-        """Return what :meth:`error` is made of: the first that has not ended."""
+        """Return the facts behind :meth:`error`.
+
+        Returns:
+            The marker of the first migration that has not ended; None without one.
+
+        Example:
+            >>> manager.alarm.marker() is None
+            True
+        """
         return next(iter(standing(self._repository.driver)), None)
 
     def accept(self) -> bool:
-        """Leave the database as a dead migration left it; False when there was none.
+        """Keep the database as a migration that died has left it.
 
-        Raises :class:`~soulsense_db.errors.DatabaseLockedError` while one is running.
+        Returns:
+            False when there was no such migration.
+
+        Raises:
+            DatabaseLockedError: A migration is running.
+            DatabaseFileNotFoundError: The database file does not exist.
+
+        Example:
+            >>> manager.alarm.accept()
+            False
         """
         driver = self._repository.driver
         driver.require_database()

@@ -66,9 +66,15 @@ class DatabaseLock:
     """The live database's own lock, held from construction to :meth:`release`, and what needs it.
 
     Restores and migrations of one database exclude each other with it, whatever their backup
-    directory is. Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout``
-    seconds, and :class:`~soulsense_db.errors.UnsupportedDatabaseError` for a database that is a
-    backup.
+    directory is. :meth:`~soulsense_db.manager.BackupManager.exclusive` makes one.
+
+    Raises:
+        DatabaseLockedError: Somebody else held it for ``timeout`` seconds.
+        UnsupportedDatabaseError: The database is a backup.
+
+    Example:
+        >>> with manager.exclusive() as lock:
+        ...     report = lock.restore("latest")
     """
 
     def __init__(self, repository: Repository, *, timeout: float) -> None:
@@ -91,7 +97,14 @@ class DatabaseLock:
         self.release()
 
     def release(self) -> None:
-        """Let others in; a second call does nothing, nor does one in the child of a fork."""
+        """Let others in.
+
+        A second call does nothing, nor does one in the child of a fork.
+
+        Example:
+            >>> lock = manager.exclusive()
+            >>> lock.release()
+        """
         self._lock.release()
 
     def restore(
@@ -101,10 +114,25 @@ class DatabaseLock:
         progress: Progress | None = None,
         verified: VerificationReport | None = None,
     ) -> RestoreReport:
-        """Restore the backup that ``ref`` names.
+        """Restore a backup under this lock.
 
-        ``verified``: in full, a moment ago, before the lock; it counts while the file has not
-        changed since.
+        Args:
+            ref: The backup, as for :meth:`~soulsense_db.manager.BackupManager.get`.
+            progress: As for :meth:`~soulsense_db.manager.BackupManager.restore`.
+            verified: The report of a full check a moment ago, before the lock. It counts while the
+                file has not changed since; else the backup is verified now.
+
+        Returns:
+            What was done.
+
+        Raises:
+            BackupError: As for :meth:`~soulsense_db.manager.BackupManager.restore`.
+
+        Example:
+            >>> report = manager.verify("latest")
+            >>> with manager.exclusive() as lock:
+            ...     lock.restore("latest", verified=report).verified
+            True
         """
         restorer = Restorer(self._repository)
         info = self._repository.finder.get_own(ref)
@@ -121,7 +149,23 @@ class DatabaseLock:
             return self._finish(report, None)
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
-        """Go back to the database from before the last restore."""
+        """Go back to the database from before the last restore.
+
+        Args:
+            progress: As for :meth:`~soulsense_db.manager.BackupManager.restore`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            BackupError: As for :meth:`~soulsense_db.manager.BackupManager.undo_restore`.
+
+        Example:
+            >>> with manager.exclusive() as lock:
+            ...     report = lock.restore("latest")
+            ...     lock.undo().verified
+            True
+        """
         restorer = Restorer(self._repository)
         info = restorer.undoes_to()
         with self._restoring(info, restorer):

@@ -10,7 +10,12 @@ from soulsense_db.drivers import Driver
 
 
 class LiveDatabase:
-    """The database that the application uses, of ``manager.live``."""
+    """The database that the application uses: what ``manager.live`` is.
+
+    Example:
+        >>> manager.live.address
+        '...app.db'
+    """
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -26,20 +31,70 @@ class LiveDatabase:
         return self._driver.address
 
     def write_stamp(self) -> object:
-        """Return what is another value once somebody has written to it.
+        """Return a value that is another one once somebody has written to the database.
 
-        It takes no lock; always the same where that cannot be told so, as on a server.
+        It takes no lock.
+
+        Returns:
+            A value to compare with a later one. Where that is not possible, as on a server, it is
+            always the same.
+
+        Example:
+            >>> before = manager.live.write_stamp()
+            >>> before == manager.live.write_stamp()
+            True
         """
         return self._driver.write_stamp()
 
     def size(self) -> int:
-        """Return about how many bytes a backup takes."""
+        """Return about how many bytes a backup takes.
+
+        Returns:
+            A number of bytes.
+
+        Raises:
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            DatabaseDamagedError: The database cannot be read.
+
+        Example:
+            >>> manager.live.size()
+            20480
+        """
         return self._driver.size()
 
     def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
-        """Return the sorted revisions that it is at, as another process sees it."""
+        """Return the Alembic revisions that the database is at, as another process sees it.
+
+        Args:
+            version_table: The name of Alembic's version table.
+
+        Returns:
+            The revisions, sorted; none without that table.
+
+        Raises:
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            DatabaseDamagedError: The database cannot be read.
+
+        Example:
+            >>> manager.live.alembic_heads()
+            ('1975ea83b712',)
+        """
         return self._driver.alembic_heads(version_table) or ()
 
     def attached_files(self, connection: Connection) -> dict[str, str]:
-        """Return the other database files that ``connection`` of the engine has, by schema name."""
+        """Return the other database files that are attached to a connection.
+
+        Args:
+            connection: A connection of the manager's engine.
+
+        Returns:
+            The paths, by the name of their schema.
+
+        Example:
+            >>> with engine.connect() as connection:
+            ...     manager.live.attached_files(connection)
+            {}
+        """
         return self._driver.attached_files(connection)

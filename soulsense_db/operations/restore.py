@@ -48,13 +48,22 @@ from soulsense_db.sidecars import (
 class RestoreReport:
     """A restore that was done.
 
-    ``source``: the backup restored; ``safety_backup``: the previous database, None where it could
-    not be read; ``moved_aside``: the new names of the files of a missing or damaged database, and
-    of the safety backup of an earlier restore; ``verified``: whether the result was read through a
-    new connection and is right, False when that could not be done, as for a lock of somebody else
-    or an error of the application's functions; ``catalog_rebuilt``: whether the ``backups`` table
-    was brought in step; ``warnings``: what failed when the database was restored already, a
-    sentence each.
+    Attributes:
+        source: The backup that was restored.
+        safety_backup: The copy of the previous database; None where it could not be read.
+        moved_aside: The new names of the files of a missing or damaged database, and of the safety
+            backup of an earlier restore.
+        verified: Whether the result was read through a new connection and is right. False when that
+            could not be done, for example because of somebody else's lock or an error in the
+            application's functions.
+        duration_seconds: How long it took.
+        catalog_rebuilt: Whether the table ``backups`` was brought in step.
+        warnings: What failed once the database was restored, a sentence each.
+
+    Example:
+        >>> report = manager.restore("latest")
+        >>> report.source.description, report.catalog_rebuilt, report.warnings
+        ('Before the import', True, ())
     """
 
     source: BackupInfo

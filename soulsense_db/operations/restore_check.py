@@ -33,9 +33,15 @@ from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 class RestoreCheck:
     """What stands in the way of a restore.
 
-    ``backup``: the one looked at, None where only the database and its place were; ``problems``:
-    the errors that a restore would raise, or the Alembic hook when it puts back; ``warnings``: of
-    the verification.
+    Attributes:
+        backup: The backup that was looked at; None where only the database and its place were.
+        problems: The errors that a restore would raise, or the Alembic hook when it puts back.
+        warnings: Those of the verification.
+
+    Example:
+        >>> check = manager.can_restore("latest")
+        >>> check.ok, check.problems
+        (True, ())
     """
 
     backup: BackupInfo | None
@@ -50,7 +56,7 @@ class RestoreCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing does."""
+        """Whether nothing stands in the way."""
         return not self.problems
 
 

@@ -31,12 +31,20 @@ _LEVELS = ("quick", "full")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """A backup that passed its checks (one that does not raises).
+    """A backup that passed its checks; one that does not raises an error.
 
-    ``level``: ``quick`` or ``full``; ``checksum``: whether a recorded SHA-256 was compared (an old
-    backup has none); ``warnings``: what is worth knowing of the data and no fault of the backup;
-    ``recorded``: whether the meta file says now when it passed; ``version``: of the file that was
-    read.
+    Attributes:
+        backup: The backup.
+        level: ``quick`` or ``full``.
+        checksum: Whether a recorded SHA-256 was compared; an old backup has none.
+        warnings: What is worth knowing of the data and no fault of the backup.
+        version: That of the file that was read.
+        recorded: Whether the meta file now says when the backup passed.
+
+    Example:
+        >>> report = manager.verify("latest")
+        >>> report.level, report.recorded
+        ('full', True)
     """
 
     backup: BackupInfo
@@ -53,7 +61,22 @@ class VerificationReport:
         return self.warnings
 
     def is_of(self, info: BackupInfo) -> bool:
-        """Whether it tells of the backup ``info`` as it is now, without reading the file."""
+        """Whether the report is about a backup as it is now, without reading its file.
+
+        Args:
+            info: The backup.
+
+        Returns:
+            False once the file or its facts have changed.
+
+        Raises:
+            BackupNotFoundError: The backup was deleted.
+
+        Example:
+            >>> report = manager.verify("latest")
+            >>> report.is_of(report.backup)
+            True
+        """
         with not_found_if_deleted(Path(info.path)):
             return self.backup == info and self.version == fs.version_of(Path(info.path))
 
