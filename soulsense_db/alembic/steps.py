@@ -109,7 +109,8 @@ def pending_steps(
     """Return what ``context`` is about to run. No transaction is left open."""
     was_in_transaction = connection.in_transaction()
     try:
-        heads = context.get_current_heads()
+        with manager.live.explained():  # it may be damaged, or locked
+            heads = context.get_current_heads()
         steps = [step for step in context.opts["fn"](heads, context) if not step.info.is_stamp]
         attached = manager.live.attached_files(connection)
     finally:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol, TypeVar
@@ -211,6 +211,13 @@ class Driver(ABC):
     def can_open(self, path: Path) -> bool:
         """Whether ``path`` is no longer than :attr:`longest_path`."""
         return self.longest_path is None or len(os.fsencode(path)) <= self.longest_path
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn errors of the dialect's library, in the block, into errors of the tree.
+
+        For code that uses a connection of the application's; by default they stay what they are.
+        """
+        return nullcontext()
 
     def write_stamp(self) -> object:
         """Return what is another value once somebody has written to the live database.

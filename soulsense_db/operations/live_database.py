@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
@@ -29,6 +30,10 @@ class LiveDatabase:
     def address(self) -> str:
         """What ``--url`` takes to reach it as the engine does; empty in memory."""
         return self._driver.address
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turn what the database's own library raises in the block into errors of the tree."""
+        return self._driver.explained()
 
     def write_stamp(self) -> object:
         """Return a value that is another one once somebody has written to the database.

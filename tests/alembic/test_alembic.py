@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
 from alembic_project import BROKEN, DOORS, FIRST, Project, digest, needs_plugins, query
-from helpers import write_marker
+from helpers import held_by_another_process, write_marker
 from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
@@ -119,6 +120,25 @@ def test_commands_without_steps_take_no_backup(tmp_path: Path, door: str) -> Non
         project.call(name, *arguments, config=config, **options)  # type: ignore[arg-type]
         assert project.backups() == one, name
     assert not project.marker.exists()
+
+
+@pytest.mark.parametrize("problem", ["damaged", "locked"])
+def test_a_database_that_cannot_be_read_refuses_the_migration(
+    project: Project, problem: str
+) -> None:
+    """One line says what is wrong and what to do, and not a traceback of SQLAlchemy's."""
+    ini = project.ini.read_text()
+    project.ini.write_text(ini.replace("app.db", "app.db?timeout=0.1"))
+    with ExitStack() as stack:
+        if problem == "damaged":
+            project.database.write_bytes(b"no database" * 1000)
+        else:
+            stack.enter_context(held_by_another_process(project.database, "BEGIN EXCLUSIVE"))
+        result = project.run("upgrade", "head")
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    assert "No migration was run." in result.stderr
+    assert problem in result.stderr
 
 
 def test_a_failed_backup_refuses_the_migration(project: Project) -> None:

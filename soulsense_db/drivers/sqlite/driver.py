@@ -127,6 +127,10 @@ class SQLiteDriver(Driver):
         """Bytes of the main file and its log, by their names; in memory as :meth:`size`."""
         return size_with_log(self.location) if self.location else self.size()
 
+    def explained(self) -> AbstractContextManager[None]:
+        """Say what SQLite's errors mean for the live database."""
+        return live_errors(self.location)
+
     def write_stamp(self) -> object:
         """Sizes and times of the main file and its log."""
         path = self._live.known_path
