@@ -106,7 +106,8 @@ def create_backup(description: str = "") -> BackupInfo:
 def restore_backup(backup_path: str | Path) -> bool:
     """Restore a backup.
 
-    After an error the live database is what it was. What fails once it is restored is a warning in
+    After an error the live database is what the error's ``outcome`` says: what it was, unless the
+    disk failed in the middle. What fails once it is restored is a warning in
     the log ``soulsense_db``.
 
     Args:

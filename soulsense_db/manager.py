@@ -579,7 +579,8 @@ class BackupManager(OldNames):
         other processes stay connected, and read back, and the catalog is rebuilt. A live database
         that is damaged or missing is restored too; its files are moved aside.
 
-        After an error the live database is what it was, and no backup is gone. What fails once it
+        After an error no backup is gone, and the live database is what the error's ``outcome`` says:
+        what it was, unless the disk failed in the middle. What fails once it
         is restored is a warning in the report.
 
         Args:

@@ -311,7 +311,8 @@ def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
     line = f"SOULSENSE_DB {report.state.name}"
     line += " - " + "; ".join(f"{check.name}: {check.message}" for check in first)
     if not sys.stdout.isatty():  # what a monitor draws, and a person need not see
-        line = line.replace("|", " ") + f" | {_performance(report, thresholds)}"
+        drawn = _performance(report, thresholds)
+        line = line.replace("|", " ") + (f" | {drawn}" if drawn else "")
     say(line)
     rows = [(check.state.name, check.name, check.message) for check in report.checks]
     print_table(("", "", ""), rows, fold=True)
