@@ -579,9 +579,9 @@ class BackupManager(OldNames):
         other processes stay connected, and read back, and the catalog is rebuilt. A live database
         that is damaged or missing is restored too; its files are moved aside.
 
-        After an error no backup is gone, and the live database is what the error's ``outcome`` says:
-        what it was, unless the disk failed in the middle. What fails once it
-        is restored is a warning in the report.
+        After an error no backup is gone, and the live database is what the ``outcome`` of the error
+        says: what it was, unless the disk failed in the middle. What fails once it is restored is a
+        warning in the report.
 
         Args:
             ref: The backup, as for :meth:`get`.
