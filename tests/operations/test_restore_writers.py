@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import EngineMaker
-from helpers import eventually, execute, leftovers, make_database, scalar
+from helpers import Mode, eventually, execute, leftovers, make_database, scalar
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock
@@ -146,3 +146,40 @@ def test_a_safety_backup_without_meta_file_does_not_get_another_s(
             manager.restore("latest")
     manager.undo_restore()
     assert scalar(path, "SELECT count(*) FROM child") == 0
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.parametrize(
+    "first", ["SELECT 1", "CREATE VIEW v AS SELECT 1", "PRAGMA auto_vacuum = 1"]
+)
+def test_a_commit_before_a_backup_of_one_page_is_loaded_is_kept(
+    tmp_path: Path,
+    make_engine: EngineMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: Mode,
+    first: str,
+) -> None:
+    """SQLite copies one page in one step: it is found out all the same who was faster."""
+    database = tmp_path / "app.db"
+    execute(database, first, f"PRAGMA journal_mode = {mode}", "PRAGMA user_version = 7")
+    manager = BackupManager(make_engine(database), catalog=False)
+    empty = manager.create()
+    execute(database, "CREATE TABLE t (x)")
+    release = SQLiteWriteLock.release
+    faster: list[str] = []
+
+    def release_and_lose(lock: SQLiteWriteLock) -> bool:
+        was_held = release(lock)
+        if was_held and not faster:
+            faster.append("INSERT INTO t VALUES ('faster')")
+            execute(database, *faster)
+        return was_held
+
+    monkeypatch.setattr(SQLiteWriteLock, "release", release_and_lose)
+    report = manager.restore(empty)
+    assert faster
+    assert report.safety_backup is not None
+    assert scalar(report.safety_backup, "SELECT x FROM t") == "faster"
+    assert scalar(database, "PRAGMA integrity_check") == "ok"
+    assert scalar(database, "PRAGMA user_version") == 7
+    assert manager.compare(empty).identical

@@ -70,11 +70,47 @@ def compatible_source(
 ) -> Iterator[sqlite3.Connection]:
     """Open ``source``, or a working copy of it that the live database can take as it is.
 
+    It has two pages at least: a copy of one would be done before anybody could look whether
+    somebody else has committed meanwhile.
+
     SQLite cannot change the page size of a WAL or in-memory database; and a backup whose header
     says WAL would turn the live database to WAL, which nobody could turn back with others
     connected. ``location``: of the live database, beside which the copy is made.
     ``for_rehearsal``: a restore may be at work, with copies of its own.
     """
+    with _compatible_source(
+        source, live, live_mode, location, for_rehearsal=for_rehearsal
+    ) as backup:
+        if pragmas.number(backup, "page_count") != 1:
+            yield backup
+            return
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as two_pages:
+            two_pages.deserialize(_with_a_free_page(backup.serialize()))
+            yield two_pages
+
+
+def _with_a_free_page(page: bytes) -> bytes:
+    """Return the database of one ``page`` with a second one, which is not in use.
+
+    The fields of the header: https://www.sqlite.org/fileformat2.html#the_database_header
+    """
+    header = bytearray(page)
+    header[28:32] = (2).to_bytes(4, "big")  # pages
+    if not any(header[52:56]):  # else, with auto_vacuum, page 2 is always a map of pages
+        header[32:36] = (2).to_bytes(4, "big")  # the first page of the list of free ones
+        header[36:40] = (1).to_bytes(4, "big")  # how many there are
+    return bytes(header) + bytes(len(page))
+
+
+@contextmanager
+def _compatible_source(
+    source: Path,
+    live: sqlite3.Connection,
+    live_mode: str,
+    location: Path | None,
+    *,
+    for_rehearsal: bool,
+) -> Iterator[sqlite3.Connection]:
     own = f"_{os.getpid()}_{threading.get_ident()}" if for_rehearsal else ""
     live_page_size = pragmas.number(live, "page_size")
     with sqlite_check.opened(source) as backup, understood(backup) as problem:
