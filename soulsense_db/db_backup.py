@@ -23,13 +23,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import BackupError, DatabaseError, OptionError
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import warn
+from soulsense_db.notices import log_ignored, warn
 from soulsense_db.settings import DEFAULT_URL, URL_VARIABLE
 
 if TYPE_CHECKING:
@@ -78,7 +79,14 @@ def configure(
     _configured = None
     if engine is None:
         return None
-    manager = BackupManager(engine, directory)
+    with _as_set_error():
+        manager = BackupManager(engine, directory)
+        path = _path_set("DB_PATH")
+        if path is not None and Path(path).resolve() != manager.database:
+            raise OptionError(
+                f"DB_PATH is {path!r}, and the engine is of {manager.database}.",
+                hint="Set one of them only.",
+            )
     _configured = engine, manager
     return manager
 
@@ -100,7 +108,7 @@ def create_backup(description: str = "") -> BackupInfo:
         'After the import'
     """
     with _as_set_error():
-        return _manager().create(description)
+        return _manager(_directory_set()).create(description)
 
 
 def restore_backup(backup_path: str | Path) -> bool:
@@ -124,7 +132,7 @@ def restore_backup(backup_path: str | Path) -> bool:
         True
     """
     with _as_set_error():
-        report = _manager().restore(Path(backup_path))
+        report = _manager(_directory_set()).restore(Path(backup_path))
     for warning in report.warnings:
         warn(f"The database was restored. {warning}")
     return True
@@ -144,7 +152,7 @@ def list_backups() -> list[BackupInfo]:
         ['Before the import']
     """
     with _as_set_error():
-        return _manager().list()
+        return _manager(_directory_set()).list()
 
 
 def delete_backup(backup_path: str | Path) -> bool:
@@ -164,14 +172,14 @@ def delete_backup(backup_path: str | Path) -> bool:
         True
     """
     with _as_set_error():
-        _manager().delete(Path(backup_path))
+        _manager(_directory_set()).delete(Path(backup_path))
     return True
 
 
 def get_backup_dir() -> str:
     """Return the backup directory, absolute."""
     with _as_set_error():
-        return str(_manager(_set("BACKUP_DIR")).directory)
+        return str(_manager(_path_set("BACKUP_DIR")).directory)
 
 
 def _validate_sqlite_file(path: str | Path) -> bool:
@@ -181,16 +189,22 @@ def _validate_sqlite_file(path: str | Path) -> bool:
 
 # What a program sets
 
-_configured: tuple[Engine | AsyncEngine, BackupManager] | None = None
+# What survives a reload of this module: else a program would work on another database after it.
+_state: dict[str, Any] = globals()
+_configured: tuple[Engine | AsyncEngine, BackupManager] | None = _state.get("_configured")
+# The names in the modules that took everything from here, of this one first; and whether
+# others can import it: one that was thrown away since has no say any more.
+_namespaces: list[tuple[dict[str, Any], bool]] = _state.get("_namespaces", [(globals(), True)])
 
-_functions = {"create_backup": create_backup, "get_backup_dir": get_backup_dir}
+_UNSET = object()
 _names = __all__
 del __all__  # so that __getattr__ is asked for it, and learns who asks
-# The names in the modules that took everything from here, of this one first; and whether it was one
-# that others can import.
-_namespaces: list[tuple[dict[str, Any], bool]] = [(globals(), True)]
-# The defaults that were handed out: a test that puts one of them back has set nothing.
-_defaults: dict[str, str] = {}
+
+
+class _Default(str):
+    """A path that was handed out: a test that puts it back has set nothing."""
+
+    __slots__ = ()
 
 
 def __getattr__(name: str) -> Any:
@@ -198,41 +212,63 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         namespace = sys._getframe(1).f_globals  # of the module with the import
         if all(namespace is not known for known, _ in _namespaces):
-            _namespaces.append((namespace, _is_importable(namespace)))
+            _namespaces.append((namespace, _module_of(namespace) is not None))
         return _names
     if name not in {"BACKUP_DIR", "DB_PATH"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        manager = _manager()
+        manager = _manager(_directory_set())
     except BackupError:  # it is not the import's to say so, but the functions'
-        return _defaults.setdefault("", "")
-    path = str(manager.directory if name == "BACKUP_DIR" else manager.database or "")
-    return _defaults.setdefault(path, path)
+        return _Default()
+    return _Default(manager.directory if name == "BACKUP_DIR" else manager.database or "")
 
 
-def _manager(directory: str | Path | None = None) -> BackupManager:
-    """Return the manager of what is set just now; ``directory``: where it looks, if not there.
+def _manager(directory: str | None) -> BackupManager:
+    """Return the manager of what is set just now.
 
     Not kept: a relative URL follows the current directory and the environment.
     """
-    database = _set("DB_PATH")
-    directory = directory or _set_directory()
+    database = _path_set("DB_PATH")
     if _configured is not None:
         engine, manager = _configured
         if database is None or Path(database).resolve() == manager.database:
             return manager if directory is None else BackupManager(engine, directory)
     default = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    return BackupManager.from_url(os.path.abspath(database) if database else default, directory)
+    return BackupManager.from_url(default if database is None else database, directory)
 
 
-def _set_directory() -> str | Path | None:
-    find = _set("get_backup_dir")
-    found: str | Path | None = _set("BACKUP_DIR") if find is None else find()
+def _directory_set() -> str | None:
+    """Return the backup directory that is set, by its name or by a function that returns it."""
+    directory, find = _path_set("BACKUP_DIR"), _set("get_backup_dir")
+    if find is _UNSET:
+        return directory
+    found = _absolute("get_backup_dir()", find())
+    if directory not in (None, found):
+        raise OptionError(
+            f"get_backup_dir() returns {found!r}, and BACKUP_DIR is {directory!r}.",
+            hint="Set one of them only.",
+        )
     return found
 
 
+def _path_set(name: str) -> str | None:
+    value = _set(name)
+    return None if value is _UNSET else _absolute(name, value)
+
+
+def _absolute(name: str, value: Any) -> str:
+    """Return ``value`` as an absolute path; nothing stands for a path that is empty."""
+    try:
+        path = os.fsdecode(value)
+    except TypeError:
+        path = ""
+    if not path:
+        raise OptionError(f"{name} is {value!r}, and no path.", hint="Set it to a path.")
+    return os.path.abspath(path)
+
+
 def _set(name: str) -> Any:
-    """Return what a program has set under ``name``, None when nothing.
+    """Return what a program has set under ``name``, ``_UNSET`` when nothing.
 
     Raises :class:`OptionError` when two modules have set different things.
     """
@@ -244,25 +280,30 @@ def _set(name: str) -> Any:
     if any(value != found[0][1] for _, value in found):
         values = " and ".join(f"{value!r} in {module}" for module, value in found)
         raise OptionError(f"{name} is {values}.", hint="Set it in one of them only.")
-    return found[0][1] if found else None
+    return found[0][1] if found else _UNSET
 
 
-def _is_importable(namespace: dict[str, Any]) -> bool:
+def _module_of(namespace: dict[str, Any]) -> ModuleType | None:
     module = sys.modules.get(namespace.get("__name__", ""))
-    return getattr(module, "__dict__", None) is namespace
+    return module if getattr(module, "__dict__", None) is namespace else None
 
 
 def _is_in_use(namespace: dict[str, Any], was_importable: bool) -> bool:
-    """Whether it has a function from here, and was not thrown away or replaced meanwhile."""
-    has_ours = any(namespace.get(name) is own for name, own in _functions.items())
-    return has_ours and _is_importable(namespace) == was_importable
+    """Whether it has something from here, and was not thrown away or replaced meanwhile."""
+    if was_importable and _module_of(namespace) is None:
+        return False
+    return any(name in _state and namespace.get(name) is _state[name] for name in _names)
 
 
 def _is_set(name: str, namespace: dict[str, Any]) -> bool:
-    value = namespace.get(name)
-    if isinstance(value, str):
-        return _defaults.get(value) is not value
-    return value is not None and value not in (DatabaseError, *_functions.values())
+    if name not in namespace:
+        return False
+    value = namespace[name]
+    if type(value).__name__ == _Default.__name__:  # also one from before a reload
+        return False
+    if name == "get_backup_dir":  # ours, perhaps from before a reload of this module
+        return getattr(value, "__module__", None) != __name__
+    return value is not DatabaseError
 
 
 @contextmanager
@@ -272,6 +313,11 @@ def _as_set_error() -> Iterator[None]:
         yield
     except BackupError as error:
         wanted = _set("DatabaseError")
-        if wanted is None or isinstance(error, wanted):
+        if wanted is _UNSET or isinstance(error, wanted):
             raise
-        raise wanted(str(error)) from error
+        try:
+            own = wanted(str(error))
+        except Exception as failure:  # noqa: BLE001 - one that takes other arguments
+            log_ignored(f"{wanted!r} cannot be made of a message", failure)
+            raise error from None
+        raise own from error

@@ -303,3 +303,79 @@ def test_a_hard_link_to_the_live_database_is_never_read(app: Any, moved: Path) -
     os.link(moved, link)
     with pytest.raises(app.DatabaseError, match="is the live database"):
         app.restore_backup(str(link))
+
+
+@pytest.mark.parametrize("value", ["", None])
+@pytest.mark.parametrize("name", ["DB_PATH", "BACKUP_DIR"])
+def test_a_place_that_is_none_is_an_error(
+    app: Any, moved: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    """An empty setting never means another database, nor another directory."""
+    monkeypatch.setattr(app, name, value)
+    with pytest.raises(app.DatabaseError, match=f"{name} is {value!r}, and no path"):
+        app.create_backup()
+
+
+def test_a_function_for_the_directory_may_ask_ours(
+    app: Any, moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may add to what ours returns; where it contradicts `BACKUP_DIR`, that is an error."""
+    monkeypatch.delattr(app, "BACKUP_DIR")
+    ours = app.get_backup_dir
+    monkeypatch.setattr(app, "get_backup_dir", lambda: f"{ours()}/mine")
+    assert Path(app.create_backup().path).parent == moved.parent / "backups" / "mine"
+    monkeypatch.setattr(db_backup, "BACKUP_DIR", str(moved.parent / "theirs"))
+    monkeypatch.setattr(app, "get_backup_dir", lambda: str(moved.parent / "mine"))
+    with pytest.raises(app.DatabaseError, match=r"get_backup_dir\(\) returns .*mine"):
+        app.create_backup()
+
+
+def test_an_engine_of_another_database_is_refused(app: Any, moved: Path, tmp_path: Path) -> None:
+    """Where `DB_PATH` is set already, `configure` takes no engine that contradicts it."""
+    other = sa.create_engine(f"sqlite:///{make_database(tmp_path / 'other.db')}")
+    same = sa.create_engine(f"sqlite:///{moved}")
+    try:
+        with pytest.raises(app.DatabaseError, match=r"DB_PATH is .*test_db\.db"):
+            app.configure(other)
+        assert app.configure(same).database == moved
+        assert Path(app.create_backup().path).parent == moved.parent / "backups"
+    finally:
+        app.configure(None)
+        other.dispose()
+        same.dispose()
+
+
+def test_settings_outlast_a_reload(app: Any, moved: Path) -> None:
+    """A module that is loaded anew, as interactive tools do, works on the same database."""
+    importlib.reload(db_backup)
+    assert Path(app.create_backup().path).parent == moved.parent / "backups"
+    assert app.list_backups()[0].database_path == str(moved)
+
+
+def test_a_module_that_is_registered_late_has_its_say(tmp_path: Path) -> None:
+    """A loader may put a module into `sys.modules` after it has run it, or never."""
+    plugin = ModuleType("plugin_of_a_program")
+    exec("from soulsense_db.db_backup import *", vars(plugin))  # noqa: S102
+    vars(plugin)["DB_PATH"] = str(make_database(tmp_path / "app.db"))
+    create = vars(plugin)["create_backup"]
+    try:
+        assert create("before").database_path == str(tmp_path / "app.db")
+        sys.modules["plugin_of_a_program"] = plugin
+        assert create("after").database_path == str(tmp_path / "app.db")
+    finally:
+        sys.modules.pop("plugin_of_a_program", None)
+        vars(plugin).clear()
+
+
+def test_an_error_class_that_takes_no_message_hides_nothing(
+    app: Any, moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the program's own error cannot be made, ours goes on."""
+
+    class OddError(Exception):
+        def __init__(self, code: int, reason: str) -> None:
+            super().__init__(code, reason)
+
+    monkeypatch.setattr(app, "DatabaseError", OddError)
+    with pytest.raises(BackupError, match="not found"):
+        app.restore_backup("/nonexistent/backup.db")

@@ -32,7 +32,12 @@ class LiveDatabase:
         return self._driver.address
 
     def explained(self) -> AbstractContextManager[None]:
-        """Turn what the database's own library raises in the block into errors of the tree."""
+        """Turn what the database's own library raises in the block into errors of the tree.
+
+        Example:
+            >>> with manager.live.explained(), engine.connect() as connection:
+            ...     heads = connection.exec_driver_sql("SELECT 1").all()
+        """
         return self._driver.explained()
 
     def write_stamp(self) -> object:
