@@ -334,21 +334,28 @@ def ensure_same_file(path: Path, created: os.stat_result) -> None:
 
 def move_durably(source: Path, target: Path) -> None:
     """Rename ``source`` to ``target`` (replacing it) within one file system, on disk at return."""
-    with storage_errors("rename to", target):
-        os.replace(source, target)
+    _rename(source, target)
     sync_directory(target.parent)
 
 
 def rename_or_not(source: Path, target: Path) -> None:
     """Rename for good; on any error ``source`` has its name still, as far as the system lets it."""
-    with storage_errors("rename to", target):
-        os.replace(source, target)
+    _rename(source, target)
     try:
         sync_directory(target.parent, Outcome.UNCHANGED)
     except StorageError:
         with storage_errors("rename to", source, Outcome.UNSURE):
             os.replace(target, source)
         raise
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        # Over a network it may have been done, and the answer was lost.
+        outcome = Outcome.UNCHANGED if os.path.lexists(source) else Outcome.UNSURE
+        raise as_storage_error(error, "rename to", target, outcome) from error
 
 
 def remove(path: Path) -> None:

@@ -22,6 +22,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryIsAFileError,
     NotEnoughSpaceError,
+    Outcome,
     PermissionDeniedError,
     StorageError,
 )
@@ -421,3 +422,22 @@ def test_a_file_that_sqlite_rejects_is_closed(tmp_path: Path) -> None:
         connect_new(path)
     assert os.listdir("/dev/fd") == before
     assert held.value
+
+
+@pytest.mark.parametrize("rename", [durable.move_durably, durable.rename_or_not])
+def test_a_rename_that_fails_after_it_was_done_is_not_called_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rename: Callable[[Path, Path], None]
+) -> None:
+    """A file server may do what it is asked, and its answer is lost."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    replace = os.replace
+
+    def done_and_failed(old: Path, new: Path) -> None:
+        replace(old, new)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "replace", done_and_failed)
+    with pytest.raises(StorageError) as caught:
+        rename(source, target)
+    assert caught.value.outcome is Outcome.UNSURE
