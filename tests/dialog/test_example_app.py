@@ -78,7 +78,7 @@ def test_the_ten_lines_of_the_page_are_all_that_is_needed(
     user = person(f"import os\nos.chdir({str(tmp_path)!r})\n{program}", own_root=True)
     open_window(user)
     create(user, "First")
-    assert len(list((tmp_path / "backups").glob("*_first.db"))) == 1
+    assert len(list((tmp_path / "backups").glob("*_First.db"))) == 1
     user.click("Close")
     user.close_window("tk")
     user.waits_for_end()

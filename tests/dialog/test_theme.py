@@ -214,7 +214,7 @@ with open({str(path)!r}, "rb") as stream:
         if one.kind in {"TButton", "TLabel", "Label"} and one.text
     ]
     assert own
-    data = "A description", "a_description.db"
+    data = "A description", "A_description.db"
     assert [one for one in own if "«" not in one and not any(map(one.count, data))] == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import EngineMaker
-from helpers import PROGRAMS, digest, make_database, run_unprivileged
+from helpers import PROGRAMS, digest, execute, make_database, run_unprivileged
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.errors import backup_errors, live_errors
@@ -124,3 +124,21 @@ def test_an_odd_url_is_an_error_of_the_tree(
     with pytest.raises((UnsupportedDatabaseError, StorageError)) as caught:
         BackupManager.from_url(url).create()
     assert caught.value.hint
+
+
+def test_a_name_with_a_nul_in_it_keeps_nothing_from_being_restored(
+    tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Python cannot send that name to SQLite: what is wrong is said, and a restore goes over it."""
+    live = make_database(tmp_path / "app.db")
+    manager = BackupManager(make_engine(live), catalog=False)
+    info = manager.create()
+    execute(
+        live,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET name = 'o' || char(0) || 'd' WHERE name = 'child'",
+    )
+    with pytest.raises(UnsupportedDatabaseError, match="does not understand the schema"):
+        manager.create()
+    manager.restore(info)
+    assert manager.compare(info).identical

@@ -65,7 +65,7 @@ class Side:
         for name in self._names():
             try:
                 self.tables[name] = self._describe(name)
-            except UnicodeEncodeError:  # Python sends SQLite no name that is not UTF-8
+            except _UnsendableError:
                 self.unreadable.add(name.encode(errors="surrogateescape").decode(errors="replace"))
 
     def schema(self, ignore: Collection[str]) -> set[Row]:
@@ -187,9 +187,10 @@ class Side:
         ]
 
     def _describe(self, name: str) -> Table:
+        _require_sendable(name)
         columns = list(self._rows(f"PRAGMA main.table_info({quoted(name)})"))
         values = [quoted(column) for _, column, *_ in columns]
-        "".join(values).encode()  # also a column may have a name that cannot be sent
+        _require_sendable("".join(values))
         types = [
             f"typeof({quoted(column)})"  # where 1 and 1.0 may both be
             for _, column, declared, *_ in columns
@@ -244,6 +245,19 @@ class Side:
             raise
 
 
+class _UnsendableError(Exception):
+    """Python sends SQLite no name that is not UTF-8, or that has a NUL in it."""
+
+
+def _require_sendable(names: str) -> None:
+    try:
+        names.encode()
+    except UnicodeEncodeError:
+        raise _UnsendableError from None
+    if "\0" in names:
+        raise _UnsendableError
+
+
 class _TooLargeError(Exception):
     """A value is longer than the limit of the connection."""
 
@@ -272,7 +286,8 @@ def all_collations(connection: sqlite3.Connection) -> Iterator[None]:
     made: list[str] = []
     try:
         for (name,) in pragmas.rows(connection, statement):
-            with suppress(UnicodeEncodeError):  # one that Python cannot send to SQLite
+            with suppress(_UnsendableError):
+                _require_sendable(name)
                 if not _has_collation(connection, name):
                     connection.create_collation(name, lambda a, b: (a > b) - (a < b))
                     made.append(name)

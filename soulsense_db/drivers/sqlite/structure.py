@@ -209,6 +209,8 @@ def _by_table(
 
 def _compiles(connection: sqlite3.Connection, pragma: str, table: _Table) -> bool:
     """Whether this connection has all collations and functions that a check of ``table`` takes."""
+    if not _can_be_sent(table.name):
+        return False
     try:
         connection.execute(f"EXPLAIN PRAGMA main.{pragma}({quoted(table.name)})").fetchall()
     except (sqlite3.OperationalError, UnicodeDecodeError):
