@@ -69,6 +69,8 @@ class BackupManager(OldNames):
         """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
         self.alarm = MigrationAlarm(self._repository)
         """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
+        self.events = self._repository.events
+        """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
         self.live = LiveDatabase(self._repository.driver)
         """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
 
@@ -164,9 +166,8 @@ class BackupManager(OldNames):
         """
         check_description(description)
         new = NewBackup(kind=kind, description=description)
-        earlier = self._finder.get_own(ref)
         return operations.create_unless_same(
-            self._repository, new, earlier, retention=self._retention, progress=progress
+            self._repository, new, ref, retention=self._retention, progress=progress
         )
 
     # One by one
@@ -213,7 +214,7 @@ class BackupManager(OldNames):
         :class:`~soulsense_db.errors.BackupError` for one that is of this database already, and
         errors as :meth:`verify`.
         """
-        return operations.adopt_backup(self._repository, self.get(ref), progress=progress)
+        return operations.adopt_backup(self._repository, ref, progress=progress)
 
     def delete(self, ref: Reference) -> None:
         """Delete a backup, its meta file and its row.
@@ -222,7 +223,7 @@ class BackupManager(OldNames):
         migration needs which has not ended; :class:`~soulsense_db.errors.BackupError` for one of
         unknown origin with a log beside it; and errors as :meth:`get`.
         """
-        operations.delete_backup(self._repository, self.get(ref))
+        operations.delete_backup(self._repository, ref)
 
     def verify(
         self, ref: Reference, *, level: CheckLevel = "full", progress: Progress | None = None
@@ -236,9 +237,7 @@ class BackupManager(OldNames):
         Raises :class:`~soulsense_db.errors.InvalidBackupError`,
         :class:`~soulsense_db.errors.MetaFileError`, and errors as :meth:`get`.
         """
-        return operations.verify_and_record(
-            self._repository, self.get(ref), level=level, progress=progress
-        )
+        return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
 
     def orphans(self) -> set[str]:
         """Return the file names of backups that are gone and left a meta file."""
@@ -300,9 +299,7 @@ class BackupManager(OldNames):
         it is copied; what it raises in either leaves nothing. Raises errors as :meth:`verify`,
         :class:`~soulsense_db.errors.StorageError`.
         """
-        return operations.export_backup(
-            self._repository, self.get(ref), destination, progress=progress
-        )
+        return operations.export_backup(self._repository, ref, destination, progress=progress)
 
     # Restore
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,6 +11,7 @@ from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import BackupError
+from soulsense_db.events import Event, Events, Operation, failing, tell
 from soulsense_db.fs import require_no_link
 from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.references import Finder
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 class Repository:
     """The live database of ``driver`` and its backups in ``directory``.
 
-    ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog.
+    ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
+    the listeners to what is done.
     """
 
     driver: Driver
@@ -31,6 +34,7 @@ class Repository:
     finder: Finder
     rows: CatalogRows
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
+    events: Events = field(default_factory=Events)
 
     @classmethod
     def of(
@@ -67,6 +71,14 @@ class Repository:
         if location is None:
             require_no_link(self.directory.directory)
         return location or self.directory.directory / "memory"
+
+    def tell(self, event: Event) -> None:
+        """Log ``event`` and call its listeners."""
+        tell(self.events, event)
+
+    def failing(self, operation: Operation) -> AbstractContextManager[None]:
+        """Tell of an error that leaves the block, which is the ``operation``."""
+        return failing(self.events, operation, database=self.driver.location)
 
     def without_catalog(self) -> Self:
         """Return the same, of which no verb writes a row, or anything else to the database."""
