@@ -142,7 +142,7 @@ class DatabaseLock:
             report = self._finish(report, None)
         self._note(
             MigrationPutBack(
-                database=self._driver.location,
+                database=self._repository.database,
                 backup=report.source,
                 failed_database=report.safety_backup,
                 warnings=report.warnings,
@@ -167,7 +167,7 @@ class DatabaseLock:
     def _note_restored(self, report: RestoreReport, *, is_undo: bool) -> None:
         self._note(
             Restored(
-                database=self._driver.location,
+                database=self._repository.database,
                 backup=report.source,
                 is_undo=is_undo,
                 safety_backup=report.safety_backup,

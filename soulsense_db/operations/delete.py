@@ -22,7 +22,7 @@ def deleted(repository: Repository, ref: Reference, *, reason: str) -> Removed:
     with repository.failing("delete"):
         info = repository.finder.get(ref)
         _delete(repository, info)
-    return Removed(database=repository.driver.location, backup=info, reason=reason)
+    return Removed(database=repository.database, backup=info, reason=reason)
 
 
 def _delete(repository: Repository, info: BackupInfo) -> None:

@@ -77,7 +77,7 @@ def add_backup(
         if rows is not None and rows != set(map(row_name, directory.names())):
             repository.sync_catalog()  # an earlier row could not be written
     completion.log()
-    repository.tell(Created(database=driver.location, backup=info))
+    repository.tell(Created(database=repository.database, backup=info))
     return info
 
 

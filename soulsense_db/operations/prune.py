@@ -200,7 +200,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
 
 def _removed(repository: Repository, plan: PrunePlan, decision: PruneDecision) -> Removed:
     return Removed(
-        database=repository.driver.location,
+        database=repository.database,
         backup=decision.backup,
         reason=", ".join(decision.reasons),
         policy=str(plan.policy),

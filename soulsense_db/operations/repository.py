@@ -26,13 +26,15 @@ class Repository:
     """The live database of ``driver`` and its backups in ``directory``.
 
     ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
-    the listeners to what is done.
+    the listeners to what is done; ``database`` is what they are told of: the file as it was found
+    when the manager was made, for to ask the driver may fail.
     """
 
     driver: Driver
     directory: BackupDirectory
     finder: Finder
     rows: CatalogRows
+    database: Path | None
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
     events: Events = field(default_factory=Events)
 
@@ -62,7 +64,7 @@ class Repository:
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)
-        return cls(driver, backups, Finder(driver, backups), rows)
+        return cls(driver, backups, Finder(driver, backups), rows, location)
 
     @property
     def sidecar_base(self) -> Path:
@@ -78,7 +80,7 @@ class Repository:
 
     def failing(self, operation: Operation) -> AbstractContextManager[None]:
         """Tell of an error that leaves the block, which is the ``operation``."""
-        return failing(self.events, operation, database=self.driver.location)
+        return failing(self.events, operation, database=self.database)
 
     def without_catalog(self) -> Self:
         """Return the same, of which no verb writes a row, or anything else to the database."""

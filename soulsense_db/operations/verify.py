@@ -73,7 +73,7 @@ def verify_and_record(
         report = check_and_record(repository, info, level=level, progress=progress)
     repository.tell(
         Verified(
-            database=repository.driver.location,
+            database=repository.database,
             backup=report.backup,
             level=level,
             warnings=report.warnings,
