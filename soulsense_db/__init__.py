@@ -6,6 +6,7 @@ info = BackupManager(engine).create("Before import")
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ __all__ = [
     "RetentionPolicy",
     "VerificationReport",
 ]
+
+# Where an application has no logging, nothing is printed.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Loaded when first asked for: Alembic's plugin is in this package, and is imported by every Alembic
 # project in the environment, also by those that never use us.

@@ -81,6 +81,8 @@ class BackupManager(OldNames):
         """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
         self.alarm = MigrationAlarm(self._repository)
         """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
+        self.events = self._repository.events
+        """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
         self.live = LiveDatabase(self._repository.driver)
         """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
 
@@ -241,9 +243,8 @@ class BackupManager(OldNames):
         """
         check_description(description)
         new = NewBackup(kind=kind, description=description)
-        earlier = self._finder.get_own(ref)
         return operations.create_unless_same(
-            self._repository, new, earlier, retention=self._retention, progress=progress
+            self._repository, new, ref, retention=self._retention, progress=progress
         )
 
     # One by one
@@ -352,7 +353,7 @@ class BackupManager(OldNames):
             >>> manager.adopt(found).of_unknown_origin
             False
         """
-        return operations.adopt_backup(self._repository, self.get(ref), progress=progress)
+        return operations.adopt_backup(self._repository, ref, progress=progress)
 
     def delete(self, ref: Reference) -> None:
         """Delete a backup, its meta file and its row.
@@ -371,7 +372,7 @@ class BackupManager(OldNames):
             >>> manager.list()
             []
         """
-        operations.delete_backup(self._repository, self.get(ref))
+        operations.delete_backup(self._repository, ref)
 
     def verify(
         self, ref: Reference, *, level: CheckLevel = "full", progress: Progress | None = None
@@ -402,9 +403,7 @@ class BackupManager(OldNames):
             >>> report.checksum, report.warnings
             (True, ())
         """
-        return operations.verify_and_record(
-            self._repository, self.get(ref), level=level, progress=progress
-        )
+        return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
 
     def orphans(self) -> set[str]:
         """Return the names of backups that are gone but left a meta file.
@@ -559,9 +558,7 @@ class BackupManager(OldNames):
             >>> manager.export("latest", "copy.db").name
             'copy.db'
         """
-        return operations.export_backup(
-            self._repository, self.get(ref), destination, progress=progress
-        )
+        return operations.export_backup(self._repository, ref, destination, progress=progress)
 
     # Restore
 

@@ -20,7 +20,12 @@ def warn(text: str) -> None:
         collected.append(text)
         return
     # Asked for now: env.py's fileConfig disables loggers that are there before it.
-    logger_of("soulsense_db").warning("%s", text)
+    logger_of("soulsense_db").warning("%s", without_passwords(text))
+
+
+def log_event(level: int, text: str) -> None:
+    """Log what this package did, at ``level``."""
+    logger_of("soulsense_db").log(level, "%s", without_passwords(text))
 
 
 def renamed(old: str, new: str) -> None:

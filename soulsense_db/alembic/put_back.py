@@ -5,6 +5,7 @@ from __future__ import annotations
 from soulsense_db.alembic.protection import BEFORE_FAILURE, Protection
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, BackupNotFoundError, InvalidBackupError
+from soulsense_db.events import Failed, tell
 from soulsense_db.notices import cleaning_up, reason_of
 from soulsense_db.operations import RestoreReport
 
@@ -47,6 +48,8 @@ def put_back(protection: Protection) -> list[str]:
         report = protection.lock.put_back(protection.backup)
     except Exception as error:  # noqa: BLE001 - of the application too, when it connects
         protection.finish()  # the marker stays: the next upgrade refuses and says how to go on
+        failed = Failed(database=protection.path, operation="put_back", error=error)
+        tell(protection.manager.events, failed)
         return _not_put_back(protection, protection.backup, error)
     return _was_put_back(protection, protection.backup, report)
 
@@ -94,8 +97,8 @@ def _delete_of_earlier_try(protection: Protection, backup: BackupInfo) -> None:
 
     A service that is restarted all the time would push out those of other migrations.
     """
-    manager = protection.manager
-    for info in manager.list():
+    assert protection.lock is not None
+    for info in protection.manager.list():
         if info.kind != "pre_migration":
             continue
         same = (info.alembic_heads, info.target_revision) == (
@@ -105,5 +108,5 @@ def _delete_of_earlier_try(protection: Protection, backup: BackupInfo) -> None:
         if same and info.created_at < backup.created_at and not info.pinned:
             if protection.is_unchanged(info):
                 with cleaning_up(f"{info.filename} could not be deleted"):
-                    manager.delete(info)
+                    protection.lock.delete(info, reason=f"{backup.filename} has the same content")
             return

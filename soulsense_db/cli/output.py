@@ -60,7 +60,12 @@ done_before_interrupt: list[str] = []
 
 
 def show_warnings(*, shown: bool) -> None:
-    """Print what the library and :func:`warn` log as lines on stderr, or nowhere."""
+    """Print what the library and :func:`warn` warn of as lines on stderr, or nowhere.
+
+    What was done the commands say themselves, so that the log is silent of it, also where the
+    application that an option names has set up its logging.
+    """
+    _log.setLevel(logging.WARNING)
     _log.handlers = [_Lines() if shown else logging.NullHandler()]
 
 

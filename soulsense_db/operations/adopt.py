@@ -16,16 +16,16 @@ from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations.errors import known_already, log_beside
 from soulsense_db.operations.new_backup import origin_facts
-from soulsense_db.operations.references import Finder, Origin
+from soulsense_db.operations.references import Finder, Origin, Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.progress import Progress
 
 
 def adopt_backup(
-    repository: Repository, info: BackupInfo, *, progress: Progress | None
+    repository: Repository, ref: Reference, *, progress: Progress | None
 ) -> BackupInfo:
-    """Verify ``info`` in full and write a meta file that says it is of this database.
+    """Verify the backup ``ref`` in full and write a meta file that says it is of this database.
 
     Time and description stay what they were; the id is a new one. Raises
     :class:`~soulsense_db.errors.WrongDatabaseError` for a backup of another database,
@@ -33,6 +33,11 @@ def adopt_backup(
     :class:`~soulsense_db.errors.InvalidBackupError`,
     :class:`~soulsense_db.errors.NewerFormatError`, :class:`~soulsense_db.errors.StorageError`.
     """
+    with repository.failing("adopt"):
+        return _adopt(repository, repository.finder.get(ref), progress)
+
+
+def _adopt(repository: Repository, info: BackupInfo, progress: Progress | None) -> BackupInfo:
     driver = repository.driver
     info = _adoptable(driver, repository.finder, info)
     path = Path(info.path)

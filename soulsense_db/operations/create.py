@@ -10,6 +10,7 @@ from soulsense_db.drivers import Progress, SnapshotInfo
 from soulsense_db.operations.compare import has_same_content
 from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
 from soulsense_db.operations.prune import prune_after
+from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.retention import RetentionPolicy
 
@@ -26,7 +27,8 @@ def create_backup(
     progress: Progress | None,
 ) -> BackupInfo:
     """Take a backup of the live database, then remove what ``retention`` does not keep."""
-    info = _create(repository, new, None, progress)
+    with repository.failing("create"):
+        info = _create(repository, new, None, progress)
     if retention is not None:
         prune_after(repository, info, retention)
     return info
@@ -35,16 +37,17 @@ def create_backup(
 def create_unless_same(
     repository: Repository,
     new: NewBackup,
-    earlier: BackupInfo,
+    ref: Reference,
     *,
     retention: RetentionPolicy | None,
     progress: Progress | None,
 ) -> BackupInfo | None:
-    """Do as :func:`create_backup`; None when the content is that of an ``earlier`` one."""
-    try:
-        info = _create(repository, new, earlier, progress)
-    except _SameContentError:
-        return None
+    """Do as :func:`create_backup`; None when the content is that of the backup ``ref``."""
+    with repository.failing("create"):
+        try:
+            info = _create(repository, new, repository.finder.get_own(ref), progress)
+        except _SameContentError:
+            return None
     if retention is not None:
         prune_after(repository, info, retention)
     return info

@@ -10,9 +10,11 @@ from typing import Self
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
+from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import cleaning_up
+from soulsense_db.operations.delete import deleted
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence, require_undo
@@ -40,21 +42,23 @@ def restore_backup(
 ) -> RestoreReport:
     """Do what ``BackupManager.restore`` does."""
     driver, directory = repository.driver, repository.directory
-    require_no_backup(driver.location)
-    if not trust_directory:
-        require_trusted_directory(directory.directory, live=driver.location)
-    directory.warn_once()
-    # Before the lock is made: what is refused leaves nothing behind.
-    verified = verify_backup(driver, repository.finder.get_own(ref), level="full")
-    with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
-        return lock.restore(verified.backup, progress=progress, verified=verified)
+    with repository.failing("restore"):
+        require_no_backup(driver.location)
+        if not trust_directory:
+            require_trusted_directory(directory.directory, live=driver.location)
+        directory.warn_once()
+        # Before the lock is made: what is refused leaves nothing behind.
+        verified = verify_backup(driver, repository.finder.get_own(ref), level="full")
+        with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
+            return lock._restore(verified.backup, verified=verified, progress=progress)
 
 
 def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:
     """Do what ``BackupManager.undo_restore`` does."""
-    require_undo(repository)
-    with DatabaseLock(repository, timeout=repository.driver.lock_timeout) as lock:
-        return lock.undo(progress=progress)
+    with repository.failing("undo"):
+        require_undo(repository)
+        with DatabaseLock(repository, timeout=repository.driver.lock_timeout) as lock:
+            return lock._undo(progress)
 
 
 def safety_backup(repository: Repository) -> BackupInfo | None:
@@ -68,6 +72,8 @@ class DatabaseLock:
     Restores and migrations of one database exclude each other with it, whatever their backup
     directory is. :meth:`~soulsense_db.manager.BackupManager.exclusive` makes one.
 
+    Listeners to what was restored are called when it is released; a failure is told at once.
+
     Raises:
         DatabaseLockedError: Somebody else held it for ``timeout`` seconds.
         UnsupportedDatabaseError: The database is a backup.
@@ -79,6 +85,7 @@ class DatabaseLock:
 
     def __init__(self, repository: Repository, *, timeout: float) -> None:
         self._repository = repository
+        self._untold: list[Event] = []
         self._driver = repository.driver
         require_no_backup(self._driver.location)
         base = repository.sidecar_base
@@ -106,6 +113,8 @@ class DatabaseLock:
             >>> lock.release()
         """
         self._lock.release()
+        while self._untold and self._lock.is_of_this_process:
+            call_listeners(self._repository.events, self._untold.pop(0))
 
     def restore(
         self,
@@ -134,11 +143,23 @@ class DatabaseLock:
             ...     lock.restore("latest", verified=report).verified
             True
         """
+        with self._repository.failing("restore"):
+            return self._restore(ref, verified=verified, progress=progress)
+
+    def _restore(
+        self,
+        ref: Reference,
+        *,
+        verified: VerificationReport | None,
+        progress: Progress | None,
+    ) -> RestoreReport:
         restorer = Restorer(self._repository)
         info = self._repository.finder.get_own(ref)
         with self._restoring(info, restorer):
             report = restorer.restore(info, verified=verified, progress=progress)
-            return self._finish(report, progress)
+            report = self._finish(report, progress)
+        self._note_restored(report, is_undo=False)
+        return report
 
     def put_back(self, ref: Reference) -> RestoreReport:
         """Restore after a failed migration: what :meth:`undo` goes back to stays as it is."""
@@ -146,7 +167,16 @@ class DatabaseLock:
         info = self._repository.finder.get_own(ref)
         with self._restoring(info, restorer):
             report = restorer.restore(info, accepts_source_errors=True, progress=None)
-            return self._finish(report, None)
+            report = self._finish(report, None)
+        self._note(
+            MigrationPutBack(
+                database=self._repository.database,
+                backup=report.source,
+                failed_database=report.safety_backup,
+                warnings=report.warnings,
+            )
+        )
+        return report
 
     def undo(self, *, progress: Progress | None = None) -> RestoreReport:
         """Go back to the database from before the last restore.
@@ -166,11 +196,37 @@ class DatabaseLock:
             ...     lock.undo().verified
             True
         """
+        with self._repository.failing("undo"):
+            return self._undo(progress)
+
+    def _undo(self, progress: Progress | None) -> RestoreReport:
         restorer = Restorer(self._repository)
         info = restorer.undoes_to()
         with self._restoring(info, restorer):
             report = restorer.restore(info, accepts_source_errors=True, progress=progress)
-            return self._finish(report, progress)
+            report = self._finish(report, progress)
+        self._note_restored(report, is_undo=True)
+        return report
+
+    def _note_restored(self, report: RestoreReport, *, is_undo: bool) -> None:
+        self._note(
+            Restored(
+                database=self._repository.database,
+                backup=report.source,
+                is_undo=is_undo,
+                safety_backup=report.safety_backup,
+                warnings=report.warnings,
+            )
+        )
+
+    def _note(self, event: Event) -> None:
+        """Log ``event`` now, and tell it when others may use the database again."""
+        log(event)
+        self._untold.append(event)
+
+    def delete(self, ref: Reference, *, reason: str) -> None:
+        """Delete as ``BackupManager.delete`` does; ``reason`` is what log and event say."""
+        self._note(deleted(self._repository, ref, reason=reason))
 
     @contextmanager
     def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[None]:

@@ -22,6 +22,7 @@ from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import InvalidBackupError
+from soulsense_db.events import Created
 from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.verify import check_new
@@ -56,7 +57,7 @@ class NewBackup:
 def add_backup(
     repository: Repository, new: NewBackup, write: Write, *, progress: Progress | None
 ) -> BackupInfo:
-    """Stage what ``write`` writes, check it, publish it, record it."""
+    """Stage what ``write`` writes, check it, publish it, record it, and tell of it."""
     driver, directory = repository.driver, repository.directory
     created_at = new.created_at or datetime.now(UTC)
     # One that is made now is the newest of all from here on.
@@ -76,6 +77,7 @@ def add_backup(
         if rows is not None and rows != set(map(row_name, directory.names())):
             repository.sync_catalog()  # an earlier row could not be written
     completion.log()
+    repository.tell(Created(database=repository.database, backup=info))
     return info
 
 

@@ -19,10 +19,11 @@ from soulsense_db.errors import (
     ProtectedBackupError,
     StorageError,
 )
+from soulsense_db.events import Removed
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations.errors import not_all_pruned
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.verify import verify_and_record
+from soulsense_db.operations.verify import check_and_record
 from soulsense_db.retention import (
     PruneDecision,
     PruneReport,
@@ -168,6 +169,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
             try:
                 repository.directory.delete(decision.backup)
                 has_deleted = True
+                repository.tell(_removed(repository, plan, decision))
             except BackupNotFoundError:
                 continue  # another process was a moment earlier
             except StorageError as error:
@@ -196,6 +198,15 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
     )
 
 
+def _removed(repository: Repository, plan: PrunePlan, decision: PruneDecision) -> Removed:
+    return Removed(
+        database=repository.database,
+        backup=decision.backup,
+        reason=", ".join(decision.reasons),
+        policy=str(plan.policy),
+    )
+
+
 def prune_backups(
     repository: Repository,
     policy: RetentionPolicy,
@@ -208,16 +219,26 @@ def prune_backups(
 
     The newest backup that passes a check stays, of each kind from which something is removed.
     """
+    if dry_run:
+        return _plan(repository, policy, kinds, protected).report
+    with repository.failing("prune"):
+        plan = _plan(repository, policy, kinds, protected)
+        plan = checked(plan, lambda info: check_and_record(repository, info, level="quick"))
+        return execute(repository, plan)
+
+
+def _plan(
+    repository: Repository,
+    policy: RetentionPolicy,
+    kinds: Collection[str],
+    protected: Mapping[str, str],
+) -> PrunePlan:
     backups = repository.finder.list()
     needed = markers_needing(repository.driver.location, backups)
     why = dict.fromkeys(needed, "a migration that has not ended needs it")
-    plan = plan_prune(
+    return plan_prune(
         backups, policy, now=datetime.now(UTC), kinds=kinds, protected={**protected, **why}
     )
-    if dry_run:
-        return plan.report
-    plan = checked(plan, lambda info: verify_and_record(repository, info, level="quick"))
-    return execute(repository, plan)
 
 
 def prune_after(repository: Repository, info: BackupInfo, policy: RetentionPolicy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,6 +11,7 @@ from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import BackupError
+from soulsense_db.events import Event, Events, Operation, failing, tell
 from soulsense_db.fs import require_no_link
 from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.references import Finder
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
 class Repository:
     """The live database of ``driver`` and its backups in ``directory``.
 
-    ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog.
+    ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
+    the listeners to what is done; ``database`` is what they are told of: the file as it was found
+    when the manager was made, for to ask the driver may fail.
     """
 
     driver: Driver
     directory: BackupDirectory
     finder: Finder
     rows: CatalogRows
+    database: Path | None
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
+    events: Events = field(default_factory=Events)
 
     @classmethod
     def of(
@@ -58,7 +64,7 @@ class Repository:
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)
-        return cls(driver, backups, Finder(driver, backups), rows)
+        return cls(driver, backups, Finder(driver, backups), rows, location)
 
     @property
     def sidecar_base(self) -> Path:
@@ -67,6 +73,14 @@ class Repository:
         if location is None:
             require_no_link(self.directory.directory)
         return location or self.directory.directory / "memory"
+
+    def tell(self, event: Event) -> None:
+        """Log ``event`` and call its listeners."""
+        tell(self.events, event)
+
+    def failing(self, operation: Operation) -> AbstractContextManager[None]:
+        """Tell of an error that leaves the block, which is the ``operation``."""
+        return failing(self.events, operation, database=self.database)
 
     def without_catalog(self) -> Self:
         """Return the same, of which no verb writes a row, or anything else to the database."""

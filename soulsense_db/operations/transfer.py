@@ -34,8 +34,9 @@ from soulsense_db.operations.errors import (
     other_export,
 )
 from soulsense_db.operations.new_backup import NewBackup, add_backup
+from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.verify import verify_and_record, verify_backup
+from soulsense_db.operations.verify import check_and_record, verify_backup
 from soulsense_db.progress import Progress
 from soulsense_db.sidecars import MigrationMarker, markers_in
 
@@ -48,6 +49,13 @@ def import_file(
     progress: Progress | None,
 ) -> BackupInfo:
     """Make a database file from anywhere a backup."""
+    with repository.failing("import"):
+        return _import_file(repository, path, description, progress)
+
+
+def _import_file(
+    repository: Repository, path: str | Path, description: str, progress: Progress | None
+) -> BackupInfo:
     driver = repository.driver
     outside = _importable(driver, path)
     source = Path(outside.path)
@@ -109,23 +117,25 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 def export_backup(
     repository: Repository,
-    info: BackupInfo,
+    ref: Reference,
     destination: str | Path,
     *,
     progress: Progress | None,
 ) -> Path:
-    """Verify the backup ``info`` and copy it with its meta file; return the path of the copy.
+    """Verify the backup ``ref`` and copy it with its meta file; return the path of the copy.
 
     ``destination``: a directory, or a file that is not there. Raises
     :class:`~soulsense_db.errors.StorageError`,
     :class:`~soulsense_db.errors.ChecksumMismatchError`.
     """
-    info = verify_and_record(repository, info, level="full", progress=progress).backup
-    with not_found_if_deleted(Path(info.path)):
-        target = _target(info, destination)
-        with _alone(target):
-            _copy_out(repository.driver, info, target, progress)
-        return target
+    with repository.failing("export"):
+        info = repository.finder.get(ref)
+        info = check_and_record(repository, info, level="full", progress=progress).backup
+        with not_found_if_deleted(Path(info.path)):
+            target = _target(info, destination)
+            with _alone(target):
+                _copy_out(repository.driver, info, target, progress)
+            return target
 
 
 def _target(info: BackupInfo, destination: str | Path) -> Path:

@@ -19,9 +19,11 @@ from soulsense_db.errors import (
     MetaFileError,
     StorageError,
 )
+from soulsense_db.events import Verified
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.errors import checksum_differs, faulty_rows
+from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.progress import Progress
 
@@ -82,6 +84,28 @@ class VerificationReport:
 
 
 def verify_and_record(
+    repository: Repository,
+    ref: Reference,
+    *,
+    level: CheckLevel,
+    progress: Progress | None = None,
+) -> VerificationReport:
+    """Do what ``BackupManager.verify`` does."""
+    with repository.failing("verify"):
+        info = repository.finder.get(ref)
+        report = check_and_record(repository, info, level=level, progress=progress)
+    repository.tell(
+        Verified(
+            database=repository.database,
+            backup=report.backup,
+            level=level,
+            warnings=report.warnings,
+        )
+    )
+    return report
+
+
+def check_and_record(
     repository: Repository,
     info: BackupInfo,
     *,

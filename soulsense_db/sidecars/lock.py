@@ -36,9 +36,14 @@ class LiveLock:
             raise at_work(name) from None
         _held.add(self)
 
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether this process took it, and is no child of the one that did."""
+        return self._process == os.getpid()
+
     def release(self) -> None:
         """Let others in; a second call does nothing, nor does one in the child of a fork."""
-        if self._process == os.getpid():
+        if self.is_of_this_process:
             fs.release_lock(self._lock)
 
     def leave_to_parent(self) -> None:
