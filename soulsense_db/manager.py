@@ -38,8 +38,9 @@ class BackupManager(OldNames):
     ``backups`` beside the database file, ``data/backups`` for one without a file. ``prefix`` begins
     their file names. ``catalog``: the name of the table with a row per backup, ``True`` for
     ``backups``, ``False`` for none. ``retention``: a policy by which every :meth:`create` removes
-    old backups once the new one is safe. ``lock_timeout``: seconds to wait for a lock, of the
-    database or the directory, before :class:`~soulsense_db.errors.DatabaseLockedError` or
+    old backups of its own kind once the new one is safe. ``lock_timeout``: seconds to wait for a
+    lock, of the database or the directory, before
+    :class:`~soulsense_db.errors.DatabaseLockedError` or
     :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Safe to use from several threads and processes at once. A directory that others may write to is

@@ -23,6 +23,11 @@ def warn(text: str) -> None:
     logger_of("soulsense_db").warning("%s", text)
 
 
+def tell(text: str) -> None:
+    """Log at INFO what was done."""
+    logger_of("soulsense_db").info("%s", text)
+
+
 def renamed(old: str, new: str) -> None:
     """Warn whoever called the caller that what they used has another name now."""
     warnings.warn(

@@ -1,4 +1,7 @@
-"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go."""
+"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go.
+
+It removes backups that schedules made, and no others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
@@ -29,6 +32,7 @@ from soulsense_db.retention import PruneReport, RetentionPolicy
 __all__ = ["AutoReport", "run_auto"]
 
 _DESCRIPTION = "Scheduled"
+_KIND: BackupKind = "automatic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +41,9 @@ class AutoReport:
 
     ``created``: the new backup, None when the newest one has the same content; ``verified``: the
     newest backup, read in full; ``damaged``: the previous newest one, when it was found damaged;
-    ``pruned``: None without a policy, with ``half_run``, and when it failed, then ``prune_error``
-    says why; ``half_run``: the error of a migration that died half-way: what was backed up may be
-    half migrated, so nothing went for it.
+    ``pruned``: what became of the automatic ones, None without a policy, with ``half_run``, and
+    when it failed, then ``prune_error`` says why; ``half_run``: the error of a migration that died
+    half-way: what was backed up may be half migrated, so nothing went for it.
     """
 
     created: BackupInfo | None
@@ -59,6 +63,7 @@ def run_auto(
 ) -> AutoReport | None:
     """Back up unless the newest backup is sound and has the same content; verify; prune.
 
+    Only automatic backups are removed, whatever ``policy`` says of other kinds.
     Returns None when another run for the same database is at work: it does what there is to do.
     Nothing is removed unless the newest backup was verified in this run. Waits for a migration that
     is running, for ``lock_timeout`` at most: then raises
@@ -79,9 +84,9 @@ def run_auto(
         if newest and verified is None:
             damaged = newest
         if newest is None or verified is None:
-            created = manager.create(description, kind="automatic", progress=progress)
+            created = manager.create(description, kind=_KIND, progress=progress)
         else:
-            created = manager.create_unless_same(newest, description, progress=progress)
+            created = manager.create_unless_same(newest, description, kind=_KIND, progress=progress)
         if created is not None:
             verified = manager.verify(created)
         assert verified is not None
@@ -89,7 +94,7 @@ def run_auto(
         pruned = prune_error = None
         if policy is not None and half_run is None:
             try:
-                pruned = manager.prune(policy)
+                pruned = manager.prune(policy, kinds=(_KIND,))
             except BackupError as error:  # what was created is, all the same
                 prune_error = error
         return AutoReport(

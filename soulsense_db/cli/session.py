@@ -226,14 +226,17 @@ class Session:
         """Show a progress bar for the block, where there is a terminal."""
         return output.progress_bar(label, shown=self.talks)
 
-    def confirm(self, question: str) -> None:
-        """Go on only after a yes; raises :class:`NotConfirmedError`."""
+    def confirm(self, question: str, *, hint: str = "Add --yes if it may go ahead.") -> None:
+        """Go on only after a yes; raises :class:`NotConfirmedError`.
+
+        ``hint``: what to do where there is nobody to ask.
+        """
         if self.yes:
             return
         if self.as_json or not sys.stdin.isatty():
             raise NotConfirmedError(
                 "This command asks first, and there is no terminal to ask on.",
-                hint="Add --yes if it may go ahead.",
+                hint=hint,
             )
         if not typer.confirm(printable(question), err=True):
             raise NotConfirmedError("Not confirmed.")

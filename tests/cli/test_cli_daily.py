@@ -84,10 +84,37 @@ def test_prune_says_what_and_why(shell: Shell) -> None:
     refused = shell.run("prune", "--keep-last", "1")
     assert refused.returncode == errors.NotConfirmedError.exit_code
     assert len(shell.ids()) == 3
+    names = {info.filename for info in shell.backups()[1:]}
     done = shell.ok("prune", "--keep-last", "1", "--yes")
+    assert {line.removeprefix("Removed ") for line in done.splitlines()[-3:-1]} == names
     assert done.splitlines()[-1].startswith("Removed 2 (")
     assert len(shell.ids()) == 1
     assert "Nothing to remove." in shell.ok("prune", "--keep-last", "1")
+
+
+def test_prune_without_a_terminal_names_the_line_to_write(shell: Shell) -> None:
+    """Of which kinds a script means is for it to say: the refusal has the lines, and they work."""
+    shell.create(3)
+    for _ in range(2):
+        shell.ok("auto")
+        add_child(shell.database)
+    shell.ok("auto")
+    rules = ("--keep-last", "1", "--keep-within", "0h", "--max-total-size", "5GB")
+    refused = shell.run("prune", *rules)
+    assert refused.returncode == errors.NotConfirmedError.exit_code
+    assert "To be removed: 2 manual, 1 automatic." in refused.stdout
+    assert len(shell.ids()) == 5
+    *_, automatic, everything = refused.stderr.split("soulsense-db ")
+    automatic = automatic[: automatic.index("--yes") + len("--yes")]
+    assert "--kind all" in everything
+    shell.ok(*automatic.split())
+    assert [info.kind for info in shell.backups()] == ["automatic", "manual", "manual", "manual"]
+    named = shell.run("prune", "--kind", "manual", "--keep-last", "1")
+    assert named.returncode == errors.NotConfirmedError.exit_code
+    assert "prune --kind manual --keep-last 1 --yes" in named.stderr
+    shell.ok(*everything.split())
+    assert [info.kind for info in shell.backups()] == ["automatic", "manual"]
+    assert shell.run("prune", "--kind", "odd", "--keep-last", "1").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -153,13 +180,16 @@ def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_auto_is_one_line(shell: Shell) -> None:
-    """A scheduled run prints one line that tells all it did."""
+    """A scheduled run prints one line that tells all it did, and one for each removed backup."""
     assert shell.ok("auto").startswith("auto: created soulsense_backup_")
     line = shell.ok("auto", "--keep-last", "1")
     assert line.startswith("auto: nothing has changed since soulsense_backup_")
     assert line.endswith(", verified, removed 0, kept 1\n")
     add_child(shell.database)
-    assert shell.ok("auto", "--keep-last", "1").endswith(", verified, removed 1, kept 1\n")
+    (old,) = shell.backups()
+    line, named = shell.ok("auto", "--keep-last", "1").splitlines()
+    assert line.endswith(", verified, removed 1, kept 1")
+    assert named == f"auto: removed {old.filename}"
     assert shell.ok("auto", "--quiet") == ""
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
     flip(backup, 5000)
