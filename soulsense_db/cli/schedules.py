@@ -137,7 +137,7 @@ def prune(
         )
     named = kind or []
     kinds = [] if _ALL_KINDS in named else shared.known_kinds(named)
-    manager = session.manager
+    manager = session.found_manager
     report = manager.prune(chosen, kinds=kinds, dry_run=True)
     _print_plan(session, report)
     if report.removed and not dry_run:

@@ -25,6 +25,10 @@ class LiveDatabase:
         """What ``--url`` takes to reach it as the engine does; empty in memory."""
         return self._driver.address
 
+    def require(self) -> None:
+        """Raise :class:`~soulsense_db.errors.DatabaseFileNotFoundError` when it does not exist."""
+        self._driver.require_database()
+
     def write_stamp(self) -> object:
         """Return what is another value once somebody has written to it.
 

@@ -300,6 +300,64 @@ def test_a_wrong_name_of_the_database_makes_no_file(shell: Shell) -> None:
     assert not (shell.folder / "nowhere").exists()
 
 
+NO_BACKUP_NEEDED = [["list"], ["prune", "--keep-last", "1", "--yes"], ["restore", "--accept"]]
+ABOUT_ONE = [[name, "latest"] for name in ("show", "verify", "adopt", "delete", "pin", "unpin")]
+
+
+@pytest.mark.parametrize(
+    "command", [*NO_BACKUP_NEEDED, *ABOUT_ONE, ["restore", "latest"], ["export", "latest", "out"]]
+)
+def test_a_database_that_is_not_there_is_an_error(shell: Shell, command: list[str]) -> None:
+    """Whoever mistypes a name never reads that all is well, nor that there are no backups."""
+    said = shell.fails(errors.DatabaseFileNotFoundError, *command, "--url", "typo/app.db")
+    assert f"Database file not found: {shell.folder / 'typo' / 'app.db'}." in said
+    assert str(shell.folder / "typo" / "backups") in said
+    assert "--url" in said
+
+
+def test_a_database_that_is_not_there_among_others_is_an_error(shell: Shell) -> None:
+    """Backups of other databases in the directory are none of the one that is missing."""
+    shell.create(2)
+    mistyped = ("--url", "typo.db", "--directory", "data/backups")
+    said = shell.fails(errors.DatabaseFileNotFoundError, "list", *mistyped)
+    assert "2 backup(s) of other databases" in said
+
+
+def test_status_of_a_database_that_is_not_there_is_critical(shell: Shell) -> None:
+    """A monitor gets its line and its exit code for a wrong name, with what was looked for."""
+    result = shell.run("status", "--url", "typo.db")
+    assert result.returncode == 2
+    assert f"Database file not found: {shell.folder / 'typo.db'}" in result.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "latest"], ["verify", "latest"]])
+def test_the_backups_of_a_missing_database_are_shown(shell: Shell, command: list[str]) -> None:
+    """Who has lost the database sees its backups, and that it is missing, with the way back."""
+    shell.create()
+    (info,) = shell.backups()
+    shell.database.unlink()
+    result = shell.run(*command)
+    assert result.returncode == 0
+    assert info.id[:8] in result.stdout or info.filename in result.stdout
+    missing = f"Warning: The database is missing: {shell.database}."
+    assert result.stderr.startswith(missing)
+    assert result.stderr.endswith("soulsense-db restore latest\n")
+
+
+def test_the_url_of_a_new_alembic_ini_is_none(shell: Shell) -> None:
+    """What `alembic init` writes in the place of a URL is not taken for one."""
+    stock = "[alembic]\nsqlalchemy.url = driver://user:pass@localhost/dbname\n"
+    (shell.folder / "alembic.ini").write_text(stock)
+    shell.ok("create")
+    assert len(shell.ids()) == 1
+    make_database(shell.folder / "app.db")
+    (shell.folder / "pyproject.toml").write_text(
+        '[tool.alembic]\n"sqlalchemy.url" = "sqlite:///app.db"\n'
+    )
+    shell.ok("create")
+    assert (shell.folder / "backups").is_dir()
+
+
 def test_two_databases_share_a_directory(shell: Shell) -> None:
     """Each sees its own backups only, by whatever command."""
     make_database(shell.folder / "other.db")
