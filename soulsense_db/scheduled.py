@@ -150,7 +150,7 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     It lies in the backup directory, for the database's own may be read-only, and one directory may
     hold the backups of several databases.
     """
-    fs.make_private_directory(manager.directory, owner_of=manager.database)
+    fs.make_private_directory(manager.directory, owner_of=manager.database, keeps_out_of_git=True)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:
