@@ -303,16 +303,16 @@ def _is_set(name: str, namespace: dict[str, Any]) -> bool:
         return False
     if name == "get_backup_dir":  # ours, perhaps from before a reload of this module
         return getattr(value, "__module__", None) != __name__
-    return value is not DatabaseError
+    return name != "DatabaseError" or value not in (None, BackupError)
 
 
 @contextmanager
 def _as_set_error() -> Iterator[None]:
     """Raise errors of the block as the program's own, where it has set one."""
+    wanted = _set("DatabaseError")  # first: else its own error would hide that of the block
     try:
         yield
     except BackupError as error:
-        wanted = _set("DatabaseError")
         if wanted is _UNSET or isinstance(error, wanted):
             raise
         try:

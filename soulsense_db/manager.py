@@ -46,8 +46,8 @@ class BackupManager(OldNames):
         prefix: What the file names of the backups begin with.
         catalog: The name of the table that has a row for each backup; ``True`` for ``backups``,
             ``False`` for no table.
-        retention: The policy by which every :meth:`create` removes old backups once the new one is
-            safe; None keeps all.
+        retention: The policy by which every :meth:`create` removes old backups of its own
+            kind once the new one is safe; None keeps all.
         lock_timeout: Seconds to wait for a lock: of the database, then
             :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
             :class:`~soulsense_db.errors.DirectoryLockedError`.

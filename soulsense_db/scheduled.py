@@ -1,4 +1,7 @@
-"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go."""
+"""One call for a schedule: back up what has changed, verify it, remove what the policy lets go.
+
+It removes backups that schedules made, and no others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, BackupKind
 from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
@@ -29,6 +32,7 @@ from soulsense_db.retention import PruneReport, RetentionPolicy
 __all__ = ["AutoReport", "run_auto"]
 
 _DESCRIPTION = "Scheduled"
+_KIND: BackupKind = "automatic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +43,8 @@ class AutoReport:
         created: The new backup; None when the newest one has the same content.
         verified: The check of the newest backup, which was read in full.
         damaged: The backup that was the newest before, when it was found damaged.
-        pruned: What was removed. None without a policy, with ``half_run``, and when it failed.
+        pruned: What became of the automatic backups. None without a policy, with ``half_run``, and
+            when it failed.
         half_run: The error of a migration that died half-way. What was backed up may be half
             migrated, so nothing was removed for it.
         prune_error: Why nothing could be removed.
@@ -67,6 +72,7 @@ def run_auto(
 ) -> AutoReport | None:
     """Back up unless the newest backup is sound and has the same content; verify; prune.
 
+    Only automatic backups are removed, whatever ``policy`` says of other kinds.
     Nothing is removed unless the newest backup was verified in this run. It waits for a migration
     that is running, for ``lock_timeout`` at most. Without a database nothing is made, not even the
     backup directory.
@@ -104,9 +110,9 @@ def run_auto(
         if newest and verified is None:
             damaged = newest
         if newest is None or verified is None:
-            created = manager.create(description, kind="automatic", progress=progress)
+            created = manager.create(description, kind=_KIND, progress=progress)
         else:
-            created = manager.create_unless_same(newest, description, progress=progress)
+            created = manager.create_unless_same(newest, description, kind=_KIND, progress=progress)
         if created is not None:
             verified = manager.verify(created)
         assert verified is not None
@@ -114,7 +120,7 @@ def run_auto(
         pruned = prune_error = None
         if policy is not None and half_run is None:
             try:
-                pruned = manager.prune(policy)
+                pruned = manager.prune(policy, kinds=(_KIND,))
             except BackupError as error:  # what was created is, all the same
                 prune_error = error
         return AutoReport(
@@ -170,7 +176,7 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     It lies in the backup directory, for the database's own may be read-only, and one directory may
     hold the backups of several databases.
     """
-    fs.make_private_directory(manager.directory, owner_of=manager.database)
+    fs.make_private_directory(manager.directory, owner_of=manager.database, keeps_out_of_git=True)
     database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:

@@ -18,6 +18,8 @@ MAIN_SECTION = "alembic"
 URL_OPTION = "sqlalchemy.url"
 URL_VARIABLE = "SOULSENSE_DATABASE_URL"
 """The environment variable in which the command line and the guide's functions find the URL."""
+STOCK_URL = "driver://user:pass@localhost/dbname"
+"""What ``alembic init`` writes: a place for a URL, and none."""
 DEFAULT_URL = "sqlite:///data/soulsense.db"
 """The URL they use otherwise: SoulSense's own database."""
 DEFAULT_FILES = ("pyproject.toml", "alembic.ini")

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from helpers import clean_environment, make_database
 
-from soulsense_db import BackupManager, errors
+from soulsense_db import BackupInfo, BackupManager, errors
 
 
 class Shell:
@@ -70,7 +70,11 @@ class Shell:
 
     def ids(self) -> list[str]:
         """Return the ids of the backups as ``list --quiet`` does, newest first."""
-        return [info.id[:12] for info in self._manager().list()]
+        return [info.id[:12] for info in self.backups()]
+
+    def backups(self) -> list[BackupInfo]:
+        """Return the backups, newest first."""
+        return self._manager().list()
 
     def create_until_ambiguous(self) -> str:
         """Make backups until two ids begin with the same character; return it."""

@@ -44,6 +44,39 @@ def test_any_kind_of_backup_saves_the_run_one(manager: BackupManager) -> None:
     assert report.created is None
 
 
+def test_a_schedule_removes_what_schedules_made(manager: BackupManager, database: Path) -> None:
+    """Backups made by hand, imported or taken before a migration stay, whatever the policy says."""
+    by_hand = [manager.create("by hand") for _ in range(2)]
+    others = [manager.import_file(by_hand[0].path) for _ in range(2)]
+    others += [manager.create(kind="pre_migration") for _ in range(2)]
+    scheduled = [manager.create(kind="automatic") for _ in range(2)]
+    add_child(database)
+    report = run_auto(manager, ONE)
+    assert report is not None
+    assert report.created is not None
+    assert report.pruned is not None
+    removed = {decision.backup.filename for decision in report.pruned.removed}
+    assert removed == {info.filename for info in scheduled}
+    left = {info.filename for info in manager.list()}
+    assert left == {info.filename for info in (*by_hand, *others, report.created)}
+
+
+def test_a_schedule_bounds_its_own_by_the_managers_policy_as_well(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """A manager with a policy of its own keeps what was made by hand when a schedule uses it."""
+    manager = BackupManager(make_engine(database), retention=ONE)
+    plain = BackupManager(make_engine(database))
+    by_hand = [plain.create() for _ in range(2)]
+    plain.create(kind="automatic")
+    add_child(database)
+    report = run_auto(manager)
+    assert report is not None
+    assert report.created is not None
+    left = {info.filename for info in manager.list()}
+    assert left == {info.filename for info in (*by_hand, report.created)}
+
+
 def test_a_damaged_newest_is_replaced(manager: BackupManager) -> None:
     """When the newest backup has rotted, a run takes another one and names the rotten."""
     info = manager.create()

@@ -379,3 +379,25 @@ def test_an_error_class_that_takes_no_message_hides_nothing(
     monkeypatch.setattr(app, "DatabaseError", OddError)
     with pytest.raises(BackupError, match="not found"):
         app.restore_backup("/nonexistent/backup.db")
+
+
+def test_an_error_class_can_be_set_on_our_module(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a module that took everything from it."""
+
+    class OwnError(Exception):
+        pass
+
+    monkeypatch.setattr(db_backup, "DatabaseError", OwnError)
+    with pytest.raises(OwnError, match="not found"):
+        db_backup.create_backup()
+
+
+def test_a_module_with_functions_of_its_own_is_obeyed(app: Any, moved: Path) -> None:
+    """One that wraps ours sets the places all the same."""
+    wrapped = app.create_backup
+    app.create_backup = lambda text="": wrapped(f"Mine: {text}")
+    app.get_backup_dir = lambda: str(moved.parent / "backups")
+    assert Path(app.create_backup("x").path).parent == moved.parent / "backups"
+    assert [info.description for info in app.list_backups()] == ["Mine: x"]

@@ -205,7 +205,9 @@ class Calls(RuleBasedStateMachine):
         assert self.model.newest_first()[0] == info.filename
         if self.policy is not None:
             kept = self.model.kept(self.policy, self.now, just_made=info.filename)
-            self.model.backups = {n: b for n, b in self.model.backups.items() if n in kept}
+            self.model.backups = {
+                n: b for n, b in self.model.backups.items() if n in kept or b.kind != kind
+            }
 
     @contextmanager
     def _refused(self, *expected: type[Exception]) -> Iterator[None]:

@@ -8,7 +8,7 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.backup_info.errors import meta_unreadable, no_meta
-    from soulsense_db.backup_info.fields import sealed, unsealed
+    from soulsense_db.backup_info.fields import digest_of, sealed, unsealed
     from soulsense_db.backup_info.info import (
         KINDS,
         META_SUFFIX,
@@ -38,6 +38,7 @@ __all__ = [
     "BackupKind",
     "check_description",
     "check_note",
+    "digest_of",
     "display_size",
     "from_meta",
     "local_time",
@@ -61,6 +62,7 @@ _HOMES = {
     "META_SUFFIX": "soulsense_db.backup_info.info",
     "check_description": "soulsense_db.backup_info.info",
     "check_note": "soulsense_db.backup_info.info",
+    "digest_of": "soulsense_db.backup_info.fields",
     "display_size": "soulsense_db.backup_info.info",
     "from_meta": "soulsense_db.backup_info.meta_format",
     "local_time": "soulsense_db.backup_info.info",

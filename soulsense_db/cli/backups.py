@@ -74,7 +74,7 @@ def list_(
     ] = None,
 ) -> dict[str, Any]:
     """List the backups, newest first; with --quiet only their ids."""
-    manager = session.manager
+    manager = session.found_manager
     start = _start(since)
     kinds = shared.known_kinds(kind or [])
     backups = [
@@ -106,7 +106,7 @@ def list_(
 
 def show(session: Session, ref: Ref) -> dict[str, Any]:
     """Show everything that is known of a backup."""
-    info = session.manager.get(ref)
+    info = session.found_manager.get(ref)
     if session.talks:
         print_table(("", ""), _facts(info), fold=True)
     return {"backup": backup_json(info)}
@@ -120,7 +120,7 @@ def verify(
     """Check a backup by reading all of it, and note that it passed."""
     level: CheckLevel = "quick" if quick else "full"
     with session.progress("Verifying") as progress:
-        report = session.manager.verify(ref, level=level, progress=progress)
+        report = session.found_manager.verify(ref, level=level, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level} check, {checksum}")
@@ -148,7 +148,7 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
 
 def adopt(session: Session, ref: Ref) -> dict[str, Any]:
     """Say that a backup of unknown origin is of this database: check it, write its meta file."""
-    info = session.manager.get(ref)
+    info = session.found_manager.get(ref)
     with session.progress("Verifying") as progress:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
@@ -160,7 +160,7 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
 
 def delete(session: Session, ref: Ref) -> dict[str, Any]:
     """Delete one backup."""
-    info = session.manager.get(ref)
+    info = session.found_manager.get(ref)
     if session.talks and not session.yes:
         print_table(("", ""), _facts(info), fold=True)
     session.confirm(f"Delete {info.filename} for good?")
@@ -175,7 +175,7 @@ def pin(
     note: Annotated[str, typer.Argument(help="Why it has to stay.")] = "",
 ) -> dict[str, Any]:
     """Keep a backup whatever a retention policy says."""
-    info = session.manager.pin(ref, note)
+    info = session.found_manager.pin(ref, note)
     session.say(f"Pinned {info.filename}")
     session.say("Neither prune nor delete removes it until it is unpinned.")
     return {"backup": backup_json(info)}
@@ -183,7 +183,7 @@ def pin(
 
 def unpin(session: Session, ref: Ref) -> dict[str, Any]:
     """Let a pinned backup go again when its time comes."""
-    info = session.manager.unpin(ref)
+    info = session.found_manager.unpin(ref)
     session.say(f"Unpinned {info.filename}")
     return {"backup": backup_json(info)}
 
@@ -211,7 +211,7 @@ def export(
     ],
 ) -> dict[str, Any]:
     """Copy a backup with its meta file to elsewhere, verified."""
-    info = session.manager.get(ref)
+    info = session.found_manager.get(ref)
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, progress=progress)
     session.say(f"Exported {info.filename}")

@@ -53,6 +53,7 @@ def restore(
     """Replace the database by a backup; the previous database is kept."""
     if accept == (ref is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
+    session.require_database_or_backups(warns=False)  # the preview tells of a missing one
     manager = session.manager
     if ref is None:
         return _accept(session)

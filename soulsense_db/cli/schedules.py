@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,10 +17,18 @@ from soulsense_db.cli.output import SHORT_ID, backup_json, print_error, print_ta
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, NotConfirmedError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
-from soulsense_db.retention import Period, PruneDecision, PruneReport, RetentionPolicy, parse_size
+from soulsense_db.retention import (
+    COUNTS,
+    Period,
+    PruneDecision,
+    PruneReport,
+    RetentionPolicy,
+    parse_size,
+)
 from soulsense_db.scheduled import AutoReport, run_auto
 from soulsense_db.settings import with_rules
 
+_ALL_KINDS = "all"
 _PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"
 
 
@@ -110,7 +119,9 @@ def prune(
     policy: RetentionPolicy | None,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}."),
+        typer.Option(
+            "--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}; or {_ALL_KINDS}."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Only say what would be removed, and why.")
@@ -124,24 +135,64 @@ def prune(
             hint="Give one, such as --keep-daily 7 --keep-monthly 12, or set soulsense_keep_daily "
             "in alembic.ini.",
         )
-    kinds = shared.known_kinds(kind or [])
-    manager = session.manager
+    named = kind or []
+    kinds = [] if _ALL_KINDS in named else shared.known_kinds(named)
+    manager = session.found_manager
     report = manager.prune(chosen, kinds=kinds, dry_run=True)
     _print_plan(session, report)
     if report.removed and not dry_run:
+        session.say(f"To be removed: {_by_kind(report)}.")
         session.confirm(
             f"Remove {len(report.removed)} backup(s) ({display_size(report.removed_bytes)}) "
-            "for good?"
+            "for good?",
+            hint=_lines_without_question(session, policy, named),
         )
         if not session.yes:  # the question may have stood there for hours
             _require_shown(report, manager.prune(chosen, kinds=kinds, dry_run=True))
         report = manager.prune(chosen, kinds=kinds)
+        for decision in report.removed:
+            session.say(f"Removed {decision.backup.filename}")
         session.say(_pruned(report))
     elif not report.removed:
         session.say("Nothing to remove.")
     else:
         session.say(f"Would remove {len(report.removed)}, keep {len(report.kept)}.")
     return {"dry_run": dry_run, "policy": str(chosen), **_prune_json(report)}
+
+
+def _by_kind(report: PruneReport) -> str:
+    counts: Counter[str] = Counter(decision.backup.kind for decision in report.removed)
+    return ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind])
+
+
+def _lines_without_question(
+    session: Session, policy: RetentionPolicy | None, named: Sequence[str]
+) -> str:
+    """Say how to write the command for a script, which has to say of which kinds it means."""
+    rules = _options_of(policy) if policy else ()
+
+    def line(kinds: Sequence[str]) -> str:
+        words = (word for kind in kinds for word in ("--kind", kind))
+        return session.command("prune", *words, *rules, "--yes")
+
+    if named:
+        return f"To remove them without a question: {line(named)}"
+    return (
+        f"To remove only what schedules made: {line(['automatic'])} "
+        f"To remove what was made by hand and imported as well: {line([_ALL_KINDS])}"
+    )
+
+
+def _options_of(policy: RetentionPolicy) -> list[str]:
+    """Return the options that :func:`_policy` makes ``policy`` of."""
+    rules = {name: getattr(policy, name) for name in (*COUNTS, "keep_within", "max_total_size")}
+    given = {name: rule for name, rule in rules.items() if rule}
+    words = [word for name, rule in given.items() for word in (_flag(name), str(rule))]
+    return [*words, "--allow-empty"] if policy.allow_empty else words
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _require_shown(shown: PruneReport, now: PruneReport) -> None:
@@ -189,7 +240,9 @@ def _prune_json(report: PruneReport) -> dict[str, Any]:
 def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
     """Do all that a schedule has to: back up what has changed, verify it, prune.
 
-    Safe to call as often as you like: runs that overlap leave the work to the first one.
+    Only automatic backups are removed, never those made by hand, imported or taken before a
+    migration; without a policy none. Safe to call as often as you like: runs that overlap leave the
+    work to the first one.
     """
     chosen = _chosen(session, policy)
     with session.progress("Backing up") as progress:
@@ -198,6 +251,8 @@ def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
         session.say("auto: another run is at work, nothing was done")
         return {"ran": False}
     session.say(_summary(report))
+    for decision in report.pruned.removed if report.pruned else ():
+        session.say(f"auto: removed {decision.backup.filename}")
     if report.damaged and not session.as_json:  # also with --quiet: cron mails what is printed
         say(f"{report.damaged.filename} is damaged; another backup was made.", to=sys.stderr)
     if report.half_run:

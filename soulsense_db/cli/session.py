@@ -19,6 +19,8 @@ from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import old_alembic, output
 from soulsense_db.errors import (
+    BackupError,
+    DatabaseFileNotFoundError,
     NotConfirmedError,
     OptionError,
     UnsupportedDatabaseError,
@@ -26,9 +28,11 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.manager import BackupManager
+from soulsense_db.notices import log_ignored
 from soulsense_db.settings import (
     DEFAULT_FILES,
     DEFAULT_URL,
+    STOCK_URL,
     URL_OPTION,
     URL_VARIABLE,
     Settings,
@@ -153,6 +157,45 @@ class Session:
         return manager
 
     @cached_property
+    def found_manager(self) -> BackupManager:
+        """The same, of a database that is there, or of which at least backups are.
+
+        Raises :class:`DatabaseFileNotFoundError`: that a wrong name has no backups is no answer.
+        """
+        self.require_database_or_backups()
+        return self.manager
+
+    def require_database_or_backups(self, *, warns: bool = True) -> None:
+        """Raise :class:`DatabaseFileNotFoundError` where there is neither; errors of the directory.
+
+        ``warns``: of a database that is missing, where its backups are there.
+        """
+        manager = self.manager
+        try:
+            manager.live.require()
+            return
+        except DatabaseFileNotFoundError as error:
+            missing = error
+        except BackupError as error:  # a directory of others, say: its backups may be elsewhere
+            log_ignored("Whether the database is there is not known", error)
+            return
+        if manager.list():
+            if warns:
+                output.warn(
+                    f"The database is missing: {manager.database}. To get it back: "
+                    f"{self.command('restore', 'latest')}"
+                )
+            return
+        hint = f"Name the database: --url, {URL_VARIABLE}, or {URL_OPTION} in alembic.ini."
+        if others := len(manager.others()):
+            hint = f"There are {others} backup(s) of other databases. To use one, import it. {hint}"
+        raise DatabaseFileNotFoundError(
+            f"{missing.cause}. There are no backups of it in {manager.directory} either.",
+            hint=hint,
+            path=manager.database,
+        ) from missing
+
+    @cached_property
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
         settings = Settings.of(self._read(is_ours))
@@ -188,7 +231,10 @@ class Session:
         paths = self._found_files if self.config is None else (self.config,)
         found: dict[str, str] = {}
         for path in paths:
-            found |= read_options(path, wanted)
+            options = read_options(path, wanted)
+            if options.get(URL_OPTION) == STOCK_URL:  # it takes the place of no real one
+                del options[URL_OPTION]
+            found |= options
         return found
 
     @cached_property
@@ -226,14 +272,17 @@ class Session:
         """Show a progress bar for the block, where there is a terminal."""
         return output.progress_bar(label, shown=self.talks)
 
-    def confirm(self, question: str) -> None:
-        """Go on only after a yes; raises :class:`NotConfirmedError`."""
+    def confirm(self, question: str, *, hint: str = "Add --yes if it may go ahead.") -> None:
+        """Go on only after a yes; raises :class:`NotConfirmedError`.
+
+        ``hint``: what to do where there is nobody to ask.
+        """
         if self.yes:
             return
         if self.as_json or not sys.stdin.isatty():
             raise NotConfirmedError(
                 "This command asks first, and there is no terminal to ask on.",
-                hint="Add --yes if it may go ahead.",
+                hint=hint,
             )
         if not typer.confirm(printable(question), err=True):
             raise NotConfirmedError("Not confirmed.")

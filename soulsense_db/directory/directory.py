@@ -225,7 +225,7 @@ class BackupDirectory:
         The directory is made when it is missing. What was staged and not published is removed at
         the end, whatever happens.
         """
-        fs.make_private_directory(self.directory, owner_of=self._live)
+        fs.make_private_directory(self.directory, owner_of=self._live, keeps_out_of_git=True)
         self.warn_once()
         with self._lock():
             self._remove_abandoned()

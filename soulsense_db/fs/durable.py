@@ -35,6 +35,8 @@ PRIVATE_DIRECTORY = 0o700
 
 
 _MOST_PARTIALS = 100
+# As pytest and Ruff write it: backups hold what people entered, and `git add .` is quickly typed.
+_GITIGNORE = b"# Made by soulsense_db: backups are no part of a repository.\n*\n"
 
 
 def exists(path: Path) -> bool:
@@ -104,11 +106,14 @@ def _give_new_to_owner_of(file: Path | None, path: Path, *, descriptor: int | No
             warn(f"{error.cause}. The application may not be able to use what root makes there.")
 
 
-def make_private_directory(path: Path, *, owner_of: Path | None = None) -> None:
+def make_private_directory(
+    path: Path, *, owner_of: Path | None = None, keeps_out_of_git: bool = False
+) -> None:
     """Make ``path`` and what is missing above it, mode 0700; an existing one is left as it is.
 
     ``path`` has no links on it: one that is there now was put there since, and is an error.
     ``owner_of``: whose owner gets it, see :func:`give_to_owner_of`; so in what follows.
+    ``keeps_out_of_git``: put a ``.gitignore`` into the directory that is made.
     """
     require_no_link(path)
     with storage_errors("make the directory", path):
@@ -116,22 +121,37 @@ def make_private_directory(path: Path, *, owner_of: Path | None = None) -> None:
             return
         missing = [path, *takewhile(lambda above: not exists(above), path.parents)]
         for directory in reversed(missing):
-            _make_directory(directory, owner_of)
+            is_new = _make_directory(directory, owner_of)
+    if is_new and keeps_out_of_git:
+        _keep_out_of_git(path, owner_of)
 
 
-def _make_directory(path: Path, owner_of: Path | None) -> None:
+def _keep_out_of_git(directory: Path, owner_of: Path | None) -> None:
+    """Write the ``.gitignore`` of a new directory; a help, which need not be on disk nor work."""
+    path = directory / ".gitignore"
+    with ignoring(OSError, StorageError, what=f"{path} could not be written"):
+        descriptor = _open_new(path, owner_of)
+        try:
+            os.write(descriptor, _GITIGNORE)
+        finally:
+            os.close(descriptor)
+
+
+def _make_directory(path: Path, owner_of: Path | None) -> bool:
+    """Make one directory; return whether it was not there."""
     try:
         path.mkdir(mode=PRIVATE_DIRECTORY)
     except FileExistsError:
         if not path.is_dir():  # else another process was a moment earlier
             raise NotADirectoryError(errno.ENOTDIR, "it is a file", str(path)) from None
-        return
+        return False
     status = os.lstat(path)
     if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o777 != PRIVATE_DIRECTORY:
         with ignoring(OSError, what=f"The mode of {path} could not be set"):  # as for files
             path.chmod(PRIVATE_DIRECTORY)  # a umask took bits that we need ourselves
     _give_new_to_owner_of(owner_of, path)
     sync_directory(path.parent, Outcome.UNCHANGED)
+    return True
 
 
 def create_private_file(path: Path, *, owner_of: Path | None = None) -> os.stat_result:

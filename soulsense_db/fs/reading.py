@@ -73,7 +73,7 @@ def reading_starts(path: Path) -> Iterator[Callable[[], bytes]]:
         try:
             child = stack.enter_context(_reading("starts", path, subprocess.PIPE, asks=True))
             _ask(child, path)
-            read = partial(_ask, child, path)
+            read = partial(_ask_again, child, path)
         except _NoChildError:
             with storage_errors("read", path):
                 _close_unused()
@@ -93,6 +93,14 @@ def _ask(child: subprocess.Popen[bytes], path: Path) -> bytes:
     if len(found) < START_BYTES:
         _follow(child, path, None)  # it says why, or raises that there is none
     return found
+
+
+def _ask_again(child: subprocess.Popen[bytes], path: Path) -> bytes:
+    try:
+        return _ask(child, path)
+    except _NoChildError:  # there was one
+        error = OSError("the process that reads it has ended")
+        raise as_storage_error(error, "read", path) from None
 
 
 def _start_of_open(descriptor: int, path: Path) -> bytes:

@@ -144,12 +144,12 @@ def is_way_back(
     )
 
 
-def not_all_pruned(count: int, first: StorageError) -> PruneError:
-    """Return the error for old backups of which ``count`` could not be removed."""
+def not_all_pruned(count: int, first: StorageError, removed: Sequence[str]) -> PruneError:
+    """Return the error for old backups of which ``count`` could not be ``removed`` as others."""
     return PruneError(
         f"{count} old backup(s) could not be removed: {first.cause}.",
         outcome=Outcome.PARTLY,
-        state="Others were removed.",
+        state=f"Others were removed. They were: {', '.join(removed)}.",
         remedy=first.remedy,
         path=first.path,
         reason=first.cause,

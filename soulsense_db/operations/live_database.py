@@ -31,6 +31,17 @@ class LiveDatabase:
         """What ``--url`` takes to reach it as the engine does; empty in memory."""
         return self._driver.address
 
+    def require(self) -> None:
+        """Make sure that it is there.
+
+        Raises:
+            DatabaseFileNotFoundError: It does not exist.
+
+        Example:
+            >>> manager.live.require()
+        """
+        self._driver.require_database()
+
     def explained(self) -> AbstractContextManager[None]:
         """Turn what the database's own library raises in the block into errors of the tree.
 

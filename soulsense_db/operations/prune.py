@@ -161,14 +161,14 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
     :class:`PruneError` when others were removed.
     """
     report = plan.report
-    has_deleted = False
+    deleted: list[str] = []
     pinned: list[PruneDecision] = []
     failures: list[StorageError] = []
     try:
         for decision in reversed(report.removed):
             try:
                 repository.directory.delete(decision.backup)
-                has_deleted = True
+                deleted.append(decision.backup.filename)
                 repository.tell(_removed(repository, plan, decision))
             except BackupNotFoundError:
                 continue  # another process was a moment earlier
@@ -179,18 +179,18 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
             except ProtectedBackupError:
                 pinned.append(replace(decision, reasons=("pinned a moment ago",)))
             except BackupError as error:  # something else was put in its place
-                if has_deleted:
+                if deleted:
                     error.with_outcome(Outcome.PARTLY)
                 raise
     finally:
-        if has_deleted:
+        if deleted:
             with Completion("Old backups were removed.").then("The catalog is out of step"):
                 repository.with_catalog_as_it_is().sync_catalog()
-    if failures and not has_deleted:
+    if failures and not deleted:
         unsure = (error for error in failures if error.outcome is not Outcome.UNCHANGED)
         raise next(unsure, failures[0])
     if failures:
-        raise not_all_pruned(len(failures), failures[0]) from failures[0]
+        raise not_all_pruned(len(failures), failures[0], deleted) from failures[0]
     spared = {decision.backup.filename for decision in pinned}
     return PruneReport(
         kept=(*report.kept, *pinned),
@@ -242,8 +242,13 @@ def _plan(
 
 
 def prune_after(repository: Repository, info: BackupInfo, policy: RetentionPolicy) -> None:
-    """Remove old backups after ``info``, which stays, was made; what fails is a warning."""
+    """Remove old backups after ``info``, which stays, was made; what fails is a warning.
+
+    Only those of its kind go: who makes backups for a schedule must not lose those made by hand.
+    """
     completion = Completion(f"The backup {info.filename} was made.")
     with completion.then("Old ones could not be removed"):
-        prune_backups(repository, policy, protected={info.filename: "just taken"})
+        prune_backups(
+            repository, policy, kinds={info.kind}, protected={info.filename: "just taken"}
+        )
     completion.log()

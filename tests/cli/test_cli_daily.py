@@ -84,10 +84,37 @@ def test_prune_says_what_and_why(shell: Shell) -> None:
     refused = shell.run("prune", "--keep-last", "1")
     assert refused.returncode == errors.NotConfirmedError.exit_code
     assert len(shell.ids()) == 3
+    names = {info.filename for info in shell.backups()[1:]}
     done = shell.ok("prune", "--keep-last", "1", "--yes")
+    assert {line.removeprefix("Removed ") for line in done.splitlines()[-3:-1]} == names
     assert done.splitlines()[-1].startswith("Removed 2 (")
     assert len(shell.ids()) == 1
     assert "Nothing to remove." in shell.ok("prune", "--keep-last", "1")
+
+
+def test_prune_without_a_terminal_names_the_line_to_write(shell: Shell) -> None:
+    """Of which kinds a script means is for it to say: the refusal has the lines, and they work."""
+    shell.create(3)
+    for _ in range(2):
+        shell.ok("auto")
+        add_child(shell.database)
+    shell.ok("auto")
+    rules = ("--keep-last", "1", "--keep-within", "0h", "--max-total-size", "5GB")
+    refused = shell.run("prune", *rules)
+    assert refused.returncode == errors.NotConfirmedError.exit_code
+    assert "To be removed: 2 manual, 1 automatic." in refused.stdout
+    assert len(shell.ids()) == 5
+    *_, automatic, everything = refused.stderr.split("soulsense-db ")
+    automatic = automatic[: automatic.index("--yes") + len("--yes")]
+    assert "--kind all" in everything
+    shell.ok(*automatic.split())
+    assert [info.kind for info in shell.backups()] == ["automatic", "manual", "manual", "manual"]
+    named = shell.run("prune", "--kind", "manual", "--keep-last", "1")
+    assert named.returncode == errors.NotConfirmedError.exit_code
+    assert "prune --kind manual --keep-last 1 --yes" in named.stderr
+    shell.ok(*everything.split())
+    assert [info.kind for info in shell.backups()] == ["automatic", "manual"]
+    assert shell.run("prune", "--kind", "odd", "--keep-last", "1").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -153,13 +180,16 @@ def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_auto_is_one_line(shell: Shell) -> None:
-    """A scheduled run prints one line that tells all it did."""
+    """A scheduled run prints one line that tells all it did, and one for each removed backup."""
     assert shell.ok("auto").startswith("auto: created soulsense_backup_")
     line = shell.ok("auto", "--keep-last", "1")
     assert line.startswith("auto: nothing has changed since soulsense_backup_")
     assert line.endswith(", verified, removed 0, kept 1\n")
     add_child(shell.database)
-    assert shell.ok("auto", "--keep-last", "1").endswith(", verified, removed 1, kept 1\n")
+    (old,) = shell.backups()
+    line, named = shell.ok("auto", "--keep-last", "1").splitlines()
+    assert line.endswith(", verified, removed 1, kept 1")
+    assert named == f"auto: removed {old.filename}"
     assert shell.ok("auto", "--quiet") == ""
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
     flip(backup, 5000)
@@ -268,6 +298,64 @@ def test_a_wrong_name_of_the_database_makes_no_file(shell: Shell) -> None:
     for command in (["list"], ["status"], ["prune", "--keep-last", "1"], ["show", "latest"]):
         shell.run(*command, "--url", "nowhere/app.db")
     assert not (shell.folder / "nowhere").exists()
+
+
+NO_BACKUP_NEEDED = [["list"], ["prune", "--keep-last", "1", "--yes"], ["restore", "--accept"]]
+ABOUT_ONE = [[name, "latest"] for name in ("show", "verify", "adopt", "delete", "pin", "unpin")]
+
+
+@pytest.mark.parametrize(
+    "command", [*NO_BACKUP_NEEDED, *ABOUT_ONE, ["restore", "latest"], ["export", "latest", "out"]]
+)
+def test_a_database_that_is_not_there_is_an_error(shell: Shell, command: list[str]) -> None:
+    """Whoever mistypes a name never reads that all is well, nor that there are no backups."""
+    said = shell.fails(errors.DatabaseFileNotFoundError, *command, "--url", "typo/app.db")
+    assert f"Database file not found: {shell.folder / 'typo' / 'app.db'}." in said
+    assert str(shell.folder / "typo" / "backups") in said
+    assert "--url" in said
+
+
+def test_a_database_that_is_not_there_among_others_is_an_error(shell: Shell) -> None:
+    """Backups of other databases in the directory are none of the one that is missing."""
+    shell.create(2)
+    mistyped = ("--url", "typo.db", "--directory", "data/backups")
+    said = shell.fails(errors.DatabaseFileNotFoundError, "list", *mistyped)
+    assert "2 backup(s) of other databases" in said
+
+
+def test_status_of_a_database_that_is_not_there_is_critical(shell: Shell) -> None:
+    """A monitor gets its line and its exit code for a wrong name, with what was looked for."""
+    result = shell.run("status", "--url", "typo.db")
+    assert result.returncode == 2
+    assert f"Database file not found: {shell.folder / 'typo.db'}" in result.stdout.splitlines()[0]
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "latest"], ["verify", "latest"]])
+def test_the_backups_of_a_missing_database_are_shown(shell: Shell, command: list[str]) -> None:
+    """Who has lost the database sees its backups, and that it is missing, with the way back."""
+    shell.create()
+    (info,) = shell.backups()
+    shell.database.unlink()
+    result = shell.run(*command)
+    assert result.returncode == 0
+    assert info.id[:8] in result.stdout or info.filename in result.stdout
+    missing = f"Warning: The database is missing: {shell.database}."
+    assert result.stderr.startswith(missing)
+    assert result.stderr.endswith("soulsense-db restore latest\n")
+
+
+def test_the_url_of_a_new_alembic_ini_is_none(shell: Shell) -> None:
+    """What `alembic init` writes in the place of a URL is not taken for one."""
+    stock = "[alembic]\nsqlalchemy.url = driver://user:pass@localhost/dbname\n"
+    (shell.folder / "alembic.ini").write_text(stock)
+    shell.ok("create")
+    assert len(shell.ids()) == 1
+    make_database(shell.folder / "app.db")
+    (shell.folder / "pyproject.toml").write_text(
+        '[tool.alembic]\n"sqlalchemy.url" = "sqlite:///app.db"\n'
+    )
+    shell.ok("create")
+    assert (shell.folder / "backups").is_dir()
 
 
 def test_two_databases_share_a_directory(shell: Shell) -> None:

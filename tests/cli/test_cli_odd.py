@@ -183,11 +183,11 @@ def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.Mon
     shell.create(2)
     session = session_of(shell)
     manager = session.manager
-    monkeypatch.setattr(Session, "confirm", lambda *_: manager.create())
+    monkeypatch.setattr(Session, "confirm", lambda *_, **__: manager.create())
     with pytest.raises(NotConfirmedError, match="Nothing was changed"):
         schedules.prune(session, RetentionPolicy(keep_last=1))
     assert len(manager.list()) == 3
-    monkeypatch.setattr(Session, "confirm", lambda *_: None)
+    monkeypatch.setattr(Session, "confirm", lambda *_, **__: None)
     schedules.prune(session, RetentionPolicy(keep_last=1))
     assert len(manager.list()) == 1
 

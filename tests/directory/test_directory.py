@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import Child, leftovers, run_unprivileged
@@ -28,11 +30,13 @@ from soulsense_db.errors import (
     DirectoryIsAFileError,
     DirectoryLockedError,
     NotEnoughSpaceError,
+    OutsideDirectoryError,
     StorageError,
 )
 from soulsense_db.fs import durable
 
 TAKEN_AT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+GIT = shutil.which("git")
 NAME = "soulsense_backup_20260115_160000"
 
 
@@ -146,6 +150,59 @@ def test_everything_made_is_private(storage: BackupDirectory) -> None:
     assert stat.S_IMODE(storage.directory.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in storage.directory.iterdir()}
     assert set(modes.values()) == {0o600}, modes
+
+
+@pytest.mark.skipif(GIT is None, reason="needs git")
+def test_a_new_directory_is_no_part_of_a_repository(storage: BackupDirectory) -> None:
+    """`git add .` takes no backup along, nor anything else of a directory that we made."""
+    repository = storage.directory.parent
+    assert GIT is not None
+    subprocess.run([GIT, "init", "-q", str(repository)], check=True)
+    (repository / "code.py").touch()
+    put(storage, "x")
+    git = [GIT, "-C", str(repository), "status", "--porcelain", "--untracked-files=all"]
+    listed = subprocess.run(git, check=True, capture_output=True, text=True).stdout
+    assert [line for line in listed.splitlines() if storage.directory.name in line] == []
+    assert "?? code.py" in listed
+    assert "*" in (storage.directory / ".gitignore").read_text().splitlines()
+
+
+def test_the_gitignore_is_no_backup_and_no_left_over(storage: BackupDirectory) -> None:
+    """It is neither listed nor cleaned up, and named it is refused as any other file."""
+    put(storage, "x")
+    put(storage, "y")
+    assert len(storage.list()) == 2
+    assert storage.orphans() == set()
+    assert leftovers(storage.directory) == []
+    with pytest.raises(OutsideDirectoryError):
+        storage.find(storage.directory / ".gitignore")
+    assert (storage.directory / ".gitignore").exists()
+
+
+def test_a_directory_that_is_there_gets_no_gitignore(storage: BackupDirectory) -> None:
+    """Whoever made the directory says what of it belongs into a repository."""
+    storage.directory.mkdir(parents=True)
+    put(storage, "x")
+    assert not (storage.directory / ".gitignore").exists()
+
+
+def test_a_gitignore_that_cannot_be_written_keeps_nobody_from_a_backup(
+    storage: BackupDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a help and no more: the backup is made, and the log says at DEBUG what failed."""
+    opened = os.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith(".gitignore"):
+            raise PermissionError(errno.EACCES, "refused")
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with caplog.at_level("DEBUG", logger="soulsense_db"):
+        put(storage, "x")
+    assert len(storage.list()) == 1
+    assert not (storage.directory / ".gitignore").exists()
+    assert ".gitignore could not be written" in caplog.text
 
 
 def test_a_staged_backup_is_not_listed_before_it_is_published(storage: BackupDirectory) -> None:

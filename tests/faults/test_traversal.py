@@ -142,6 +142,7 @@ ODD = [
     "{real}.meta",
     ".{real}.staging",
     ".soulsense_backup.lock",
+    ".gitignore",
     "*",
     "*.db",
     "soulsense_backup_*",

@@ -191,15 +191,20 @@ def test_one_that_cannot_be_removed_keeps_no_other(
 ) -> None:
     """Pruning goes on after a backup that cannot be removed; the one made before is returned."""
     for number in range(4):
-        manager.create(str(number))
+        manager.create(str(number), kind="automatic")
     stuck = _old(manager)
     in_the_way = manager.directory / f".{stuck.filename}.deleting"
     in_the_way.mkdir()
-    with pytest.raises(PruneError, match=r"1 old backup.* Others were removed\."):
+    with pytest.raises(
+        PruneError,
+        match=r"1 old backup.* Others were removed\. They were: soulsense_backup_.*\.db\.",
+    ):
         manager.prune(RetentionPolicy(keep_last=2))
     assert len(manager.list()) == 3
     caplog.clear()
-    new = BackupManager(engine, retention=RetentionPolicy(keep_last=1)).create("x")
+    new = BackupManager(engine, retention=RetentionPolicy(keep_last=1)).create(
+        "x", kind="automatic"
+    )
     assert {info.id for info in manager.list()} == {new.id, stuck.id}
     told = [record.getMessage() for record in caplog.records]
     assert [text for text in told if f"{new.filename} was made. Old ones could not be" in text]

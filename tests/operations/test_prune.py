@@ -245,6 +245,24 @@ def test_create_with_a_policy_prunes(database: Path, make_engine: EngineMaker) -
     assert scalar(database, "SELECT count(*) FROM backups") == 2
 
 
+def test_create_with_a_policy_prunes_its_own_kind(
+    database: Path, make_engine: EngineMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was made by hand or imported stays when a nightly backup prunes; what goes is logged."""
+    manager = BackupManager(make_engine(database), retention=ONE)
+    plain = BackupManager(make_engine(database))
+    others = [plain.create("by hand") for _ in range(2)]
+    others += [plain.import_file(others[0].path) for _ in range(2)]
+    old = plain.create(kind="automatic")
+    with caplog.at_level("INFO", logger="soulsense_db"):
+        new = manager.create("nightly", kind="automatic")
+    assert _names(manager) == {info.filename for info in (*others, new)}
+    assert f"Removed {old.filename}: no rule keeps it" in caplog.messages
+    manager.prune()  # explicit code means all kinds
+    assert {info.kind for info in manager.list()} == {"manual", "imported", "automatic"}
+    assert len(manager.list()) == 3
+
+
 def test_create_after_the_clock_was_set_back(database: Path, make_engine: EngineMaker) -> None:
     """With the clock a year back the new backup stays, and so do those of the lost year."""
     manager = BackupManager(make_engine(database), retention=ONE)

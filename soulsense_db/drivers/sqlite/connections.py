@@ -125,7 +125,9 @@ class LiveDatabase:
             return
         if not fs.exists(self._path):
             raise file_not_found(self._path)
-        if not self._path.is_file():
+        with fs.storage_errors("look at", self._path):
+            is_file = self._path.is_file()
+        if not is_file:
             raise no_file(self._path)
 
     def require_writable(self) -> None:
