@@ -57,7 +57,13 @@ Operation = Literal[
 class Event:
     """What every event has; ``str()`` of it is the sentence that the log has.
 
-    ``database``: the file of the live database, None for one in memory.
+    Attributes:
+        database: The file of the live database; None for one in memory.
+
+    Example:
+        >>> @manager.events.created
+        ... def tell(event):
+        ...     print(event)
     """
 
     hook: ClassVar[str]
@@ -70,7 +76,14 @@ class Event:
 class Created(Event):
     """A backup was made, or a file imported as one: it has its name and is on disk.
 
-    ``backup``: its facts; ``backup.kind`` says what it was made for.
+    Attributes:
+        database: As of :class:`Event`.
+        backup: Its facts; ``backup.kind`` says what it was made for.
+
+    Example:
+        >>> @manager.events.created
+        ... def tell(event):
+        ...     print(event.backup.filename)
     """
 
     hook: ClassVar[str] = "created"
@@ -85,9 +98,18 @@ class Created(Event):
 class Verified(Event):
     """A backup passed the check that was asked for.
 
-    ``backup``: its facts; ``level``: ``quick`` or ``full``; ``warnings``: what is worth knowing of
-    the data and no fault of the backup, a sentence each. The checks that other operations make on
-    their way are no events.
+    The checks that other operations make on their way are no events.
+
+    Attributes:
+        database: As of :class:`Event`.
+        backup: Its facts.
+        level: ``quick`` or ``full``.
+        warnings: What is worth knowing of the data and no fault of the backup, a sentence each.
+
+    Example:
+        >>> @manager.events.verified
+        ... def tell(event):
+        ...     print(event.level)
     """
 
     hook: ClassVar[str] = "verified"
@@ -104,9 +126,17 @@ class Verified(Event):
 class Restored(Event):
     """The live database was replaced with a backup, or a restore was undone.
 
-    ``backup``: what was restored; ``is_undo``: whether that was the safety backup of an earlier
-    restore; ``safety_backup``: the previous database, None where it could not be read;
-    ``warnings``: what failed when the database was restored already, a sentence each.
+    Attributes:
+        database: As of :class:`Event`.
+        backup: What was restored.
+        is_undo: Whether that was the safety backup of an earlier restore.
+        safety_backup: The previous database; None where it could not be read.
+        warnings: What failed when the database was restored already, a sentence each.
+
+    Example:
+        >>> @manager.events.restored
+        ... def tell(event):
+        ...     print(event.backup.filename)
     """
 
     hook: ClassVar[str] = "restored"
@@ -125,8 +155,16 @@ class Restored(Event):
 class Removed(Event):
     """A backup was removed, by a retention policy or because somebody deleted it.
 
-    ``backup``: its facts; its files are gone. ``reason``: why, in words; ``policy``: the rules that
-    did not keep it, as ``keep_last 2``, empty where no policy removed it.
+    Attributes:
+        database: As of :class:`Event`.
+        backup: Its facts; its files are gone.
+        reason: Why, in words.
+        policy: The rules that did not keep it, as ``keep_last 2``; empty where none removed it.
+
+    Example:
+        >>> @manager.events.removed
+        ... def tell(event):
+        ...     print(event.reason)
     """
 
     hook: ClassVar[str] = "removed"
@@ -144,9 +182,18 @@ class Removed(Event):
 class MigrationPutBack(Event):
     """A migration failed, and the database was put back to what it was before the first step.
 
-    ``backup``: the one that was restored, with ``backup.alembic_heads`` from before and
-    ``backup.target_revision`` of the migration; ``failed_database``: a copy of what the failed
-    migration left, None where that could not be read; ``warnings``: as of :class:`Restored`.
+    Attributes:
+        database: As of :class:`Event`.
+        backup: The one that was restored, with ``backup.alembic_heads`` from before and
+            ``backup.target_revision`` of the migration.
+        failed_database: A copy of what the failed migration left; None where that could not be
+            read.
+        warnings: As of :class:`Restored`.
+
+    Example:
+        >>> @manager.events.migration_put_back
+        ... def tell(event):
+        ...     print(event.failed_database)
     """
 
     hook: ClassVar[str] = "migration_put_back"
@@ -164,8 +211,18 @@ class MigrationPutBack(Event):
 class Failed(Event):
     """An operation failed; its caller gets ``error`` as always, right after this.
 
-    ``operation``: its name. What ends a ``create`` when the backup is made already is no failure:
-    old backups that could not be removed then are an event of ``prune``. An interrupt is none.
+    What ends a ``create`` when the backup is made already is no failure: old backups that could not
+    be removed then are an event of ``prune``. An interrupt is none.
+
+    Attributes:
+        database: As of :class:`Event`.
+        operation: Its name.
+        error: What its caller gets.
+
+    Example:
+        >>> @manager.events.failed
+        ... def tell(event):
+        ...     print(event.operation, event.error)
     """
 
     hook: ClassVar[str] = "failed"
@@ -188,6 +245,11 @@ class Hook(Generic[E]):
     and on disk, in the thread that did it; several are called in the order in which they were
     added. What it raises is a warning in the log ``soulsense_db`` and changes nothing. It is not
     told of what it does itself.
+
+    Example:
+        >>> @manager.events.removed
+        ... def tell(event):
+        ...     print(event.backup.filename, event.reason)
     """
 
     def __init__(self) -> None:
@@ -195,7 +257,20 @@ class Hook(Generic[E]):
         self._lock = threading.Lock()
 
     def __call__(self, listener: Callable[[E], None]) -> Callable[[E], None]:
-        """Add ``listener``; a second time does nothing. Raises ``TypeError`` for an async one."""
+        """Add a listener; a second time does nothing.
+
+        Args:
+            listener: A function of one argument, the event.
+
+        Returns:
+            The listener.
+
+        Raises:
+            TypeError: It is async: nobody would await it.
+
+        Example:
+            >>> tell = manager.events.created(lambda event: print(event.backup.filename))
+        """
         if inspect.iscoroutinefunction(listener):
             raise TypeError(f"{_name_of_listener(listener)} is async: nobody would await it.")
         with self._lock:
@@ -204,7 +279,15 @@ class Hook(Generic[E]):
         return listener
 
     def remove(self, listener: Callable[[E], None]) -> None:
-        """Call ``listener`` no more; nothing happens when it is not there."""
+        """Call a listener no more; nothing happens when it is not there.
+
+        Args:
+            listener: The function that was added.
+
+        Example:
+            >>> tell = manager.events.created(lambda event: print(event.backup.filename))
+            >>> manager.events.created.remove(tell)
+        """
         with self._lock:
             self._listeners = tuple(one for one in self._listeners if one != listener)
 
@@ -216,6 +299,11 @@ class Events:
     """The hooks of one manager, or of all: each is a decorator for a listener.
 
     See the guide, "Events and logging".
+
+    Example:
+        >>> @manager.events.failed
+        ... def tell(event):
+        ...     print(event.operation, event.error)
     """
 
     def __init__(self) -> None:
