@@ -99,7 +99,9 @@ def run(request: bytes, streams: list[int]) -> None:
 
 
 with contextlib.redirect_stdout(io.StringIO()):  # imports what the first call does
+    Path("none.db").touch()
     app(["list", "--url", "none.db"], standalone_mode=False)
+    Path("none.db").unlink()
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
 server.listen(64)
