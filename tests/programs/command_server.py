@@ -28,6 +28,7 @@ import sqlalchemy.dialects.sqlite  # noqa: F401
 
 import soulsense_db.alembic  # noqa: F401
 from soulsense_db.cli import app, main
+from soulsense_db.errors import DatabaseFileNotFoundError
 
 
 def page() -> None:
@@ -98,7 +99,8 @@ def run(request: bytes, streams: list[int]) -> None:
     os._exit((code or 0) & 255)
 
 
-with contextlib.redirect_stdout(io.StringIO()):  # imports what the first call does
+# Imports what the first call does.
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(DatabaseFileNotFoundError):
     app(["list", "--url", "none.db"], standalone_mode=False)
 server = socket.socket(socket.AF_UNIX)
 server.bind(sys.argv[1])
