@@ -11,13 +11,13 @@ import typer
 
 from soulsense_db.backup_info import KINDS, BackupInfo, local_time
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.moments import MOMENTS_HELP, Span
 from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
 from soulsense_db.cli.session import Ref, Session
 from soulsense_db.drivers import CheckLevel
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, ProtectedBackupError
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
-from soulsense_db.retention import Period
 
 Description = Annotated[
     str, typer.Argument(help="What this backup is for; its beginning is in the file name.")
@@ -65,8 +65,12 @@ def list_(
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="WHEN", help="Only from this date (2026-01-31) or age (7d) on."
+            "--since", metavar="WHEN", help=f"Only from this day or moment on: {MOMENTS_HELP}."
         ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="WHEN", help="Only to this day, included, or moment."),
     ] = None,
     revision: Annotated[
         str | None,
@@ -75,20 +79,22 @@ def list_(
 ) -> dict[str, Any]:
     """List the backups, newest first; with --quiet only their ids."""
     manager = session.found_manager
-    start = _start(since)
+    now = datetime.now()
+    start = Span.parse(since, now).start if since is not None else datetime.min
+    end = Span.parse(until, now).end if until is not None else datetime.max
     kinds = shared.known_kinds(kind or [])
     backups = [
         info
         for info in manager.list()
         if (not kinds or info.kind in kinds)
-        and (start is None or info.timestamp >= start)
+        and start <= info.timestamp <= end
         and (revision is None or revision in info.alembic_heads)
     ]
     if session.quiet and not session.as_json:
         for info in backups:
             say(info.id)
     elif session.talks and not backups:
-        fitting = " that fit" if kind or since or revision else ""
+        fitting = " that fit" if kind or since or until or revision else ""
         say(f"No backups{fitting} in {manager.directory}")
     elif session.talks:
         _print_list(backups)
@@ -161,6 +167,14 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
 def delete(session: Session, ref: Ref) -> dict[str, Any]:
     """Delete one backup."""
     info = session.found_manager.get(ref)
+    if info.pinned:  # there is nothing to ask about
+        note = f" ({info.pin_note})" if info.pin_note else ""
+        unpin = session.command("unpin", info.filename)
+        raise ProtectedBackupError(
+            f"{info.filename} is pinned{note}.",
+            hint=f"Unpin it first if it may go: {unpin}",
+            path=Path(info.path),
+        )
     if session.talks and not session.yes:
         print_table(("", ""), _facts(info), fold=True)
     session.confirm(f"Delete {info.filename} for good?")
@@ -217,17 +231,6 @@ def export(
     session.say(f"Exported {info.filename}")
     session.say(f"to {path}")
     return {"backup": backup_json(info), "path": str(path)}
-
-
-def _start(since: str | None) -> datetime | None:
-    """Return the naive local time that ``since`` means."""
-    if since is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(since)
-        return moment.astimezone().replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        return Period.parse(since).before(datetime.now())
 
 
 def _print_list(backups: list[BackupInfo]) -> None:

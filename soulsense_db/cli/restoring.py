@@ -17,6 +17,8 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     InvalidBackupError,
+    NothingToUndoError,
+    Remedy,
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
@@ -84,9 +86,27 @@ def undo(session: Session) -> dict[str, Any]:
         _say_what_it_undoes(session, info, comparison)
         _warn_of_half_run(info)
         session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
-    with session.progress("Restoring") as progress:
-        report = manager.undo_restore(progress=progress)
+    try:
+        with session.progress("Restoring") as progress:
+            report = manager.undo_restore(progress=progress)
+    except NothingToUndoError as error:
+        remedy = Remedy(_instead_of_undo(session))
+        raise NothingToUndoError(error.what, **error.facts | {"remedy": remedy}) from error
     return _reported(session, report, comparison)
+
+
+def _instead_of_undo(session: Session) -> str:
+    """Say what to do where nothing can be undone."""
+    latest = None
+    with ignoring(BackupError, what="Which backups there are is not known"):
+        latest = next(iter(session.manager.candidates()), None)
+    if latest is None:
+        return "Only a restore can be undone, and there is no backup to restore."
+    return (
+        f"Only a restore can be undone. To go back to the newest backup, of "
+        f"{latest.timestamp_display}: {session.command('restore', 'latest')} "
+        f"To see the others: {session.command('list')}"
+    )
 
 
 def _warn_of_half_run(info: BackupInfo) -> None:

@@ -115,6 +115,8 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
     """Declare the options that every command takes."""
     if directory is not None and not directory.strip():  # a variable that is not set, say
         raise OptionError("--directory is empty.", hint="Name a directory.")
+    if url is not None and not url.strip():  # an unset variable: another database is not meant
+        raise OptionError("--url is empty.", hint="Name a database, or leave the option out.")
     output.show_warnings(shown=not quiet)
     folder = Path(directory) if directory else None
     return Session(url, config, folder, catalog_table, as_json, quiet, yes)
@@ -284,7 +286,13 @@ class Session:
                 "This command asks first, and there is no terminal to ask on.",
                 hint=hint,
             )
-        if not typer.confirm(printable(question), err=True):
+        try:
+            confirmed = typer.confirm(printable(question), err=True)
+        except typer.Abort as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            confirmed = False  # the end of what is typed
+        if not confirmed:
             raise NotConfirmedError("Not confirmed.")
 
 

@@ -59,7 +59,12 @@ def test_list_filters(shell: Shell) -> None:
     assert shell.ok("list", "--quiet", "--since", "2000-01-01").split() == ids
     assert shell.ok("list", "--quiet", "--since", "1h").split() == ids
     assert "No backups that fit" in shell.ok("list", "--since", "2999-01-01")
-    shell.fails(errors.OptionError, "list", "--since", "yesterday")
+    assert shell.ok("list", "--quiet", "--until", "today").split() == ids
+    assert shell.ok("list", "--quiet", "--until", "1h") == ""
+    assert (
+        shell.ok("list", "--quiet", "--since", "yesterday", "--until", "2999-01-01").split() == ids
+    )
+    assert "yesterday" in shell.fails(errors.OptionError, "list", "--since", "last summer")
     assert shell.run("list", "--kind", "odd").returncode == 2
 
 
@@ -162,6 +167,27 @@ def test_pin_and_unpin(shell: Shell) -> None:
     assert "for the audit" in shell.fails(errors.ProtectedBackupError, "delete", "latest", "--yes")
     shell.ok("unpin", "latest")
     shell.ok("delete", "latest", "--yes")
+
+
+def test_a_pinned_backup_is_refused_before_the_question(shell: Shell) -> None:
+    """Nobody is asked, and nobody told to add --yes, where the answer cannot matter."""
+    shell.create()
+    (info,) = shell.backups()
+    shell.ok("pin", "latest", "for the audit")
+    said = shell.fails(errors.ProtectedBackupError, "delete", "latest")
+    assert "is pinned (for the audit). Nothing was changed." in said
+    assert said.endswith(f"soulsense-db unpin {info.filename}\n")
+
+
+def test_undo_without_a_restore_says_what_to_do(shell: Shell) -> None:
+    """Where nothing can be undone, the command that goes back to the newest backup is named."""
+    without = shell.fails(errors.NothingToUndoError, "undo")
+    assert "there is no backup to restore" in without
+    shell.create()
+    (info,) = shell.backups()
+    said = shell.fails(errors.NothingToUndoError, "undo")
+    assert f"{info.timestamp_display}: soulsense-db restore latest" in said
+    assert "soulsense-db list" in said
 
 
 def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:

@@ -173,6 +173,11 @@ def test_an_empty_directory_option_is_an_error(shell: Shell) -> None:
     shell.fails(OptionError, "list", "--directory", "")
 
 
+def test_an_empty_url_option_is_an_error(shell: Shell) -> None:
+    """Nor does it mean another database: that of alembic.ini, say."""
+    shell.fails(OptionError, "restore", "latest", "--yes", "--url", "")
+
+
 def session_of(shell: Shell, *, yes: bool = False) -> Session:
     """Return the session of a call without options but --quiet."""
     return Session(str(shell.database), None, None, None, as_json=False, quiet=True, yes=yes)

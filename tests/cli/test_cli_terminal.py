@@ -134,3 +134,17 @@ def test_progress_is_not_for_pipes(shell: Shell) -> None:
     result = shell.run("create")
     assert result.stderr == ""
     assert "Backing up" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "code"), [("\x03", 130), ("\x04", errors.NotConfirmedError.exit_code)]
+)
+def test_a_key_that_ends_the_question_changes_nothing(shell: Shell, key: str, code: int) -> None:
+    """Ctrl-C interrupts, as everywhere; Ctrl-D, the end of what is typed, is no yes."""
+    shell.json("create")
+    execute(shell.database, "DELETE FROM child")
+    with terminal(shell, "restore", "latest") as child:
+        child.expect(r"\[y/N\]")
+        child.send(key)
+        assert _end(child) == code
+    assert scalar(shell.database, "SELECT count(*) FROM child") == 0
