@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +54,7 @@ from soulsense_db.errors import (
     DatabaseLockedError,
     UnsupportedDatabaseError,
 )
+from soulsense_db.notices import ignoring
 
 T = TypeVar("T")
 
@@ -169,7 +170,8 @@ class LiveDatabase:
             self._identify()
             if self._borrowed:
                 return
-            with suppress(Exception):  # what the application does when one closes: not our matter
+            # What the application does when one closes is not our matter.
+            with ignoring(Exception, what="Idle connections could not be closed"):
                 self.return_idle_connections()
             with live_errors(self._path):
                 for _ in range(_FOR_ONE_OPERATION):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,6 +63,7 @@ from soulsense_db.drivers.sqlite.structure import (
 )
 from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock, require_locked_out
 from soulsense_db.errors import BackupError, Outcome, StorageError
+from soulsense_db.notices import ignoring
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -266,7 +267,8 @@ class SQLiteDriver(Driver):
         with backup_errors(backup), sqlite_check.opened(backup) as opened:
             kept = count_rows(opened, backup)
         live: dict[str, int] = {}
-        with suppress(BackupError):  # it may be why somebody looks at backups
+        # It may be why somebody looks at backups.
+        with ignoring(BackupError, what="The rows of the live database cannot be counted"):
             live = self._at_one_moment(count_rows)
         return tuple(
             RowCounts(table=name, backup=kept.get(name), live=live.get(name))
@@ -374,7 +376,7 @@ class SQLiteDriver(Driver):
                 if mode == "wal":
                     # Not waited for: readers may hold the old pages; SQLite does it by itself. Nor
                     # may a full disk, here, turn a restore that is done into one that failed.
-                    with suppress(sqlite3.Error):
+                    with ignoring(sqlite3.Error, what="The log was not brought into the database"):
                         pragmas.rows(live, "PRAGMA wal_checkpoint(TRUNCATE)")
 
         self._live.require_writable()

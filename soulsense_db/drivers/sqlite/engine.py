@@ -13,7 +13,6 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -32,6 +31,7 @@ from soulsense_db.drivers.sqlite.live_connection import (
 )
 from soulsense_db.drivers.sqlite.loop import EventLoop
 from soulsense_db.drivers.sqlite.refusals import no_option
+from soulsense_db.notices import ignoring
 
 Look = Callable[[sqlite3.Connection], object]
 
@@ -129,7 +129,8 @@ class EngineConnections:
                 created(connection)
                 look(innermost(engine.dialect.get_driver_connection(connection)))
             except BaseException:
-                with suppress(Exception):  # by whatever library it is
+                # By whatever library it is.
+                with ignoring(Exception, what="A connection that is refused could not be closed"):
                     closing(connection)
                 raise
             return connection

@@ -13,6 +13,7 @@ from soulsense_db.drivers.sqlite.refusals import not_flushed, not_moved_back
 from soulsense_db.errors import BackupError, Outcome, StorageError
 from soulsense_db.fs import beside as named_beside
 from soulsense_db.fs import require_file, require_same
+from soulsense_db.notices import ignoring
 
 COMPANIONS = fs.Companions(logs=("-wal", "-journal"), others=("-shm",))
 LONGEST_PATH = 504 if os.name == "posix" else None
@@ -61,7 +62,8 @@ def beside(location: Path | None, purpose: str) -> Iterator[Path]:
     try:
         yield path
     finally:
-        with suppress(StorageError):  # what it was for may be done; the next one removes it
+        # What it was for may be done; the next one removes it.
+        with ignoring(StorageError, what=f"{path} is left over"):
             remove_with_companions(path)
 
 
@@ -94,7 +96,7 @@ def write_stamp(location: Path) -> object:
     """Return what changes when somebody writes to the database ``location``."""
     found = []
     for path in _written_to(location):
-        with suppress(OSError):
+        with suppress(OSError):  # absent: that too is what it was
             status = path.stat()
             found.append((status.st_size, status.st_mtime_ns))
     return tuple(found)

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from soulsense_db.notices import ignoring
+
 # That a rollback journal is gone is on disk at the end of a transaction, and before the file is
 # cut: else a power cut could leave a journal to roll back, and a file without what it lacks.
 SYNCHRONOUS_EXTRA = 3
@@ -58,7 +60,8 @@ def settings(connection: sqlite3.Connection, **wanted: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(sqlite3.Error):  # a courtesy to the application: it must not fail the work
+        # A courtesy to the application: it must not fail the work.
+        with ignoring(sqlite3.Error, what="A setting of the connection was not put back"):
             for name, value in before.items():
                 connection.execute(f"PRAGMA {name} = {value}")
 

@@ -22,6 +22,7 @@ from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.errors import BackupError
+from soulsense_db.notices import ignoring
 
 Row = tuple[Any, ...]
 # What ANALYZE found out, and SQLite's own indexes: no data.
@@ -294,7 +295,8 @@ def all_collations(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         for name in made:
-            with suppress(sqlite3.Error):  # a statement of the application's is running
+            # A statement of the application's is running.
+            with ignoring(sqlite3.Error, what=f"The stand-in {name} stays on the connection"):
                 connection.create_collation(name, None)
 
 

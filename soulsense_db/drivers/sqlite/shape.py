@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import fs
@@ -17,6 +17,7 @@ from soulsense_db.drivers.sqlite.files import RESIZED, RESTORING, beside, connec
 from soulsense_db.drivers.sqlite.refusals import name_too_long, other_encoding
 from soulsense_db.drivers.sqlite.structure import understood
 from soulsense_db.fs import name_max
+from soulsense_db.notices import ignoring
 
 _ATTACHED = "soulsense_db_working_copy"
 _KEPT_WITHOUT_TABLES = ("auto_vacuum", "user_version", "application_id")
@@ -50,7 +51,8 @@ def journal_that_survives(live: sqlite3.Connection, location: Path | None) -> It
         return
     # A connect event of the application chose speed; half a restore could not be rolled back.
     yield str(pragmas.rows(live, "PRAGMA journal_mode = DELETE")[0][0])
-    with suppress(sqlite3.Error):  # the connection may be the application's own
+    # The connection may be the application's own.
+    with ignoring(sqlite3.Error, what=f"The journal mode {mode} was not put back"):
         pragmas.rows(live, f"PRAGMA journal_mode = {mode}")
 
 
@@ -184,5 +186,6 @@ def _vacuum_into(copy: Path, path: Path, live: sqlite3.Connection, page_size: in
         live.execute(f"PRAGMA {_ATTACHED}.page_size = {page_size}")
         live.execute(f"VACUUM {_ATTACHED} INTO ?", (str(path),))
     finally:
-        with suppress(sqlite3.Error):  # the connection is about to be closed
+        # The connection is about to be closed.
+        with ignoring(sqlite3.Error, what="A working copy could not be detached"):
             live.execute(f"DETACH {_ATTACHED}")

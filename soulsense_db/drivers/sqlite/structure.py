@@ -12,7 +12,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from soulsense_db.drivers.sqlite.errors import (
     reason_of,
 )
 from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.notices import ignoring
 
 _MOST_LINES = 100
 # How the report of the layer below the tables begins, in every version; all other lines are about
@@ -327,7 +328,8 @@ def _stand_in(connection: sqlite3.Connection, wanted: re.Match[str]) -> Iterator
     try:
         yield
     finally:
-        with suppress(sqlite3.Error):  # a statement of the application's is running
+        # A statement of the application's is running.
+        with ignoring(sqlite3.Error, what=f"The stand-in {name} stays on the connection"):
             connection.create_collation(name, None)
 
 
