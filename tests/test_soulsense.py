@@ -64,7 +64,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.delenv("SOULSENSE_DATABASE_URL", raising=False)
     monkeypatch.syspath_prepend(str(root))
+    _forget_app()
     yield root
+    _forget_app()
+
+
+def _forget_app() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
         del sys.modules[name]
 

@@ -146,7 +146,9 @@ def test_with_a_url_alone_no_file_removes_backups(shell: Shell, name: str) -> No
 
 def test_a_url_of_the_environment_or_the_file_keeps_the_policy(shell: Shell) -> None:
     """A schedule with its URL in the environment, or in the file itself, prunes as before."""
-    shell.create(3)
+    manager = BackupManager.from_url(str(shell.database))
+    for _ in range(3):
+        manager.create(kind="automatic")
     ini = shell.folder / "alembic.ini"
     ini.write_text(FILES["alembic.ini"] + f"sqlalchemy.url = sqlite:///{shell.database}\n")
     assert "keep 1" in shell.ok("prune", "--dry-run")

@@ -142,7 +142,7 @@ def test_nothing_is_overwritten(
     for moment in clock:
         (info,) = create_at(manager, database, [moment])
         local = moment.astimezone()
-        assert info.filename.startswith(f"soulsense_backup_{local:%Y%m%d_%H%M%S}_same_name")
+        assert info.filename.startswith(f"soulsense_backup_{local:%Y%m%d_%H%M%S}_Same_name")
         assert info.filename not in made
         made[info.filename] = hashlib.sha256(Path(info.path).read_bytes()).hexdigest()
     assert {info.filename: info.sha256 for info in manager.list()} == made
