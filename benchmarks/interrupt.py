@@ -61,7 +61,7 @@ def measure(database: Path, call: str) -> float:
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        time.sleep(1)
+        time.sleep(1)  # well into the work: what is measured is how soon it ends
         began = time.perf_counter()
         process.send_signal(signal.SIGINT)
         if process.stdout.readline() != "interrupted\n":

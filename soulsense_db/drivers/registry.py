@@ -88,7 +88,7 @@ def _make_engine(url: sa.URL) -> Engine:
         raise no_engine(reason_of(error)) from None
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return what an error about a URL says, unless it quotes a value: that may be a password."""
     if isinstance(error, (ValueError, sa.exc.ArgumentError)):
         return "a part of it is not what is allowed there"

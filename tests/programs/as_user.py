@@ -71,16 +71,20 @@ def ask_why_not_obeyed(path: str, sudo_uid: str) -> Found:
     return {"reason": why_not_obeyed(Path(path))}
 
 
-@task
-def stage(directory: str) -> None:
-    """Stage a backup, and give it up."""
-    place = BackupDirectory(
-        Path(directory),
-        prefix="b",
+def _directory(path: str, prefix: str = "b") -> BackupDirectory:
+    return BackupDirectory(
+        Path(path),
+        prefix=prefix,
         suffix=".db",
         companions=SQLiteDriver.companions,
         lock_timeout=1,
     )
+
+
+@task
+def stage(directory: str) -> None:
+    """Stage a backup, and give it up."""
+    place = _directory(directory)
     with place.stage(datetime.now(UTC), ""):
         pass
 
@@ -88,26 +92,14 @@ def stage(directory: str) -> None:
 @task
 def list_directory(directory: str) -> Found:
     """List a backup directory."""
-    place = BackupDirectory(
-        Path(directory),
-        prefix="b",
-        suffix=".db",
-        companions=SQLiteDriver.companions,
-        lock_timeout=1,
-    )
+    place = _directory(directory)
     return {"text": place.list()}
 
 
 @task
 def trust_the_meta_file(directory: str) -> None:
     """Read the facts of the only backup in a directory, which must be true."""
-    place = BackupDirectory(
-        Path(directory),
-        prefix="soulsense_backup",
-        suffix=".db",
-        companions=SQLiteDriver.companions,
-        lock_timeout=1,
-    )
+    place = _directory(directory, "soulsense_backup")
     (info,) = place.list()
     trusted_meta(info)
 

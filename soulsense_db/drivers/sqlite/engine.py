@@ -144,7 +144,7 @@ class EngineConnections:
             # A decoding error is what a connect event met in a damaged database.
             option = isinstance(error, OverflowError | TypeError | ValueError)
             if option and not isinstance(error, UnicodeDecodeError):
-                raise no_option(reason_of(error)) from None  # type: ignore[arg-type]
+                raise no_option(reason_of(error)) from None
             raise
 
 
