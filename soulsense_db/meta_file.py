@@ -150,17 +150,26 @@ def not_found(ref: object) -> BackupNotFoundError:
 
 
 @contextmanager
-def not_found_if_deleted(path: Path) -> Iterator[None]:
+def not_found_if_deleted(path: Path, info: BackupInfo | None = None) -> Iterator[None]:
     """Tell of an error in the block that the backup ``path`` was deleted meanwhile, if it was.
 
-    Whoever reads one holds no lock: another process may delete it at any time.
+    Whoever reads one holds no lock: another process may delete it at any time, and within the same
+    second give its name to another backup. That is noticed where ``info`` has the facts of the one.
     """
     try:
         yield
     except BackupError as error:
-        if fs.exists(path):
+        if fs.exists(path) and not (info and _names_another(info)):
             raise
         raise not_found(path) from error
+
+
+def _names_another(info: BackupInfo) -> bool:
+    """Whether the meta file of ``info`` is now that of another backup."""
+    if info.sha256 is None:
+        return False
+    now = facts_of(Path(info.path), Path(info.path).stat)
+    return now.sha256 is not None and now.id != info.id
 
 
 def read_small_file(path: str | Path) -> bytes | None:

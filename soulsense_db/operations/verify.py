@@ -154,7 +154,7 @@ def verify_backup(
     """
     if level not in _LEVELS:
         raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
-    with not_found_if_deleted(Path(info.path)):
+    with not_found_if_deleted(Path(info.path), info):
         return _verify(
             driver,
             info,

@@ -17,7 +17,7 @@ from soulsense_db import BackupInfo, BackupManager, VerificationReport
 from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
 from soulsense_db.fs import reading
-from soulsense_db.operations import database_lock
+from soulsense_db.operations import database_lock, restore
 from soulsense_db.operations.verify import verify_backup
 
 Way = Callable[[BackupManager, BackupInfo], object]
@@ -107,6 +107,36 @@ def test_between_the_header_and_the_size(database: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(reading, "start_of", read_and_delete)
     with pytest.raises(StorageError, match="No such file"):
         check(database, level="quick")
+
+
+def test_another_backup_has_its_name(
+    manager: BackupManager,
+    engine: Engine,
+    database: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Deleted, and its name given to another of the same second: it is gone, and not damaged."""
+    elsewhere = BackupManager(engine, directory=tmp_path / "elsewhere", catalog=False)
+    with time_machine.travel(datetime(2026, 1, 1, tzinfo=UTC), tick=False):
+        info = manager.create("to be deleted")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE later (x)")
+        other = elsewhere.create("to be deleted")
+    assert other.filename == info.filename
+    verify_again = restore._Source.verify_again
+
+    def replace_it(source: restore._Source) -> None:
+        Path(other.path).replace(info.path)
+        Path(other.meta_path).replace(info.meta_path)
+        verify_again(source)
+
+    monkeypatch.setattr(restore._Source, "verify_again", replace_it)
+    before = digest(database)
+    with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
+        manager.restore(info)
+    assert digest(database) == before
+    assert manager.verify("latest").backup.id == other.id
 
 
 def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> None:
