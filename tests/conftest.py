@@ -54,6 +54,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.all = config.option.all or config.args_source is not config.ArgsSource.TESTPATHS
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run a run of everything in as many processes as there are cores, if nothing else is said."""
+    if hasattr(config, "workerinput") or config.option.usepdb:  # it is one of these processes
+        return
+    said = getattr(config.option, "numprocesses", 0)  # not there with -p no:xdist
+    if config.args_source is config.ArgsSource.TESTPATHS and said is None:
+        # "auto" counts the cores of the machine, of which a container may have only a few.
+        ours = getattr(os, "sched_getaffinity", None)  # Linux has it
+        config.option.numprocesses = len(ours(0)) if ours else os.cpu_count() or 1
+        config.option.dist = "worksteal"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests."""

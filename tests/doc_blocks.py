@@ -280,6 +280,7 @@ def environment(programs: Path | None = None) -> dict[str, str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("SOULSENSE_", "COVERAGE_"))}
     env |= {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb", "TZ": "UTC", "LC_ALL": "C.UTF-8"}
     env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    env["EXAMPLES"] = str(ROOT / "examples")  # for hidden blocks
     places = [programs, Path(sys.executable).parent, env.get("PATH", os.defpath)]
     env["PATH"] = os.pathsep.join(str(place) for place in places if place)
     return env
@@ -294,6 +295,12 @@ def _install(name: str, command: Path) -> None:
     command.chmod(0o755)
 
 
+def install_sqlite3(folder: Path) -> None:
+    """Put a stand-in for SQLite's command line, which is not everywhere, into ``folder``."""
+    if shutil.which("sqlite3") is None:
+        _install("sqlite3_shell.py", folder / "sqlite3")
+
+
 @contextmanager
 def fast_programs() -> Iterator[Path]:
     """Yield a folder with the commands, which run in forks of a process with all imports done.
@@ -304,8 +311,7 @@ def fast_programs() -> Iterator[Path]:
     address = folder / "server"
     for name in ("soulsense-db", "alembic", "page-of-python"):
         _install("command_client.py", folder / name)
-    if shutil.which("sqlite3") is None:  # its command line is not everywhere
-        _install("sqlite3_shell.py", folder / "sqlite3")
+    install_sqlite3(folder)
     server = subprocess.Popen(
         [sys.executable, "-P", _PROGRAMS / "command_server.py", address],
         cwd=folder,

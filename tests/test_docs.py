@@ -39,6 +39,7 @@ from soulsense_db.errors import BackupError
 from soulsense_db.settings import URL_VARIABLE
 
 PAGES = [page for page in pages() if blocks_of(page.read_text(encoding="utf-8"))]
+PAGES_FOR_PLUGINS = {"README.md", "before-an-upgrade.md", "fastapi.md", "flask-migrate.md"}
 SCHEDULES = (DOCS / "guide" / "schedules.md").read_text(encoding="utf-8")
 SHOWN_PROGRAM = f"{SHOWN_FOLDER}/.venv/bin/soulsense-db"
 
@@ -52,7 +53,7 @@ def outcomes() -> dict[Path, Outcome]:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_shows_what_happens(page: Path, outcomes: dict[Path, Outcome]) -> None:
     """Every console, sh and Python block of a page runs, and prints what the page shows."""
-    if page.name in {"README.md", "before-an-upgrade.md"} and not HAS_PLUGINS:
+    if page.name in PAGES_FOR_PLUGINS and not HAS_PLUGINS:
         pytest.skip("it shows the option for Alembic 1.18 and later")
     problems = "\n\n".join(outcomes[page].problems)
     assert not problems, f"{problems}\n\nIf that is right: python tests/doc_blocks.py --update"
@@ -86,7 +87,8 @@ def _tools_of(text: str) -> list[str]:
 
 def test_no_block_escapes_the_tests() -> None:
     """Blocks are of a language that is run, or of one that cannot be."""
-    known = {"console", "sh", "python", "text", "ini", "toml", "yaml", "crontab", "diff", "mermaid"}
+    known = {"console", "sh", "python"}
+    known |= {"text", "ini", "toml", "yaml", "crontab", "diff", "mermaid", "dockerfile"}
     for page in pages():
         text = page.read_text(encoding="utf-8")
         assert set(_tools_of(text)) <= known, name_of(page)
@@ -146,6 +148,40 @@ def test_the_systemd_units_are_valid(tmp_path: Path) -> None:
         check=False,
     )
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_compose_file_is_sound() -> None:
+    """It parses, names only volumes and services that it has, and its last command is a schedule's."""
+    yaml = pytest.importorskip("yaml")
+    page = (DOCS / "guide" / "docker.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r'^```yaml title="compose.yaml"\n(.*?)^```$', page, re.DOTALL | re.M)
+    compose = yaml.safe_load(block)
+    services = compose["services"]
+    assert set(services) == {"app", "migrate", "backup"}
+    for service in services.values():
+        assert service["read_only"]
+        assert {volume.partition(":")[0] for volume in service["volumes"]} == set(
+            compose["volumes"]
+        )
+        assert set(service.get("depends_on", ())) <= set(services)
+    line = re.search(r"while (soulsense-db .*?); do", services["backup"]["command"][-1])
+    assert line
+    require_command(line[1])
+    if docker := shutil.which("docker"):
+        checked = [docker, "compose", "-f", "-", "config", "--quiet"]
+        subprocess.run(checked, input=block, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in pages() if 'title="examples/' in page.read_text()]
+)
+def test_what_is_shown_of_an_example_stands_there(page: Path) -> None:
+    """A block that is named after a file of the examples is a part of it, letter for letter."""
+    for name, code in re.findall(
+        r'^```python title="(examples/[^"]+)"\n(.*?)^```$', page.read_text(), re.DOTALL | re.M
+    ):
+        text = re.sub(r"^ +", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert re.sub(r"^ +", "", code, flags=re.MULTILINE) in text, code
 
 
 def test_the_yaml_is_a_cron_job() -> None:
@@ -222,17 +258,24 @@ def test_links_lead_to_pages_that_are_there() -> None:
 
 def test_the_readme_shows_commands_that_there_are() -> None:
     """Each ``soulsense-db`` command line of the README names a command and options that exist."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     lines = re.findall(
         r"^(?:\$ )?(soulsense-db (?!\.).*)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
     )
     assert lines
     for line in lines:
-        name, *words = line.partition("#")[0].split()[1:]
-        assert name in commands, line
-        known = {flag for parameter in commands[name].params for flag in parameter.opts}
-        flags = {word.partition("=")[0] for word in words if word.startswith("-")}
-        assert flags <= known, line
+        require_command(line)
+
+
+def require_command(line: str) -> None:
+    """Fail if the command line names a command or an option that does not exist."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    words = line.partition("#")[0].split()[1:]
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if words[0] == "--help":
+        return
+    assert words[0] in commands, line
+    known = {flag for parameter in commands[words[0]].params for flag in parameter.opts}
+    assert flags <= known, line
 
 
 def test_the_pages_run_in_a_clean_environment() -> None:
