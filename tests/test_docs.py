@@ -151,7 +151,7 @@ def test_the_systemd_units_are_valid(tmp_path: Path) -> None:
 
 
 def test_the_compose_file_is_sound() -> None:
-    """It parses, names only volumes and services that it has, and its last command is a schedule's."""
+    """It parses and names only volumes, services and options that exist."""
     yaml = pytest.importorskip("yaml")
     page = (DOCS / "guide" / "docker.md").read_text(encoding="utf-8")
     (block,) = re.findall(r'^```yaml title="compose.yaml"\n(.*?)^```$', page, re.DOTALL | re.M)
@@ -167,21 +167,28 @@ def test_the_compose_file_is_sound() -> None:
     line = re.search(r"while (soulsense-db .*?); do", services["backup"]["command"][-1])
     assert line
     require_command(line[1])
-    if docker := shutil.which("docker"):
-        checked = [docker, "compose", "-f", "-", "config", "--quiet"]
-        subprocess.run(checked, input=block, text=True, check=True)
+    docker = [shutil.which("docker") or "docker", "compose"]
+    if shutil.which("docker") and subprocess.run([*docker, "version"], check=False).returncode == 0:
+        subprocess.run(
+            [*docker, "-f", "-", "config", "--quiet"], input=block, text=True, check=True
+        )
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in pages() if 'title="examples/' in page.read_text()]
-)
-def test_what_is_shown_of_an_example_stands_there(page: Path) -> None:
+@pytest.mark.parametrize("page", ["fastapi.md", "flask-migrate.md"])
+def test_what_is_shown_of_an_example_stands_there(page: str) -> None:
     """A block that is named after a file of the examples is a part of it, letter for letter."""
-    for name, code in re.findall(
-        r'^```python title="(examples/[^"]+)"\n(.*?)^```$', page.read_text(), re.DOTALL | re.M
-    ):
-        text = re.sub(r"^ +", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
-        assert re.sub(r"^ +", "", code, flags=re.MULTILINE) in text, code
+    text = (DOCS / "guide" / page).read_text(encoding="utf-8")
+    shown = re.findall(
+        r'^```python title="(examples/[^"]+)"\n(.*?)^```$', text, re.DOTALL | re.MULTILINE
+    )
+    assert shown
+    for name, code in shown:
+        assert _lines(code) in _lines((ROOT / name).read_text(encoding="utf-8"))
+
+
+def _lines(code: str) -> str:
+    """Return the code without indentation and empty lines: a page shows parts of classes."""
+    return "".join(f"{line.strip()}\n" for line in code.splitlines() if line.strip())
 
 
 def test_the_yaml_is_a_cron_job() -> None:
