@@ -1,4 +1,4 @@
-"""A journal with a settings page, and on that the button "💾 Manage Backups".
+"""A journal with a settings page, and on that the button "Manage Backups".
 
     python3 examples/soulsense_app/app.py [FOLDER]
 

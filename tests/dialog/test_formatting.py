@@ -130,31 +130,32 @@ def test_outcomes_are_told_as_everywhere() -> None:
 def test_other_errors_are_told_without_passwords() -> None:
     """What is no error of the tree says what it is, and no password."""
     told = explain(ValueError("mysql://root:secret@host"))
-    assert told.happened == (
-        "Something happened that should not: ValueError: mysql://root:***@host."
-    )
+    assert told.happened == ("An unexpected error occurred: ValueError: mysql://root:***@host.")
     assert told.hint
-    assert explain(KeyError()).happened == "Something happened that should not: KeyError."
+    assert explain(KeyError()).happened == "An unexpected error occurred: KeyError."
 
 
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ([], "The rows are the same; tables or indexes differ."),
-        ([("a", 1, 0, 0)], "No row goes away."),
-        ([("a", 0, 3, 0)], "No entry that goes away is newer than this backup."),
-        ([("a", 0, 3, 2), ("b", 0, 5, 0)], "2 entries are newer than this backup and go away."),
+        ([], "The entries are the same. Only the structure of the database differs."),
+        ([("a", 1, 0, 0)], "No entry will be removed."),
+        ([("a", 0, 3, 0)], "None of the entries that will be removed is newer than this backup."),
+        (
+            [("a", 0, 3, 2), ("b", 0, 5, 0)],
+            "2 entries are newer than this backup and will be removed.",
+        ),
         (
             [("a", 0, 3, 2), ("b", 0, 5, None)],
-            "At least 2 entries are newer than this backup and go away.",
+            "At least 2 entries are newer than this backup and will be removed.",
         ),
         (
             [("a", 0, 3, 0), ("b", 0, 5, None)],
-            "8 rows go away; whether they are newer than this backup cannot be told.",
+            "8 entries will be removed. They may be newer than this backup.",
         ),
         (
             [("a", 0, 1234, 1234)],
-            "1,234 entries are newer than this backup and go away.",
+            "1,234 entries are newer than this backup and will be removed.",
         ),
     ],
 )
@@ -170,4 +171,4 @@ def test_what_a_restore_changes_in_a_sentence(
         same_schema=False,
         alembic_heads=(),
     )
-    assert formatting.change_summary(found) == said
+    assert formatting.change_summary(found, found.tables) == said
