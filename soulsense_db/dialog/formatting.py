@@ -120,7 +120,8 @@ def number(count: int | None) -> str:
 class Column:
     """One column: name in the program, heading, what has to fit in, cell, what it sorts by.
 
-    ``right``: numbers stand on the right. ``stretches``: it has the room that is left.
+    ``right``: numbers stand on the right. ``stretches``: it has the room that is left, and what
+    has to fit in is the least.
     ``technical``: it is shown only where the backups differ in it.
     """
 

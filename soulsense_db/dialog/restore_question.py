@@ -31,8 +31,8 @@ from soulsense_db.errors import (
 )
 from soulsense_db.manager import BackupManager
 
-_MOST_TABLES = 8
-_NAME_CHARACTERS = 22
+_MOST_TABLES, _LEAST_TABLES = 8, 2  # that are seen without scrolling
+_NAME_CHARACTERS, _MOST_NAME_CHARACTERS = 22, 40
 _NUMBER_CHARACTERS = 11
 _COLUMNS = texts.TABLE, texts.GAINED, texts.LOST, texts.NEWER, texts.CHANGED
 _COUNTED = texts.TABLE, texts.ROWS_IN_BACKUP, texts.ROWS_NOW
@@ -102,6 +102,7 @@ class RestoreQuestion(Question):
         self._agreed, self._failed = agreed, failed
         self._preview: Preview | None = None
         self._workers = Workers(self)
+        self._tables: list[ttk.Treeview] = []
         self.set_ready(ready=False)
         self.headline(headline)
         self.describe(info)
@@ -152,6 +153,7 @@ class RestoreQuestion(Question):
         self._bar.destroy()
         self._waiting.destroy()
         self._show(self._preview)
+        self._make_room()
         self.fit()
         self.set_ready(ready=True)
 
@@ -183,6 +185,17 @@ class RestoreQuestion(Question):
             now = formatting.revision(found.comparison.alembic_heads)
             self.say(_(texts.VERSION_CHANGES).format(version=version, now=now), style=BAD_STYLE)
         self.say(_(texts.SAFETY))
+
+    def _make_room(self) -> None:
+        """Let the tables show fewer rows where the buttons would not be on the screen."""
+        room = self.winfo_screenheight() - 3 * self.look.em  # for the frame of the window
+        self.update_idletasks()
+        while self._tables and self.winfo_reqheight() > room:
+            longest = max(self._tables, key=_rows_seen)
+            if _rows_seen(longest) <= _LEAST_TABLES:
+                return
+            longest.configure(height=_rows_seen(longest) - 1, takefocus=True)
+            self.update_idletasks()
 
     def _heads(self, found: Preview) -> tuple[str, ...]:
         """Return Alembic's revisions on either side."""
@@ -217,9 +230,11 @@ class RestoreQuestion(Question):
         beside = 2 * (look.pad + CELL_INSET)
         for place, heading in enumerate(headings):
             first = place == 0
-            wanted = look.characters(_NAME_CHARACTERS if first else _NUMBER_CHARACTERS)
-            cells = [] if first else [look.width(row[place], look.row_font) for row in rows]
-            width = max(wanted, look.width(_(heading), look.bold), *cells)
+            least = look.characters(_NAME_CHARACTERS if first else _NUMBER_CHARACTERS)
+            widest = max(look.width(row[place], look.row_font) for row in rows) if rows else 0
+            if first:
+                widest = min(widest, look.characters(_MOST_NAME_CHARACTERS))
+            width = max(least, widest, look.width(_(heading), look.bold))
             tree.heading(heading, text=_(heading), anchor="w" if first else "e")
             tree.column(heading, width=width + beside, anchor="w" if first else "e", stretch=first)
         names = [row[0] for row in rows]
@@ -240,3 +255,8 @@ class RestoreQuestion(Question):
         Tooltip(tree, look, name_at)
         tree.grid(row=0, column=0, sticky="nsew")
         AutoScrollbar(frame, tree).grid(row=0, column=1, sticky="ns")
+        self._tables.append(tree)
+
+
+def _rows_seen(tree: ttk.Treeview) -> int:
+    return int(tree.cget("height"))

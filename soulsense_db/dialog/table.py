@@ -56,6 +56,7 @@ class BackupTable(ttk.Frame):
         self._wanted: str | None = None
         self._columns: tuple[Column, ...] = COLUMNS  # those that are shown
         self._measures: tuple[int, int] | None = None
+        self._least = 0  # the width of the description
         self._fitted: dict[str, tuple[str, ...]] = {}  # the cells as they are cut, by row
         self._fitting: str | None = None
         self._left = ""
@@ -81,7 +82,8 @@ class BackupTable(ttk.Frame):
         self.tree.bind("<<TreeviewSelect>>", lambda _: selected())
         self.tree.bind("<<TraverseIn>>", self._select_first)  # by Tab
         self.tree.bind("<Destroy>", self._destroyed, add=True)
-        for event in ("<Configure>", "<B1-Motion>", "<ButtonRelease-1>"):
+        self.tree.bind("<Configure>", self._share_room, add=True)
+        for event in ("<B1-Motion>", "<ButtonRelease-1>"):
             self.tree.bind(event, self._fit_soon, add=True)
         for number in range(len(COLUMNS)):
             self.tree.bind(f"<{look.modifier}-Key-{number + 1}>", self._sort_by_place(number))
@@ -322,10 +324,30 @@ class BackupTable(ttk.Frame):
             self.tree.column(
                 column.name,
                 width=width,
-                minwidth=width if column.stretches else look.characters(5),
+                minwidth=look.characters(5),
                 anchor="e" if column.right else "w",
                 stretch=column.stretches,
             )
+            if column.stretches:
+                self._least = width
+        self._share_room()
+
+    def _share_room(self, _event: object = None) -> None:
+        """Give the description the room that is left by the columns that can be seen whole."""
+        left = self.tree.winfo_width() - 2 * CELL_INSET  # its border; Tk fills what that leaves
+        if left < 0:  # it has no place yet
+            return
+        widths = [int(self.tree.column(column.name, "width")) for column in self._columns]
+        place = [column.stretches for column in self._columns].index(True)
+        left -= sum(widths[:place])
+        for width in widths[place + 1 :]:
+            if left - width < self._least:
+                break
+            left -= width
+        width = max(self._least // 2, left)
+        # Tk would make it less wide, down to this, until all columns can be seen.
+        self.tree.column(self._columns[place].name, width=width, minwidth=width)
+        self._fit_soon()
 
     def _dress_headings(self) -> None:
         for column in self._columns:

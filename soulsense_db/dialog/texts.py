@@ -78,8 +78,8 @@ FOLDER = N_("Backup folder: {directory}")
 
 DESCRIPTION = N_("Description (optional)")
 CREATE = N_("Create Backup")
-COUNTER = N_("{count} of {limit} characters for the file name")
-COUNTER_OVER = N_("{count} characters; the file name uses the first {limit}")
+COUNTER = N_("File name: {count} of {limit} characters")
+COUNTER_OVER = N_("File name: the first {limit} of {count} characters")
 CREATED = N_("Created {file} ({size}).")
 
 # List
@@ -225,7 +225,7 @@ UNKNOWN_ORIGIN = N_(
     "There is no record that this backup is of this database. Compare what it has with what you "
     "have now:"
 )
-CHANGES = N_("What changes if you restore")
+CHANGES = N_("What will change")
 TABLE = N_("Table")
 GAINED = N_("Added")
 LOST = N_("Removed")
@@ -251,8 +251,8 @@ IDENTICAL = N_("The database already has the same content. Nothing would change.
 SAME_ROWS = N_("The entries are the same. Only the structure of the database differs.")
 NOT_COMPARED = N_("The changes cannot be shown: {reason}")
 VERSION_CHANGES = N_(
-    "The backup has database version {version}, the database now has {now}. Restart the "
-    "application after the restore."
+    "Database version: {version} in the backup, {now} now. Restart the application after the "
+    "restore."
 )
 CLOSE_QUESTION = {
     "create": N_("A backup is being created. Stop and close?"),

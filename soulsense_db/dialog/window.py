@@ -28,7 +28,7 @@ from soulsense_db.manager import BackupManager
 
 T = TypeVar("T")
 
-_LINES_HIGH = 34
+_LINES_HIGH = 40
 _CHARACTERS_WIDE = 158
 
 

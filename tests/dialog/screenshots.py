@@ -2,9 +2,9 @@
 
     python tests/dialog/screenshots.py [FOLDER]
 
-It wants Xvfb, xdotool, ImageMagick, and the font Noto Sans (Debian: fonts-noto-core); without it, it
-takes what there is. The screen has 1024 x 768 pixels: what matters is seen there. The data, the dates
-and what the clock of the window says are the same every time.
+It wants Xvfb, xdotool, ImageMagick, and the font Noto Sans (Debian: fonts-noto-core); without it,
+it takes what there is. The screen has 1024 x 768 pixels: what matters is seen there. The data, the
+dates and what the clock of the window says are the same every time.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def take_restore(studio: Studio) -> None:
         _open(user)
         _select(user, "Entries of spring")
         user.click(RESTORE)
-        user.waits_for("What changes")
+        user.waits_for("What will change")
         agreed = user.find(RESTORE_YES, within="Replace soulsense.db")
         user.wait_until(
             lambda: user.find(RESTORE_YES, within="Replace soulsense.db").enabled, "the button"

@@ -111,7 +111,7 @@ def test_another_revision_calls_for_a_restart(person: MakePerson, database: Path
     user = person(host(database, more=NOTING))
     open_window(user)
     ask(user, "first")
-    user.waits_for("The backup has database version ab12, the database now has cd34")
+    user.waits_for("Database version: ab12 in the backup, cd34 now.")
     agree(user)
     user.waits_for("Restart the application before you continue.")
 
