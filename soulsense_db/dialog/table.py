@@ -340,10 +340,12 @@ class BackupTable(ttk.Frame):
         widths = [int(self.tree.column(column.name, "width")) for column in self._columns]
         place = [column.stretches for column in self._columns].index(True)
         left -= sum(widths[:place])
+        least = self._least // 2  # for the size, which is next; for what follows it gives up less
         for width in widths[place + 1 :]:
-            if left - width < self._least:
+            if left - width < least:
                 break
             left -= width
+            least = self._least
         width = max(self._least // 2, left)
         # Tk would make it less wide, down to this, until all columns can be seen.
         self.tree.column(self._columns[place].name, width=width, minwidth=width)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soulsense_db.backup_info.info import BackupInfo, local_time
-from soulsense_db.drivers import DatabaseDiff, TableDiff
+from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import (
     WAY_BACK,
     Action,
@@ -90,6 +90,40 @@ def test_every_column_sorts_both_ways(column: str) -> None:
     if column != "when":
         for one, following in pairwise(there):
             assert key(one) != key(following) or one.created_at > following.created_at
+
+
+@pytest.mark.parametrize(
+    ("pinned", "half_run", "description", "said"),
+    [
+        (False, False, "words", "words"),
+        (True, False, "words", "Pinned: words"),
+        (True, False, "", "Pinned"),
+        (True, True, "words", "Pinned, interrupted upgrade: words"),
+        (False, True, "", "Interrupted upgrade"),
+    ],
+)
+def test_what_is_special_about_a_backup_is_said_in_words(
+    pinned: bool, half_run: bool, description: str, said: str
+) -> None:
+    """Before the description stands what it is that a person has to know; no picture of it."""
+    info = BackupInfo(
+        id="1",
+        path="/backups/1.db",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        size_bytes=1,
+        description=description,
+        pinned=pinned,
+        half_run=half_run,
+        database="app.db",
+    )
+    assert formatting.description(info) == said
+
+
+def test_only_a_table_of_alembic_is_left_out() -> None:
+    """Where there is no revision, a table of that name is the person's own, and counts."""
+    tables = [RowCounts(table=name, backup=1, live=1) for name in ("alembic_version", "notes")]
+    assert [one.table for one in formatting.entries(tables, ("ab12",))] == ["notes"]
+    assert formatting.entries(tables, ()) == tables
 
 
 @pytest.mark.parametrize(

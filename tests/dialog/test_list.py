@@ -11,6 +11,7 @@ import pytest
 from helpers import add_child, execute, make_database
 
 from dialog.conftest import MakePerson
+from dialog.display import Display
 from dialog.host import MANAGE, host, open_window, row, rows, table
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.backup_info.meta_format import from_meta, to_meta
@@ -73,6 +74,86 @@ def test_headings_and_keys_sort(person: MakePerson, database: Path) -> None:
     user.wait_until(lambda: rows(user, "Kind ▲") == kinds, "the order of kinds")
     user.click_heading("When")
     user.wait_until(lambda: rows(user) == ["a", "C", "b"], "the newest first")
+
+
+def test_what_matters_is_seen_on_a_small_screen(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """At 1024 x 768, when, description and size are whole in the list, without scrolling.
+
+    What is further to the right is there after scrolling, with the bar or with the arrow keys.
+    """
+    execute(database, "CREATE TABLE alembic_version (version_num)")
+    execute(database, "INSERT INTO alembic_version VALUES ('ab12')")
+    manager = BackupManager.from_url(str(database))
+    manager.create("first", kind="automatic")
+    execute(database, "UPDATE alembic_version SET version_num = 'cd34'")
+    manager.create("second")
+    user = person(host(database), screen=display_small)
+    open_window(user)
+    user.click(row(user, "second"))
+    seen = table(user)
+    edge = seen.x + seen.width
+    inside = [one.text for one in seen.headings if one.x + one.width <= edge]
+    assert inside[:3] == ["When ▼", "Description", "Size"]
+    assert [one.text for one in seen.headings if one.x < edge < one.x + one.width] == []
+    assert "Version" not in inside
+    bars = [one for one in user.look().widgets if one.kind == "TScrollbar"]
+    assert any(one.width > one.height for one in bars)
+    user.press(*["Right"] * 20)
+    user.wait_until(
+        lambda: table(user).headings[-1].x + table(user).headings[-1].width <= edge,
+        "the last column",
+    )
+    assert table(user).row("cd34")
+
+
+def test_a_text_that_is_cut_says_so(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """A description that is too long ends with "…" in the list, and the pointer shows all of it.
+
+    So it is after scrolling, after a search, and in a wider window, which shows more of it.
+    """
+    long = "A description that goes on and on, up to its end " * 2
+    manager = BackupManager.from_url(str(database))
+    manager.create(f"😀 日本 {long}")
+    manager.create("short")
+    user = person(host(database), screen=display_small)
+    open_window(user)
+    row(user, "short")
+    user.wait_until(lambda: rows(user)[1].endswith("…"), "a text that is cut")
+    wide = rows(user)[1]
+    assert long.startswith(wide.removeprefix("😀 日本 ").removesuffix("…"))
+    assert rows(user)[0] == "short"
+    user.hover(row(user, "😀").cell("Description"))
+    user.waits_for(long.strip())
+    user.press("ctrl+f")
+    user.type("description")
+    user.wait_until(lambda: rows(user) == [wide], "the one that is looked for")
+    user.press("Escape")
+    user.resize_window("Backups of", 800, 500)
+    user.wait_until(lambda: len(rows(user)[1]) < len(wide), "less of the text")
+    assert rows(user)[1].endswith("…")
+
+
+def test_columns_that_say_the_same_of_all_are_not_there(person: MakePerson, database: Path) -> None:
+    """Kind and version are columns only where the backups differ in them."""
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    user = person(host(database))
+    open_window(user)
+    row(user, "first")
+    always = ["When ▼", "Description", "Size", "Verified"]
+    assert [one.text for one in table(user).headings] == always
+    second = manager.create("second", kind="automatic")
+    row(user, "second")
+    assert [one.text for one in table(user).headings] == [*always, "Kind"]
+    user.click_heading("Kind")
+    user.wait_until(lambda: rows(user) == ["second", "first"], "the order of kinds")
+    manager.delete(second)
+    user.wait_until(lambda: rows(user) == ["first"], "the row to go")
+    assert [one.text for one in table(user).headings] == always
 
 
 def test_the_search_finds_all_that_is_shown(person: MakePerson, database: Path) -> None:
@@ -217,6 +298,7 @@ def test_the_details_of_the_selected_backup(person: MakePerson, database: Path) 
     assert user.sees("Select a backup to see its details.")
     user.click(row(user, "A long"))
     user.waits_for("child\t300\t301")
+    assert not user.sees("alembic_version\t"), "no entries of the person"
     assert info.sha256 is not None
     for text in (
         info.path,

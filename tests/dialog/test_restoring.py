@@ -8,6 +8,7 @@ import pytest
 from helpers import add_child, digest, execute, flip, make_database
 
 from dialog.conftest import MakePerson
+from dialog.display import Display
 from dialog.host import (
     NOTING,
     RESTORE,
@@ -62,6 +63,50 @@ def test_the_question_shows_what_changes(person: MakePerson, database: Path) -> 
     user.wait_until(lambda: not user.sees("Added"), "the question to go")
     assert digest(database) == before
     assert not list(database.parent.glob("*safety*"))
+
+
+def test_what_alembic_and_the_window_write_is_no_entry(person: MakePerson, database: Path) -> None:
+    """The tables of Alembic and of the catalog are not counted in the question.
+
+    Where only the version differs, the entries are said to be the same.
+    """
+    execute(database, "CREATE TABLE alembic_version (version_num PRIMARY KEY)")
+    execute(database, "INSERT INTO alembic_version VALUES ('ab12')")
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    manager.create("second")  # a row in the catalog that the first one has not
+    execute(database, "UPDATE alembic_version SET version_num = 'cd34'")
+    user = person(host(database))
+    open_window(user)
+    ask(user, "first")
+    user.waits_for("The entries are the same. Only the structure of the database differs.")
+    assert not user.sees("alembic_version")
+    user.press("Escape")
+    user.wait_until(lambda: not user.sees(RESTORE_TITLE), "the question to go")
+    add_child(database)
+    ask(user, "first")
+    user.waits_for("1 entry is newer than this backup and will be removed.")
+    (table,) = [w for w in user.look().widgets if any(h.text == "Added" for h in w.headings)]
+    assert [one.cells[0].text for one in table.rows] == ["child", "parent"]
+
+
+def test_the_question_is_no_higher_than_the_screen(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """With many tables of long names both answers can be clicked at 1024 x 768, names read."""
+    names = [f"a_table_with_a_rather_long_name_{number:02}" for number in range(30)]
+    execute(database, *[f"CREATE TABLE {name} (a)" for name in names])
+    info = BackupManager.from_url(str(database)).create("mine")
+    Path(info.meta_path).write_text("typed by a person")
+    execute(database, *[f"INSERT INTO {name} VALUES (1)" for name in names])
+    user = person(host(database), screen=display_small)
+    open_window(user)
+    ask(user, "typed by a")
+    user.waits_for("30 entries are newer")
+    for text in (RESTORE_YES, "Cancel"):
+        button = user.find(text, within=RESTORE_TITLE)
+        assert button.y + button.height <= display_small.height
+    assert user.sees(names[0])
 
 
 def test_a_restore_that_changes_nothing_says_so(person: MakePerson, database: Path) -> None:

@@ -158,6 +158,33 @@ def test_texts_can_be_read_on_their_ground(person: MakePerson, database: Path, t
     assert min(user.run(COLORS)) >= CONTRAST
 
 
+SIGNS = """
+look = open_backup_dialog(root, manager).look
+answer = [
+    [look.sign(one, "plain") for one in "aW–…"],
+    [look.sign(one, "plain") for one in (chr(0x10FFFD), chr(0xE83A))],
+    [
+        (room, look.width(cut), cut)
+        for room in (300, 120, 40)
+        for cut in [look.fitted("A text with some words", room)]
+    ],
+]
+"""
+
+
+def test_what_no_font_has_is_shown_in_another_way(person: MakePerson, database: Path) -> None:
+    """A sign that would be an empty box is replaced; a text that is cut has room for its "…"."""
+    have, lack, texts = person(host(database)).run(SIGNS)
+    assert "".join(have) == "aW–…"
+    assert lack == ["plain", "plain"]
+    whole, *cut = texts
+    assert whole[2] == "A text with some words"
+    for room, width, text in cut:
+        assert width <= room
+        assert whole[2].startswith(text.removesuffix("…"))
+        assert text.endswith("…")
+
+
 def test_a_change_of_theme_is_followed(person: MakePerson, database: Path) -> None:
     """When the application turns dark while the window is open, the window does too."""
     user = person(host(database, more=themed("light")))
