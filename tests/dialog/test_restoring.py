@@ -23,6 +23,7 @@ from dialog.host import (
     rows,
 )
 from dialog.person import Person
+from dialog.test_theme import themed
 from soulsense_db import BackupManager
 
 
@@ -99,7 +100,7 @@ def test_the_question_is_no_higher_than_the_screen(
     info = BackupManager.from_url(str(database)).create("mine")
     Path(info.meta_path).write_text("typed by a person")
     execute(database, *[f"INSERT INTO {name} VALUES (1)" for name in names])
-    user = person(host(database), screen=display_small)
+    user = person(host(database, more=themed("light")), screen=display_small)
     open_window(user)
     ask(user, "typed by a")
     user.waits_for("30 entries are newer")
