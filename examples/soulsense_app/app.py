@@ -1,4 +1,4 @@
-"""A journal with a settings page, and on that the button "💾 Manage Backups".
+"""A journal with a settings page, and on that the button "Manage Backups".
 
     python3 examples/soulsense_app/app.py [FOLDER]
 
@@ -97,7 +97,7 @@ class Settings(ttk.Frame):
             ttk.Label(chosen, text=name).grid(row=number, column=0, sticky="w", pady=3)
             ttk.Label(chosen, text=value).grid(row=number, column=1, sticky="w", padx=24)
         data = ttk.LabelFrame(self, text="Your data", padding=12)
-        ttk.Label(data, text=f"Your journal is kept in {app.database}").pack(anchor="w")
+        ttk.Label(data, text=f"Your journal is stored in {app.database}").pack(anchor="w")
         manage_backups_button(
             data, app.manager, before_restore=journal.let_go, after_restore=journal.reload
         ).pack(anchor="w", pady=(12, 0))

@@ -78,7 +78,7 @@ def manage_backups_button(
     after_restore: AfterRestore | None = None,
     **options: Any,
 ) -> ttk.Button:
-    """Return a button "💾 Manage Backups" for a settings page; it is still to be placed.
+    """Return a button "Manage Backups" for a settings page; it is still to be placed.
 
     Args:
         parent: The widget that it is in.

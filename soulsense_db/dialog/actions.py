@@ -121,7 +121,7 @@ class Actions:
         question.open()
 
     def pin(self, info: BackupInfo | None = None) -> None:
-        """Keep a backup whatever a policy says, or let it go again."""
+        """Pin a backup, or unpin it."""
         if (chosen := self._chosen(info)) is None:
             return
         change = self._manager.unpin if chosen.pinned else self._manager.pin
@@ -199,7 +199,7 @@ class Actions:
     # Restore and undo
 
     def restore(self, info: BackupInfo | None = None) -> None:
-        """Replace the database by a backup, after a question."""
+        """Replace the database with a backup, after a question."""
         if (chosen := self._chosen(info)) is not None:
             self._ask_to_restore(chosen, is_undo=False)
 
@@ -256,7 +256,7 @@ class Actions:
             work,
             then=then,
             prepare=self._host_is_ready,
-            before=texts.KEEPING,
+            before=texts.SAVING,
             failed=failed,
         )
 

@@ -70,6 +70,8 @@ class Details(ttk.Frame):
             return
         known = self._counted if self._counted and self._counted.path == info.path else None
         heads, rows = (known.heads, known.rows) if known else (None, None)
+        if rows is not None and not isinstance(rows, BaseException):
+            rows = tuple(formatting.entries(rows, (*info.alembic_heads, *(heads or ()))))
         parts = [*self._facts(info, heads), *self._row_parts(rows)]
         # What few want to know comes last.
         parts += [("\n\n", "fact"), *self._pairs(self._file_facts(info))]
@@ -108,10 +110,10 @@ class Details(ttk.Frame):
     # Writing
 
     def _facts(self, info: BackupInfo, heads: Sequence[str] | None) -> list[tuple[str, str]]:
-        revision = formatting.revision(info.alembic_heads)
+        version = formatting.revision(info.alembic_heads) if info.alembic_heads or heads else ""
         if heads is not None and tuple(heads) != info.alembic_heads:
             now = formatting.revision(heads)
-            revision = _(texts.FACT_REVISION_NOW).format(revision=revision, now=now)
+            version = _(texts.FACT_VERSION_NOW).format(version=version, now=now)
         verified = _(texts.FACT_NOT_VERIFIED)
         if info.verified_at is not None:
             verified = formatting.full_date(local_time(info.verified_at))
@@ -126,8 +128,8 @@ class Details(ttk.Frame):
             (texts.FACT_WHEN, formatting.full_date(info.timestamp)),
             (texts.SIZE, info.size_display),
             (texts.KIND, formatting.kind(info)),
-            (texts.REVISION, revision),
             (texts.VERIFIED, verified),
+            (texts.VERSION, version),
         ]
         problem = [(_problem(info), "bad")] if info.meta_problem else []
         return [*problem, *self._pairs(facts)]
@@ -160,9 +162,11 @@ class Details(ttk.Frame):
         if not rows:
             return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
         parts.append((f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row"))
+        look = self._look
+        room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
         for row in rows:
             cells = (
-                self._shortened(row.table),
+                look.fitted(formatting.plain(row.table), room, look.bold),
                 formatting.number(row.backup),
                 formatting.number(row.live),
             )
@@ -200,16 +204,6 @@ class Details(ttk.Frame):
         stops = (width - look.characters(_NUMBER_CHARACTERS), "right", width, "right")
         for tag, font in (("row", look.font), ("other_row", look.bold), ("heading", look.bold)):
             self.text.tag_configure(tag, tabs=stops, wrap="none", font=font)
-
-    def _shortened(self, table: str) -> str:
-        """Return a table's name, cut where the numbers begin."""
-        look, name = self._look, formatting.plain(table)
-        room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
-        if look.width(name, bold=True) <= room:
-            return name
-        while name and look.width(f"{name}…", bold=True) > room:
-            name = name[:-1]
-        return f"{name}…"
 
 
 def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.texts import _, plural
-from soulsense_db.drivers import DatabaseDiff, RowCounts
+from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import BackupError, Remedy, presentable
 from soulsense_db.operations import doubts_about
 from soulsense_db.shown_text import printable
 
 _WEEK = 7
+# Alembic's own table: nothing in it is of the person's making.
+_VERSION_TABLE = "alembic_version"
 # As Alembic makes them, and room for a name that somebody gave.
 _REVISION_DIGITS = 15
+_DESCRIPTION_DIGITS = 24
 
 
 def plain(text: str) -> str:
@@ -52,7 +55,7 @@ def full_date(moment: datetime) -> str:
 
 def revision(heads: Sequence[str]) -> str:
     """Return Alembic revisions on one line."""
-    return ", ".join(map(plain, heads)) or _(texts.FACT_NO_REVISION)
+    return ", ".join(map(plain, heads)) or _(texts.FACT_NO_VERSION)
 
 
 def kind(info: BackupInfo) -> str:
@@ -64,28 +67,43 @@ def verified(info: BackupInfo, today: date) -> str:
     """Return when a backup last passed its checks."""
     if info.verified_at is None:
         return _(texts.NEVER)
-    return _(texts.VERIFIED_AT).format(when=when(local_time(info.verified_at), today))
+    return when(local_time(info.verified_at), today)
 
 
 def doubts(info: BackupInfo) -> str:
-    """Return why a backup is meant only when a person chooses it, empty where it may be."""
+    """Return why the program never chooses this backup by itself; empty where it may."""
     return ", ".join(_(texts.DOUBTS[doubt]) for doubt in doubts_about(info))
 
 
 def description(info: BackupInfo) -> str:
     """Return a backup's description on one line, marked when it is pinned, or in doubt."""
     text = plain(info.description)
-    if found := doubts(info):
-        marked = _(texts.DOUBT_NOTE).format(doubts=found)
-        text = (
-            _(texts.DOUBT_AND_DESCRIPTION).format(doubts=marked, description=text)
-            if text
-            else marked
-        )
-    return _(texts.PINNED_NOTE).format(description=text) if info.pinned else text
+    marks = ", ".join(filter(None, (_(texts.PINNED) if info.pinned else "", doubts(info))))
+    marks = marks[:1].upper() + marks[1:]
+    if marks and text:
+        return _(texts.MARKED).format(marks=marks, description=text)
+    return marks or text
 
 
-def count_rows(rows: Sequence[RowCounts]) -> list[tuple[str, str, str]]:
+class _OfTable(Protocol):
+    @property
+    def table(self) -> str: ...
+
+
+Counts = TypeVar("Counts", bound=_OfTable)
+
+
+def entries(tables: Iterable[Counts], heads: Iterable[str]) -> list[Counts]:
+    """Return the tables that hold what a person has written.
+
+    The catalog is not among ``tables``, and Alembic's table goes; ``heads``: its revisions, on
+    either side. Without any, a table of that name is somebody else's.
+    """
+    is_alembic = any(heads)
+    return [one for one in tables if not (is_alembic and one.table == _VERSION_TABLE)]
+
+
+def count_rows(rows: Iterable[RowCounts]) -> list[tuple[str, str, str]]:
     """Return the cells of each table: its name, its rows in the backup and now."""
     return [(plain(row.table), number(row.backup), number(row.live)) for row in rows]
 
@@ -102,7 +120,9 @@ def number(count: int | None) -> str:
 class Column:
     """One column: name in the program, heading, what has to fit in, cell, what it sorts by.
 
-    The last one also has the room that is left.
+    ``right``: numbers stand on the right. ``stretches``: it has the room that is left, and what
+    has to fit in is the least.
+    ``technical``: it is shown only where the backups differ in it.
     """
 
     name: str
@@ -111,6 +131,8 @@ class Column:
     cell: Callable[[BackupInfo, date], str]
     key: Callable[[BackupInfo], Any]
     right: bool = False
+    stretches: bool = False
+    technical: bool = False
 
 
 def _widest_when() -> list[str]:
@@ -118,8 +140,17 @@ def _widest_when() -> list[str]:
     return [*days, _(texts.YESTERDAY).format(time="00:00"), "0000-00-00 00:00"]
 
 
+# What matters most comes first: it is seen without scrolling.
 COLUMNS = (
     Column("when", texts.WHEN, _widest_when, lambda i, t: when(i.timestamp, t), lambda i: i.order),
+    Column(
+        "description",
+        texts.ABOUT,
+        lambda: ["0" * _DESCRIPTION_DIGITS],
+        lambda i, _t: description(i),
+        lambda i: plain(i.description).casefold(),
+        stretches=True,
+    ),
     Column(
         "size",
         texts.SIZE,
@@ -129,34 +160,38 @@ COLUMNS = (
         right=True,
     ),
     Column(
+        "verified",
+        texts.VERIFIED,
+        _widest_when,
+        verified,
+        lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
+    ),
+    Column(
         "kind",
         texts.KIND,
         lambda: map(_, texts.KIND_NAMES.values()),
         lambda i, _t: kind(i),
         kind,
+        technical=True,
     ),
     Column(
         "revision",
-        texts.REVISION,
+        texts.VERSION,
         lambda: ["0" * _REVISION_DIGITS],
         lambda i, _t: revision(i.alembic_heads) if i.alembic_heads else "",
         lambda i: i.alembic_heads,
-    ),
-    Column(
-        "verified",
-        texts.VERIFIED,
-        lambda: [_(texts.VERIFIED_AT).format(when=when) for when in _widest_when()],
-        verified,
-        lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
-    ),
-    Column(
-        "description",
-        texts.ABOUT,
-        list,
-        lambda i, _t: description(i),
-        lambda i: plain(i.description).casefold(),
+        technical=True,
     ),
 )
+
+
+def columns_for(backups: Collection[BackupInfo]) -> tuple[Column, ...]:
+    """Return the columns that have something to tell of ``backups``."""
+    return tuple(
+        column
+        for column in COLUMNS
+        if not column.technical or len({column.key(info) for info in backups}) > 1
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +241,7 @@ def counted(shown: Sequence[BackupInfo], everything: int) -> str:
 # What a restore changes
 
 
-def change_rows(found: DatabaseDiff) -> list[tuple[str, ...]]:
+def change_rows(tables: Iterable[TableDiff]) -> list[tuple[str, ...]]:
     """Return the cells of the table of changes."""
     return [
         (
@@ -216,7 +251,7 @@ def change_rows(found: DatabaseDiff) -> list[tuple[str, ...]]:
             _(texts.ABSENT) if table.newer is None else f"{table.newer:,}",
             _(texts.OTHER_COLUMNS) if table.changed is None else f"{table.changed:,}",
         )
-        for table in found.tables
+        for table in tables
     ]
 
 
@@ -224,21 +259,21 @@ def _signed(count: int, sign: str) -> str:
     return f"{sign}{count:,}" if count else "0"
 
 
-def change_summary(found: DatabaseDiff) -> str:
-    """Return what a restore changes, in a sentence that is true."""
+def change_summary(found: DatabaseDiff, tables: Sequence[TableDiff]) -> str:
+    """Return what a restore changes in ``tables``, of those ``found``, in a sentence."""
     if found.identical:
         return _(texts.IDENTICAL)
-    if not found.tables:
+    if not tables:
         return _(texts.SAME_ROWS)
-    lost = sum(table.lost for table in found.tables)
-    newer = sum(table.newer or 0 for table in found.tables)
+    lost = sum(table.lost for table in tables)
+    newer = sum(table.newer or 0 for table in tables)
     # Where the key says nothing of age, or the columns differ.
-    unknown = any(table.newer is None and table.lost for table in found.tables)
+    unknown = any(table.newer is None and table.lost for table in tables)
     if newer:
         return plural(texts.NEWER_AT_LEAST if unknown else texts.NEWER_ENTRIES, newer)
     if unknown:
         return plural(texts.LOST_UNKNOWN, lost)
-    if any(table.changed is None for table in found.tables):
+    if any(table.changed is None for table in tables):
         return _(texts.ONLY_COUNTED)
     return _(texts.NO_NEWER_ENTRIES if lost else texts.NO_LOSS)
 

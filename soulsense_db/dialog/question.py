@@ -161,7 +161,8 @@ class ErrorWindow(Question):
             self.say(f"{_(texts.WHAT_TO_DO)}:")
             self.say(explanation.hint, gap=False)
         self._details = self._make_details(details_of(error))
-        self._more = ttk.Button(self.buttons, text=f"{_(texts.SHOW_DETAILS)} ▸", command=self._turn)
+        self._more = ttk.Button(self.buttons, command=self._turn)
+        self._name_more(shown=False)
         self._more.grid(row=0, column=0, sticky="w")
 
     def _make_details(self, text: str) -> ttk.Frame:
@@ -183,10 +184,14 @@ class ErrorWindow(Question):
         self.look.when_changed(dress)
         return frame
 
+    def _name_more(self, *, shown: bool) -> None:
+        arrow = self.look.sign(*(("▾", "-") if shown else ("▸", "+")))
+        self._more.configure(text=f"{_(texts.SHOW_DETAILS)} {arrow}")
+
     def _turn(self) -> None:
         """Show the details, or hide them again."""
         shown = bool(self._details.winfo_manager())
-        self._more.configure(text=f"{_(texts.SHOW_DETAILS)} {'▸' if shown else '▾'}")
+        self._name_more(shown=not shown)
         if shown:
             self._details.grid_forget()
         else:

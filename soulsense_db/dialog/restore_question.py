@@ -12,7 +12,13 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.theme import BAD_STYLE, ROW_STYLE, AutoScrollbar
+from soulsense_db.dialog.theme import (
+    BAD_STYLE,
+    CELL_INSET,
+    ROW_STYLE,
+    AutoScrollbar,
+    Tooltip,
+)
 from soulsense_db.drivers import DatabaseDiff, RowCounts
 from soulsense_db.errors import (
     BackupError,
@@ -25,21 +31,11 @@ from soulsense_db.errors import (
 )
 from soulsense_db.manager import BackupManager
 
-_MOST_TABLES = 8
-_COLUMNS = (
-    ("table", texts.TABLE, 22),
-    ("gained", texts.GAINED, 12),
-    ("lost", texts.LOST, 12),
-    ("newer", texts.NEWER, 15),
-    ("changed", texts.CHANGED, 14),
-)
-
-
-_COUNTED = (
-    ("table", texts.TABLE, 22),
-    ("backup", texts.ROWS_IN_BACKUP, 12),
-    ("live", texts.ROWS_NOW, 12),
-)
+_MOST_TABLES, _LEAST_TABLES = 8, 2  # that are seen without scrolling
+_NAME_CHARACTERS, _MOST_NAME_CHARACTERS = 22, 40
+_NUMBER_CHARACTERS = 11
+_COLUMNS = texts.TABLE, texts.GAINED, texts.LOST, texts.NEWER, texts.CHANGED
+_COUNTED = texts.TABLE, texts.ROWS_IN_BACKUP, texts.ROWS_NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,7 @@ class RestoreQuestion(Question):
         self._agreed, self._failed = agreed, failed
         self._preview: Preview | None = None
         self._workers = Workers(self)
+        self._tables: list[ttk.Treeview] = []
         self.set_ready(ready=False)
         self.headline(headline)
         self.describe(info)
@@ -156,6 +153,7 @@ class RestoreQuestion(Question):
         self._bar.destroy()
         self._waiting.destroy()
         self._show(self._preview)
+        self._make_room()
         self.fit()
         self.set_ready(ready=True)
 
@@ -172,19 +170,37 @@ class RestoreQuestion(Question):
     def _show(self, found: Preview) -> None:
         if self._info.of_unknown_origin and not self._is_undo:
             self.say(_(texts.UNKNOWN_ORIGIN), style=BAD_STYLE)
-            self._show_table(_COUNTED, formatting.count_rows(found.rows))
+            counted = formatting.entries(found.rows, self._heads(found))
+            self._show_table(_COUNTED, formatting.count_rows(counted))
         if found.comparison is None:
             self._show_problem(found.problem)
             return
-        if found.comparison.tables:
+        tables = formatting.entries(found.comparison.tables, self._heads(found))
+        if tables:
             self.say(_(texts.CHANGES)).configure(font=self.look.bold)
-            self._show_tables(found.comparison)
-        self.say(formatting.change_summary(found.comparison))
+            self._show_table(_COLUMNS, formatting.change_rows(tables))
+        self.say(formatting.change_summary(found.comparison, tables))
         if found.may_change_revision(self._info):
-            revision = formatting.revision(self._info.alembic_heads)
+            version = formatting.revision(self._info.alembic_heads)
             now = formatting.revision(found.comparison.alembic_heads)
-            self.say(_(texts.REVISION_CHANGES).format(revision=revision, now=now), style=BAD_STYLE)
+            self.say(_(texts.VERSION_CHANGES).format(version=version, now=now), style=BAD_STYLE)
         self.say(_(texts.SAFETY))
+
+    def _make_room(self) -> None:
+        """Let the tables show fewer rows where the buttons would not be on the screen."""
+        room = self.winfo_screenheight() - 3 * self.look.em  # for the frame of the window
+        self.update_idletasks()
+        while self._tables and self.winfo_reqheight() > room:
+            longest = max(self._tables, key=_rows_seen)
+            if _rows_seen(longest) <= _LEAST_TABLES:
+                return
+            longest.configure(height=_rows_seen(longest) - 1, takefocus=True)
+            self.update_idletasks()
+
+    def _heads(self, found: Preview) -> tuple[str, ...]:
+        """Return Alembic's revisions on either side."""
+        now = found.comparison.alembic_heads if found.comparison is not None else ()
+        return (*self._info.alembic_heads, *now)
 
     def _show_problem(self, problem: BackupError | None) -> None:
         if isinstance(problem, DatabaseFileNotFoundError):
@@ -196,34 +212,51 @@ class RestoreQuestion(Question):
             self.say(_(texts.NOT_COMPARED).format(reason=reason), style=BAD_STYLE)
             self.say(_(texts.SAFETY))
 
-    def _show_tables(self, found: DatabaseDiff) -> None:
-        self._show_table(_COLUMNS, formatting.change_rows(found))
-
-    def _show_table(
-        self, columns: Sequence[tuple[str, str, int]], rows: Sequence[Sequence[object]]
-    ) -> None:
+    def _show_table(self, headings: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
+        """Show a table; the first column has the names of tables, the others have numbers."""
+        look = self.look
         frame = ttk.Frame(self.body)
-        frame.grid(sticky="nsew", pady=(self.look.pad // 2, 0))
+        frame.grid(sticky="nsew", pady=(look.pad // 2, 0))
         frame.columnconfigure(0, weight=1)
         tree = ttk.Treeview(
             frame,
-            columns=[column[0] for column in columns],
+            columns=headings,
             show="headings",
             selectmode="none",
             style=ROW_STYLE,
             height=min(len(rows), _MOST_TABLES),
             takefocus=len(rows) > _MOST_TABLES,
         )
-        for name, heading, characters in columns:
-            first = name == "table"
-            tree.heading(name, text=_(heading), anchor="w" if first else "e")
-            tree.column(
-                name,
-                width=self.look.characters(characters) + 2 * self.look.pad,
-                anchor="w" if first else "e",
-                stretch=first,
-            )
+        beside = 2 * (look.pad + CELL_INSET)
+        for place, heading in enumerate(headings):
+            first = place == 0
+            least = look.characters(_NAME_CHARACTERS if first else _NUMBER_CHARACTERS)
+            widest = max(look.width(row[place], look.row_font) for row in rows) if rows else 0
+            if first:
+                widest = min(widest, look.characters(_MOST_NAME_CHARACTERS))
+            width = max(least, widest, look.width(_(heading), look.bold))
+            tree.heading(heading, text=_(heading), anchor="w" if first else "e")
+            tree.column(heading, width=width + beside, anchor="w" if first else "e", stretch=first)
+        names = [row[0] for row in rows]
+
+        def fit(_event: object) -> None:
+            room = int(tree.column(headings[0], "width")) - beside
+            for name, row in zip(names, tree.get_children(), strict=True):
+                tree.set(row, headings[0], look.fitted(name, room, look.row_font))
+
+        def name_at(_x: int, y: int) -> str:
+            row = tree.identify_row(y)
+            name = names[tree.index(row)] if row else ""
+            return "" if not row or tree.set(row, headings[0]) == name else name
+
         for row in rows:
             tree.insert("", "end", values=list(row))
+        tree.bind("<Configure>", fit, add=True)
+        Tooltip(tree, look, name_at)
         tree.grid(row=0, column=0, sticky="nsew")
         AutoScrollbar(frame, tree).grid(row=0, column=1, sticky="ns")
+        self._tables.append(tree)
+
+
+def _rows_seen(tree: ttk.Treeview) -> int:
+    return int(tree.cget("height"))

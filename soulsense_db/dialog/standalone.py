@@ -91,13 +91,12 @@ def use_colors(root: tk.Misc, *, dark: bool = False) -> None:
     style.map("Treeview.Heading", background=[("active", field)])
     style.configure("TProgressbar", background=accent, thickness=em // 2)
     # Without arrows: a thumb that can be dragged, and a trough that can be clicked.
-    thumb: Any = ("Vertical.Scrollbar.thumb", {"expand": True, "sticky": "nswe"})
-    style.layout(
-        "Vertical.TScrollbar",
-        [("Vertical.Scrollbar.trough", {"sticky": "ns", "children": [thumb]})],
-    )
-    style.configure("Vertical.TScrollbar", background=line, gripcount=0, arrowsize=em * 2 // 3)
-    style.configure("Vertical.TScrollbar", bordercolor=ground, lightcolor=line, darkcolor=line)
-    style.configure("Vertical.TScrollbar", troughcolor=ground)
-    style.map("Vertical.TScrollbar", background=[("active", accent), ("disabled", ground)])
+    for direction, sticky in (("Vertical", "ns"), ("Horizontal", "ew")):
+        bar, part = f"{direction}.TScrollbar", f"{direction}.Scrollbar"
+        thumb: Any = (f"{part}.thumb", {"expand": True, "sticky": "nswe"})
+        style.layout(bar, [(f"{part}.trough", {"sticky": sticky, "children": [thumb]})])
+        style.configure(bar, background=line, gripcount=0, arrowsize=em * 2 // 3)
+        style.configure(bar, bordercolor=ground, lightcolor=line, darkcolor=line)
+        style.configure(bar, troughcolor=ground)
+        style.map(bar, background=[("active", accent), ("disabled", ground)])
     style.configure("Sash", sashthickness=em // 2)

@@ -1,4 +1,8 @@
-"""The list of backups: sorted, searched, and filled in slices, however many there are."""
+"""The list of backups: sorted, searched, and filled in slices, however many there are.
+
+Tk cuts a text that has no room without a sign. Therefore the cells that can be seen are fitted anew
+whenever others are, or the columns have another width.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,24 @@ import time
 import tkinter as tk
 from collections.abc import Callable, Sequence
 from datetime import date
+from math import ceil
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo, local_time
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.formatting import COLUMNS, Order
+from soulsense_db.dialog.formatting import COLUMNS, Column, Order, columns_for
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02
 _ROWS_AT_ONCE = 50
-_UP, _DOWN = " ▲", " ▼"
+# Up and down; and what there is in every font.
+_ARROWS = ("▲", "^"), ("▼", "v")
 
 
 class BackupTable(ttk.Frame):
-    """The backups as rows of a tree view with a scroll bar.
+    """The backups as rows of a tree view with scroll bars.
 
     ``shown``: those that fit the search, in the order of the list. ``arranged``: called when these
     have changed, ``selected`` when another backup, or none, is selected.
@@ -48,7 +54,11 @@ class BackupTable(ttk.Frame):
         self._waiting: list[BackupInfo] = []
         self._filling: str | None = None
         self._wanted: str | None = None
-        self._columns_for: tuple[int, int] | None = None
+        self._columns: tuple[Column, ...] = COLUMNS  # those that are shown
+        self._measures: tuple[int, int] | None = None
+        self._least = 0  # the width of the description
+        self._fitted: dict[str, tuple[str, ...]] = {}  # the cells as they are cut, by row
+        self._fitting: str | None = None
         self._left = ""
         self._problem = ""
         self._problems: set[str] = set()
@@ -61,17 +71,24 @@ class BackupTable(ttk.Frame):
             style=ROW_STYLE,
             height=8,
         )
-        scroll = AutoScrollbar(self, self.tree)
+        down = AutoScrollbar(self, self.tree, moved=self._fit_soon)
+        across = AutoScrollbar(self, self.tree, horizontal=True)
         self.tree.grid(row=0, column=0, sticky="nsew")
-        scroll.grid(row=0, column=1, sticky="ns")
+        down.grid(row=0, column=1, sticky="ns")
+        across.grid(row=1, column=0, sticky="ew")
         self.columnconfigure(0, weight=1)
         self.rowconfigure(0, weight=1)
         self._notice = tk.Label(self.tree, justify="center")
         self.tree.bind("<<TreeviewSelect>>", lambda _: selected())
         self.tree.bind("<<TraverseIn>>", self._select_first)  # by Tab
         self.tree.bind("<Destroy>", self._destroyed, add=True)
-        for number, column in enumerate(COLUMNS, start=1):
-            self.tree.bind(f"<{look.modifier}-Key-{number}>", self._sort_by(column.name))
+        self.tree.bind("<Configure>", self._share_room, add=True)
+        for event in ("<B1-Motion>", "<ButtonRelease-1>"):
+            self.tree.bind(event, self._fit_soon, add=True)
+        for number in range(len(COLUMNS)):
+            self.tree.bind(f"<{look.modifier}-Key-{number + 1}>", self._sort_by_place(number))
+        for key, step in (("<Left>", -1), ("<Right>", 1)):
+            self.tree.bind(key, self._scroll_by(step))
         Tooltip(self.tree, look, self._tip_at)
         look.when_changed(self._dress)
 
@@ -111,6 +128,7 @@ class BackupTable(ttk.Frame):
         for row in gone:
             path = self._backups.pop(row).path
             del self._rows[path], self._found_by[path]
+            self._fitted.pop(row, None)
         changed = [i for i in backups if before != self._today or known.get(i.path) != i]
         self._waiting = self._order.sort(changed)
         if after is not None and self._left not in paths:
@@ -151,8 +169,22 @@ class BackupTable(ttk.Frame):
         if self._waiting:
             self._filling = self.after(1, self._fill)
             return
+        self._choose_columns()
         self._arrange()
         self._select_wanted()
+
+    def _choose_columns(self) -> None:
+        """Show the columns that have something to tell."""
+        columns = columns_for(self._backups.values())
+        if columns == self._columns:
+            return
+        self._columns = columns
+        names = [column.name for column in columns]
+        self.tree.configure(displaycolumns=names)
+        if self._order.column not in names:
+            self._order = Order()
+        self._dress_columns()
+        self._dress_headings()
 
     def _put(self, info: BackupInfo) -> None:
         cells = [column.cell(info, self._today) for column in COLUMNS]
@@ -164,9 +196,11 @@ class BackupTable(ttk.Frame):
             self.tree.insert("", "end", iid=row, values=cells)
         else:
             self.tree.item(row, values=cells)
-        if info.meta_problem or row in self._problems:
-            self.tree.item(row, tags=("problem",) if info.meta_problem else ())
+        is_problem = bool(info.meta_problem or doubts_about(info))
+        if is_problem or row in self._problems:
+            self.tree.item(row, tags=("problem",) if is_problem else ())
             self._problems.add(row)
+        self._fitted[row] = tuple(cells)
         self._backups[row] = info
         self._found_by[info.path] = formatting.search_text(info, cells)
 
@@ -181,6 +215,7 @@ class BackupTable(ttk.Frame):
             if all(word in self._found_by[info.path] for word in words)
         )
         self.tree.set_children("", *(self._rows[info.path] for info in shown))
+        self._fit_soon()
         chosen = self.selection
         if chosen is not None and chosen not in shown:
             self.tree.selection_set()
@@ -217,6 +252,47 @@ class BackupTable(ttk.Frame):
 
     # Looking and sorting
 
+    def _fit_soon(self, _event: object = None) -> None:
+        if self._fitting is None:
+            self._fitting = self.after_idle(self._fit)
+
+    def _fit(self) -> None:
+        """Cut the cells that can be seen to the width of their columns."""
+        self._fitting = None
+        first, last = (share * len(self.shown) for share in self.tree.yview())
+        rooms = {column.name: self._room(column.name) for column in self._columns}
+        for info in self.shown[int(first) : ceil(last) + 1]:
+            row = self._rows[info.path]
+            cells = []
+            for column in COLUMNS:
+                text = column.cell(info, self._today)
+                room = rooms.get(column.name)
+                cells.append(
+                    text if room is None else self._look.fitted(text, room, self._look.row_font)
+                )
+            if (fitted := tuple(cells)) != self._fitted[row]:
+                self._fitted[row] = fitted
+                self.tree.item(row, values=fitted)
+        self._dress_headings()
+
+    def _room(self, column: str) -> int:
+        """Return the width that a text in ``column`` can have."""
+        return int(self.tree.column(column, "width")) - 2 * (self._look.pad + CELL_INSET)
+
+    def _scroll_by(self, step: int) -> Callable[[object], str]:
+        def scroll(_event: object) -> str:
+            self.tree.xview_scroll(step * self._look.em * 2, "units")
+            return "break"
+
+        return scroll
+
+    def _sort_by_place(self, number: int) -> Callable[[object], None]:
+        def sort(_event: object) -> None:
+            if number < len(self._columns):
+                self._sort_by(self._columns[number].name)()
+
+        return sort
+
     def _sort_by(self, column: str) -> Callable[..., None]:
         def sort(_event: object = None) -> None:
             self._order = self._order.by(column)
@@ -230,8 +306,8 @@ class BackupTable(ttk.Frame):
     def _dress(self) -> None:
         look = self._look
         measures = look.characters(1), look.pad
-        if measures != self._columns_for:  # else Tk would make them wider than there is room
-            self._columns_for = measures
+        if measures != self._measures:  # else Tk would make them wider than there is room
+            self._measures = measures
             self._dress_columns()
         self._dress_headings()
         self._notice.configure(
@@ -242,27 +318,53 @@ class BackupTable(ttk.Frame):
     def _dress_columns(self) -> None:
         look = self._look
         for column in COLUMNS:
-            needed = max(map(look.width, column.widest()), default=0)
-            heading = look.width(_(column.heading) + _DOWN, bold=True)
+            needed = max(look.width(text, look.row_font) for text in column.widest())
+            heading = look.width(f"{_(column.heading)} {self._arrow(down=True)}", look.bold)
+            width = max(needed, heading) + 2 * (look.pad + CELL_INSET)
             self.tree.column(
                 column.name,
-                width=max(needed, heading) + 2 * (look.pad + CELL_INSET),
+                width=width,
                 minwidth=look.characters(5),
                 anchor="e" if column.right else "w",
-                stretch=column is COLUMNS[-1],
+                stretch=column.stretches,
             )
+            if column.stretches:
+                self._least = width
+        self._share_room()
+
+    def _share_room(self, _event: object = None) -> None:
+        """Give the description the room that is left by the columns that can be seen whole."""
+        left = self.tree.winfo_width() - 2 * CELL_INSET  # its border; Tk fills what that leaves
+        if left < 0:  # it has no place yet
+            return
+        widths = [int(self.tree.column(column.name, "width")) for column in self._columns]
+        place = [column.stretches for column in self._columns].index(True)
+        left -= sum(widths[:place])
+        least = self._least // 2  # for the size, which is next; for what follows it gives up less
+        for width in widths[place + 1 :]:
+            if left - width < least:
+                break
+            left -= width
+            least = self._least
+        width = max(self._least // 2, left)
+        # Tk would make it less wide, down to this, until all columns can be seen.
+        self.tree.column(self._columns[place].name, width=width, minwidth=width)
+        self._fit_soon()
 
     def _dress_headings(self) -> None:
-        for column in COLUMNS:
-            arrow = ""
+        for column in self._columns:
+            text = _(column.heading)
             if column.name == self._order.column:
-                arrow = _DOWN if self._order.descending else _UP
+                text = f"{text} {self._arrow(down=self._order.descending)}"
             self.tree.heading(
                 column.name,
-                text=_(column.heading) + arrow,
+                text=self._look.fitted(text, self._room(column.name), self._look.bold),
                 anchor="e" if column.right else "w",
                 command=self._sort_by(column.name),
             )
+
+    def _arrow(self, *, down: bool) -> str:
+        return self._look.sign(*_ARROWS[down])
 
     def _select_first(self, _event: object) -> None:
         """Give the keys a row to begin with: one that nothing speaks against, or none."""
@@ -280,21 +382,18 @@ class BackupTable(ttk.Frame):
         info = self._backups.get(self.tree.identify_row(y))
         if info is None or self.tree.identify_region(x, y) != "cell":
             return ""
-        column = COLUMNS[int(self.tree.identify_column(x).removeprefix("#")) - 1].name
-        if column == "when":
+        column = self._columns[int(self.tree.identify_column(x).removeprefix("#")) - 1]
+        if column.name == "when":
             return formatting.full_date(info.timestamp)
-        if column == "verified" and info.verified_at is not None:
+        if column.name == "verified" and info.verified_at is not None:
             return formatting.full_date(local_time(info.verified_at))
-        return formatting.plain(info.meta_problem) if info.meta_problem else self._cut(info, column)
-
-    def _cut(self, info: BackupInfo, name: str) -> str:
-        """Return the whole text of a cell that has no room for it."""
-        column = next(column for column in COLUMNS if column.name == name)
-        text = column.cell(info, self._today)
-        needed = self._look.width(text) + 2 * (self._look.pad + CELL_INSET)
-        return text if needed > self.tree.column(name, "width") else ""
+        if info.meta_problem:
+            return formatting.plain(info.meta_problem)
+        text = column.cell(info, self._today)  # in full where it is cut
+        return text if self._look.width(text, self._look.row_font) > self._room(column.name) else ""
 
     def _destroyed(self, _event: object) -> None:
-        if self._filling is not None:
-            self.after_cancel(self._filling)
-            self._filling = None
+        for timer in (self._filling, self._fitting):
+            if timer is not None:
+                self.after_cancel(timer)
+        self._filling = self._fitting = None

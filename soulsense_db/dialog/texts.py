@@ -1,7 +1,7 @@
 """Every text of the window, and its translation by gettext.
 
 The texts are marked here with ``N_`` (``NN_`` for one that counts) and translated where they are
-shown, with :func:`_` and :func:`plural`. ``locale/soulsense_db.pot`` is made of this file
+shown, with :func:`_` and :func:`plural`. ``locale/soulsense_db.pot`` is generated from this file
 (``python3 tests/messages.py``); a translation is
 ``locale/<language>/LC_MESSAGES/soulsense_db.mo`` or what the application gives to
 :func:`use_translation`. Names in braces are filled in and stay as they are.
@@ -69,17 +69,17 @@ def plural(texts: Plural, count: int) -> str:
 # The window
 
 TITLE = N_("Backups of {database}")
-MANAGE = N_("💾 Manage Backups")
+MANAGE = N_("Manage Backups")
 CLOSE = N_("Close")
 CANCEL = N_("Cancel")
-KEPT_IN = N_("Backups are kept in {directory}")
+FOLDER = N_("Backup folder: {directory}")
 
 # Create
 
 DESCRIPTION = N_("Description (optional)")
-CREATE = N_("📦 Create Backup")
-COUNTER = N_("{count}/{limit} in the file name")
-COUNTER_OVER = N_("{count} characters, the first {limit} are in the file name")
+CREATE = N_("Create Backup")
+COUNTER = N_("File name: {count} of {limit} characters")
+COUNTER_OVER = N_("File name: the first {limit} of {count} characters")
 CREATED = N_("Created {file} ({size}).")
 
 # List
@@ -88,31 +88,30 @@ SEARCH = N_("Search")
 WHEN = N_("When")
 SIZE = N_("Size")
 KIND = N_("Kind")
-REVISION = N_("Revision")
+VERSION = N_("Version")
 VERIFIED = N_("Verified")
 ABOUT = N_("Description")
-READING = N_("Reading the backups…")
-NO_BACKUPS = N_("There is no backup yet.\nCreate the first one above.")
+READING = N_("Loading the backups…")
+NO_BACKUPS = N_("No backups yet.\nCreate the first one above.")
 NO_MATCH = N_("No backup matches your search.")
 BACKUPS = NN_("{count} backup", "{count} backups")
 OF_BACKUPS = N_("{shown} of {all}")
-TOTAL = N_("{backups}, {size} in all")
+TOTAL = N_("{backups}, {size} in total")
 KIND_NAMES = {
-    "manual": N_("by hand"),
+    "manual": N_("manual"),
     "automatic": N_("automatic"),
-    "pre_migration": N_("before migration"),
-    "pre_restore": N_("before restore"),
+    "pre_migration": N_("before an upgrade"),
+    "pre_restore": N_("before a restore"),
     "imported": N_("imported"),
 }
-PINNED_NOTE = N_("📌 {description}")
-# Why a backup is never meant unless somebody chooses it.
+MARKED = N_("{marks}: {description}")
+PINNED = N_("pinned")
+# Why the program never chooses a backup by itself.
 DOUBTS = {
-    Doubt.ORIGIN: N_("of unknown origin"),
-    Doubt.HALF_RUN: N_("half-run"),
+    Doubt.ORIGIN: N_("unknown origin"),
+    Doubt.HALF_RUN: N_("interrupted upgrade"),
     Doubt.FUTURE: N_("dated in the future"),
 }
-DOUBT_NOTE = N_("⚠ {doubts}")
-DOUBT_AND_DESCRIPTION = N_("{doubts}: {description}")
 
 TODAY = N_("today {time}")
 YESTERDAY = N_("yesterday {time}")
@@ -128,35 +127,34 @@ WEEKDAYS = (
     N_("Sunday"),
 )
 NEVER = N_("–")
-VERIFIED_AT = N_("✔ {when}")
 
 # Details
 
-NOTHING_SELECTED = N_("Select a backup to see what is in it.")
-FACT_WHEN = N_("Taken")
+NOTHING_SELECTED = N_("Select a backup to see its details.")
+FACT_WHEN = N_("Created")
 FACT_PATH = N_("File")
 FACT_CHECKSUM = N_("SHA-256")
-FACT_NO_CHECKSUM = N_("none recorded")
-FACT_REVISION_NOW = N_("{revision} (now: {now})")
-FACT_NO_REVISION = N_("none")
-FACT_NOT_VERIFIED = N_("no, or it failed since")
+FACT_NO_CHECKSUM = N_("not recorded")
+FACT_VERSION_NOW = N_("{version} (now: {now})")
+FACT_NO_VERSION = N_("none")
+FACT_NOT_VERIFIED = N_("not yet, or the last check failed")
 FACT_PINNED = N_("Pinned")
 FACT_YES = N_("yes")
 FACT_PROBLEM = N_("Problem")
 FACT_DATABASE = N_("Database")
-FACT_UNKNOWN_ORIGIN = N_("unknown: nothing says of which database this is a backup")
+FACT_UNKNOWN_ORIGIN = N_("unknown; there is no record of which database this is a backup of")
 FACT_DOUBTS = N_("Note")
-FACT_ROWS = N_("Rows per table")
+FACT_ROWS = N_("Entries")
 ROWS_IN_BACKUP = N_("Backup")
 ROWS_NOW = N_("Now")
 ROWS_COUNTING = N_("Counting…")
-ROWS_UNKNOWN = N_("They cannot be counted: {reason}")
+ROWS_UNKNOWN = N_("The entries cannot be counted: {reason}")
 ROWS_NONE = N_("There are no tables.")
 ABSENT = N_("–")
 
 # What can be done with a backup
 
-RESTORE = N_("🔄 Restore…")
+RESTORE = N_("Restore…")
 VERIFY = N_("Verify")
 DELETE = N_("Delete…")
 IMPORT = N_("Import file…")
@@ -166,17 +164,17 @@ UNDO_RESTORE = N_("Undo last restore…")
 PIN = N_("Pin")
 UNPIN = N_("Unpin")
 
-VERIFIED_NOW = N_("{file} is whole: every check passed.")
+VERIFIED_NOW = N_("{file} is intact. It passed all checks.")
 VERIFIED_REMARKS = NN_(
-    "The backup is what it was when it was taken. {count} remark on its data:",
-    "The backup is what it was when it was taken. {count} remarks on its data:",
+    "The backup is intact. The check reported {count} inconsistency in its data:",
+    "The backup is intact. The check reported {count} inconsistencies in its data:",
 )
 MORE_REMARKS = NN_("… and {count} more.", "… and {count} more.")
 DELETED = N_("Deleted {file}.")
 IMPORTED = N_("Imported as {file} ({size}).")
 EXPORTED = N_("Exported to {path}.")
-PINNED_NOW = N_("{file} stays until it is unpinned.")
-UNPINNED_NOW = N_("{file} may be deleted again.")
+PINNED_NOW = N_("{file} is pinned. It cannot be deleted until you unpin it.")
+UNPINNED_NOW = N_("{file} is unpinned. It can be deleted again.")
 DATABASE_FILES = N_("Databases and backups")
 ALL_FILES = N_("All files")
 
@@ -186,19 +184,19 @@ CREATING = N_("Copying the database…")
 CHECKING_COPY = N_("Checking the copy…")
 VERIFYING = N_("Reading the backup…")
 CHECKING = N_("Checking the backup…")
-COMPARING = N_("Comparing it with the database…")
-KEEPING = N_("Checking the backup and keeping the current database…")
+COMPARING = N_("Comparing the backup with the database…")
+SAVING = N_("Checking the backup and saving the current database…")
 RESTORING = N_("Restoring…")
 DELETING = N_("Deleting…")
-IMPORTING = N_("Copying the file…")
-EXPORTING = N_("Reading and copying the backup…")
-PINNING = N_("Writing…")
+IMPORTING = N_("Importing the file…")
+EXPORTING = N_("Exporting the backup…")
+PINNING = N_("Saving…")
 AMOUNT = N_("{label} {done} of {total}")
 STOPPING = N_("Stopping…")
 CANCELLED = {
-    "create": N_("Cancelled. No backup was made."),
+    "create": N_("Cancelled. No backup was created."),
     "verify": N_("Cancelled. The backup was not changed."),
-    "restore": N_("Cancelled. The database is what it was."),
+    "restore": N_("Cancelled. The database was not changed."),
     "import": N_("Cancelled. Nothing was imported."),
     "export": N_("Cancelled. Nothing was exported."),
 }
@@ -206,78 +204,81 @@ CANCELLED = {
 # Questions
 
 DELETE_QUESTION = N_("Delete this backup?")
-DELETE_MEANING = N_("It cannot be brought back. The database itself stays as it is.")
+DELETE_MEANING = N_("You cannot undo this. The database itself does not change.")
 DELETE_YES = N_("Delete")
-RESTORE_QUESTION = N_("Replace {database} by this backup?")
-UNDO_QUESTION = N_("Go back to the database from before the last restore?")
-UNDO_CHANGED = N_("The last restore is another one by now.")
-UNDO_CHANGED_HINT = N_("Look at what undoing it would change, and decide anew.")
-NO_UNDO = N_("There is nothing to undo any more.")
-RESTORE_YES = N_("🔄 Restore")
-UNDO_YES = N_("Go back")
-SAFETY = N_("The current database is kept first, as a safety backup: you can undo this.")
-NO_SAFETY_MISSING = N_("There is no database now: nothing is replaced, and there is no undo.")
+RESTORE_QUESTION = N_("Replace {database} with this backup?")
+UNDO_QUESTION = N_("Undo the last restore?")
+UNDO_CHANGED = N_("There has been another restore in the meantime.")
+UNDO_CHANGED_HINT = N_("Press “Undo last restore…” again to see what undoing it would change.")
+NO_UNDO = N_("There is no longer a restore to undo.")
+RESTORE_YES = N_("Restore")
+UNDO_YES = N_("Undo restore")
+SAFETY = N_("The current database is saved first as a safety backup, so you can undo this.")
+NO_SAFETY_MISSING = N_(
+    "There is no database at the moment. Nothing is replaced, and you cannot undo this."
+)
 NO_SAFETY_DAMAGED = N_(
-    "The database cannot be read: its files are moved aside and kept. There is no undo."
+    "The current database cannot be read. Its files are moved aside, not deleted. You cannot undo "
+    "this."
 )
 UNKNOWN_ORIGIN = N_(
-    "This backup is of unknown origin: nothing says that it is one of this database. Its tables, "
-    "in rows:"
+    "There is no record that this backup is of this database. Compare what it has with what you "
+    "have now:"
 )
-CHANGES = N_("What it changes, in rows")
+CHANGES = N_("What will change")
 TABLE = N_("Table")
-GAINED = N_("Come back")
-LOST = N_("Go away")
-NEWER = N_("Of these newer")
-CHANGED = N_("Change back")
-OTHER_COLUMNS = N_("other columns")
+GAINED = N_("Added")
+LOST = N_("Removed")
+NEWER = N_("New since backup")
+CHANGED = N_("Changed")
+OTHER_COLUMNS = N_("columns differ")
 NEWER_ENTRIES = NN_(
-    "{count} entry is newer than this backup and goes away.",
-    "{count} entries are newer than this backup and go away.",
+    "{count} entry is newer than this backup and will be removed.",
+    "{count} entries are newer than this backup and will be removed.",
 )
 NEWER_AT_LEAST = NN_(
-    "At least {count} entry is newer than this backup and goes away.",
-    "At least {count} entries are newer than this backup and go away.",
+    "At least {count} entry is newer than this backup and will be removed.",
+    "At least {count} entries are newer than this backup and will be removed.",
 )
 LOST_UNKNOWN = NN_(
-    "{count} row goes away; whether it is newer than this backup cannot be told.",
-    "{count} rows go away; whether they are newer than this backup cannot be told.",
+    "{count} entry will be removed. It may be newer than this backup.",
+    "{count} entries will be removed. They may be newer than this backup.",
 )
-ONLY_COUNTED = N_("Where columns differ, rows are only counted: all of them may change.")
-NO_NEWER_ENTRIES = N_("No entry that goes away is newer than this backup.")
-NO_LOSS = N_("No row goes away.")
-IDENTICAL = N_("The database has the same rows: nothing would change.")
-SAME_ROWS = N_("The rows are the same; tables or indexes differ.")
-NOT_COMPARED = N_("What would change cannot be shown: {reason}")
-REVISION_CHANGES = N_(
-    "The backup is at Alembic revision {revision}, the database at {now}: restart the application "
-    "afterwards."
+ONLY_COUNTED = N_("Where columns differ, entries were only counted. All of them may change.")
+NO_NEWER_ENTRIES = N_("None of the entries that will be removed is newer than this backup.")
+NO_LOSS = N_("No entry will be removed.")
+IDENTICAL = N_("The database already has the same content. Nothing would change.")
+SAME_ROWS = N_("The entries are the same. Only the structure of the database differs.")
+NOT_COMPARED = N_("The changes cannot be shown: {reason}")
+VERSION_CHANGES = N_(
+    "Database version: {version} in the backup, {now} now. Restart the application after the "
+    "restore."
 )
 CLOSE_QUESTION = {
-    "create": N_("A backup is being made. Stop it and close?"),
-    "verify": N_("A backup is being verified. Stop that and close?"),
-    "restore": N_("The database is being restored. Stop that and close?"),
-    "import": N_("A file is being imported. Stop that and close?"),
-    "export": N_("A backup is being exported. Stop that and close?"),
+    "create": N_("A backup is being created. Stop and close?"),
+    "verify": N_("A backup is being verified. Stop and close?"),
+    "restore": N_("The database is being restored. Stop and close?"),
+    "import": N_("A file is being imported. Stop and close?"),
+    "export": N_("A backup is being exported. Stop and close?"),
 }
 CLOSE_MEANING = N_(
-    "Nothing half done stays behind. If it is done before it can be stopped, you are told."
+    "Nothing unfinished is left behind. If it is too late to stop, you will see the result."
 )
 CLOSE_YES = N_("Stop and close")
-CLOSE_NO = N_("Go on")
+CLOSE_NO = N_("Continue")
 
 # After a restore
 
 RESTORED = N_("Restored {database} as of {when}.")
 UNDO = N_("Undo")
-RESTART_NONE = N_("The application need not be restarted.")
-RESTART = N_("Restart the application before you go on.")
+RESTART_NONE = N_("You do not need to restart the application.")
+RESTART = N_("Restart the application before you continue.")
 RESTART_NEW_FILE = N_(
-    "The database file is a new one: restart every application that had the old one open."
+    "The database is in a new file. Restart every application that had the old one open."
 )
-NOT_READ_BACK = N_("It could not be read back: look at your data before you go on.")
+NOT_READ_BACK = N_("The result could not be checked. Look at your data before you continue.")
 HOST_NOT_READY = N_("The application could not close the database.")
-HOST_NOT_RELOADED = N_("The application could not load its data again.")
+HOST_NOT_RELOADED = N_("The application could not reload its data.")
 WAS_RESTORED = N_("The database was restored.")
 HOST_NOT_RELOADED_HINT = N_("Restart the application.")
 
@@ -287,14 +288,14 @@ ERROR = N_("That did not work")
 WHAT_TO_DO = N_("What to do")
 SHOW_DETAILS = N_("Details")
 OK = N_("OK")
-UNEXPECTED = N_("Something happened that should not: {error}.")
-UNEXPECTED_MEANING = N_("Nothing is known to be lost.")
-UNEXPECTED_HINT = N_("Please report it, with the details.")
-IN_MEMORY = N_("The database is in memory: it ends with the application.")
+UNEXPECTED = N_("An unexpected error occurred: {error}.")
+UNEXPECTED_MEANING = N_("No data is known to be lost.")
+UNEXPECTED_HINT = N_("Please report this error together with its details.")
+IN_MEMORY = N_("The database is in memory and ends with the application.")
 IN_MEMORY_HINT = N_("Use a database in a file.")
-NO_FOLDER = N_("There is no folder {path} yet.")
-NO_FOLDER_HINT = N_("Create the first backup: it makes the folder.")
-NOT_OPENED = N_("No program of this computer opened the folder {path} ({reason}).")
+NO_FOLDER = N_("The folder {path} does not exist yet.")
+NO_FOLDER_HINT = N_("Create the first backup. This also creates the folder.")
+NOT_OPENED = N_("The folder {path} could not be opened ({reason}).")
 NOT_OPENED_HINT = N_("Open it in your file manager.")
 # What a failed operation did to the data.
 OUTCOMES = {
@@ -312,6 +313,6 @@ ACTIONS = {
     Action.RESTORE: N_("Restore the backup {backup}."),
     Action.UNDO: N_("Press “Undo last restore…”."),
     Action.ACCEPT: N_("To keep the database as it is, run: {command}"),
-    Action.ADOPT: N_("If you know that it is one of this database, run: {command}"),
-    Action.LIST: N_("Look for it in the list of backups."),
+    Action.ADOPT: N_("If you are sure that it is a backup of this database, run: {command}"),
+    Action.LIST: N_("Look for the backup in the list."),
 }

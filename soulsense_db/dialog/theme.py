@@ -26,6 +26,10 @@ _NOTE_SHARES = 0.35, 0.25, 0.15
 # Tk leaves this room beside the text of a cell, in pixels, and beside that of a heading less.
 CELL_INSET: Final = 4
 _HEADING_INSET = 2
+# The last character of the last plane for private use.
+_IN_NO_FONT = "\U0010fffd"
+
+FontName = str | tuple[str, int] | tuple[str, int, str]
 
 
 class Look:
@@ -64,8 +68,8 @@ class Look:
         self.bad = next(filter(self._is_legible, _BAD), self.foreground)
         self._window.configure(background=self.background)
         # The one size of a theme that does not grow with the font.
-        rows = str(self._style.lookup("Treeview", "font") or self.font)
-        line = int(self._window.tk.call("font", "metrics", rows, "-linespace"))
+        self.row_font = str(self._style.lookup("Treeview", "font") or self.font)
+        line = int(self._window.tk.call("font", "metrics", self.row_font, "-linespace"))
         self._style.configure(ROW_STYLE, rowheight=round(line * 1.5))
         for part, more in (("Cell", 0), ("Heading", CELL_INSET - _HEADING_INSET)):
             padding = (self.pad + more, self.pad // 3)
@@ -79,10 +83,30 @@ class Look:
         self._listeners.append(listener)
         listener()
 
-    def width(self, text: str, *, bold: bool = False) -> int:
-        """Return the width of ``text`` in pixels."""
-        font = self.bold if bold else self.font
-        return int(self._window.tk.call("font", "measure", font, text))
+    def width(self, text: str, font: FontName | None = None) -> int:
+        """Return the width of ``text`` in pixels; ``font``: that of labels, or another one."""
+        return int(self._window.tk.call("font", "measure", font or self.font, text))
+
+    def fitted(self, text: str, room: int, font: FontName | None = None) -> str:
+        """Return ``text``, or as much of its beginning as has ``room``, with "…" behind it."""
+        if self.width(text, font) <= room:
+            return text
+        fits, too_long = 0, len(text)
+        while too_long - fits > 1:
+            half = (fits + too_long) // 2
+            if self.width(f"{text[:half]}…", font) <= room:
+                fits = half
+            else:
+                too_long = half
+        return f"{text[:fits].rstrip()}…"
+
+    def sign(self, sign: str, otherwise: str) -> str:
+        """Return ``sign`` if a font of this computer has it, else what every font has."""
+        family = self._actual("-family")
+        large = family, -256  # two signs of one width are less likely
+        if str(self._window.tk.call("font", "actual", large, "-family", "--", sign)) != family:
+            return sign  # from another font
+        return otherwise if self.width(sign, large) == self.width(_IN_NO_FONT, large) else sign
 
     def characters(self, count: int) -> int:
         """Return the width of ``count`` digits in pixels."""
@@ -129,10 +153,11 @@ class Look:
                 listener()
 
     def _font(self, *, bold: bool, larger: float = 1.0) -> tuple[str, int, str]:
-        call = self._window.tk.call
-        family = str(call("font", "actual", self.font, "-family"))
-        size = int(call("font", "actual", self.font, "-size"))
-        return family, round(size * larger), "bold" if bold else "normal"
+        size = round(int(self._actual("-size")) * larger)
+        return self._actual("-family"), size, "bold" if bold else "normal"
+
+    def _actual(self, option: str) -> str:
+        return str(self._window.tk.call("font", "actual", self.font, option))
 
     def _color(self, style: str, option: str, otherwise: str, *, state: str = "") -> str:
         found = self._style.lookup(style, option, [state] if state else None)
@@ -157,19 +182,52 @@ class Look:
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+class FittedLabel(ttk.Label):
+    """A line that is cut, with "…", where it has no room; the pointer shows all of it then."""
+
+    def __init__(self, parent: tk.Misc, look: Look, *, text: str, style: str) -> None:
+        super().__init__(parent, style=style, text=text, width=1)  # it asks for no room
+        self._look = look
+        self._whole = text
+        self.bind("<Configure>", self._fit, add=True)
+        Tooltip(self, look, lambda _x, _y: text if self.cget("text") != text else "")
+        look.when_changed(self._fit)
+
+    def _fit(self, _event: object = None) -> None:
+        if self.winfo_ismapped():
+            font = str(ttk.Style(self).lookup(self.cget("style"), "font"))
+            self.configure(text=self._look.fitted(self._whole, self.winfo_width(), font))
+
+
 class AutoScrollbar(ttk.Scrollbar):
-    """A vertical scroll bar of ``view`` in a grid, there only while it is of use."""
+    """A scroll bar of ``view`` in a grid, there only while it is of use.
 
-    def __init__(self, parent: tk.Misc, view: ttk.Treeview | tk.Text) -> None:
-        super().__init__(parent, orient="vertical", command=view.yview, takefocus=False)
-        view.configure(yscrollcommand=self._moved)
+    ``moved``: called whenever another part of ``view`` is shown.
+    """
 
-    def _moved(self, first: float, last: float) -> None:
+    def __init__(
+        self,
+        parent: tk.Misc,
+        view: ttk.Treeview | tk.Text,
+        *,
+        horizontal: bool = False,
+        moved: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._moved = moved
+        if horizontal:
+            super().__init__(parent, orient="horizontal", command=view.xview, takefocus=False)
+            view.configure(xscrollcommand=self._show)
+        else:
+            super().__init__(parent, orient="vertical", command=view.yview, takefocus=False)
+            view.configure(yscrollcommand=self._show)
+
+    def _show(self, first: float, last: float) -> None:
         self.set(first, last)
         if float(first) <= 0 and float(last) >= 1:  # Tk gives them as texts
             self.grid_remove()
         else:
             self.grid()
+        self._moved()
 
 
 class Tooltip:

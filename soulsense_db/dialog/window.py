@@ -22,13 +22,13 @@ from soulsense_db.dialog.question import (
 )
 from soulsense_db.dialog.table import BackupTable
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, bind_select_all
+from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, FittedLabel, bind_select_all
 from soulsense_db.dialog.watcher import Watcher
 from soulsense_db.manager import BackupManager
 
 T = TypeVar("T")
 
-_LINES_HIGH = 34
+_LINES_HIGH = 40
 _CHARACTERS_WIDE = 158
 
 
@@ -65,13 +65,13 @@ class BackupWindow(BaseWindow):
         outer = ttk.Frame(self, padding=pad * 2)
         outer.pack(fill="both", expand=True)
         head = ttk.Frame(outer)
-        ttk.Label(head, text=title, style=TITLE_STYLE).pack(side="left")
         self._total = ttk.Label(head, style=NOTE_STYLE)
         self._total.pack(side="right")
+        FittedLabel(head, self.look, text=title, style=TITLE_STYLE).pack(fill="x")
         self.create_bar = CreateBar(outer, self.look, create=self.actions.create)
         directory = formatting.plain(str(self.manager.directory))
-        kept_in = _(texts.KEPT_IN).format(directory=directory)
-        self.status = StatusBar(outer, self.look, resting=kept_in)
+        folder = _(texts.FOLDER).format(directory=directory)
+        self.status = StatusBar(outer, self.look, resting=folder)
         foot = self._build_buttons(outer)
         head.pack(fill="x")
         self.create_bar.pack(fill="x", pady=(pad * 2, 0))

@@ -29,6 +29,12 @@ def display() -> Iterator[Display]:
 
 
 @pytest.fixture(scope="session")
+def display_small() -> Iterator[Display]:
+    """Return a screen of 1024 x 768 pixels."""
+    yield from _display(width=1024, height=768)
+
+
+@pytest.fixture(scope="session")
 def display_192() -> Iterator[Display]:
     """Return a screen with twice as many dots per inch: everything is drawn at 200%."""
     yield from _display(width=2560, height=2048, dpi=192)

@@ -31,11 +31,11 @@ callbacks = dict(
 """
 """What notes in ``told`` that the application was told before and after a restore."""
 
-MANAGE = "💾 Manage Backups"
-CREATE = "📦 Create Backup"
-RESTORE = "🔄 Restore…"
-RESTORE_YES = "🔄 Restore"
-RESTORE_TITLE = "Replace app.db by this backup?"
+MANAGE = "Manage Backups"
+CREATE = "Create Backup"
+RESTORE = "Restore…"
+RESTORE_YES = "Restore"
+RESTORE_TITLE = "Replace app.db with this backup?"
 DELETE_TITLE = "Delete this backup?"
 
 
@@ -55,7 +55,7 @@ def host(
 def table(user: Person) -> Widget:
     """Return the list of backups."""
     return next(
-        one for one in user.look().widgets if any(h.text.startswith("Kind") for h in one.headings)
+        one for one in user.look().widgets if any(h.text.startswith("When") for h in one.headings)
     )
 
 
@@ -81,7 +81,7 @@ def open_window(user: Person) -> None:
     """Click the button of the host, and wait until the list has been read."""
     user.click(MANAGE)
     user.window("Backups of")
-    user.wait_until(lambda: not user.sees("Reading the backups…"), "the list")
+    user.wait_until(lambda: not user.sees("Loading the backups…"), "the list")
 
 
 def create(user: Person, description: str) -> None:

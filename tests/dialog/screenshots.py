@@ -2,9 +2,9 @@
 
     python tests/dialog/screenshots.py [FOLDER]
 
-It wants Xvfb, xdotool, ImageMagick, and the fonts Noto Sans (Debian: fonts-noto-core) and, for the
-emoji, Symbola (fonts-symbola); without these it takes what there is. The data, the dates and what
-the clock of the window says are the same every time.
+It wants Xvfb, xdotool, ImageMagick, and the font Noto Sans (Debian: fonts-noto-core); without it,
+it takes what there is. The screen has 1024 x 768 pixels: what matters is seen there. The data, the
+dates and what the clock of the window says are the same every time.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ from soulsense_db.scheduled import run_auto  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 NOW = datetime(2026, 6, 19, 16, 40, tzinfo=ZoneInfo("UTC"))
-_FONTS = "Noto Sans", "Symbola"
+_FONT = "Noto Sans"
 _OLD = "0002_settings"
+_WIDTH, _HEIGHT = 1024, 768
 
 _FONTS_CONF = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
@@ -54,7 +55,7 @@ _FONTS_CONF = """<?xml version="1.0"?>
   <selectfont><rejectfont><glob>*Emoji*</glob></rejectfont></selectfont>
   <match>
     <test name="family"><string>sans-serif</string></test>
-    <edit name="family" mode="prepend" binding="strong">{fonts}</edit>
+    <edit name="family" mode="prepend" binding="strong"><string>{font}</string></edit>
   </match>
 </fontconfig>
 """
@@ -146,12 +147,13 @@ class Studio:
     def __init__(self, place: Path, images: Path, display: Display) -> None:
         self._place, self._images, self._display = place, images, display
         self._data, self._folder = place / "data", place / "journal"
-        make_data(self._data).close()
+        # Where it is used: a copy elsewhere is another database, and the backups are none of it.
+        make_data(self._folder).close()
+        self._folder.rename(self._data)
         # In a traceback the program has its own place, not that of this machine.
         shutil.copytree(ROOT / "soulsense_db", place / "lib" / "soulsense_db")
         conf = place / "fonts.conf"
-        fonts = "".join(f"<string>{name}</string>" for name in _FONTS)
-        conf.write_text(_FONTS_CONF.format(fonts=fonts), "utf-8")
+        conf.write_text(_FONTS_CONF.format(font=_FONT), "utf-8")
         self._env = {"FONTCONFIG_FILE": str(conf), "TZ": "UTC", "PYTHONPATH": str(place / "lib")}
 
     @contextmanager
@@ -207,7 +209,7 @@ class Studio:
 
 def _open(user: Person) -> None:
     user.window("Backups of")
-    user.wait_until(lambda: not user.sees("Reading the backups…"), "the list")
+    user.wait_until(lambda: not user.sees("Loading the backups…"), "the list")
 
 
 def _select(user: Person, text: str) -> None:
@@ -219,7 +221,7 @@ def take_empty(studio: Studio) -> None:
     """Take the window before the first backup."""
     with studio.person(empty=True) as user:
         _open(user)
-        user.waits_for("There is no backup yet.")
+        user.waits_for("No backups yet.")
         studio.take(user, "window-empty")
 
 
@@ -247,7 +249,7 @@ def take_restore(studio: Studio) -> None:
         _open(user)
         _select(user, "Entries of spring")
         user.click(RESTORE)
-        user.waits_for("What it changes")
+        user.waits_for("What will change")
         agreed = user.find(RESTORE_YES, within="Replace soulsense.db")
         user.wait_until(
             lambda: user.find(RESTORE_YES, within="Replace soulsense.db").enabled, "the button"
@@ -273,7 +275,7 @@ def take_error(studio: Studio) -> None:
     """Take what is told of a backup that the disk has damaged, without and with details."""
     with studio.person() as user:
         _open(user)
-        (damaged,) = studio.backups.glob("*_entries_of_spring*.db")
+        (damaged,) = studio.backups.glob("*_Entries_of_spring*.db")
         content = bytearray(damaged.read_bytes())
         content[20_000:20_016] = bytes(16)
         damaged.write_bytes(content)
@@ -296,7 +298,7 @@ def take_dark(studio: Studio) -> None:
 
 def take_200(studio: Studio) -> None:
     """Take the window on a screen with twice as many dots per inch."""
-    display = Display(width=2560, height=2048, dpi=192)
+    display = Display(width=2 * _WIDTH, height=2 * _HEIGHT, dpi=192)
     try:
         with studio.person(display=display) as user:
             _open(user)
@@ -326,7 +328,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.gettempdir(), "soulsense")
     place.mkdir()  # another run has it, or did not end well: then it must be removed first
-    display = Display()
+    display = Display(width=_WIDTH, height=_HEIGHT)
     try:
         studio = Studio(place, folder, display)
         for take in SCENES:

@@ -32,7 +32,7 @@ def test_verify_tells_and_notes(person: MakePerson, database: Path, manager: Bac
     user = opened(person, database)
     user.click(row(user, "first"))
     user.click("Verify")
-    user.waits_for(f"{info.filename} is whole: every check passed.")
+    user.waits_for(f"{info.filename} is intact. It passed all checks.")
     flip(Path(info.path), 5000)
     user.click("Verify")
     user.waits_for("checksum mismatch")
@@ -47,7 +47,7 @@ def test_verify_tells_remarks(person: MakePerson, database: Path, manager: Backu
     user = opened(person, database)
     user.click(row(user, "first"))
     user.click("Verify")
-    user.waits_for("1 remark on its data")
+    user.waits_for("1 inconsistency in its data")
     user.waits_for("child")
     user.click("OK")
 
@@ -67,7 +67,7 @@ def test_delete_asks_and_takes_one(
         user.press("Delete")
         user.window(DELETE_TITLE)
         assert user.sees("“beta”")
-        assert user.sees("It cannot be brought back.")
+        assert user.sees("You cannot undo this.")
         user.press(no)
         user.wait_until(lambda: not user.sees(DELETE_TITLE), "the question to go")
     assert len(manager.list()) == 3
@@ -88,8 +88,8 @@ def test_a_pinned_backup_is_not_deleted(
     user = opened(person, database)
     user.right_click(row(user, "first"))
     user.click("Pin")
-    user.waits_for("stays until it is unpinned.")
-    row(user, "📌 first")
+    user.waits_for("is pinned. It cannot be deleted until you unpin it.")
+    row(user, "Pinned: first")
     assert manager.list()[0].pinned
     user.press("Delete")
     user.click(row(user, "first"))
@@ -100,7 +100,7 @@ def test_a_pinned_backup_is_not_deleted(
     user.click(row(user, "first"))
     user.press("shift+F10")
     user.click("Unpin")
-    user.waits_for("may be deleted again.")
+    user.waits_for("is unpinned. It can be deleted again.")
     assert not manager.list()[0].pinned
 
 
@@ -162,7 +162,7 @@ def test_open_folder(
     user = person(host(database), env={"PATH": f"{programs}:/nowhere"})
     open_window(user)
     user.click("Open folder")
-    user.waits_for("There is no folder ")
+    user.waits_for("The folder ")
     user.click("OK")
     manager.create("first")
     user.click("Open folder")
@@ -171,7 +171,7 @@ def test_open_folder(
         user.wait_until(lambda: note.exists() and note.read_text(), "the program to be started")
         assert note.read_text() == f"{manager.directory}\n"
     else:
-        user.waits_for("No program of this computer opened the folder")
+        user.waits_for("could not be opened")
         assert user.sees("exit code 4" if outcome == "failed" else "No such file")
         user.click("OK")
 
@@ -181,9 +181,9 @@ def test_unexpected_errors_are_shown_not_thrown(person: MakePerson, database: Pa
     broken = "manager.create = lambda *a, **k: {}['a password: postgresql://u:secret@h']"
     user = person(host(database, more=broken))
     open_window(user)
-    user.click("📦 Create Backup")
-    user.waits_for("Something happened that should not: KeyError")
-    assert user.sees("Nothing is known to be lost.")
+    user.click("Create Backup")
+    user.waits_for("An unexpected error occurred: KeyError")
+    assert user.sees("No data is known to be lost.")
     user.click("Details ▸")
     user.waits_for("Traceback")
     assert not user.sees("secret")

@@ -26,17 +26,17 @@ def test_the_counter_counts_what_is_in_the_file_name(person: MakePerson, databas
     """
     user = person(host(database))
     open_window(user)
-    user.waits_for("0/30 in the file name")
+    user.waits_for("File name: 0 of 30 characters")
     user.press("ctrl+n")
     user.type("e\u0301tude")
-    user.waits_for("5/30 in the file name")
+    user.waits_for("File name: 5 of 30 characters")
     user.type(" " + "x" * 24)
-    user.waits_for("30/30 in the file name")
+    user.waits_for("File name: 30 of 30 characters")
     user.type("and more")
-    user.waits_for("38 characters, the first 30 are in the file name")
+    user.waits_for("File name: the first 30 of 38 characters")
     user.press("Return")
     user.waits_for("Created soulsense_backup_")
-    user.waits_for("0/30 in the file name")
+    user.waits_for("File name: 0 of 30 characters")
     (info,) = BackupManager.from_url(str(database)).list()
     assert info.filename.endswith(f"_étude_{'x' * 24}.db")
     assert info.description == "e\u0301tude " + "x" * 24 + "and more"
@@ -83,9 +83,9 @@ def test_a_database_of_any_name(person: MakePerson, tmp_path: Path) -> None:
     assert user.window("Backups of journal 😀 שלום .db")
     create(user, "first")
     user.click(row(user, "first"))
-    user.click("🔄 Restore…")
-    user.waits_for("Replace journal 😀 שלום .db by this backup?")
-    user.waits_for("The database has the same rows")
+    user.click("Restore…")
+    user.waits_for("Replace journal 😀 שלום .db with this backup?")
+    user.waits_for("The database already has the same content")
 
 
 def test_a_description_with_control_characters_cannot_act(
@@ -112,7 +112,7 @@ def test_progress_is_shown_and_cancel_leaves_nothing(person: MakePerson, large: 
     for button in (CREATE, "Import file…"):
         assert not user.find(button).enabled
     user.click("Cancel")
-    user.waits_for("Cancelled. No backup was made.")
+    user.waits_for("Cancelled. No backup was created.")
     directory = large.parent / "backups"
     assert leftovers(directory) == []
     assert [name for name in os.listdir(directory) if not name.startswith(".")] == []
@@ -132,7 +132,7 @@ def test_a_cancel_while_the_copy_is_checked_leaves_nothing(
     user.click(CREATE)
     user.waits_for("Checking the copy…")
     user.click("Cancel")
-    user.waits_for("Cancelled. No backup was made.")
+    user.waits_for("Cancelled. No backup was created.")
     assert not list((database.parent / "backups").glob("soulsense*"))
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soulsense_db.backup_info.info import BackupInfo, local_time
-from soulsense_db.drivers import DatabaseDiff, TableDiff
+from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import (
     WAY_BACK,
     Action,
@@ -93,6 +93,40 @@ def test_every_column_sorts_both_ways(column: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pinned", "half_run", "description", "said"),
+    [
+        (False, False, "words", "words"),
+        (True, False, "words", "Pinned: words"),
+        (True, False, "", "Pinned"),
+        (True, True, "words", "Pinned, interrupted upgrade: words"),
+        (False, True, "", "Interrupted upgrade"),
+    ],
+)
+def test_what_is_special_about_a_backup_is_said_in_words(
+    pinned: bool, half_run: bool, description: str, said: str
+) -> None:
+    """Before the description stands what it is that a person has to know; no picture of it."""
+    info = BackupInfo(
+        id="1",
+        path="/backups/1.db",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        size_bytes=1,
+        description=description,
+        pinned=pinned,
+        half_run=half_run,
+        database="app.db",
+    )
+    assert formatting.description(info) == said
+
+
+def test_only_a_table_of_alembic_is_left_out() -> None:
+    """Where there is no revision, a table of that name is the person's own, and counts."""
+    tables = [RowCounts(table=name, backup=1, live=1) for name in ("alembic_version", "notes")]
+    assert [one.table for one in formatting.entries(tables, ("ab12",))] == ["notes"]
+    assert formatting.entries(tables, ()) == tables
+
+
+@pytest.mark.parametrize(
     ("error", "happened", "meaning"),
     [
         (StorageError("It failed."), "It failed.", "Nothing was changed."),
@@ -130,31 +164,32 @@ def test_outcomes_are_told_as_everywhere() -> None:
 def test_other_errors_are_told_without_passwords() -> None:
     """What is no error of the tree says what it is, and no password."""
     told = explain(ValueError("mysql://root:secret@host"))
-    assert told.happened == (
-        "Something happened that should not: ValueError: mysql://root:***@host."
-    )
+    assert told.happened == ("An unexpected error occurred: ValueError: mysql://root:***@host.")
     assert told.hint
-    assert explain(KeyError()).happened == "Something happened that should not: KeyError."
+    assert explain(KeyError()).happened == "An unexpected error occurred: KeyError."
 
 
 @pytest.mark.parametrize(
     ("tables", "said"),
     [
-        ([], "The rows are the same; tables or indexes differ."),
-        ([("a", 1, 0, 0)], "No row goes away."),
-        ([("a", 0, 3, 0)], "No entry that goes away is newer than this backup."),
-        ([("a", 0, 3, 2), ("b", 0, 5, 0)], "2 entries are newer than this backup and go away."),
+        ([], "The entries are the same. Only the structure of the database differs."),
+        ([("a", 1, 0, 0)], "No entry will be removed."),
+        ([("a", 0, 3, 0)], "None of the entries that will be removed is newer than this backup."),
+        (
+            [("a", 0, 3, 2), ("b", 0, 5, 0)],
+            "2 entries are newer than this backup and will be removed.",
+        ),
         (
             [("a", 0, 3, 2), ("b", 0, 5, None)],
-            "At least 2 entries are newer than this backup and go away.",
+            "At least 2 entries are newer than this backup and will be removed.",
         ),
         (
             [("a", 0, 3, 0), ("b", 0, 5, None)],
-            "8 rows go away; whether they are newer than this backup cannot be told.",
+            "8 entries will be removed. They may be newer than this backup.",
         ),
         (
             [("a", 0, 1234, 1234)],
-            "1,234 entries are newer than this backup and go away.",
+            "1,234 entries are newer than this backup and will be removed.",
         ),
     ],
 )
@@ -170,4 +205,4 @@ def test_what_a_restore_changes_in_a_sentence(
         same_schema=False,
         alembic_heads=(),
     )
-    assert formatting.change_summary(found) == said
+    assert formatting.change_summary(found, found.tables) == said

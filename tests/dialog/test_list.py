@@ -11,7 +11,9 @@ import pytest
 from helpers import add_child, execute, make_database
 
 from dialog.conftest import MakePerson
+from dialog.display import Display
 from dialog.host import MANAGE, host, open_window, row, rows, table
+from dialog.person import Person
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.backup_info.meta_format import from_meta, to_meta
 
@@ -68,11 +70,102 @@ def test_headings_and_keys_sort(person: MakePerson, database: Path) -> None:
     user.click_heading("Size")
     user.wait_until(lambda: rows(user)[2] == "b", "the largest first")
     user.click(row(user, "automatic"))
-    user.press("ctrl+3")
-    kinds = ["automatic", "before migration", "by hand"]
+    user.press("ctrl+5")
+    kinds = ["automatic", "before an upgrade", "manual"]
     user.wait_until(lambda: rows(user, "Kind ▲") == kinds, "the order of kinds")
     user.click_heading("When")
     user.wait_until(lambda: rows(user) == ["a", "C", "b"], "the newest first")
+
+
+def test_what_matters_is_seen_on_a_small_screen(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """At 1024 x 768, when, description and size are whole in the list, without scrolling.
+
+    What is further to the right is there after scrolling, with the bar or with the arrow keys.
+    """
+    execute(database, "CREATE TABLE alembic_version (version_num)")
+    execute(database, "INSERT INTO alembic_version VALUES ('ab12')")
+    manager = BackupManager.from_url(str(database))
+    manager.create("first", kind="automatic")
+    execute(database, "UPDATE alembic_version SET version_num = 'cd34'")
+    manager.create("second")
+    user = person(host(database), screen=display_small)
+    open_window(user)
+    user.click(row(user, "second"))
+    whole, cut = columns_seen(user)
+    assert whole[:3] == ["When ▼", "Description", "Size"]
+    assert cut == []
+    assert "Version" not in whole
+    bars = [one for one in user.look().widgets if one.kind == "TScrollbar"]
+    assert any(one.width > one.height for one in bars)
+    user.press(*["Right"] * 20)
+    user.wait_until(lambda: "Version" in columns_seen(user)[0], "the last column")
+    assert table(user).row("cd34")
+
+
+def columns_seen(user: Person) -> tuple[list[str], list[str]]:
+    """Return the headings that can be seen whole, and those of which only a part is seen."""
+    widths = user.run(
+        "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')\n"
+        "tree = window.table.tree\n"
+        "answer = [tree.column(one.name, 'width') for one in window.table._columns]"
+    )
+    whole, cut = [], []
+    for heading, width in zip(table(user).headings, widths, strict=True):
+        if heading.width >= width - 2:  # the border of the list
+            whole.append(heading.text)
+        elif heading.width > 0:
+            cut.append(heading.text)
+    return whole, cut
+
+
+def test_a_text_that_is_cut_says_so(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """A description that is too long ends with "…" in the list, and the pointer shows all of it.
+
+    So it is after scrolling, after a search, and in a wider window, which shows more of it.
+    """
+    long = "A description that goes on and on, up to its end " * 2
+    manager = BackupManager.from_url(str(database))
+    manager.create(f"😀 日本 {long}")
+    manager.create("short")
+    user = person(host(database), screen=display_small)
+    open_window(user)
+    row(user, "short")
+    user.wait_until(lambda: rows(user)[1].endswith("…"), "a text that is cut")
+    wide = rows(user)[1]
+    assert long.startswith(wide.removeprefix("😀 日本 ").removesuffix("…"))
+    assert rows(user)[0] == "short"
+    user.hover(row(user, "😀").cell("Description"))
+    user.waits_for(long.strip())
+    user.press("ctrl+f")
+    user.type("description")
+    user.wait_until(lambda: rows(user) == [wide], "the one that is looked for")
+    user.press("Escape")
+    user.resize_window("Backups of", 800, 500)
+    user.wait_until(lambda: len(rows(user)[1]) < len(wide), "less of the text")
+    assert rows(user)[1].endswith("…")
+
+
+def test_columns_that_say_the_same_of_all_are_not_there(person: MakePerson, database: Path) -> None:
+    """Kind and version are columns only where the backups differ in them."""
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    user = person(host(database))
+    open_window(user)
+    row(user, "first")
+    always = ["When ▼", "Description", "Size", "Verified"]
+    assert [one.text for one in table(user).headings] == always
+    second = manager.create("second", kind="automatic")
+    row(user, "second")
+    assert [one.text for one in table(user).headings] == [*always, "Kind"]
+    user.click_heading("Kind")
+    user.wait_until(lambda: rows(user) == ["second", "first"], "the order of kinds")
+    manager.delete(second)
+    user.wait_until(lambda: rows(user) == ["first"], "the row to go")
+    assert [one.text for one in table(user).headings] == always
 
 
 def test_the_search_finds_all_that_is_shown(person: MakePerson, database: Path) -> None:
@@ -86,10 +179,10 @@ def test_the_search_finds_all_that_is_shown(person: MakePerson, database: Path) 
     open_window(user)
     for text, found in (
         ("STRASSE", ["Straße 😀"]),
-        ("audit other", ["📌 other"]),
-        ("automatic", ["📌 other"]),
-        ("AB12 today", ["📌 other", "Straße 😀"]),
-        ("_other.db", ["📌 other"]),
+        ("audit other", ["Pinned: other"]),
+        ("automatic", ["Pinned: other"]),
+        ("AB12 today", ["Pinned: other", "Straße 😀"]),
+        ("_other.db", ["Pinned: other"]),
         ("nothing like it", []),
     ):
         user.press("ctrl+f", "ctrl+a", "BackSpace")
@@ -114,7 +207,7 @@ def test_what_others_do_in_the_directory_is_noticed(person: MakePerson, database
     second = manager.create("second")
     row(user, "second")
     manager.pin(second)
-    row(user, "📌 second")
+    row(user, "Pinned: second")
     assert row(user, "first").selected
     manager.unpin(second)
     manager.delete(second)
@@ -190,13 +283,13 @@ def test_a_directory_that_is_removed_or_broken_is_told(person: MakePerson, datab
     row(user, "first")
     manager.directory.rename(kept)
     user.press("F5")
-    user.waits_for("There is no backup yet.")
+    user.waits_for("No backups yet.")
     manager.directory.write_text("a file")
     user.waits_for("Not a directory")
     user.press("ctrl+f")
     user.type("x")
     user.press("Escape")
-    assert not user.sees("There is no backup yet.")
+    assert not user.sees("No backups yet.")
     manager.directory.unlink()
     kept.rename(manager.directory)
     user.press("F5")
@@ -214,9 +307,10 @@ def test_the_details_of_the_selected_backup(person: MakePerson, database: Path) 
     execute(database, "UPDATE alembic_version SET version_num = 'cd34'", "CREATE TABLE mood (a)")
     user = person(host(database))
     open_window(user)
-    assert user.sees("Select a backup to see what is in it.")
+    assert user.sees("Select a backup to see its details.")
     user.click(row(user, "A long"))
     user.waits_for("child\t300\t301")
+    assert not user.sees("alembic_version\t"), "no entries of the person"
     assert info.sha256 is not None
     for text in (
         info.path,
@@ -276,7 +370,7 @@ def test_a_meta_file_that_is_damaged_is_told(person: MakePerson, database: Path)
     open_window(user)
     user.click(row(user, "today"))
     user.waits_for("Problem: ")
-    user.waits_for("Rows per table")
+    user.waits_for("Entries")
 
 
 def test_five_thousand_backups(person: MakePerson, tmp_path: Path) -> None:

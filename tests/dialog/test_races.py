@@ -189,7 +189,7 @@ def test_what_somebody_else_deletes_is_not_exchanged(
     user.right_click(row(user, "first"))
     user.waits_for("Pin")
     manager.delete(info)
-    user.wait_until(lambda: rows(user) == ["📌 other"], "the row to go")
+    user.wait_until(lambda: rows(user) == ["Pinned: other"], "the row to go")
     user.click("Pin")
     user.waits_for("Backup file not found")
     user.click("OK")
@@ -307,7 +307,7 @@ callbacks["after_restore"] = lambda report: report.source
     ask(user)
     Path(manager.list()[0].path).unlink()
     agree(user)
-    user.waits_for("The application could not load its data again.")
+    user.waits_for("The application could not reload its data.")
     user.waits_for("Backup file not found")
     assert digest(database) == before
 
@@ -416,7 +416,7 @@ def test_a_result_that_could_not_be_read_back_is_told(
     user = opened(person, database, manager="Unread")
     ask(user)
     agree(user)
-    user.waits_for("It could not be read back: look at your data before you go on.")
+    user.waits_for("The result could not be checked. Look at your data before you continue.")
 
 
 def test_a_restore_whose_changes_were_not_known_asks_for_a_restart(
@@ -430,7 +430,7 @@ def test_a_restore_whose_changes_were_not_known_asks_for_a_restart(
         user.click(RESTORE)
         user.waits_for("What would change cannot be shown: Database locked")
     agree(user)
-    user.waits_for("Restart the application before you go on.")
+    user.waits_for("Restart the application before you continue.")
 
 
 @pytest.mark.parametrize(

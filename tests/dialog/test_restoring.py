@@ -8,6 +8,7 @@ import pytest
 from helpers import add_child, digest, execute, flip, make_database
 
 from dialog.conftest import MakePerson
+from dialog.display import Display
 from dialog.host import (
     NOTING,
     RESTORE,
@@ -22,6 +23,7 @@ from dialog.host import (
     rows,
 )
 from dialog.person import Person
+from dialog.test_theme import themed
 from soulsense_db import BackupManager
 
 
@@ -47,19 +49,65 @@ def test_the_question_shows_what_changes(person: MakePerson, database: Path) -> 
     user = person(host(database))
     open_window(user)
     ask(user, "first")
-    user.waits_for("1 entry is newer than this backup and goes away.")
+    user.waits_for("1 entry is newer than this backup and will be removed.")
     seen = user.look()
-    (table,) = [w for w in seen.widgets if any(h.text == "Come back" for h in w.headings)]
+    (table,) = [w for w in seen.widgets if any(h.text == "Added" for h in w.headings)]
     assert [[cell.text for cell in one.cells] for one in table.rows] == [
         ["child", "+5", "-1", "1", "0"],
         ["parent", "0", "0", "0", "3"],
     ]
     assert user.sees("“first”")
-    assert user.sees("The current database is kept first, as a safety backup: you can undo this.")
+    assert user.sees(
+        "The current database is saved first as a safety backup, so you can undo this."
+    )
     user.press("Return")  # the harmless answer has the focus
-    user.wait_until(lambda: not user.sees("Come back"), "the question to go")
+    user.wait_until(lambda: not user.sees("Added"), "the question to go")
     assert digest(database) == before
     assert not list(database.parent.glob("*safety*"))
+
+
+def test_what_alembic_and_the_window_write_is_no_entry(person: MakePerson, database: Path) -> None:
+    """The tables of Alembic and of the catalog are not counted in the question.
+
+    Where only the version differs, the entries are said to be the same.
+    """
+    execute(database, "CREATE TABLE alembic_version (version_num PRIMARY KEY)")
+    execute(database, "INSERT INTO alembic_version VALUES ('ab12')")
+    manager = BackupManager.from_url(str(database))
+    manager.create("first")
+    manager.create("second")  # a row in the catalog that the first one has not
+    execute(database, "UPDATE alembic_version SET version_num = 'cd34'")
+    user = person(host(database))
+    open_window(user)
+    ask(user, "first")
+    user.waits_for("The entries are the same. Only the structure of the database differs.")
+    assert not user.sees("alembic_version")
+    user.press("Escape")
+    user.wait_until(lambda: not user.sees(RESTORE_TITLE), "the question to go")
+    add_child(database)
+    ask(user, "first")
+    user.waits_for("1 entry is newer than this backup and will be removed.")
+    (table,) = [w for w in user.look().widgets if any(h.text == "Added" for h in w.headings)]
+    assert [one.cells[0].text for one in table.rows] == ["child", "parent"]
+
+
+def test_the_question_is_no_higher_than_the_screen(
+    person: MakePerson, database: Path, display_small: Display
+) -> None:
+    """With many tables of long names both answers can be clicked at 1024 x 768, names read."""
+    names = [f"a_table_with_a_rather_long_name_{number:02}" for number in range(30)]
+    execute(database, *[f"CREATE TABLE {name} (a)" for name in names])
+    info = BackupManager.from_url(str(database)).create("mine")
+    Path(info.meta_path).write_text("typed by a person")
+    execute(database, *[f"INSERT INTO {name} VALUES (1)" for name in names])
+    user = person(host(database, more=themed("light")), screen=display_small)
+    open_window(user)
+    ask(user, "typed by a")
+    user.waits_for("30 entries are newer")
+    for text in (RESTORE_YES, "Cancel"):
+        button = user.find(text, within=RESTORE_TITLE)
+        assert button.y + button.height <= display_small.height
+    assert user.sees(names[0])
 
 
 def test_a_restore_that_changes_nothing_says_so(person: MakePerson, database: Path) -> None:
@@ -68,7 +116,7 @@ def test_a_restore_that_changes_nothing_says_so(person: MakePerson, database: Pa
     user = person(host(database))
     open_window(user)
     ask(user, "first")
-    user.waits_for("The database has the same rows: nothing would change.")
+    user.waits_for("The database already has the same content. Nothing would change.")
 
 
 def test_the_application_is_told_before_and_after(person: MakePerson, database: Path) -> None:
@@ -79,10 +127,10 @@ def test_the_application_is_told_before_and_after(person: MakePerson, database: 
     user = person(host(database, more=NOTING))
     open_window(user)
     restore(user, "first")
-    user.waits_for("The application need not be restarted.")
+    user.waits_for("You do not need to restart the application.")
     assert user.run("answer = told") == ["before", "first"]
     user.click("Undo last restore…")
-    user.click(user.find("Go back", within="Go back"))
+    user.click(user.find("Undo restore", within="Undo the last restore?"))
     user.wait_until(lambda: len(user.run("answer = told")) == 4, "the application to be told")
     assert user.run("answer = told")[2:] == ["before", "The database before a restore"]
 
@@ -94,7 +142,7 @@ def test_without_callbacks_a_restart_is_asked_for(person: MakePerson, database: 
     user = person(host(database))
     open_window(user)
     restore(user, "first")
-    user.waits_for("Restart the application before you go on.")
+    user.waits_for("Restart the application before you continue.")
 
 
 def test_another_revision_calls_for_a_restart(person: MakePerson, database: Path) -> None:
@@ -109,9 +157,9 @@ def test_another_revision_calls_for_a_restart(person: MakePerson, database: Path
     user = person(host(database, more=NOTING))
     open_window(user)
     ask(user, "first")
-    user.waits_for("The backup is at Alembic revision ab12, the database at cd34")
+    user.waits_for("Database version: ab12 in the backup, cd34 now.")
     agree(user)
-    user.waits_for("Restart the application before you go on.")
+    user.waits_for("Restart the application before you continue.")
 
 
 def test_an_application_that_cannot_let_go_stops_the_restore(
@@ -150,11 +198,11 @@ def test_an_application_that_cannot_load_is_told_and_the_restore_is_done(
     open_window(user)
     ask(user, "first")
     agree(user)
-    user.waits_for("The application could not load its data again.")
+    user.waits_for("The application could not reload its data.")
     assert user.sees("The database was restored.")
     user.click("OK")
     assert user.sees("Restored app.db as of")
-    assert user.sees("Restart the application before you go on.")
+    assert user.sees("Restart the application before you continue.")
     assert user.find("Undo", kind="button").enabled
     assert digest(database) == first
 
@@ -172,7 +220,7 @@ def test_a_restore_is_cancelled(person: MakePerson, tmp_path: Path) -> None:
     user.waits_for("Restoring… ")
     assert bar(user).mode == "determinate"
     user.click("Cancel")
-    user.waits_for("Cancelled. The database is what it was.")
+    user.waits_for("Cancelled. The database was not changed.")
     assert digest(database) == before
     assert user.run("answer = told") == ["before", None]
     let_go(user)
@@ -208,16 +256,16 @@ def test_a_database_that_is_gone_is_restored(person: MakePerson, database: Path,
     first = digest(database)
     if what == "missing":
         database.unlink()
-        told = "There is no database now: nothing is replaced, and there is no undo."
+        told = "There is no database at the moment. Nothing is replaced"
     else:
         database.write_bytes(b"no database" * 1000)
-        told = "The database cannot be read: its files are moved aside and kept."
+        told = "The current database cannot be read. Its files are moved aside"
     user = person(host(database, more=NOTING))
     open_window(user)
     ask(user, "first")
     user.waits_for(told)
     agree(user)
-    user.waits_for("The database file is a new one: restart every application")
+    user.waits_for("The database is in a new file. Restart every application")
     assert digest(database) == first
     assert not any(one.text == "Undo" for one in user.look().widgets)
 
@@ -267,6 +315,6 @@ def test_the_undo_beside_the_message_works_at_once(person: MakePerson, database:
     agree(user)
     user.waits_for("Restored app.db")
     user.click("Undo")
-    user.waits_for("Go back to the database from before the last restore?")
+    user.waits_for("Undo the last restore?")
     (user.folder / "slow").unlink()
     user.press("Escape")

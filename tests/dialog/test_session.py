@@ -30,7 +30,7 @@ def test_a_session(person: MakePerson, tmp_path: Path) -> None:
     directory = tmp_path / "backups"
     user = person(host(database))
     open_window(user)
-    user.waits_for("There is no backup yet.")
+    user.waits_for("No backups yet.")
 
     create(user, "Before the exam")
     first = digest(database)
@@ -49,7 +49,7 @@ def test_a_session(person: MakePerson, tmp_path: Path) -> None:
     restore(user, "Before the exam")
     assert digest(database) == first
     user.click("Undo")
-    user.click(user.find("Go back", within="Go back to the database from before"))
+    user.click(user.find("Undo restore", within="Undo the last restore?"))
     user.wait_until(lambda: digest(database) == second, "the rows of before the restore")
     user.waits_for("Restored app.db as of")
 

@@ -122,8 +122,8 @@ def test_a_small_screen_still_has_all_buttons(person: MakePerson, database: Path
     user.wait_until(lambda: user.window("Backups of").managed, "the window")
     user.click(row(user, "A description"))
     user.click("Verify")
-    user.waits_for("is whole: every check passed.")
-    for text in (RESTORE, "Undo last restore…", "Close", "📦 Create Backup"):
+    user.waits_for("is intact. It passed all checks.")
+    for text in (RESTORE, "Undo last restore…", "Close", "Create Backup"):
         assert user.find(text, kind="button").uncovered, text
 
 
@@ -156,6 +156,33 @@ def test_texts_can_be_read_on_their_ground(person: MakePerson, database: Path, t
     """Every colour of ours has the contrast that the WCAG ask for, in light and dark themes."""
     user = person(host(database, more=themed(theme)))
     assert min(user.run(COLORS)) >= CONTRAST
+
+
+SIGNS = """
+look = open_backup_dialog(root, manager).look
+answer = [
+    [look.sign(one, "plain") for one in "aW–…"],
+    [look.sign(one, "plain") for one in (chr(0x10FFFD), chr(0xE83A))],
+    [
+        (room, look.width(cut), cut)
+        for room in (300, 120, 40)
+        for cut in [look.fitted("A text with some words", room)]
+    ],
+]
+"""
+
+
+def test_what_no_font_has_is_shown_in_another_way(person: MakePerson, database: Path) -> None:
+    """A sign that would be an empty box is replaced; a text that is cut has room for its "…"."""
+    have, lack, texts = person(host(database)).run(SIGNS)
+    assert "".join(have) == "aW–…"
+    assert lack == ["plain", "plain"]
+    whole, *cut = texts
+    assert whole[2] == "A text with some words"
+    for room, width, text in cut:
+        assert width <= room
+        assert whole[2].startswith(text.removesuffix("…"))
+        assert text.endswith("…")
 
 
 def test_a_change_of_theme_is_followed(person: MakePerson, database: Path) -> None:
@@ -201,12 +228,12 @@ with open({str(path)!r}, "rb") as stream:
     use_translation(gettext.GNUTranslations(stream))
 """
     user = person(host(database, more=language))
-    user.click("«💾 Manage Backups»")
+    user.click("«Manage Backups»")
     user.waits_for("«Backups of app.db»")
     user.click_row("A description")
-    user.waits_for("«Rows per table»")
-    user.click("«🔄 Restore…»")
-    user.waits_for("«1 entry is newer than this backup and goes away.»")
+    user.waits_for("«Entries»")
+    user.click("«Restore…»")
+    user.waits_for("«1 entry is newer than this backup and will be removed.»")
     # What is not of ours: data, file names, and the bar of the host.
     own = [
         one.text

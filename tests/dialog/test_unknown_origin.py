@@ -16,8 +16,8 @@ from soulsense_db import BackupManager
 from soulsense_db.backup_info.meta_format import to_meta
 
 DOUBTFUL: dict[str, dict[str, object]] = {
-    "of unknown origin": {"database": None},
-    "half-run": {"half_run": True},
+    "unknown origin": {"database": None},
+    "interrupted upgrade": {"half_run": True},
     "dated in the future": {"created_at": datetime.now(UTC) + timedelta(days=9)},
 }
 
@@ -33,7 +33,7 @@ def test_the_first_choice_is_one_that_nothing_speaks_against(
     Path(doubtful.meta_path).write_bytes(to_meta(replace(doubtful, **facts)))  # type: ignore[arg-type]
     user = person(host(database))
     open_window(user)
-    assert f"⚠ {said}: doubtful" in [cell.text for cell in row(user, "doubtful").cells]
+    assert f"{said.capitalize()}: doubtful" in [cell.text for cell in row(user, "doubtful").cells]
     assert table(user).rows[0] == row(user, "doubtful")
     user.press("ctrl+f", "Tab")
     user.wait_until(lambda: row(user, "whole").selected, "the whole one to be selected")
@@ -52,7 +52,7 @@ def test_an_unknown_backup_is_asked_about_with_its_tables(
     user = person(host(database))
     open_window(user)
     ask(user, "typed by a person")
-    user.waits_for("This backup is of unknown origin")
+    user.waits_for("There is no record that this backup is of this database")
     seen = user.look()
     (counted,) = [w for w in seen.widgets if any(h.text == "Now" for h in w.headings)]
     assert [[cell.text for cell in one.cells] for one in counted.rows] == [
@@ -72,5 +72,5 @@ def test_a_known_backup_is_asked_about_as_ever(person: MakePerson, database: Pat
     open_window(user)
     ask(user, "mine")
     user.waits_for("1 entry is newer")
-    assert not user.sees("unknown origin")
+    assert not user.sees("no record")
     assert user.find(RESTORE_YES, within=RESTORE_TITLE)
