@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
+from soulsense_db.cli.ping import PingUrl, pinging
 from soulsense_db.cli.policy_options import chosen_policy, policy_options
+from soulsense_db.cli.prometheus import TO_STDOUT, metrics_of, write_metrics
 from soulsense_db.cli.pruning import prune, prune_json
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
+from soulsense_db.notices import ignoring
 from soulsense_db.retention import Period, RetentionPolicy
 from soulsense_db.scheduled import AutoReport, run_auto
 
@@ -23,16 +27,21 @@ def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     shared.add(app, prune, policy=policy_options)
     shared.add(app, auto, policy=policy_options)
-    shared.add(app, status)
+    shared.add(app, status, thresholds=_thresholds)
 
 
-def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
+def auto(session: Session, policy: RetentionPolicy | None, ping: PingUrl = None) -> dict[str, Any]:
     """Do all that a schedule has to: back up what has changed, verify it, prune.
 
     Only automatic backups are removed, never those made by hand, imported or taken before a
     migration; without a policy none. Safe to call as often as you like: runs that overlap leave the
     work to the first one.
     """
+    with pinging(ping, session):
+        return _auto(session, policy)
+
+
+def _auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
@@ -86,8 +95,7 @@ def _summary(report: AutoReport) -> str:
     return f"auto: {', '.join(parts)}"
 
 
-def status(
-    session: Session,
+def _thresholds(
     warning_age: Annotated[
         str,
         typer.Option(
@@ -112,8 +120,8 @@ def status(
         float,
         typer.Option("--critical-free", metavar="TIMES", help="Critical when less is free."),
     ] = 1.0,
-) -> dict[str, Any]:
-    """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
+) -> Thresholds:
+    """Declare from when on something is a warning, or critical."""
     thresholds = Thresholds(
         warning_age=_length(warning_age),
         critical_age=_length(critical_age),
@@ -125,9 +133,48 @@ def status(
             f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}).",
             hint="Give both, and let the warning come first.",
         )
-    report = _examine(session, thresholds)
-    session.exit_code = int(report.state)
-    if session.talks:
+    return thresholds
+
+
+def _length(text: str) -> timedelta:
+    """Return how long the period ``text`` is, ending now."""
+    now = datetime.now()
+    start = Period.parse(text).before(now)
+    return timedelta.max if start is None else now - start
+
+
+def _not_negative(flag: str, number: float) -> float:
+    if not number >= 0:
+        raise OptionError(f"{flag} is {number:g}.", hint="Give 0 or more.")
+    return number
+
+
+def status(
+    session: Session,
+    thresholds: Thresholds,
+    ping: PingUrl = None,
+    prometheus: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus",
+            metavar="FILE",
+            help="Write metrics for node_exporter's textfile collector, or to stdout: -",
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
+    if prometheus is not None and not prometheus.strip():
+        raise OptionError("--prometheus is empty.", hint="Name a file, or - for stdout.")
+    if prometheus == TO_STDOUT and session.as_json:
+        raise OptionError(
+            "--prometheus - and --json would both be on stdout.", hint="Name a file for one."
+        )
+    with pinging(ping, session):
+        report = _examine(session, thresholds)
+        session.exit_code = int(report.state)
+    if prometheus is not None:
+        _tell_prometheus(session, report, prometheus)
+    if session.talks and prometheus != TO_STDOUT:
         _print_health(report, thresholds)
     return {
         "state": report.state.name,
@@ -137,6 +184,18 @@ def status(
         ],
         "numbers": report.numbers,
     }
+
+
+def _tell_prometheus(session: Session, report: HealthReport, target: str) -> None:
+    database = None
+    with ignoring(BackupError, what="The metrics do not name the database"):
+        database = session.manager.database
+    text = metrics_of(report, database)
+    if target != TO_STDOUT:
+        write_metrics(text, Path(target))
+        return
+    for line in text.splitlines():
+        say(line)
 
 
 def _examine(session: Session, thresholds: Thresholds) -> HealthReport:
@@ -175,16 +234,3 @@ def _performance(report: HealthReport, thresholds: Thresholds) -> str:
         for name, (label, unit) in labels.items()
         if (number := report.numbers.get(name)) is not None
     )
-
-
-def _length(text: str) -> timedelta:
-    """Return how long the period ``text`` is, ending now."""
-    now = datetime.now()
-    start = Period.parse(text).before(now)
-    return timedelta.max if start is None else now - start
-
-
-def _not_negative(flag: str, number: float) -> float:
-    if not number >= 0:
-        raise OptionError(f"{flag} is {number:g}.", hint="Give 0 or more.")
-    return number
