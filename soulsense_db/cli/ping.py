@@ -6,14 +6,11 @@ URL is a secret, and is in no text.
 
 from __future__ import annotations
 
-import http.client
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
-from urllib.error import HTTPError, URLError
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import typer
@@ -78,6 +75,8 @@ class _Ping:
 
     def _send(self, what: str) -> list[str]:
         """Send it; return what kept it from arriving, without any of the URL."""
+        from urllib.error import HTTPError  # every command would load it
+
         try:
             url = self._url_of(what)
             if url is not None:
@@ -114,6 +113,8 @@ class _NoUrlError(Exception):
 
 def _get(url: str) -> None:
     """Send a GET; the answer's body is not read. Redirects are followed, to HTTP only."""
+    import urllib.request
+
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,
@@ -133,6 +134,9 @@ def _get(url: str) -> None:
 
 def _reason(error: Exception) -> str:
     """Return what went wrong, in words that have nothing of the URL."""
+    from http.client import HTTPException
+    from urllib.error import URLError
+
     if isinstance(error, _NoUrlError):
         return "it is no URL that begins with http:// or https://"
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
@@ -141,6 +145,6 @@ def _reason(error: Exception) -> str:
         return f"no answer within {_SECONDS:g} s"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, http.client.HTTPException):
+    if isinstance(error, HTTPException):
         return "what answered does not speak HTTP"
     return type(error).__name__

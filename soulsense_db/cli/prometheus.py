@@ -16,8 +16,6 @@ from soulsense_db import fs
 from soulsense_db.health import HealthReport
 from soulsense_db.shown_text import printable
 
-TO_STDOUT = "-"
-
 # Of each number of a report: the name of its gauge, and what it is.
 _GAUGES = {
     "backups": ("soulsense_backups", "Backups of the database."),

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.notify import Note, NotifyUrls, notifying
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
 from soulsense_db.cli.ping import PingUrl, pinging
 from soulsense_db.cli.policy_options import chosen_policy, policy_options
-from soulsense_db.cli.prometheus import TO_STDOUT, metrics_of, write_metrics
 from soulsense_db.cli.pruning import prune, prune_json
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, OptionError
@@ -21,6 +21,8 @@ from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, ch
 from soulsense_db.notices import ignoring
 from soulsense_db.retention import Period, RetentionPolicy
 from soulsense_db.scheduled import AutoReport, run_auto
+
+_TO_STDOUT = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,18 +32,23 @@ def register(app: typer.Typer) -> None:
     shared.add(app, status, thresholds=_thresholds)
 
 
-def auto(session: Session, policy: RetentionPolicy | None, ping: PingUrl = None) -> dict[str, Any]:
+def auto(
+    session: Session,
+    policy: RetentionPolicy | None,
+    ping: PingUrl = None,
+    notify: NotifyUrls = None,
+) -> dict[str, Any]:
     """Do all that a schedule has to: back up what has changed, verify it, prune.
 
     Only automatic backups are removed, never those made by hand, imported or taken before a
     migration; without a policy none. Safe to call as often as you like: runs that overlap leave the
     work to the first one.
     """
-    with pinging(ping, session):
-        return _auto(session, policy)
+    with pinging(ping, session), notifying(notify, "auto") as note:
+        return _auto(session, policy, note)
 
 
-def _auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
+def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
@@ -51,16 +58,17 @@ def _auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
     session.say(_summary(report))
     for decision in report.pruned.removed if report.pruned else ():
         session.say(f"auto: removed {decision.backup.filename}")
-    if report.damaged and not session.as_json:  # also with --quiet: cron mails what is printed
-        say(f"{report.damaged.filename} is damaged; another backup was made.", to=sys.stderr)
-    if report.half_run:
-        if not session.as_json:
-            print_error(report.half_run)
-        session.exit_code = report.half_run.exit_code
-    if report.prune_error:
-        if not session.as_json:
-            print_error(report.prune_error)
-        session.exit_code = report.prune_error.exit_code
+    if report.damaged:
+        damage = f"{report.damaged.filename} is damaged; another backup was made."
+        note(damage)
+        if not session.as_json:  # also with --quiet: cron mails what is printed
+            say(damage, to=sys.stderr)
+    for error in (report.half_run, report.prune_error):
+        if error is not None:
+            note(error.message)
+            if not session.as_json:
+                print_error(error)
+            session.exit_code = error.exit_code
     return {
         "ran": True,
         "half_run_migration": report.half_run.message if report.half_run else None,
@@ -153,6 +161,7 @@ def status(
     session: Session,
     thresholds: Thresholds,
     ping: PingUrl = None,
+    notify: NotifyUrls = None,
     prometheus: Annotated[
         str | None,
         typer.Option(
@@ -165,16 +174,18 @@ def status(
     """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
     if prometheus is not None and not prometheus.strip():
         raise OptionError("--prometheus is empty.", hint="Name a file, or - for stdout.")
-    if prometheus == TO_STDOUT and session.as_json:
+    if prometheus == _TO_STDOUT and session.as_json:
         raise OptionError(
             "--prometheus - and --json would both be on stdout.", hint="Name a file for one."
         )
-    with pinging(ping, session):
+    with pinging(ping, session), notifying(notify, "status") as note:
         report = _examine(session, thresholds)
         session.exit_code = int(report.state)
+        if report.state is not State.OK:
+            note(_first_line(report))
     if prometheus is not None:
         _tell_prometheus(session, report, prometheus)
-    if session.talks and prometheus != TO_STDOUT:
+    if session.talks and prometheus != _TO_STDOUT:
         _print_health(report, thresholds)
     return {
         "state": report.state.name,
@@ -187,11 +198,13 @@ def status(
 
 
 def _tell_prometheus(session: Session, report: HealthReport, target: str) -> None:
+    from soulsense_db.cli.prometheus import metrics_of, write_metrics
+
     database = None
     with ignoring(BackupError, what="The metrics do not name the database"):
         database = session.manager.database
     text = metrics_of(report, database)
-    if target != TO_STDOUT:
+    if target != _TO_STDOUT:
         write_metrics(text, Path(target))
         return
     for line in text.splitlines():
@@ -209,16 +222,20 @@ def _examine(session: Session, thresholds: Thresholds) -> HealthReport:
 
 def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
     """Print one line for the monitor, in the form of Nagios plugins, and then every check."""
-    worst = [check for check in report.checks if check.state is report.state]
-    first = worst if report.state else report.checks[:1]
-    line = f"SOULSENSE_DB {report.state.name}"
-    line += " - " + "; ".join(f"{check.name}: {check.message}" for check in first)
+    line = _first_line(report)
     if not sys.stdout.isatty():  # what a monitor draws, and a person need not see
         drawn = _performance(report, thresholds)
         line = line.replace("|", " ") + (f" | {drawn}" if drawn else "")
     say(line)
     rows = [(check.state.name, check.name, check.message) for check in report.checks]
     print_table(("", "", ""), rows, fold=True)
+
+
+def _first_line(report: HealthReport) -> str:
+    worst = [check for check in report.checks if check.state is report.state]
+    first = worst if report.state else report.checks[:1]
+    found = "; ".join(f"{check.name}: {check.message}" for check in first)
+    return f"SOULSENSE_DB {report.state.name} - {found}"
 
 
 def _performance(report: HealthReport, thresholds: Thresholds) -> str:
