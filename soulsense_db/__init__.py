@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from soulsense_db.async_manager import AsyncBackupManager
     from soulsense_db.backup_info import BackupInfo, BackupKind
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from soulsense_db.retention import Period, PruneReport, RetentionPolicy
 
 __all__ = [
+    "AsyncBackupManager",
     "BackupError",
     "BackupInfo",
     "BackupKind",
@@ -36,6 +38,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 # Loaded when first asked for: Alembic's plugin is in this package, and is imported by every Alembic
 # project in the environment, also by those that never use us.
 _HOMES = {
+    "AsyncBackupManager": "soulsense_db.async_manager",
     "BackupError": "soulsense_db.errors",
     "BackupInfo": "soulsense_db.backup_info",
     "BackupKind": "soulsense_db.backup_info",

@@ -59,6 +59,7 @@ def test_the_public_modules_are_those_of_the_compatibility_page() -> None:
 def test_the_public_names_are_these() -> None:
     """Those of the package itself are few."""
     assert sorted(soulsense_db.__all__) == [
+        "AsyncBackupManager",
         "BackupError",
         "BackupInfo",
         "BackupKind",

@@ -8,6 +8,7 @@ gets an engine and paths. To add a dialect, write a :class:`Driver`, name it in 
 
 from __future__ import annotations
 
+import functools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
@@ -352,6 +353,17 @@ class Driver(ABC):
         data MUST be what it was before, or all of ``source``. ``progress`` is not called any more
         once the data is replaced.
         """
+
+    def kept_state(self, folder: Path) -> Callable[[], None]:
+        """Keep all committed data as it is now; return what puts it back, as often as called.
+
+        For tests of applications: it need not be durable, and should be quick. ``folder`` has room
+        for a file that stays as long as it is needed. By default what it returns is :meth:`load`.
+        """
+        kept = folder / f"kept{self.suffix}"
+        kept.touch(mode=0o600)
+        self.snapshot(kept)
+        return functools.partial(self.load, kept)
 
     @abstractmethod
     def rebuild(

@@ -14,7 +14,7 @@ import pytest
 from shell import Shell
 from test_cli_json import validator
 
-from soulsense_db.cli import backups, restoring, schedules
+from soulsense_db.cli import backups, pruning, restoring
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -190,10 +190,10 @@ def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.Mon
     manager = session.manager
     monkeypatch.setattr(Session, "confirm", lambda *_, **__: manager.create())
     with pytest.raises(NotConfirmedError, match="Nothing was changed"):
-        schedules.prune(session, RetentionPolicy(keep_last=1))
+        pruning.prune(session, RetentionPolicy(keep_last=1))
     assert len(manager.list()) == 3
     monkeypatch.setattr(Session, "confirm", lambda *_, **__: None)
-    schedules.prune(session, RetentionPolicy(keep_last=1))
+    pruning.prune(session, RetentionPolicy(keep_last=1))
     assert len(manager.list()) == 1
 
 

@@ -48,6 +48,7 @@ from soulsense_db.drivers.sqlite.files import (
     size_with_log,
     write_stamp,
 )
+from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
@@ -381,6 +382,10 @@ class SQLiteDriver(Driver):
 
         self._live.require_writable()
         self._live.run(write)
+
+    def kept_state(self, folder: Path) -> KeptState:
+        """Keep a copy in memory, which is written back without a wait for the disk."""
+        return KeptState(self._live, lock_timeout=self.lock_timeout)
 
     def rebuild(
         self,
