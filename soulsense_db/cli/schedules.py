@@ -13,6 +13,7 @@ import typer
 
 from soulsense_db.backup_info import KINDS, display_size
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.grammar import KEEPING, UNATTENDED
 from soulsense_db.cli.output import SHORT_ID, backup_json, print_error, print_table, say
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, NotConfirmedError, OptionError
@@ -29,14 +30,14 @@ from soulsense_db.scheduled import AutoReport, run_auto
 from soulsense_db.settings import with_rules
 
 _ALL_KINDS = "all"
-_PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"
+_PANEL = "What to keep (of each kind; a backup stays if any rule keeps it)"
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, prune, policy=_policy)
-    shared.add(app, auto, policy=_policy)
-    shared.add(app, status)
+    shared.add(app, prune, panel=KEEPING, example="prune --keep-daily 7 --dry-run", policy=_policy)
+    shared.add(app, auto, panel=UNATTENDED, example="auto --keep-daily 7", policy=_policy)
+    shared.add(app, status, panel=UNATTENDED, example="status --warning-age 26h")
 
 
 def _count(flag: str, what: str) -> Any:
@@ -45,29 +46,34 @@ def _count(flag: str, what: str) -> Any:
 
 def _policy(  # noqa: PLR0917 - Typer gives them by name
     keep_last: Annotated[
-        int | None, _count("--keep-last", "The newest N; -1 means all, here and below.")
+        int | None, _count("--keep-last", "The newest N backups; here and below, -1 means all.")
     ] = None,
     keep_hourly: Annotated[
-        int | None, _count("--keep-hourly", "The newest of each of the last N hours.")
+        int | None,
+        _count("--keep-hourly", "The newest of each hour, for the last N hours with a backup."),
     ] = None,
     keep_daily: Annotated[
-        int | None, _count("--keep-daily", "The newest of each of the last N days that have one.")
+        int | None,
+        _count("--keep-daily", "The newest of each day, for the last N days with a backup."),
     ] = None,
     keep_weekly: Annotated[
-        int | None, _count("--keep-weekly", "The newest of each of the last N ISO weeks.")
+        int | None,
+        _count("--keep-weekly", "The newest of each ISO week, for the last N weeks with a backup."),
     ] = None,
     keep_monthly: Annotated[
-        int | None, _count("--keep-monthly", "The newest of each of the last N months.")
+        int | None,
+        _count("--keep-monthly", "The newest of each month, for the last N months with a backup."),
     ] = None,
     keep_yearly: Annotated[
-        int | None, _count("--keep-yearly", "The newest of each of the last N years.")
+        int | None,
+        _count("--keep-yearly", "The newest of each year, for the last N years with a backup."),
     ] = None,
     keep_within: Annotated[
         str | None,
         typer.Option(
             "--keep-within",
             metavar="PERIOD",
-            help="All that are younger than this (1y6m, 14d, 12h) before the newest.",
+            help="All backups at most this much (1y6m, 14d, 12h) older than the newest.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -76,7 +82,7 @@ def _policy(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--max-total-size",
             metavar="SIZE",
-            help="At most this much (500MB, 10GB), the newest first.",
+            help="At most this much in total (500MB, 10GB), the newest first.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -84,7 +90,7 @@ def _policy(  # noqa: PLR0917 - Typer gives them by name
         bool,
         typer.Option(
             "--allow-empty",
-            help="Let --max-total-size remove the last one of a kind.",
+            help="Let --max-total-size remove the last backup of a kind.",
             rich_help_panel=_PANEL,
         ),
     ] = False,
@@ -120,11 +126,14 @@ def prune(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}; or {_ALL_KINDS}."
+            "--kind", metavar="KIND", help=f"Only this kind: {', '.join(KINDS)}; or {_ALL_KINDS}."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would be removed, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", "-n", help="Remove nothing; show what would be removed, and why."
+        ),
     ] = False,
 ) -> dict[str, Any]:
     """Remove the backups that a retention policy does not keep."""
@@ -144,7 +153,7 @@ def prune(
         session.say(f"To be removed: {_by_kind(report)}.")
         session.confirm(
             f"Remove {len(report.removed)} backup(s) ({display_size(report.removed_bytes)}) "
-            "for good?",
+            "permanently?",
             hint=_lines_without_question(session, policy, named),
         )
         if not session.yes:  # the question may have stood there for hours
@@ -178,8 +187,8 @@ def _lines_without_question(
     if named:
         return f"To remove them without a question: {line(named)}"
     return (
-        f"To remove only what schedules made: {line(['automatic'])} "
-        f"To remove what was made by hand and imported as well: {line([_ALL_KINDS])}"
+        f"To remove only what schedules created: {line(['automatic'])} "
+        f"To remove backups created by hand and imported ones as well: {line([_ALL_KINDS])}"
     )
 
 
@@ -200,7 +209,7 @@ def _require_shown(shown: PruneReport, now: PruneReport) -> None:
     names = {decision.backup.filename for decision in shown.removed}
     if any(decision.backup.filename not in names for decision in now.removed):
         raise NotConfirmedError(
-            "There are other backups by now: others would be removed than were shown.",
+            "The backups have changed: others would be removed than were shown.",
             hint="Run the command again.",
         )
 
@@ -238,23 +247,23 @@ def _prune_json(report: PruneReport) -> dict[str, Any]:
 
 
 def auto(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
-    """Do all that a schedule has to: back up what has changed, verify it, prune.
+    """Do what a schedule needs: back up if the database has changed, verify, prune.
 
-    Only automatic backups are removed, never those made by hand, imported or taken before a
-    migration; without a policy none. Safe to call as often as you like: runs that overlap leave the
-    work to the first one.
+    Only automatic backups are removed, never those created by hand, imported or taken before a
+    migration. Without a policy, nothing is removed. You can run it as often as you like: if runs
+    overlap, only the first one does the work.
     """
     chosen = _chosen(session, policy)
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
     if report is None:
-        session.say("auto: another run is at work, nothing was done")
+        session.say("auto: another run is in progress; nothing was done")
         return {"ran": False}
     session.say(_summary(report))
     for decision in report.pruned.removed if report.pruned else ():
         session.say(f"auto: removed {decision.backup.filename}")
     if report.damaged and not session.as_json:  # also with --quiet: cron mails what is printed
-        say(f"{report.damaged.filename} is damaged; another backup was made.", to=sys.stderr)
+        say(f"{report.damaged.filename} is damaged; another backup was created.", to=sys.stderr)
     if report.half_run:
         if not session.as_json:
             print_error(report.half_run)
@@ -287,9 +296,9 @@ def _summary(report: AutoReport) -> str:
     if report.damaged:
         parts.append(f"{report.damaged.filename} is DAMAGED")
     if report.half_run:
-        parts.append("a migration DIED HALF-WAY: nothing removed")
+        parts.append("a migration was INTERRUPTED: nothing removed")
     elif report.prune_error:
-        parts.append("old ones COULD NOT be removed")
+        parts.append("old backups COULD NOT be removed")
     elif report.pruned is None:
         parts.append("no retention policy: nothing removed")
     else:
@@ -302,13 +311,15 @@ def status(
     warning_age: Annotated[
         str,
         typer.Option(
-            "--warning-age", metavar="PERIOD", help="Warn when the newest backup is older."
+            "--warning-age",
+            metavar="PERIOD",
+            help="Warn when the newest backup is older than this.",
         ),
     ] = "26h",
     critical_age: Annotated[
         str,
         typer.Option(
-            "--critical-age", metavar="PERIOD", help="Critical when it is older than that."
+            "--critical-age", metavar="PERIOD", help="Critical when it is older than this."
         ),
     ] = "50h",
     warning_free: Annotated[
@@ -316,15 +327,19 @@ def status(
         typer.Option(
             "--warning-free",
             metavar="TIMES",
-            help="Warn when less than this many times the database's size is free.",
+            help="Warn when the free space is less than the database's size times this.",
         ),
     ] = 3.0,
     critical_free: Annotated[
         float,
-        typer.Option("--critical-free", metavar="TIMES", help="Critical when less is free."),
+        typer.Option(
+            "--critical-free",
+            metavar="TIMES",
+            help="Critical when the free space is less than this many times.",
+        ),
     ] = 1.0,
 ) -> dict[str, Any]:
-    """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
+    """Report the state to monitoring: exit code 0 for OK, 1 for a warning, 2 for critical."""
     thresholds = Thresholds(
         warning_age=_length(warning_age),
         critical_age=_length(critical_age),
@@ -334,7 +349,7 @@ def status(
     if thresholds.warning_age > thresholds.critical_age:
         raise OptionError(
             f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}).",
-            hint="Give both, and let the warning come first.",
+            hint="Give both, the warning age being the smaller one.",
         )
     report = _examine(session, thresholds)
     session.exit_code = int(report.state)

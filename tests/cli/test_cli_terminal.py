@@ -52,7 +52,7 @@ def test_no_is_no(shell: Shell) -> None:
     for answer in ("n", ""):
         with terminal(shell, "restore", "latest") as child:
             child.expect(r"child +\+300 +0 +0")
-            child.expect(r"Replace .* by this backup\? \[y/N\]")
+            child.expect(r"Replace .* with this backup\? \[y/N\]")
             child.sendline(answer)
             child.expect("Nothing was changed")
             assert _end(child) == errors.NotConfirmedError.exit_code

@@ -102,7 +102,8 @@ def test_every_column_sorts_both_ways(column: str) -> None:
         (
             RestoreError("It failed.", outcome=Outcome.UNSURE, backup=Path("a.db.safety_backup")),
             "It failed.",
-            "Whether the change was kept is not sure. What it was before is in a.db.safety_backup.",
+            "It is not certain whether the change was saved. "
+            "The previous database is in a.db.safety_backup.",
         ),
     ],
 )
@@ -114,7 +115,7 @@ def test_an_error_is_told_in_parts(error: BackupError, happened: str, meaning: s
 
 def test_what_to_do_is_what_can_be_done_in_the_window() -> None:
     """A hint that names a command of the terminal names the button instead."""
-    undo = Command(Action.UNDO, "Then go back", ("--url", "a.db"))
+    undo = Command(Action.UNDO, "Then undo the restore", ("--url", "a.db"))
     told = explain(RestoreError("It failed.", remedy=Remedy("Mend it.", (undo,))))
     assert told.hint == "Mend it.\nPress “Undo last restore…”."
     assert explain(DatabaseLockedError("x", hint="Wait.")).hint == "Wait."
