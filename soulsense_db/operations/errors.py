@@ -71,9 +71,20 @@ def no_name() -> BackupNotFoundError:
     )
 
 
-def nothing_named(ref: str, similar: Sequence[BackupInfo]) -> BackupNotFoundError:
-    """Return the error for a reference that fits no backup; ``similar``: what may be meant."""
+def nothing_named(
+    ref: str, similar: Sequence[BackupInfo], *, of_others: Sequence[BackupInfo]
+) -> BackupNotFoundError:
+    """Return the error for a reference that fits no backup; ``similar``: what may be meant.
+
+    ``of_others``: what it fits among the backups of other databases.
+    """
     meant = " or ".join(f"{info.id} ({info.filename})" for info in similar)
+    if of_others:
+        return BackupNotFoundError(
+            f"Backup file not found: {ref}.",
+            hint=f"{of_others[0].filename} is a backup of {of_others[0].database_path}. To use it "
+            "for this database anyway, import it first.",
+        )
     return BackupNotFoundError(
         f"Backup file not found: {ref}.",
         hint=f"Did you mean {meant}?" if meant else "List the backups to see which there are.",

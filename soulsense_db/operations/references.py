@@ -227,10 +227,9 @@ class Finder:
                 return info
         beginning = [info for info in everything if info.id.startswith(ref)]
         fitting = self._that_may_be_own(beginning)
-        if beginning and not fitting:
-            raise of_another(beginning[0], self._driver.location or self._driver.database)
         if not fitting:
-            raise nothing_named(ref, _similar(ref, self._that_may_be_own(everything)))
+            similar = _similar(ref, self._that_may_be_own(everything))
+            raise nothing_named(ref, similar, of_others=beginning)
         if len(fitting) > 1:
             names = [f"{info.id} ({info.timestamp_display})" for info in fitting]
             raise ambiguous(ref, names, "backups")

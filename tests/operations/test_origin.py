@@ -410,7 +410,7 @@ def test_the_command_line_asks_and_shows_the_tables(shell: Shell) -> None:
     assert shell.run("restore", name).returncode == NotConfirmedError.exit_code
     assert digest(shell.database) == before
     told = shell.ok("restore", name, "--yes")
-    assert "nothing says that it is a backup of this database" in told
+    assert "nothing says that it belongs to this database" in told
     cells = [line.split() for line in told.splitlines()]
     assert ["child", "300", "301"] in cells
     assert digest(shell.database) != before
