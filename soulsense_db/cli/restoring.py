@@ -106,7 +106,7 @@ def _instead_of_undo(session: Session) -> str:
         return "Only a restore can be undone, and there is no backup to restore."
     return (
         f"Only a restore can be undone. To go back to the newest backup, taken "
-        f"{latest.timestamp_display}: {session.command('restore', 'latest')} "
+        f"{latest.timestamp_display}: {session.command('restore', 'latest')}   "
         f"To see the others: {session.command('list')}"
     )
 

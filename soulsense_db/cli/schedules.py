@@ -187,7 +187,7 @@ def _lines_without_question(
     if named:
         return f"To remove them without a question: {line(named)}"
     return (
-        f"To remove only what schedules created: {line(['automatic'])} "
+        f"To remove only what schedules created: {line(['automatic'])}   "
         f"To remove backups created by hand and imported ones as well: {line([_ALL_KINDS])}"
     )
 
