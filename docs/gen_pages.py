@@ -26,8 +26,9 @@ def page_of(name: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
     usage = " ".join([PROGRAM, name, "[OPTIONS]", *map(_shape, arguments)])
-    lines = [f"# {PROGRAM} {name}", "", *command.help.splitlines(), ""]
-    lines += ["```text", usage, "```", ""]
+    example = command.epilog.removeprefix("Example: ")
+    lines = [f"# {PROGRAM} {name}", "", "```sh", example, "```", ""]
+    lines += [*command.help.splitlines(), "", "```text", usage, "```", ""]
     if arguments:
         lines += ["## Arguments", "", *_table((_shape(a), _help(a)) for a in arguments)]
     # The options that every command has come last, whatever the others' order is.
@@ -43,15 +44,18 @@ def index_of(found: dict[str, Any]) -> str:
     lines = [
         "# Commands",
         "",
-        "Results go to standard output. An error is one line and mostly a hint on standard error, ",
-        "with the [exit code of its class](../reference/errors.md). With `--json` a command prints",
-        "[one JSON object](../reference/json.md).",
+        "Results go to standard output. An error is one line on standard error, usually with a",
+        "hint, and has the [exit code of its class](../reference/errors.md). With `--json`, a",
+        "command prints [one JSON object](../reference/json.md). The common options, such as",
+        "`--url`, may stand before or after the command.",
         "",
-        *_table(
-            (f"[{name}]({name}.md)", command.help.split("\n\n")[0])
-            for name, command in found.items()
-        ),
     ]
+    groups: dict[str, list[str]] = {}
+    for name, command in found.items():
+        groups.setdefault(command.rich_help_panel, []).append(name)
+    for group, names in groups.items():
+        lines += [f"## {group}", ""]
+        lines += _table((f"[{n}]({n}.md)", found[n].help.split("\n\n")[0]) for n in names)
     return "\n".join(lines)
 
 

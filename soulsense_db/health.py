@@ -193,7 +193,7 @@ class _Examination:
                 name="clock",
                 state=State.WARNING,
                 message=f"{len(future)} backup(s) are dated in the future, up to "
-                f"{max(future, key=_date).timestamp_display}: was the clock set back?",
+                f"{max(future, key=_date).timestamp_display}: has the clock been set back?",
             )
 
     def _directory(self) -> Iterator[HealthCheck]:
@@ -271,13 +271,13 @@ class _Examination:
         database = self._manager.database
         marker = self._manager.alarm.marker()
         if database is None or marker is None:
-            return HealthCheck(name=name, state=State.OK, message="none died half-way")
+            return HealthCheck(name=name, state=State.OK, message="no interrupted migration")
         try:
             self._manager.exclusive(timeout=0).release()
         except DatabaseLockedError:
             return HealthCheck(name=name, state=State.OK, message="one is running")
         before = Path(marker.backup).name if marker.backup else "of kind pre_migration"
-        message = f"one died half-way; the backup from before it: {before}"
+        message = f"one was interrupted; the backup from before it: {before}"
         return HealthCheck(name=name, state=State.CRITICAL, message=message)
 
     def _files(self) -> HealthCheck:
@@ -287,7 +287,7 @@ class _Examination:
         found = [f"{info.filename}: {_problem(info)}" for info in damaged]
         found += [f"{name}: the file is gone" for name in missing]
         if not found:
-            message = f"{len(self._backups)} backup(s), all there"
+            message = f"{len(self._backups)} backup(s), none missing"
             if unknown := sum(info.of_unknown_origin for info in self._backups):
                 message += f"; {unknown} of unknown origin"
             return HealthCheck(name="files", state=State.OK, message=message)
@@ -316,11 +316,11 @@ class _Examination:
             return HealthCheck(name="catalog", state=State.OK, message=message)
         unlisted = {row_name(info.filename) for info in self._backups} ^ rows
         if not unlisted:
-            return HealthCheck(name="catalog", state=State.OK, message="in step")
+            return HealthCheck(name="catalog", state=State.OK, message="up to date")
         return HealthCheck(
             name="catalog",
             state=State.WARNING,
-            message=f"{len(unlisted)} row(s) out of step; the next backup mends that",
+            message=f"{len(unlisted)} row(s) out of date; the next backup corrects that",
         )
 
 
@@ -348,7 +348,7 @@ def _size_problem(info: BackupInfo, size: int) -> str:
     if size == 0:
         return "it is empty"
     if info.sha256 is not None and size != info.size_bytes:
-        return f"it has {size:,} bytes and should have {info.size_bytes:,}"
+        return f"it has {size:,} bytes instead of {info.size_bytes:,}"
     if info.sha256 is not None and info.verified_at is None:
         return "it is not verified, or failed its last check"
     return ""

@@ -145,7 +145,7 @@ def not_found(ref: object) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     return BackupNotFoundError(
         f"Backup file not found: {ref}.",
-        hint="List the backups to see what there is.",
+        hint="List the backups to see which there are.",
     )
 
 

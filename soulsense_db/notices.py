@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from soulsense_db.errors import BackupError, without_passwords
 from soulsense_db.shown_text import logger_of
+
+WAITING = "soulsense_db.waiting"
+"""The logger that says what is waited for."""
+TOLD_AFTER_SECONDS = 1.0
 
 _this_thread = threading.local()
 
@@ -26,6 +31,24 @@ def warn(text: str) -> None:
 def log_event(level: int, text: str) -> None:
     """Log what this package did, at ``level``."""
     logger_of("soulsense_db").log(level, "%s", without_passwords(text))
+
+
+class Wait:
+    """A wait for a lock, ``for_what``; a person is told of it after a second, once.
+
+    Those lines are in a log of their own, ``soulsense_db.waiting``, at INFO.
+    """
+
+    def __init__(self, for_what: str) -> None:
+        self._for_what = for_what
+        self._since = time.monotonic()
+        self._is_told = False
+
+    def goes_on(self) -> None:
+        """Say what is waited for, if it takes long and was not said before."""
+        if not self._is_told and time.monotonic() - self._since >= TOLD_AFTER_SECONDS:
+            self._is_told = True
+            logger_of(WAITING).info("Waiting for %s...", without_passwords(self._for_what))
 
 
 def renamed(old: str, new: str) -> None:

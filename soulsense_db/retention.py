@@ -70,7 +70,7 @@ class Period:
         found = _PERIOD.fullmatch(text.strip())
         if found is None or not any(found.groups()):
             raise OptionError(
-                f"'{text}' is no period of time.",
+                f"'{text}' is not a period of time.",
                 hint="Write years, months, days and hours like 1y6m, 14d or 7d12h.",
             )
         years, months, days, hours = (int(part or 0) for part in found.groups())
@@ -161,7 +161,7 @@ class RetentionPolicy:
         ):
             raise OptionError(
                 f"max_total_size is {self.max_total_size!r}.",
-                hint="Set it to a number of bytes from 1 up (10GB on the command line).",
+                hint="Set it to a number of bytes, 1 or more (10GB on the command line).",
             )
 
     @property
@@ -232,7 +232,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise OptionError(f"'{text}' is no size.", hint="Write it like 500MB or 1.5GB.")
+        raise OptionError(f"'{text}' is not a size.", hint="Write it like 500MB or 1.5GB.")
     number, unit = found.groups()
     return int(float(number) * 1024 ** " KMGTP".index(unit.upper() or " "))
 

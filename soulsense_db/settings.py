@@ -118,7 +118,7 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
         try:
             found[name] = parser.get(MAIN_SECTION, name)
         except configparser.Error:
-            raise _unreadable(path, f"{name} has a % that means nothing; %% is one") from None
+            raise _unreadable(path, f"{name} has a single %; write %% for a percent sign") from None
     return found
 
 
@@ -156,7 +156,7 @@ def _options_of_toml(
     for table in ("tool", "alembic"):
         found = found.get(table, {})
         if not isinstance(found, dict):
-            raise _unreadable(path, f"'{table}' is no table")
+            raise _unreadable(path, f"'{table}' is not a table")
     return {
         name.lower(): str(value).lower() if isinstance(value, bool) else _replaced(value, here)
         for name, value in found.items()

@@ -63,10 +63,9 @@ class Shell:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def create(self, count: int = 1) -> None:
-        """Make backups as the program does by default."""
-        for _ in range(count):
-            self._manager().create()
+    def create(self, count: int = 1, description: str = "") -> str:
+        """Make backups as the program does by default; return the id of the last one."""
+        return [self._manager().create(description).id for _ in range(count)][-1]
 
     def ids(self) -> list[str]:
         """Return the ids of the backups as ``list --quiet`` does, newest first."""

@@ -109,7 +109,7 @@ def test_who_knows_better_sets_the_outcome() -> None:
     """The error itself, its cause and its place stay; what it said of the data before does not."""
     error = PruneError("It broke.", state="It said more.", backup=Path("a.db"))
     assert error.with_outcome(Outcome.UNSURE) is error
-    assert error.message == f"It broke. {Outcome.UNSURE.sentence} What it was before is in a.db."
+    assert error.message == f"It broke. {Outcome.UNSURE.sentence} The previous database is in a.db."
     assert error.with_outcome(Outcome.PUT_BACK).message == f"It broke. {Outcome.PUT_BACK.sentence}"
 
 
@@ -201,7 +201,7 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
     OSError: tuple(OSError(code, "what the system says") for code in (5, 13, 20, 28)),
     BackupInfo: (INFO,),
     Outcome: tuple(Outcome),
-    Command: (Command(Action.UNDO, "Then go back"),),
+    Command: (Command(Action.UNDO, "Then undo the restore"),),
     BackupError: (
         BackupError("The cause.", hint="Do it."),
         BackupError("The cause.", hint="Do it.", outcome=Outcome.HALF_RUN, backup=Path("b.db")),

@@ -142,7 +142,7 @@ def test_export_never_replaces_a_file(manager: BackupManager, tmp_path: Path) ->
     """An export to a name that is taken is refused; a damaged backup is not exported."""
     info = manager.create()
     (tmp_path / "taken.db").write_text("mine")
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(StorageError, match="already exists"):
         manager.export(info, tmp_path / "taken.db")
     assert (tmp_path / "taken.db").read_text() == "mine"
     flip(Path(info.path), 9000)
@@ -159,7 +159,7 @@ def test_export_never_mixes_with_other_files(
     info = manager.create()
     foreign = tmp_path / f"copy.db{beside}"
     foreign.write_text("notes")
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(StorageError, match="already exists"):
         manager.export(info, tmp_path / "copy.db")
     assert foreign.read_text() == "notes"
     assert not (tmp_path / "copy.db").exists()

@@ -297,7 +297,7 @@ def test_a_database_without_a_backup_s_name_is_no_backup(app: Any, moved: Path) 
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (x)")
     for call in (app.restore_backup, app.delete_backup):
-        with pytest.raises(app.DatabaseError, match="does not have the name of a backup"):
+        with pytest.raises(app.DatabaseError, match="is not named like a backup"):
             call(str(path))
     assert path.exists()
 

@@ -322,9 +322,7 @@ def test_a_group_with_members_is_no_private_one(place: Path) -> None:
     os.chown(place, owner, group)
     os.chown(place / "app.db", owner, group)
     place.chmod(0o775)
-    assert "may be written to by its group" in why_untrusted(
-        place / "backups", live=place / "app.db"
-    )
+    assert "is writable by its group" in why_untrusted(place / "backups", live=place / "app.db")
 
 
 def test_a_directory_that_is_not_there_is_nobody_s(tmp_path: Path) -> None:

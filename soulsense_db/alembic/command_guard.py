@@ -50,7 +50,7 @@ class CommandGuard:
         )
         path = manager.database
         if path is None:
-            log.info("The database is in memory: no safety backup, it ends with the process.")
+            log.info("The database is in memory and ends with the process: no backup was made.")
             return
         known = self._databases.get(path) or awaiting_transaction(path, connection)
         database = known or GuardedDatabase(manager, path, self.settings)
@@ -119,7 +119,7 @@ class CommandGuard:
         if any(database.has_steps_left for database in unfinished):
             raise self._swallowed("Not all steps of the migration were run")
         if any(database.was_given_up for database in unfinished):
-            raise self._swallowed("What the steps of the migration did was not committed")
+            raise self._swallowed("The changes of the migration were not committed")
         try:
             for database in unfinished:
                 last_word.withdraw(database.path)

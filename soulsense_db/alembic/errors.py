@@ -50,7 +50,7 @@ def other_thread(seconds: float) -> MigrationRefusedError:
     """Return the error for a command that waited ``seconds`` for one of another thread."""
     return MigrationRefusedError(
         f"Another thread of this program has been running an Alembic command for {seconds:.0f} s.",
-        hint="Run one command after the other.",
+        hint="Run one command after another.",
     )
 
 
@@ -60,15 +60,15 @@ def swallowed(what: str, outcome: Outcome, states: Sequence[str]) -> MigrationFa
         f"{what}, and env.py ended without an error.",
         outcome=outcome,
         state=" ".join(states),
-        hint="Let env.py pass on the error of context.run_migrations(), and end each "
-        "transaction that it begins itself.",
+        hint="In env.py, do not suppress the error of context.run_migrations(), and end each "
+        "transaction that env.py begins itself.",
     )
 
 
 def own_transaction(path: Path) -> DatabaseLockedError:
     """Return the error for a database that this thread itself has locked."""
     return DatabaseLockedError(
-        f"This program has migrated {path} in a transaction that it has not ended.",
+        f"This program has migrated {path} in a transaction that is still open.",
         hint="Commit or roll back first, or pass the same connection to both commands.",
         path=path,
     )
@@ -77,8 +77,8 @@ def own_transaction(path: Path) -> DatabaseLockedError:
 def version_table_attached(table: str, file: str) -> UnsupportedDatabaseError:
     """Return the error for a version table that is not in the database that is backed up."""
     return UnsupportedDatabaseError(
-        f"The version table {table} is in {file}, which is attached: it is not backed up, nor put "
-        "back.",
+        f"The version table {table} is in {file}, which is attached: it is neither backed up nor "
+        "put back.",
         hint="Keep the version table in the main database; or back up both files yourself, and "
         "run this migration with SOULSENSE_BACKUP=0.",
     )
@@ -87,8 +87,8 @@ def version_table_attached(table: str, file: str) -> UnsupportedDatabaseError:
 def attached(name: str, file: str) -> UnsupportedDatabaseError:
     """Return the error for an attached ``file`` that a step may write to, under ``name``."""
     return UnsupportedDatabaseError(
-        f"{file} is attached: it is not backed up, nor put back. If a step failed "
-        "that had changed it, only the main database would go back.",
+        f"{file} is attached: it is neither backed up nor put back. If a step failed "
+        "after changing it, only the main database would be put back.",
         hint=f"Do not attach {name} in migrations; or, if no step writes to "
         "attached files, set soulsense_attached = ignore in the configuration of Alembic.",
     )

@@ -65,7 +65,7 @@ class GuardedDatabase(Protection):
     def _warn_of_attached(self, context: MigrationContext, pending: Pending) -> None:
         require_whole(context, pending.attached, ignore=self.settings.ignores_attached)
         for file in pending.attached.values():
-            log.warning("%s is attached: it is not backed up, nor put back.", printable(file))
+            log.warning("%s is attached: it is neither backed up nor put back.", printable(file))
 
     @property
     def was_given_up(self) -> bool:
@@ -87,8 +87,8 @@ class GuardedDatabase(Protection):
         """Return what to say when the program ends before the migration, or its way back, does."""
         assert self.backup is not None
         return (
-            f"The migration of {self.path} was cut off: it may be half migrated. "
-            f"Put it back with: {self.command_back()}"
+            f"The migration of {self.path} was interrupted: the database may be half migrated. "
+            f"To put it back: {self.command_back()}"
         )
 
     def way_back(self) -> list[str]:
@@ -98,8 +98,8 @@ class GuardedDatabase(Protection):
             return []
         return [
             f"{self.path} is being put back from {self.backup.path}; please wait. "
-            "Another interrupt leaves it half migrated.",
-            f"Then put it back with: {self.command_back()}",
+            "A second interrupt leaves it half migrated.",
+            f"In that case, put it back with: {self.command_back()}",
         ]
 
     def is_awaited_on(self, connection: Connection) -> bool:
@@ -113,7 +113,9 @@ class GuardedDatabase(Protection):
         try:
             return self._exclusive(_WORTH_SAYING_SECONDS)
         except DatabaseLockedError:
-            say(f"Another migration or restore of {self.path} is running: waiting for it.")
+            say(
+                f"Another migration or restore of {self.path} is running. Waiting for it to finish."
+            )
             return self._exclusive(_WAIT_SECONDS)
 
     def _exclusive(self, timeout: float) -> DatabaseLock:
@@ -129,7 +131,10 @@ class GuardedDatabase(Protection):
                 raise marker.error(self.path, self.manager.live.address)
         if ended:
             self.end(ended)
-            say(f"A migration of {self.path} had ended, but was killed before it could say so.")
+            say(
+                f"An earlier migration of {self.path} had finished, but was killed before it could "
+                "record that."
+            )
 
     def _mark(self, context: MigrationContext, pending: Pending) -> None:
         chain = chain_of(context)
@@ -149,7 +154,7 @@ class GuardedDatabase(Protection):
                 # A write now would make a transaction that env.py has open a stale one.
                 record=False,
             )
-            log.info("Safety backup before the migration: %s", self.backup.path)
+            log.info("Backup before the migration: %s", self.backup.path)
         earlier = [marker for marker in self.markers if marker.chain == chain]
         marker = new_marker(
             backup=self.backup.path,
@@ -186,7 +191,7 @@ class GuardedDatabase(Protection):
         """Put the database back; return what to tell the user, a line each."""
         assert self.backup is not None
         if self.is_committed():
-            left = f"{self.path} had finished its migration: it was left as it is."
+            left = f"{self.path} had finished its migration and was left as it is."
             return [left, *self.after_success()]
         return put_back(self) if self.settings.restores else leave_as_it_is(self)
 

@@ -31,7 +31,9 @@ def setup(plugin: Any) -> None:
     try:
         _install()
     except Exception:  # whatever it is; there is no user to raise it to yet
-        log.exception("soulsense_db could not hook into this Alembic: it does NOT protect it")
+        log.exception(
+            "soulsense_db could not hook into this version of Alembic: migrations are NOT protected"
+        )
 
 
 def _install() -> None:

@@ -110,8 +110,8 @@ class Protection:
             self.end(self.markers)
         except BackupError as error:
             return [
-                f"The migration of {self.path} is done, but whether it would outlast a power cut "
-                f"is not sure ({error.cause}). The next upgrade looks again."
+                f"The migration of {self.path} is complete, but it may not survive a power cut "
+                f"({error.cause}). The next upgrade checks again."
             ]
         return []
 

@@ -64,7 +64,7 @@ def _not_put_back(protection: Protection, backup: BackupInfo, error: Exception) 
     return [
         *lines,
         f"It may be half migrated. The backup from before it is safe: {backup.path}",
-        f"Put it back with: {protection.command_back()}",
+        f"To put it back: {protection.command_back()}",
     ]
 
 

@@ -24,7 +24,7 @@ def too_long(what: str, length: int, limit: int) -> InvalidDescriptionError:
 def no_text(what: str) -> InvalidDescriptionError:
     """Return the error for a description, say, that cannot be written."""
     return InvalidDescriptionError(
-        f"The {what} has characters that are no valid text (lone surrogates).",
+        f"The {what} has characters that are not valid text (lone surrogates).",
         hint="Remove them and try again.",
     )
 
@@ -66,7 +66,7 @@ def meta_unwritable(meta: Path, why: str) -> MetaFileError:
     """Return the error for facts that no meta file can hold."""
     return MetaFileError(
         f"The meta file of {meta.stem} cannot be written: {why}.",
-        hint="Correct what is named, and try again.",
+        hint="Correct it, and try again.",
         path=meta,
         reason=why,
     )
@@ -75,12 +75,12 @@ def meta_unwritable(meta: Path, why: str) -> MetaFileError:
 def _without(meta: Path) -> Remedy:
     """Return what to do about a meta file that cannot be trusted."""
     return Remedy(
-        f"Delete {meta.name} to use the backup all the same. Its checksum is lost then, "
-        "and it is of unknown origin: 'latest' no longer means it.",
+        f"To use the backup anyway, delete {meta.name}. The backup then has no checksum and is of "
+        "unknown origin: 'latest' no longer means it.",
         (
             Command(
                 Action.ADOPT,
-                "If you know that it is one of this database, give it a new meta file",
+                "If you know that it belongs to this database, give it a new meta file",
                 (meta.stem,),
             ),
         ),

@@ -11,35 +11,49 @@ import typer
 
 from soulsense_db.backup_info import KINDS, BackupInfo, local_time
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.choosing import chosen
+from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.moments import MOMENTS_HELP, Span
-from soulsense_db.cli.output import SHORT_ID, age_of, backup_json, print_table, say, warn
-from soulsense_db.cli.session import Ref, Session
+from soulsense_db.cli.output import (
+    SHORT_ID,
+    age_of,
+    backup_json,
+    print_facts,
+    print_table,
+    say,
+    warn,
+)
+from soulsense_db.cli.session import Ref, RefOrChoice, Session
 from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import BackupError, ProtectedBackupError
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
 
 Description = Annotated[
-    str, typer.Argument(help="What this backup is for; its beginning is in the file name.")
+    str,
+    typer.Argument(
+        metavar="DESCRIPTION",
+        help="What this backup is for. The file name contains the beginning of it.",
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, create)
-    shared.add(app, list_, "list")
-    shared.add(app, show)
-    shared.add(app, verify)
-    shared.add(app, adopt)
-    shared.add(app, delete)
-    shared.add(app, pin)
-    shared.add(app, unpin)
-    shared.add(app, import_, "import")
-    shared.add(app, export)
+    shared.add(app, create, panel=EVERYDAY, example="create 'Before the import'")
+    shared.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
+    shared.add(app, show, panel=EVERYDAY, example="show latest")
+    shared.add(app, verify, panel=EVERYDAY, example="verify latest")
+    shared.add(app, delete, panel=KEEPING, example="delete 6c1f0a2b")
+    shared.add(app, pin, panel=KEEPING, example="pin latest 'Audit of 2026'")
+    shared.add(app, unpin, panel=KEEPING, example="unpin latest")
+    shared.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
+    shared.add(app, import_, "import", panel=KEEPING, example="import /mnt/usb/app.db")
+    shared.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
 
 
 def create(session: Session, description: Description = "") -> dict[str, Any]:
-    """Take a backup; the application may go on running."""
+    """Create a backup. The application may keep running."""
     with session.progress("Backing up") as progress:
         info = session.manager.create(description, progress=progress)
     session.say(f"Created {info.filename}")
@@ -60,24 +74,28 @@ def list_(
     session: Session,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}."),
+        typer.Option("--kind", metavar="KIND", help=f"Only this kind: {', '.join(KINDS)}."),
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(
-            "--since", metavar="WHEN", help=f"Only from this day or moment on: {MOMENTS_HELP}."
-        ),
+        typer.Option("--since", metavar="WHEN", help=f"Only backups taken since: {MOMENTS_HELP}."),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="WHEN", help="Only to this day, included, or moment."),
+        typer.Option(
+            "--until", metavar="WHEN", help="Only backups taken until then; a day is included."
+        ),
     ] = None,
     revision: Annotated[
         str | None,
-        typer.Option("--revision", metavar="REV", help="Only at this Alembic revision."),
+        typer.Option("--revision", metavar="REV", help="Only backups at this Alembic revision."),
     ] = None,
 ) -> dict[str, Any]:
-    """List the backups, newest first; with --quiet only their ids."""
+    """List the backups, newest first; with --quiet, only their ids.
+
+    VERIFIED says how long ago the backup last passed a check. "not yet" means that it was never
+    checked; "failed", that it failed its last check or that its meta file is damaged.
+    """
     manager = session.found_manager
     now = datetime.now()
     start = Span.parse(since, now).start if since is not None else datetime.min
@@ -94,7 +112,7 @@ def list_(
         for info in backups:
             say(info.id)
     elif session.talks and not backups:
-        fitting = " that fit" if kind or since or until or revision else ""
+        fitting = " that match" if kind or since or until or revision else ""
         say(f"No backups{fitting} in {manager.directory}")
     elif session.talks:
         _print_list(backups)
@@ -102,7 +120,7 @@ def list_(
     others = len(manager.others()) if session.talks or session.as_json else 0
     if others and session.talks:
         say(f"{others} more in {manager.directory}")
-        say("are of other databases. To use one of them here, import it first.")
+        say("belong to other databases. To use one of them here, import it first.")
     return {
         "directory": str(manager.directory),
         "backups": [backup_json(info) for info in backups],
@@ -110,23 +128,26 @@ def list_(
     }
 
 
-def show(session: Session, ref: Ref) -> dict[str, Any]:
-    """Show everything that is known of a backup."""
-    info = session.found_manager.get(ref)
+def show(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:
+    """Show everything that is known about a backup."""
+    info = chosen(session, ref, "Show")
     if session.talks:
-        print_table(("", ""), _facts(info), fold=True)
+        print_facts(_facts(info))
     return {"backup": backup_json(info)}
 
 
 def verify(
     session: Session,
-    ref: Ref,
-    quick: Annotated[bool, typer.Option("--quick", help="Only size, checksum and header.")] = False,
+    ref: RefOrChoice = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Check only size, checksum and header.")
+    ] = False,
 ) -> dict[str, Any]:
-    """Check a backup by reading all of it, and note that it passed."""
+    """Check a backup by reading all of it, and record the result."""
     level: CheckLevel = "quick" if quick else "full"
+    info = chosen(session, ref, "Verify")
     with session.progress("Verifying") as progress:
-        report = session.found_manager.verify(ref, level=level, progress=progress)
+        report = session.manager.verify(info, level=level, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level} check, {checksum}")
@@ -153,31 +174,31 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
 
 
 def adopt(session: Session, ref: Ref) -> dict[str, Any]:
-    """Say that a backup of unknown origin is of this database: check it, write its meta file."""
+    """Assign a backup of unknown origin to this database: verify it and write its meta file."""
     info = session.found_manager.get(ref)
     with session.progress("Verifying") as progress:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
     doubts = ", ".join(doubt.value for doubt in doubts_about(adopted))
-    meaning = f"it is {doubts}: name it to use it" if doubts else "from now on 'latest' can mean it"
+    meaning = f"it is {doubts}: name it to use it" if doubts else "'latest' can now mean it"
     session.say(f"id {adopted.id}; {meaning}.")
     return {"backup": backup_json(adopted)}
 
 
-def delete(session: Session, ref: Ref) -> dict[str, Any]:
+def delete(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:
     """Delete one backup."""
-    info = session.found_manager.get(ref)
+    info = chosen(session, ref, "Delete")
     if info.pinned:  # there is nothing to ask about
         note = f" ({info.pin_note})" if info.pin_note else ""
         unpin = session.command("unpin", info.filename)
         raise ProtectedBackupError(
             f"{info.filename} is pinned{note}.",
-            hint=f"Unpin it first if it may go: {unpin}",
+            hint=f"To delete it, unpin it first: {unpin}",
             path=Path(info.path),
         )
     if session.talks and not session.yes:
-        print_table(("", ""), _facts(info), fold=True)
-    session.confirm(f"Delete {info.filename} for good?")
+        print_facts(_facts(info))
+    session.confirm(f"Delete {info.filename} permanently?")
     session.manager.delete(info)
     session.say(f"Deleted {info.filename}")
     return {"backup": backup_json(info)}
@@ -186,9 +207,11 @@ def delete(session: Session, ref: Ref) -> dict[str, Any]:
 def pin(
     session: Session,
     ref: Ref,
-    note: Annotated[str, typer.Argument(help="Why it has to stay.")] = "",
+    note: Annotated[
+        str, typer.Argument(metavar="NOTE", help="Why the backup must not be removed.")
+    ] = "",
 ) -> dict[str, Any]:
-    """Keep a backup whatever a retention policy says."""
+    """Pin a backup, so that neither retention nor delete removes it."""
     info = session.found_manager.pin(ref, note)
     session.say(f"Pinned {info.filename}")
     session.say("Neither prune nor delete removes it until it is unpinned.")
@@ -196,7 +219,7 @@ def pin(
 
 
 def unpin(session: Session, ref: Ref) -> dict[str, Any]:
-    """Let a pinned backup go again when its time comes."""
+    """Unpin a backup, so that retention may remove it."""
     info = session.found_manager.unpin(ref)
     session.say(f"Unpinned {info.filename}")
     return {"backup": backup_json(info)}
@@ -207,7 +230,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A database file or backup.")],
     description: Description = "",
 ) -> dict[str, Any]:
-    """Bring a database file from elsewhere into the backup directory, verified."""
+    """Copy a database file or backup into the backup directory, and verify it."""
     if description and Path(description).is_file():  # as of a shell's *.db
         raise typer.BadParameter("import takes one file at a time", param_hint="FILE")
     with session.progress("Importing") as progress:
@@ -221,10 +244,10 @@ def export(
     session: Session,
     ref: Ref,
     destination: Annotated[
-        str, typer.Argument(metavar="PATH", help="A directory, or a file that is not there yet.")
+        str, typer.Argument(metavar="PATH", help="A directory, or a file that does not exist yet.")
     ],
 ) -> dict[str, Any]:
-    """Copy a backup with its meta file to elsewhere, verified."""
+    """Copy a backup and its meta file to another place, and verify the copy."""
     info = session.found_manager.get(ref)
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, progress=progress)
@@ -257,8 +280,8 @@ def _print_list(backups: list[BackupInfo]) -> None:
 
 def _verified(info: BackupInfo) -> str:
     if info.meta_problem or (info.sha256 is not None and info.verified_at is None):
-        return "FAILED" if info.meta_problem else "no"
-    return age_of(info.verified_at)
+        return "failed"
+    return age_of(info.verified_at) if info.verified_at else "not yet"
 
 
 def _described(info: BackupInfo) -> str:
@@ -270,7 +293,7 @@ def _described(info: BackupInfo) -> str:
 
 def _database(info: BackupInfo) -> str:
     if info.of_unknown_origin:
-        return "unknown: nothing says of which database it is"
+        return "unknown: nothing says which database it belongs to"
     return info.database_path or info.database or ""
 
 
@@ -286,8 +309,11 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("database", _database(info)),
         ("revision", ", ".join(info.alembic_heads) or "none"),
         ("migrating to", info.target_revision or ""),
-        ("verified", f"{verified} ({age_of(info.verified_at)} ago)" if verified else "no"),
-        ("half-run", "yes, a migration had not ended when it was taken" * info.half_run),
+        (
+            "verified",
+            f"{verified} ({age_of(info.verified_at)} ago)" if verified else _verified(info),
+        ),
+        ("half-run", "yes, it was taken before a migration had finished" * info.half_run),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
         ("not contained", str(info.driver_facts.get("attached", ""))),

@@ -8,9 +8,10 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from soulsense_db.cli import backups, restoring, schedules, window
+from soulsense_db.cli import session as shared
+from soulsense_db.cli.grammar import SETTING_UP, ProgramCommand, ProgramGroup
 from soulsense_db.cli.output import (
     WANTS_JSON,
     OutputError,
@@ -37,7 +38,7 @@ _WrongArguments: type[Exception] = next(
 )
 
 
-class _Program(TyperGroup):
+class _Program(ProgramGroup):
     """The commands; wrong arguments are shown as text, and a URL without its password."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -55,6 +56,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="Back up, verify and restore the database of an SQLAlchemy application.",
+    epilog="Example: soulsense-db create 'Before the import'",
 )
 
 
@@ -67,6 +69,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
+@shared.with_common_options
 def _options(
     show_version: Annotated[
         bool,
@@ -82,13 +85,17 @@ for room in (backups, restoring, schedules, window):
     room.register(app)
 
 
-@app.command()
+@app.command(
+    cls=ProgramCommand,
+    rich_help_panel=SETTING_UP,
+    epilog='Example: eval "$(soulsense-db completion bash)"',
+)
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help=f"One of {', '.join(SHELLS)}.")],
 ) -> None:
-    """Print what makes your shell complete commands and options: eval "$(... bash)"."""
+    """Print the script that makes your shell complete commands, options, ids and revisions."""
     if shell not in SHELLS:
-        raise typer.BadParameter(f"{shell!r} is none of {', '.join(SHELLS)}", param_hint="SHELL")
+        raise typer.BadParameter(f"{shell!r} is not one of {', '.join(SHELLS)}", param_hint="SHELL")
     # The way in which a shell asks Click for it.
     os.environ["_SOULSENSE_DB_COMPLETE"] = f"source_{shell}"
     app(prog_name=PROGRAM)
@@ -158,7 +165,7 @@ def _run_for_programs() -> int:
 
 
 def _interrupted(as_json: bool) -> int:
-    done = done_before_interrupt or ["What was not finished has changed nothing."]
+    done = done_before_interrupt or ["The interrupted operation changed nothing."]
     message = " ".join(["Interrupted.", *done])
     if as_json:
         return print_json_failure("Interrupted", message, "", _INTERRUPTED)
@@ -169,7 +176,7 @@ def _interrupted(as_json: bool) -> int:
 def _unexpected(error: Exception, as_json: bool) -> int:
     """Tell of an error that is none of the tree: one line for a person, not pages of code."""
     message = without_passwords(f"Internal error: {type(error).__name__}: {error}")
-    hint = "Please report it, with the command. Nothing is known to be lost."
+    hint = "Please report it, with the command that you ran. No data is known to be lost."
     if as_json:
         return print_json_failure("InternalError", message, hint, _INTERNAL)
     say(f"Error: {message}", to=sys.stderr)

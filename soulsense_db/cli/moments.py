@@ -64,7 +64,7 @@ def _moment(text: str, words: str, now: datetime) -> datetime:
         return _before(Period.parse(words), now)
     except OptionError:
         raise OptionError(
-            f"'{text}' is no moment.", hint=f"Write it like {MOMENTS_HELP}."
+            f"'{text}' is not a date or time.", hint=f"Write it like {MOMENTS_HELP}."
         ) from None
 
 

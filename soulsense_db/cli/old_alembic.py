@@ -35,9 +35,9 @@ def warning(*, protects: bool, script_location: Callable[[], str | None]) -> str
         return None
     switch = "soulsense_backup = true" if protects else f"{_SWITCH} in the environment"
     return (
-        f"Migrations are NOT protected: {switch} takes Alembic 1.18 or later, and this is "
-        f"{installed}. In env.py, put 'with safe_migrations(context):' in place of 'with "
-        "context.begin_transaction():', with 'from soulsense_db.alembic import safe_migrations'."
+        f"Migrations are NOT protected: {switch} needs Alembic 1.18 or later, and this is "
+        f"{installed}. In env.py, replace 'with context.begin_transaction():' with 'with "
+        "safe_migrations(context):', and add 'from soulsense_db.alembic import safe_migrations'."
     )
 
 

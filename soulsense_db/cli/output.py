@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from soulsense_db.backup_info import BackupInfo, display_size, moments_of
 from soulsense_db.errors import BackupError, Command, NotConfirmedError, without_passwords
 from soulsense_db.health import display_age
+from soulsense_db.notices import WAITING
 from soulsense_db.shown_text import logger_of, printable
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from soulsense_db.drivers import Progress
 
 WANTS_JSON = "--json"
@@ -28,9 +33,10 @@ FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
 _log = logger_of("soulsense_db")
-_PIPED_WIDTH = 10_000
+_GAP = "  "
 _WIDEST = 16
-_STYLES = {"FAILED": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
+_NARROWEST = 12
+_STYLES = {"failed": "red", "CRITICAL": "bold red", "WARNING": "yellow", "OK": "green"}
 _USAGE_ERROR = 2
 # What some errors of the tree tell besides.
 _MORE = ("path", "reason", "candidates", "backup")
@@ -67,6 +73,9 @@ def show_warnings(*, shown: bool) -> None:
     """
     _log.setLevel(logging.WARNING)
     _log.handlers = [_Lines() if shown else logging.NullHandler()]
+    # Only a person at a terminal wonders why nothing happens.
+    at_terminal = shown and sys.stderr.isatty()
+    logger_of(WAITING).setLevel(logging.INFO if at_terminal else logging.WARNING)
 
 
 def warn(text: str) -> None:
@@ -76,7 +85,8 @@ def warn(text: str) -> None:
 
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"Warning: {record.getMessage()}", to=sys.stderr)
+        prefix = "Warning: " if record.levelno >= logging.WARNING else ""
+        say(f"{prefix}{record.getMessage()}", to=sys.stderr)
 
 
 def _put(text: str, stream: TextIO) -> None:
@@ -115,45 +125,119 @@ def age_of(moment: datetime | None) -> str:
 # Tables
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print a name and a text in each line, whole: much of it is there to be copied."""
+    widest = max(len(name) for name, _ in facts)
+    for name, text in facts:
+        say(f"{name:<{widest}}  {text}")
+
+
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, indent: int = 0, fold: bool = False
 ) -> None:
     """Print a table; a column whose name begins with ``>`` is right-aligned.
 
-    On a terminal the last column takes what room is left, and is cut or, with ``fold``, folded;
-    the others are cut at 16 characters. Piped, every row is one line.
+    On a terminal the last column is cut to the room that is left or, with ``fold``, wrapped
+    between words. Of the others, one is cut only if the table is too wide, and never so far that
+    two of its texts look alike. Piped, every row is one line, and nothing is cut.
     """
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
+    from rich.cells import cell_len
+
+    names = [column.lstrip(">") for column in columns]
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    at_terminal = sys.stdout.isatty()
+    if at_terminal:
+        room = terminal_width() - indent - len(_GAP) * (len(widths) - 1)
+        for position, column in enumerate(zip(*cells, strict=True)):
+            if sum(widths) > room and position < len(widths) - 1:
+                shortest = max(_WIDEST, cell_len(names[position]), _distinct_width(column))
+                widths[position] = min(widths[position], shortest)
+        least = max(_NARROWEST, cell_len(names[-1]))
+        widths[-1] = min(widths[-1], max(room - sum(widths[:-1]), least))
+    if any(names):
+        _print_row(columns, names, widths, indent, style="bold")
+    for row in cells:
+        lines = _wrapped(row[-1], widths[-1]) if fold and at_terminal else [row[-1]]
+        _print_row(columns, [*row[:-1], lines[0]], widths, indent, is_cut=not fold)
+        for line in lines[1:]:
+            _print_row(columns, [*[""] * (len(row) - 1), line], widths, indent)
+
+
+def terminal_width() -> int:
+    """Return how many columns the terminal has."""
+    return shutil.get_terminal_size().columns
+
+
+def _print_row(
+    columns: Sequence[str],
+    cells: Sequence[str],
+    widths: Sequence[int],
+    indent: int,
+    *,
+    style: str = "",
+    is_cut: bool = True,
+) -> None:
+    from rich.cells import cell_len
     from rich.text import Text
 
-    at_terminal = sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
-    for position, column in enumerate(columns):
-        name, last = column.lstrip(">"), position == len(columns) - 1
-        widest = max([len(name), *(len(printable(row[position])) for row in rows)])
-        table.add_column(
-            name,
-            justify="right" if column.startswith(">") else "left",
-            width=min(widest, _WIDEST if at_terminal else widest) if not last else None,
-            no_wrap=not last,  # Rich narrows only columns that may be wrapped
-            overflow="fold" if last and fold else "ellipsis",
-        )
-    for row in rows:
-        cells = [Text(printable(cell), style=_style(cell)) for cell in row]
-        cells[-1].no_wrap = not fold
-        table.add_row(*cells)
-    console = Console(highlight=False, width=None if at_terminal else _PIPED_WIDTH)
+    line = Text(" " * indent)
+    for position, (column, cell, width) in enumerate(zip(columns, cells, widths, strict=True)):
+        is_last = position == len(cells) - 1
+        shown = _cut(cell, width) if is_cut or not is_last else cell
+        padding = " " * (width - cell_len(shown))
+        line.append(padding if column.startswith(">") else "")
+        line.append(shown, style or _STYLES.get(cell, ""))
+        line.append("" if column.startswith(">") else padding)
+        line.append("" if is_last else _GAP)
+    line.rstrip()
+    _print_whole(line)
+
+
+def _print_whole(line: Text) -> None:
+    """Print a line with its colours, as long as it is."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
     with console.capture() as captured:
-        console.print(Padding(table, (0, 0, 0, indent), expand=False))
-    for line in captured.get().splitlines():
-        _put(line.rstrip(), sys.stdout)
+        console.print(line, soft_wrap=True)
+    _put(captured.get().rstrip("\n"), sys.stdout)
 
 
-def _style(cell: str) -> str:
-    """Colour the few words that somebody looks for."""
-    return _STYLES.get(cell, "")
+def _distinct_width(texts: Sequence[str]) -> int:
+    """Return the least number of cells at which no two different ``texts`` look alike when cut."""
+    ordered = sorted(set(texts))
+    shared = max((_shared_length(*pair) for pair in pairwise(ordered)), default=0)
+    longest = max(ordered, key=len, default="")
+    # What is shared, the character that differs, the ellipsis; no character has over two cells.
+    return (shared + 2) * (1 if longest.isascii() else 2)
+
+
+def _shared_length(one: str, other: str) -> int:
+    """Return how many characters both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _cut(text: str, width: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) <= width:
+        return text
+    return f"{set_cell_size(text, width - 1).rstrip()}…"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of ``text``; a word longer than ``width``, such as a path, is whole."""
+    from rich.cells import cell_len
+
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and cell_len(f"{lines[-1]} {word}") > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return lines
 
 
 # Progress
@@ -225,11 +309,10 @@ def _command(command: Command) -> dict[str, str]:
 
 def print_error(error: BackupError) -> None:
     """Print an error of the tree on stderr."""
-    declined = isinstance(error, NotConfirmedError)  # what a person chose is no error
-    if declined and not error.remedy:  # who said no knows what happened
+    if isinstance(error, NotConfirmedError) and not error.remedy:  # what a person chose is no error
         say(error.meaning, to=sys.stderr)
         return
-    say(error.message if declined else f"Error: {error.message}", to=sys.stderr)
+    say(f"Error: {error.message}", to=sys.stderr)
     for line in error.remedy.lines:
         say(f"Hint: {line}", to=sys.stderr)
 

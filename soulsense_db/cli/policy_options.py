@@ -11,7 +11,7 @@ from soulsense_db.cli.session import Session
 from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 from soulsense_db.settings import with_rules
 
-_PANEL = "What to keep (of each kind of backup; what any rule keeps stays)"
+_PANEL = "What to keep (of each kind; a backup stays if any rule keeps it)"
 
 
 def _count(flag: str, what: str) -> Any:
@@ -20,29 +20,34 @@ def _count(flag: str, what: str) -> Any:
 
 def policy_options(  # noqa: PLR0917 - Typer gives them by name
     keep_last: Annotated[
-        int | None, _count("--keep-last", "The newest N; -1 means all, here and below.")
+        int | None, _count("--keep-last", "The newest N backups; here and below, -1 means all.")
     ] = None,
     keep_hourly: Annotated[
-        int | None, _count("--keep-hourly", "The newest of each of the last N hours.")
+        int | None,
+        _count("--keep-hourly", "The newest of each hour, for the last N hours with a backup."),
     ] = None,
     keep_daily: Annotated[
-        int | None, _count("--keep-daily", "The newest of each of the last N days that have one.")
+        int | None,
+        _count("--keep-daily", "The newest of each day, for the last N days with a backup."),
     ] = None,
     keep_weekly: Annotated[
-        int | None, _count("--keep-weekly", "The newest of each of the last N ISO weeks.")
+        int | None,
+        _count("--keep-weekly", "The newest of each ISO week, for the last N weeks with a backup."),
     ] = None,
     keep_monthly: Annotated[
-        int | None, _count("--keep-monthly", "The newest of each of the last N months.")
+        int | None,
+        _count("--keep-monthly", "The newest of each month, for the last N months with a backup."),
     ] = None,
     keep_yearly: Annotated[
-        int | None, _count("--keep-yearly", "The newest of each of the last N years.")
+        int | None,
+        _count("--keep-yearly", "The newest of each year, for the last N years with a backup."),
     ] = None,
     keep_within: Annotated[
         str | None,
         typer.Option(
             "--keep-within",
             metavar="PERIOD",
-            help="All that are younger than this (1y6m, 14d, 12h) before the newest.",
+            help="All backups at most this much (1y6m, 14d, 12h) older than the newest.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -51,7 +56,7 @@ def policy_options(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--max-total-size",
             metavar="SIZE",
-            help="At most this much (500MB, 10GB), the newest first.",
+            help="At most this much in total (500MB, 10GB), the newest first.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -59,7 +64,7 @@ def policy_options(  # noqa: PLR0917 - Typer gives them by name
         bool,
         typer.Option(
             "--allow-empty",
-            help="Let --max-total-size remove the last one of a kind.",
+            help="Let --max-total-size remove the last backup of a kind.",
             rich_help_panel=_PANEL,
         ),
     ] = False,

@@ -25,11 +25,14 @@ def prune(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            "--kind", metavar="KIND", help=f"Only these: {', '.join(KINDS)}; or {_ALL_KINDS}."
+            "--kind", metavar="KIND", help=f"Only this kind: {', '.join(KINDS)}; or {_ALL_KINDS}."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would be removed, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", "-n", help="Remove nothing; show what would be removed, and why."
+        ),
     ] = False,
 ) -> dict[str, Any]:
     """Remove the backups that a retention policy does not keep."""
@@ -49,7 +52,7 @@ def prune(
         session.say(f"To be removed: {_by_kind(report)}.")
         session.confirm(
             f"Remove {len(report.removed)} backup(s) ({display_size(report.removed_bytes)}) "
-            "for good?",
+            "permanently?",
             hint=_lines_without_question(session, policy, named),
         )
         if not session.yes:  # the question may have stood there for hours
@@ -83,8 +86,8 @@ def _lines_without_question(
     if named:
         return f"To remove them without a question: {line(named)}"
     return (
-        f"To remove only what schedules made: {line(['automatic'])} "
-        f"To remove what was made by hand and imported as well: {line([_ALL_KINDS])}"
+        f"To remove only what schedules created: {line(['automatic'])}   "
+        f"To remove backups created by hand and imported ones as well: {line([_ALL_KINDS])}"
     )
 
 
@@ -93,7 +96,7 @@ def _require_shown(shown: PruneReport, now: PruneReport) -> None:
     names = {decision.backup.filename for decision in shown.removed}
     if any(decision.backup.filename not in names for decision in now.removed):
         raise NotConfirmedError(
-            "There are other backups by now: others would be removed than were shown.",
+            "The backups have changed: others would be removed than were shown.",
             hint="Run the command again.",
         )
 

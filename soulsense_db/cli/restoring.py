@@ -8,8 +8,10 @@ import typer
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.choosing import chosen, require_terminal
+from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.output import age_of, backup_json, print_table, warn
-from soulsense_db.cli.session import REF_HELP, Session
+from soulsense_db.cli.session import RefOrChoice, Session
 from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
     BackupError,
@@ -28,40 +30,40 @@ from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, restore)
-    shared.add(app, undo)
+    shared.add(app, restore, panel=EVERYDAY, example="restore latest")
+    shared.add(app, undo, panel=EVERYDAY, example="undo")
 
 
 def restore(
     session: Session,
-    ref: Annotated[
-        str | None,
-        typer.Argument(metavar="REF", help=REF_HELP),
-    ] = None,
+    ref: RefOrChoice = None,
     accept: Annotated[
         bool,
         typer.Option(
-            "--accept", help="Restore nothing: keep the database as a dead migration left it."
+            "--accept",
+            help="Restore nothing: accept the database as an interrupted migration left it.",
         ),
     ] = False,
     trust_directory: Annotated[
         bool,
         typer.Option(
             "--trust-directory",
-            help="Restore also from a directory that another user owns or could replace.",
+            help="Restore even from a directory that another user owns or could replace.",
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """Replace the database by a backup; the previous database is kept."""
-    if accept == (ref is not None):
+    """Replace the database with a backup. 'undo' brings the previous database back."""
+    if accept and ref is not None:
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
-    session.require_database_or_backups(warns=False)  # the preview tells of a missing one
+    if ref is None and not accept:
+        require_terminal(session, "give either a REF or --accept")
     manager = session.manager
-    if ref is None:
+    if accept:
+        session.require_database_or_backups(warns=False)
         return _accept(session)
     if not trust_directory:  # before anything is asked
         require_trusted_directory(manager.directory, live=manager.database)
-    info = manager.get(ref)
+    info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
     comparison = _preview(session, info)
@@ -70,14 +72,14 @@ def restore(
     if info.of_unknown_origin:
         _show_tables(session, info)
         which = "this backup of unknown origin"
-    session.confirm(f"Replace {manager.database or 'the database'} by {which}?")
+    session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)
     return _reported(session, report, comparison)
 
 
 def undo(session: Session) -> dict[str, Any]:
-    """Go back to the database from before the last restore; a second undo goes forth again."""
+    """Undo the last restore. A second undo redoes the restore."""
     manager = session.manager
     info = manager.safety_backup()
     comparison = None
@@ -85,7 +87,7 @@ def undo(session: Session) -> dict[str, Any]:
         comparison = _preview(session, info)
         _say_what_it_undoes(session, info, comparison)
         _warn_of_half_run(info)
-        session.confirm(f"Replace {manager.database or 'the database'} by this safety backup?")
+        session.confirm(f"Replace {manager.database or 'the database'} with this safety backup?")
     try:
         with session.progress("Restoring") as progress:
             report = manager.undo_restore(progress=progress)
@@ -103,8 +105,8 @@ def _instead_of_undo(session: Session) -> str:
     if latest is None:
         return "Only a restore can be undone, and there is no backup to restore."
     return (
-        f"Only a restore can be undone. To go back to the newest backup, of "
-        f"{latest.timestamp_display}: {session.command('restore', 'latest')} "
+        f"Only a restore can be undone. To go back to the newest backup, taken "
+        f"{latest.timestamp_display}: {session.command('restore', 'latest')}   "
         f"To see the others: {session.command('list')}"
     )
 
@@ -112,42 +114,43 @@ def _instead_of_undo(session: Session) -> str:
 def _warn_of_half_run(info: BackupInfo) -> None:
     if info.half_run:
         warn(
-            f"{info.filename} was taken while a migration had not ended: it is half migrated, and "
-            "so will the database be."
+            f"{info.filename} was taken before a migration had finished: it is half migrated, and "
+            "the database will be, too."
         )
 
 
 def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff | None) -> None:
     """Say what an undo goes back to, and by how much: what came after the restore is replaced."""
     session.say(
-        f"This goes back to the database of {info.timestamp_display} "
+        f"This goes back to the database as of {info.timestamp_display} "
         f"({age_of(info.created_at)} ago), before the last restore."
     )
     if found is not None and not found.identical:
         lost = sum(table.lost for table in found.tables)
         changed = sum(table.changed or 0 for table in found.tables)
         session.say(
-            f"What came after it is replaced: {lost:,} row(s) go, {changed:,} change back. All of "
-            "it stays in the new safety backup."
+            f"Changes made since are replaced: {lost:,} row(s) are removed, {changed:,} change "
+            "back. The new safety backup contains all of them."
         )
     database = session.manager.database
     failed = newest_safety_backup(database, name=FAILED_MIGRATION) if database else None
     if failed is not None and failed.created_at > info.created_at:
         warn(
-            f"A migration failed and was put back on {failed.timestamp_display}, after that "
-            "restore. This undoes the restore, not the migration: it goes back "
+            f"After that restore, a migration failed and was put back on "
+            f"{failed.timestamp_display}. This undoes the restore, not the migration: it goes back "
             f"{age_of(info.created_at)}."
         )
 
 
 def _accept(session: Session) -> dict[str, Any]:
     manager = session.manager
-    session.confirm(f"Keep {manager.database or 'the database'} as it is, perhaps half migrated?")
+    database = manager.database or "the database"
+    session.confirm(f"Accept {database} as it is? It may be half migrated.")
     accepted = manager.alarm.accept()
     if accepted:
         session.say(f"{manager.database} stays as it is; migrations can run again.")
     else:
-        session.say(f"No migration of {manager.database} died half-way: nothing to accept.")
+        session.say(f"No migration of {manager.database} was interrupted: nothing to accept.")
     return {"accepted": accepted}
 
 
@@ -163,7 +166,7 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
         session.say(f"  database  {error.what}")
         if isinstance(error, DatabaseDamagedError):
-            session.say("            The damaged files are moved aside and kept.")
+            session.say("            The damaged files are moved aside, not deleted.")
         return None
     except (BackupNotFoundError, InvalidBackupError):
         raise
@@ -173,13 +176,13 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     here = ", ".join(info.alembic_heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"
     if info.alembic_heads or found.alembic_heads:
-        session.say(f"  revision  {here}, the database is at {now}")
+        session.say(f"  revision  {here}; the database is at {now}")
     if found.identical:
-        session.say("  rows      the same as in the database: a restore changes nothing")
+        session.say("  rows      the same as in the database: a restore would change nothing")
     elif not found.tables:
         session.say("  rows      the same as in the database; tables or indexes differ")
     elif session.talks:
-        session.say("  rows      that a restore brings back, takes away and changes back:")
+        session.say("  rows      changes if you restore:")
         rows = [
             (
                 table.table,
@@ -189,13 +192,13 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
             )
             for table in found.tables
         ]
-        print_table(("TABLE", ">GAINED", ">LOST", ">CHANGED"), rows, indent=12)
+        print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
     return found
 
 
 def _show_tables(session: Session, info: BackupInfo) -> None:
     """Show what is in a backup of which nothing says that it is one of this database."""
-    session.say("  origin    unknown: nothing says that it is a backup of this database. It has:")
+    session.say("  origin    unknown: nothing says that it belongs to this database. It contains:")
     counted = session.manager.row_counts(info)
     if session.talks:
         rows = [
@@ -216,23 +219,25 @@ def _reported(
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
-        session.say(f"The previous database is kept as {report.safety_backup.name} beside it.")
-        session.say(f"To go back: {session.command('undo')}")
+        session.say(f"Safety backup of the previous database: {report.safety_backup}")
+        session.say(f"To undo the restore: {session.command('undo')}")
     if not report.verified:
-        session.say("Note: it could not be read back; check it with your application.")
+        session.say("Note: It could not be read back. Check it with your application.")
     for warning in report.warnings:
         session.say(f"Note: {warning}")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
     if report.safety_backup is None:
-        session.say("The file is a new one: restart programs that had the old one open, and see")
-        session.say("that the user who runs the application may read and write it.")
+        session.say(
+            "The database is a new file. Restart programs that had the old one open, and check"
+        )
+        session.say("that the application's user can read and write it.")
     half_run = None
     # Something else may be in the place of the marker: it is restored all the same.
     with ignoring(BackupError, what="Whether a migration died is not known"):
         half_run = session.manager.alarm.error()
     if half_run is not None:
-        warn(f"The alarm still stands. {half_run.message} {half_run.hint}")
+        warn(f"Migrations are still refused. {half_run.message} {half_run.hint}")
     return {
         "backup": backup_json(source),
         "comparison": _comparison_json(found),

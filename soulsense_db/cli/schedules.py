@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.grammar import KEEPING, UNATTENDED
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
 from soulsense_db.cli.ping import PingUrl, pinging
@@ -27,9 +28,11 @@ _TO_STDOUT = "-"
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, prune, policy=policy_options)
-    shared.add(app, auto, policy=policy_options)
-    shared.add(app, status, thresholds=_thresholds)
+    example = "prune --keep-daily 7 --dry-run"
+    shared.add(app, prune, panel=KEEPING, example=example, policy=policy_options)
+    shared.add(app, auto, panel=UNATTENDED, example="auto --keep-daily 7", policy=policy_options)
+    example = "status --warning-age 26h"
+    shared.add(app, status, panel=UNATTENDED, example=example, thresholds=_thresholds)
 
 
 def auto(
@@ -38,11 +41,11 @@ def auto(
     ping: PingUrl = None,
     notify: NotifyUrls = None,
 ) -> dict[str, Any]:
-    """Do all that a schedule has to: back up what has changed, verify it, prune.
+    """Do what a schedule needs: back up if the database has changed, verify, prune.
 
-    Only automatic backups are removed, never those made by hand, imported or taken before a
-    migration; without a policy none. Safe to call as often as you like: runs that overlap leave the
-    work to the first one.
+    Only automatic backups are removed, never those created by hand, imported or taken before a
+    migration. Without a policy, nothing is removed. You can run it as often as you like: if runs
+    overlap, only the first one does the work.
     """
     with pinging(ping, session), notifying(notify, "auto") as note:
         return _auto(session, policy, note)
@@ -53,13 +56,13 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
     if report is None:
-        session.say("auto: another run is at work, nothing was done")
+        session.say("auto: another run is in progress; nothing was done")
         return {"ran": False}
     session.say(_summary(report))
     for decision in report.pruned.removed if report.pruned else ():
         session.say(f"auto: removed {decision.backup.filename}")
     if report.damaged:
-        damage = f"{report.damaged.filename} is damaged; another backup was made."
+        damage = f"{report.damaged.filename} is damaged; another backup was created."
         note(damage)
         if not session.as_json:  # also with --quiet: cron mails what is printed
             say(damage, to=sys.stderr)
@@ -93,9 +96,9 @@ def _summary(report: AutoReport) -> str:
     if report.damaged:
         parts.append(f"{report.damaged.filename} is DAMAGED")
     if report.half_run:
-        parts.append("a migration DIED HALF-WAY: nothing removed")
+        parts.append("a migration was INTERRUPTED: nothing removed")
     elif report.prune_error:
-        parts.append("old ones COULD NOT be removed")
+        parts.append("old backups COULD NOT be removed")
     elif report.pruned is None:
         parts.append("no retention policy: nothing removed")
     else:
@@ -107,13 +110,15 @@ def _thresholds(
     warning_age: Annotated[
         str,
         typer.Option(
-            "--warning-age", metavar="PERIOD", help="Warn when the newest backup is older."
+            "--warning-age",
+            metavar="PERIOD",
+            help="Warn when the newest backup is older than this.",
         ),
     ] = "26h",
     critical_age: Annotated[
         str,
         typer.Option(
-            "--critical-age", metavar="PERIOD", help="Critical when it is older than that."
+            "--critical-age", metavar="PERIOD", help="Critical when it is older than this."
         ),
     ] = "50h",
     warning_free: Annotated[
@@ -121,12 +126,16 @@ def _thresholds(
         typer.Option(
             "--warning-free",
             metavar="TIMES",
-            help="Warn when less than this many times the database's size is free.",
+            help="Warn when the free space is less than the database's size times this.",
         ),
     ] = 3.0,
     critical_free: Annotated[
         float,
-        typer.Option("--critical-free", metavar="TIMES", help="Critical when less is free."),
+        typer.Option(
+            "--critical-free",
+            metavar="TIMES",
+            help="Critical when the free space is less than this many times.",
+        ),
     ] = 1.0,
 ) -> Thresholds:
     """Declare from when on something is a warning, or critical."""
@@ -139,7 +148,7 @@ def _thresholds(
     if thresholds.warning_age > thresholds.critical_age:
         raise OptionError(
             f"--warning-age ({warning_age}) is greater than --critical-age ({critical_age}).",
-            hint="Give both, and let the warning come first.",
+            hint="Give both, the warning age being the smaller one.",
         )
     return thresholds
 
@@ -171,7 +180,7 @@ def status(
         ),
     ] = None,
 ) -> dict[str, Any]:
-    """Tell monitoring how things are: exit 0 for OK, 1 for a warning, 2 for critical."""
+    """Report the state to monitoring: exit code 0 for OK, 1 for a warning, 2 for critical."""
     if prometheus is not None and not prometheus.strip():
         raise OptionError("--prometheus is empty.", hint="Name a file, or - for stdout.")
     if prometheus == _TO_STDOUT and session.as_json:

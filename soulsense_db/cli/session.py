@@ -18,6 +18,7 @@ import typer
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import old_alembic, output
+from soulsense_db.cli.grammar import COMMON_OPTIONS, ProgramCommand
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
@@ -46,14 +47,21 @@ if TYPE_CHECKING:
     from soulsense_db.drivers import Progress
     from soulsense_db.retention import RetentionPolicy
 
-_PANEL = "Common options"
 _SCRIPT_LOCATION = "script_location"
+_OF_CONFIGURATION = {".ini", ".toml", ".cfg"}
 
 REF_HELP = (
-    "A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one before), "
-    "or revision:abc123 (the newest at that Alembic revision)."
+    "A backup: its id or the beginning of it, its file name or path, 'latest', 'latest~1' (the one "
+    "before), or 'revision:abc123' (the newest at that Alembic revision)."
 )
 Ref = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
+RefOrChoice = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="REF",
+        help=f"{REF_HELP} On a terminal, it may be left out: you choose from a list.",
+    ),
+]
 
 
 def _session(  # noqa: PLR0917 - Typer gives them by name
@@ -62,9 +70,9 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--url",
             metavar="URL",
-            help=f"Database URL or SQLite file. Default: ${URL_VARIABLE}, else sqlalchemy.url of "
+            help=f"Database URL or SQLite file. Default: ${URL_VARIABLE}, else sqlalchemy.url in "
             f"the configuration, else {DEFAULT_URL}.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
     config: Annotated[
@@ -72,9 +80,9 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--config",
             metavar="FILE",
-            help="alembic.ini or pyproject.toml with soulsense_ options. Default: both, of the "
+            help="alembic.ini or pyproject.toml with soulsense_ options. Default: both, in the "
             "current directory.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
     directory: Annotated[
@@ -83,7 +91,7 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
             "--directory",
             metavar="DIR",
             help="Backup directory. Default: 'backups' beside the database.",
-            rich_help_panel=_PANEL,
+            rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
     catalog_table: Annotated[
@@ -91,25 +99,27 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--catalog-table",
             metavar="NAME",
-            help="Name of the table with a row per backup, or 'none'. Default: backups.",
-            rich_help_panel=_PANEL,
+            help="Table that lists the backups, or 'none'. Default: backups.",
+            rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
             output.WANTS_JSON,
-            help="Print one JSON object, errors included, and nothing else.",
-            rich_help_panel=_PANEL,
+            help="Print one JSON object and nothing else, also for errors.",
+            rich_help_panel=COMMON_OPTIONS,
         ),
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_PANEL),
+        typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=COMMON_OPTIONS),
     ] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", "-y", help="Do not ask.", rich_help_panel=_PANEL),
+        typer.Option(
+            "--yes", "-y", help="Do not ask for confirmation.", rich_help_panel=COMMON_OPTIONS
+        ),
     ] = False,
 ) -> Session:
     """Declare the options that every command takes."""
@@ -143,6 +153,11 @@ class Session:
                 "Other users of this machine can see the password in --url in its list of "
                 f"processes. Put the URL into {URL_VARIABLE} or a configuration file."
             )
+        if self.url and _is_configuration(Path(self.url)):
+            raise OptionError(
+                f"--url is {self.url}, which is a configuration file, not an SQLite database.",
+                hint=f"To use the database that it names: --config {shell_command(self.url)}",
+            )
         url = self.url or os.environ.get(URL_VARIABLE) or self._configured_url
         catalog = self.settings.catalog
         if self.catalog_table:
@@ -152,9 +167,9 @@ class Session:
         )
         if manager.database is None:
             raise UnsupportedDatabaseError(
-                f"{without_passwords(str(url))} is a database in memory: another program's cannot "
-                "be reached, and this one's is empty.",
-                hint="Name a database file, or back it up in the program that has it open.",
+                f"{without_passwords(str(url))} is a database in memory, which only the program "
+                "that created it can reach.",
+                hint="Name a database file, or create the backup in the program that has it open.",
             )
         return manager
 
@@ -190,7 +205,9 @@ class Session:
             return
         hint = f"Name the database: --url, {URL_VARIABLE}, or {URL_OPTION} in alembic.ini."
         if others := len(manager.others()):
-            hint = f"There are {others} backup(s) of other databases. To use one, import it. {hint}"
+            hint = (
+                f"{others} backup(s) there belong to other databases. To use one, import it. {hint}"
+            )
         raise DatabaseFileNotFoundError(
             f"{missing.cause}. There are no backups of it in {manager.directory} either.",
             hint=hint,
@@ -221,7 +238,7 @@ class Session:
             return policy
         output.warn(
             "The retention policy in the current directory's configuration is not applied to the "
-            "database that --url names. To apply it, name the file: --config FILE"
+            "database that --url names. To apply it, add --config FILE."
         )
         return None
 
@@ -251,7 +268,9 @@ class Session:
             if not reason:
                 found.append(path)
                 continue
-            output.warn(f"./{path} {reason} and was not read. To have it obeyed: --config {path}")
+            output.warn(
+                f"./{path} {reason} and was not read. To read it anyway, add --config {path}"
+            )
         return tuple(found)
 
     def command(self, *words: str) -> str:
@@ -274,7 +293,9 @@ class Session:
         """Show a progress bar for the block, where there is a terminal."""
         return output.progress_bar(label, shown=self.talks)
 
-    def confirm(self, question: str, *, hint: str = "Add --yes if it may go ahead.") -> None:
+    def confirm(
+        self, question: str, *, hint: str = "To go ahead without a question, add --yes."
+    ) -> None:
         """Go on only after a yes; raises :class:`NotConfirmedError`.
 
         ``hint``: what to do where there is nobody to ask.
@@ -283,7 +304,7 @@ class Session:
             return
         if self.as_json or not sys.stdin.isatty():
             raise NotConfirmedError(
-                "This command asks first, and there is no terminal to ask on.",
+                "This command asks for confirmation, and there is no terminal to ask on.",
                 hint=hint,
             )
         try:
@@ -296,6 +317,14 @@ class Session:
             raise NotConfirmedError("Not confirmed.")
 
 
+def _is_configuration(path: Path) -> bool:
+    """Whether ``path`` is a text file with the name of a configuration file."""
+    if path.suffix.lower() not in _OF_CONFIGURATION or not path.is_file():
+        return False
+    with storage_errors("read", path), path.open("rb") as file:
+        return b"\0" not in file.read(100)
+
+
 def _is_script_location(name: str) -> bool:
     return name == _SCRIPT_LOCATION
 
@@ -304,7 +333,10 @@ def known_kinds(kinds: list[str]) -> list[str]:
     """Return ``kinds``; one that does not exist is a usage error."""
     for kind in kinds:
         if kind not in KINDS:
-            raise typer.BadParameter(f"{kind!r} is none of {', '.join(KINDS)}", param_hint="--kind")
+            raise typer.BadParameter(
+                f"{kind!r} is not a kind of backup. The kinds are: {', '.join(KINDS)}",
+                param_hint="--kind",
+            )
     return kinds
 
 
@@ -313,10 +345,17 @@ Command = Callable[..., dict[str, Any]]
 
 
 def add(
-    app: typer.Typer, command: Command, name: str | None = None, **groups: Callable[..., Any]
+    app: typer.Typer,
+    command: Command,
+    name: str | None = None,
+    *,
+    panel: str,
+    example: str,
+    **groups: Callable[..., Any],
 ) -> None:
     """Make ``command`` one of the program's.
 
+    ``panel``: the group in the program's help; ``example``: one call, for the command's own.
     ``groups``: for a parameter of the command, a function whose own parameters are options of the
     program, and which makes the parameter's value of them. Every command has ``session``.
     """
@@ -343,7 +382,33 @@ def add(
     # Typer reads both.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
-    app.command(name)(run)
+    app.command(
+        name,
+        cls=ProgramCommand,
+        help=_help_of(command),
+        rich_help_panel=panel,
+        epilog=f"Example: soulsense-db {example}",
+    )(run)
+
+
+def _help_of(command: Command) -> str:
+    """Return the docstring with a line per paragraph: the terminal wraps it."""
+    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def with_common_options(callback: Callable[..., None]) -> Callable[..., None]:
+    """Return ``callback`` of the program with the common options, which its commands receive."""
+    own = list(_parameters(callback))
+
+    @functools.wraps(callback)
+    def run(**arguments: Any) -> None:
+        callback(**{p.name: arguments[p.name] for p in own})
+
+    parameters = [*own, *_parameters(_session)]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:

@@ -7,20 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.cli import session as shared
+from soulsense_db.cli.grammar import WINDOW
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import DisplayError
 
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    shared.add(app, gui)
+    shared.add(app, gui, panel=WINDOW, example="gui --dark")
 
 
 def gui(
     session: Session,
-    dark: Annotated[bool, typer.Option("--dark", help="Light text on a dark ground.")] = False,
+    dark: Annotated[bool, typer.Option("--dark", help="Light text on a dark background.")] = False,
 ) -> dict[str, Any]:
-    """Open the window in which backups are made, looked through and restored."""
+    """Open a window to create, browse and restore backups."""
     try:
         from soulsense_db.dialog.standalone import run
     except ImportError as error:
@@ -28,8 +29,8 @@ def gui(
             raise
         raise DisplayError(
             "This Python has no tkinter, so no window can be opened.",
-            hint="Install it (Debian and Ubuntu: apt install python3-tk); the other commands "
-            "need none.",
+            hint="Install it (Debian and Ubuntu: apt install python3-tk). The other commands work "
+            "without it.",
         ) from error
     run(session.manager, dark=dark)
     return {}

@@ -300,14 +300,14 @@ NOT_OPENED_HINT = N_("Open it in your file manager.")
 # What a failed operation did to the data.
 OUTCOMES = {
     Outcome.UNCHANGED: N_("Nothing was changed."),
-    Outcome.DONE: N_("It was done all the same."),
-    Outcome.PARTLY: N_("A part of it was done."),
+    Outcome.DONE: N_("The operation was completed."),
+    Outcome.PARTLY: N_("It was only partly completed."),
     Outcome.PUT_BACK: N_("The previous database was put back."),
-    Outcome.UNSURE: N_("Whether the change was kept is not sure."),
+    Outcome.UNSURE: N_("It is not certain whether the change was saved."),
     Outcome.HALF_RUN: N_("The database may be half migrated."),
-    Outcome.BROKEN: N_("The live database cannot be used as it is."),
+    Outcome.BROKEN: N_("The live database is not usable."),
 }
-WAY_BACK = N_("What it was before is in {backup}.")
+WAY_BACK = N_("The previous database is in {backup}.")
 # What to do, where an error knows a command for it.
 ACTIONS = {
     Action.RESTORE: N_("Restore the backup {backup}."),

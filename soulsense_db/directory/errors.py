@@ -27,7 +27,7 @@ def outside(path: Path, directory: Path) -> OutsideDirectoryError:
 def not_a_name_of_backups(path: Path, pattern: str) -> OutsideDirectoryError:
     """Return the error for a file in the directory that is named otherwise than backups are."""
     return OutsideDirectoryError(
-        f"{path} is in the backup directory and does not have the name of a backup ({pattern}).",
+        f"{path} is in the backup directory but is not named like a backup ({pattern}).",
         hint="To use it, import it first.",
         path=path,
     )
@@ -36,7 +36,7 @@ def not_a_name_of_backups(path: Path, pattern: str) -> OutsideDirectoryError:
 def is_live(path: Path) -> OutsideDirectoryError:
     """Return the error for the live database in the place of a backup."""
     return OutsideDirectoryError(
-        f"{path} is the live database, and no backup.",
+        f"{path} is the live database, not a backup.",
         hint="Name a backup: 'soulsense-db list' shows them.",
         path=path,
     )
@@ -54,8 +54,8 @@ def no_file(path: Path) -> NotADatabaseError:
 def replaced_meanwhile(info: BackupInfo) -> StorageError:
     """Return the error for a backup that somebody replaced after it was looked at."""
     return StorageError(
-        f"{info.filename} is not what it was a moment ago: somebody else is at work on it.",
-        hint="Look at it again, then try again.",
+        f"{info.filename} was replaced by another program a moment ago.",
+        hint="Check that backup, then try again.",
         path=Path(info.path),
     )
 
@@ -64,7 +64,7 @@ def locked(directory: Path, seconds: float) -> DirectoryLockedError:
     """Return the error for a directory whose lock was not free for ``seconds``."""
     return DirectoryLockedError(
         f"The backup directory {directory} was locked by another process for {seconds:g} s.",
-        hint="Wait for the other backup to end and try again.",
+        hint="Wait until the other command has finished and try again.",
         path=directory,
     )
 
@@ -74,7 +74,7 @@ def pinned(info: BackupInfo) -> ProtectedBackupError:
     note = f" ({info.pin_note})" if info.pin_note else ""
     return ProtectedBackupError(
         f"{info.filename} is pinned{note}.",
-        hint="Unpin it first if it may go.",
+        hint="To delete it, unpin it first.",
         path=Path(info.path),
     )
 
@@ -85,7 +85,7 @@ def not_all_removed(path: Path, reason: str) -> StorageError:
         f"Not all files of {path.name} could be removed ({reason}).",
         outcome=Outcome.DONE,
         state="The backup was deleted all the same.",
-        hint="Check the disk; the next backup removes what is left.",
+        hint="Check the disk. The next backup removes what is left.",
         path=path,
         reason=reason,
     )

@@ -17,7 +17,7 @@ def no_url() -> UnsupportedDatabaseError:
 def nul_in_url() -> UnsupportedDatabaseError:
     """Return the error for a URL that is cut off by the system where it has a NUL."""
     return UnsupportedDatabaseError(
-        "That is not a database URL: it has a NUL in it.", hint=_HOW_TO_WRITE_IT
+        "That is not a database URL: it contains a NUL character.", hint=_HOW_TO_WRITE_IT
     )
 
 
@@ -27,8 +27,8 @@ def other_library(
     """Return the error for a URL whose Python driver is not one of the ``supported`` ones."""
     names = ", ".join(f"{dialect}+{driver}" for driver in sorted(supported))
     return UnsupportedDatabaseError(
-        f"Databases of '{drivername}' cannot be backed up: the file may be encrypted, or of "
-        "another library.",
+        f"Databases opened with '{drivername}' cannot be backed up: the file may be encrypted, or "
+        "need another library.",
         hint=f"Supported: {dialect}, {names}.",
     )
 
@@ -36,7 +36,7 @@ def other_library(
 def no_engine(reason: str) -> UnsupportedDatabaseError:
     """Return the error for a URL that SQLAlchemy makes no engine of."""
     return UnsupportedDatabaseError(
-        f"No engine can be made for that database URL ({reason}).",
+        f"No engine can be created from that database URL ({reason}).",
         hint="Install the driver that the URL names, or correct the URL; a relative path "
         "needs a current directory that exists.",
         reason=reason,
@@ -55,7 +55,7 @@ def not_loaded(driver: str, dialect: str, reason: str) -> UnsupportedDatabaseErr
     """Return the error for another package's driver that cannot be imported."""
     return UnsupportedDatabaseError(
         f"The driver {driver} for dialect '{dialect}' cannot be loaded ({reason}).",
-        hint="Install what it needs, or remove the package that brings it.",
+        hint="Install what it needs, or remove the package that provides it.",
         reason=reason,
     )
 
@@ -63,6 +63,6 @@ def not_loaded(driver: str, dialect: str, reason: str) -> UnsupportedDatabaseErr
 def not_one_of_ours(driver: str, dialect: str) -> UnsupportedDatabaseError:
     """Return the error for another package's entry point that leads to something else."""
     return UnsupportedDatabaseError(
-        f"{driver}, the driver for dialect '{dialect}', is no soulsense_db.drivers.Driver.",
-        hint="Correct the entry point of the package that brings it.",
+        f"{driver}, the driver for dialect '{dialect}', is not a soulsense_db.drivers.Driver.",
+        hint="Correct the entry point of the package that provides it.",
     )

@@ -31,7 +31,7 @@
     │   └── NothingToUndoError       61   no safety backup to go back to
     ├── InterruptedMigrationError    70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
-    ├── NotConfirmedError            73   nobody said yes to a command that asks
+    ├── NotConfirmedError            73   a question was not answered with yes
     └── DisplayError                 74   there is no screen for a window
 
 ``MigrationRefusedError`` (72) and ``MigrationFailedError`` (75) are Alembic's errors as well: see
@@ -206,7 +206,7 @@ class BackupError(Exception):
 
         Example:
             >>> BackupError("The disk is gone.").with_outcome(Outcome.UNSURE).message
-            'The disk is gone. Whether the change was kept is not sure.'
+            'The disk is gone. It is not certain whether the change was saved.'
         """
         self.outcome = outcome
         self.backup = backup or self.backup
@@ -405,7 +405,7 @@ class OptionError(BackupError):
 
 
 class NotConfirmedError(BackupError):
-    """A command that asks was not answered with yes, or had no terminal to ask on."""
+    """A confirmation was declined, or there was no terminal to ask on."""
 
     exit_code = 73
 

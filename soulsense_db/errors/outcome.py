@@ -37,14 +37,14 @@ class Outcome(StrEnum):
 
 _SENTENCES: Final = {
     Outcome.UNCHANGED: "Nothing was changed.",
-    Outcome.DONE: "It was done all the same.",
-    Outcome.PARTLY: "A part of it was done.",
+    Outcome.DONE: "The operation was completed.",
+    Outcome.PARTLY: "It was only partly completed.",
     Outcome.PUT_BACK: "The previous database was put back.",
-    Outcome.UNSURE: "Whether the change was kept is not sure.",
+    Outcome.UNSURE: "It is not certain whether the change was saved.",
     Outcome.HALF_RUN: "The database may be half migrated.",
-    Outcome.BROKEN: "The live database cannot be used as it is.",
+    Outcome.BROKEN: "The live database is not usable.",
 }
 _NEEDING_A_WAY_BACK = {Outcome.UNSURE, Outcome.HALF_RUN, Outcome.BROKEN}
 
-WAY_BACK: Final = "What it was before is in {backup}."
+WAY_BACK: Final = "The previous database is in {backup}."
 """Follows the sentence of an outcome that is not certain, where a copy of the database is known."""

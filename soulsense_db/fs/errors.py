@@ -57,12 +57,14 @@ def _kind_of(code: int | None) -> tuple[type[StorageError], str, str]:
         hint = "Free some space on that disk and try again."
         return NotEnoughSpaceError, "Not enough space", hint
     if code in DENIED:
-        hint = "Check who owns it and its permissions, or run as the user who does."
+        hint = "Check its owner and permissions, or run the command as its owner."
         return PermissionDeniedError, "Permission denied", hint
     if code == errno.ENOTDIR:
-        hint = "Move that file away, or name another backup directory."
+        hint = (
+            "A file is in the place of a directory. Move it away, or name another backup directory."
+        )
         return DirectoryIsAFileError, "Not a directory", hint
-    hint = "Check that the disk is there and healthy, then try again."
+    hint = "Check that the disk is connected and healthy, then try again."
     return StorageError, "Storage error", hint
 
 
@@ -78,20 +80,24 @@ def not_enough_space(directory: Path, needed: int, free: int) -> NotEnoughSpaceE
 def taken(path: Path) -> StorageError:
     """Return the error for a file that would have to be replaced."""
     return StorageError(
-        f"{path} exists already.", hint="Name another file, or move that one away.", path=path
+        f"{path} already exists.",
+        hint="Name another file, or move the existing one away.",
+        path=path,
     )
 
 
 def no_path(path: Path) -> StorageError:
     """Return the error for a directory's name that no file system has."""
-    return StorageError(f"{str(path)!r} is no path.", hint="Name another directory.", path=path)
+    return StorageError(
+        f"{str(path)!r} is not a valid path.", hint="Name another directory.", path=path
+    )
 
 
 def no_current_directory(path: Path, reason: str) -> StorageError:
     """Return the error for a relative path without a directory that it could begin at."""
     return StorageError(
-        f"{str(path)!r} leads nowhere: there is no current directory ({reason}).",
-        hint="Change to a directory that is there, or name an absolute path.",
+        f"{str(path)!r} cannot be resolved: the current directory does not exist ({reason}).",
+        hint="Change to a directory that exists, or name an absolute path.",
         path=path,
         reason=reason,
     )
@@ -100,9 +106,9 @@ def no_current_directory(path: Path, reason: str) -> StorageError:
 def link_of_another(link: Path, owner: int, real: Path) -> PermissionDeniedError:
     """Return the error for a ``link`` to ``real`` that belongs to another user."""
     return PermissionDeniedError(
-        f"{link} is a link of another user (uid {owner}), who could lead it elsewhere at any "
-        "time. It was not followed.",
-        hint=f"If you trust where it leads, name that directory: {shell_command(real)}",
+        f"{link} is a link that belongs to another user (uid {owner}), who could change its target "
+        "at any time. It was not followed.",
+        hint=f"If you trust its target, name that directory: {shell_command(real)}",
         path=link,
     )
 
@@ -110,10 +116,10 @@ def link_of_another(link: Path, owner: int, real: Path) -> PermissionDeniedError
 def link_appeared(path: Path) -> StorageError:
     """Return the error for a directory on whose path a link was put."""
     return StorageError(
-        f"{path} is not the directory it was: there is a link in its place, or above it. It "
-        "was not followed.",
-        hint="Find out who put it there. If it is meant, start the program again: a link that "
-        "is there from the beginning is followed.",
+        f"{path} is not the directory that it was: it, or a directory above it, was replaced with "
+        "a link. The link was not followed.",
+        hint="Find out what created the link. If it is intended, restart the program: a link that "
+        "exists from the beginning is followed.",
         path=path,
     )
 
@@ -122,8 +128,8 @@ def untrusted(directory: Path, problem: str) -> UntrustedDirectoryError:
     """Return the error for a directory whose backups may be somebody else's; ``problem``: why."""
     return UntrustedDirectoryError(
         problem,
-        hint="If you trust them, restore with --trust-directory (in Python: "
-        "trust_directory=True); else import the backup into a directory of your own.",
+        hint="If you trust the backups, restore with --trust-directory (in Python: "
+        "trust_directory=True). Otherwise import the backup into a directory of your own.",
         path=directory,
     )
 
@@ -131,8 +137,8 @@ def untrusted(directory: Path, problem: str) -> UntrustedDirectoryError:
 def replaced(path: Path) -> StorageError:
     """Return the error for a file of ours in whose place there is another."""
     return StorageError(
-        f"{path} is not the file that was made there: somebody put something else in its place. It "
-        "was not used.",
-        hint=f"Find out who may write there: {shell_command('ls', '-ld', path.parent)}",
+        f"{path} is not the file that was created there: another program replaced it. It was not "
+        "used.",
+        hint=f"Find out who can write there: {shell_command('ls', '-ld', path.parent)}",
         path=path,
     )

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from soulsense_db.errors import PermissionDeniedError, StorageError
 from soulsense_db.fs import durable
 from soulsense_db.fs.errors import as_storage_error
-from soulsense_db.notices import ignoring, warn
+from soulsense_db.notices import TOLD_AFTER_SECONDS, Wait, ignoring, warn
 
 _MOST = 100
 _reported: set[Path] = set()
@@ -65,8 +65,15 @@ def _acquired(path: Path, timeout: float) -> FileLock:
     # Not thread-local: it may be given back by another thread. A new object each time: threads of
     # one process exclude each other as well.
     lock = FileLock(path, timeout=timeout, mode=durable.PRIVATE_FILE, thread_local=False)
+    wait = Wait(f"another process that holds the lock {path}")
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=min(timeout, TOLD_AFTER_SECONDS))
+        except Timeout:
+            if timeout <= TOLD_AFTER_SECONDS:
+                raise
+            wait.goes_on()
+            lock.acquire(timeout=timeout - TOLD_AFTER_SECONDS)
     except Timeout:
         raise
     except OSError as error:

@@ -131,8 +131,8 @@ def why_untrusted(directory: Path, *, live: Path | None) -> str:
         return ""
     if own not in trusted:
         return (
-            f"The backup directory {directory} belongs to {_user(own)}, who could put other data "
-            "in the place of the backups."
+            f"The backup directory {directory} belongs to {_user(own)}, who could replace the "
+            "backups with other data."
         )
     for parent in directory.parents:
         try:
@@ -141,7 +141,7 @@ def why_untrusted(directory: Path, *, live: Path | None) -> str:
             continue
         if reason := _why_swappable(status, trusted):
             return (
-                f"The backup directory {directory} could be replaced by another: {parent}, above "
+                f"The backup directory {directory} could be replaced with another: {parent}, above "
                 f"it, {reason}."
             )
     return ""
@@ -155,9 +155,9 @@ def _why_swappable(parent: os.stat_result, trusted: set[int]) -> str:
         return ""
     mode = f"(mode {stat.S_IMODE(parent.st_mode):04o})"
     if parent.st_mode & stat.S_IWOTH:
-        return f"may be written to by every user {mode}"
+        return f"is writable by every user {mode}"
     if parent.st_mode & stat.S_IWGRP and not _is_private_group(parent):
-        return f"may be written to by its group {mode}"
+        return f"is writable by its group {mode}"
     return ""
 
 
@@ -195,8 +195,8 @@ def _open_to_others(directory: Path) -> str:
         return ""
     who = "Every user" if mode & stat.S_IWOTH else "Its group"
     return (
-        f"{who} may write to {directory} (mode {stat.S_IMODE(mode):04o}): others could replace or "
-        f"remove backups. To forbid it: {shell_command('chmod', 'go-w', directory)}"
+        f"{who} can write to {directory} (mode {stat.S_IMODE(mode):04o}): others could replace or "
+        f"remove backups. To prevent that: {shell_command('chmod', 'go-w', directory)}"
     )
 
 

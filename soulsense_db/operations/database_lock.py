@@ -268,7 +268,7 @@ class DatabaseLock:
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         completion = Completion(done_sentence(report.source))
-        with completion.then("The migration marker could not be brought in step"):
+        with completion.then("The migration marker could not be updated"):
             tables = self._repository.rows.tables
             end_what_was_put_back(self._driver, report.source, own_tables=tables)
         rebuilt = False

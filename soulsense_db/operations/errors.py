@@ -40,7 +40,7 @@ def of_another(info: BackupInfo, database: object) -> WrongDatabaseError:
     """Return the error for a backup of another database than ``database``."""
     return WrongDatabaseError(
         f"{info.filename} is a backup of {info.database_path or info.database}, not of {database}.",
-        hint="If that is what you want, import it: then there is one of this database.",
+        hint="To use it for this database anyway, import it first.",
         path=Path(info.path),
     )
 
@@ -56,10 +56,39 @@ def too_few(
     others = f" ({left_out})" if left_out else ""
     return BackupNotFoundError(
         f"Backup file not found: {directory} has {counted} of {database}{others}.",
-        hint="List the backups to see what there is; one can be named by its id."
+        hint="List the backups, and name one by its id."
         if has_any
         else "Create one, or import one from elsewhere.",
         path=directory,
+    )
+
+
+def no_name() -> BackupNotFoundError:
+    """Return the error for a reference without a character."""
+    return BackupNotFoundError(
+        "No backup is named: the reference is empty.",
+        hint="List the backups, and name one by its id.",
+    )
+
+
+def nothing_named(
+    ref: str, similar: Sequence[BackupInfo], *, of_others: Sequence[BackupInfo]
+) -> BackupNotFoundError:
+    """Return the error for a reference that fits no backup; ``similar``: what may be meant.
+
+    ``of_others``: what it fits among the backups of other databases.
+    """
+    meant = " or ".join(f"{info.id} ({info.filename})" for info in similar)
+    if of_others:
+        return BackupNotFoundError(
+            f"Backup file not found: {ref}.",
+            hint=f"{of_others[0].filename} is a backup of {of_others[0].database_path}. To use it "
+            "for this database anyway, import it first.",
+        )
+    return BackupNotFoundError(
+        f"Backup file not found: {ref}.",
+        hint=f"Did you mean {meant}?" if meant else "List the backups to see which there are.",
+        candidates=[info.id for info in similar],
     )
 
 
@@ -72,13 +101,13 @@ def none_at(directory: Path, revision: str, hint: str) -> BackupNotFoundError:
     )
 
 
-def ambiguous(ref: str, candidates: Sequence[str]) -> AmbiguousReferenceError:
-    """Return the error for a reference that several ``candidates`` fit."""
+def ambiguous(ref: str, candidates: Sequence[str], things: str) -> AmbiguousReferenceError:
+    """Return the error for a reference that fits several ``candidates``, which are ``things``."""
     more = len(candidates) - _MOST_CANDIDATES
     listed = ", ".join(candidates[:_MOST_CANDIDATES]) + (f" and {more} more" if more > 0 else "")
     return AmbiguousReferenceError(
-        f"'{ref}' fits {len(candidates)} of them.",
-        hint=f"Write more of one of them: {listed}.",
+        f"'{ref}' matches {len(candidates)} {things}: {listed}.",
+        hint="Type more characters, so that only one matches.",
         candidates=candidates,
     )
 
@@ -90,8 +119,8 @@ def live_damaged(database: object, reason: str) -> DatabaseDamagedError:
     """Return the error for a live database of which no sound copy can be made."""
     because = f" ({reason})" if reason else ""
     return DatabaseDamagedError(
-        f"The live database {database} is damaged{because}: no backup can be made of it.",
-        hint="Restore an earlier backup: the damaged files are moved aside and kept.",
+        f"The live database {database} is damaged{because}, so it cannot be backed up.",
+        hint="Restore an earlier backup. The damaged files are moved aside, not deleted.",
         reason=reason,
     )
 
@@ -99,8 +128,8 @@ def live_damaged(database: object, reason: str) -> DatabaseDamagedError:
 def path_too_long(target: Path, most: int | None) -> StorageError:
     """Return the error for a backup that could not be opened by its path; ``most``: its bytes."""
     return StorageError(
-        f"The path of {target} is too long: SQLite opens no file with more than "
-        f"{most} bytes in its path.",
+        f"The path {target} is too long: SQLite cannot open a file whose path has more than "
+        f"{most} bytes.",
         hint="Name a backup directory with a shorter path.",
         path=target,
     )
@@ -109,8 +138,7 @@ def path_too_long(target: Path, most: int | None) -> StorageError:
 def checksum_differs(path: Path) -> ChecksumMismatchError:
     """Return the error for a backup that is not what its meta file says."""
     return ChecksumMismatchError(
-        f"Invalid backup file: {path.name} is not what it was when it was taken (checksum "
-        "mismatch).",
+        f"Invalid backup file: {path.name} has changed since it was taken (checksum mismatch).",
         hint="Use another backup; this one was damaged or edited on disk.",
         path=path,
     )
@@ -119,8 +147,8 @@ def checksum_differs(path: Path) -> ChecksumMismatchError:
 def faulty_rows(path: Path, reason: str) -> InvalidBackupError:
     """Return the error for faults that a checksum could tell were in the source already."""
     return InvalidBackupError(
-        f"Invalid backup file: {path.name} is damaged ({reason}), or its source was: without a "
-        "checksum nobody can tell.",
+        f"Invalid backup file: {path.name} is damaged ({reason}), or the database was when the "
+        "backup was taken. Without a checksum, there is no way to tell.",
         hint=_USE_ANOTHER,
         path=path,
         reason=reason,
@@ -132,12 +160,12 @@ def is_way_back(
 ) -> ProtectedBackupError:
     """Return the error for a backup that a migration which has not ended may need."""
     return ProtectedBackupError(
-        f"{info.filename} {'is' if is_sure else 'may be'} the way back from a migration of "
-        f"{database} that has not ended.",
+        f"{info.filename} {'is' if is_sure else 'may be'} needed to undo a migration of "
+        f"{database} that has not finished.",
         remedy=Remedy(
             commands=(
                 restore_command("Restore it", address, Path(info.path)),
-                accept_command("Or keep the database as it is", address),
+                accept_command("Or leave the database as it is", address),
             )
         ),
         path=Path(info.path),
@@ -149,7 +177,7 @@ def not_all_pruned(count: int, first: StorageError, removed: Sequence[str]) -> P
     return PruneError(
         f"{count} old backup(s) could not be removed: {first.cause}.",
         outcome=Outcome.PARTLY,
-        state=f"Others were removed. They were: {', '.join(removed)}.",
+        state=f"Others were removed: {', '.join(removed)}.",
         remedy=first.remedy,
         path=first.path,
         reason=first.cause,
@@ -159,7 +187,7 @@ def not_all_pruned(count: int, first: StorageError, removed: Sequence[str]) -> P
 def known_already(info: BackupInfo) -> BackupError:
     """Return the error for a backup that need not be adopted."""
     return BackupError(
-        f"{info.filename} is a backup of this database already, with a meta file that says so.",
+        f"{info.filename} already belongs to this database, and its meta file says so.",
         hint="There is nothing to do.",
         path=Path(info.path),
     )
@@ -168,10 +196,10 @@ def known_already(info: BackupInfo) -> BackupError:
 def log_beside(info: BackupInfo, log: str) -> BackupError:
     """Return the error for a backup of unknown origin with a ``log`` of SQLite's beside it."""
     return BackupError(
-        f"{info.filename}{log} is beside it: what is in there is a part of the data, and a "
-        "program may have it open.",
-        hint="Move both to another directory once nobody has it open. Import the file from "
-        "there to keep what is in it.",
+        f"{info.filename}{log} exists beside it. It holds a part of the data, and a program may "
+        "have the backup open.",
+        hint="Once no program has it open, move both files to another directory and import the "
+        "backup from there.",
         path=Path(f"{info.path}{log}"),
     )
 
@@ -206,21 +234,21 @@ def no_directory(path: Path) -> StorageError:
     """Return the error for a destination that is a directory which is not there."""
     return StorageError(
         f"There is no directory {path}.",
-        hint="Make it first, or leave out the slash at the end to write a file of that name.",
+        hint="Create it first, or remove the slash at the end to write a file with that name.",
         path=path,
     )
 
 
 def no_path(destination: object) -> StorageError:
     """Return the error for a destination that no file system has."""
-    return StorageError(f"{destination!s} is no path.", hint="Name a file or directory.")
+    return StorageError(f"{destination!s} is not a valid path.", hint="Name a file or directory.")
 
 
 def other_export(target: Path) -> StorageError:
     """Return the error for a destination that another process writes to."""
     return StorageError(
-        f"Another export to {target} is at work.",
-        hint="Wait until it is done, or name another file.",
+        f"Another export to {target} is running.",
+        hint="Wait until it has finished, or name another file.",
         path=target,
     )
 
@@ -228,8 +256,8 @@ def other_export(target: Path) -> StorageError:
 def in_the_way_of_copy(path: Path) -> StorageError:
     """Return the error for a file that would be taken for a part of an exported backup."""
     return StorageError(
-        f"{path} exists already, and would be taken for a part of the copy.",
-        hint="Name another file, or move that one away.",
+        f"{path} already exists and would be taken for a part of the copy.",
+        hint="Name another file, or move the existing one away.",
         path=path,
     )
 
@@ -249,7 +277,7 @@ def copy_differs(target: Path, info: BackupInfo) -> ChecksumMismatchError:
 def too_many_writers(database: object) -> DatabaseLockedError:
     """Return the error for a database that never stands still."""
     return DatabaseLockedError(
-        f"Database locked: others write to {database} all the time.",
+        f"Database locked: other programs keep writing to {database}.",
         hint="Stop the programs that write to it, and try again.",
     )
 
@@ -257,8 +285,8 @@ def too_many_writers(database: object) -> DatabaseLockedError:
 def place_too_long(place: Path) -> StorageError:
     """Return the error for a live database whose sidecars would have impossible names."""
     return StorageError(
-        f"The path of {place} is too long: what a restore puts beside it would have a name "
-        "that the file system or SQLite does not take.",
+        f"The path {place} is too long: a restore creates files beside it, and their names "
+        "would be longer than the file system or SQLite allows.",
         hint="Move the database to a directory with a shorter path.",
         path=place,
     )
@@ -267,8 +295,8 @@ def place_too_long(place: Path) -> StorageError:
 def denied(path: Path, why: str) -> PermissionDeniedError:
     """Return the error for what a restore could not write to; ``why`` it has to: a clause."""
     return PermissionDeniedError(
-        f"Permission denied: {path} may not be written, and {why}.",
-        hint="Check who owns it and its permissions, or run as the user who does.",
+        f"Permission denied: {path} is not writable, and {why}.",
+        hint="Check its owner and permissions, or run the command as its owner.",
         path=path,
     )
 
@@ -276,8 +304,8 @@ def denied(path: Path, why: str) -> PermissionDeniedError:
 def in_the_way_of_restore(path: Path) -> StorageError:
     """Return the error for what a restore can neither pass by nor set aside."""
     return StorageError(
-        f"{path} is a directory or a link, in the place of a file that a restore makes.",
-        hint="Find out who put it there, and move it away.",
+        f"{path} is a directory or a link, where a restore has to create a file.",
+        hint="Find out what created it, and move it away.",
         path=path,
     )
 
@@ -295,7 +323,7 @@ def disk_failed(info: BackupInfo, error: StorageError, safety: Path) -> RestoreE
 
 def restored_is_damaged(why: DatabaseDamagedError, outcome: Outcome) -> RestoreError:
     """Return the error for what was restored and fails its check."""
-    aside = " What was there before is beside it, moved aside."
+    aside = " The previous files were moved aside, in the same directory."
     return RestoreError(
         f"The restored database fails its check ({why.cause})."
         f"{aside if outcome is Outcome.BROKEN else ''}",
@@ -314,7 +342,9 @@ def not_put_back(
         f"The restored database fails its check ({why.cause}), and the previous one could not be "
         f"put back ({error.cause}).",
         outcome=Outcome.BROKEN,
-        remedy=Remedy(f"Mend what the second error names.{then}", (undo,) if undo else ()),
+        remedy=Remedy(
+            f"Fix the problem that the second error names.{then}", (undo,) if undo else ()
+        ),
         reason=error.cause,
         backup=safety,
     )
@@ -322,13 +352,13 @@ def not_put_back(
 
 def undo_command(address: str) -> Command:
     """Return the command that goes back to the safety backup of the database at ``address``."""
-    return Command(Action.UNDO, "Then go back", ("--url", address))
+    return Command(Action.UNDO, "Then undo the restore", ("--url", address))
 
 
 def nothing_to_undo(path: Path) -> NothingToUndoError:
     """Return the error for a safety backup that is not there."""
     return NothingToUndoError(
-        f"There is no safety backup {path}: nothing to undo.",
-        hint="It is made by a restore. To go back to an earlier state, restore a backup.",
+        f"There is nothing to undo: no safety backup {path}.",
+        hint="Only a restore can be undone. To go back to an earlier state, restore a backup.",
         path=path,
     )

@@ -85,7 +85,7 @@ def _warn_of_attached(repository: Repository, info: BackupInfo) -> None:
     """Say of databases that the application attaches that no backup contains them."""
     if attached := info.driver_facts.get("attached", ""):
         repository.attached_warning.warn(
-            f"Not in this backup: attached database {attached}. It needs a backup of its own."
+            f"Not in this backup: attached database {attached}. Back it up separately."
         )
 
 

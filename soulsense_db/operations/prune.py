@@ -147,7 +147,7 @@ def _with_sound_one(
             plan = plan.with_failed(info)
             continue
         if info.filename in {d.backup.filename for d in plan.report.removed}:
-            return plan.with_protected({info.filename: f"newest sound one of kind {kind}"})
+            return plan.with_protected({info.filename: f"newest sound backup of kind {kind}"})
         return plan
     return plan.with_protected(
         {info.filename: f"no backup of kind {kind} passed a check" for info in known}
@@ -184,7 +184,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
                 raise
     finally:
         if deleted:
-            with Completion("Old backups were removed.").then("The catalog is out of step"):
+            with Completion("Old backups were removed.").then("The catalog is out of date"):
                 repository.with_catalog_as_it_is().sync_catalog()
     if failures and not deleted:
         unsure = (error for error in failures if error.outcome is not Outcome.UNCHANGED)

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 
@@ -24,13 +25,21 @@ from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupNotFoundError, OutsideDirectoryError
 from soulsense_db.meta_file import not_found, trusted_meta
 from soulsense_db.notices import warn
-from soulsense_db.operations.errors import ambiguous, none_at, of_another, too_few
+from soulsense_db.operations.errors import (
+    ambiguous,
+    no_name,
+    none_at,
+    nothing_named,
+    of_another,
+    too_few,
+)
 
 Reference = BackupInfo | str | Path
 """A backup, its id or the beginning of that, its file name or path, ``latest`` and the like."""
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
+_SIMILARITY = 0.75
 
 
 class Origin(Enum):
@@ -91,6 +100,8 @@ class Finder:
         return self._named(ref)
 
     def _named(self, ref: str) -> BackupInfo:
+        if not ref.strip():  # a variable that is not set, say
+            raise no_name()
         if latest := _LATEST.fullmatch(ref):
             return self._latest(int(latest[1] or 0))
         try:
@@ -204,7 +215,7 @@ class Finder:
             )
             raise none_at(self._backup_directory.directory, revision, hint)
         if len(fitting) > 1:
-            raise ambiguous(f"{_REVISION}{revision}", sorted(fitting))
+            raise ambiguous(f"{_REVISION}{revision}", sorted(fitting), "revisions")
         found = next(info for info in candidates if fitting.intersection(info.alembic_heads))
         _warn_of_passed_over((i for i in own if fitting.intersection(i.alembic_heads)), found)
         return found
@@ -214,12 +225,22 @@ class Finder:
         for info in everything:
             if info.id == ref:
                 return info
-        fitting = self._that_may_be_own(i for i in everything if i.id.startswith(ref))
+        beginning = [info for info in everything if info.id.startswith(ref)]
+        fitting = self._that_may_be_own(beginning)
         if not fitting:
-            raise not_found(ref)
+            similar = _similar(ref, self._that_may_be_own(everything))
+            raise nothing_named(ref, similar, of_others=beginning)
         if len(fitting) > 1:
-            raise ambiguous(ref, [f"{info.id} ({info.timestamp_display})" for info in fitting])
+            names = [f"{info.id} ({info.timestamp_display})" for info in fitting]
+            raise ambiguous(ref, names, "backups")
         return fitting[0]
+
+
+def _similar(ref: str, own: Sequence[BackupInfo]) -> list[BackupInfo]:
+    """Return the backups whose id or file name may be what ``ref`` was to be, best first."""
+    named = {info.filename.casefold(): info for info in own} | {info.id: info for info in own}
+    close = get_close_matches(ref.casefold(), list(named), n=3, cutoff=_SIMILARITY)
+    return list({named[name].id: named[name] for name in close}.values())
 
 
 def _without_doubt(own: Iterable[BackupInfo]) -> list[BackupInfo]:
@@ -243,6 +264,6 @@ def _warn_of_passed_over(own: Iterable[BackupInfo], chosen: BackupInfo) -> None:
     if newer:
         more = f" (and {len(newer) - 1} more)" if newer[1:] else ""
         warn(
-            f"{newer[0].filename} is newer than {chosen.filename} and was passed over: it is "
+            f"{newer[0].filename} is newer than {chosen.filename} and was skipped: it is "
             f"{_why(newer[0])}{more}. Name it to use it."
         )

@@ -95,8 +95,8 @@ class Repository:
         try:
             return self.rows.sync(self.finder.list())
         except BackupError as error:  # what called for it is done: it must not look like a failure
-            log_ignored("The catalog could not be brought in step", error)
+            log_ignored("The catalog could not be updated", error)
             return False
         except Exception as error:  # noqa: BLE001 - code of the application, when it connects
-            warn(f"The catalog could not be brought in step ({reason_of(error)}).")
+            warn(f"The catalog could not be updated ({reason_of(error)}).")
             return False

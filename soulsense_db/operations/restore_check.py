@@ -139,7 +139,7 @@ def _names(driver: Driver, place: Path, lock: Path) -> Iterator[BackupError]:
 def _rights(place: Path, lock: Path) -> Iterator[BackupError]:
     directory = fs.nearest_existing(place.parent)
     if not os.access(directory, os.W_OK | os.X_OK):
-        yield denied(directory, "a restore puts files there")
+        yield denied(directory, "a restore creates files in it")
     # By name and not by opening it: SQLite may have the file open in this process.
     if fs.exists(place) and not os.access(place, os.R_OK | os.W_OK):
         yield denied(place, "a restore writes to it")

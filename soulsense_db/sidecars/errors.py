@@ -21,7 +21,7 @@ def at_work(name: str) -> DatabaseLockedError:
     """Return the error for a database that another restore or migration has."""
     return DatabaseLockedError(
         f"Database locked: another restore or migration of {name} is running.",
-        hint="Wait until it is done and try again.",
+        hint="Wait until it has finished and try again.",
     )
 
 
@@ -30,12 +30,12 @@ def interrupted(
 ) -> InterruptedMigrationError:
     """Return the error for a database whose ``migration`` died; ``backup``: from before it."""
     return InterruptedMigrationError(
-        f"A migration of {database} ({migration}) died before its end.",
+        f"A migration of {database} ({migration}) was interrupted.",
         outcome=Outcome.HALF_RUN,
         remedy=Remedy(
             commands=(
-                restore_command("Put it back with", address, backup),
-                accept_command("Or keep the database as it is", address),
+                restore_command("To put it back", address, backup),
+                accept_command("Or leave the database as it is", address),
             )
         ),
         path=database,
@@ -46,13 +46,13 @@ def interrupted(
 def interrupted_without_backup(database: Path, address: str, why: str) -> InterruptedMigrationError:
     """Return the error where the marker does not say which backup is the one; ``why`` not."""
     return InterruptedMigrationError(
-        f"A migration of {database} died before its end, and {why}.",
+        f"A migration of {database} was interrupted, and {why}.",
         outcome=Outcome.HALF_RUN,
         remedy=Remedy(
-            "The newest backup of kind pre_migration is likely the one from before it.",
+            "The newest backup of kind pre_migration is probably the one from before it.",
             (
-                Command(Action.LIST, "Find it, and restore it", ("--url", address)),
-                accept_command("Or keep the database as it is", address),
+                Command(Action.LIST, "To find it", ("--url", address)),
+                accept_command("Or leave the database as it is", address),
             ),
         ),
         path=database,
@@ -63,7 +63,7 @@ def interrupted_without_backup(database: Path, address: str, why: str) -> Interr
 def no_marker(path: Path) -> StorageError:
     """Return the error for what is no file of ours in the place of a migration marker."""
     return StorageError(
-        f"{path} is no migration marker, but a directory, a pipe, a link or far too large.",
-        hint="Find out who put it there, and move it away.",
+        f"{path} is not a migration marker: it is a directory, a pipe, a link, or far too large.",
+        hint="Find out what created it, and move it away.",
         path=path,
     )

@@ -82,7 +82,7 @@ def test_half_a_migration_that_a_transaction_left_is_told(
     before = digest(project.database)
     end(project, engine)
     assert digest(project.database) != before
-    assert "may be half migrated. Put it back with: soulsense-db restore" in capfd.readouterr().err
+    assert "may be half migrated. To put it back: soulsense-db restore" in capfd.readouterr().err
     with pytest.raises(MigrationRefusedError, match="half migrated"), engine.begin() as connection:
         _upgrade(project, connection)
     BackupManager(engine).restore(project.backups()[-1])

@@ -195,7 +195,7 @@ def test_a_migration_that_could_change_an_attached_file_is_refused(
     project.revision("broken", "second", "pass")
     done = project.run("upgrade", "head")
     assert done.returncode == 0
-    assert f"{other} is attached: it is not backed up" in done.stderr
+    assert f"{other} is attached: it is neither backed up" in done.stderr
 
 
 @pytest.mark.parametrize("what", ["itself", "memory", "temp"])

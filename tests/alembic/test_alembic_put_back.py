@@ -73,7 +73,7 @@ def test_an_attached_database_is_warned_of(project: Project) -> None:
     project.set_option("soulsense_attached", "ignore")
     done = project.run("upgrade", "head")
     assert done.returncode == 0
-    assert f"{other} is attached: it is not backed up" in done.stderr
+    assert f"{other} is attached: it is neither backed up" in done.stderr
 
 
 _FAILING_EVENT = """

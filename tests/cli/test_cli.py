@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
+import typer
 from helpers import digest, make_database, scalar, write_marker
 from shell import Shell
 
 from soulsense_db import errors
-from soulsense_db.cli import old_alembic
+from soulsense_db.cli import app, old_alembic
 from soulsense_db.sidecars.migration_marker import marker_path
 
 
@@ -214,3 +217,54 @@ def test_help_and_version(shell: Shell) -> None:
         assert name in shown
     assert shell.ok("--version").startswith("soulsense-db ")
     assert "Usage" in "".join(shell.run().stdout + shell.run().stderr)
+
+
+def test_common_options_stand_on_either_side(shell: Shell) -> None:
+    """Before the command, behind it, and in every form; what stands behind it wins."""
+    shell.create()
+    (newest,) = shell.ids()
+    url = str(shell.database)
+    for arguments in (
+        ["--url", url, "list", "-q"],
+        [f"--url={url}", "-q", "list"],
+        ["-q", "--url", url, "list"],
+        ["--url", "nowhere.db", "-q", "list", "--url", url],
+    ):
+        assert shell.ok(*arguments) == f"{newest}\n"
+    assert json.loads(shell.ok("--json", "list"))["command"] == "list"
+    assert shell.run("--quiet").returncode == 2
+    assert shell.run("--url").returncode == 2
+
+
+def test_help_is_in_groups_with_an_example_each(shell: Shell) -> None:
+    """The commands stand in groups; each has an example, and no help names a type of Python."""
+    shown = shell.ok("--help")
+    groups = ("Everyday", "Keeping backups", "Unattended", "Window", "Common options")
+    assert all(group in shown for group in groups)
+    for command in typer.main.get_command(app).commands.values():  # type: ignore[attr-defined]
+        assert (command.epilog or "").startswith("Example: ")
+        assert command.rich_help_panel
+    for text in (shown, shell.ok("restore", "--help"), shell.ok("status", "-h")):
+        assert not re.search(r"<\w+>|BOOLEAN|INTEGER|TEXT", text)
+
+
+@pytest.mark.parametrize("command", ["restore", "show", "verify", "delete"])
+def test_without_a_terminal_there_is_nothing_to_choose(shell: Shell, command: str) -> None:
+    """A script that names no backup gets a usage error at once."""
+    shell.create()
+    result = shell.run(command)
+    assert result.returncode == 2
+    assert "REF" in result.stderr
+
+
+def test_what_is_misspelt_is_named(shell: Shell) -> None:
+    """A misspelt id or file name is answered with what may be meant; an empty one with itself."""
+    shell.create()
+    (info,) = shell.backups()
+    for misspelt in (f"{info.id[:-1]}x", info.filename.replace("backup", "bakcup")):
+        said = shell.fails(errors.BackupNotFoundError, "show", misspelt)
+        assert f"Did you mean {info.id}" in said
+    assert "is empty" in shell.fails(errors.BackupNotFoundError, "restore", "")
+    (shell.folder / "my.ini").write_text("[alembic]\n", encoding="utf-8")
+    said = shell.fails(errors.OptionError, "list", "--url", "my.ini")
+    assert "--config my.ini" in said

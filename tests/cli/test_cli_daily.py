@@ -58,7 +58,7 @@ def test_list_filters(shell: Shell) -> None:
     assert shell.ok("list", "--quiet", "--revision", "abc").split() == ids[1:]
     assert shell.ok("list", "--quiet", "--since", "2000-01-01").split() == ids
     assert shell.ok("list", "--quiet", "--since", "1h").split() == ids
-    assert "No backups that fit" in shell.ok("list", "--since", "2999-01-01")
+    assert "No backups that match" in shell.ok("list", "--since", "2999-01-01")
     assert shell.ok("list", "--quiet", "--until", "today").split() == ids
     assert shell.ok("list", "--quiet", "--until", "1h") == ""
     assert (
@@ -221,7 +221,7 @@ def test_auto_is_one_line(shell: Shell) -> None:
     flip(backup, 5000)
     ran = shell.run("auto", "--quiet")
     assert (ran.returncode, ran.stdout) == (0, "")
-    assert ran.stderr == f"{backup.name} is damaged; another backup was made.\n"
+    assert ran.stderr == f"{backup.name} is damaged; another backup was created.\n"
     shell.database.unlink()
     shell.fails(errors.DatabaseFileNotFoundError, "auto", "--keep-last", "1")
 
@@ -245,7 +245,7 @@ def test_status_speaks_to_monitors(shell: Shell) -> None:
     assert shell.run("status").returncode == 2
     ran = shell.run("auto", "--keep-last", "1")
     assert ran.returncode == errors.InterruptedMigrationError.exit_code
-    assert "a migration DIED HALF-WAY: nothing removed" in ran.stdout
+    assert "a migration was INTERRUPTED: nothing removed" in ran.stdout
     assert ran.stderr.startswith("Error: A migration of")
     assert shell.run("auto", "--quiet", "--keep-last", "1").stderr == ran.stderr
     (shell.folder / "data" / "backups").rename(shell.folder / "away")
@@ -279,7 +279,7 @@ def test_restore_shows_what_will_be_lost(shell: Shell) -> None:
 def test_restoring_the_same_says_so(shell: Shell) -> None:
     """Where a restore would change nothing, the preview says that."""
     shell.create()
-    assert "a restore changes nothing" in shell.ok("restore", "latest", "--yes")
+    assert "a restore would change nothing" in shell.ok("restore", "latest", "--yes")
     shell.fails(errors.BackupNotFoundError, "restore", "nosuch", "--yes")
 
 
@@ -293,7 +293,7 @@ def test_restoring_a_missing_database(shell: Shell) -> None:
 
 
 def test_an_ambiguous_beginning_lists_candidates(shell: Shell) -> None:
-    """The candidates are in the hint."""
+    """The candidates are in the error."""
     twice = shell.create_until_ambiguous()
     shown = shell.fails(errors.AmbiguousReferenceError, "show", twice)
     assert shown.count("(20") == sum(one.startswith(twice) for one in shell.ids())
@@ -346,7 +346,7 @@ def test_a_database_that_is_not_there_among_others_is_an_error(shell: Shell) -> 
     shell.create(2)
     mistyped = ("--url", "typo.db", "--directory", "data/backups")
     said = shell.fails(errors.DatabaseFileNotFoundError, "list", *mistyped)
-    assert "2 backup(s) of other databases" in said
+    assert "2 backup(s) there belong to other databases" in said
 
 
 def test_status_of_a_database_that_is_not_there_is_critical(shell: Shell) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pexpect
 import pytest
 from helpers import PROGRAMS, execute, scalar
+from rich.cells import cell_len
 from shell import Shell
 
 from soulsense_db import errors
@@ -52,7 +54,7 @@ def test_no_is_no(shell: Shell) -> None:
     for answer in ("n", ""):
         with terminal(shell, "restore", "latest") as child:
             child.expect(r"child +\+300 +0 +0")
-            child.expect(r"Replace .* by this backup\? \[y/N\]")
+            child.expect(r"Replace .* with this backup\? \[y/N\]")
             child.sendline(answer)
             child.expect("Nothing was changed")
             assert _end(child) == errors.NotConfirmedError.exit_code
@@ -148,3 +150,112 @@ def test_a_key_that_ends_the_question_changes_nothing(shell: Shell, key: str, co
         child.send(key)
         assert _end(child) == code
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0
+
+
+@pytest.mark.parametrize(("command", "done"), [("show", "sha256"), ("verify", "OK soulsense")])
+def test_a_backup_is_chosen_by_its_number(shell: Shell, command: str, done: str) -> None:
+    """Without a REF there is a list; what is no number of it is asked again."""
+    shell.create(2)
+    oldest = shell.ids()[-1]
+    with terminal(shell, command) as child:
+        child.expect(rf"2  {oldest[:8]}")
+        child.expect("which backup")
+        child.sendline("3")
+        child.expect("Type a number from 1 to 2")
+        child.sendline("nosuch")
+        child.expect("Backup file not found: nosuch")
+        child.sendline("2")
+        child.expect(done)
+        assert _end(child) == 0
+
+
+def test_the_chosen_backup_is_deleted_and_no_other(shell: Shell) -> None:
+    """An id that is typed is taken as well; the question is asked as always."""
+    shell.create(3)
+    newest, chosen, oldest = shell.ids()
+    with terminal(shell, "delete") as child:
+        child.expect("which backup")
+        child.sendline(chosen)
+        child.expect(r"Delete .* permanently\? \[y/N\]")
+        child.sendline("y")
+        child.expect("Deleted")
+        assert _end(child) == 0
+    assert shell.ids() == [newest, oldest]
+
+
+@pytest.mark.parametrize("key", ["\r", "\x04", "\x03"])
+def test_nothing_is_chosen(shell: Shell, key: str) -> None:
+    """Return, Ctrl-D and Ctrl-C at the list change nothing, with their usual exit codes."""
+    shell.create()
+    with terminal(shell, "restore") as child:
+        child.expect("which backup")
+        child.send(key)
+        code = _end(child)
+        assert "Traceback" not in child.before
+    assert code == (130 if key == "\x03" else errors.NotConfirmedError.exit_code)
+    assert not shell.database.with_name(f"{shell.database.name}.safety_backup").exists()
+
+
+def test_there_is_nothing_to_choose_from(shell: Shell) -> None:
+    """Without a backup there is an error that says how to make one, and no empty list."""
+    with terminal(shell, "restore") as child:
+        child.expect("There is no backup")
+        child.expect("soulsense-db create")
+        assert _end(child) == errors.BackupNotFoundError.exit_code
+
+
+def test_a_wait_for_a_lock_is_said(shell: Shell) -> None:
+    """A person who waits for another program's transaction reads what is waited for."""
+    shell.create()
+    with closing(sqlite3.connect(shell.database, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with terminal(shell, "restore", "latest", "--yes") as child:
+            child.expect("Waiting for another program")
+            writer.execute("ROLLBACK")
+            child.expect("Restored")
+            assert _end(child) == 0
+
+
+def _printed(columns: int, program: str) -> list[str]:
+    """Return the lines that ``program`` prints on a terminal with so many columns."""
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", f"from soulsense_db.cli.output import print_facts, print_table\n{program}"],
+        env={"PATH": "", "TERM": "dumb", "NO_COLOR": "1"},
+        dimensions=(24, columns),
+        encoding="utf-8",
+        timeout=30,
+    )
+    child.expect(pexpect.EOF)
+    return [line.rstrip() for line in child.before.splitlines()]
+
+
+def test_no_two_names_are_cut_alike() -> None:
+    """Names that differ late are cut behind the difference; a wide terminal shows them whole."""
+    names = ["customers_and_their_orders_2025", "customers_and_their_orders_2026", "日本語の表" * 9]
+    program = f"print_table(('TABLE', '>N', 'TEXT'), [(n, '1', 'x' * 60) for n in {names!r}])"
+    narrow = [line.split()[0] for line in _printed(40, program)[1:]]
+    assert len(set(narrow)) == 3
+    assert narrow[:2] == names[:2]
+    assert [line.split()[0] for line in _printed(200, program)[1:]] == names
+
+
+def test_a_description_takes_the_room_that_is_left() -> None:
+    """The last column is as wide as the terminal lets it be, also in letters of two cells."""
+    for text in ("w" * 300, "文" * 300):
+        program = f"print_table(('ID', 'DESCRIPTION'), [('0123456789ab', {text!r})])"
+        for columns in (40, 80, 200):
+            line = _printed(columns, program)[1]
+            assert columns - 2 <= cell_len(line) <= columns
+            assert line.endswith("…")
+
+
+def test_what_is_copied_is_in_one_piece() -> None:
+    """Ids and paths are neither cut nor folded, however narrow the terminal is."""
+    path = "/srv/" + "very_long_name/" * 9 + "日本語.db"
+    facts = f"print_facts([('file', {path!r}), ('id', '0123456789ab')])"
+    assert path in "\n".join(_printed(40, facts))
+    table = f"print_table(('ID', '', 'WHY'), [('0123456789ab', 'x' * 40, {path!r})], fold=True)"
+    shown = "\n".join(_printed(40, table))
+    assert path in shown
+    assert "0123456789ab" in shown

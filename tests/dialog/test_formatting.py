@@ -136,7 +136,8 @@ def test_only_a_table_of_alembic_is_left_out() -> None:
         (
             RestoreError("It failed.", outcome=Outcome.UNSURE, backup=Path("a.db.safety_backup")),
             "It failed.",
-            "Whether the change was kept is not sure. What it was before is in a.db.safety_backup.",
+            "It is not certain whether the change was saved. "
+            "The previous database is in a.db.safety_backup.",
         ),
     ],
 )
@@ -148,7 +149,7 @@ def test_an_error_is_told_in_parts(error: BackupError, happened: str, meaning: s
 
 def test_what_to_do_is_what_can_be_done_in_the_window() -> None:
     """A hint that names a command of the terminal names the button instead."""
-    undo = Command(Action.UNDO, "Then go back", ("--url", "a.db"))
+    undo = Command(Action.UNDO, "Then undo the restore", ("--url", "a.db"))
     told = explain(RestoreError("It failed.", remedy=Remedy("Mend it.", (undo,))))
     assert told.hint == "Mend it.\nPress “Undo last restore…”."
     assert explain(DatabaseLockedError("x", hint="Wait.")).hint == "Wait."

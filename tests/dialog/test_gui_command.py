@@ -87,7 +87,7 @@ def test_control_c_at_the_terminal_ends_it(shell: Shell, display: Display) -> No
         program.send_signal(signal.SIGINT)
         code, out, err = ended(program)
     assert (code, out) == (130, "")
-    assert err == "Interrupted. What was not finished has changed nothing.\n"
+    assert err == "Interrupted. The interrupted operation changed nothing.\n"
 
 
 @pytest.mark.parametrize("display_name", [None, "", ":9999", "no/display"])

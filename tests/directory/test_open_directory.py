@@ -1,4 +1,4 @@
-"""A backup directory that others may write to is told of, where somebody sees it."""
+"""A backup directory that others can write to is told of, where somebody sees it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_status_warns_of_it(manager: BackupManager, mode: int, who: str) -> None
     assert report.state is (State.WARNING if who else State.OK)
     if who:
         message = found["directory"].message
-        assert message.startswith(f"{who} may write to {manager.directory} (mode {mode:04o})")
+        assert message.startswith(f"{who} can write to {manager.directory} (mode {mode:04o})")
         assert message.endswith(f"{CURE} {manager.directory}")
 
 
@@ -75,8 +75,8 @@ def test_the_command_line_warns_on_stderr(shell: Shell) -> None:
     shell.ok("create", *place)
     backups.chmod(0o775)
     expected = (
-        f"Warning: Its group may write to {backups} (mode 0775): others could replace or remove "
-        f"backups. To forbid it: {CURE} '{backups}'\n"
+        f"Warning: Its group can write to {backups} (mode 0775): others could replace or remove "
+        f"backups. To prevent that: {CURE} '{backups}'\n"
     )
     result = shell.run("create", *place)
     assert (result.returncode, result.stderr) == (0, expected)
@@ -90,7 +90,7 @@ def test_the_command_line_warns_on_stderr(shell: Shell) -> None:
     result = shell.run("status", *place)
     assert result.returncode == 1
     assert result.stderr == ""
-    assert result.stdout.startswith("SOULSENSE_DB WARNING - directory: Its group may write to")
+    assert result.stdout.startswith("SOULSENSE_DB WARNING - directory: Its group can write to")
 
 
 @pytest.mark.parametrize("door", DOORS)

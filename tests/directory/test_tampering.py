@@ -108,7 +108,7 @@ def test_a_driver_writes_through_no_link(
     target = tmp_path / "target"
     swap(target, victim)
     for write in (driver.snapshot, lambda to: driver.copy_file(database, to)):
-        with pytest.raises(StorageError, match="something else in its place"):
+        with pytest.raises(StorageError, match="another program replaced it"):
             write(target)
     assert victim.read_bytes() == before
 
@@ -167,7 +167,7 @@ def test_a_lock_file_is_a_file(
         put(storage)
         put(storage)
     (told,) = (record.getMessage() for record in caplog.records)
-    assert told.startswith(f"{path} is not the file that was made there")
+    assert told.startswith(f"{path} is not the file that was created there")
     assert (storage.directory / ".soulsense_backup.2.lock").exists()
     assert len(storage.list()) == 2
     assert victim.read_bytes() == before
@@ -238,7 +238,7 @@ def test_a_link_in_the_directory_s_place_is_not_followed(
     taken.rename(tmp_path / "moved")
     taken.symlink_to(tmp_path / "elsewhere")
     before = snapshot_of(tmp_path)
-    with pytest.raises(StorageError, match="there is a link in its place, or above it"):
+    with pytest.raises(StorageError, match="or a directory above it, was replaced with a link"):
         use(manager, Path(info.path))
     after = snapshot_of(tmp_path)
     after.pop(".app.db.lock", None)
@@ -368,12 +368,12 @@ def test_the_command_line_refuses_the_link_of_another(shell: Shell) -> None:
     (shell.folder / "link").symlink_to("disk")
     os.chown(shell.folder / "link", NOBODY, NOBODY, follow_symlinks=False)
     text = shell.fails(PermissionDeniedError, "create", "--directory", "link")
-    assert "is a link of another user" in text
+    assert "is a link that belongs to another user" in text
 
 
 def test_a_directory_that_is_no_path(tmp_path: Path) -> None:
     """A NUL in its name is an error of the tree."""
-    with pytest.raises(StorageError, match="is no path"):
+    with pytest.raises(StorageError, match="is not a valid path"):
         storage_in(tmp_path / "a\0b")
 
 
@@ -385,5 +385,5 @@ def test_a_directory_seen_from_one_that_is_gone(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(StorageError, match="no current directory"):
+    with pytest.raises(StorageError, match="current directory does not exist"):
         storage_in(Path("backups"))

@@ -44,7 +44,7 @@ def test_attached_databases_are_named(
     assert manager.get(info).driver_facts == info.driver_facts
     manager.create()
     told = [record.getMessage() for record in caplog.records]
-    expected = f"Not in this backup: attached database {named}. It needs a backup of its own."
+    expected = f"Not in this backup: attached database {named}. Back it up separately."
     assert told == ([expected] if named else [])
     execute(database, "DELETE FROM child")
     manager.restore(info)

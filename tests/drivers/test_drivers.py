@@ -117,6 +117,8 @@ def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
     )
     toy, none, broken, unknown = done.stdout.splitlines()
     assert toy == "ToyDriver"
-    assert "toy:NoDriver, the driver for dialect 'none', is no soulsense_db.drivers.Driver" in none
+    assert (
+        "toy:NoDriver, the driver for dialect 'none', is not a soulsense_db.drivers.Driver" in none
+    )
     assert "The driver toy:Nothing for dialect 'broken' cannot be loaded" in broken
     assert "Supported: broken, none, sqlite, toy." in unknown

@@ -85,7 +85,7 @@ def test_a_changed_current_directory(
     info = used(manager)
     before = digest(first), digest(second)
     monkeypatch.chdir(second.parent)
-    with pytest.raises(DatabaseChangedError, match="made for"):
+    with pytest.raises(DatabaseChangedError, match="was created for"):
         way(manager, info)
     assert (digest(first), digest(second)) == before
 

@@ -92,7 +92,10 @@ def test_a_header_that_forbids_writing_is_hinted_at(
     info = manager.create()
     expected = digest(live)
     flip(live, 18, 0x40)
-    with pytest.raises(PermissionDeniedError, match="header forbids writing: VACUUM INTO"):
+    with pytest.raises(
+        PermissionDeniedError,
+        match="header forbids writing: copy all rows to a new file with VACUUM INTO",
+    ):
         manager.restore(info)
     execute(live, f"VACUUM INTO '{tmp_path / 'new.db'}'")
     (tmp_path / "new.db").rename(live)

@@ -267,7 +267,7 @@ def test_a_file_that_the_connections_do_not_tell_of_is_not_taken_for_memory(
 ) -> None:
     """Else it shared one directory with all such databases, and ``latest`` of another were its."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnsupportedDatabaseError, match="tell of no file") as caught:
+    with pytest.raises(UnsupportedDatabaseError, match="report no file") as caught:
         BackupManager(make_engine(database, connect_args={"factory": DictConnection}))
     assert str(database) in caught.value.message
     assert os.listdir(tmp_path) == [database.name]

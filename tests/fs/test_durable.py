@@ -196,7 +196,7 @@ def test_a_copy_never_replaces(tmp_path: Path, kind: str) -> None:
         target.write_text("mine")
     else:
         target.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError, match="exists already"):
+    with pytest.raises(StorageError, match="already exists"):
         copy(source, target)
     assert sorted(os.listdir(tmp_path)) == ["source", "target"]
 
@@ -409,7 +409,7 @@ def test_without_a_current_directory(
         manager.get("below/some.db")
     with pytest.raises(BackupNotFoundError):
         manager.import_file("some.db")
-    with pytest.raises(StorageError, match="no path"):
+    with pytest.raises(StorageError, match="not a valid path"):
         manager.export(info, "some.db")
 
 

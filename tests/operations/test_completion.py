@@ -197,7 +197,7 @@ def test_one_that_cannot_be_removed_keeps_no_other(
     in_the_way.mkdir()
     with pytest.raises(
         PruneError,
-        match=r"1 old backup.* Others were removed\. They were: soulsense_backup_.*\.db\.",
+        match=r"1 old backup.* Others were removed: soulsense_backup_.*\.db\.",
     ):
         manager.prune(RetentionPolicy(keep_last=2))
     assert len(manager.list()) == 3

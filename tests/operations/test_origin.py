@@ -358,7 +358,7 @@ def test_a_file_with_a_log_beside_it_is_not_adopted(manager: BackupManager, end:
     Path(info.path + end).write_bytes(b"pages")
     with pytest.raises(BackupError, match=end) as raised:
         manager.adopt(info.filename)
-    assert "Import" in raised.value.hint
+    assert "import" in raised.value.hint
     assert not Path(info.meta_path).exists()
 
 
@@ -389,7 +389,7 @@ def test_what_was_replaced_while_it_was_read_is_not_adopted(
         shutil.copy(info.path, fresh)
         fresh.replace(info.path)
 
-    with pytest.raises(BackupError, match="not what it was a moment ago"):
+    with pytest.raises(BackupError, match="was replaced by another program a moment ago"):
         manager.adopt(info.filename, progress=replace_it)
     assert not Path(info.meta_path).exists()
 
@@ -410,7 +410,7 @@ def test_the_command_line_asks_and_shows_the_tables(shell: Shell) -> None:
     assert shell.run("restore", name).returncode == NotConfirmedError.exit_code
     assert digest(shell.database) == before
     told = shell.ok("restore", name, "--yes")
-    assert "nothing says that it is a backup of this database" in told
+    assert "nothing says that it belongs to this database" in told
     cells = [line.split() for line in told.splitlines()]
     assert ["child", "300", "301"] in cells
     assert digest(shell.database) != before

@@ -208,7 +208,7 @@ def test_the_way_back_from_a_migration_stays(manager: BackupManager, database: P
     write_marker(database, backup=oldest.path, alembic_heads=(), target_revision="b")
     manager.prune(ONE)
     assert oldest.filename in _names(manager)
-    with pytest.raises(ProtectedBackupError, match="has not ended"):
+    with pytest.raises(ProtectedBackupError, match="has not finished"):
         manager.delete(oldest)
     manager.alarm.accept()
     manager.delete(oldest)
@@ -377,6 +377,6 @@ def test_a_damaged_marker_protects_what_may_be_the_way_back(
     flip(marker_path(database), 30, 0x02)
     manager.prune(ONE)
     assert {info.filename for info in before} <= _names(manager)
-    with pytest.raises(ProtectedBackupError, match="may be the way back"):
+    with pytest.raises(ProtectedBackupError, match="may be needed to undo a migration"):
         manager.delete(before[-1])
     manager.delete(other)

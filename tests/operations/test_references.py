@@ -57,7 +57,7 @@ def test_an_ambiguous_beginning_lists_the_candidates(manager: BackupManager) -> 
         manager.get(found[0])
     listed = [candidate.split()[0] for candidate in raised.value.candidates]
     assert set(listed) == {found, seen[found[0]]}
-    assert all(one in raised.value.hint for one in listed)
+    assert all(one in raised.value.what for one in listed)
 
 
 def test_nothing_finds_nothing(manager: BackupManager) -> None:

@@ -182,7 +182,7 @@ def test_a_fault_without_a_checksum_is_refused(manager: BackupManager, database:
     execute(database, *ODD_SCHEMAS["index that misses a row"])
     info = manager.create()
     Path(info.meta_path).unlink()
-    with pytest.raises(InvalidBackupError, match="without a checksum"):
+    with pytest.raises(InvalidBackupError, match="Without a checksum"):
         manager.restore(info)
 
 
@@ -287,7 +287,7 @@ def test_a_way_back_that_is_blocked_names_the_safety_backup(
 
     monkeypatch.setattr(SQLiteDriver, "load", once)
     monkeypatch.setattr(SQLiteDriver, "check_loaded", damaged)
-    with pytest.raises(RestoreError, match=r"What it was before is in .*app\.db\.safety_backup"):
+    with pytest.raises(RestoreError, match=r"The previous database is in .*app\.db\.safety_backup"):
         manager.restore(info)
     monkeypatch.undo()
     assert digest(_safety(database)) == before

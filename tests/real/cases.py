@@ -17,7 +17,7 @@ from rows import counts, differing, digests, revision_of
 INJECT = Path(__file__).resolve().parent / "inject"
 _SECONDS = 300  # after that a command counts as one that hangs
 _OTHERS = ("SOULSENSE_", "PREFECT_", "DSTACK_", "PYTHON", "VIRTUAL_ENV")
-_WAY_BACK = re.compile(r"(soulsense-db restore (?!--accept).*?)(?=   Or keep|\n|\Z)")
+_WAY_BACK = re.compile(r"(soulsense-db restore (?!--accept).*?)(?=   Or leave|\n|\Z)")
 
 Finished = subprocess.CompletedProcess[str]
 

@@ -341,7 +341,7 @@ def test_nothing_in_a_marker_acts_on_a_terminal(database: Path, text: str) -> No
     error = marker.error(database)
     for said in (error.message, error.hint):
         assert not any(c in said for c in "\x1b\n\u202e\x07")
-    command = error.hint.removeprefix("Put it back with: ").split("   Or keep")[0]
+    command = error.hint.removeprefix("To put it back: ").split("   Or leave")[0]
     assert len(shlex.split(command)) == 7
 
 
@@ -377,14 +377,14 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     half = manager.create("by hand")
     lines = shell.ok("list").splitlines()
     assert [("half-run" in line) for line in lines[1:]] == [True, False, False]
-    assert "had not ended" in shell.ok("show", half.id)
+    assert "before a migration had finished" in shell.ok("show", half.id)
     assert json.loads(shell.ok("show", half.id, "--json"))["result"]["backup"]["half_run"]
     told = shell.run("restore", "latest~1", "--yes")
     assert told.returncode == 0
-    assert "The alarm still stands" in told.stderr
+    assert "Migrations are still refused" in told.stderr
     assert before.filename in told.stderr
     told = shell.run("restore", half.id, "--yes")
-    assert "half migrated, and so will the database be" in told.stderr
+    assert "half migrated, and the database will be, too" in told.stderr
     assert shell.run("status").returncode == 2
     told = shell.run("restore", "latest", "--yes")
     assert told.returncode == 0
@@ -399,7 +399,7 @@ def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
     shell.database.with_name(f"{shell.database.name}.migrating").mkdir()
     scheduled = shell.run("auto")
     assert scheduled.returncode == 0
-    assert scheduled.stderr.count("is no migration marker") == 1
+    assert scheduled.stderr.count("is not a migration marker") == 1
     restored = shell.run("restore", "latest~1", "--yes", "--json")
     assert restored.returncode == 0
     assert json.loads(restored.stdout)["ok"] is True

@@ -165,7 +165,7 @@ def test_the_error_names_both_ways_out(tmp_path: Path, target: str | None, shown
     assert shown in error.message
     assert "from a1, b1" in error.message
     assert BACKUP in error.message
-    back, keep = error.hint.removeprefix("Put it back with: ").split("   Or keep ")
+    back, keep = error.hint.removeprefix("To put it back: ").split("   Or leave ")
     assert shlex.split(back) == [
         "soulsense-db",
         "restore",

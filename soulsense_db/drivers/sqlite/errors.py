@@ -134,7 +134,7 @@ def locked(name: str, reason: str) -> DatabaseLockedError:
     """Return the error for a lock that did not clear by the deadline."""
     return DatabaseLockedError(
         f"Database locked: {name} ({reason}).",
-        hint="Close the other programs that use it, or wait until they are done, and try again.",
+        hint="Close the other programs that use it, or wait until they finish, and try again.",
         reason=reason,
     )
 
@@ -143,7 +143,7 @@ def damaged(name: str, reason: str) -> DatabaseDamagedError:
     """Return the error for a live database that cannot be read."""
     return DatabaseDamagedError(
         f"The live database {name} is damaged ({reason}).",
-        hint="Restore a backup: the damaged files are moved aside and kept.",
+        hint="Restore a backup. The damaged files are moved aside, not deleted.",
         reason=reason,
     )
 
@@ -170,8 +170,8 @@ def not_understood(name: str, reason: str) -> UnsupportedDatabaseError:
     return UnsupportedDatabaseError(
         f"SQLite {sqlite3.sqlite_version} does not understand the schema of {name} ({reason}). "
         "Its pages are not damaged.",
-        hint="Use the version of SQLite that the schema was written with, or a newer one; or put "
-        "right what was edited in it. A backup can be restored over it.",
+        hint="Use the SQLite version that wrote the schema, or a newer one; or correct what was "
+        "edited in the schema. A backup can be restored over it.",
         reason=reason,
     )
 
@@ -181,8 +181,8 @@ def backup_not_understood(name: str, reason: str) -> InvalidBackupError:
     return InvalidBackupError(
         f"SQLite {sqlite3.sqlite_version} does not understand the schema of the backup {name} "
         f"({reason}). Its pages are not damaged.",
-        hint="Restore it with the version of SQLite that it was written with, or a newer one; or "
-        "use another backup.",
+        hint="Restore it with the SQLite version that wrote it, or a newer one; or use another "
+        "backup.",
         reason=reason,
     )
 
@@ -193,24 +193,24 @@ def _undecodable(error: BaseException, name: str) -> BackupError | None:
     if not isinstance(original, UnicodeDecodeError) and _UNDECODABLE not in reason:
         return None
     return BackupError(
-        f"A text in {name} is not valid in the database's encoding, and Python cannot read it "
-        f"({reason}). It is not damaged.",
-        hint="Read it with CAST(column AS BLOB), or set text_factory = bytes where the connection "
-        "is made.",
+        f"A text value in {name} is not valid in the database's encoding, so Python cannot read "
+        f"it ({reason}). The file is not damaged.",
+        hint="Read the value with CAST(column AS BLOB), or set text_factory = bytes on the "
+        "connection.",
         reason=reason,
     )
 
 
 def _read_only(code: int, name: str, reason: str) -> PermissionDeniedError:
     hint = (
-        "Check who owns the file and its directory, their permissions, the URL (mode=ro), and "
-        "whether the engine sets PRAGMA query_only when it connects. If it is none of these, its "
-        "header forbids writing: VACUUM INTO a new file keeps all rows."
+        "Check the owner and permissions of the file and its directory, the URL (mode=ro), and "
+        "whether the engine sets PRAGMA query_only when it connects. If it is none of these, the "
+        "file's header forbids writing: copy all rows to a new file with VACUUM INTO."
     )
     if code in _LEFT_BY_A_WRITER:
         hint = (
-            "A program that wrote to it died, and only a connection that may write can tidy up: "
-            "use an engine without mode=ro, or open it once with the application."
+            "A program died while writing to it, and only a connection with write access can clean "
+            "up: use an engine without mode=ro, or open it once with the application."
         )
     return PermissionDeniedError(f"Permission denied: {name} ({reason}).", hint=hint, reason=reason)
 
@@ -225,25 +225,25 @@ def _common(code: int, name: str, reason: str) -> BackupError:
     if code in _DENIED:
         return PermissionDeniedError(
             f"Permission denied: {name} ({reason}).",
-            hint="Check who owns the file and its directory, and their permissions.",
+            hint="Check the owner and permissions of the file and its directory.",
             reason=reason,
         )
     if code == sqlite3.SQLITE_IOERR:
         return StorageError(
             f"Storage error: {name} ({reason}).",
-            hint="Check that the disk is there, not full, and healthy.",
+            hint="Check that the disk is connected, not full, and healthy.",
             reason=reason,
         )
     if code == sqlite3.SQLITE_CORRUPT:
         return BackupError(
-            f"A virtual table of {name}, as for full-text search, is inconsistent ({reason}). The "
-            "rows of all other tables can be read.",
+            f"A virtual table (such as a full-text index) in {name} is inconsistent ({reason}). "
+            "The rows of all other tables can be read.",
             hint="Rebuild its index: for FTS, INSERT INTO name(name) VALUES('rebuild').",
             reason=reason,
         )
     return BackupError(
         f"SQLite refused an operation on {name} ({reason}).",
-        hint="If the reason does not say what to do, check that file: PRAGMA integrity_check.",
+        hint="If the reason does not say what to do, check the file with PRAGMA integrity_check.",
         reason=reason,
     )
 

@@ -14,6 +14,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.sqlite import refusals
 from soulsense_db.drivers.sqlite.check import says_wal
 from soulsense_db.errors import StorageError
+from soulsense_db.notices import Wait
 
 # Of a journal that is of use, https://www.sqlite.org/fileformat.html#the_rollback_journal; with
 # journal_mode = PERSIST one that is not stays, with zeros there.
@@ -38,9 +39,11 @@ def wait_for_no_journal(path: Path, seconds: float) -> None:
     Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``seconds``.
     """
     deadline = time.monotonic() + seconds
+    wait = Wait(f"another program that is writing to {path}")
     while has_journal(path):
         if time.monotonic() >= deadline:
             raise refusals.has_journal(path)
+        wait.goes_on()
         time.sleep(_PAUSE_SECONDS)
 
 

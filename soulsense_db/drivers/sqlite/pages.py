@@ -14,6 +14,7 @@ from soulsense_db.drivers.sqlite.errors import locked, target_errors
 from soulsense_db.drivers.sqlite.files import connect_new
 from soulsense_db.drivers.sqlite.live_connection import require_not_interrupted
 from soulsense_db.drivers.sqlite.structure import understood
+from soulsense_db.notices import Wait
 from soulsense_db.progress import Progress
 
 _STEP_PAGES = 8192  # 32 MB at 4 KB pages: as fast as one step, and progress ten times a second
@@ -72,10 +73,11 @@ def copy_pages(
     """
     page_size = pragmas.number(source, "page_size")
     waiting_since: float | None = None
+    wait = Wait(f"another program that uses {target_name}")
     released = False
 
     def on_step(status: int, remaining: int, total: int) -> None:
-        nonlocal waiting_since, released
+        nonlocal waiting_since, wait, released
         if status != sqlite3.SQLITE_DONE:
             require_not_interrupted()
         if status & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
@@ -83,7 +85,9 @@ def copy_pages(
                 released = True
                 return
             now = time.monotonic()
-            waiting_since = now if waiting_since is None else waiting_since
+            if waiting_since is None:
+                waiting_since, wait = now, Wait(f"another program that uses {target_name}")
+            wait.goes_on()
             if now - waiting_since >= lock_timeout:
                 raise locked(target_name, f"no lock within {lock_timeout:g} s")
             time.sleep(_RETRY_SECONDS)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.notices import ignoring
+from soulsense_db.notices import Wait, ignoring
 
 # That a rollback journal is gone is on disk at the end of a transaction, and before the file is
 # cut: else a power cut could leave a journal to roll back, and a file without what it lacks.
@@ -75,6 +75,7 @@ def begin_immediate(connection: sqlite3.Connection) -> None:
     """
     patience = number(connection, "busy_timeout")
     deadline = time.monotonic() + patience / 1000
+    wait = Wait("another program that is writing to the database")
     with settings(connection, busy_timeout=min(patience, _SHORT_WAIT_MS)):
         while True:
             try:
@@ -84,6 +85,7 @@ def begin_immediate(connection: sqlite3.Connection) -> None:
                 busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() >= deadline:
                     raise
+                wait.goes_on()
 
 
 def number(connection: sqlite3.Connection, name: str) -> int:

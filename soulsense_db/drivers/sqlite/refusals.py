@@ -25,7 +25,7 @@ def file_not_found(path: Path) -> DatabaseFileNotFoundError:
     """Return the error for a live database that is not there."""
     return DatabaseFileNotFoundError(
         f"Database file not found: {path}.",
-        hint="Check the URL and the current directory; to get the data back, restore a backup.",
+        hint="Check the URL and the current directory. To get the data back, restore a backup.",
         path=path,
     )
 
@@ -40,9 +40,9 @@ def no_file(path: Path) -> DatabaseFileNotFoundError:
 def replaced_file(path: Path, inode: int, expected: int) -> DatabaseChangedError:
     """Return the error for a live database that is another file than the ``expected`` inode."""
     return DatabaseChangedError(
-        f"{path} is another file now (inode {inode}) than the one that this manager was made for "
-        f"(inode {expected}): somebody replaced it.",
-        hint="Start the program again, or make a new BackupManager, to work with the new file.",
+        f"{path} was replaced with another file (inode {inode}) after this manager was created "
+        f"for it (inode {expected}).",
+        hint="To work with the new file, restart the program or create a new BackupManager.",
         path=path,
     )
 
@@ -50,9 +50,9 @@ def replaced_file(path: Path, inode: int, expected: int) -> DatabaseChangedError
 def leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
     """Return the error for an engine whose path means another file than before."""
     return DatabaseChangedError(
-        f"The engine leads to {path} now, and this manager was made for {expected}.",
-        hint="A link was switched or the current directory changed. Start the program again, or "
-        "make a new BackupManager, to work with the other database.",
+        f"The engine now opens {path}, but this manager was created for {expected}.",
+        hint="A link or the current directory has changed. To work with the other database, "
+        "restart the program or create a new BackupManager.",
         path=path,
     )
 
@@ -60,8 +60,8 @@ def leads_elsewhere(path: Path, expected: Path | None) -> DatabaseChangedError:
 def name_too_long(location: Path) -> StorageError:
     """Return the error for a live database that can have no journal."""
     return StorageError(
-        f"The name of {location} is too long: SQLite has no room for '-journal' behind it, and "
-        "without a journal no restore could be undone half-way.",
+        f"The name of {location} is too long: SQLite cannot append '-journal' to it, and without "
+        "a journal an interrupted restore could not be rolled back.",
         hint="Rename the database file.",
         path=location,
     )
@@ -82,9 +82,9 @@ def read_only(path: Path | None) -> PermissionDeniedError:
 def no_file_told(path: Path) -> UnsupportedDatabaseError:
     """Return the error for connections that tell of no file, where the URL names one."""
     return UnsupportedDatabaseError(
-        f"The engine's URL names {path}, and its connections tell of no file.",
-        hint="Use an engine for backups whose connections and cursors are those of "
-        "sqlite3, without a factory in connect_args that gives rows another shape.",
+        f"The engine's URL names {path}, but its connections report no file.",
+        hint="For backups, use an engine with plain sqlite3 connections and cursors: no factory in "
+        "connect_args that changes the shape of rows.",
         path=path,
     )
 
@@ -92,8 +92,8 @@ def no_file_told(path: Path) -> UnsupportedDatabaseError:
 def impossible_path(reason: str) -> UnsupportedDatabaseError:
     """Return the error for a URL whose path no file can have."""
     return UnsupportedDatabaseError(
-        f"The database URL names no file that there could be ({reason}).",
-        hint="Correct the path in the URL, and check the current directory and links on it.",
+        f"The database URL names an impossible path ({reason}).",
+        hint="Correct the path in the URL, and check the current directory and links in the path.",
         reason=reason,
     )
 
@@ -101,7 +101,7 @@ def impossible_path(reason: str) -> UnsupportedDatabaseError:
 def no_option(reason: str) -> UnsupportedDatabaseError:
     """Return the error for a URL with an option that is none of SQLite's."""
     return UnsupportedDatabaseError(
-        f"The database URL has an option that SQLite cannot take ({reason}).",
+        f"The database URL has an option that SQLite does not accept ({reason}).",
         hint="Correct the part of the URL after '?', or what the engine does when it connects.",
         reason=reason,
     )
@@ -111,8 +111,8 @@ def without_locks(option: str) -> UnsupportedDatabaseError:
     """Return the error for a database on which SQLite takes no locks."""
     return UnsupportedDatabaseError(
         f"The engine opens the database without locks ({option}): a backup could contain half of a "
-        "change, and a restore could damage it.",
-        hint="Use an engine without that option for backups, or remove it from the URL.",
+        "change, and a restore could damage the database.",
+        hint="For backups, use an engine without that option, or remove it from the URL.",
         reason=option,
     )
 
@@ -120,19 +120,19 @@ def without_locks(option: str) -> UnsupportedDatabaseError:
 def shared_cache() -> UnsupportedDatabaseError:
     """Return the error for connections that keep each other from reading."""
     return UnsupportedDatabaseError(
-        "The connections of the engine share a cache (cache=shared), and its creator makes no "
-        "others: while one of them keeps writers out, none can read.",
-        hint="Use an engine with a private cache for backups.",
+        "The engine's connections share a cache (cache=shared), and its creator makes no others: "
+        "while one of them holds the write lock, none can read.",
+        hint="For backups, use an engine with a private cache.",
     )
 
 
 def for_one_connection(cause: str) -> UnsupportedDatabaseError:
     """Return the error for a database of which only one connection can be open."""
     return UnsupportedDatabaseError(
-        f"The engine keeps the database for one connection alone ({cause}), and a restore needs "
+        f"The engine allows a single connection to the database ({cause}), and a restore needs "
         "two.",
-        hint="Use an engine without PRAGMA locking_mode = EXCLUSIVE, and with a VFS whose locks "
-        "can be shared, for backups.",
+        hint="For backups, use an engine without PRAGMA locking_mode = EXCLUSIVE, and with a VFS "
+        "whose locks can be shared.",
         reason=cause,
     )
 
@@ -140,10 +140,11 @@ def for_one_connection(cause: str) -> UnsupportedDatabaseError:
 def other_library(module: str) -> UnsupportedDatabaseError:
     """Return the error for connections of another SQLite library, from ``module``."""
     return UnsupportedDatabaseError(
-        f"SQLite through {module} cannot be backed up: it is another SQLite library than Python's "
-        "sqlite3, and two on one file in one process destroy each other's locks.",
-        hint="Give the backup an engine that uses Python's own sqlite3 (pysqlite or aiosqlite), in "
-        "a process that does not open the file through another library.",
+        f"A database opened through {module} cannot be backed up: it is another SQLite library "
+        "than Python's sqlite3, and two libraries that open one file in one process break each "
+        "other's locks.",
+        hint="For backups, use an engine with Python's own sqlite3 (pysqlite or aiosqlite), in a "
+        "process that does not open the file through another library.",
     )
 
 
@@ -154,16 +155,16 @@ def in_transaction(name: str) -> DatabaseLockedError:
     """Return the error for the only connection there is, which somebody has begun to use."""
     return DatabaseLockedError(
         f"Database locked: {name} is in the middle of a transaction.",
-        hint="Commit or roll back first: there is no other connection to work on.",
+        hint="Commit or roll back first: the engine has no other connection.",
     )
 
 
 def has_journal(path: Path) -> DatabaseLockedError:
     """Return the error for a database that somebody writes to, or died while writing."""
     return DatabaseLockedError(
-        f"Database locked: somebody writes to {path}, or died while writing: there is "
-        f"{path.name}-journal.",
-        hint="Wait until the writer is done; if there is none, open the database once with "
+        f"Database locked: a program is writing to {path}, or died while writing "
+        f"({path.name}-journal exists).",
+        hint="Wait until the writer has finished. If there is none, open the database once with "
         "its application.",
         path=path,
     )
@@ -172,9 +173,9 @@ def has_journal(path: Path) -> DatabaseLockedError:
 def log_passed_over(path: Path, ending: str) -> UnsupportedDatabaseError:
     """Return the error for an engine that does not look at the log or journal of ``path``."""
     return UnsupportedDatabaseError(
-        f"The engine opens {path} with immutable=1, but somebody writes to it: there is "
-        f"{path.name}{ending}. A backup would lack what is in there.",
-        hint="Use an engine without immutable=1 for backups.",
+        f"The engine opens {path} with immutable=1, but a program writes to it "
+        f"({path.name}{ending} exists): the backup would be incomplete.",
+        hint="For backups, use an engine without immutable=1.",
         path=path,
     )
 
@@ -183,8 +184,8 @@ def log_of_another(path: Path) -> PermissionDeniedError:
     """Return the error for a database whose owner would be kept out by a log of ours."""
     return PermissionDeniedError(
         f"Permission denied: {path} belongs to another user and is in WAL mode. To read it, "
-        "SQLite would make files beside it that keep its owner from writing.",
-        hint="Run this as the user who owns the database.",
+        "SQLite would create files beside it that stop its owner from writing.",
+        hint="Run this command as the user who owns the database.",
         path=path,
     )
 
@@ -195,8 +196,7 @@ def log_of_another(path: Path) -> PermissionDeniedError:
 def truncated(name: str, size: int, wanted: int) -> TruncatedBackupError:
     """Return the error for a backup with less than the ``wanted`` bytes."""
     return TruncatedBackupError(
-        f"Invalid backup file: {name} is truncated: it has {size:,} bytes and should have "
-        f"{wanted:,}.",
+        f"Invalid backup file: {name} is truncated: it has {size:,} bytes instead of {wanted:,}.",
         hint="Use another backup.",
     )
 
@@ -211,9 +211,10 @@ def empty(name: str) -> EmptyBackupError:
 def other_encoding(name: str, encoding: str, live: str) -> InvalidBackupError:
     """Return the error for a backup whose text the connections of the live database misread."""
     return InvalidBackupError(
-        f"{name} does not fit the live database: its text is {encoding}, the live database's is "
-        f"{live}.",
-        hint="Move the live database away and restore again: where there is none, any fits.",
+        f"{name} does not fit the live database: its text is {encoding}, but the live database's "
+        f"is {live}.",
+        hint="Move the live database away and restore again. Without a live database, the encoding "
+        "does not matter.",
     )
 
 
@@ -235,9 +236,10 @@ def not_flushed(location: Path, aside: Path | None, reason: str) -> RestoreError
 def not_moved_back(location: Path, aside: Path, reason: str) -> StorageError:
     """Return the error for files that could not have their names back after a failed restore."""
     return StorageError(
-        f"Files of {location} could not have their names back ({reason}).",
+        f"Files of {location} could not be given their names back ({reason}).",
         outcome=Outcome.BROKEN,
-        hint="Stop what uses the database, then rename them by hand before anything opens it.",
+        hint="Stop every program that uses the database, and rename the files by hand before any "
+        "program opens it.",
         path=location,
         reason=reason,
         backup=aside,

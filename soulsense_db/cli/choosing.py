@@ -1,0 +1,91 @@
+"""Choose a backup from a list, where a command on a terminal names none."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say
+from soulsense_db.cli.session import Session
+from soulsense_db.errors import BackupError, BackupNotFoundError, NotConfirmedError
+from soulsense_db.shown_text import printable
+
+_MOST = 20
+"""How many backups fit on a screen, the newest first."""
+# The base of Typer's errors about arguments, whether it brings its own Click or not.
+_UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError")
+
+
+def require_terminal(session: Session, why_not: str = "") -> None:
+    """Raise a usage error where there is nobody to choose; ``why_not``: about REF, if not usual."""
+    if session.talks and sys.stdin.isatty() and sys.stderr.isatty():
+        return
+    if why_not:
+        raise typer.BadParameter(why_not, param_hint="REF")
+    raise _UsageError("Missing argument 'REF'.")
+
+
+def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) -> BackupInfo:
+    """Return the backup that ``ref`` names, or the one that is chosen from a list.
+
+    Raises :class:`NotConfirmedError` where none is chosen. ``verb``: what is done with it.
+    ``warns``: of a database that is missing, where its backups are there.
+    """
+    if ref is None:
+        require_terminal(session)
+    session.require_database_or_backups(warns=warns)
+    if ref is not None:
+        return session.manager.get(ref)
+    backups = session.manager.list()
+    if not backups:
+        raise BackupNotFoundError(
+            f"There is no backup in {session.manager.directory}.",
+            hint=f"To create one: {session.command('create')}",
+        )
+    _print_numbered(session, backups)
+    while True:
+        answer = _asked(f"{verb} which backup? Number or id (empty: none)")
+        if not answer:
+            raise NotConfirmedError("Not confirmed.")
+        if answer.isascii() and answer.isdigit() and len(answer) < SHORT_ID:
+            if 1 <= int(answer) <= min(len(backups), _MOST):
+                return backups[int(answer) - 1]
+            say(f"Type a number from 1 to {min(len(backups), _MOST)}, or an id.", to=sys.stderr)
+            continue
+        try:
+            return session.manager.get(answer)
+        except BackupError as error:
+            say(error.what, to=sys.stderr)
+
+
+def _print_numbered(session: Session, backups: list[BackupInfo]) -> None:
+    rows = [
+        (
+            str(number),
+            info.id[:SHORT_ID],
+            info.timestamp_display[:16],
+            f"{age_of(info.created_at)} ago",
+            info.size_display,
+            info.kind,
+            f"{'(pinned) ' if info.pinned else ''}{info.description}",
+        )
+        for number, info in enumerate(backups[:_MOST], start=1)
+    ]
+    print_table((">#", "ID", "TAKEN", "AGE", ">SIZE", "KIND", "DESCRIPTION"), rows)
+    older = len(backups) - _MOST
+    if older > 0:
+        say(f"{older} older backup(s) are not shown. To see them: {session.command('list')}")
+
+
+def _asked(question: str) -> str:
+    """Return what is typed; nothing at the end of the input. Ctrl-C interrupts the program."""
+    try:
+        answer: str = typer.prompt(printable(question), default="", show_default=False, err=True)
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        say("", to=sys.stderr)
+        return ""
+    return answer.strip()
