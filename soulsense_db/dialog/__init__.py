@@ -1,10 +1,10 @@
-"""The window in which the person who uses an application makes and restores backups.
+"""The window in which the users of an application create and restore backups.
 
     from soulsense_db.dialog import manage_backups_button, open_backup_dialog
 
     manage_backups_button(settings_page, manager).pack()
 
-It is the one place of this package with tkinter in it; :mod:`soulsense_db` itself never loads it.
+Only this package uses tkinter; :mod:`soulsense_db` itself never loads it.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ def open_backup_dialog(
 ) -> BackupWindow:
     """Open the window "Manage Backups" over another one, and return it at once.
 
-    It is modal to the application; ``parent.wait_window(window)`` waits until it is closed. Where
-    it is open already, that window comes to the front and is returned. The thread of the main loop
-    calls both functions below.
+    The window is modal to the application; ``parent.wait_window(window)`` waits until it is closed.
+    If the window is already open, it comes to the front and is returned. The thread of the main
+    loop calls both functions below.
 
-    When the application destroys ``parent`` while work is under way, the work is cancelled, the
-    database is the old or the new one, whole, and ``after_restore`` is not called.
+    If the application destroys ``parent`` during an operation, the operation is cancelled. The
+    database is then the old or the new one, complete, and ``after_restore`` is not called.
 
     Args:
-        parent: The window or widget that it belongs to.
+        parent: The window or widget that the new window belongs to.
         manager: The manager of the database.
-        before_restore: Called before a restore or an undo begins, for the application to close its
-            sessions. What it raises is shown, and nothing is restored.
-        after_restore: Called once that has ended, in any case, to load the data anew. It gets the
-            :class:`~soulsense_db.operations.restore.RestoreReport`, or None when it was cancelled
-            or failed. In that case the database is what it was, unless the error that is shown says
-            otherwise: load the data anew then as well.
+        before_restore: Called before a restore or an undo begins. Close the sessions of the
+            application here. If it raises, the window shows the error and restores nothing.
+        after_restore: Called when the restore or undo has ended, in any case. Reload the data here.
+            It gets the :class:`~soulsense_db.operations.restore.RestoreReport`, or None if the
+            restore was cancelled or failed. In that case too, reload the data: the error that is
+            shown says whether the database has changed.
 
     Returns:
         The window.
 
     Raises:
-        UnsupportedDatabaseError: The database is in memory. The thread in which the window works
-            cannot reach it.
+        UnsupportedDatabaseError: The database is in memory, where the thread of the window cannot
+            reach it.
 
     Example:
         >>> window = open_backup_dialog(root, manager)
@@ -78,10 +78,10 @@ def manage_backups_button(
     after_restore: AfterRestore | None = None,
     **options: Any,
 ) -> ttk.Button:
-    """Return a button "Manage Backups" for a settings page; it is still to be placed.
+    """Return a button "Manage Backups" for a settings page; place it with ``pack`` or ``grid``.
 
     Args:
-        parent: The widget that it is in.
+        parent: The widget that contains the button.
         manager: The manager of the database.
         before_restore: As for :func:`open_backup_dialog`.
         after_restore: As for :func:`open_backup_dialog`.

@@ -122,7 +122,7 @@ class Column:
 
     ``right``: numbers stand on the right. ``stretches``: it has the room that is left, and what
     has to fit in is the least.
-    ``technical``: it is shown only where the backups differ in it.
+    ``tells``: what it tells of a backup; it is shown only where they differ in that.
     """
 
     name: str
@@ -132,7 +132,7 @@ class Column:
     key: Callable[[BackupInfo], Any]
     right: bool = False
     stretches: bool = False
-    technical: bool = False
+    tells: Callable[[BackupInfo], object] | None = None
 
 
 def _widest_when() -> list[str]:
@@ -172,7 +172,7 @@ COLUMNS = (
         lambda: map(_, texts.KIND_NAMES.values()),
         lambda i, _t: kind(i),
         kind,
-        technical=True,
+        tells=lambda i: i.kind,
     ),
     Column(
         "revision",
@@ -180,7 +180,7 @@ COLUMNS = (
         lambda: ["0" * _REVISION_DIGITS],
         lambda i, _t: revision(i.alembic_heads) if i.alembic_heads else "",
         lambda i: i.alembic_heads,
-        technical=True,
+        tells=lambda i: i.alembic_heads,
     ),
 )
 
@@ -190,7 +190,7 @@ def columns_for(backups: Collection[BackupInfo]) -> tuple[Column, ...]:
     return tuple(
         column
         for column in COLUMNS
-        if not column.technical or len({column.key(info) for info in backups}) > 1
+        if column.tells is None or len(set(map(column.tells, backups))) > 1
     )
 
 

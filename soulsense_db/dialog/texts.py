@@ -38,7 +38,7 @@ def use_translation(translation: gettext.NullTranslations | None) -> None:
     """Show the window's texts in another language.
 
     Args:
-        translation: The texts; None goes back to the language of the environment.
+        translation: The translated texts. None selects the language of the environment.
 
     Example:
         >>> import gettext

@@ -54,6 +54,7 @@ class Look:
 
     def apply(self) -> None:
         """Read the theme and set what it has no say in."""
+        self._signs: dict[str, bool] = {}
         self.font = str(self._style.lookup("TLabel", "font") or "TkDefaultFont")
         self.em = int(self._window.tk.call("font", "metrics", self.font, "-linespace"))
         self.pad = round(self.em * 0.45)
@@ -102,11 +103,16 @@ class Look:
 
     def sign(self, sign: str, otherwise: str) -> str:
         """Return ``sign`` if a font of this computer has it, else what every font has."""
+        if sign not in self._signs:  # it takes some milliseconds to find out
+            self._signs[sign] = self._has(sign)
+        return sign if self._signs[sign] else otherwise
+
+    def _has(self, sign: str) -> bool:
         family = self._actual("-family")
         large = family, -256  # two signs of one width are less likely
         if str(self._window.tk.call("font", "actual", large, "-family", "--", sign)) != family:
-            return sign  # from another font
-        return otherwise if self.width(sign, large) == self.width(_IN_NO_FONT, large) else sign
+            return True  # in another font
+        return self.width(sign, large) != self.width(_IN_NO_FONT, large)
 
     def characters(self, count: int) -> int:
         """Return the width of ``count`` digits in pixels."""

@@ -115,7 +115,7 @@ def columns_seen(user: Person) -> tuple[list[str], list[str]]:
     for heading, width in zip(table(user).headings, widths, strict=True):
         if heading.width >= width - 2:  # the border of the list
             whole.append(heading.text)
-        elif heading.width > 0:
+        elif heading.width > 8:  # the margin of its text
             cut.append(heading.text)
     return whole, cut
 

@@ -26,7 +26,7 @@ from dialog.host import (
 from dialog.person import Person
 from soulsense_db import BackupManager
 
-UNDO_TITLE = "Go back to the database from before"
+UNDO_TITLE = "Undo the last restore?"
 FIND = "window = next(w for w in root.winfo_children() if w.winfo_class() == 'Toplevel')"
 
 
@@ -52,7 +52,7 @@ def opened(
 def ask(user: Person) -> None:
     """Ask for a restore of the selected backup, up to what it would change."""
     user.click(RESTORE)
-    user.waits_for("What it changes, in rows")
+    user.waits_for("What will change")
 
 
 def agree(user: Person) -> None:
@@ -90,7 +90,7 @@ def test_presses_of_undo_before_its_question_is_there_ask_once(
     user = opened(person, database, NOTING)
     user.start(f"{FIND}\nfor _ in range(3): window.actions.undo()")
     user.wait_until(lambda: questions(user), "a question")
-    user.waits_for("What it changes, in rows")
+    user.waits_for("What will change")
     assert len(questions(user)) == 1
     user.press("Escape")
     user.wait_until(lambda: questions(user) == [], "the question to go")
@@ -123,10 +123,10 @@ def test_an_answer_is_possible_only_when_the_changes_are_shown(
     at_once = "import soulsense_db.dialog.question as a; a._ANSWER_AFTER_MS = 0"
     user = opened(person, database, at_once, manager="ComparesLate")
     user.click(RESTORE)
-    user.waits_for("Comparing it with the database…")
+    user.waits_for("Comparing the backup with the database…")
     assert not user.find(RESTORE_YES, within=RESTORE_TITLE).enabled
     let_go(user)
-    user.waits_for("What it changes, in rows")
+    user.waits_for("What will change")
     user.wait_until(
         lambda: user.find(RESTORE_YES, within=RESTORE_TITLE).enabled, "the answer to be possible"
     )
@@ -151,12 +151,12 @@ def test_an_undo_is_the_one_that_was_shown(
     user = opened(person, database, NOTING)
     restore(user, "first")
     user.click("Undo")
-    user.waits_for("What it changes, in rows")
+    user.waits_for("What will change")
     add_child(database, "of somebody else")
     manager.restore("latest")
     before = digest(database)
-    user.click(user.find("Go back", within=UNDO_TITLE))
-    user.waits_for("The last restore is another one by now.")
+    user.click(user.find("Undo restore", within=UNDO_TITLE))
+    user.waits_for("There has been another restore in the meantime.")
     assert user.sees("Nothing was changed.")
     user.click("OK")
     assert digest(database) == before
@@ -170,7 +170,7 @@ def test_an_undo_that_is_gone(person: MakePerson, database: Path, manager: Backu
     for path in database.parent.glob("app.db.safety_backup*"):
         path.unlink()
     user.click("Undo")
-    user.waits_for("There is nothing to undo any more.")
+    user.waits_for("There is no longer a restore to undo.")
     user.click("OK")
     undo = "Undo last restore…"
     user.wait_until(lambda: not user.find(undo).enabled, "the button to be disabled")
@@ -428,7 +428,7 @@ def test_a_restore_whose_changes_were_not_known_asks_for_a_restart(
     user.click(row(user, "first"))
     with held_by_another_process(database, "BEGIN EXCLUSIVE"):
         user.click(RESTORE)
-        user.waits_for("What would change cannot be shown: Database locked")
+        user.waits_for("The changes cannot be shown: Database locked")
     agree(user)
     user.waits_for("Restart the application before you continue.")
 
@@ -436,8 +436,12 @@ def test_a_restore_whose_changes_were_not_known_asks_for_a_restart(
 @pytest.mark.parametrize(
     ("schema", "change", "told"),
     [
-        ("key TEXT PRIMARY KEY", "INSERT INTO t VALUES ('b'), ('c')", "2 rows go away; whether"),
-        ("key INTEGER PRIMARY KEY", "ALTER TABLE t ADD COLUMN more", "rows are only counted"),
+        (
+            "key TEXT PRIMARY KEY",
+            "INSERT INTO t VALUES ('b'), ('c')",
+            "2 entries will be removed.",
+        ),
+        ("key INTEGER PRIMARY KEY", "ALTER TABLE t ADD COLUMN more", "entries were only counted"),
     ],
 )
 def test_what_cannot_be_known_is_not_said(
