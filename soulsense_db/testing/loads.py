@@ -46,6 +46,17 @@ class LoadPromises(DriverHooks):
         assert live.driver.compare(path, ignore=()).identical
         live.add("and on")
 
+    def test_what_is_kept_is_put_back_as_often_as_called(self, live: Live) -> None:
+        """Each test of an application begins with the same rows and tables."""
+        put_back = live.driver.kept_state(live.folder)
+        for number in range(2):
+            live.add(f"later {number}")
+            if number:
+                metadata.drop_all(live.engine)
+            put_back()
+            assert live.bodies() == FIRST_NOTES
+            assert live.is_balanced()
+
     def test_loading_leaves_the_backup_as_it_is(self, live: Live) -> None:
         """A restore consumes nothing: the backup has the same bytes, and nothing lies beside it."""
         path, _ = live.snapshot()

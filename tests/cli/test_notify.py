@@ -140,3 +140,17 @@ def test_without_the_extra_the_error_says_what_to_install(shell: Shell, tmp_path
     told = shell.fails(errors.OptionError, "auto", "--notify", f"json://{SECRET}")
     assert 'pip install "soulsense-db[notify]"' in told
     assert SECRET not in told
+
+
+def test_a_log_of_the_application_has_no_url(shell: Shell, service: Service) -> None:
+    """Also where everything is logged, and whether or not it arrives."""
+    (shell.folder / "logs").mkdir()
+    (shell.folder / "logs" / "sitecustomize.py").write_text(
+        "import logging\nlogging.basicConfig(level=logging.DEBUG)\nlogging.debug('logged')\n"
+    )
+    shell.env["PYTHONPATH"] = str(shell.folder / "logs")
+    for service.answer in (200, 500):
+        result = shell.run("status", "--notify", service.url)
+        assert "logged" in result.stderr
+        _shows_no_secret(result)
+    assert len(service.told) == 2

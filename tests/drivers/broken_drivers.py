@@ -251,3 +251,13 @@ class _CommitsWhatFailed(SQLiteDriver):
 class TestCommitsWhatFailed(Broken):
     broken = _CommitsWhatFailed
     found_by = ("test_a_transaction_that_fails_takes_all_back",)
+
+
+class _PutsNothingBack(SQLiteDriver):
+    def kept_state(self, folder: Path) -> Callable[[], None]:  # type: ignore[override]
+        return lambda: None
+
+
+class TestPutsNothingBack(Broken):
+    broken = _PutsNothingBack
+    found_by = ("test_what_is_kept_is_put_back_as_often_as_called",)
