@@ -263,7 +263,7 @@ def _absolute(name: str, value: Any) -> str:
     except TypeError:
         path = ""
     if not path:
-        raise OptionError(f"{name} is {value!r}, and no path.", hint="Set it to a path.")
+        raise OptionError(f"{name} is {value!r}, which is not a path.", hint="Set it to a path.")
     return os.path.abspath(path)
 
 

@@ -91,7 +91,7 @@ class Created(Event):
     backup: BackupInfo
 
     def __str__(self) -> str:
-        return f"The backup {_sized(self.backup)} was made, of kind {self.backup.kind}."
+        return f"The backup {_sized(self.backup)} was created, of kind {self.backup.kind}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,13 +266,13 @@ class Hook(Generic[E]):
             The listener.
 
         Raises:
-            TypeError: It is async: nobody would await it.
+            TypeError: It is async and would never be awaited.
 
         Example:
             >>> tell = manager.events.created(lambda event: print(event.backup.filename))
         """
         if inspect.iscoroutinefunction(listener):
-            raise TypeError(f"{_name_of_listener(listener)} is async: nobody would await it.")
+            raise TypeError(f"{_name_of_listener(listener)} is async and would never be awaited.")
         with self._lock:
             if listener not in self._listeners:
                 self._listeners += (listener,)

@@ -99,7 +99,7 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
     here = str(path.absolute().parent)
     try:
         if path.exists() and not path.is_file():  # a pipe would let us wait for ever
-            raise _unreadable(path, "it is no file")
+            raise _unreadable(path, "it is not a file")
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
             return _options_of_toml(path, text, here, wanted)
@@ -108,7 +108,7 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
     except OSError as error:
         raise _unreadable(path, error.strerror or "no reason given") from error
     except configparser.ParsingError as error:  # the text of it quotes the line
-        raise _unreadable(path, "a line of it means nothing") from error
+        raise _unreadable(path, "it has a line that is not valid") from error
     except (configparser.Error, ValueError, RecursionError) as error:
         raise _unreadable(path, (str(error) or "too deep").splitlines()[0]) from error
     require_none_misplaced(parser, {MAIN_SECTION})

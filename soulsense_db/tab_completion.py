@@ -22,7 +22,17 @@ VARIABLE = "_SOULSENSE_DB_COMPLETE"
 KINDS = ("manual", "automatic", "pre_migration", "pre_restore", "imported")
 REF_COMMANDS = {"show", "verify", "restore", "delete", "pin", "unpin", "adopt", "export"}
 VALUE_OPTIONS = {
-    *("--url", "--config", "--directory", "--catalog-table", "--kind", "--since", "--until"),
+    *(
+        "--url",
+        "--engine",
+        "--app",
+        "--config",
+        "--directory",
+        "--catalog-table",
+        "--kind",
+        "--since",
+        "--until",
+    ),
     *("--revision", "--keep-last", "--keep-hourly", "--keep-daily", "--keep-weekly"),
     *("--keep-monthly", "--keep-yearly", "--keep-within", "--max-total-size", "--warning-age"),
     *("--critical-age", "--warning-free", "--critical-free"),
@@ -178,7 +188,7 @@ def _meaning(facts: Facts) -> str:
     taken = datetime.fromisoformat(str(facts["created_at"])).astimezone()
     what = facts.get("description") or facts.get("kind") or ""
     # Shells evaluate what is printed: nothing of a description may mean something to them.
-    return re.sub(r"[^\w .,+/-]", " ", f"{taken:%Y-%m-%d %H.%M}  {str(what)[:40]}").rstrip()
+    return re.sub(r"[^\w .,:+/-]", " ", f"{taken:%Y-%m-%d %H:%M}  {str(what)[:40]}").rstrip()
 
 
 def _backups(part: str, options: dict[str, str], environment: Mapping[str, str]) -> Iterator[Facts]:
@@ -237,8 +247,9 @@ def _place(options: dict[str, str], environment: Mapping[str, str]) -> tuple[Pat
     """
     configured = _configured(options.get("--config"))
     url = options.get("--url") or environment.get("SOULSENSE_DATABASE_URL")
-    url = url or configured.get("sqlalchemy.url") or _DEFAULT_URL
-    database = _file_of(url)
+    if not url and {"--engine", "--app"} & set(options):
+        url = "://"  # none that could be known without the application
+    database = _file_of(url or configured.get("sqlalchemy.url") or _DEFAULT_URL)
     directory = options.get("--directory") or configured.get("soulsense_backup_directory")
     if directory:
         return Path(os.path.realpath(directory)), database
@@ -301,5 +312,5 @@ def _printed(shell: str, offers: list[Offer]) -> str:
 
 
 def _for_zsh(offer: Offer) -> str:
-    word = offer.word.replace(":", r"\\:")
-    return f'"{word}":"{offer.meaning}"' if offer.meaning else f'"{word}"'
+    word, meaning = (text.replace(":", r"\\:") for text in offer)
+    return f'"{word}":"{meaning}"' if meaning else f'"{word}"'

@@ -290,7 +290,8 @@ def test_an_interrupt_of_a_listener_passes(manager: BackupManager) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         manager.create()
     (info,) = manager.list()
-    assert f"The backup {info.filename} ({info.size_display}) was made" in caught.value.__notes__[0]
+    created = f"The backup {info.filename} ({info.size_display}) was created"
+    assert created in caught.value.__notes__[0]
     manager.verify(info)
 
 
@@ -385,11 +386,11 @@ def test_what_is_done_is_in_the_log(
     assert [re.sub(r"[\d.]+ (?=KB)", "N ", line) for _, line in lines] == [
         re.sub(r"[\d.]+ (?=KB)", "N ", line)
         for line in (
-            f"The backup {one} was made, of kind manual.",
+            f"The backup {one} was created, of kind manual.",
             f"The backup {one} passed a full check.",
             f"app.db was restored from {one}.",
             f"app.db was restored from {safety}: a restore was undone.",
-            f"The backup {two} was made, of kind manual.",
+            f"The backup {two} was created, of kind manual.",
             f"The backup {one} was removed: no rule keeps it (policy: keep_last 1).",
             f"The backup {two} was removed: deleted by hand.",
         )

@@ -317,7 +317,7 @@ def test_a_place_that_is_none_is_an_error(
 ) -> None:
     """An empty setting never means another database, nor another directory."""
     monkeypatch.setattr(app, name, value)
-    with pytest.raises(app.DatabaseError, match=f"{name} is {value!r}, and no path"):
+    with pytest.raises(app.DatabaseError, match=f"{name} is {value!r}, which is not a path"):
         app.create_backup()
 
 

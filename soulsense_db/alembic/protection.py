@@ -28,7 +28,7 @@ BEFORE_FAILURE = "before a migration that failed and was left as it is"
 class Protection:
     """The state of one database, and how its protection ends.
 
-    ``lock``: the database's own, None where it is finished; ``backup``: of before the first step;
+    ``lock``: the database's own, None where it is finished; ``backup``: from before the first step;
     ``markers``: the entries of this command; ``attached``: files that are not put back.
     """
 

@@ -82,7 +82,7 @@ def _begin(owner: Any, config: Any) -> bool:
         return True
     from soulsense_db.alembic.telling import say
 
-    say("Another thread of this program runs an Alembic command: waiting for it.")
+    say("Another thread of this program is running an Alembic command. Waiting for it.")
     if _turn.acquire(owner, timeout=_SECONDS):
         return True
     from soulsense_db.alembic.errors import other_thread

@@ -151,4 +151,4 @@ class CatalogRows:
 
 
 def _warn_of(error: Exception) -> None:
-    warn(f"The table of the backups could not be written, the backups are safe: {error}")
+    warn(f"The table of backups could not be updated; the backups themselves are safe: {error}")

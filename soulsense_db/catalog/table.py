@@ -148,8 +148,8 @@ class Catalog:
         """Return the error for a table that belongs to the application."""
         return CatalogError(
             f"The database has a table '{self.name}' that is not soulsense_db's.",
-            hint="Give ours another name: BackupManager(engine, catalog='soulsense_backups') or "
-            "--catalog-table soulsense_backups; or none: catalog=False.",
+            hint="Choose another name: BackupManager(engine, catalog='soulsense_backups') or "
+            "--catalog-table soulsense_backups. To have no such table: catalog=False.",
         )
 
     def prepare(self, connection: Connection) -> None:

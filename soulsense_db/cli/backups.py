@@ -44,12 +44,12 @@ def register(app: typer.Typer) -> None:
     shared.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
     shared.add(app, show, panel=EVERYDAY, example="show latest")
     shared.add(app, verify, panel=EVERYDAY, example="verify latest")
+    shared.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
     shared.add(app, delete, panel=KEEPING, example="delete 6c1f0a2b")
     shared.add(app, pin, panel=KEEPING, example="pin latest 'Audit of 2026'")
     shared.add(app, unpin, panel=KEEPING, example="unpin latest")
-    shared.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
     shared.add(app, import_, "import", panel=KEEPING, example="import /mnt/usb/app.db")
-    shared.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
+    shared.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
 
 
 def create(session: Session, description: Description = "") -> dict[str, Any]:

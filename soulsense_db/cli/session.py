@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import os
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -405,10 +406,21 @@ def with_common_options(callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         callback(**{p.name: arguments[p.name] for p in own})
 
-    parameters = [*own, *_parameters(_session)]
+    parameters = [*own, *filter(None, map(_only_shown, _parameters(_session)))]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _only_shown(parameter: inspect.Parameter) -> inspect.Parameter | None:
+    """Return an option for the help alone: its value comes to the command; None for no option."""
+    type_, *metadata = get_args(parameter.annotation) or (parameter.annotation,)
+    for position, one in enumerate(metadata):
+        if isinstance(one, typer.models.OptionInfo):
+            metadata[position] = shown = copy.copy(one)
+            shown.callback = shown.envvar = None
+            return parameter.replace(annotation=Annotated[(type_, *metadata)])
+    return None
 
 
 def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:

@@ -84,7 +84,7 @@ def not_all_removed(path: Path, reason: str) -> StorageError:
     return StorageError(
         f"Not all files of {path.name} could be removed ({reason}).",
         outcome=Outcome.DONE,
-        state="The backup was deleted all the same.",
+        state="The backup was deleted.",
         hint="Check the disk. The next backup removes what is left.",
         path=path,
         reason=reason,

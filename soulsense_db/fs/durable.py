@@ -103,7 +103,7 @@ def _give_new_to_owner_of(file: Path | None, path: Path, *, descriptor: int | No
             raise
         if not _has_warned_of_owners:
             _has_warned_of_owners = True
-            warn(f"{error.cause}. The application may not be able to use what root makes there.")
+            warn(f"{error.cause}. The application may not be able to use what root creates there.")
 
 
 def make_private_directory(

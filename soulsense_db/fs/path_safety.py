@@ -94,7 +94,7 @@ def why_not_obeyed(path: Path) -> str:
         if status.st_uid not in trusted_users():
             return f"belongs to {_user(status.st_uid)}"
     if file.st_mode & stat.S_IWOTH:
-        return f"may be written to by every user (mode {stat.S_IMODE(file.st_mode):04o})"
+        return f"is writable by every user (mode {stat.S_IMODE(file.st_mode):04o})"
     return ""
 
 

@@ -70,7 +70,7 @@ def add_backup(
         if progress is not None:  # here still nothing is left of it when that raises
             progress(info.size_bytes, info.size_bytes)
         directory.publish(staging, info)
-        completion.reached(f"The backup {info.filename} was made.")
+        completion.reached(f"The backup {info.filename} was created.")
     _warn_of_attached(repository, info)
     with completion.then("Its row could not be written to the catalog"):
         rows = repository.rows.record(info)

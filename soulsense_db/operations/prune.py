@@ -177,7 +177,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
                 if isinstance(error, DirectoryLockedError):
                     break  # each of the others would wait as long
             except ProtectedBackupError:
-                pinned.append(replace(decision, reasons=("pinned a moment ago",)))
+                pinned.append(replace(decision, reasons=("it was pinned a moment ago",)))
             except BackupError as error:  # something else was put in its place
                 if deleted:
                     error.with_outcome(Outcome.PARTLY)
@@ -235,7 +235,7 @@ def _plan(
 ) -> PrunePlan:
     backups = repository.finder.list()
     needed = markers_needing(repository.driver.location, backups)
-    why = dict.fromkeys(needed, "a migration that has not ended needs it")
+    why = dict.fromkeys(needed, "an unfinished migration needs it")
     return plan_prune(
         backups, policy, now=datetime.now(UTC), kinds=kinds, protected={**protected, **why}
     )
@@ -246,8 +246,8 @@ def prune_after(repository: Repository, info: BackupInfo, policy: RetentionPolic
 
     Only those of its kind go: who makes backups for a schedule must not lose those made by hand.
     """
-    completion = Completion(f"The backup {info.filename} was made.")
-    with completion.then("Old ones could not be removed"):
+    completion = Completion(f"The backup {info.filename} was created.")
+    with completion.then("Old backups could not be removed"):
         prune_backups(
             repository, policy, kinds={info.kind}, protected={info.filename: "just taken"}
         )

@@ -130,7 +130,7 @@ def withdraw_alarm(driver: Driver, added: Collection[MigrationMarker]) -> None:
 def end_what_was_put_back(
     driver: Driver, source: BackupInfo, *, own_tables: Callable[[], Collection[str]]
 ) -> None:
-    """End the entries whose database of before was restored with ``source``.
+    """End the entries whose previous database was restored with ``source``.
 
     ``own_tables``: names of tables that are no part of the application's data, asked for where
     contents must be compared. The caller holds the database's lock.

@@ -356,7 +356,7 @@ def test_two_upgrades_at_once(project: Project) -> None:
         with project.start("upgrade", "head") as second:
             assert second.stderr is not None
             seen = ""
-            while "waiting for it" not in seen:
+            while "Waiting for it" not in seen:
                 line = second.stderr.readline()
                 assert line, seen
                 seen += line

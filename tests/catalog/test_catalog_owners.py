@@ -259,7 +259,9 @@ def test_what_refuses_a_row_refuses_no_backup(
         report = run_auto(manager)
     assert report is not None
     assert second.id in {info.id for info in manager.list()}
-    assert any("the backups are safe" in record.getMessage() for record in caplog.records)
+    assert any(
+        "the backups themselves are safe" in record.getMessage() for record in caplog.records
+    )
 
 
 def test_only_what_changed_is_touched(manager: BackupManager, database: Path) -> None:

@@ -193,5 +193,5 @@ soulsense_db.directory.directory.BackupDirectory.delete = refuse
     user.press("ctrl+n")
     user.type("New")
     user.click(CREATE)
-    user.waits_for("Old ones could not be removed")
+    user.waits_for("Old backups could not be removed")
     row(user, "New")

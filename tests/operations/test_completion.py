@@ -207,7 +207,9 @@ def test_one_that_cannot_be_removed_keeps_no_other(
     )
     assert {info.id for info in manager.list()} == {new.id, stuck.id}
     told = [record.getMessage() for record in caplog.records]
-    assert [text for text in told if f"{new.filename} was made. Old ones could not be" in text]
+    assert [
+        text for text in told if f"{new.filename} was created. Old backups could not be" in text
+    ]
     assert [text for text in told if str(in_the_way) in text]
     add_child(Path(str(manager.database)))
     report = run_auto(manager, RetentionPolicy(keep_last=1))
@@ -243,7 +245,7 @@ def test_an_interrupt_after_the_end_is_told_as_that(database: Path, tmp_path: Pa
         with Child("interrupt_at_the_row.py", database, *more) as child:
             said = child.process.communicate(timeout=60)[0]
         assert "Interrupted. The backup soulsense_backup_" in said, said
-        assert "was made." in said
+        assert "was created." in said
         assert "nothing" not in said
     assert len(list((tmp_path / "backups").glob("*.db"))) == 2
 

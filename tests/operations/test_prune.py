@@ -108,7 +108,7 @@ def test_a_pin_that_comes_between_counts(
     report = manager.prune(ONE)
     monkeypatch.undo()
     assert oldest.filename in _names(manager)
-    assert ("pinned a moment ago",) in [d.reasons for d in report.kept]
+    assert ("it was pinned a moment ago",) in [d.reasons for d in report.kept]
     assert len(report.removed) == 1
 
 
@@ -282,7 +282,7 @@ def test_a_policy_that_cannot_be_applied_says_so(open_path: Path) -> None:
     result = run_unprivileged("create_and_prune", open_path)
     assert result["error"] is None
     assert (open_path / "backups" / result["made"]).exists()
-    told = f"{result['made']} was made. Old ones could not be removed (Permission denied"
+    told = f"{result['made']} was created. Old backups could not be removed (Permission denied"
     assert told in (open_path / "log").read_text()
 
 

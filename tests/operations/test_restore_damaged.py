@@ -223,7 +223,7 @@ def test_a_log_of_somebody_who_came_meanwhile_is_not_in_the_way_of_the_old_one(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", fail_at_the_end)
-    with pytest.raises(StorageError, match="another file by now"):
+    with pytest.raises(StorageError, match="replaced with another file meanwhile"):
         put_in_place(copy, live, stamp="damaged_1")
     assert live.read_bytes() == b"damaged"
     assert (tmp_path / "app.db.damaged_1-wal").read_bytes() == b"committed rows"

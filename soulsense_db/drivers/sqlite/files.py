@@ -168,6 +168,6 @@ def _move_back(moved: list[Path], aside: Path, location: Path) -> None:
             elif path.samefile(before):  # its second name: it never lost the first
                 fs.remove(path)
             else:  # who opened the database meanwhile has made a new log
-                raise StorageError(f"{before} is another file by now.")
+                raise StorageError(f"{before} was replaced with another file meanwhile.")
     except StorageError as error:
         raise not_moved_back(location, aside, error.cause) from error
