@@ -10,11 +10,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from soulsense_db.cli import backups, restoring, schedules, window
+from soulsense_db.cli import backups, configuration, restoring, schedules, window
 from soulsense_db.cli.output import (
     WANTS_JSON,
     OutputError,
     done_before_interrupt,
+    json_is_chosen,
     open_missing_streams,
     print_error,
     print_json_error,
@@ -78,7 +79,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules, window):
+for room in (backups, restoring, schedules, window, configuration):
     room.register(app)
 
 
@@ -137,6 +138,8 @@ def _run_for_people() -> int:
     try:
         app(prog_name=PROGRAM)
     except BackupError as error:
+        if json_is_chosen():
+            return print_json_error(error)
         print_error(error)
         return error.exit_code
     except SystemExit as ended:

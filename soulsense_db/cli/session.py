@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -17,7 +16,7 @@ import typer
 
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
-from soulsense_db.cli import old_alembic, output
+from soulsense_db.cli import defaults, old_alembic, output
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
@@ -26,19 +25,27 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
     without_passwords,
 )
+from soulsense_db.finding import (
+    AlembicConfiguration,
+    FoundDatabase,
+    Place,
+    find_database,
+    place_of_application,
+    place_of_engine,
+    place_of_url,
+    places_of_the_folder,
+)
 from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
 from soulsense_db.settings import (
     DEFAULT_FILES,
-    DEFAULT_URL,
-    STOCK_URL,
     URL_OPTION,
     URL_VARIABLE,
     Settings,
     is_ours,
-    is_url,
     read_options,
+    read_table,
 )
 from soulsense_db.shown_text import printable, shell_command
 
@@ -48,6 +55,11 @@ if TYPE_CHECKING:
 
 _PANEL = "Common options"
 _SCRIPT_LOCATION = "script_location"
+_PLACES: dict[str, Callable[[str, str], Place]] = {
+    "url": place_of_url,
+    "engine": place_of_engine,
+    "app": place_of_application,
+}
 
 REF_HELP = (
     "A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one before), "
@@ -57,13 +69,33 @@ Ref = Annotated[str, typer.Argument(metavar="REF", help=REF_HELP)]
 
 
 def _session(  # noqa: PLR0917 - Typer gives them by name
+    context: typer.Context,
     url: Annotated[
         str | None,
         typer.Option(
             "--url",
             metavar="URL",
-            help=f"Database URL or SQLite file. Default: ${URL_VARIABLE}, else sqlalchemy.url of "
-            f"the configuration, else {DEFAULT_URL}.",
+            help=f"Database URL or SQLite file. Default: ${URL_VARIABLE}, else what the current "
+            "directory says; 'soulsense-db config' shows it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="MODULE:NAME",
+            help="The application's own engine, such as myapp.db:engine; or a function that "
+            "returns it.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
+    app: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="APP",
+            help="A Flask application with Flask-SQLAlchemy, named as for flask --app.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -75,6 +107,8 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
             help="alembic.ini or pyproject.toml with soulsense_ options. Default: both, of the "
             "current directory.",
             rich_help_panel=_PANEL,
+            is_eager=True,
+            callback=defaults.read_defaults,
         ),
     ] = None,
     directory: Annotated[
@@ -115,16 +149,38 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
     """Declare the options that every command takes."""
     if directory is not None and not directory.strip():  # a variable that is not set, say
         raise OptionError("--directory is empty.", hint="Name a directory.")
-    if url is not None and not url.strip():  # an unset variable: another database is not meant
-        raise OptionError("--url is empty.", hint="Name a database, or leave the option out.")
+    for name, value in {"url": url, "engine": engine, "app": app}.items():
+        if value is not None and not value.strip():  # an unset variable: no other one is meant
+            raise OptionError(
+                f"--{name} is empty.", hint="Name a database, or leave the option out."
+            )
+    typed = [name for name in defaults.DATABASE_OPTIONS if defaults.is_typed(context, name)]
+    if len(typed) > 1:
+        raise typer.BadParameter("give only one of --url, --engine and --app", param_hint="--url")
+    if as_json:
+        output.choose_json()
     output.show_warnings(shown=not quiet)
     folder = Path(directory) if directory else None
-    return Session(url, config, folder, catalog_table, as_json, quiet, yes)
+    return Session(
+        url if "url" in typed else None,
+        config,
+        folder,
+        catalog_table,
+        as_json,
+        quiet,
+        yes,
+        engine=engine if "engine" in typed else None,
+        app=app if "app" in typed else None,
+        context=context,
+    )
 
 
 @dataclass
 class Session:
-    """One call of the program."""
+    """One call of the program.
+
+    ``url``, ``engine``, ``app``: the database, where the command line itself names it.
+    """
 
     url: str | None
     config: Path | None
@@ -134,6 +190,16 @@ class Session:
     quiet: bool
     yes: bool
     exit_code: int = 0
+    engine: str | None = None
+    app: str | None = None
+    context: typer.Context | None = None
+    _has_warned: bool = False
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What names the database on the command line, by the name of the option."""
+        given = {name: getattr(self, name) for name in defaults.DATABASE_OPTIONS}
+        return {name: value for name, value in given.items() if value}
 
     @cached_property
     def manager(self) -> BackupManager:
@@ -143,20 +209,75 @@ class Session:
                 "Other users of this machine can see the password in --url in its list of "
                 f"processes. Put the URL into {URL_VARIABLE} or a configuration file."
             )
-        url = self.url or os.environ.get(URL_VARIABLE) or self._configured_url
         catalog = self.settings.catalog
         if self.catalog_table:
             catalog = catalog_option(self.catalog_table)
-        manager = BackupManager.from_url(
-            url or DEFAULT_URL, self.directory or self.settings.directory, catalog=catalog
-        )
+        engine = self.found.engine
+        # An application that prints its SQL would do so in the middle of our answer.
+        getattr(engine, "sync_engine", engine).echo = False
+        manager = BackupManager(engine, self.backup_directory, catalog=catalog)
         if manager.database is None:
             raise UnsupportedDatabaseError(
-                f"{without_passwords(str(url))} is a database in memory: another program's cannot "
+                f"{self.found.place.says} is a database in memory: another program's cannot "
                 "be reached, and this one's is empty.",
                 hint="Name a database file, or back it up in the program that has it open.",
             )
         return manager
+
+    @property
+    def backup_directory(self) -> Path | None:
+        """The backup directory that is set."""
+        return self.directory or self.settings.directory
+
+    @cached_property
+    def found(self) -> FoundDatabase:
+        """The database that is meant, and where it is named.
+
+        Raises :class:`DatabaseNotNamedError` when it is named nowhere.
+        """
+        return find_database(self.places())
+
+    def places(self) -> Iterator[Place]:
+        """Yield the places in which it may be named, the one that counts first first."""
+        yield from self._places_of_options()
+        yield from places_of_the_folder(self._configurations, self.backup_directory)
+
+    def _places_of_options(self) -> Iterator[Place]:
+        typed = [_PLACES[name](f"--{name}", value) for name, value in self.named.items()]
+        yield from typed or [Place(name="--url, --engine, --app", why_not="not given")]
+        if self.context is None:
+            return
+        in_environment = [
+            _PLACES[name](variable, value)
+            for name in defaults.DATABASE_OPTIONS
+            for variable, value in defaults.variable_set(self.context, name)
+        ]
+        yield from in_environment or [
+            Place(name=f"{URL_VARIABLE}, SOULSENSE_ENGINE, SOULSENSE_APP", why_not="not set")
+        ]
+        table = self.context.default_map or {}
+        where = f"[{defaults.TABLE}] of {defaults.file_of_table(self.config)}"
+        in_table = [
+            _PLACES[name](where, table[name]) for name in defaults.DATABASE_OPTIONS if name in table
+        ]
+        yield from in_table or [Place(name=where, why_not="names no database")]
+
+    @cached_property
+    def _configurations(self) -> list[AlembicConfiguration]:
+        """The configurations of Alembic; files of one folder belong together."""
+        if self.config is not None:
+            kind = "toml" if self.config.suffix == ".toml" else "ini"
+            return [AlembicConfiguration(**{kind: self.config}, is_named=True)]
+        files = {path.as_posix(): path for path in self._found_files}
+        toml = files.get("pyproject.toml")
+        if toml is not None and not read_table(toml, "tool.alembic"):
+            toml = None
+        found = []
+        if toml is not None or "alembic.ini" in files:
+            found.append(AlembicConfiguration(ini=files.get("alembic.ini"), toml=toml))
+        if other := files.get("migrations/alembic.ini"):
+            found.append(AlembicConfiguration(ini=other))
+        return found
 
     @cached_property
     def found_manager(self) -> BackupManager:
@@ -217,27 +338,34 @@ class Session:
         database that ``--url`` names must not remove backups.
         """
         policy = self.settings.retention
-        if policy is None or self.url is None or self.config is not None:
+        if policy is None or not self.named or self.config is not None:
             return policy
-        output.warn(
-            "The retention policy in the current directory's configuration is not applied to the "
-            "database that --url names. To apply it, name the file: --config FILE"
-        )
+        self.warn_of_policy()
         return None
 
-    @property
-    def _configured_url(self) -> str | None:
-        return self._read(is_url).get(URL_OPTION)
+    def warn_of_policy(self) -> None:
+        """Say, once, that the policy of the current directory is not applied."""
+        if self._has_warned:
+            return
+        self._has_warned = True
+        output.warn(
+            "The retention policy in the current directory's configuration is not applied to the "
+            f"database that --{next(iter(self.named))} names. To apply it, name the file: "
+            "--config FILE"
+        )
 
     def _read(self, wanted: Callable[[str], bool]) -> dict[str, str]:
-        paths = self._found_files if self.config is None else (self.config,)
         found: dict[str, str] = {}
-        for path in paths:
-            options = read_options(path, wanted)
-            if options.get(URL_OPTION) == STOCK_URL:  # it takes the place of no real one
-                del options[URL_OPTION]
+        for _, options in self.options_by_file(wanted):
             found |= options
         return found
+
+    def options_by_file(
+        self, wanted: Callable[[str], bool] = is_ours
+    ) -> Iterator[tuple[Path, dict[str, str]]]:
+        """Yield each configuration file with its ``wanted`` options; the later one wins."""
+        for path in self._found_files if self.config is None else (self.config,):
+            yield path, read_options(path, wanted)
 
     @cached_property
     def _found_files(self) -> tuple[Path, ...]:
@@ -256,7 +384,9 @@ class Session:
 
     def command(self, *words: str) -> str:
         """Return a command of this program to copy, about the same database and directory."""
-        given = {"--config": self.config, "--url": self.url, "--directory": self.directory}
+        given: dict[str, object] = {"--config": self.config}
+        given |= {f"--{name}": value for name, value in self.named.items()}
+        given |= {"--directory": self.directory}
         place = [word for name, value in given.items() if value for word in (name, value)]
         return without_passwords(shell_command("soulsense-db", *words, *place))
 
@@ -322,16 +452,19 @@ def add(
     """
     name = name or command.__name__
     groups = {**groups, "session": _session}
-    own = {p.name: p for p in _parameters(command) if p.name not in groups}
-    declared = {group: {p.name: p for p in _parameters(of)} for group, of in groups.items()}
+    own = {p.name: p for p in _parameters(command, name) if p.name not in groups}
+    declared = {group: {p.name: p for p in _parameters(of, name)} for group, of in groups.items()}
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
+        dropped = defaults.without_rules_of_another(arguments["context"], arguments)
         made = {
             group: groups[group](**{key: arguments.pop(key) for key in parameters})
             for group, parameters in declared.items()
         }
         session: Session = made["session"]
+        if dropped:
+            session.warn_of_policy()
         with output.noting_interrupts():
             result = command(**made, **arguments)
         if session.as_json:
@@ -346,9 +479,12 @@ def add(
     app.command(name)(run)
 
 
-def _parameters(function: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+def _parameters(function: Callable[..., Any], command: str) -> Iterator[inspect.Parameter]:
     hints = get_type_hints(function, include_extras=True)
     for parameter in inspect.signature(function).parameters.values():
-        yield parameter.replace(
-            annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
+        yield defaults.with_variables(
+            parameter.replace(
+                annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
+            ),
+            command,
         )
