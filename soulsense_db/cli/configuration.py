@@ -125,8 +125,9 @@ def _in_environment(session: Session) -> Iterator[_Option]:
 
 
 def _in_table(session: Session) -> Iterator[_Option]:
-    path = defaults.file_of_table(session.config)
-    for key, value in defaults.read_project(session.config).items():
+    assert session.context is not None
+    path, table = defaults.table_read(session.context)
+    for key, value in table.items():
         if isinstance(value, dict):
             for name, one in value.items():
                 yield _shown(f"{key} --{name}", one, f"[{defaults.TABLE}.{key}] of {path}")
@@ -137,7 +138,7 @@ def _in_table(session: Session) -> Iterator[_Option]:
 def _of_alembic(session: Session) -> Iterator[_Option]:
     """Yield the options of Alembic's configuration; where two files disagree, the later won."""
     found: dict[str, list[tuple[Path, str]]] = {}
-    for path, options in session.options_by_file():
+    for path, options in session.files.options():
         for name, value in options.items():
             found.setdefault(name, []).append((path, value))
     for name, said in sorted(found.items()):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from soulsense_db.errors import OptionError
+from soulsense_db.finding import Place, place_of_application, place_of_engine, place_of_url
 from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.retention import COUNTS
 from soulsense_db.settings import URL_VARIABLE, read_table
@@ -24,6 +25,13 @@ from soulsense_db.settings import URL_VARIABLE, read_table
 PROJECT_FILE = Path("pyproject.toml")
 TABLE = "tool.soulsense-db"
 DATABASE_OPTIONS = ("url", "engine", "app")
+_PLACES: dict[str, Callable[[str, str], Place]] = {
+    "url": place_of_url,
+    "engine": place_of_engine,
+    "app": place_of_application,
+}
+_VARIABLES = (URL_VARIABLE, "SOULSENSE_ENGINE", "SOULSENSE_APP")
+_TABLE_READ = "soulsense_db.table"
 _PREFIX = "SOULSENSE"
 _OTHER_NAMES = {"--url": (URL_VARIABLE,)}
 # What the program is asked, not told.
@@ -75,7 +83,8 @@ def read_defaults(context: typer.Context, value: Path | None) -> Path | None:
     """
     if context.resilient_parsing:  # of a shell that completes
         return value
-    table = read_project(value)
+    path, table = _read_project(value)
+    context.meta[_TABLE_READ] = (path, table)
     commands = _commands(context)
     _require_known(table, commands)
     command = context.command.name or ""
@@ -92,19 +101,25 @@ def read_defaults(context: typer.Context, value: Path | None) -> Path | None:
     return value
 
 
-def read_project(config: Path | None) -> dict[str, Any]:
-    """Return ``[tool.soulsense-db]`` of ``config``, by default of ./pyproject.toml if that is safe.
+def _read_project(config: Path | None) -> tuple[Path, dict[str, Any]]:
+    """Return ``[tool.soulsense-db]`` and its file: ``config``, or ./pyproject.toml if that is safe.
 
     Of the current directory, a file that another user can write is not obeyed.
     """
     path = PROJECT_FILE if config is None else config
     if path.suffix != ".toml":
-        return {}
+        return path, {}
     if config is None:
         with storage_errors("read", path):
             if not path.exists() or why_not_obeyed(path):
-                return {}
-    return read_table(path, TABLE)
+                return path, {}
+    return path, read_table(path, TABLE)
+
+
+def table_read(context: typer.Context) -> tuple[Path, dict[str, Any]]:
+    """Return the file whose ``[tool.soulsense-db]`` counts, and that table."""
+    found: tuple[Path, dict[str, Any]] = context.meta[_TABLE_READ]
+    return found
 
 
 def _commands(context: typer.Context) -> Mapping[str, Any]:
@@ -196,9 +211,27 @@ def variable_set(context: typer.Context, name: str) -> Iterator[tuple[str, str]]
             yield from [(one, os.environ[one]) for one in variables if os.environ.get(one)][:1]
 
 
-def file_of_table(config: Path | None) -> Path:
-    """Return the file whose ``[tool.soulsense-db]`` counts."""
-    return config if config is not None and config.suffix == ".toml" else PROJECT_FILE
+def places_of_options(context: typer.Context, named: Mapping[str, str]) -> Iterator[Place]:
+    """Yield the places of the command line, of the environment and of ``[tool.soulsense-db]``.
+
+    ``named``: what names the database on the command line, by the name of the option.
+    """
+    yield from places_typed(named)
+    in_environment = [
+        _PLACES[name](variable, value)
+        for name in DATABASE_OPTIONS
+        for variable, value in variable_set(context, name)
+    ]
+    yield from in_environment or [Place(name=", ".join(_VARIABLES), why_not="not set")]
+    table, where = context.default_map or {}, f"[{TABLE}] of {table_read(context)[0]}"
+    in_table = [_PLACES[name](where, table[name]) for name in DATABASE_OPTIONS if name in table]
+    yield from in_table or [Place(name=where, why_not="names no database")]
+
+
+def places_typed(named: Mapping[str, str]) -> Iterator[Place]:
+    """Yield the place of the command line alone."""
+    typed = [_PLACES[name](f"--{name}", value) for name, value in named.items()]
+    yield from typed or [Place(name="--url, --engine, --app", why_not="not given")]
 
 
 def is_typed(context: typer.Context, name: str) -> bool:

@@ -17,6 +17,7 @@ import typer
 from soulsense_db.backup_info import KINDS
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import defaults, old_alembic, output
+from soulsense_db.cli.project_files import ProjectFiles
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
@@ -25,27 +26,13 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
     without_passwords,
 )
-from soulsense_db.finding import (
-    AlembicConfiguration,
-    FoundDatabase,
-    Place,
-    find_database,
-    place_of_application,
-    place_of_engine,
-    place_of_url,
-    places_of_the_folder,
-)
-from soulsense_db.fs import storage_errors, why_not_obeyed
+from soulsense_db.finding import FoundDatabase, Place, find_database, places_of_the_folder
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
 from soulsense_db.settings import (
-    DEFAULT_FILES,
-    URL_OPTION,
     URL_VARIABLE,
     Settings,
     is_ours,
-    read_options,
-    read_table,
 )
 from soulsense_db.shown_text import printable, shell_command
 
@@ -55,12 +42,6 @@ if TYPE_CHECKING:
 
 _PANEL = "Common options"
 _SCRIPT_LOCATION = "script_location"
-_PLACES: dict[str, Callable[[str, str], Place]] = {
-    "url": place_of_url,
-    "engine": place_of_engine,
-    "app": place_of_application,
-}
-
 REF_HELP = (
     "A backup: its id or the beginning of it, file name, path, latest, latest~1 (the one before), "
     "or revision:abc123 (the newest at that Alembic revision)."
@@ -239,45 +220,16 @@ class Session:
 
     def places(self) -> Iterator[Place]:
         """Yield the places in which it may be named, the one that counts first first."""
-        yield from self._places_of_options()
-        yield from places_of_the_folder(self._configurations, self.backup_directory)
-
-    def _places_of_options(self) -> Iterator[Place]:
-        typed = [_PLACES[name](f"--{name}", value) for name, value in self.named.items()]
-        yield from typed or [Place(name="--url, --engine, --app", why_not="not given")]
-        if self.context is None:
-            return
-        in_environment = [
-            _PLACES[name](variable, value)
-            for name in defaults.DATABASE_OPTIONS
-            for variable, value in defaults.variable_set(self.context, name)
-        ]
-        yield from in_environment or [
-            Place(name=f"{URL_VARIABLE}, SOULSENSE_ENGINE, SOULSENSE_APP", why_not="not set")
-        ]
-        table = self.context.default_map or {}
-        where = f"[{defaults.TABLE}] of {defaults.file_of_table(self.config)}"
-        in_table = [
-            _PLACES[name](where, table[name]) for name in defaults.DATABASE_OPTIONS if name in table
-        ]
-        yield from in_table or [Place(name=where, why_not="names no database")]
+        if self.context is not None:
+            yield from defaults.places_of_options(self.context, self.named)
+        else:
+            yield from defaults.places_typed(self.named)
+        yield from places_of_the_folder(self.files.configurations(), self.backup_directory)
 
     @cached_property
-    def _configurations(self) -> list[AlembicConfiguration]:
-        """The configurations of Alembic; files of one folder belong together."""
-        if self.config is not None:
-            kind = "toml" if self.config.suffix == ".toml" else "ini"
-            return [AlembicConfiguration(**{kind: self.config}, is_named=True)]
-        files = {path.as_posix(): path for path in self._found_files}
-        toml = files.get("pyproject.toml")
-        if toml is not None and not read_table(toml, "tool.alembic"):
-            toml = None
-        found = []
-        if toml is not None or "alembic.ini" in files:
-            found.append(AlembicConfiguration(ini=files.get("alembic.ini"), toml=toml))
-        if other := files.get("migrations/alembic.ini"):
-            found.append(AlembicConfiguration(ini=other))
-        return found
+    def files(self) -> ProjectFiles:
+        """The configuration files."""
+        return ProjectFiles(self.config)
 
     @cached_property
     def found_manager(self) -> BackupManager:
@@ -309,7 +261,10 @@ class Session:
                     f"{self.command('restore', 'latest')}"
                 )
             return
-        hint = f"Name the database: --url, {URL_VARIABLE}, or {URL_OPTION} in alembic.ini."
+        hint = (
+            f"It is named by {self.found.place.name}. To name another: --url, --engine or "
+            f"{URL_VARIABLE}. 'soulsense-db config' shows where it is looked for."
+        )
         if others := len(manager.others()):
             hint = f"There are {others} backup(s) of other databases. To use one, import it. {hint}"
         raise DatabaseFileNotFoundError(
@@ -321,10 +276,10 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The ``soulsense_`` options of the configuration."""
-        settings = Settings.of(self._read(is_ours))
+        settings = Settings.of(self.files.merged(is_ours))
         text = old_alembic.warning(
             protects=settings.protects,
-            script_location=lambda: self._read(_is_script_location).get(_SCRIPT_LOCATION),
+            script_location=lambda: self.files.merged(_is_script_location).get(_SCRIPT_LOCATION),
         )
         if text:
             output.warn(text)
@@ -353,34 +308,6 @@ class Session:
             f"database that --{next(iter(self.named))} names. To apply it, name the file: "
             "--config FILE"
         )
-
-    def _read(self, wanted: Callable[[str], bool]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for _, options in self.options_by_file(wanted):
-            found |= options
-        return found
-
-    def options_by_file(
-        self, wanted: Callable[[str], bool] = is_ours
-    ) -> Iterator[tuple[Path, dict[str, str]]]:
-        """Yield each configuration file with its ``wanted`` options; the later one wins."""
-        for path in self._found_files if self.config is None else (self.config,):
-            yield path, read_options(path, wanted)
-
-    @cached_property
-    def _found_files(self) -> tuple[Path, ...]:
-        """The configuration files of the current directory that nobody else can write."""
-        found = []
-        for path in map(Path, DEFAULT_FILES):
-            with storage_errors("read", path):
-                if not path.exists():
-                    continue
-                reason = why_not_obeyed(path)
-            if not reason:
-                found.append(path)
-                continue
-            output.warn(f"./{path} {reason} and was not read. To have it obeyed: --config {path}")
-        return tuple(found)
 
     def command(self, *words: str) -> str:
         """Return a command of this program to copy, about the same database and directory."""

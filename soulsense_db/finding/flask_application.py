@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ _IMPORTS_FLASK = re.compile(r"^\s*(?:from|import)\s+flask\b", re.MULTILINE)
 
 def is_installed() -> bool:
     """Whether there is a Flask-SQLAlchemy; without importing it."""
+    from importlib.util import find_spec
+
     return find_spec("flask_sqlalchemy") is not None
 
 

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 
 from soulsense_db.drivers import engine_for
 from soulsense_db.errors import without_passwords
-from soulsense_db.finding import errors
-from soulsense_db.finding import flask_application as flask
-from soulsense_db.finding.alembic_configuration import AlembicConfiguration
-from soulsense_db.finding.engine_reference import engine_named
 from soulsense_db.settings import DEFAULT_URL
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from soulsense_db.finding.alembic_configuration import AlembicConfiguration
 
 _DEFAULT_FILE = Path("data", "soulsense.db")
 
@@ -53,12 +51,24 @@ def place_of_url(name: str, url: str) -> Place:
 
 def place_of_engine(name: str, reference: str) -> Place:
     """Return the place ``name`` with the reference of an engine, ``module:attribute``."""
-    return Place(name=name, says=reference, open=lambda: engine_named(reference))
+
+    def open_() -> Engine | AsyncEngine:
+        from soulsense_db.finding.engine_reference import engine_named
+
+        return engine_named(reference)
+
+    return Place(name=name, says=reference, open=open_)
 
 
 def place_of_application(name: str, application: str) -> Place:
     """Return the place ``name`` with a Flask application."""
-    return Place(name=name, says=application, open=lambda: flask.engine_of_application(application))
+
+    def open_() -> Engine:
+        from soulsense_db.finding.flask_application import engine_of_application
+
+        return engine_of_application(application)
+
+    return Place(name=name, says=application, open=open_)
 
 
 def places_of_the_folder(
@@ -88,6 +98,8 @@ def find_database(places: Iterator[Place]) -> FoundDatabase:
         if place.open is not None:
             return FoundDatabase(engine=place.open(), place=place, before=tuple(before))
         before.append(place)
+    from soulsense_db.finding import errors
+
     raise errors.nothing_found([f"{place.name} ({place.why_not})" for place in before])
 
 
@@ -102,6 +114,8 @@ def _place_of_alembic(configuration: AlembicConfiguration) -> Place:
 
 
 def _place_of_flask() -> Place:
+    from soulsense_db.finding import flask_application as flask
+
     name = flask.APP_VARIABLE
     if not flask.is_installed():
         return Place(name=name, why_not="Flask-SQLAlchemy is not installed here")
