@@ -60,12 +60,6 @@ def _noting(environment: EnvironmentContext) -> tuple[list[Engine], list[str]]:
     return engines, urls
 
 
-def script_location(ini: Path | None, toml: Path | None) -> Path | None:
-    """Return the folder of env.py, None where the configuration names none."""
-    location = _location(_config(ini, toml))
-    return Path(location) if location else None
-
-
 def _config(ini: Path | None, toml: Path | None) -> Config:
     words = ["current"]
     if ini is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import NoSuchModuleError
+
 from soulsense_db.drivers import engine_for
 from soulsense_db.errors import BackupError, without_passwords
 from soulsense_db.finding import errors
@@ -57,11 +59,9 @@ class AlembicConfiguration:
             location = str(self.ini.parent)
         if location is None:
             return None
-        if ":" in location and not Path(location).is_dir():  # package:folder
-            from soulsense_db.alembic.configured import script_location
-
-            location = str(script_location(self.ini, self.toml) or location)
         path = Path(location, "env.py")
+        if ":" in location and not path.is_file():
+            return _in_package(location)
         if path.is_absolute() and path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
         return path if path.is_file() else None
@@ -101,7 +101,9 @@ class AlembicConfiguration:
                     self.toml,
                     migrates=lambda: watch.refuse(errors.migrating(what)),
                 )
-        except BackupError:
+        except BackupError as error:
+            if isinstance(error.__cause__, NoSuchModuleError):
+                raise errors.template_url(what) from error
             # Which database it is, is known when it connects: whether it is there comes later.
             if watch.missing is None:
                 raise
@@ -113,6 +115,16 @@ class AlembicConfiguration:
             raise errors.several(what, [without_passwords(name) for name in databases])
         (engine,) = databases.values()
         return engine_for(engine) if isinstance(engine, str) else engine
+
+
+def _in_package(location: str) -> Path:
+    """Return the env.py of ``package:folder``; the package is not imported for it."""
+    package, _, folder = location.partition(":")
+    inside = Path(*package.split("."), folder, "env.py")
+    for path in (inside, "src" / inside):
+        if path.is_file():
+            return path
+    return inside  # of a package that is installed
 
 
 def _address(database: Engine | str) -> str:

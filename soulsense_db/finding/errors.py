@@ -116,6 +116,15 @@ def migrating(what: str) -> ApplicationCodeError:
     )
 
 
+def template_url(what: str) -> ApplicationCodeError:
+    """Return the error for an env.py with a URL of no database, as that of Alembic's template."""
+    return ApplicationCodeError(
+        f"{_capital(what)} led to no database: its URL is that of a template, or of a "
+        "database that is not known here.",
+        hint=f"Write the real one into sqlalchemy.url of Alembic's configuration, or {_NAME_IT}.",
+    )
+
+
 def nothing_configured(what: str) -> ApplicationCodeError:
     """Return the error for an env.py that tells Alembic of no database."""
     return ApplicationCodeError(

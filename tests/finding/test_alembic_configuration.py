@@ -156,6 +156,31 @@ def test_an_env_py_that_does_something_else_is_an_error_of_the_tree(
     assert project.kinds() == []
 
 
+def test_a_project_without_a_url_of_its_own_is_told_so(folder: Path) -> None:
+    """As right after ``alembic init``: env.py is run, and its URL is the one of the template."""
+    project = project_of(folder)
+    text = project.env_py.read_text().splitlines()
+    kept = [line for line in text if "set_main_option" not in line]
+    project.env_py.write_text("\n".join(kept))
+    with pytest.raises(ApplicationCodeError, match="its URL is that of a template"):
+        configuration_of(project).engine()
+
+
+def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
+    """``script_location = package:folder`` is a folder of a package, here of a src layout."""
+    project = project_of(folder)
+    package = folder / "src" / "shop"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    project.env_py.parent.rename(package / "mig")
+    ini = project.ini.read_text()
+    (line,) = [line for line in ini.splitlines() if line.startswith("script_location =")]
+    project.ini.write_text(ini.replace(line, "script_location = shop:mig"))
+    found = configuration_of(project)
+    assert found.says() == "src/shop/mig/env.py"
+    assert found.engine().url.database == str(project.database)
+
+
 def test_a_configuration_without_url_and_env_py_leads_to_none(folder: Path) -> None:
     """It is passed over, with the reason."""
     Path("alembic.ini").write_text("[alembic]\nsqlalchemy.url =\n")
