@@ -88,8 +88,10 @@ def read_defaults(context: typer.Context, value: Path | None) -> Path | None:
     commands = _commands(context)
     _require_known(table, commands)
     command = context.command.name or ""
-    own = table.get(command, {})
-    merged = {key: entry for key, entry in table.items() if not isinstance(entry, dict)} | own
+    merged = {key: entry for key, entry in table.items() if not isinstance(entry, dict)}
+    own = table.get(command)
+    if isinstance(own, dict):  # else it is an option with the name of a command: config
+        merged |= own
     defaults = {}
     for parameter in _options(commands.get(command, context.command)):
         key = _key_of(parameter)
@@ -223,7 +225,10 @@ def places_of_options(context: typer.Context, named: Mapping[str, str]) -> Itera
         for variable, value in variable_set(context, name)
     ]
     yield from in_environment or [Place(name=", ".join(_VARIABLES), why_not="not set")]
-    table, where = context.default_map or {}, f"[{TABLE}] of {table_read(context)[0]}"
+    path = table_read(context)[0]
+    if path.suffix != ".toml":  # --config names a file that has no such table
+        return
+    table, where = context.default_map or {}, f"[{TABLE}] of {path}"
     in_table = [_PLACES[name](where, table[name]) for name in DATABASE_OPTIONS if name in table]
     yield from in_table or [Place(name=where, why_not="names no database")]
 

@@ -149,8 +149,12 @@ def _importable() -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Keep the code from asking, printing on our output, warning and logging."""
+    """Keep the code from asking, printing on our output, warning and logging.
+
+    What it sets up for all loggers is taken back: it would log of our own work.
+    """
     stdin, disabled = sys.stdin, logging.root.manager.disable
+    level, handlers = logging.root.level, list(logging.root.handlers)
     sys.stdin = io.StringIO()
     logging.disable(logging.CRITICAL)
     try:
@@ -160,6 +164,8 @@ def _silent() -> Iterator[None]:
     finally:
         sys.stdin = stdin
         logging.disable(disabled)
+        logging.root.setLevel(level)
+        logging.root.handlers[:] = handlers
         logger_of("soulsense_db")  # which a fileConfig of the application may have disabled
 
 

@@ -134,6 +134,16 @@ def test_every_option_has_a_key_and_a_variable(shell: Shell) -> None:
     assert len(shell.ok("list").splitlines()) == 4
 
 
+def test_a_table_names_the_configuration_of_alembic(shell: Shell) -> None:
+    """``config`` is both an option and a command: its key is the option."""
+    make_database(shell.folder / "other.db")
+    (shell.folder / "deploy.ini").write_text("[alembic]\nsqlalchemy.url = sqlite:///other.db\n")
+    project_file(shell, '[tool.soulsense-db]\nconfig = "deploy.ini"\n')
+    assert used(shell) == ("deploy.ini", "other.db")
+    project_file(shell, '[tool.soulsense-db.config]\nurl = "other.db"\n')
+    assert used(shell) == ("[tool.soulsense-db] of pyproject.toml", "other.db")
+
+
 def test_json_can_be_asked_for_by_a_file(shell: Shell) -> None:
     """Errors are objects then as well."""
     project_file(shell, "[tool.soulsense-db]\njson = true\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -174,9 +175,20 @@ def test_what_only_reads_when_imported_is_let_be(folder: Path) -> None:
 def test_what_the_application_prints_and_where_it_goes_is_not_ours(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its print does not mix with our output, and the current directory stays what it was."""
-    write(folder, loud="import os\nfrom shop.db import engine\nprint('hello')\nos.chdir('/')")
+    """Its print does not mix with our output, nor its logging; the current directory stays."""
+    write(
+        folder,
+        loud="""
+            import logging, os
+            from shop.db import engine
+            logging.basicConfig(level=logging.DEBUG, force=True)
+            logging.getLogger("shop").error("loading")
+            print("hello")
+            os.chdir("/")
+        """,
+    )
+    level = logging.root.level
     engine_named("loud:engine")
     assert capfd.readouterr() == ("", "")
     assert os.getcwd() == str(folder)  # noqa: PTH109 - as it is
-    assert sys.stdin is not None
+    assert logging.root.level == level
