@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy.engine import Engine
-
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
 from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
@@ -28,7 +26,7 @@ from soulsense_db.operations import (
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from soulsense_db.drivers import EngineSource
 
 
 class BackupManager(OldNames):
@@ -40,7 +38,8 @@ class BackupManager(OldNames):
     to it raises :class:`~soulsense_db.errors.UnsupportedDatabaseError`.
 
     Args:
-        engine: The engine of the database, for blocking or for async code.
+        engine: The engine of the database, for blocking or for async code; or a ``Session``,
+            ``sessionmaker`` or ``scoped_session`` that is bound to it.
         directory: Where the backups are: by default ``backups`` beside the database file, or
             ``data/backups`` for a database without a file.
         prefix: What the file names of the backups begin with.
@@ -53,6 +52,7 @@ class BackupManager(OldNames):
             :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Raises:
+        TypeError: ``engine`` is none and is bound to none; the message says what to pass.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
 
@@ -64,7 +64,7 @@ class BackupManager(OldNames):
 
     def __init__(
         self,
-        engine: Engine | AsyncEngine,
+        engine: EngineSource,
         directory: str | Path | None = None,
         *,
         prefix: str = "soulsense_backup",

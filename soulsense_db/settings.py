@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import configparser
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,11 +19,9 @@ MAIN_SECTION = "alembic"
 URL_OPTION = "sqlalchemy.url"
 URL_VARIABLE = "SOULSENSE_DATABASE_URL"
 """The environment variable in which the command line and the guide's functions find the URL."""
-STOCK_URL = "driver://user:pass@localhost/dbname"
-"""What ``alembic init`` writes: a place for a URL, and none."""
 DEFAULT_URL = "sqlite:///data/soulsense.db"
 """The URL they use otherwise: SoulSense's own database."""
-DEFAULT_FILES = ("pyproject.toml", "alembic.ini")
+DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")
 """Where options are looked for in the current directory; the later one wins."""
 
 _YES = {"1", "true", "yes", "on"}
@@ -97,20 +96,11 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
     """
     wanted = wanted or is_ours
     here = str(path.absolute().parent)
-    try:
-        if path.exists() and not path.is_file():  # a pipe would let us wait for ever
-            raise _unreadable(path, "it is not a file")
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            return _options_of_toml(path, text, here, wanted)
+    if path.suffix == ".toml":
+        return _options_of_toml(path, here, wanted)
+    with _reading(path):
         parser = configparser.ConfigParser({"here": here})
-        parser.read_string(text)
-    except OSError as error:
-        raise _unreadable(path, error.strerror or "no reason given") from error
-    except configparser.ParsingError as error:  # the text of it quotes the line
-        raise _unreadable(path, "it has a line that is not valid") from error
-    except (configparser.Error, ValueError, RecursionError) as error:
-        raise _unreadable(path, (str(error) or "too deep").splitlines()[0]) from error
+        parser.read_string(_text_of(path))
     require_none_misplaced(parser, {MAIN_SECTION})
     names = parser.options(MAIN_SECTION) if parser.has_section(MAIN_SECTION) else []
     found = {}
@@ -120,6 +110,38 @@ def read_options(path: Path, wanted: Callable[[str], bool] | None = None) -> dic
         except configparser.Error:
             raise _unreadable(path, f"{name} has a single %; write %% for a percent sign") from None
     return found
+
+
+def read_table(path: Path, name: str) -> dict[str, Any]:
+    """Return the table ``name`` of a TOML file, such as ``tool.alembic``; empty without it.
+
+    Raises :class:`OptionError` when the file cannot be read, also when it is not there.
+    """
+    with _reading(path):
+        found: Any = tomllib.loads(_text_of(path))
+    for table in name.split("."):
+        found = found.get(table, {})
+        if not isinstance(found, dict):
+            raise _unreadable(path, f"'{table}' is not a table")
+    return dict(found)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unreadable(path, error.strerror or "no reason given") from error
+    except configparser.ParsingError as error:  # the text of it quotes the line
+        raise _unreadable(path, "it has a line that is not valid") from error
+    except (configparser.Error, ValueError, RecursionError) as error:
+        raise _unreadable(path, (str(error) or "too deep").splitlines()[0]) from error
+
+
+def _text_of(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a pipe would let us wait for ever
+        raise _unreadable(path, "it is not a file")
+    return path.read_text(encoding="utf-8")
 
 
 def require_none_misplaced(parser: configparser.ConfigParser, sections: Collection[str]) -> None:
@@ -149,14 +171,8 @@ def is_url(name: str) -> bool:
     return name == URL_OPTION
 
 
-def _options_of_toml(
-    path: Path, text: str, here: str, wanted: Callable[[str], bool]
-) -> dict[str, str]:
-    found: Any = tomllib.loads(text)
-    for table in ("tool", "alembic"):
-        found = found.get(table, {})
-        if not isinstance(found, dict):
-            raise _unreadable(path, f"'{table}' is not a table")
+def _options_of_toml(path: Path, here: str, wanted: Callable[[str], bool]) -> dict[str, str]:
+    found = read_table(path, "tool.alembic")
     return {
         name.lower(): str(value).lower() if isinstance(value, bool) else _replaced(value, here)
         for name, value in found.items()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.backup_info import KINDS, BackupInfo, local_time
+from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
@@ -40,16 +41,16 @@ Description = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, create, panel=EVERYDAY, example="create 'Before the import'")
-    shared.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
-    shared.add(app, show, panel=EVERYDAY, example="show latest")
-    shared.add(app, verify, panel=EVERYDAY, example="verify latest")
-    shared.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
-    shared.add(app, delete, panel=KEEPING, example="delete 6c1f0a2b")
-    shared.add(app, pin, panel=KEEPING, example="pin latest 'Audit of 2026'")
-    shared.add(app, unpin, panel=KEEPING, example="unpin latest")
-    shared.add(app, import_, "import", panel=KEEPING, example="import /mnt/usb/app.db")
-    shared.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
+    commands.add(app, create, panel=EVERYDAY, example="create 'Before the import'")
+    commands.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
+    commands.add(app, show, panel=EVERYDAY, example="show latest")
+    commands.add(app, verify, panel=EVERYDAY, example="verify latest")
+    commands.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
+    commands.add(app, delete, panel=KEEPING, example="delete 6c1f0a2b")
+    commands.add(app, pin, panel=KEEPING, example="pin latest 'Audit of 2026'")
+    commands.add(app, unpin, panel=KEEPING, example="unpin latest")
+    commands.add(app, import_, "import", panel=KEEPING, example="import /mnt/usb/app.db")
+    commands.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
 
 
 def create(session: Session, description: Description = "") -> dict[str, Any]:

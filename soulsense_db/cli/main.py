@@ -9,13 +9,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from soulsense_db.cli import backups, restoring, schedules, window
-from soulsense_db.cli import session as shared
+from soulsense_db.cli import backups, commands, configuration, restoring, schedules, window
 from soulsense_db.cli.grammar import SETTING_UP, ProgramCommand, ProgramGroup
 from soulsense_db.cli.output import (
     WANTS_JSON,
     OutputError,
     done_before_interrupt,
+    json_is_chosen,
     open_missing_streams,
     print_error,
     print_json_error,
@@ -69,7 +69,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-@shared.with_common_options
+@commands.with_common_options
 def _options(
     show_version: Annotated[
         bool,
@@ -81,7 +81,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules, window):
+for room in (backups, restoring, schedules, window, configuration):
     room.register(app)
 
 
@@ -144,6 +144,8 @@ def _run_for_people() -> int:
     try:
         app(prog_name=PROGRAM)
     except BackupError as error:
+        if json_is_chosen():
+            return print_json_error(error)
         print_error(error)
         return error.exit_code
     except SystemExit as ended:

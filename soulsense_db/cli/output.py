@@ -61,6 +61,18 @@ def noting_interrupts() -> Iterator[None]:
         raise
 
 
+def choose_json() -> None:
+    """Note that a file or the environment asks for JSON, as --json does."""
+    global _json_is_chosen  # noqa: PLW0603 - one per process, as its output
+    _json_is_chosen = True
+
+
+def json_is_chosen() -> bool:
+    """Whether JSON is asked for, by whatever asks for it."""
+    return _json_is_chosen
+
+
+_json_is_chosen = False
 done_before_interrupt: list[str] = []
 """What was done when the command was interrupted, a sentence each."""
 
@@ -72,6 +84,7 @@ def show_warnings(*, shown: bool) -> None:
     application that an option names has set up its logging.
     """
     _log.setLevel(logging.WARNING)
+    _log.propagate = False  # else it would say our warnings once more
     _log.handlers = [_Lines() if shown else logging.NullHandler()]
     # Only a person at a terminal wonders why nothing happens.
     at_terminal = shown and sys.stderr.isatty()

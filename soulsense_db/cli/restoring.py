@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.cli import session as shared
+from soulsense_db.cli import commands
 from soulsense_db.cli.choosing import chosen, require_terminal
 from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.output import age_of, backup_json, print_table, warn
@@ -30,8 +30,8 @@ from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    shared.add(app, restore, panel=EVERYDAY, example="restore latest")
-    shared.add(app, undo, panel=EVERYDAY, example="undo")
+    commands.add(app, restore, panel=EVERYDAY, example="restore latest")
+    commands.add(app, undo, panel=EVERYDAY, example="undo")
 
 
 def restore(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.cli import session as shared
+from soulsense_db.cli import commands
 from soulsense_db.cli.grammar import KEEPING, UNATTENDED
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
@@ -29,10 +29,10 @@ _TO_STDOUT = "-"
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     example = "prune --keep-daily 7 --dry-run"
-    shared.add(app, prune, panel=KEEPING, example=example, policy=policy_options)
-    shared.add(app, auto, panel=UNATTENDED, example="auto --keep-daily 7", policy=policy_options)
+    commands.add(app, prune, panel=KEEPING, example=example, policy=policy_options)
+    commands.add(app, auto, panel=UNATTENDED, example="auto --keep-daily 7", policy=policy_options)
     example = "status --warning-age 26h"
-    shared.add(app, status, panel=UNATTENDED, example=example, thresholds=_thresholds)
+    commands.add(app, status, panel=UNATTENDED, example=example, thresholds=_thresholds)
 
 
 def auto(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.cli import session as shared
+from soulsense_db.cli import commands
 from soulsense_db.cli.grammar import WINDOW
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import DisplayError
@@ -14,7 +14,7 @@ from soulsense_db.errors import DisplayError
 
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
-    shared.add(app, gui, panel=WINDOW, example="gui --dark")
+    commands.add(app, gui, panel=WINDOW, example="gui --dark")
 
 
 def gui(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         TableDiff,
         WriteLock,
     )
+    from soulsense_db.drivers.engines import EngineSource as EngineSource
+    from soulsense_db.drivers.engines import engine_of
     from soulsense_db.drivers.registry import driver_for, engine_for
     from soulsense_db.drivers.sqlite import SQLiteDriver
     from soulsense_db.progress import Progress
@@ -37,6 +39,7 @@ __all__ = [
     "WriteLock",
     "driver_for",
     "engine_for",
+    "engine_of",
 ]
 
 _HOMES = {
@@ -53,6 +56,7 @@ _HOMES = {
     "RowCounts": "soulsense_db.drivers.base",
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
+    "engine_of": "soulsense_db.drivers.engines",
 }
 
 

@@ -12,12 +12,13 @@ import re
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.engines import engine_of
 from soulsense_db.drivers.errors import (
     no_driver,
     no_engine,
@@ -29,7 +30,7 @@ from soulsense_db.drivers.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from soulsense_db.drivers.engines import EngineSource
 
 GROUP = "soulsense_db.drivers"
 """The group of entry points that name drivers: the dialect, and where its class is."""
@@ -41,15 +42,13 @@ _LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
 _CLASS_OF_SQLITE = "SQLiteDriver"
 
 
-def driver_for(engine: Engine | AsyncEngine, *, lock_timeout: float) -> Driver:
-    """Return the driver for ``engine``.
+def driver_for(engine: EngineSource, *, lock_timeout: float) -> Driver:
+    """Return the driver for ``engine``, or for what is bound to one.
 
     Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` naming the supported dialects.
     """
-    sync_engine = getattr(engine, "sync_engine", engine)
-    if not isinstance(sync_engine, Engine):
-        # Not what it is: it may be a URL with a password.
-        raise TypeError(f"engine must be an Engine or an AsyncEngine, not {type(engine).__name__}")
+    found = engine_of(engine)
+    sync_engine: Any = getattr(found, "sync_engine", found)
     return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
 
 

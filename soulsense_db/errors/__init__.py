@@ -6,6 +6,8 @@
     ├── DatabaseDamagedError         12   the live database cannot be read
     ├── UnsupportedDatabaseError     13   no driver for this dialect
     ├── DatabaseChangedError         14   another file than the manager was made for
+    ├── DatabaseNotNamedError        15   nothing says which database is meant
+    ├── ApplicationCodeError         16   the application's code leads to no engine
     ├── BackupNotFoundError          20   no such backup
     ├── InvalidBackupError           21   a backup that must not be restored
     │   ├── EmptyBackupError         22   0 bytes
@@ -65,6 +67,7 @@ from soulsense_db.errors.remedy import restore_command as restore_command
 __all__ = [
     "Action",
     "AmbiguousReferenceError",
+    "ApplicationCodeError",
     "BackupError",
     "BackupNotFoundError",
     "CatalogError",
@@ -75,6 +78,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseFileNotFoundError",
     "DatabaseLockedError",
+    "DatabaseNotNamedError",
     "DirectoryIsAFileError",
     "DirectoryLockedError",
     "DisplayError",
@@ -252,6 +256,18 @@ class DatabaseChangedError(BackupError):
     """The engine leads to another file now than the one that the manager was made for."""
 
     exit_code = 14
+
+
+class DatabaseNotNamedError(BackupError):
+    """No option, variable or file says which database is meant."""
+
+    exit_code = 15
+
+
+class ApplicationCodeError(BackupError):
+    """The application's own code, which is to lead to the engine, fails or leads to none."""
+
+    exit_code = 16
 
 
 class BackupNotFoundError(BackupError):

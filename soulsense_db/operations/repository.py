@@ -17,8 +17,7 @@ from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.references import Finder
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from soulsense_db.drivers import EngineSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Repository:
     @classmethod
     def of(
         cls,
-        engine: Engine | AsyncEngine,
+        engine: EngineSource,
         directory: str | Path | None,
         *,
         prefix: str,

@@ -17,7 +17,7 @@ from soulsense_db import errors
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "cli.schema.json"
 COMMANDS = {
     *("create", "list", "show", "verify", "delete", "pin", "unpin", "import", "export"),
-    *("restore", "undo", "prune", "auto", "status"),
+    *("restore", "undo", "prune", "auto", "status", "config"),
 }
 
 
@@ -58,6 +58,7 @@ def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
 
     assert run("status", code=2)["state"] == "CRITICAL"
     assert run("list")["backups"] == []
+    assert run("config")["named_by"] == "data/soulsense.db"
     taken = run("create", "Before \x1b[31m \u202e import")["backup"]
     assert taken["description"] == "Before \x1b[31m \u202e import"
     assert run("list")["backups"] == [taken]

@@ -72,7 +72,7 @@ def test_an_unexpected_error_is_a_line_or_an_object(shell: Shell) -> None:
     broken = (
         "import sys; from soulsense_db.cli import main, session\n"
         "def fail(*_, **__): raise RuntimeError('bad\\nluck')\n"
-        "session.BackupManager.from_url = fail; main()"
+        "session.BackupManager = fail; main()"
     )
     for arguments in (["list"], ["list", "--json"]):
         result = subprocess.run(
@@ -100,7 +100,7 @@ def test_an_interrupt_is_an_object_with_json(shell: Shell) -> None:
     broken = (
         "from soulsense_db.cli import main, session\n"
         "def stop(*_, **__): raise KeyboardInterrupt\n"
-        "session.BackupManager.from_url = stop; main()"
+        "session.BackupManager = stop; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", broken, "list", "--json"],

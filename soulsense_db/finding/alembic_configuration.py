@@ -1,0 +1,137 @@
+"""The database of Alembic's configuration: its URL, else what env.py configures."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import NoSuchModuleError
+
+from soulsense_db.drivers import engine_for
+from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.finding import errors
+from soulsense_db.finding.application_code import Watch, running
+from soulsense_db.fs import why_not_obeyed
+from soulsense_db.settings import URL_OPTION, is_url, read_options
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+_SCRIPT_LOCATION = "script_location"
+_NO_URL = re.compile(r"driver://|\s*$")
+_ASKS_FLASK = re.compile(r"^\s*from flask import .*\bcurrent_app\b", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlembicConfiguration:
+    """One configuration of Alembic: an ini file, a pyproject.toml, or both, which belong together.
+
+    ``is_named``: whether the user named it, so that it is obeyed whoever it belongs to.
+    """
+
+    ini: Path | None = None
+    toml: Path | None = None
+    is_named: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        files = [str(self.ini)] if self.ini else []
+        files += [f"[tool.alembic] of {self.toml}"] if self.toml else []
+        return " and ".join(files)
+
+    def url(self) -> str | None:
+        """Return its URL, None for none and for the one of a template."""
+        found: str | None = None
+        for path in filter(None, (self.toml, self.ini)):
+            url = read_options(path, is_url).get(URL_OPTION, "")
+            found = found if _NO_URL.match(url) else url
+        return found
+
+    def env_py(self) -> Path | None:
+        """Return its env.py, None where there is none."""
+        location = None
+        for path in filter(None, (self.toml, self.ini)):
+            location = read_options(path, _is_script_location).get(_SCRIPT_LOCATION) or location
+        if location is None and self.ini is not None:
+            location = str(self.ini.parent)
+        if location is None:
+            return None
+        path = Path(location, "env.py")
+        if ":" in location and not path.is_file():
+            return _in_package(location)
+        if path.is_absolute() and path.is_relative_to(Path.cwd()):
+            path = path.relative_to(Path.cwd())
+        return path if path.is_file() else None
+
+    def why_not(self) -> str:
+        """Return why it leads to no database, or nothing. No code is run."""
+        if self.url():
+            return ""
+        env_py = self.env_py()
+        if env_py is None:
+            return "it has no sqlalchemy.url and no env.py"
+        if _ASKS_FLASK.search(env_py.read_text(encoding="utf-8", errors="replace")):
+            return f"{env_py} asks a Flask application"
+        reason = "" if self.is_named else why_not_obeyed(env_py)
+        return f"{env_py} {reason}" if reason else ""
+
+    def says(self) -> str:
+        """Return what names the database in it, to be shown."""
+        url = self.url()
+        return without_passwords(url) if url else str(self.env_py())
+
+    def engine(self) -> Engine:
+        """Return the engine; runs env.py where there is no URL."""
+        url = self.url()
+        return engine_for(url) if url else self._engine_of_env_py()
+
+    def _engine_of_env_py(self) -> Engine:
+        from soulsense_db.alembic.configured import configured_databases
+
+        what = f"running {self.env_py()}"
+        watch = Watch(what)
+        found: list[Engine | str] = []
+        try:
+            with running(what) as watch:
+                found = configured_databases(
+                    self.ini,
+                    self.toml,
+                    migrates=lambda: watch.refuse(errors.migrating(what)),
+                )
+        except BackupError as error:
+            if isinstance(error.__cause__, NoSuchModuleError):
+                raise errors.template_url(what) from error
+            # Which database it is, is known when it connects: whether it is there comes later.
+            if watch.missing is None:
+                raise
+            return watch.missing
+        databases = {_address(one): one for one in found}
+        if not databases:
+            raise errors.nothing_configured(what)
+        if len(databases) > 1:
+            raise errors.several(what, [without_passwords(name) for name in databases])
+        (engine,) = databases.values()
+        return engine_for(engine) if isinstance(engine, str) else engine
+
+
+def _in_package(location: str) -> Path:
+    """Return the env.py of ``package:folder``; the package is not imported for it."""
+    package, _, folder = location.partition(":")
+    inside = Path(*package.split("."), folder, "env.py")
+    for path in (inside, "src" / inside):
+        if path.is_file():
+            return path
+    return inside  # of a package that is installed
+
+
+def _address(database: Engine | str) -> str:
+    if isinstance(database, str):
+        return database
+    return database.url.render_as_string(hide_password=False)
+
+
+def _is_script_location(name: str) -> bool:
+    return name == _SCRIPT_LOCATION
