@@ -16,9 +16,10 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from soulsense_db.errors import OptionError
+from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.finding import Place, place_of_application, place_of_engine, place_of_url
 from soulsense_db.fs import storage_errors, why_not_obeyed
+from soulsense_db.notices import log_ignored
 from soulsense_db.retention import COUNTS
 from soulsense_db.settings import URL_VARIABLE, read_table
 
@@ -81,10 +82,18 @@ def read_defaults(context: typer.Context, value: Path | None) -> Path | None:
 
     Returns the configuration file: the one that is given, else the one of the table.
     """
-    if context.resilient_parsing:  # of a shell that completes
+    try:
+        return _read_defaults(context, value)
+    except BackupError as error:
+        if not context.resilient_parsing:  # of a shell that completes, which shows no error
+            raise
+        log_ignored(f"[{TABLE}] cannot be used", error)
         return value
-    path, table = _read_project(value)
-    context.meta[_TABLE_READ] = (path, table)
+
+
+def _read_defaults(context: typer.Context, value: Path | None) -> Path | None:
+    context.meta[_TABLE_READ] = _read_project(value)
+    table = table_read(context)[1]
     commands = _commands(context)
     _require_known(table, commands)
     command = context.command.name or ""
@@ -120,7 +129,7 @@ def _read_project(config: Path | None) -> tuple[Path, dict[str, Any]]:
 
 def table_read(context: typer.Context) -> tuple[Path, dict[str, Any]]:
     """Return the file whose ``[tool.soulsense-db]`` counts, and that table."""
-    found: tuple[Path, dict[str, Any]] = context.meta[_TABLE_READ]
+    found: tuple[Path, dict[str, Any]] = context.meta.get(_TABLE_READ, (PROJECT_FILE, {}))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import NoSuchModuleError
 
 from soulsense_db.drivers import engine_for
-from soulsense_db.errors import BackupError, without_passwords
+from soulsense_db.errors import BackupError, OptionError, without_passwords
 from soulsense_db.finding import errors
 from soulsense_db.finding.application_code import Watch, running
 from soulsense_db.fs import why_not_obeyed
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SCRIPT_LOCATION = "script_location"
 _NO_URL = re.compile(r"driver://|\s*$")
+_WITH_GAP = re.compile(r"^sqlalchemy\.url\s*[=:].*(?<!%)%\(\w+\)s", re.MULTILINE)
 _ASKS_FLASK = re.compile(r"^\s*from flask import .*\bcurrent_app\b", re.MULTILINE)
 
 
@@ -43,10 +44,18 @@ class AlembicConfiguration:
         return " and ".join(files)
 
     def url(self) -> str | None:
-        """Return its URL, None for none and for the one of a template."""
+        """Return its URL, None for none, for that of a template, and for one with a gap.
+
+        A gap, ``%(DB_FILE)s``, is filled in by env.py.
+        """
         found: str | None = None
         for path in filter(None, (self.toml, self.ini)):
-            url = read_options(path, is_url).get(URL_OPTION, "")
+            try:
+                url = read_options(path, is_url).get(URL_OPTION, "")
+            except OptionError:
+                if self.env_py() is None or not _has_gap(path):
+                    raise
+                url = ""
             found = found if _NO_URL.match(url) else url
         return found
 
@@ -131,6 +140,10 @@ def _address(database: Engine | str) -> str:
     if isinstance(database, str):
         return database
     return database.url.render_as_string(hide_password=False)
+
+
+def _has_gap(path: Path) -> bool:
+    return _WITH_GAP.search(path.read_text(encoding="utf-8")) is not None
 
 
 def _is_script_location(name: str) -> bool:

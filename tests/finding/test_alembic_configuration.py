@@ -10,7 +10,7 @@ from alembic_project import FIRST, Project
 from application_folder import modules_forgotten
 from helpers import execute, make_database, scalar, snapshot_of, write_marker
 
-from soulsense_db.errors import ApplicationCodeError, BackupError, Outcome
+from soulsense_db.errors import ApplicationCodeError, BackupError, OptionError, Outcome
 from soulsense_db.finding import AlembicConfiguration
 
 URL_LINE = "config = context.config\n"
@@ -164,6 +164,22 @@ def test_a_project_without_a_url_of_its_own_is_told_so(folder: Path) -> None:
     project.env_py.write_text("\n".join(kept))
     with pytest.raises(ApplicationCodeError, match="its URL is that of a template"):
         configuration_of(project).engine()
+
+
+def test_a_url_with_a_gap_is_filled_in_by_env_py(folder: Path) -> None:
+    """An option that only env.py sets is part of the URL of some projects."""
+    project = project_of(folder)
+    ini = project.ini.read_text()
+    stock = "driver://user:pass@localhost/dbname"
+    project.ini.write_text(ini.replace(stock, "sqlite:///%(DB_FILE)s", 1))
+    text = project.env_py.read_text().splitlines()
+    line = 'config.set_main_option("DB_FILE", "app.db")'
+    kept = [line if "set_main_option" in one else one for one in text]
+    project.env_py.write_text("\n".join(kept))
+    assert configuration_of(project).engine().url.database == "app.db"
+    project.ini.write_text(ini.replace(stock, "sqlite:///%DB_FILE", 1))
+    with pytest.raises(OptionError, match="a % that means nothing"):
+        configuration_of(project).url()
 
 
 def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
