@@ -29,7 +29,7 @@ LINES = {
     "the beginning of an id": "soulsense-db show 13",
     "kinds": "soulsense-db list --kind ",
     "revisions": "soulsense-db list --revision ",
-    "file names": "soulsense-db verify soulsense_backup_2020",
+    "file names": "soulsense-db verify soulsense_backup_20",
 }
 
 

@@ -107,7 +107,7 @@ def test_the_warning_of_a_directory(
     (line,) = [r.getMessage() for r in caplog.records if r.name == "soulsense_db"]
     assert not set(line) & ACTING
     (check,) = [c for c in check_health(manager).checks if c.name == "directory"]
-    command = check.message.partition("To forbid it: ")[2]
+    command = check.message.partition("To prevent that: ")[2]
     subprocess.run(["/bin/bash", "-c", command], check=True)
     assert manager.directory.stat().st_mode & 0o777 == 0o755
 

@@ -155,7 +155,7 @@ def test_a_thread_never_waits_for_itself(project: Project, engine: Engine) -> No
         config.attributes["connection"] = connection
         project.call("downgrade", "first", config=config)
         with (
-            pytest.raises(MigrationRefusedError, match="transaction that it has not ended"),
+            pytest.raises(MigrationRefusedError, match="transaction that is still open"),
             engine.connect() as other,
         ):
             _upgrade(project, other)

@@ -41,7 +41,7 @@ def test_work_that_nobody_commits_is_put_back(project: Project, before: str) -> 
         assert project.marker.exists()
         return
     assert ended.returncode != 0
-    assert "was not committed" in ended.stderr
+    assert "were not committed" in ended.stderr
     assert digest(project.database) == whole
     assert not project.marker.exists()
 

@@ -152,20 +152,22 @@ def test_a_key_that_ends_the_question_changes_nothing(shell: Shell, key: str, co
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0
 
 
-@pytest.mark.parametrize(("command", "done"), [("show", "sha256"), ("verify", "OK soulsense")])
+@pytest.mark.parametrize(
+    ("command", "done"), [("show", "id +{0.id}"), ("verify", "OK {0.filename}\r")]
+)
 def test_a_backup_is_chosen_by_its_number(shell: Shell, command: str, done: str) -> None:
     """Without a REF there is a list; what is no number of it is asked again."""
     shell.create(2)
-    oldest = shell.ids()[-1]
+    oldest = shell.backups()[-1]
     with terminal(shell, command) as child:
-        child.expect(rf"2  {oldest[:8]}")
+        child.expect(rf"2  {oldest.id[:8]}")
         child.expect("which backup")
         child.sendline("3")
         child.expect("Type a number from 1 to 2")
         child.sendline("nosuch")
         child.expect("Backup file not found: nosuch")
         child.sendline("2")
-        child.expect(done)
+        child.expect(done.format(oldest))
         assert _end(child) == 0
 
 

@@ -138,7 +138,7 @@ def test_export_and_its_errors(
     target = tmp_path / "usb 😀.db"
     user = opened(person, database)
     user.click(row(user, "first"))
-    for told in (f"Exported to {target}.", "exists already"):
+    for told in (f"Exported to {target}.", "already exists"):
         user.click("Export…")
         choose_file(user, "Export", target)
         user.waits_for(told)

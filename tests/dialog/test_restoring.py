@@ -238,7 +238,7 @@ def test_a_damaged_backup_is_no_question(person: MakePerson, database: Path) -> 
     open_window(user)
     user.click(row(user, "first"))
     user.click(RESTORE)
-    user.waits_for("is not what it was when it was taken (checksum mismatch).")
+    user.waits_for("has changed since it was taken (checksum mismatch).")
     for text in ("Nothing was changed.", "What to do", "Use another backup;"):
         assert user.sees(text)
     user.click("Details ▸")

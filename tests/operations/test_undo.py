@@ -48,11 +48,11 @@ def test_an_undo_says_what_it_goes_back_to(shell: Shell) -> None:
     shell.ok("restore", "latest", "--yes")
     execute(shell.database, *(f"INSERT INTO parent VALUES ({n}, 'new', 0)" for n in range(50, 80)))
     said = shell.ok("undo", "--yes")
-    assert "This goes back to the database of" in said
+    assert "This goes back to the database as of" in said
     assert "before the last restore" in said
-    assert "30 row(s) go" in said
+    assert "30 row(s) are removed" in said
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 10
-    assert "0 row(s) go" in shell.ok("undo", "--yes")  # forth again
+    assert "0 row(s) are removed" in shell.ok("undo", "--yes")  # the restore again
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 40
 
 
@@ -70,14 +70,14 @@ def test_a_migration_that_failed_since_is_not_what_it_undoes(
     assert project.run("upgrade", "head").returncode != 0
     told = shell.run("undo", *arguments, *url)
     if "--json" not in arguments:
-        assert "1 row(s) go" in told.stdout
-    assert "A migration failed and was put back on" in told.stderr
+        assert "1 row(s) are removed" in told.stdout
+    assert "a migration failed and was put back on" in told.stderr
     assert "not the migration" in told.stderr
     rows = scalar(project.database, "SELECT count(*) FROM entry")
     assert rows == (3 if arguments else 4)  # without --yes, and nobody to ask, nothing is done
     again = shell.run("undo", "--yes", *url)
     if arguments:  # the safety backup is younger than the failed migration now
-        assert "A migration failed" not in again.stderr
+        assert "a migration failed" not in again.stderr
 
 
 # What stands in its place

@@ -388,8 +388,8 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     assert shell.run("status").returncode == 2
     told = shell.run("restore", "latest", "--yes")
     assert told.returncode == 0
-    assert "alarm" not in told.stderr
-    assert "died half-way" in shell.run("status").stdout
+    assert "still refused" not in told.stderr
+    assert "no interrupted migration" in shell.run("status").stdout
 
 
 def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
