@@ -35,7 +35,7 @@ VALUE_OPTIONS = {
     ),
     *("--revision", "--keep-last", "--keep-hourly", "--keep-daily", "--keep-weekly"),
     *("--keep-monthly", "--keep-yearly", "--keep-within", "--max-total-size", "--warning-age"),
-    *("--critical-age", "--warning-free", "--critical-free"),
+    *("--critical-age", "--warning-free", "--critical-free", "--ping", "--notify", "--prometheus"),
 }
 """The options that take a value."""
 

@@ -234,6 +234,8 @@ def _samples(hint: Any) -> tuple[Any, ...]:
     if isinstance(hint, types.UnionType):
         return tuple(itertools.chain.from_iterable(map(_samples, hint.__args__)))
     if typing.get_origin(hint) in (Collection, Sequence):
+        if hint.__args__ != (str,):
+            return (_samples(hint.__args__[0]), ())
         return (("one", "two"), tuple(map(str, range(20))))
     return SAMPLES[hint]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,10 +11,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from soulsense_db import BackupManager
+from soulsense_db import AsyncBackupManager
 
 engine = create_async_engine("sqlite+aiosqlite:///app.db")
-manager = BackupManager(engine)
+manager = AsyncBackupManager(engine)
 
 
 @asynccontextmanager
@@ -38,5 +37,5 @@ async def notes() -> list[Note]:
 @app.post("/backups")
 async def back_up() -> dict[str, str]:
     """Make a backup while other requests go on."""
-    info = await asyncio.to_thread(manager.create, "Requested")
+    info = await manager.create("Requested")
     return {"id": info.id, "filename": info.filename}

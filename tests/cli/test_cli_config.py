@@ -123,7 +123,7 @@ def test_every_option_has_a_key_and_a_variable(shell: Shell) -> None:
         '[tool.soulsense-db.list]\nkind = ["automatic", "imported"]\n'
         "[tool.soulsense-db.prune]\nkeep-last = 2\ndry-run = true\n",
     )
-    assert "No backups that fit" in shell.ok("list")
+    assert "No backups that match" in shell.ok("list")
     assert "Would remove 1, keep 2." in shell.ok("prune")
     shell.env["SOULSENSE_KEEP_LAST"] = "1"
     assert "Would remove 2, keep 1." in shell.ok("prune")
@@ -161,7 +161,7 @@ def test_json_can_be_asked_for_by_a_file(shell: Shell) -> None:
         ('[tool.soulsense-db]\nyes = "perhaps"\n', "'yes' of [tool.soulsense-db] is no switch"),
         ("[tool.soulsense-db]\nurl = true\n", "neither a text nor a number"),
         ("[tool.soulsense-db\n", "pyproject.toml cannot be read"),
-        ("[tool]\nsoulsense-db = 1\n", "'soulsense-db' is no table"),
+        ("[tool]\nsoulsense-db = 1\n", "'soulsense-db' is not a table"),
     ],
 )
 def test_a_key_that_means_nothing_is_an_error(shell: Shell, text: str, told: str) -> None:
