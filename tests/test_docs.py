@@ -50,6 +50,7 @@ def outcomes() -> dict[Path, Outcome]:
     return run_pages(PAGES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_shows_what_happens(page: Path, outcomes: dict[Path, Outcome]) -> None:
     """Every console, sh and Python block of a page runs, and prints what the page shows."""

@@ -11,6 +11,8 @@ import pytest
 from doc_blocks import DOCS
 from helpers import clean_environment
 
+pytestmark = pytest.mark.slow
+
 PAGE = DOCS / "guide" / "pytest.md"
 _FILE = re.compile(
     r'^```\w+ title="(?P<name>[\w.]+)"\n(?P<text>.*?)^```$', re.DOTALL | re.MULTILINE

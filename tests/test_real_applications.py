@@ -19,6 +19,8 @@ from helpers import execute, held_by_another_process, make_database, snapshot_of
 from rows import counts, differing, digests, fill
 from run import FAULTS, SHOWN
 
+pytestmark = pytest.mark.slow
+
 _TABLES = """
     op.execute("CREATE TABLE author (id CHAR(36) PRIMARY KEY, favourite INTEGER REFERENCES post)")
     op.execute("CREATE TABLE post (id INTEGER PRIMARY KEY, meta JSON NOT NULL, author_id CHAR(36) "

@@ -364,6 +364,7 @@ def test_what_is_kept_of_a_kind_fits(
         assert sum(backup.size_bytes for backup in stays if backup.kind == kind) <= limit
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(backup_lists(kinds=KINDS[:2], marks="", youngest=0), KEEP_POLICIES, st.integers(1, 40))
 def test_a_size_limit_keeps_the_newest_that_fit(

@@ -27,6 +27,8 @@ from restic_repository import ResticRepository
 from soulsense_db.backup_info.info import BackupInfo
 from soulsense_db.retention import ALL, COUNTS, Period, RetentionPolicy, apply_policy
 
+pytestmark = pytest.mark.slow
+
 POLICIES = 60
 HISTORIES = 10  # for each policy
 LONGEST = 60

@@ -17,6 +17,8 @@ from helpers import execute
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.cli import app
 
+pytestmark = pytest.mark.slow
+
 DAYS = 400
 START = datetime(2025, 1, 1, 3, 30, tzinfo=ZoneInfo("UTC"))
 # Of the policy below: option, bucket of a local time, how many buckets.

@@ -148,6 +148,7 @@ def _refused(shell: Shell, *arguments: str) -> str:
     return printed
 
 
+@pytest.mark.slow
 def test_the_command_line_has_no_password(tmp_path: Path) -> None:
     """From an option, the environment or a file, for a person or a program: no output has it.
 
@@ -216,6 +217,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str) -> Non
             assert SECRET not in printed
 
 
+@pytest.mark.slow
 def test_a_password_on_the_command_line_is_warned_of(shell: Shell) -> None:
     """Everybody sees it with ps: one line says so and what to do instead; stdout stays clean."""
     url = URLS[0]
@@ -273,6 +275,7 @@ def test_nothing_that_is_written_has_it(
     assert SECRET not in repr(manager.list())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_a_migration_tells_and_writes_none(tmp_path: Path, door: str) -> None:
     """Of a migration that succeeds, fails or is refused no line and no file has it."""

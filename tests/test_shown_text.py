@@ -112,6 +112,7 @@ def test_the_warning_of_a_directory(
     assert manager.directory.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_alembic_s_lines(tmp_path: Path, door: str) -> None:
     """What Alembic's user is told of a failure is text, though the folder's name is none."""
@@ -124,6 +125,7 @@ def test_alembic_s_lines(tmp_path: Path, door: str) -> None:
     assert not acts("".join(told)), result.stderr
 
 
+@pytest.mark.slow
 def test_the_command_line_s_lines(shell: Shell) -> None:
     """Descriptions, notes, file names and problems of files are text in every command."""
     shell.ok("create", ODD)

@@ -61,6 +61,7 @@ def odd_policy(shell: Shell) -> Callable[[str], Path]:
     return write
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("name", FILES)
 def test_another_user_s_file_is_not_obeyed(
@@ -124,6 +125,7 @@ def test_a_user_obeys_root_s_file_and_no_other_s(open_path: Path) -> None:
         assert answer == {"error": None, "reason": expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_with_a_url_alone_no_file_removes_backups(shell: Shell, name: str) -> None:
     """A policy in the current directory is of another database, perhaps: it must be named."""
@@ -144,6 +146,7 @@ def test_with_a_url_alone_no_file_removes_backups(shell: Shell, name: str) -> No
     assert len(shell.ids()) == 1
 
 
+@pytest.mark.slow
 def test_a_url_of_the_environment_or_the_file_keeps_the_policy(shell: Shell) -> None:
     """A schedule with its URL in the environment, or in the file itself, prunes as before."""
     manager = BackupManager.from_url(str(shell.database))
@@ -222,6 +225,7 @@ def test_nothing_is_restored_from_it(place: Path, spoil: Callable[[Path], None])
     assert digest(place / "app.db") != before
 
 
+@pytest.mark.slow
 @needs_root
 def test_the_command_line_refuses_before_it_asks(shell: Shell) -> None:
     """The error comes before any question, names the option, and the option lets it go on."""
@@ -238,6 +242,7 @@ def test_the_command_line_refuses_before_it_asks(shell: Shell) -> None:
     assert "directory: The backup directory" in shell.run("status", *url).stdout
 
 
+@pytest.mark.slow
 @needs_root
 @pytest.mark.parametrize("door", DOORS)
 def test_a_failed_migration_is_put_back_all_the_same(tmp_path: Path, door: str) -> None:

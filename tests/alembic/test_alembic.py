@@ -335,6 +335,7 @@ def test_a_killed_migration_can_be_accepted(env_project: Project) -> None:
     env_project.upgrade("head")
 
 
+@pytest.mark.slow
 def test_two_upgrades_at_once(project: Project) -> None:
     """The second waits for the first, finds nothing to do, and exits 0; one backup is taken."""
     go = project.folder / "go"

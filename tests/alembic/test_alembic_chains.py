@@ -14,6 +14,8 @@ from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.sidecars.migration_marker import Chain, read_markers
 
+pytestmark = pytest.mark.slow
+
 DOORS = ["env.py", *(["alembic.ini"] if HAS_PLUGINS else [])]
 # One command, one run of the steps for each tenant, each with its own version table.
 _TENANTS = """

@@ -11,6 +11,8 @@ from helpers import digest
 from soulsense_db import BackupManager
 from soulsense_db.health import State, check_health
 
+pytestmark = pytest.mark.slow
+
 MOVES = "op.execute('CREATE TABLE copy (text)')\nop.execute('DELETE FROM entry')"
 
 

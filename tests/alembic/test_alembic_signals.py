@@ -14,6 +14,8 @@ from helpers import PROGRAMS, clean_environment, eventually
 
 from soulsense_db import BackupManager
 
+pytestmark = pytest.mark.slow
+
 DOORS = ["env.py", *(["alembic.ini"] if HAS_PLUGINS else [])]
 # Says that it runs, and does so until something ends it.
 _WAITS = """

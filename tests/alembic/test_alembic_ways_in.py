@@ -17,6 +17,8 @@ from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationFailedError
 from soulsense_db.errors import BackupError
 
+pytestmark = pytest.mark.slow
+
 AT = "SELECT version_num FROM alembic_version"
 # Those of programs/migrate.py that run the steps without any env.py.
 WAYS = ["entered", "not entered", "in a transaction", "MigrationContext", "no config kept"]

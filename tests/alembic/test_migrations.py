@@ -41,6 +41,7 @@ def _alembic(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return result
 
 
+@pytest.mark.slow
 def test_upgrade_head_makes_the_table(checkout: Path) -> None:
     """`alembic upgrade head` makes data/soulsense.db with `backups`, and `check` is clean."""
     _alembic(checkout, "upgrade", "head")
@@ -82,6 +83,7 @@ def test_a_backup_before_the_first_upgrade_is_no_obstacle(checkout: Path) -> Non
         assert connection.execute("SELECT count(*) FROM backups").fetchone() == (2,)
 
 
+@pytest.mark.slow
 def test_down_and_up_again(checkout: Path) -> None:
     """The table can be dropped and made again; its rows come back from the meta files."""
     _alembic(checkout, "upgrade", "head")

@@ -150,6 +150,7 @@ _json = st.recursive(
 _surrogates = st.text(st.characters(categories=["Cs", "Lu"]), min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from([*NAMES, "format", "new"]), _json | _surrogates, min_size=1))
 @example({"target_revision": 10**30})
@@ -353,6 +354,7 @@ def test_a_date_at_the_end_of_the_calendar(
     assert manager.restore(info).verified
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -400,6 +402,7 @@ def test_a_table_of_the_name_of_alembic_s(manager: BackupManager, value: str, co
     assert manager.restore(info).verified
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_it(shell: Shell) -> None:
     """``list`` and ``show`` name the problem; nothing is an internal error."""
     shell.create()

@@ -86,6 +86,7 @@ def managers(engine: Engine, tmp_path: Path) -> dict[str, BackupManager]:
     }
 
 
+@pytest.mark.slow
 def test_each_speaks_of_its_own_rows(managers: dict[str, BackupManager], database: Path) -> None:
     """Whoever creates, deletes, restores or syncs, the others' rows and their status stay well."""
     for _ in range(2):
@@ -482,6 +483,7 @@ def fill(path: Path, manager: BackupManager, count: int) -> None:
     manager.catalog.rebuild()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "beside other directories"])
 def test_a_backup_writes_one_row(
     waiting: tuple[Path, BackupManager], tmp_path: Path, others: bool

@@ -16,6 +16,7 @@ from soulsense_db.cli import app, old_alembic
 from soulsense_db.sidecars.migration_marker import marker_path
 
 
+@pytest.mark.slow
 def test_a_day_with_it(shell: Shell) -> None:
     """Create, list, verify, restore, undo and delete in one go, each with the rows it promises."""
     before = digest(shell.database)
@@ -53,6 +54,7 @@ def _clear(shell: Shell) -> None:
         connection.commit()
 
 
+@pytest.mark.slow
 def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     """An error is a line and a hint on stderr, with its own exit code; nothing is on stdout."""
     shell.create()
@@ -81,6 +83,7 @@ def test_no_password_is_repeated(shell: Shell) -> None:
         assert "secret" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_alembic_ini_is_obeyed(shell: Shell) -> None:
     """Without --url and variable its URL names the database; its other options always hold."""
     make_database(shell.folder / "from ini.db")
@@ -105,6 +108,7 @@ def test_a_broken_alembic_ini_is_an_error(shell: Shell) -> None:
     assert "alembic.ini cannot be read" in shell.fails(errors.OptionError, "list")
 
 
+@pytest.mark.slow
 def test_a_table_of_the_application_can_be_avoided(shell: Shell) -> None:
     """--catalog-table gives our table another name where `backups` is the application's."""
     import sqlite3
@@ -119,6 +123,7 @@ def test_a_table_of_the_application_can_be_avoided(shell: Shell) -> None:
     shell.ok("create", "--catalog-table", "none")
 
 
+@pytest.mark.slow
 def test_a_half_run_migration_can_be_left(shell: Shell) -> None:
     """`restore --accept` clears the marker; so does `restore` of the backup that it names."""
     database = shell.database
@@ -166,6 +171,7 @@ def test_a_description_cannot_act_on_the_terminal(shell: Shell) -> None:
     assert len(listed.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_damaged_meta_file_shows_in_the_list(shell: Shell) -> None:
     """A backup whose meta file is damaged is listed with what is wrong, and not restored."""
     shell.create()
@@ -210,6 +216,7 @@ def test_an_old_alembic_is_told_of_where_protection_is_on(
     assert ("NOT protected" in (warning or "")) == told
 
 
+@pytest.mark.slow
 def test_help_and_version(shell: Shell) -> None:
     """Help lists every command; --version prints one line; no command at all shows the help."""
     shown = shell.ok("--help")

@@ -15,6 +15,7 @@ from soulsense_db import errors
 from soulsense_db.backup_info.meta_format import to_meta
 
 
+@pytest.mark.slow
 def test_show_tells_everything(shell: Shell) -> None:
     """`show` has each fact of a backup on a line of its own."""
     shell.ok("create", "Before import")
@@ -39,6 +40,7 @@ def test_show_tells_of_the_last_day_of_the_calendar(shell: Shell) -> None:
     assert "9999-12-31 23:59:59" in shell.ok("show", "latest")
 
 
+@pytest.mark.slow
 def test_list_filters(shell: Shell) -> None:
     """--kind, --since and --revision leave the others out; --quiet prints only ids."""
     execute(
@@ -68,6 +70,7 @@ def test_list_filters(shell: Shell) -> None:
     assert shell.run("list", "--kind", "odd").returncode == 2
 
 
+@pytest.mark.slow
 def test_list_fits_a_terminal(shell: Shell) -> None:
     """Long descriptions and revisions are whole when piped, one line for every backup."""
     shell.ok("create", "x" * 300)
@@ -78,6 +81,7 @@ def test_list_fits_a_terminal(shell: Shell) -> None:
     assert "\x1b" not in "".join(listed)
 
 
+@pytest.mark.slow
 def test_prune_says_what_and_why(shell: Shell) -> None:
     """--dry-run lists every backup with its reasons; with --yes those not kept are gone."""
     shell.create(3)
@@ -97,6 +101,7 @@ def test_prune_says_what_and_why(shell: Shell) -> None:
     assert "Nothing to remove." in shell.ok("prune", "--keep-last", "1")
 
 
+@pytest.mark.slow
 def test_prune_without_a_terminal_names_the_line_to_write(shell: Shell) -> None:
     """Of which kinds a script means is for it to say: the refusal has the lines, and they work."""
     shell.create(3)
@@ -122,6 +127,7 @@ def test_prune_without_a_terminal_names_the_line_to_write(shell: Shell) -> None:
     assert shell.run("prune", "--kind", "odd", "--keep-last", "1").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policy",
     [
@@ -160,6 +166,7 @@ def test_prune_obeys_the_configuration(shell: Shell, tmp_path: Path) -> None:
     shell.fails(errors.OptionError, "prune", "-n", "--config", "nowhere.ini")
 
 
+@pytest.mark.slow
 def test_pin_and_unpin(shell: Shell) -> None:
     """A pinned backup is refused by delete with its note, and goes once it is unpinned."""
     shell.create()
@@ -179,6 +186,7 @@ def test_a_pinned_backup_is_refused_before_the_question(shell: Shell) -> None:
     assert said.endswith(f"soulsense-db unpin {info.filename}\n")
 
 
+@pytest.mark.slow
 def test_undo_without_a_restore_says_what_to_do(shell: Shell) -> None:
     """Where nothing can be undone, the command that goes back to the newest backup is named."""
     without = shell.fails(errors.NothingToUndoError, "undo")
@@ -190,6 +198,7 @@ def test_undo_without_a_restore_says_what_to_do(shell: Shell) -> None:
     assert "soulsense-db list" in said
 
 
+@pytest.mark.slow
 def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
     """`export` copies a backup to a directory, `import` brings it in, its time and text kept."""
     shell.ok("create", "Before import")
@@ -205,6 +214,7 @@ def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
     shell.fails(errors.BackupNotFoundError, "import", "nowhere.db")
 
 
+@pytest.mark.slow
 def test_auto_is_one_line(shell: Shell) -> None:
     """A scheduled run prints one line that tells all it did, and one for each removed backup."""
     assert shell.ok("auto").startswith("auto: created soulsense_backup_")
@@ -226,6 +236,7 @@ def test_auto_is_one_line(shell: Shell) -> None:
     shell.fails(errors.DatabaseFileNotFoundError, "auto", "--keep-last", "1")
 
 
+@pytest.mark.slow
 def test_status_speaks_to_monitors(shell: Shell) -> None:
     """The exit code is 0, 1 or 2, and the first line is a Nagios plugin's, with its numbers."""
     before = shell.run("status")
@@ -255,6 +266,7 @@ def test_status_speaks_to_monitors(shell: Shell) -> None:
     assert unreadable.stdout.startswith("SOULSENSE_DB CRITICAL - error: Not a directory")
 
 
+@pytest.mark.slow
 def test_restore_shows_what_will_be_lost(shell: Shell) -> None:
     """Age, revision and rows per table are told before the question, and --yes answers it."""
     shell.ok("create", "Before the flood")
@@ -319,6 +331,7 @@ def test_completion_completes(shell: Shell) -> None:
     assert shell.run().stdout.split() == ["restore"]
 
 
+@pytest.mark.slow
 def test_a_wrong_name_of_the_database_makes_no_file(shell: Shell) -> None:
     """Looking at a database that is not there leaves nothing behind."""
     for command in (["list"], ["status"], ["prune", "--keep-last", "1"], ["show", "latest"]):
@@ -384,6 +397,7 @@ def test_the_url_of_a_new_alembic_ini_is_none(shell: Shell) -> None:
     assert (shell.folder / "backups").is_dir()
 
 
+@pytest.mark.slow
 def test_two_databases_share_a_directory(shell: Shell) -> None:
     """Each sees its own backups only, by whatever command."""
     make_database(shell.folder / "other.db")

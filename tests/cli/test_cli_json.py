@@ -40,6 +40,7 @@ def answer(shell: Shell, *arguments: str, code: int = 0) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
     """Each command in turn, on a day with everything in it, prints what is documented."""
     execute(
@@ -98,6 +99,7 @@ def test_every_command_follows_the_schema(shell: Shell, tmp_path: Path) -> None:
     assert done == COMMANDS
 
 
+@pytest.mark.slow
 def test_errors_are_objects_too(shell: Shell) -> None:
     """An error of the tree, or of the arguments, is an object on stdout with its exit code."""
     shell.create()

@@ -42,6 +42,7 @@ def sh(shell: Shell, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code"),
     [
@@ -67,6 +68,7 @@ def test_a_closed_or_full_stream_is_no_traceback(shell: Shell, command: str, cod
     assert len(result.stderr.splitlines()) <= 2
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_is_a_line_or_an_object(shell: Shell) -> None:
     """An error that is none of the tree has exit code 99, and asks to be reported."""
     broken = (
@@ -116,6 +118,7 @@ def test_an_interrupt_is_an_object_with_json(shell: Shell) -> None:
     assert found["error"]["type"] == "Interrupted"
 
 
+@pytest.mark.slow
 def test_json_behind_two_dashes_is_a_word(shell: Shell) -> None:
     """After ``--`` the text --json is a description, and errors are lines for people."""
     shell.ok("create", "--", "--json")

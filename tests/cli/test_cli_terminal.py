@@ -61,6 +61,7 @@ def test_no_is_no(shell: Shell) -> None:
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0
 
 
+@pytest.mark.slow
 def test_yes_is_yes(shell: Shell) -> None:
     """A person who answers yes has restored; the same for undo, delete and prune."""
     shell.create(2)

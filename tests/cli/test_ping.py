@@ -185,6 +185,7 @@ def test_an_answer_without_end_is_not_read(shell: Shell) -> None:
     assert monitor.asked == [f"/{SECRET}/start", f"/{SECRET}"]
 
 
+@pytest.mark.slow
 def test_a_monitor_that_hangs_costs_two_seconds(shell: Shell) -> None:
     """One that never answers, and one whose answer comes in drops, for each of the two pings."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

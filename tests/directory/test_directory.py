@@ -391,6 +391,7 @@ def test_a_file_where_the_directory_should_be(tmp_path: Path, below: str) -> Non
     assert (tmp_path / "backups").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [0o555, 0o000])
 def test_a_directory_without_permission(open_path: Path, mode: int) -> None:
     """A user who may not write the directory, or not even list it, is told so."""

@@ -68,6 +68,7 @@ def test_the_library_warns_once(
     assert all(CURE in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.slow
 def test_the_command_line_warns_on_stderr(shell: Shell) -> None:
     """One line on stderr, once; stdout is what it was, one object with --json; --quiet is quiet."""
     backups = shell.folder / "data" / "my backups"

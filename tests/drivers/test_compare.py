@@ -187,6 +187,7 @@ VALUES = st.one_of(st.none(), st.integers(-3, 3), st.floats(-2, 2), st.text("aAb
 ROWS = st.dictionaries(st.text("aBc\u00e9", max_size=2), VALUES, max_size=8)
 
 
+@pytest.mark.slow
 @given(live=ROWS, backup=ROWS)
 def test_the_walk_counts_as_sets_do(
     tmp_path_factory: pytest.TempPathFactory, live: dict[str, object], backup: dict[str, object]

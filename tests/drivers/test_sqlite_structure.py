@@ -86,6 +86,7 @@ def _edit(path: Path, *statements: str) -> None:
             connection.execute(statement)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("index", STALE_INDEXES)
 def test_a_stale_index_of_a_virtual_table_is_a_warning(

@@ -29,6 +29,7 @@ def failed() -> set[tuple[str, str]]:
     return set(re.findall(r"^FAILED .*::(\w+)::(\w+)", done.stdout, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUITES)
 def test_a_broken_promise_is_found(name: str, failed: set[tuple[str, str]]) -> None:
     """Each promise that a driver breaks fails in the test that is named after it."""

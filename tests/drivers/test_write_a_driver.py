@@ -48,6 +48,7 @@ def run(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_driver_of_the_page_passes_the_suite(package: Path) -> None:
     """Whoever copies the page has a driver that is found by its dialect and keeps all promises."""
     done = run(package, "-m", "pytest", "-q", "-W", "error", "--basetemp", str(package / "temp"))

@@ -15,6 +15,7 @@ UMASKS = [0, 0o022, 0o077, 0o277, 0o777]
 USERS = [0, NOBODY]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("user", USERS, ids=["root", "nobody"])
 @pytest.mark.parametrize("umask", UMASKS, ids=[f"{umask:04o}" for umask in UMASKS])
 def test_all_that_is_made_is_for_its_owner_alone(open_path: Path, umask: int, user: int) -> None:

@@ -97,6 +97,7 @@ def places(tmp_path: Path, make_engine: EngineMaker) -> Callable[[Error], Place]
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
 @pytest.mark.parametrize("name", CALLS)
 def test_an_error_is_one_of_what_was_not_done(

@@ -25,6 +25,8 @@ from helpers import (
 
 from soulsense_db import BackupManager
 
+pytestmark = pytest.mark.slow
+
 # Each line of it is a stage it has reached; it goes on when it is told to.
 _PROGRAM = "killed_at_a_stage.py"
 

@@ -397,6 +397,7 @@ def test_what_was_replaced_while_it_was_read_is_not_adopted(
 # The command line
 
 
+@pytest.mark.slow
 def test_the_command_line_asks_and_shows_the_tables(shell: Shell) -> None:
     """A backup of unknown origin is restored after a question with its tables, or with --yes."""
     shell.create()
@@ -418,6 +419,7 @@ def test_the_command_line_asks_and_shows_the_tables(shell: Shell) -> None:
     assert shown["result"]["backup"]["unknown_origin"] is True
 
 
+@pytest.mark.slow
 def test_adopt_on_the_command_line(shell: Shell) -> None:
     """`adopt` makes `latest` mean a backup again, and says when there is nothing to do."""
     shell.create()
@@ -445,6 +447,7 @@ def test_adopt_of_what_is_dated_in_the_future_promises_nothing(shell: Shell) -> 
     assert made.name in shell.run("show", "latest").stdout
 
 
+@pytest.mark.slow
 def test_a_directory_of_two_databases_from_the_shell(shell: Shell) -> None:
     """With one meta file of the other gone, `restore latest` still restores one's own."""
     shell.create()

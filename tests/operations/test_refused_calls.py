@@ -105,6 +105,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_refused_command_creates_nothing(shell: Shell, command: list[str]) -> None:
     """What holds of the library holds of the program."""

@@ -73,6 +73,7 @@ def test_an_interrupt_by_a_real_signal(database: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["OFF", "MEMORY"])
 def test_a_restore_without_the_application_s_journal_is_still_atomic(
     database: Path, make_engine: EngineMaker, mode: str

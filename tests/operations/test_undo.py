@@ -42,6 +42,7 @@ def manager(database: Path) -> Iterator[BackupManager]:
 # What it says
 
 
+@pytest.mark.slow
 def test_an_undo_says_what_it_goes_back_to(shell: Shell) -> None:
     """The date of the safety backup, and how many rows that came after it are replaced."""
     shell.ok("create")
@@ -56,6 +57,7 @@ def test_an_undo_says_what_it_goes_back_to(shell: Shell) -> None:
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--yes",), ("--yes", "--json"), ()])
 def test_a_migration_that_failed_since_is_not_what_it_undoes(
     tmp_path: Path, arguments: tuple[str, ...]
@@ -269,6 +271,7 @@ def test_there_is_nothing_to_undo_in_what_is_no_file(
         manager.undo_restore()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_text, _directory, _link])
 @pytest.mark.parametrize("name", ["app.db.failed_migration", ".app.db.failed_migration.partial"])
 def test_it_is_not_in_the_way_of_a_put_back(tmp_path: Path, make: object, name: str) -> None:

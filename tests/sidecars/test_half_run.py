@@ -368,6 +368,7 @@ def test_odd_bytes_in_a_path_survive(database: Path) -> None:
 # On the command line
 
 
+@pytest.mark.slow
 def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     """`list` marks what is half-run; a restore that ends no alarm says how to end it."""
     shell.ok("create", "yesterday")
@@ -392,6 +393,7 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     assert "no interrupted migration" in shell.run("status").stdout
 
 
+@pytest.mark.slow
 def test_what_is_no_marker_is_in_nobodys_way(shell: Shell) -> None:
     """A directory in its place: schedules go on, and a restore that was done is called done."""
     shell.run("create", "one")

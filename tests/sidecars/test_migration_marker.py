@@ -76,6 +76,7 @@ def test_a_marker_that_cannot_be_read_still_counts(tmp_path: Path, data: bytes) 
     assert clear_marker(database)
 
 
+@pytest.mark.slow
 def test_no_bit_of_a_marker_can_flip_unseen(tmp_path: Path) -> None:
     """Not even one that turns the target into the revision that the database is at."""
     database = tmp_path / "app.db"
