@@ -27,6 +27,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
+pytestmark = pytest.mark.slow
+
 PLUGIN_DOORS = [door for door in DOORS if door != "both"]
 TRANSACTIONS = ["legacy", "begin event", "autocommit"]
 if sys.version_info >= (3, 12):

@@ -17,6 +17,8 @@ from shell import Shell
 
 from soulsense_db import errors
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def terminal(

@@ -16,6 +16,8 @@ from shell import Shell
 
 from soulsense_db import errors
 
+pytestmark = pytest.mark.slow
+
 SECRET = "5ecret-0f-mine"  # noqa: S105 - of nobody
 
 

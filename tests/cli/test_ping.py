@@ -16,6 +16,8 @@ import pytest
 from helpers import flip
 from shell import Shell
 
+pytestmark = pytest.mark.slow
+
 SECRET = "5ecret-0f-mine"  # noqa: S105 - of nobody
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -41,6 +41,8 @@ from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite.live_connection import innermost
 from soulsense_db.errors import DatabaseLockedError, PermissionDeniedError, UnsupportedDatabaseError
 
+pytestmark = pytest.mark.slow
+
 COUNT = "SELECT count(*) FROM child"
 AnyEngine = Engine | AsyncEngine
 AnyMaker = Callable[..., AnyEngine]

@@ -28,6 +28,8 @@ from soulsense_db.errors import (
     UnsupportedDatabaseError,
 )
 
+pytestmark = pytest.mark.slow
+
 COUNT = "SELECT count(*) FROM child"
 SHARED = "sqlite:///file:{name}?mode=memory&cache=shared&uri=true"
 
