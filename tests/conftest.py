@@ -59,6 +59,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run a run of everything in as many processes as there are cores, if nothing else is said."""
     if hasattr(config, "workerinput") or config.option.usepdb:  # it is one of these processes
         return
+    if getattr(config.option, "cov_source", None):  # pytest-cov has to know before: say -n
+        return
     said = getattr(config.option, "numprocesses", 0)  # not there with -p no:xdist
     if config.args_source is config.ArgsSource.TESTPATHS and said is None:
         # "auto" counts the cores of the machine, of which a container may have only a few.
