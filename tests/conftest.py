@@ -44,8 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     That part is without slow tests, and of the failure matrix it is a sample.
     """
     # The options of this run are not those of a pytest that a test starts: one that also measures
-    # coverage deletes what this one has measured so far.
-    os.environ.pop("PYTEST_ADDOPTS", None)
+    # coverage deletes what this one has measured so far. (The processes of pytest-xdist, which are
+    # still to be started, read them.)
+    if hasattr(config, "workerinput") or not getattr(config.option, "tx", None):
+        os.environ.pop("PYTEST_ADDOPTS", None)
     named = any("faults" in Path(str(name)).parts for name in config.invocation_params.args)
     config.option.faults = config.option.faults or ("full" if named else "sample")
     if config.option.faults_seed is None:
