@@ -307,3 +307,38 @@ def test_a_progress_that_nobody_would_await_is_refused(database: Path) -> None:
             await manager.list(progress=print)  # type: ignore[call-arg]
 
     asyncio.run(work())
+
+
+def test_an_error_that_is_raised_twice_ends_no_other_task(tmp_path: Path) -> None:
+    """A task that got the same error object before goes on: its frames are not cleared."""
+
+    class CancelledByUserError(Exception):
+        pass
+
+    the_only = CancelledByUserError("the user pressed cancel")
+
+    def cancel(_done: int, _total: int) -> None:
+        raise the_only
+
+    make_database(tmp_path / "app.db")
+    ended: list[int] = []
+
+    async def request(manager: AsyncBackupManager, number: int, other: asyncio.Event) -> None:
+        with pytest.raises(CancelledByUserError):
+            await manager.create(progress=cancel)
+        if number == 1:
+            await other.wait()
+        else:
+            other.set()
+        ended.append(number)
+
+    async def main() -> None:
+        manager = AsyncBackupManager(sa.create_engine(f"sqlite:///{tmp_path}/app.db"))
+        other = asyncio.Event()
+        first = asyncio.create_task(request(manager, 1, other))
+        while not first.done() and the_only.__traceback__ is None:
+            await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.gather(first, request(manager, 2, other)), CHILD_SECONDS)
+
+    asyncio.run(main())
+    assert sorted(ended) == [1, 2]

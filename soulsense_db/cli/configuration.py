@@ -18,6 +18,7 @@ from soulsense_db.errors import DatabaseFileNotFoundError, without_passwords
 from soulsense_db.finding import Place
 
 _USED = "used"
+_SECRETS = ("ping", "notify")  # options and variables: anyone who knows such a URL can use it
 
 
 def register(app: typer.Typer) -> None:
@@ -149,6 +150,8 @@ def _of_alembic(session: Session) -> Iterator[_Option]:
 
 def _shown(name: str, value: object, source: str) -> _Option:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if name.lower().endswith(_SECRETS):
+        text = "(set, not shown)"
     if isinstance(value, bool):
         text = text.lower()
     return _Option(name, without_passwords(text), source)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from soulsense_db import fs
+from soulsense_db.errors import OptionError
 from soulsense_db.health import HealthReport
 from soulsense_db.shown_text import printable
 
@@ -80,9 +81,15 @@ def _escaped(text: str) -> str:
 def write_metrics(text: str, path: Path) -> None:
     """Write ``text`` to ``path``, whole or not at all, for everybody to read.
 
-    Raises :class:`~soulsense_db.errors.StorageError`.
+    A file is replaced only if it is one of metrics: the name may be that of the database. Raises
+    :class:`~soulsense_db.errors.StorageError`, :class:`~soulsense_db.errors.OptionError`.
     """
     with fs.storage_errors("write", path):
+        if path.is_file() and not _is_ours(path):
+            raise OptionError(
+                f"--prometheus would replace {path}, which has no metrics of this program.",
+                hint="Name another file, such as soulsense_db.prom in the collector's directory.",
+            )
         # Not .prom before it is whole: the collector reads each file with that ending.
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
         try:
@@ -94,3 +101,8 @@ def write_metrics(text: str, path: Path) -> None:
             with suppress(FileNotFoundError):
                 Path(name).unlink()
             raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether ``path`` is empty, or begins as :func:`metrics_of` does."""
+    return path.stat().st_size == 0 or fs.start_of(path).startswith(b"# HELP soulsense_")

@@ -19,6 +19,7 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     InvalidBackupError,
+    NotConfirmedError,
     NothingToUndoError,
     Remedy,
 )
@@ -88,6 +89,11 @@ def undo(session: Session) -> dict[str, Any]:
         _say_what_it_undoes(session, info, comparison)
         _warn_of_half_run(info)
         session.confirm(f"Replace {manager.database or 'the database'} with this safety backup?")
+        if manager.safety_backup() != info:  # the question may have stood there for hours
+            raise NotConfirmedError(
+                "Another restore has changed the safety backup since it was shown.",
+                hint="Run the command again.",
+            )
     try:
         with session.progress("Restoring") as progress:
             report = manager.undo_restore(progress=progress)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -364,6 +364,14 @@ class Driver(ABC):
         kept.touch(mode=0o600)
         self.snapshot(kept)
         return functools.partial(self.load, kept)
+
+    def make_read_only(self, connection: Any) -> None:
+        """Let ``connection``, one of the engine's, only read, if the database can do that.
+
+        Code of the application gets it, which is to say which database it uses and no more. By
+        default nothing is done.
+        """
+        del connection
 
     @abstractmethod
     def rebuild(

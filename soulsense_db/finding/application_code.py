@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from soulsense_db.drivers import driver_for
+from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
@@ -173,10 +173,15 @@ def _silent() -> Iterator[None]:
 def _harmless(watch: Watch) -> Iterator[None]:
     """Refuse what would make or change a database."""
     connect: Callable[[Engine], Any] = Engine.raw_connection
+    engines: list[Engine] = []
 
     def checked_connect(engine: Engine) -> Any:
-        _require_there(engine, watch)
-        return connect(engine)
+        driver = _require_there(engine, watch)
+        connection = connect(engine)
+        if driver is not None:  # the database refuses what a statement does not show
+            engines.append(engine)
+            driver.make_read_only(connection)
+        return connection
 
     def check_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if _WRITING.match(statement):
@@ -191,12 +196,18 @@ def _harmless(watch: Watch) -> Iterator[None]:
     finally:
         sa.event.remove(Engine, "before_cursor_execute", check_statement)
         Engine.raw_connection = connect  # type: ignore[method-assign,assignment]
+        for engine in engines:  # whose connections can only read
+            engine.dispose()
 
 
-def _require_there(engine: Engine, watch: Watch) -> None:
-    """Let nothing connect to a database that is not there: that alone may make it."""
+def _require_there(engine: Engine, watch: Watch) -> Driver | None:
+    """Let nothing connect to a database that is not there: that alone may make it.
+
+    Returns its driver, None for a database without one.
+    """
     try:
-        driver_for(engine, lock_timeout=1).require_database()
+        driver = driver_for(engine, lock_timeout=1)
+        driver.require_database()
     except DatabaseFileNotFoundError as error:
         watch.missing = watch.missing or engine
         raise watch.refuse(errors.connected(watch.what, str(error.path))) from None
@@ -204,3 +215,6 @@ def _require_there(engine: Engine, watch: Watch) -> None:
         log_ignored("A connection of the application is not looked at", error)
     except BackupError as error:
         raise watch.refuse(error) from error
+    else:
+        return driver
+    return None

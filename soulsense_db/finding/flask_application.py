@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 APP_VARIABLE = "FLASK_APP"
 _DEFAULT_FILES = ("wsgi.py", "app.py")
+_VARIABLE_FILES = (".env", ".flaskenv")
+_SKIP = "FLASK_SKIP_DOTENV"
 _IMPORTS_FLASK = re.compile(r"^\s*(?:from|import)\s+flask\b", re.MULTILINE)
 
 
@@ -49,7 +53,7 @@ def engine_of_application(application: str | None) -> Engine:
     :class:`ApplicationCodeError`.
     """
     try:
-        from flask.cli import ScriptInfo, load_dotenv
+        from flask.cli import ScriptInfo
     except ImportError as error:
         raise errors.no_flask(str(error)) from None
     name = application or os.environ.get(APP_VARIABLE) or "of this folder"
@@ -57,9 +61,12 @@ def engine_of_application(application: str | None) -> Engine:
     watch = Watch("")
     try:
         with running(f"loading the Flask application {name}") as watch:
-            load_dotenv()
-            path = application or os.environ.get(APP_VARIABLE)
-            engine = _default_engine(ScriptInfo(path).load_app(), name)
+            load_variables()
+            path = application or os.environ.get(APP_VARIABLE) or default_file()[0]
+            if path is None:
+                raise errors.no_flask_database(name)
+            with _without_other_variables():
+                engine = _default_engine(ScriptInfo(str(path)).load_app(), name)
     except BackupError:
         # An application that connects is complete enough to tell which database it uses.
         if watch.missing is None:
@@ -67,6 +74,34 @@ def engine_of_application(application: str | None) -> Engine:
         engine = watch.missing
     assert engine is not None
     return engine
+
+
+def load_variables() -> None:
+    """Read .env and .flaskenv of this folder, as ``flask`` does where python-dotenv is installed.
+
+    Not those of the folders above, which may be anybody's.
+    """
+    try:
+        from dotenv import load_dotenv
+    except ImportError:
+        return
+    for path in map(Path, _VARIABLE_FILES):
+        if path.is_file() and not why_not_obeyed(path):
+            load_dotenv(path)
+
+
+@contextmanager
+def _without_other_variables() -> Iterator[None]:
+    """Keep Flask from looking for such files itself."""
+    before = os.environ.get(_SKIP)
+    os.environ[_SKIP] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SKIP]
+        else:
+            os.environ[_SKIP] = before
 
 
 def _default_engine(application: Any, name: str) -> Engine:

@@ -119,6 +119,7 @@ def _place_of_flask() -> Place:
     name = flask.APP_VARIABLE
     if not flask.is_installed():
         return Place(name=name, why_not="Flask-SQLAlchemy is not installed here")
+    flask.load_variables()
     if application := os.environ.get(name):
         return Place(name=name, says=application, open=lambda: flask.engine_of_application(None))
     path, why_not = flask.default_file()

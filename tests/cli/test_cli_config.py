@@ -201,3 +201,14 @@ def test_a_url_needs_neither_alembic_nor_flask(shell: Shell) -> None:
         check=True,
     )
     assert result.stdout == "[]\n"
+
+
+def test_where_monitors_and_people_are_told_is_not_shown(shell: Shell) -> None:
+    """Whoever knows such a URL can use it: config says only that it is set, and where."""
+    shell.env["SOULSENSE_AUTO_PING"] = "https://monitor.example/a-secret-id"
+    project_file(shell, '[tool.soulsense-db.auto]\nnotify = ["tgram://a-secret-token/5"]\n')
+    for arguments in (("config",), ("config", "--json")):
+        printed = shell.ok(*arguments)
+        assert "secret" not in printed
+        assert "SOULSENSE_AUTO_PING" in printed
+        assert "--notify" in printed

@@ -200,6 +200,21 @@ def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.Mon
     assert len(manager.list()) == 1
 
 
+def test_undo_goes_back_only_to_what_it_showed(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore while the question stands ends it: its safety backup is another database."""
+    shell.create(2)
+    session = session_of(shell)
+    manager = session.manager
+    manager.restore("latest")
+    monkeypatch.setattr(Session, "confirm", lambda *_, **__: manager.restore("latest~1"))
+    before = manager.safety_backup()
+    with pytest.raises(NotConfirmedError, match="Another restore"):
+        restoring.undo(session)
+    assert manager.safety_backup() != before  # of the restore that came between, and no undo
+
+
 def test_since_respects_the_zone(shell: Shell) -> None:
     """A moment is the same one in every zone."""
     shell.env["TZ"] = "America/New_York"

@@ -73,11 +73,11 @@ def test_a_file_is_replaced_whole_for_another_user_to_read(shell: Shell) -> None
     shell.ok("create")
     folder = shell.folder / "textfile"
     folder.mkdir()
-    (folder / "app.prom").write_text("old")
+    (folder / "app.prom").write_text(old := "# HELP soulsense_status old\n")
     held = (folder / "app.prom").open()
     printed = shell.ok("status", "--prometheus", "textfile/app.prom")
     with held:
-        assert held.read() == "old"  # whoever was reading it has read one of the two
+        assert held.read() == old  # whoever was reading it has read one of the two
     assert printed.startswith("SOULSENSE_DB OK")
     assert os.listdir(folder) == ["app.prom"]
     assert stat.S_IMODE((folder / "app.prom").stat().st_mode) == 0o644
@@ -122,3 +122,13 @@ def test_a_name_that_is_no_text_is_written(shell: Shell) -> None:
     path = make_database(shell.folder / os.fsdecode(b"a\xff.db"))
     shell.run("status", "--url", str(path), "--prometheus", "app.prom")
     assert _value(_read((shell.folder / "app.prom").read_text("utf-8")), "soulsense_status") == 2
+
+
+@pytest.mark.parametrize("name", ["data/soulsense.db", "notes.txt"])
+def test_what_is_no_file_of_metrics_is_not_replaced(name: str, shell: Shell) -> None:
+    """A name that was not meant, the database's above all, is an error, and what is there stays."""
+    (shell.folder / "notes.txt").write_text("mine")
+    path = shell.folder / name
+    before = path.read_bytes()
+    assert "would replace" in shell.fails(errors.OptionError, "status", "--prometheus", name)
+    assert path.read_bytes() == before

@@ -192,3 +192,48 @@ def test_what_the_application_prints_and_where_it_goes_is_not_ours(
     assert capfd.readouterr() == ("", "")
     assert os.getcwd() == str(folder)  # noqa: PTH109 - as it is
     assert logging.root.level == level
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "connection.exec_driver_sql('WITH q AS (SELECT 1) DELETE/**/FROM parent')",
+        "connection.exec_driver_sql('PRAGMA user_version = 7')",
+        "connection.exec_driver_sql('ANALYZE')",
+        "engine.raw_connection().cursor().executescript('DROP TABLE child')",
+    ],
+)
+def test_nothing_is_written_in_whatever_way(folder: Path, code: str) -> None:
+    """SQLite itself refuses what a statement hides, and what goes past SQLAlchemy."""
+    before = (folder / "app.db").read_bytes()
+    write(
+        folder,
+        w=f"""
+        import sqlalchemy as sa
+
+        engine = sa.create_engine("sqlite:///app.db")
+        with engine.begin() as connection:
+            {code}
+        """,
+    )
+    with pytest.raises(ApplicationCodeError, match=r"readonly|would change"):
+        engine_named("w:engine")
+    assert (folder / "app.db").read_bytes() == before
+
+
+def test_the_engine_can_write_afterwards(folder: Path) -> None:
+    """Only the connections of that moment can do nothing but read."""
+    write(
+        folder,
+        r="""
+        import sqlalchemy as sa
+
+        engine = sa.create_engine("sqlite:///app.db")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT * FROM parent")
+        """,
+    )
+    engine = engine_named("r:engine")
+    assert isinstance(engine, Engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM child")

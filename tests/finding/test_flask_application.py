@@ -138,3 +138,34 @@ def test_the_env_py_of_flask_migrate_leads_to_the_application(
     assert found.place.name == "FLASK_APP"
     (before,) = found.before
     assert before.why_not == "migrations/env.py asks a Flask application"
+
+
+def test_the_file_that_is_named_is_the_one_that_is_loaded(folder: Path) -> None:
+    """A wsgi.py that imports no Flask is not run, although ``flask`` would load it first."""
+    make_database(folder / "app.db")
+    write(folder, wsgi="raise RuntimeError('it was run')")
+    write(folder, app=FACTORY.replace("sqlite:///app.db", f"sqlite:///{folder}/app.db"))
+    found = find()
+    assert found.place.says == "app.py"
+    assert database_of(found) == str(folder / "app.db")
+
+
+def test_the_variables_are_those_of_this_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its .flaskenv names the application; one of a folder above, or of anybody, does not."""
+    project = folder / "project"
+    project.mkdir()
+    (folder / ".flaskenv").write_text("FLASK_APP=../evil.py\n")
+    (folder / "evil.py").write_text("raise RuntimeError('it was run')\n")
+    monkeypatch.chdir(project)
+    make_database(project / "app.db")
+    write(project, app=FACTORY.replace("sqlite:///app.db", f"sqlite:///{project}/app.db"))
+    assert find().place.says == "app.py"
+    (project / "app.py").rename(project / "other.py")
+    (project / ".flaskenv").write_text("FLASK_APP=other.py\n")
+    assert find().place.says == "other.py"
+    monkeypatch.delenv("FLASK_APP")
+    (project / ".flaskenv").chmod(0o666)
+    with pytest.raises(DatabaseNotNamedError):
+        find()

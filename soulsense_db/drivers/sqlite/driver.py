@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -382,6 +382,10 @@ class SQLiteDriver(Driver):
 
         self._live.require_writable()
         self._live.run(write)
+
+    def make_read_only(self, connection: Any) -> None:
+        """Let SQLite refuse all that writes, in whatever way it is asked to."""
+        connection.cursor().execute("PRAGMA query_only = ON")
 
     def kept_state(self, folder: Path) -> KeptState:
         """Keep a copy in memory, which is written back without a wait for the disk."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sqlite3
 import threading
 import traceback
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -131,8 +133,21 @@ def forget_cursors(error: BaseException | None) -> None:
     seen = set[int]()
     while error is not None and id(error) not in seen:  # the chain may be a circle
         seen.add(id(error))
-        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            # One that is suspended would be closed: a request of the application that has raised
+            # this very error before and goes on now.
+            if not frame.f_code.co_flags & _MAY_BE_SUSPENDED or _is_of_a_driver(frame):
+                with suppress(RuntimeError):  # it is running
+                    frame.clear()
         error = error.__cause__ or error.__context__
+
+
+_MAY_BE_SUSPENDED = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+def _is_of_a_driver(frame: types.FrameType) -> bool:
+    package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    return package in {"soulsense_db", "sqlalchemy", "aiosqlite"}
 
 
 def innermost(connection: Any) -> sqlite3.Connection:
