@@ -105,6 +105,7 @@ def writing(what: str, statement: str) -> ApplicationCodeError:
         f"{_capital(what)} would change the database ({statement} ...), so it was stopped.",
         hint=f"Let it do so when the application is started, not when it is imported; or "
         f"{_NAME_IT}.",
+        state="The database was not changed.",  # but perhaps a backup was made, or another file
     )
 
 

@@ -47,8 +47,9 @@ WITH_TABLES = f"""{FACTORY}
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in an empty folder, without FLASK_APP."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FLASK_APP", raising=False)
-    monkeypatch.delenv("FLASK_DEBUG", raising=False)
+    for name in ("FLASK_APP", "FLASK_DEBUG"):
+        monkeypatch.setenv(name, "")  # so that what a test sets goes again
+        monkeypatch.delenv(name)
     with modules_forgotten():
         yield tmp_path
 
