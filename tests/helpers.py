@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -186,9 +187,14 @@ class Child:
         self.kill()
 
     def line(self) -> str:
-        """Wait for the next line of the child and return it."""
+        """Wait for the next line of the child and return it; "" if there is none in time."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
+        clock = threading.Timer(CHILD_SECONDS, self.process.kill)
+        clock.start()
+        try:
+            return self.process.stdout.readline().strip()
+        finally:
+            clock.cancel()
 
     def tell(self, line: str) -> None:
         """Write a line to the child."""

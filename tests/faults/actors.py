@@ -60,7 +60,7 @@ def run_upgrade(folder: Path, options: dict[str, Any]) -> None:
 
 
 def _tell_of_waiting(record: logging.LogRecord) -> bool:
-    if "waiting" in record.getMessage():
+    if "Waiting for it to finish" in record.getMessage():
         print("waiting", flush=True)  # noqa: T201 - the protocol
     return True
 
