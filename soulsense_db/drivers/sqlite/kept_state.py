@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable
 
 from soulsense_db.drivers.sqlite import pragmas
@@ -27,6 +28,7 @@ class KeptState:
         self._lock_timeout = lock_timeout
         # aiosqlite has a thread for each connection.
         self._kept = sqlite3.connect(":memory:", check_same_thread=False)
+        weakref.finalize(self, self._kept.close)
         live.run(self._keep)
 
     def __call__(self) -> None:
