@@ -32,7 +32,7 @@ def _complete() -> None:
     sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
     try:
         answer = tab_completion.answer(os.environ)
-    except Exception:  # noqa: BLE001 - nothing is offered then
+    except Exception:  # noqa: BLE001 - a shell that completes shows no error: nothing is offered
         sys.exit(0)
     if answer is not None:
         text, code = answer

@@ -59,6 +59,7 @@ class Awaited(Generic[M, P, T]):
                 kwargs["progress"] = stop
             return await in_a_thread(functools.partial(bound, *args, **kwargs), stop=stop)
 
+        # To mypy it has a keyword of its own, "progress", which the parameters P may have as well.
         return call  # type: ignore[return-value]
 
 

@@ -59,13 +59,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run a run of everything in as many processes as there are cores, if nothing else is said."""
-    if hasattr(config, "workerinput") or config.option.usepdb:  # it is one of these processes
-        return
+    if hasattr(config, "workerinput") or config.option.usepdb:
+        return  # one of these processes calls this hook, too: it must start no more of them
     if getattr(config.option, "cov_source", None):  # pytest-cov has to know before: say -n
         return
     said = getattr(config.option, "numprocesses", 0)  # not there with -p no:xdist
     if config.args_source is config.ArgsSource.TESTPATHS and said is None:
-        # "auto" counts the cores of the machine, of which a container may have only a few.
+        # Those this process may use: the machine of a container may have many more.
         ours = getattr(os, "sched_getaffinity", None)  # Linux has it
         config.option.numprocesses = len(ours(0)) if ours else os.cpu_count() or 1
         config.option.dist = "worksteal"

@@ -16,7 +16,7 @@ db = SQLAlchemy(app)
 Migrate(app, db)
 
 
-class Note(db.Model):  # type: ignore[name-defined,misc]
+class Note(db.Model):
     """A note of a person."""
 
     id = db.Column(db.Integer, primary_key=True)

@@ -54,6 +54,7 @@ def _noting(environment: EnvironmentContext) -> tuple[list[Engine], list[str]]:
             text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
             urls.append(text)
 
+    # Of this one object, which is env.py's "context": no other run of Alembic is changed.
     environment.configure = note  # type: ignore[method-assign,assignment]
     environment.run_migrations = lambda **_: None  # type: ignore[method-assign]
     environment.begin_transaction = nullcontext  # type: ignore[method-assign]
