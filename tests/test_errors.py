@@ -34,6 +34,7 @@ from soulsense_db.errors import (
     Command,
     DatabaseDamagedError,
     DatabaseError,
+    DatabaseNotNamedError,
     Outcome,
     PruneError,
     Remedy,
@@ -315,7 +316,11 @@ def _require_remedy(error: BackupError) -> None:
     """Assert that every face has the whole remedy; the window, what can be done there."""
     lines = _on_stderr(error)
     assert error.hint
-    assert lines[1:] == [f"Hint: {line}" for line in error.remedy.lines]
+    places = error.candidates if isinstance(error, DatabaseNotNamedError) else ()
+    assert lines[1:] == [
+        *(f"  {place}" for place in places),
+        *(f"Hint: {line}" for line in error.remedy.lines),
+    ]
     commands = [command["command"] for command in _as_json(error)["commands"]]
     assert commands == [command.line for command in error.remedy.commands]
     assert all(line in error.hint for line in commands)

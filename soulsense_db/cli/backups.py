@@ -114,7 +114,8 @@ def list_(
             say(info.id)
     elif session.talks and not backups:
         fitting = " that match" if kind or since or until or revision else ""
-        say(f"No backups{fitting} in {manager.directory}")
+        missing = "" if manager.directory.exists() else ", which does not exist"
+        say(f"No backups{fitting} in {manager.directory}{missing}")
     elif session.talks:
         _print_list(backups)
     # It reads all meta files once more.

@@ -18,13 +18,11 @@ _MOST = 20
 _UsageError = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError")
 
 
-def require_terminal(session: Session, why_not: str = "") -> None:
-    """Raise a usage error where there is nobody to choose; ``why_not``: about REF, if not usual."""
+def require_terminal(session: Session) -> None:
+    """Raise a usage error where there is nobody to choose."""
     if session.talks and sys.stdin.isatty() and sys.stderr.isatty():
         return
-    if why_not:
-        raise typer.BadParameter(why_not, param_hint="REF")
-    raise _UsageError("Missing argument 'REF'.")
+    raise _UsageError("Missing argument 'REF'. Give the id of a backup, or 'latest'.")
 
 
 def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) -> BackupInfo:
@@ -46,7 +44,7 @@ def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) 
         )
     _print_numbered(session, backups)
     while True:
-        answer = _asked(f"{verb} which backup? Number or id (empty: none)")
+        answer = _asked(f"{verb} which backup? Number or id (Enter to cancel)")
         if not answer:
             raise NotConfirmedError("Not confirmed.")
         if answer.isascii() and answer.isdigit() and len(answer) < SHORT_ID:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, OptionError, without_passwords
 from soulsense_db.fs import storage_errors
 from soulsense_db.notices import warn
@@ -40,16 +41,22 @@ Note = Callable[[str], None]
 
 
 @contextmanager
-def notifying(urls: Sequence[str] | None, command: str) -> Iterator[Note]:
+def notifying(urls: Sequence[str] | None, command: str, session: Session) -> Iterator[Note]:
     """Tell of an error that leaves the block, and of what it notes; nothing where all is well.
 
-    Raises :class:`~soulsense_db.errors.OptionError` before the block where nobody could be told.
+    A URL that cannot be used keeps nobody from a backup: it is a warning, and an exit code of its
+    own where the block has none.
     """
     notes: list[str] = []
     if not urls:
         yield notes.append
         return
-    people = _people_of([url for given in urls for url in _read(given)])
+    people = None
+    try:
+        people = _people_of([url for given in urls for url in _read(given)])
+    except OptionError as error:
+        session.exit_code = error.exit_code
+        warn(f"Failures will not be reported. {error.what} {error.hint}")
     try:
         yield notes.append
     except Exception as error:  # an interrupt has a person at the terminal
@@ -101,8 +108,10 @@ def _people_of(urls: Sequence[str]) -> Apprise:
     return people
 
 
-def _tell(people: Apprise, command: str, lines: Sequence[str]) -> None:
+def _tell(people: Apprise | None, command: str, lines: Sequence[str]) -> None:
     """Send it; what does not arrive is a warning, as is what takes too long."""
+    if people is None:
+        return
     failed = [True]
 
     def send() -> None:

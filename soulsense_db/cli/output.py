@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from soulsense_db.backup_info import BackupInfo, display_size, moments_of
-from soulsense_db.errors import BackupError, Command, NotConfirmedError, without_passwords
+from soulsense_db.errors import (
+    BackupError,
+    Command,
+    DatabaseNotNamedError,
+    NotConfirmedError,
+    without_passwords,
+)
 from soulsense_db.health import display_age
 from soulsense_db.notices import WAITING
 from soulsense_db.shown_text import logger_of, printable
@@ -326,6 +332,9 @@ def print_error(error: BackupError) -> None:
         say(error.meaning, to=sys.stderr)
         return
     say(f"Error: {error.message}", to=sys.stderr)
+    if isinstance(error, DatabaseNotNamedError):
+        for place in error.candidates:
+            say(f"  {place}", to=sys.stderr)
     for line in error.remedy.lines:
         say(f"Hint: {line}", to=sys.stderr)
 

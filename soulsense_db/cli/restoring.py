@@ -21,7 +21,6 @@ from soulsense_db.errors import (
     InvalidBackupError,
     NotConfirmedError,
     NothingToUndoError,
-    Remedy,
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
@@ -57,7 +56,7 @@ def restore(
     if accept and ref is not None:
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
     if ref is None and not accept:
-        require_terminal(session, "give either a REF or --accept")
+        require_terminal(session)
     manager = session.manager
     if accept:
         session.require_database_or_backups(warns=False)
@@ -76,31 +75,27 @@ def restore(
     session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)
-    return _reported(session, report, comparison)
+    return _reported(session, report, comparison, then="undo")
 
 
 def undo(session: Session) -> dict[str, Any]:
     """Undo the last restore. A second undo redoes the restore."""
-    manager = session.manager
-    info = manager.safety_backup()
-    comparison = None
-    if info is not None:  # else there is nothing to ask about, and an error
-        comparison = _preview(session, info)
-        _say_what_it_undoes(session, info, comparison)
-        _warn_of_half_run(info)
-        session.confirm(f"Replace {manager.database or 'the database'} with this safety backup?")
-        if manager.safety_backup() != info:  # the question may have stood there for hours
+    info = session.manager.safety_backup()
+    if info is None:
+        raise NothingToUndoError("There is no restore to undo.", hint=_instead_of_undo(session))
+    database = session.manager.database or "the database"
+    comparison = _preview(session, info)
+    _say_what_it_undoes(session, info, comparison)
+    _warn_of_half_run(info)
+    session.confirm(f"Replace {database} with this safety backup?")
+    with session.progress("Restoring") as progress, session.manager.exclusive() as lock:
+        if session.manager.safety_backup() != info:  # the question may have stood there for hours
             raise NotConfirmedError(
                 "Another restore has changed the safety backup since it was shown.",
                 hint="Run the command again.",
             )
-    try:
-        with session.progress("Restoring") as progress:
-            report = manager.undo_restore(progress=progress)
-    except NothingToUndoError as error:
-        remedy = Remedy(_instead_of_undo(session))
-        raise NothingToUndoError(error.what, **error.facts | {"remedy": remedy}) from error
-    return _reported(session, report, comparison)
+        report = lock.undo(progress=progress)
+    return _reported(session, report, comparison, then="redo")
 
 
 def _instead_of_undo(session: Session) -> str:
@@ -219,14 +214,14 @@ def _show_tables(session: Session, info: BackupInfo) -> None:
 
 
 def _reported(
-    session: Session, report: RestoreReport, found: DatabaseDiff | None
+    session: Session, report: RestoreReport, found: DatabaseDiff | None, *, then: str
 ) -> dict[str, Any]:
     database = session.manager.database or "the database"
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:
         session.say(f"Safety backup of the previous database: {report.safety_backup}")
-        session.say(f"To undo the restore: {session.command('undo')}")
+        session.say(f"To {then} the restore: {session.command('undo')}")
     if not report.verified:
         session.say("Note: It could not be read back. Check it with your application.")
     for warning in report.warnings:

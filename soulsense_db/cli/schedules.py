@@ -47,7 +47,7 @@ def auto(
     migration. Without a policy, nothing is removed. You can run it as often as you like: if runs
     overlap, only the first one does the work.
     """
-    with pinging(ping, session), notifying(notify, "auto") as note:
+    with pinging(ping, session), notifying(notify, "auto", session) as note:
         return _auto(session, policy, note)
 
 
@@ -134,7 +134,7 @@ def _thresholds(
         typer.Option(
             "--critical-free",
             metavar="TIMES",
-            help="Critical when the free space is less than this many times.",
+            help="Critical when the free space is less than the database's size times this.",
         ),
     ] = 1.0,
 ) -> Thresholds:
@@ -187,9 +187,9 @@ def status(
         raise OptionError(
             "--prometheus - and --json would both be on stdout.", hint="Name a file for one."
         )
-    with pinging(ping, session), notifying(notify, "status") as note:
+    with pinging(ping, session), notifying(notify, "status", session) as note:
         report = _examine(session, thresholds)
-        session.exit_code = int(report.state)
+        session.exit_code = int(report.state) or session.exit_code
         if report.state is not State.OK:
             note(_first_line(report))
     if prometheus is not None:
@@ -237,7 +237,8 @@ def _print_health(report: HealthReport, thresholds: Thresholds) -> None:
         line = line.replace("|", " ") + (f" | {drawn}" if drawn else "")
     say(line)
     rows = [(check.state.name, check.name, check.message) for check in report.checks]
-    print_table(("", "", ""), rows, fold=True)
+    if rows[1:]:  # else the line has said it
+        print_table(("", "", ""), rows, fold=True)
 
 
 def _first_line(report: HealthReport) -> str:

@@ -159,6 +159,9 @@ class Driver(ABC):
     url_drivers: ClassVar[frozenset[str]]
     """Python drivers of URLs for which :func:`engine_for` may take the dialect's own driver."""
 
+    url_has_host: ClassVar[bool] = True
+    """Whether a URL may name a server; a database that is a file has none."""
+
     suffix: ClassVar[str]
     """How the name of a backup file ends."""
 

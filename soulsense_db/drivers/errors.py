@@ -33,6 +33,15 @@ def other_library(
     )
 
 
+def host_in_url(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a URL with a host, of a database that is a file."""
+    return UnsupportedDatabaseError(
+        f"With two slashes, that database URL names a server, and {dialect} has none.",
+        hint=f"Write three slashes before a relative path, four before an absolute one: "
+        f"{dialect}:///app.db, {dialect}:////srv/app/app.db",
+    )
+
+
 def no_engine(reason: str) -> UnsupportedDatabaseError:
     """Return the error for a URL that SQLAlchemy makes no engine of."""
     return UnsupportedDatabaseError(

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.engines import engine_of
 from soulsense_db.drivers.errors import (
+    host_in_url,
     no_driver,
     no_engine,
     no_url,
@@ -70,7 +71,10 @@ def engine_for(url: str) -> Engine:
     if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
         raise no_url()
     dialect = parsed.get_backend_name()
-    supported = _driver_class(dialect).url_drivers
+    driver_class = _driver_class(dialect)
+    if parsed.host and not driver_class.url_has_host:
+        raise host_in_url(dialect)
+    supported = driver_class.url_drivers
     name = parsed.drivername.partition("+")[2]
     if name and name not in supported:
         raise other_library(parsed.drivername, dialect, supported)

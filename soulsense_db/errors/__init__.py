@@ -259,7 +259,7 @@ class DatabaseChangedError(BackupError):
 
 
 class DatabaseNotNamedError(BackupError):
-    """No option, variable or file says which database is meant."""
+    """Nothing says which database is meant; ``candidates`` are where it was looked for, and why."""
 
     exit_code = 15
 

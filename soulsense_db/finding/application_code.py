@@ -69,7 +69,7 @@ def running(what: str) -> Iterator[Watch]:
     """Run application code in the block; what goes wrong is an error of the tree.
 
     ``what``: what is being done, a clause such as "importing myapp.db". Raises
-    :class:`ApplicationCodeError`. The current folder, and ``src`` in it, come first in
+    :class:`ApplicationCodeError`. The current directory, and ``src`` in it, come first in
     ``sys.path`` within the block and last after it, so that no module of the application hides
     one that this program loads later.
     """
@@ -130,7 +130,7 @@ def _short(file: str) -> str:
 
 @contextmanager
 def _importable() -> Iterator[None]:
-    """Let the modules of the current folder be found, as flask, uvicorn and gunicorn do."""
+    """Let the modules of the current directory be found, as flask, uvicorn and gunicorn do."""
     folder = Path.cwd()
     source = folder / "src"
     ours = [str(folder)]

@@ -32,8 +32,9 @@ def not_importable(module: str, reason: str, *, missing: str, hidden: bool) -> A
         hint = f"{module} needs {missing}: install it, or run this program in the environment of "
         hint += "the application."
     else:
-        hint = "Modules are found in the current folder, in ./src and in the environment that this "
-        hint += "program is installed in. Change to the folder that the application is started in."
+        hint = "Modules are found in the current directory, in ./src and in the environment that "
+        hint += "this program is installed in. Change to the directory in which the application is "
+        hint += "started."
     return ApplicationCodeError(what, hint=hint, reason=reason)
 
 
@@ -50,7 +51,7 @@ def no_attribute(module: str, name: str, candidates: Sequence[str]) -> Applicati
 def no_engine(reference: str, reason: str) -> ApplicationCodeError:
     """Return the error for an attribute that is something else."""
     return ApplicationCodeError(
-        f"{reference} is no engine ({reason}).",
+        f"{reference} is not an engine ({reason}).",
         hint="Name an Engine or AsyncEngine, a session or sessionmaker that is bound to one, or a "
         "function without arguments that returns one.",
         reason=reason,
@@ -60,7 +61,7 @@ def no_engine(reference: str, reason: str) -> ApplicationCodeError:
 def flask_object(reference: str) -> ApplicationCodeError:
     """Return the error for an object of Flask's, whose engine takes an application."""
     return ApplicationCodeError(
-        f"{reference} is no engine: it belongs to a Flask application.",
+        f"{reference} is not an engine: it belongs to a Flask application.",
         hint="Name the application instead, as flask does: --app myapp",
     )
 
@@ -69,7 +70,7 @@ def failed(what: str, reason: str) -> ApplicationCodeError:
     """Return the error for code that raises. ``what``: a clause, "importing myapp.db"."""
     return ApplicationCodeError(
         f"{_capital(what)} failed ({reason}).",
-        hint=f"{_SEE_FOR_YOURSELF}, mend it, or {_NAME_IT}.",
+        hint=f"{_SEE_FOR_YOURSELF}, fix it, or {_NAME_IT}.",
         reason=reason,
     )
 
@@ -167,9 +168,10 @@ def nothing_found(looked: Sequence[str]) -> DatabaseNotNamedError:
     ``looked``: each place, with why it leads to none.
     """
     return DatabaseNotNamedError(
-        f"No database was found. Looked at: {'; '.join(looked)}.",
-        hint='Write into pyproject.toml: [tool.soulsense-db] and below it: url = "sqlite:///app.db"'
-        " Or name it: --url sqlite:///app.db, --engine myapp.db:engine",
+        "No option, variable or file names the database.",
+        hint="Add --url sqlite:///app.db or --engine myapp.db:engine. Or, once for all commands, "
+        'write url = "sqlite:///app.db" below [tool.soulsense-db] in pyproject.toml.',
+        candidates=looked,
     )
 
 

@@ -74,7 +74,7 @@ def place_of_application(name: str, application: str) -> Place:
 def places_of_the_folder(
     configurations: Sequence[AlembicConfiguration], backup_directory: Path | None
 ) -> Iterator[Place]:
-    """Yield the places of the current folder: Alembic's, Flask's and SoulSense's.
+    """Yield the places of the current directory: Alembic's, Flask's and SoulSense's.
 
     ``backup_directory``: the one that is set; backups of a database that is missing are in it.
     """

@@ -46,16 +46,16 @@ def of_another(info: BackupInfo, database: object) -> WrongDatabaseError:
 
 
 def too_few(
-    directory: Path, database: object, count: int, left_out: str, *, has_any: bool
+    ref: str, directory: Path, database: object, count: int, left_out: str, *, has_any: bool
 ) -> BackupNotFoundError:
-    """Return the error where ``latest`` means a backup that there is not.
+    """Return the error where ``ref``, a form of ``latest``, means a backup that there is not.
 
     ``count``: of candidates; ``left_out``: how many others there are and why they are none.
     """
     counted = f"only {count} backup(s)" if count else "no backup"
     others = f" ({left_out})" if left_out else ""
     return BackupNotFoundError(
-        f"Backup file not found: {directory} has {counted} of {database}{others}.",
+        f"Backup file not found: {ref}. {directory} has {counted} of {database}{others}.",
         hint="List the backups, and name one by its id."
         if has_any
         else "Create one, or import one from elsewhere.",
@@ -72,13 +72,20 @@ def no_name() -> BackupNotFoundError:
 
 
 def nothing_named(
-    ref: str, similar: Sequence[BackupInfo], *, of_others: Sequence[BackupInfo]
+    ref: str,
+    similar: Sequence[BackupInfo],
+    *,
+    of_others: Sequence[BackupInfo],
+    is_like_latest: bool = False,
 ) -> BackupNotFoundError:
     """Return the error for a reference that fits no backup; ``similar``: what may be meant.
 
-    ``of_others``: what it fits among the backups of other databases.
+    ``is_like_latest``: ``latest`` may be. ``of_others``: what it fits among the backups of other
+    databases.
     """
     meant = " or ".join(f"{info.id} ({info.filename})" for info in similar)
+    if is_like_latest:
+        meant = "latest"
     if of_others:
         return BackupNotFoundError(
             f"Backup file not found: {ref}.",

@@ -40,6 +40,7 @@ Reference = BackupInfo | str | Path
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
 _SIMILARITY = 0.75
+_LIKE_LATEST = ("latest", "newest", "last", "recent")
 
 
 class Origin(Enum):
@@ -103,7 +104,7 @@ class Finder:
         if not ref.strip():  # a variable that is not set, say
             raise no_name()
         if latest := _LATEST.fullmatch(ref):
-            return self._latest(int(latest[1] or 0))
+            return self._latest(ref, int(latest[1] or 0))
         try:
             return self._find(self._backup_directory.directory / ref)
         except BackupNotFoundError:
@@ -178,7 +179,7 @@ class Finder:
                 self._driver.check(path, level="pages")
             raise
 
-    def _latest(self, back: int) -> BackupInfo:
+    def _latest(self, ref: str, back: int) -> BackupInfo:
         everything = self._backup_directory.list()
         own = self._that_may_be_own(everything)
         candidates = _without_doubt(own)
@@ -192,6 +193,7 @@ class Finder:
         theirs = [f"{others} of other databases"] if others else []
         left_out = ", ".join([*theirs, *_counted_doubts(own)])
         raise too_few(
+            ref,
             self._backup_directory.directory,
             self._driver.location or self._driver.database,
             len(candidates),
@@ -229,7 +231,10 @@ class Finder:
         fitting = self._that_may_be_own(beginning)
         if not fitting:
             similar = _similar(ref, self._that_may_be_own(everything))
-            raise nothing_named(ref, similar, of_others=beginning)
+            like_latest = get_close_matches(ref.casefold().partition("~")[0], _LIKE_LATEST)
+            raise nothing_named(
+                ref, similar, of_others=beginning, is_like_latest=bool(like_latest) and not similar
+            )
         if len(fitting) > 1:
             names = [f"{info.id} ({info.timestamp_display})" for info in fitting]
             raise ambiguous(ref, names, "backups")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from soulsense_db.drivers import Driver
 from soulsense_db.testing.hooks import DriverHooks
 from soulsense_db.testing.live import FIRST_NOTES, Live, notes
 
@@ -62,6 +64,19 @@ class AccessPromises(DriverHooks):
         with live.engine.connect() as connection:
             assert live.driver.attached_files(connection) == {}
             assert not connection.in_transaction()
+
+    def test_a_connection_made_read_only_refuses_to_write(self, live: Live) -> None:
+        """Code of the application that is run to find its engine reads, and can write nothing."""
+        self.needs_others()  # the connection cannot be used any more: it must not be the only one
+        if type(live.driver).make_read_only is Driver.make_read_only:
+            pytest.skip(f"{type(live.driver).__name__} has no make_read_only()")
+        with live.engine.connect() as connection:
+            live.driver.make_read_only(connection.connection)
+            assert connection.scalar(sa.select(sa.func.count()).select_from(notes)) == 2
+            with pytest.raises(sa.exc.DBAPIError):
+                connection.execute(sa.insert(notes), [{"body": "mine"}])
+            connection.invalidate()
+        assert live.bodies() == FIRST_NOTES
 
     def test_an_operation_goes_through_connections_opened_before(self, live: Live) -> None:
         """Within ``connected()`` all works as without it, also once more inside."""

@@ -271,6 +271,10 @@ def test_what_is_misspelt_is_named(shell: Shell) -> None:
     for misspelt in (f"{info.id[:-1]}x", info.filename.replace("backup", "bakcup")):
         said = shell.fails(errors.BackupNotFoundError, "show", misspelt)
         assert f"Did you mean {info.id}" in said
+    for misspelt in ("lastest", "newest", "latets~1"):
+        said = shell.fails(errors.BackupNotFoundError, "show", misspelt)
+        assert f"not found: {misspelt}." in said
+        assert "Did you mean latest?" in said
     assert "is empty" in shell.fails(errors.BackupNotFoundError, "restore", "")
     (shell.folder / "my.ini").write_text("[alembic]\n", encoding="utf-8")
     said = shell.fails(errors.OptionError, "list", "--url", "my.ini")

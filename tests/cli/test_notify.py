@@ -120,17 +120,28 @@ def test_what_does_not_arrive_is_a_warning(shell: Shell, service: Service) -> No
         f"@nosuch://{SECRET}",
     ],
 )
-def test_nobody_to_tell_is_an_error_at_once(shell: Shell, url: str) -> None:
-    """Else the first failure would be the one that is not told; the URL is not shown."""
+def test_a_url_that_cannot_be_used_keeps_nobody_from_a_backup(shell: Shell, url: str) -> None:
+    """It is told by every run, else the first failure would be the one that is not; no URL is."""
     (shell.folder / "empty").write_text("# none\n")
     (shell.folder / "binary").write_bytes(b"\xff\xfe")
-    result = shell.run("auto", "--notify", url)
-    assert result.returncode == errors.OptionError.exit_code
-    assert result.stderr.startswith("Error: ")
-    assert "--notify" in result.stderr
-    assert "Nothing was changed." in result.stderr
-    assert not (shell.folder / "data" / "backups").exists()
-    _shows_no_secret(result)
+    for number in (1, 2):
+        result = shell.run("auto", "--notify", url)
+        assert result.returncode == errors.OptionError.exit_code, number
+        assert result.stderr.startswith("Warning: Failures will not be reported. ")
+        assert "--notify" in result.stderr
+        assert "auto: " in result.stdout
+        _shows_no_secret(result)
+    assert len(list((shell.folder / "data" / "backups").glob("*.db"))) == 1
+    assert shell.run("status", "--notify", url).returncode == errors.OptionError.exit_code
+
+
+def test_a_failure_has_its_own_exit_code_without_anybody_to_tell(shell: Shell) -> None:
+    """What failed matters more than who could not be told, also where both go wrong."""
+    (shell.folder / "data" / "soulsense.db").write_bytes(b"no database at all" * 100)
+    result = shell.run("auto", "--notify", "@nowhere")
+    assert result.returncode == errors.DatabaseDamagedError.exit_code
+    assert "Failures will not be reported." in result.stderr
+    assert shell.run("status", "--notify", "@nowhere").returncode == 2
 
 
 def test_without_the_extra_the_error_says_what_to_install(shell: Shell, tmp_path: Path) -> None:
@@ -139,9 +150,10 @@ def test_without_the_extra_the_error_says_what_to_install(shell: Shell, tmp_path
     (tmp_path / "without" / "apprise.py").write_text("raise ModuleNotFoundError('apprise')\n")
     shell.env["PYTHONPATH"] = str(tmp_path / "without")
     shell.ok("auto")
-    told = shell.fails(errors.OptionError, "auto", "--notify", f"json://{SECRET}")
-    assert 'pip install "soulsense-db[notify]"' in told
-    assert SECRET not in told
+    result = shell.run("auto", "--notify", f"json://{SECRET}")
+    assert result.returncode == errors.OptionError.exit_code
+    assert 'pip install "soulsense-db[notify]"' in result.stderr
+    _shows_no_secret(result)
 
 
 def test_a_log_of_the_application_has_no_url(shell: Shell, service: Service) -> None:

@@ -261,3 +261,13 @@ class _PutsNothingBack(SQLiteDriver):
 class TestPutsNothingBack(Broken):
     broken = _PutsNothingBack
     found_by = ("test_what_is_kept_is_put_back_as_often_as_called",)
+
+
+class _LetsApplicationCodeWrite(SQLiteDriver):
+    def make_read_only(self, connection: object) -> None:
+        pass
+
+
+class TestLetsApplicationCodeWrite(Broken):
+    broken = _LetsApplicationCodeWrite
+    found_by = ("test_a_connection_made_read_only_refuses_to_write",)

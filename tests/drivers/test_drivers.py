@@ -100,6 +100,13 @@ def test_what_is_no_url_is_refused_without_its_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_two_slashes_before_a_path_are_named() -> None:
+    """The commonest slip in a SQLite URL is answered with the URL as it should be."""
+    with pytest.raises(UnsupportedDatabaseError, match="two slashes") as caught:
+        engine_for("sqlite://app.db")
+    assert "sqlite:///app.db" in caught.value.hint
+
+
 def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
     """A dialect that another package knows is used; what is no driver is an error of the tree."""
     shutil.copy(PROGRAMS / "toy_driver.py", tmp_path / "toy.py")

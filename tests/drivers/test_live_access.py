@@ -7,6 +7,7 @@ import gc
 import os
 import shlex
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -555,3 +556,29 @@ def test_commands_to_copy_reach_the_database_as_the_engine_does(
     again = BackupManager.from_url(url, catalog=False)
     assert again.database == live
     assert again.live.address == url
+
+
+@pytest.mark.parametrize("error", [StopIteration, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_a_progress_raises_comes_out_of_either_engine(
+    tmp_path: Path, make_any: AnyMaker, error: type[BaseException]
+) -> None:
+    """Also what asyncio would lose, or end its loop with: nobody waits for ever."""
+    manager = BackupManager(make_any(str(make_database(tmp_path / "app.db"))), catalog=False)
+
+    def progress(_done: int, _total: int) -> None:
+        raise error
+
+    raised: list[BaseException] = []
+
+    def create() -> None:
+        try:
+            manager.create(progress=progress)
+        except BaseException as caught:  # noqa: BLE001 - that is what it is about
+            raised.append(caught)
+
+    creating = threading.Thread(target=create, daemon=True)
+    creating.start()
+    creating.join(60)
+    assert [type(one) for one in raised] == [error]
+    assert manager.list() == []
+    manager.create()

@@ -92,7 +92,7 @@ def test_nothing_of_the_application_hides_a_module_of_others(folder: Path) -> No
 
 BAD = {
     "not a reference": ("shop.db", "does not name an engine", "module, a colon"),
-    "no module": ("shop.dbs:engine", "No module named 'shop.dbs'", "current folder"),
+    "no module": ("shop.dbs:engine", "No module named 'shop.dbs'", "current directory"),
     "no attribute": ("shop.db:engin", "has no 'engin'", "It has: shop.db:Maker"),
     "a URL": ("shop.db:URL", "a URL: give it to --url", "Name an Engine"),
     "arguments": ("shop.db:wants", "missing a required argument: 'name'", "Name an Engine"),
@@ -100,8 +100,8 @@ BAD = {
     "generator": ("shop.db:dependency", "it yields", "Name an Engine"),
     "a class": ("shop.db:Holder", "of type Holder", "Name an Engine"),
     "needs": ("needs:engine", "No module named 'nowhere_to_be_found'", "needs nowhere_to_be"),
-    "raises": ("raises:engine", "KeyError: 'DATABASE_URL', raises.py line 2", "mend it"),
-    "syntax": ("syntax:engine", "SyntaxError", "mend it"),
+    "raises": ("raises:engine", "KeyError: 'DATABASE_URL', raises.py line 2", "fix it"),
+    "syntax": ("syntax:engine", "SyntaxError", "fix it"),
     "exits": ("exits:engine", "it calls sys.exit('no settings')", "set what it asks for"),
     "exits when called": ("shop.exiting:make", "Calling shop.exiting:make() failed", "set what"),
     "asks": ("asks:engine", "it asks for input", "Let it ask only when"),

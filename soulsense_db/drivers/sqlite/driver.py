@@ -78,6 +78,7 @@ class SQLiteDriver(Driver):
 
     dialect = "sqlite"
     url_drivers = frozenset({"pysqlite", "aiosqlite"})
+    url_has_host = False
     suffix = ".db"
     companions = COMPANIONS
     working_copies = WORKING_COPIES

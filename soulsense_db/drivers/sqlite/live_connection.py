@@ -8,7 +8,7 @@ import threading
 import traceback
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -89,16 +89,23 @@ def run_in_its_thread(loop: EventLoop, driver: Any, work: Work[T]) -> T:
         interrupted.set()
         raw.interrupt()
 
-    def in_its_thread() -> T:
+    def in_its_thread() -> tuple[T, None] | tuple[None, BaseException]:
         _this_thread.interrupted = interrupted
         try:
-            return work(raw)
+            return work(raw), None
+        # asyncio cannot set a StopIteration on a future; a KeyboardInterrupt or SystemExit would
+        # end the event loop instead of the call: with all of them we would wait for ever.
+        except BaseException as error:  # noqa: BLE001 - raised below
+            return None, error
         finally:
             del _this_thread.interrupted
 
     with _forgetting_cursors():
-        result: T = loop.call(driver._execute(in_its_thread), interrupt=interrupt)
-    return result
+        running: Coroutine[Any, Any, Any] = driver._execute(in_its_thread)
+        result, raised = loop.call(running, interrupt=interrupt)
+        if raised is not None:
+            raise raised
+    return result  # type: ignore[no-any-return]
 
 
 _this_thread = threading.local()
