@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 def configured_databases(
     ini: Path | None, toml: Path | None, *, migrates: Callable[[], BaseException]
 ) -> list[Engine | str]:
-    """Run env.py; return the engines, or else the URLs, that it configures, in its order.
+    """Run env.py; return the engines, and then the URLs, that it configures, in its order.
 
     ``ini`` and ``toml`` are Alembic's configuration. ``migrates`` makes what is raised when env.py
     is about to run migrations. Raises what env.py raises.
@@ -34,7 +34,7 @@ def configured_databases(
     engines, urls = _noting(environment)
     with _no_steps(migrates), environment:
         script.run_env()
-    return [*engines] or [*urls]
+    return [*engines, *urls]
 
 
 def _noting(environment: EnvironmentContext) -> tuple[list[Engine], list[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import NoSuchModuleError
 
-from soulsense_db.drivers import engine_for
+from soulsense_db.drivers import driver_for, engine_for
 from soulsense_db.errors import BackupError, OptionError, without_passwords
 from soulsense_db.finding import errors
 from soulsense_db.finding.application_code import Watch, running
@@ -117,13 +118,16 @@ class AlembicConfiguration:
             if watch.missing is None:
                 raise
             return watch.missing
-        databases = {_address(one): one for one in found}
+        databases: dict[str, Engine] = {}
+        for one in found:
+            engine = engine_for(one) if isinstance(one, str) else one
+            databases.setdefault(_address(engine), engine)
         if not databases:
             raise errors.nothing_configured(what)
         if len(databases) > 1:
             raise errors.several(what, [without_passwords(name) for name in databases])
         (engine,) = databases.values()
-        return engine_for(engine) if isinstance(engine, str) else engine
+        return engine
 
 
 def _in_package(location: str) -> Path:
@@ -136,10 +140,12 @@ def _in_package(location: str) -> Path:
     return inside  # of a package that is installed
 
 
-def _address(database: Engine | str) -> str:
-    if isinstance(database, str):
-        return database
-    return database.url.render_as_string(hide_password=False)
+def _address(engine: Engine) -> str:
+    """Return where its database is: two engines of one URL may have another ``creator`` each."""
+    with suppress(BackupError):  # no database of ours: nothing more is known of it than its URL
+        if address := driver_for(engine, lock_timeout=1).address:
+            return address
+    return engine.url.render_as_string(hide_password=False)
 
 
 def _has_gap(path: Path) -> bool:
