@@ -39,6 +39,7 @@ VALUE_OPTIONS = {
 }
 """The options that take a value."""
 
+_NAMING = frozenset({"--url", "--engine", "--app"})
 _DEFAULT_URL = "sqlite:///data/soulsense.db"
 _STOCK_URL = "driver://user:pass@localhost/dbname"
 _NAME = re.compile(r"soulsense_backup_\d{8}_\d{6}.*\.db\.meta", re.DOTALL)
@@ -207,7 +208,12 @@ def _backups(part: str, options: dict[str, str], environment: Mapping[str, str])
         try:
             facts = json.loads(text)
             path = facts["database_path"]
-            if path in {None, str(database)} or facts.get("database_relative") == relative:
+            # Which database an engine leads to is not known: then all that is there may be meant.
+            if (
+                database is None
+                or path in {None, str(database)}
+                or facts.get("database_relative") == relative
+            ):
                 yield facts
         except (ValueError, TypeError, KeyError, AttributeError):  # none of ours, or damaged
             continue
@@ -245,15 +251,34 @@ def _place(options: dict[str, str], environment: Mapping[str, str]) -> tuple[Pat
 
     The application's code, which a command may ask, is not run for a press of Tab.
     """
-    configured = _configured(options.get("--config"))
-    url = options.get("--url") or environment.get("SOULSENSE_DATABASE_URL")
-    if not url and {"--engine", "--app"} & set(options):
-        url = "://"  # none that could be known without the application
+    given = _given(options, environment)
+    configured = _configured(next((one["--config"] for one in given if one.get("--config")), None))
+    url = next((_url_of(one) for one in given if not _NAMING.isdisjoint(one)), None)
     database = _file_of(url or configured.get("sqlalchemy.url") or _DEFAULT_URL)
-    directory = options.get("--directory") or configured.get("soulsense_backup_directory")
+    directory = next((one["--directory"] for one in given if one.get("--directory")), None)
+    directory = directory or configured.get("soulsense_backup_directory")
     if directory:
         return Path(os.path.realpath(directory)), database
     return (database.parent if database else Path.cwd()) / "backups", database
+
+
+def _given(options: dict[str, str], environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the options that are typed, in the environment, and in pyproject.toml."""
+    names = ("--url", "--engine", "--app", "--directory", "--config")
+    variables = {name: f"SOULSENSE_{name[2:].upper()}" for name in names}
+    in_environment = {name: environment.get(one, "") for name, one in variables.items()}
+    in_environment["--url"] = environment.get("SOULSENSE_DATABASE_URL") or in_environment["--url"]
+    table = _tables_of(Path("pyproject.toml")).get("soulsense-db", {})
+    in_table = {name: str(table.get(name[2:], "")) for name in names}
+    return [
+        {name: value for name, value in one.items() if value}
+        for one in (options, in_environment, in_table)
+    ]
+
+
+def _url_of(given: Mapping[str, str]) -> str:
+    # What an engine or a Flask application leads to is not known without its code.
+    return given.get("--url") or "://"
 
 
 def _file_of(url: str) -> Path | None:
@@ -278,18 +303,28 @@ def _configured(named: str | None) -> dict[str, str]:
 
 def _options_of(path: Path) -> dict[str, str]:
     import configparser
-    import tomllib
 
     here = str(path.absolute().parent)
+    if path.suffix == ".toml":
+        table = _tables_of(path).get("alembic", {})
+        return {name: str(value).replace("%(here)s", here) for name, value in table.items()}
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            table = tomllib.loads(text).get("tool", {}).get("alembic", {})
-            return {name: str(value).replace("%(here)s", here) for name, value in table.items()}
         parser = configparser.ConfigParser({"here": here})
         parser.read_string(text)
         return dict(parser["alembic"])
     except (OSError, ValueError, KeyError, AttributeError, configparser.Error):
+        return {}
+
+
+def _tables_of(path: Path) -> dict[str, Facts]:
+    """Return the tables below ``[tool]``, none of a file that cannot be read."""
+    import tomllib
+
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8"))["tool"]
+        return {name: table for name, table in tool.items() if isinstance(table, dict)}
+    except (OSError, ValueError, KeyError, AttributeError):
         return {}
 
 

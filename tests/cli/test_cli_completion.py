@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from helpers import make_database
 from shell import Shell
 
 from soulsense_db import tab_completion
@@ -56,6 +57,26 @@ def test_kinds_and_revisions(shell: Shell) -> None:
     assert _complete(shell, "soulsense-db list --kind ").splitlines() == list(KINDS)
     assert _complete(shell, "soulsense-db list --kind im") == "imported"
     assert _complete(shell, "soulsense-db list --revision ") == ""
+
+
+def test_the_database_is_found_as_the_commands_find_it(shell: Shell) -> None:
+    """By what is typed, else by the environment, else by pyproject.toml, options and all."""
+    make_database(shell.folder / "other.db")
+    made = shell.json("create", "--url", "other.db", "--directory", "kept")
+    backup = made["backup"]["id"]
+    line = f"soulsense-db show {backup[:6]}"
+    assert _complete(shell, line) == ""
+    project = shell.folder / "pyproject.toml"
+    project.write_text('[tool.soulsense-db]\nurl = "sqlite:///other.db"\ndirectory = "kept"\n')
+    assert _complete(shell, line) == backup
+    assert _complete(shell, line.replace("show", "--url data/soulsense.db show")) == ""
+    shell.env["SOULSENSE_URL"] = "sqlite:///data/soulsense.db"
+    assert _complete(shell, line) == ""
+    project.unlink()
+    shell.env |= {"SOULSENSE_URL": "other.db", "SOULSENSE_DIRECTORY": "kept"}
+    assert _complete(shell, line) == backup
+    shell.env |= {"SOULSENSE_DATABASE_URL": "", "SOULSENSE_URL": "", "SOULSENSE_ENGINE": "app:db"}
+    assert _complete(shell, line) == backup  # of whatever database the engine leads to
 
 
 @pytest.mark.parametrize(
