@@ -22,6 +22,7 @@
     ├── AmbiguousReferenceError      31   more than one backup fits
     ├── ProtectedBackupError         32   a backup that must not be deleted now
     ├── PruneError                   33   old backups could not all be removed
+    ├── MissingExtraError            34   an optional library is not installed
     ├── StorageError                 40   the file system refused
     │   ├── PermissionDeniedError    41   not allowed to read or write
     │   ├── DirectoryIsAFileError    42   the backup directory is a file
@@ -87,6 +88,7 @@ __all__ = [
     "InvalidBackupError",
     "InvalidDescriptionError",
     "MetaFileError",
+    "MissingExtraError",
     "NewerFormatError",
     "NotADatabaseError",
     "NotConfirmedError",
@@ -352,6 +354,12 @@ class PruneError(BackupError):
     """Old backups could not all be removed; others were."""
 
     exit_code = 33
+
+
+class MissingExtraError(BackupError):
+    """An optional library that this needs is not installed."""
+
+    exit_code = 34
 
 
 class StorageError(BackupError):
