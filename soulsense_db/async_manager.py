@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.engine import Engine
 
 from soulsense_db.awaited import Awaited, in_a_thread
+from soulsense_db.codecs import Compression
 from soulsense_db.events import Events
 from soulsense_db.manager import BackupManager
 from soulsense_db.retention import RetentionPolicy
@@ -49,6 +50,7 @@ class AsyncBackupManager:
         prefix: As for :class:`~soulsense_db.manager.BackupManager`.
         catalog: As for :class:`~soulsense_db.manager.BackupManager`.
         retention: As for :class:`~soulsense_db.manager.BackupManager`.
+        compression: As for :class:`~soulsense_db.manager.BackupManager`.
         lock_timeout: As for :class:`~soulsense_db.manager.BackupManager`.
 
     Raises:
@@ -72,6 +74,7 @@ class AsyncBackupManager:
         prefix: str = "soulsense_backup",
         catalog: bool | str = True,
         retention: RetentionPolicy | None = None,
+        compression: Compression | str | None = None,
         lock_timeout: float = 30.0,
     ) -> None:
         self.sync_manager = BackupManager(
@@ -80,6 +83,7 @@ class AsyncBackupManager:
             prefix=prefix,
             catalog=catalog,
             retention=retention,
+            compression=compression,
             lock_timeout=lock_timeout,
         )
         """The manager whose methods the calls run."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
+from soulsense_db.codecs import Compression
 from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
 from soulsense_db.manager_aliases import OldNames
 from soulsense_db.operations import (
@@ -47,12 +48,18 @@ class BackupManager(OldNames):
             ``False`` for no table.
         retention: The policy by which every :meth:`create` removes old backups of its own
             kind once the new one is safe; None keeps all.
+        compression: ``zstd``, or ``zstd:LEVEL`` with a level from 1 to 19, or a
+            :class:`~soulsense_db.codecs.Compression`: new backups are compressed. It needs the
+            extra ``zstd``. None makes plain database files. Backups of either form can be in one
+            directory.
         lock_timeout: Seconds to wait for a lock: of the database, then
             :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
             :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
+        OptionError: There is no such compression.
+        MissingExtraError: The library for the compression is not installed.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
 
@@ -70,11 +77,17 @@ class BackupManager(OldNames):
         prefix: str = "soulsense_backup",
         catalog: bool | str = True,
         retention: RetentionPolicy | None = None,
+        compression: Compression | str | None = None,
         lock_timeout: float = 30.0,
     ) -> None:
         self._retention = retention
         self._repository = Repository.of(
-            engine, directory, prefix=prefix, catalog=catalog, lock_timeout=lock_timeout
+            engine,
+            directory,
+            prefix=prefix,
+            catalog=catalog,
+            compression=compression,
+            lock_timeout=lock_timeout,
         )
         self._finder = self._repository.finder
         self.catalog = CatalogOperations(self._repository)
@@ -95,6 +108,7 @@ class BackupManager(OldNames):
         prefix: str = "soulsense_backup",
         catalog: bool | str = True,
         retention: RetentionPolicy | None = None,
+        compression: Compression | str | None = None,
         lock_timeout: float = 30.0,
     ) -> Self:
         """Return a manager with a new engine.
@@ -105,6 +119,7 @@ class BackupManager(OldNames):
             prefix: As for :class:`BackupManager`.
             catalog: As for :class:`BackupManager`.
             retention: As for :class:`BackupManager`.
+            compression: As for :class:`BackupManager`.
             lock_timeout: As for :class:`BackupManager`.
 
         Returns:
@@ -124,6 +139,7 @@ class BackupManager(OldNames):
             prefix=prefix,
             catalog=catalog,
             retention=retention,
+            compression=compression,
             lock_timeout=lock_timeout,
         )
 
@@ -533,7 +549,12 @@ class BackupManager(OldNames):
         return operations.import_file(self._repository, path, description, progress=progress)
 
     def export(
-        self, ref: Reference, destination: str | Path, *, progress: Progress | None = None
+        self,
+        ref: Reference,
+        destination: str | Path,
+        *,
+        plain: bool = False,
+        progress: Progress | None = None,
     ) -> Path:
         """Copy a backup, verified, to another place.
 
@@ -541,7 +562,9 @@ class BackupManager(OldNames):
 
         Args:
             ref: The backup, as for :meth:`get`.
-            destination: A directory, or a file that does not exist yet.
+            destination: A directory, or a file that does not exist yet. A compressed backup stays
+                compressed in a directory, and in a file whose name ends in ``.zst``.
+            plain: True makes a plain database file of a compressed backup in a directory, too.
             progress: Told how many bytes of how many are done, twice: while the backup is verified,
                 and while it is copied. What it raises cancels, and leaves nothing.
 
@@ -558,7 +581,9 @@ class BackupManager(OldNames):
             >>> manager.export("latest", "copy.db").name
             'copy.db'
         """
-        return operations.export_backup(self._repository, ref, destination, progress=progress)
+        return operations.export_backup(
+            self._repository, ref, destination, plain=plain, progress=progress
+        )
 
     # Restore
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from soulsense_db.catalog import catalog_option
+from soulsense_db.codecs import Compression
 from soulsense_db.errors import OptionError
 from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 
@@ -29,7 +30,7 @@ _NO = {"0", "false", "no", "off"}
 _KNOWN = {
     *("soulsense_backup", "soulsense_backup_directory", "soulsense_on_failure"),
     *("soulsense_catalog_table", "soulsense_keep_within", "soulsense_max_total_size"),
-    "soulsense_attached",
+    *("soulsense_attached", "soulsense_compression"),
     *(PREFIX + name for name in COUNTS),
 }
 
@@ -43,8 +44,8 @@ class Settings:
     fails is put back (``soulsense_on_failure``); ``ignores_attached``: whether it may run with
     other database files attached, which are not backed up (``soulsense_attached``); ``catalog``:
     name of our table, False for none, True for the default (``soulsense_catalog_table``);
-    ``retention``: of ``soulsense_keep_...`` and ``soulsense_max_total_size``, None when none of
-    them is set.
+    ``compression``: of new backups (``soulsense_compression``), None for none; ``retention``: of
+    ``soulsense_keep_...`` and ``soulsense_max_total_size``, None when none of them is set.
     """
 
     protects: bool = False
@@ -52,6 +53,7 @@ class Settings:
     restores: bool = True
     ignores_attached: bool = False
     catalog: str | bool = True
+    compression: Compression | None = None
     retention: RetentionPolicy | None = None
 
     @classmethod
@@ -76,6 +78,7 @@ class Settings:
             restores=on_failure == "restore",
             ignores_attached=attached == "ignore",
             catalog=catalog_option(options.get("soulsense_catalog_table")),
+            compression=Compression.of(options.get("soulsense_compression")),
             retention=_retention(options),
         )
 

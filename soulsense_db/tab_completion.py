@@ -29,6 +29,7 @@ VALUE_OPTIONS = {
         "--config",
         "--directory",
         "--catalog-table",
+        "--compression",
         "--kind",
         "--since",
         "--until",
@@ -42,7 +43,7 @@ VALUE_OPTIONS = {
 _NAMING = frozenset({"--url", "--engine", "--app"})
 _DEFAULT_URL = "sqlite:///data/soulsense.db"
 _STOCK_URL = "driver://user:pass@localhost/dbname"
-_NAME = re.compile(r"soulsense_backup_\d{8}_\d{6}.*\.db\.meta", re.DOTALL)
+_NAME = re.compile(r"soulsense_backup_\d{8}_\d{6}.*\.db(\.zst)?\.meta", re.DOTALL)
 _MOST = 50
 _USUAL_BYTES = 4096
 _MOST_BYTES = 1_000_000

@@ -46,7 +46,10 @@ class CommandGuard:
                 require_no_alarm(connection.engine)
             return
         manager = BackupManager(
-            connection.engine, self.settings.directory, catalog=self.settings.catalog
+            connection.engine,
+            self.settings.directory,
+            catalog=self.settings.catalog,
+            compression=self.settings.compression,
         )
         path = manager.database
         if path is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from soulsense_db.backup_info.info import (
         KINDS,
         META_SUFFIX,
+        ZSTD_ENDING,
         BackupInfo,
         BackupKind,
         check_description,
@@ -34,6 +35,7 @@ __all__ = [
     "KINDS",
     "MAX_META_BYTES",
     "META_SUFFIX",
+    "ZSTD_ENDING",
     "BackupInfo",
     "BackupKind",
     "check_description",
@@ -60,6 +62,7 @@ _HOMES = {
     "KINDS": "soulsense_db.backup_info.info",
     "MAX_META_BYTES": "soulsense_db.backup_info.meta_format",
     "META_SUFFIX": "soulsense_db.backup_info.info",
+    "ZSTD_ENDING": "soulsense_db.backup_info.info",
     "check_description": "soulsense_db.backup_info.info",
     "check_note": "soulsense_db.backup_info.info",
     "digest_of": "soulsense_db.backup_info.fields",

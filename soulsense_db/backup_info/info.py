@@ -18,6 +18,8 @@ from msgspec import Meta
 from soulsense_db.backup_info.errors import no_text, too_long
 
 META_SUFFIX = ".meta"
+ZSTD_ENDING = ".zst"
+"""What follows the ending of a database file in the name of a compressed backup."""
 MAX_DESCRIPTION = 100_000
 MAX_NOTE = 10_000
 MAX_SHORT = 1_000
@@ -71,6 +73,8 @@ class BackupInfo:
             ``imported``.
         description: What a person calls it.
         sha256: The checksum of the stored file; None when no meta file has one.
+        plain_size_bytes: The size of the database in a compressed file; None for a plain one.
+        plain_sha256: The checksum of the database in a compressed file; None for a plain one.
         dialect: The dialect of the database, such as ``sqlite``.
         database: The name of the database that it was taken from; None when unknown.
         database_path: The absolute path of that database, where it has a file.
@@ -116,6 +120,16 @@ class BackupInfo:
     kind: Annotated[BackupKind, Meta(description=f"one of {', '.join(KINDS)}")] = "manual"
     description: _LongText = ""
     sha256: (
+        Annotated[
+            str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
+        ]
+        | None
+    ) = None
+    plain_size_bytes: (
+        Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
+        | None
+    ) = None
+    plain_sha256: (
         Annotated[
             str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
         ]
@@ -178,6 +192,16 @@ class BackupInfo:
     def meta_path(self) -> str:
         """Where the meta file is, or would be."""
         return self.path + META_SUFFIX
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored file is a database file, as its name says; else it is compressed."""
+        return not self.path.endswith(ZSTD_ENDING)
+
+    @property
+    def restored_size_bytes(self) -> int:
+        """How many bytes a restore writes; those of the stored file where that is not known."""
+        return self.size_bytes if self.plain_size_bytes is None else self.plain_size_bytes
 
     @property
     def of_unknown_origin(self) -> bool:

@@ -38,7 +38,10 @@ from soulsense_db.backup_info.fields import (
 )
 from soulsense_db.backup_info.info import MAX_DESCRIPTION, META_SUFFIX, BackupInfo
 
-META_FORMAT = 1
+META_FORMAT = 2
+"""The newest that is read."""
+_PLAIN_FORMAT = 1
+"""What is written for a plain database file: every version can read it."""
 # A meta file is read whole, so it has a limit; the longest one we write is far below it.
 MAX_META_BYTES = 1024 * 1024
 
@@ -47,7 +50,9 @@ _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
 _ADDED = {"verified_at", "pinned", "pin_note", "ordered_at", "half_run"}
-_REQUIRED = frozenset(_STORED) - _ADDED
+# Facts of a file that is not plain, since format 2.
+_OF_ENCODED = {"plain_size_bytes", "plain_sha256"}
+_REQUIRED = frozenset(_STORED) - _ADDED - _OF_ENCODED
 _MOMENTS = ("created_at", "verified_at", "ordered_at")
 # What a file system has a name for; its bytes need not be text.
 _PATHS = {"database", "database_path", "database_relative"}
@@ -61,8 +66,10 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
     ``unknown``: facts of a newer version that stood in it, see :func:`unknown_facts`. Raises
     :class:`MetaFileError` for facts that no meta file can hold.
     """
-    facts: dict[str, Any] = {"format": META_FORMAT, "filename": info.filename}
-    facts |= {name: getattr(info, name) for name in _STORED}
+    version = _PLAIN_FORMAT if info.is_plain else META_FORMAT
+    facts: dict[str, Any] = {"format": version, "filename": info.filename}
+    left_out = _OF_ENCODED if info.is_plain else set[str]()
+    facts |= {name: getattr(info, name) for name in _STORED if name not in left_out}
     facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)

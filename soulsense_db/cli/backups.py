@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import KINDS, BackupInfo, local_time
+from soulsense_db.backup_info import KINDS, BackupInfo, display_size, local_time
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen
@@ -58,7 +58,7 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
     with session.progress("Backing up") as progress:
         info = session.manager.create(description, progress=progress)
     session.say(f"Created {info.filename}")
-    session.say(f"{info.size_display}, id {info.id}, in {Path(info.path).parent}")
+    session.say(f"{_size(info)}, id {info.id}, in {Path(info.path).parent}")
     if info.half_run:
         _warn_of_half_run(session)
     return {"backup": backup_json(info)}
@@ -238,7 +238,7 @@ def import_(
     with session.progress("Importing") as progress:
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")
-    session.say(f"{info.size_display}, id {info.id}, in {Path(info.path).parent}")
+    session.say(f"{_size(info)}, id {info.id}, in {Path(info.path).parent}")
     return {"backup": backup_json(info)}
 
 
@@ -248,11 +248,18 @@ def export(
     destination: Annotated[
         str, typer.Argument(metavar="PATH", help="A directory, or a file that does not exist yet.")
     ],
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="Decompress: the copy is a database file."),
+    ] = False,
 ) -> dict[str, Any]:
-    """Copy a backup and its meta file to another place, and verify the copy."""
+    """Copy a backup and its meta file to another place, and verify the copy.
+
+    A compressed backup stays compressed, unless PATH is a file whose name does not end in .zst.
+    """
     info = session.found_manager.get(ref)
     with session.progress("Exporting") as progress:
-        path = session.manager.export(info, destination, progress=progress)
+        path = session.manager.export(info, destination, plain=plain, progress=progress)
     session.say(f"Exported {info.filename}")
     session.say(f"to {path}")
     return {"backup": backup_json(info), "path": str(path)}
@@ -278,6 +285,16 @@ def _print_list(backups: list[BackupInfo]) -> None:
         columns.remove("REVISION")
         rows = [[*row[:4], *row[5:]] for row in rows]
     print_table(columns, rows)
+
+
+def _size(info: BackupInfo) -> str:
+    if info.plain_size_bytes is None:
+        return info.size_display
+    return f"{info.size_display} (decompressed {display_size(info.plain_size_bytes)})"
+
+
+def _decompressed(info: BackupInfo) -> str:
+    return f"{display_size(info.restored_size_bytes)} ({info.restored_size_bytes:,} bytes)"
 
 
 def _verified(info: BackupInfo) -> str:
@@ -307,6 +324,7 @@ def _facts(info: BackupInfo) -> list[tuple[str, str]]:
         ("taken", f"{info.timestamp_display} ({age_of(info.created_at)} ago)"),
         ("kind", info.kind),
         ("size", f"{info.size_display} ({info.size_bytes:,} bytes)"),
+        ("decompressed", "" if info.plain_size_bytes is None else _decompressed(info)),
         ("description", info.description),
         ("database", _database(info)),
         ("revision", ", ".join(info.alembic_heads) or "none"),

@@ -79,6 +79,16 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            "--compression",
+            metavar="METHOD",
+            help="Compress new backups: zstd, or zstd:LEVEL with a level from 1 to 19; or 'none'. "
+            "Default: none.",
+            rich_help_panel=COMMON_OPTIONS,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -123,6 +133,7 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         yes,
         engine=engine if "engine" in typed else None,
         app=app if "app" in typed else None,
+        compression=compression,
         context=context,
     )
 

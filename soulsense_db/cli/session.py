@@ -73,6 +73,7 @@ class Session:
     exit_code: int = 0
     engine: str | None = None
     app: str | None = None
+    compression: str | None = None
     context: typer.Context | None = None
     _has_warned: bool = False
 
@@ -101,7 +102,10 @@ class Session:
         engine = self.found.engine
         # An application that prints its SQL would do so in the middle of our answer.
         getattr(engine, "sync_engine", engine).echo = False
-        manager = BackupManager(engine, self.backup_directory, catalog=catalog)
+        compression = self.compression or self.settings.compression
+        manager = BackupManager(
+            engine, self.backup_directory, catalog=catalog, compression=compression
+        )
         if manager.database is None:
             raise UnsupportedDatabaseError(
                 f"{self.found.place.says} is a database in memory, which only the program "

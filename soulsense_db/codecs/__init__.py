@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.codecs.compression import Compression
     from soulsense_db.codecs.errors import (
         DamagedStreamError,
         StreamError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LEVEL",
+    "Compression",
     "DamagedStreamError",
     "Reader",
     "StreamError",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Compression": "soulsense_db.codecs.compression",
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
     "DamagedStreamError": "soulsense_db.codecs.errors",
     "Reader": "soulsense_db.codecs.streams",

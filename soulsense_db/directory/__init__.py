@@ -8,15 +8,18 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.directory.directory import NAME_CHARACTERS, BackupDirectory
+    from soulsense_db.directory.staging import Staging
 
 __all__ = [
     "NAME_CHARACTERS",
     "BackupDirectory",
+    "Staging",
 ]
 
 _HOMES = {
     "NAME_CHARACTERS": "soulsense_db.directory.directory",
     "BackupDirectory": "soulsense_db.directory.directory",
+    "Staging": "soulsense_db.directory.staging",
 }
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker

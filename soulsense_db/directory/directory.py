@@ -29,7 +29,7 @@ from typing import Any
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, local_time, to_meta
+from soulsense_db.backup_info import META_SUFFIX, ZSTD_ENDING, BackupInfo, local_time, to_meta
 from soulsense_db.directory.errors import (
     is_live,
     locked,
@@ -86,7 +86,9 @@ class BackupDirectory:
         self._passed_by: set[str] = set()
         # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
         self._name = re.compile(
-            rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}", re.DOTALL
+            rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}"
+            rf"({re.escape(ZSTD_ENDING)})?",
+            re.DOTALL,
         )
         # After a power cut any of them may be alone.
         staged = "|".join(re.escape(ending) for ending in (LOCK, *companions.endings))
@@ -219,9 +221,12 @@ class BackupDirectory:
     # Writing
 
     @contextmanager
-    def stage(self, created_at: datetime, description: str) -> Iterator[Staging]:
+    def stage(
+        self, created_at: datetime, description: str, *, ending: str = ""
+    ) -> Iterator[Staging]:
         """Reserve a name for a new backup and yield where to write it.
 
+        ``ending``: what follows the suffix in the name of a file that is not plain.
         The directory is made when it is missing. What was staged and not published is removed at
         the end, whatever happens.
         """
@@ -229,7 +234,7 @@ class BackupDirectory:
         self.warn_once()
         with self._lock():
             self._remove_abandoned()
-            final = self._free_name(created_at, description)
+            final = self._free_name(created_at, description, ending)
             staging = Staging(final, self._companions)
             staging.hold(owner_of=self._live)
         try:
@@ -337,7 +342,7 @@ class BackupDirectory:
         finally:
             fs.release_lock(lock)
 
-    def _free_name(self, created_at: datetime, description: str) -> Path:
+    def _free_name(self, created_at: datetime, description: str, ending: str) -> Path:
         stem = f"{self._prefix}_{_time_of_name(created_at)}"
         if safe := safe_name(description):
             stem += f"_{safe}"
@@ -345,7 +350,7 @@ class BackupDirectory:
             taken = {_folded(name) for name in os.listdir(self.directory)}
         number = 1
         while True:
-            name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}"
+            name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}{ending}"
             if taken.isdisjoint(map(_folded, names_of(name, self._companions))):
                 return self.directory / name
             number += 1

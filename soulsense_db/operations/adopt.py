@@ -18,7 +18,8 @@ from soulsense_db.operations.errors import known_already, log_beside
 from soulsense_db.operations.new_backup import origin_facts
 from soulsense_db.operations.references import Finder, Origin, Reference
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.operations.stored_form import facts_of_plain, opened
+from soulsense_db.operations.verify import verify_opened
 from soulsense_db.progress import Progress
 
 
@@ -44,13 +45,16 @@ def _adopt(repository: Repository, info: BackupInfo, progress: Progress | None) 
     with not_found_if_deleted(path):
         status = _status(path)
         sha256 = fs.sha256_of(path, progress=progress)
-        verify_backup(driver, info, level="full")
-        heads = recordable_heads(driver.heads_in(path))
+        with opened(driver, info) as source:
+            verify_opened(driver, source, level="full")
+            heads = recordable_heads(driver.heads_in(source.path))
+            plain = facts_of_plain(source)
     adopted = replace(
         info,
         id=secrets.token_hex(6),
         size_bytes=status.st_size,
         sha256=sha256,
+        **plain,
         alembic_heads=heads,
         verified_at=datetime.now(UTC),
         **origin_facts(driver, path.parent),

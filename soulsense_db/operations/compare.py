@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts
 from soulsense_db.errors import BackupError
@@ -12,6 +13,7 @@ from soulsense_db.meta_file import not_found_if_deleted
 from soulsense_db.notices import warn
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form import opened
 from soulsense_db.sidecars import newest_safety_backup
 
 _ASK_SECONDS = 0.2
@@ -21,37 +23,43 @@ def compare_with_live(
     repository: Repository, ref: Reference, *, progress: Progress | None
 ) -> DatabaseDiff:
     """Compare a backup, or the safety backup, with a fresh snapshot of the live database."""
-    path = _path_of(repository, ref)
+    info = _info_of(repository, ref)
     driver = repository.driver
-    with not_found_if_deleted(path):
-        driver.require_database()
-        with repository.directory.scratch(driver.size()) as copy:
-            snapshot_progress = None if progress is None else _without_numbers(progress)
-            driver.snapshot(copy, progress=snapshot_progress)
-            ignore = repository.rows.tables()
-            return driver.compare_copy(copy, path, ignore=ignore, progress=progress)
+    driver.require_database()
+    with (
+        opened(driver, info) as source,
+        not_found_if_deleted(source.path),
+        repository.directory.scratch(driver.size()) as copy,
+    ):
+        snapshot_progress = None if progress is None else _without_numbers(progress)
+        driver.snapshot(copy, progress=snapshot_progress)
+        ignore = repository.rows.tables()
+        return driver.compare_copy(copy, source.path, ignore=ignore, progress=progress)
 
 
 def row_counts(repository: Repository, ref: Reference) -> tuple[RowCounts, ...]:
     """Count the rows of each table in a backup, or the safety backup, and in the live database."""
-    path = _path_of(repository, ref)
-    with not_found_if_deleted(path):
+    info = _info_of(repository, ref)
+    with opened(repository.driver, info) as source, not_found_if_deleted(source.path):
         ignore = repository.rows.tables(if_unreadable=True)
-        return repository.driver.row_counts(path, ignore=ignore)
+        return repository.driver.row_counts(source.path, ignore=ignore)
 
 
-def _path_of(repository: Repository, ref: Reference) -> Path:
-    """Return the file of a backup of this database, or of its safety backup."""
+def _info_of(repository: Repository, ref: Reference) -> BackupInfo:
+    """Return the facts of a backup of this database, or of its safety backup."""
     if isinstance(ref, BackupInfo) and ref == newest_safety_backup(repository.sidecar_base):
-        return Path(ref.path)
-    return Path(repository.finder.get_own(ref).path)
+        return ref
+    return repository.finder.get_own(ref)
 
 
 def has_same_content(repository: Repository, snapshot: Path, info: BackupInfo) -> bool:
     """Whether a snapshot has the content of a backup; not, if that cannot be found out."""
     try:
+        if info.plain_sha256 is not None and info.plain_sha256 == fs.sha256_of_own(snapshot):
+            return True  # and it need not be decoded
         ignore = repository.rows.tables()
-        found = repository.driver.compare_copy(snapshot, Path(info.path), ignore=ignore)
+        with opened(repository.driver, info) as source:
+            found = repository.driver.compare_copy(snapshot, source.path, ignore=ignore)
     except BackupError as error:
         _warn_of_incomparable(info, error.cause)
         return False

@@ -14,6 +14,9 @@ from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.retention import RetentionPolicy
 
+_USUAL_RATIO = 0.5
+"""What is left of a database that is compressed, as long as no earlier backup tells it better."""
+
 
 class _SameContentError(Exception):
     """A snapshot has what an earlier backup has: no other one is needed."""
@@ -59,7 +62,7 @@ def _create(
     driver = repository.driver
     require_ready(repository)
     driver.return_idle_connections()
-    fs.require_space(repository.directory.directory, driver.size())
+    fs.require_space(repository.directory.directory, _expected_size(repository))
 
     def write(target: Path) -> SnapshotInfo:
         snapshot = driver.snapshot(target, progress=progress)
@@ -69,6 +72,17 @@ def _create(
 
     with blaming_live_database(driver):
         return add_backup(repository, new, write, progress=progress)
+
+
+def _expected_size(repository: Repository) -> int:
+    """Return how many bytes a new backup may take, in the form that new ones have."""
+    size = repository.driver.size()
+    if repository.compression is None:
+        return size
+    earlier = (info for info in repository.finder.list() if info.plain_size_bytes)
+    newest = next(earlier, None)
+    ratio = _USUAL_RATIO if newest is None else newest.size_bytes / newest.restored_size_bytes
+    return int(size * ratio)
 
 
 def require_ready(repository: Repository) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
+from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
 from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
 from soulsense_db.fs import require_trusted_directory
-from soulsense_db.meta_file import require_no_backup
+from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trusted_meta
 from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.delete import deleted
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence, require_undo
-from soulsense_db.operations.verify import VerificationReport, verify_backup
+from soulsense_db.operations.stored_form import OpenedBackup, opened
+from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     SAFETY_NAMES,
     LiveLock,
@@ -48,9 +51,16 @@ def restore_backup(
             require_trusted_directory(directory.directory, live=driver.location)
         directory.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
-        verified = verify_backup(driver, repository.finder.get_own(ref), level="full")
-        with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
-            return lock._restore(verified.backup, verified=verified, progress=progress)
+        info = trusted_meta(repository.finder.get_own(ref))
+        with not_found_if_deleted(Path(info.path), info):
+            version = fs.version_of(Path(info.path))
+        with opened(driver, info) as source:
+            with not_found_if_deleted(Path(info.path), info):
+                verified = verify_opened(driver, source, level="full", version=version)
+            with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
+                return lock._restore(
+                    verified.backup, verified=verified, source=source, progress=progress
+                )
 
 
 def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:
@@ -151,12 +161,15 @@ class DatabaseLock:
         ref: Reference,
         *,
         verified: VerificationReport | None,
+        source: OpenedBackup | None = None,
         progress: Progress | None,
     ) -> RestoreReport:
         restorer = Restorer(self._repository)
         info = self._repository.finder.get_own(ref)
         with self._restoring(info, restorer):
-            report = restorer.restore(info, verified=verified, progress=progress)
+            report = restorer.restore(
+                info, verified=verified, opened_before=source, progress=progress
+            )
             report = self._finish(report, progress)
         self._note_restored(report, is_undo=False)
         return report
@@ -278,6 +291,6 @@ class DatabaseLock:
             self._driver.return_idle_connections()
         if progress is not None:
             with completion.then("The progress callback failed at the end"):
-                progress(report.source.size_bytes, report.source.size_bytes)
+                progress(report.source.restored_size_bytes, report.source.restored_size_bytes)
         warnings = report.warnings + completion.warnings
         return replace(report, catalog_rebuilt=rebuilt, warnings=warnings)

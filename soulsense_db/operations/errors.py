@@ -25,6 +25,7 @@ from soulsense_db.errors import (
     Remedy,
     RestoreError,
     StorageError,
+    TruncatedBackupError,
     WrongDatabaseError,
     accept_command,
     restore_command,
@@ -151,6 +152,33 @@ def checksum_differs(path: Path) -> ChecksumMismatchError:
     )
 
 
+def stored_truncated(path: Path, size: int, expected: int) -> TruncatedBackupError:
+    """Return the error for a stored file that is shorter than its meta file says."""
+    return TruncatedBackupError(
+        f"Invalid backup file: {path.name} is truncated: it has {size:,} bytes instead of "
+        f"{expected:,}.",
+        hint=_USE_ANOTHER,
+        path=path,
+    )
+
+
+def cannot_be_decoded(
+    path: Path, reason: str, *, is_cut: bool, is_limit: bool
+) -> InvalidBackupError:
+    """Return the error for a compressed file that is none, or damaged.
+
+    ``is_cut``: it ends too early; ``is_limit``: more is in it than without a meta file is believed.
+    """
+    kind = TruncatedBackupError if is_cut else InvalidBackupError
+    hint = "Decompress it with the program zstd, and import the result." if is_limit else ""
+    return kind(
+        f"Invalid backup file: {path.name} cannot be decompressed ({reason}).",
+        hint=hint or _USE_ANOTHER,
+        path=path,
+        reason=reason,
+    )
+
+
 def faulty_rows(path: Path, reason: str) -> InvalidBackupError:
     """Return the error for faults that a checksum could tell were in the source already."""
     return InvalidBackupError(
@@ -234,6 +262,16 @@ def is_live(path: Path) -> BackupError:
         f"{path} is the live database itself.",
         hint="Create a backup of it instead.",
         path=path,
+    )
+
+
+def name_of_compressed(target: Path) -> StorageError:
+    """Return the error for a plain copy that is to have the name of a compressed one."""
+    return StorageError(
+        f"The copy would be a plain database file, and {target.name} is the name of a compressed "
+        "one.",
+        hint="Give a name that does not end in .zst.",
+        path=target,
     )
 
 

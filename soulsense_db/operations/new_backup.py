@@ -14,19 +14,22 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import (
     KINDS,
+    ZSTD_ENDING,
     BackupInfo,
     BackupKind,
     recordable_heads,
 )
 from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
+from soulsense_db.directory import Staging
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.events import Created
 from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form import encode
 from soulsense_db.operations.verify import check_new
-from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
+from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy, work_file
 
 Write = Callable[[Path], SnapshotInfo]
 """Fills the existing empty file with a database; returns what is known of its content."""
@@ -58,17 +61,18 @@ def add_backup(
     repository: Repository, new: NewBackup, write: Write, *, progress: Progress | None
 ) -> BackupInfo:
     """Stage what ``write`` writes, check it, publish it, record it, and tell of it."""
-    driver, directory = repository.driver, repository.directory
+    directory = repository.directory
     created_at = new.created_at or datetime.now(UTC)
     # One that is made now is the newest of all from here on.
     ordered_at = directory.order_of_new(created_at) if new.created_at is None else None
     new = replace(new, created_at=created_at)
     completion = Completion()
-    with completion, directory.stage(created_at, new.description) as staging:
-        info = take(driver, new, write, staging.path, final=staging.final, progress=progress)
+    ending = "" if repository.compression is None else ZSTD_ENDING
+    with completion, directory.stage(created_at, new.description, ending=ending) as staging:
+        info = _fill(repository, new, write, staging, progress)
         info = replace(info, ordered_at=ordered_at)
         if progress is not None:  # here still nothing is left of it when that raises
-            progress(info.size_bytes, info.size_bytes)
+            progress(info.restored_size_bytes, info.restored_size_bytes)
         directory.publish(staging, info)
         completion.reached(f"The backup {info.filename} was created.")
     _warn_of_attached(repository, info)
@@ -79,6 +83,36 @@ def add_backup(
     completion.log()
     repository.tell(Created(database=repository.database, backup=info))
     return info
+
+
+def _fill(
+    repository: Repository,
+    new: NewBackup,
+    write: Write,
+    staging: Staging,
+    progress: Progress | None,
+) -> BackupInfo:
+    """Write the backup, in the form that new ones have; return its facts."""
+    driver, compression = repository.driver, repository.compression
+    if compression is None:
+        with fs.flushing(staging.path):
+            return take(driver, new, write, staging.path, final=staging.final, progress=progress)
+    first, second = _halves(progress)
+    with work_file(
+        driver.location, size_bytes=driver.size(), companions=driver.companions
+    ) as plain:
+        info = take(driver, new, write, plain, final=staging.final, progress=first)
+        return encode(info, plain, staging.path, compression, progress=second)
+
+
+def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None]:
+    """Return a progress for each of two passes over the same bytes."""
+    if progress is None:
+        return None, None
+    return (
+        lambda done, total: progress(done // 2, total),
+        lambda done, total: progress((total + done) // 2, total),
+    )
 
 
 def _warn_of_attached(repository: Repository, info: BackupInfo) -> None:
@@ -108,11 +142,10 @@ def take(
     created_at = new.created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
     half_run = standing_for_a_copy(driver) if new.markers is None else new.markers
-    with fs.flushing(target):
-        snapshot = write(target)
-        if new.markers is None:
-            half_run = half_run or standing_for_a_copy(driver)
-        sha256 = check_new(driver, target, level=new.check_level, progress=progress)
+    snapshot = write(target)
+    if new.markers is None:
+        half_run = half_run or standing_for_a_copy(driver)
+    sha256 = check_new(driver, target, level=new.check_level, progress=progress)
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),

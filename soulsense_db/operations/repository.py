@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
+from soulsense_db.codecs import Compression
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import BackupError
@@ -26,7 +27,7 @@ class Repository:
 
     ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
     the listeners to what is done; ``database`` is what they are told of: the file as it was found
-    when the manager was made, for to ask the driver may fail.
+    when the manager was made, for to ask the driver may fail. ``compression``: of new backups.
     """
 
     driver: Driver
@@ -34,6 +35,7 @@ class Repository:
     finder: Finder
     rows: CatalogRows
     database: Path | None
+    compression: Compression | None = None
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
     events: Events = field(default_factory=Events)
 
@@ -46,6 +48,7 @@ class Repository:
         prefix: str,
         catalog: bool | str,
         lock_timeout: float,
+        compression: Compression | str | None = None,
     ) -> Self:
         """Return the repository of a manager with these options."""
         driver = driver_for(engine, lock_timeout=lock_timeout)
@@ -63,7 +66,9 @@ class Repository:
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)
-        return cls(driver, backups, Finder(driver, backups), rows, location)
+        return cls(
+            driver, backups, Finder(driver, backups), rows, location, Compression.of(compression)
+        )
 
     @property
     def sidecar_base(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
-from soulsense_db.meta_file import not_found_if_deleted, read_backup
+from soulsense_db.meta_file import not_found_if_deleted, read_backup, trusted_meta
 from soulsense_db.notices import cleaning_up, log_ignored, renamed
 from soulsense_db.operations.errors import (
     disk_failed,
@@ -33,7 +33,8 @@ from soulsense_db.operations.errors import (
 )
 from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.verify import VerificationReport, verify_backup
+from soulsense_db.operations.stored_form import OpenedBackup, opened
+from soulsense_db.operations.verify import VerificationReport, verify_backup, verify_opened
 from soulsense_db.sidecars import (
     FAILED_MIGRATION,
     SAFETY_BACKUP,
@@ -118,24 +119,40 @@ class Restorer:
         info: BackupInfo,
         *,
         verified: VerificationReport | None = None,
+        opened_before: OpenedBackup | None = None,
         accepts_source_errors: bool = False,
         progress: Progress | None,
     ) -> RestoreReport:
         """Verify ``info`` in full, back up the live database, replace it, read it back.
 
-        ``verified`` counts if it is of this very file and its facts. ``accepts_source_errors``: it
-        is the way back, to the faults that the database had then as well.
+        ``verified`` counts if it is of this very file and its facts, and so does what was
+        ``opened_before`` for it. ``accepts_source_errors``: it is the way back, to the faults that
+        the database had then as well.
         """
         started = time.monotonic()
         self._safety.recover()
-        if verified is None or not verified.is_of(info):
-            verified = verify_backup(
-                self._driver, info, level="full", accepts_source_errors=accepts_source_errors
-            )
-        source = _Source(self._driver, verified, accepts_source_errors)
+        with ExitStack() as stack:
+            is_verified = verified is not None and verified.is_of(info)
+            data = opened_before if is_verified else None
+            if data is None:
+                data = stack.enter_context(opened(self._driver, trusted_meta(info)))
+            if verified is None or not is_verified:
+                with not_found_if_deleted(Path(info.path), info):
+                    verified = verify_opened(
+                        self._driver,
+                        data,
+                        level="full",
+                        accepts_source_errors=accepts_source_errors,
+                    )
+            source = _Source(self._driver, data, verified, accepts_source_errors)
+            return self._restore(source, started=started, progress=progress)
+
+    def _restore(
+        self, source: _Source, *, started: float, progress: Progress | None
+    ) -> RestoreReport:
         info = source.info
-        with not_found_if_deleted(Path(info.path)):
-            expected = self._driver.schema_of(Path(info.path))
+        with not_found_if_deleted(source.path):
+            expected = self._driver.schema_of(source.path)
         completion = Completion()
         moved: tuple[Path, ...] = ()
         safety: Path | None = self._safety.path
@@ -145,7 +162,7 @@ class Restorer:
         except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
             log_ignored("The live database is made anew", error)
             source.verify_again()
-            moved = self._rebuild(info, completion)
+            moved = self._rebuild(source, completion)
             safety = None
         is_verified = self._verify_result(expected, safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
@@ -171,7 +188,7 @@ class Restorer:
                     with _removed_on_error(Path(staged.path)):
                         source.verify_again()
                     self._replace(
-                        source.info,
+                        source,
                         staged,
                         created,
                         write_lock=write_lock,
@@ -194,7 +211,7 @@ class Restorer:
         self._safety.clear_staging()
         created = fs.create_private_file(path, owner_of=self._driver.location)
         with _removed_on_error(path):
-            with blaming_live_database(self._driver):
+            with blaming_live_database(self._driver), fs.flushing(path):
                 staged = take(
                     self._driver,
                     self._safety_backup(),
@@ -216,7 +233,7 @@ class Restorer:
 
     def _replace(
         self,
-        info: BackupInfo,
+        opened_source: _Source,
         staged: BackupInfo,
         created: os.stat_result,
         *,
@@ -224,7 +241,7 @@ class Restorer:
         progress: Progress | None,
         completion: Completion,
     ) -> None:
-        source = Path(info.path)
+        info, source = opened_source.info, opened_source.path
         placed = False
         try:
             self._safety.make_room()
@@ -319,9 +336,9 @@ class Restorer:
             self._safety.withdraw(placed=True)
         return restored_is_damaged(why, Outcome.PUT_BACK)
 
-    def _rebuild(self, info: BackupInfo, completion: Completion) -> tuple[Path, ...]:
+    def _rebuild(self, opened_source: _Source, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()
-        source = Path(info.path)
+        info, source = opened_source.info, opened_source.path
         if source == self._safety.path:
             source = self._safety.previous
             self._safety.make_room()
@@ -345,9 +362,10 @@ class Restorer:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The backup that is restored, with the report on it."""
+    """The backup that is restored, its data, and the report on it."""
 
     driver: Driver
+    opened: OpenedBackup
     verified: VerificationReport
     accepts_source_errors: bool
 
@@ -355,9 +373,13 @@ class _Source:
     def info(self) -> BackupInfo:
         return self.verified.backup
 
+    @property
+    def path(self) -> Path:
+        return self.opened.path
+
     def verify_again(self) -> None:
         """Verify it once more if its file has changed: minutes may have passed."""
-        if not self.verified.is_of(self.info):
+        if not self.opened.is_private and not self.verified.is_of(self.info):
             verify_backup(
                 self.driver,
                 self.info,

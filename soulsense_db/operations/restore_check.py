@@ -25,6 +25,7 @@ from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 
@@ -96,8 +97,12 @@ class _RestoreChecker:
         )
         problems += self._place(info)
         if not problems:
-            problems += _problem(lambda: self._driver.rehearse(Path(info.path)))
+            problems += _problem(lambda: self._rehearse(info))
         return RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
+
+    def _rehearse(self, info: BackupInfo) -> None:
+        with opened(self._driver, info) as source:
+            self._driver.rehearse(source.path)
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""
@@ -110,10 +115,12 @@ class _RestoreChecker:
         yield from _problem(lambda: self._require_room(place.parent, info))
 
     def _require_room(self, directory: Path, info: BackupInfo | None) -> None:
-        """Ask for room for the safety backup, for the journal or log, and for what is larger."""
+        """Ask for room: safety backup, journal or log, what is larger, a copy that is decoded."""
         live = self._driver.size_now()
-        backup = info.size_bytes if info is not None else live
-        fs.require_space(directory, live + max(live, backup) + max(0, backup - live))
+        backup = info.restored_size_bytes if info is not None else live
+        is_plain = self._repository.compression is None if info is None else info.is_plain
+        decoded = 0 if is_plain else backup
+        fs.require_space(directory, live + max(live, backup) + max(0, backup - live) + decoded)
 
 
 def _problem(look: Callable[[], object]) -> list[BackupError]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo
+from soulsense_db.backup_info import META_SUFFIX, ZSTD_ENDING, BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     StorageError,
@@ -27,6 +27,7 @@ from soulsense_db.operations.errors import (
     copy_differs,
     in_the_way_of_copy,
     is_live,
+    name_of_compressed,
     no_directory,
     no_file,
     no_path,
@@ -36,6 +37,7 @@ from soulsense_db.operations.errors import (
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form import as_plain, opened
 from soulsense_db.operations.verify import check_and_record, verify_backup
 from soulsense_db.progress import Progress
 from soulsense_db.sidecars import MigrationMarker, markers_in
@@ -58,8 +60,8 @@ def _import_file(
 ) -> BackupInfo:
     driver = repository.driver
     outside = _importable(driver, path)
-    source = Path(outside.path)
-    driver.require_readable(source)  # before anything is made for it
+    if outside.is_plain:
+        driver.require_readable(Path(outside.path))  # before anything is made for it
     fs.require_space(repository.directory.directory, outside.size_bytes)
     new = NewBackup(
         kind="imported",
@@ -69,12 +71,13 @@ def _import_file(
         markers=markers_in(outside) or _markers_of_known(repository, outside),
         check_level="quick",  # copy_file has checked it
     )
-    return add_backup(
-        repository,
-        new,
-        lambda target: driver.copy_file(source, target, progress=progress),
-        progress=progress,
-    )
+    with opened(driver, outside) as source:
+        return add_backup(
+            repository,
+            new,
+            lambda target: driver.copy_file(source.path, target, progress=progress),
+            progress=progress,
+        )
 
 
 def _markers_of_known(repository: Repository, outside: BackupInfo) -> tuple[MigrationMarker, ...]:
@@ -120,11 +123,13 @@ def export_backup(
     ref: Reference,
     destination: str | Path,
     *,
+    plain: bool,
     progress: Progress | None,
 ) -> Path:
     """Verify the backup ``ref`` and copy it with its meta file; return the path of the copy.
 
-    ``destination``: a directory, or a file that is not there. Raises
+    ``destination``: a directory, or a file that is not there. ``plain``: the copy is a database
+    file, as it is also where ``destination`` has not the name of a compressed one. Raises
     :class:`~soulsense_db.errors.StorageError`,
     :class:`~soulsense_db.errors.ChecksumMismatchError`.
     """
@@ -132,13 +137,18 @@ def export_backup(
         info = repository.finder.get(ref)
         info = check_and_record(repository, info, level="full", progress=progress).backup
         with not_found_if_deleted(Path(info.path)):
-            target = _target(info, destination)
-            with _alone(target):
-                _copy_out(repository.driver, info, target, progress)
+            target = _target(info, destination, plain=plain)
+            with ExitStack() as stack:
+                source = Path(info.path)
+                if not info.is_plain and not target.name.endswith(ZSTD_ENDING):
+                    source = stack.enter_context(opened(repository.driver, info)).path
+                    info = as_plain(info)
+                stack.enter_context(_alone(target))
+                _copy_out(repository.driver, info, source, target, progress)
             return target
 
 
-def _target(info: BackupInfo, destination: str | Path) -> Path:
+def _target(info: BackupInfo, destination: str | Path, *, plain: bool) -> Path:
     """Return the file to copy to."""
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
@@ -146,7 +156,9 @@ def _target(info: BackupInfo, destination: str | Path) -> Path:
     if target is None:
         raise no_path(destination)
     if fs.exists(target) and target.is_dir():
-        target /= info.filename
+        target /= info.filename.removesuffix(ZSTD_ENDING) if plain else info.filename
+    elif target.name.endswith(ZSTD_ENDING) and (plain or info.is_plain):
+        raise name_of_compressed(target)
     return target
 
 
@@ -166,7 +178,10 @@ def _alone(target: Path) -> Iterator[None]:
         fs.release_lock(lock)
 
 
-def _copy_out(driver: Driver, info: BackupInfo, target: Path, progress: Progress | None) -> None:
+def _copy_out(
+    driver: Driver, info: BackupInfo, source: Path, target: Path, progress: Progress | None
+) -> None:
+    """Copy the data at ``source``, whose facts are ``info``."""
     meta = Path(f"{target}{META_SUFFIX}")
     _remove_dead_export(target, meta)
     # Somebody's own meta file would be overwritten; a log would be replayed into the copy.
@@ -175,7 +190,7 @@ def _copy_out(driver: Driver, info: BackupInfo, target: Path, progress: Progress
             raise in_the_way_of_copy(Path(f"{target}{beside}"))
 
     with ExitStack() as on_error:
-        with fs.durable_copy(Path(info.path), target, progress=progress) as copy:
+        with fs.durable_copy(source, target, progress=progress) as copy:
             exported = replace(info, path=str(target), sha256=fs.sha256_of_own(copy))
             if info.sha256 not in (None, exported.sha256):
                 raise copy_differs(target, info)

@@ -25,6 +25,7 @@ from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.errors import checksum_differs, faulty_rows
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form import OpenedBackup, opened, verify_stored
 from soulsense_db.progress import Progress
 
 _WAIT_SECONDS = 0.1
@@ -142,7 +143,7 @@ def verify_backup(
     accepts_source_errors: bool = False,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Check the backup ``info`` without writing to it.
+    """Check the backup ``info`` without writing to it; of a compressed one, quick, what is stored.
 
     ``accepts_source_errors``: no more than it passed when it was taken, where its checksum tells
     that it is what it was then. A damaged index of its source is found in full only.
@@ -155,30 +156,46 @@ def verify_backup(
     if level not in _LEVELS:
         raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
     with not_found_if_deleted(Path(info.path), info):
-        return _verify(
-            driver,
-            info,
-            level=level,
-            accepts_source_errors=accepts_source_errors,
-            progress=progress,
-        )
+        info = trusted_meta(info)
+        if level == "quick" and info.plain_sha256 is not None:
+            version = fs.version_of(Path(info.path))
+            verify_stored(info, progress=progress)
+            return VerificationReport(
+                backup=info, level=level, checksum=True, warnings=(), version=version
+            )
+        version = fs.version_of(Path(info.path))
+        with opened(driver, info, progress=progress) as source:
+            return verify_opened(
+                driver,
+                source,
+                level=level,
+                version=version,
+                accepts_source_errors=accepts_source_errors,
+                progress=progress,
+            )
 
 
-def _verify(
+def verify_opened(
     driver: Driver,
-    info: BackupInfo,
+    source: OpenedBackup,
     *,
     level: CheckLevel,
-    accepts_source_errors: bool,
-    progress: Progress | None,
+    version: fs.FileVersion | None = None,
+    accepts_source_errors: bool = False,
+    progress: Progress | None = None,
 ) -> VerificationReport:
-    info = trusted_meta(info)
-    path = Path(info.path)
-    version = fs.version_of(path)
+    """Do as :func:`verify_backup`, with a backup that is open.
+
+    ``version``: that of its file from before it was opened.
+    """
+    info = trusted_meta(source.info)
+    path = source.path
+    version = version or fs.version_of(Path(info.path))
     # The header first: it says in better words than a checksum what is wrong.
     driver.check(path, level="quick")
-    hashed = info.sha256 is not None
-    checked: CheckLevel = "pages" if accepts_source_errors and hashed else level
+    hashed = info.sha256 is not None and not source.is_private
+    known = info.sha256 is not None
+    checked: CheckLevel = "pages" if accepts_source_errors and known else level
     # The application may have it open, to look at it.
     sha256, problem, findings = _read(
         driver, path, checked, fs.sha256_of if hashed else None, progress=progress
@@ -189,12 +206,12 @@ def _verify(
         raise problem
     if level == "full":
         driver.schema_of(path)  # which a restore compares with what it has written
-    if sha256 is None and findings.row_errors:
+    if not known and findings.row_errors:
         raise faulty_rows(path, findings.row_errors[0])
     return VerificationReport(
         backup=info,
         level=level,
-        checksum=sha256 is not None,
+        checksum=known,
         warnings=findings.row_errors + findings.warnings,
         version=version,
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         SafetyFiles,
         newest_safety_backup,
     )
+    from soulsense_db.sidecars.work_files import work_file
 
 __all__ = [
     "FAILED_MIGRATION",
@@ -62,6 +63,7 @@ __all__ = [
     "standing",
     "standing_for_a_copy",
     "withdraw_alarm",
+    "work_file",
 ]
 
 _HOMES = {
@@ -89,6 +91,7 @@ _HOMES = {
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
     "withdraw_alarm": "soulsense_db.sidecars.half_run",
+    "work_file": "soulsense_db.sidecars.work_files",
 }
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
