@@ -145,6 +145,7 @@ _UNFINISHED = (
     ".restoring",
     ".deleting",
     ".previous",
+    ".work",
     "-wal",
     "-shm",
     "-journal",

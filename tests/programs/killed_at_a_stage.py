@@ -1,6 +1,6 @@
 """Create, restore or undo, and say at each stage that it is reached; go on when told to.
 
-killed_at_a_stage.py create|restore|undo DATABASE
+killed_at_a_stage.py create|restore|undo DATABASE [COMPRESSION]
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite import pages
 
 pages._STEP_PAGES = 20
-work, database = sys.argv[1:]
-manager = BackupManager(sa.create_engine(f"sqlite:///{database}"))
+work, database, *compression = sys.argv[1:]
+manager = BackupManager(
+    sa.create_engine(f"sqlite:///{database}"), compression=next(iter(compression), None)
+)
 replace = os.replace
 unlink = Path.unlink
 
