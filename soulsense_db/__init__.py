@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from soulsense_db.async_manager import AsyncBackupManager
     from soulsense_db.backup_info import BackupInfo, BackupKind
+    from soulsense_db.codecs import Compression
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
     from soulsense_db.operations import RestoreReport, VerificationReport
@@ -24,6 +25,7 @@ __all__ = [
     "BackupInfo",
     "BackupKind",
     "BackupManager",
+    "Compression",
     "DatabaseError",
     "Period",
     "PruneReport",
@@ -43,6 +45,7 @@ _HOMES = {
     "BackupInfo": "soulsense_db.backup_info",
     "BackupKind": "soulsense_db.backup_info",
     "BackupManager": "soulsense_db.manager",
+    "Compression": "soulsense_db.codecs",
     "DatabaseError": "soulsense_db.errors",
     "Period": "soulsense_db.retention",
     "PruneReport": "soulsense_db.retention",

@@ -59,7 +59,6 @@ class BackupManager(OldNames):
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
         OptionError: There is no such compression.
-        MissingExtraError: The library for the compression is not installed.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
 
@@ -187,6 +186,7 @@ class BackupManager(OldNames):
             The facts of the new backup.
 
         Raises:
+            MissingExtraError: The library for the compression is not installed.
             DatabaseFileNotFoundError: The database file does not exist.
             DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
             DatabaseDamagedError: The database cannot be read, or fails its check.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from soulsense_db.codecs.zstandard import DEFAULT_LEVEL, require_level, require_zstd
+from soulsense_db.codecs.zstandard import DEFAULT_LEVEL, require_level
 from soulsense_db.errors import OptionError
 
 _FORM = re.compile(r"(?P<method>\w+)(?::(?P<level>\d{1,4}))?")
@@ -23,7 +23,6 @@ class Compression:
 
     Raises:
         OptionError: There is no such method or level.
-        MissingExtraError: The library for it is not installed.
 
     Example:
         >>> Compression(level=9).text
@@ -43,7 +42,6 @@ class Compression:
                 f"{self.threads!r} is not a number of threads.",
                 hint="Give 1 or more, or leave it out.",
             )
-        require_zstd()
 
     @classmethod
     def of(cls, given: Compression | str | None) -> Self | Compression | None:
@@ -57,7 +55,6 @@ class Compression:
 
         Raises:
             OptionError: It means nothing.
-            MissingExtraError: The library for it is not installed.
 
         Example:
             >>> Compression.of("zstd").level, Compression.of("none")

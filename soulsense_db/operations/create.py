@@ -6,6 +6,7 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.codecs import require_zstd
 from soulsense_db.drivers import Progress, SnapshotInfo
 from soulsense_db.operations.compare import has_same_content
 from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
@@ -87,6 +88,8 @@ def _expected_size(repository: Repository) -> int:
 
 def require_ready(repository: Repository) -> None:
     """Raise what keeps a backup from being begun; nothing is made."""
+    if repository.compression is not None:
+        require_zstd()
     repository.driver.require_database()
     repository.driver.require_restorable()
     repository.rows.require_free()
