@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soulsense_db.errors import MissingExtraError
+from soulsense_db.errors import MissingExtraError, StorageError
 
 
 class StreamError(Exception):
@@ -26,4 +26,12 @@ def extra_missing(what: str, extra: str) -> MissingExtraError:
     return MissingExtraError(
         f"{what} needs an optional library, which is not installed.",
         hint=f'Install it: python3 -m pip install "soulsense-db[{extra}]"',
+    )
+
+
+def not_loaded(library: str, error: OSError) -> StorageError:
+    """Return the error for an optional library that is there and cannot be read."""
+    return StorageError(
+        f"The library for {library} cannot be loaded ({error.strerror or error}).",
+        hint="Try again; close programs if too many files are open.",
     )

@@ -14,6 +14,7 @@ from soulsense_db.codecs.errors import (
     TooLongError,
     TruncatedStreamError,
     extra_missing,
+    not_loaded,
 )
 from soulsense_db.codecs.streams import Reader, Writer
 from soulsense_db.errors import OptionError
@@ -126,6 +127,8 @@ def _library() -> types.ModuleType:
             from backports import zstd
     except ImportError:
         raise extra_missing("Compression with zstd", "zstd") from None
+    except OSError as error:  # too many files are open, say
+        raise not_loaded("zstd", error) from error
     return zstd  # type: ignore[no-any-return,unused-ignore]
 
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import fs
 from soulsense_db.errors import StorageError
-from soulsense_db.fs import Companions, beside
+from soulsense_db.fs import Companions, beside, temporary_file
 from soulsense_db.notices import cleaning_up, ignoring, log_ignored
 
 _ENDING = ".work"
@@ -41,7 +41,7 @@ def work_file(database: Path | None, *, size_bytes: int, companions: Companions)
                 path = stack.enter_context(_file_beside(database, companions))
             except StorageError as error:
                 log_ignored(f"No work file can be made beside {database}", error)
-        yield path or stack.enter_context(fs.temporary_file(size_bytes=size_bytes))
+        yield path or stack.enter_context(temporary_file(size_bytes=size_bytes))
 
 
 @contextmanager

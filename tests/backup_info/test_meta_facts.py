@@ -74,6 +74,8 @@ WRONG: dict[str, list[Any]] = {
     "kind": [None, "", "monthly", 3, "MANUAL", ["manual"]],
     "description": [None, 1, ["x"], {"a": "b"}, "x" * (MAX_DESCRIPTION + 1), "\ud800", True],
     "sha256": ["", "ab", "AB" * 32, "ab" * 32 + "\n", "xy" * 32, 5, "ab" * 33, ["ab" * 32]],
+    "plain_size_bytes": [-1, 2**63, 1.5, "4096", True, [1]],
+    "plain_sha256": ["", "AB" * 32, "ab" * 32 + "\n", 5, ["ab" * 32]],
     "dialect": [5, "x" * 1001, ["sqlite"], "\udc80", {}],
     "database": [5, "", "a\0b", "x" * 32_768, "\ud800", ["app.db"], False],
     "database_path": [5, "", "a\0b", "x" * 32_768, "\ud83d", {"a": 1}],

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ from soulsense_db.errors import BackupError, Outcome
 from soulsense_db.fs.copying import sha256_of_own
 from soulsense_db.meta_file import read_backup
 from soulsense_db.sidecars.migration_marker import marker_path
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Facts = dict[str, Any]
 # What an operation that failed may have left, after what its error says of that.
@@ -46,7 +53,7 @@ def facts(folder: str, name: str) -> Facts:
     live = _digest_or_bytes(place / "app.db")
     backups = {path.name: sha256_of_own(path) for path in _data_files(place / "backups")}
     copies = {path.name: _digest_or_bytes(path) for path in _copies(place)}
-    kept = {path.name: digest(path) for path in _data_files(place / "backups")}
+    kept = {path.name: _rows_of(path) for path in _data_files(place / "backups")}
     outside = place / "outside.db"
     others = [digest(outside)] if outside.exists() else []
     return {
@@ -113,7 +120,9 @@ class _Findings:
             except BackupError as error:
                 self.require(False, f"listed and no good: {error}")
                 continue
-            self.require(digest(Path(info.path)) in self.known, f"unknown rows in {info.filename}")
+            self.require(
+                _rows_of(Path(info.path)) in self.known, f"unknown rows in {info.filename}"
+            )
         asked_to_go = set(self.base["backups"]) - set(self.after["backups"])
         for filename, sha256 in self.base["backups"].items():
             if filename not in listed:
@@ -156,7 +165,7 @@ class _Findings:
     def _look_for_ways_back(self) -> None:
         """Whatever rows were live, or in the safety backup of before, are still somewhere."""
         reachable = {_digest_or_bytes(path) for path in (self.live, *_copies(self.folder))}
-        reachable |= {digest(path) for path in _data_files(self.folder / "backups")}
+        reachable |= {_rows_of(path) for path in _data_files(self.folder / "backups")}
         live_now = _digest_or_bytes(self.live)
         self.require(self.base["live"] in reachable, "the rows of before are nowhere")
         if live_now == self.base["live"] != self.after["live"]:  # not done: nor is undo replaced
@@ -249,7 +258,18 @@ def _marks(folder: Path) -> dict[str, Any]:
 
 def _data_files(directory: Path) -> list[Path]:
     names = sorted(os.listdir(directory)) if directory.exists() else []
-    return [directory / name for name in names if name.endswith(".db") and name[0] != "."]
+    endings = (".db", ".db.zst")
+    return [directory / name for name in names if name.endswith(endings) and name[0] != "."]
+
+
+def _rows_of(path: Path) -> str:
+    """Return the digest of the rows in a backup; not by our own code where it is compressed."""
+    if path.suffix != ".zst":
+        return digest(path)
+    with tempfile.NamedTemporaryFile(suffix=".db") as plain:
+        plain.write(zstd.decompress(path.read_bytes()))
+        plain.flush()
+        return digest(Path(plain.name))
 
 
 def _copies(folder: Path) -> list[Path]:

@@ -91,9 +91,11 @@ class Operation:
     migrates: bool = False
 
 
-def manager_of(folder: Path) -> BackupManager:
+def manager_of(folder: Path, *, compression: str | None = None) -> BackupManager:
     """Return a manager of ``app.db``; its engine is the caller's to forget."""
-    return BackupManager(engines.make(folder / "app.db"), lock_timeout=LOCK_TIMEOUT)
+    return BackupManager(
+        engines.make(folder / "app.db"), compression=compression, lock_timeout=LOCK_TIMEOUT
+    )
 
 
 def make_base(folder: Path, mode: Mode, filler: int) -> None:
@@ -181,6 +183,15 @@ def _create_in_the_future(folder: Path) -> None:
         manager_of(folder).create("made before the clock was set back")
 
 
+def _create_compressed(folder: Path) -> None:
+    manager_of(folder, compression="zstd").create("packed")
+
+
+def _create_compressed_and_write(folder: Path) -> None:
+    _create_compressed(folder)
+    add_child(folder / "app.db", "after packed")
+
+
 def _make_outside(folder: Path) -> None:
     outside = make_database(folder / "outside.db", rows=ROWS // 2)
     size = (folder / "app.db").stat().st_size
@@ -224,6 +235,11 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: manager_of(folder).create("new"), _create_in_the_future
     ),
     "restore": Operation(lambda folder: manager_of(folder).restore(_named(folder, "first"))),
+    "create, compressed": Operation(_create_compressed),
+    "restore, compressed": Operation(
+        lambda folder: manager_of(folder).restore(_named(folder, "packed")),
+        _create_compressed_and_write,
+    ),
     "restore, live damaged": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
     ),
@@ -263,7 +279,9 @@ def look_up(folder: Path) -> None:
     """Remember which backups there are, for the operations that name one."""
     names = os.listdir(folder / "backups") if (folder / "backups").exists() else []
     _names.clear()
-    _names.update({name[:-3].split("_", 4)[-1]: name for name in names if name.endswith(".db")})
+    for name in names:
+        if name.endswith((".db", ".db.zst")):
+            _names[name.partition(".")[0].split("_", 4)[-1]] = name
 
 
 def _named(folder: Path, description: str) -> Path:

@@ -18,7 +18,7 @@ from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
 from soulsense_db.fs import reading
 from soulsense_db.operations import database_lock, restore
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.operations.verify import verify_opened
 
 Way = Callable[[BackupManager, BackupInfo], object]
 
@@ -141,14 +141,14 @@ def test_another_backup_has_its_name(
 
 def _delete_once_verified(monkeypatch: pytest.MonkeyPatch, info: BackupInfo) -> None:
     """Do what another process may: delete the backup just when it is verified to be restored."""
-    verify = verify_backup
+    verify = verify_opened
 
     def verify_then_delete(*arguments: Any, **options: Any) -> VerificationReport:
         report = verify(*arguments, **options)
         _delete(info)
         return report
 
-    monkeypatch.setattr(database_lock, "verify_backup", verify_then_delete)
+    monkeypatch.setattr(database_lock, "verify_opened", verify_then_delete)
 
 
 def _delete_on_next_connection(engine: Engine, info: BackupInfo) -> None:
