@@ -72,7 +72,7 @@ def _create(
         return snapshot
 
     with blaming_live_database(driver):
-        return add_backup(repository, new, write, progress=progress)
+        return add_backup(repository, new, write, size_bytes=driver.size(), progress=progress)
 
 
 def _expected_size(repository: Repository) -> int:

@@ -58,9 +58,17 @@ class NewBackup:
 
 
 def add_backup(
-    repository: Repository, new: NewBackup, write: Write, *, progress: Progress | None
+    repository: Repository,
+    new: NewBackup,
+    write: Write,
+    *,
+    size_bytes: int,
+    progress: Progress | None,
 ) -> BackupInfo:
-    """Stage what ``write`` writes, check it, publish it, record it, and tell of it."""
+    """Stage what ``write`` writes, check it, publish it, record it, and tell of it.
+
+    ``size_bytes``: about what it writes.
+    """
     directory = repository.directory
     created_at = new.created_at or datetime.now(UTC)
     # One that is made now is the newest of all from here on.
@@ -69,7 +77,7 @@ def add_backup(
     completion = Completion()
     ending = "" if repository.compression is None else ZSTD_ENDING
     with completion, directory.stage(created_at, new.description, ending=ending) as staging:
-        info = _fill(repository, new, write, staging, progress)
+        info = _fill(repository, new, write, staging, size_bytes, progress)
         info = replace(info, ordered_at=ordered_at)
         if progress is not None:  # here still nothing is left of it when that raises
             progress(info.restored_size_bytes, info.restored_size_bytes)
@@ -90,6 +98,7 @@ def _fill(
     new: NewBackup,
     write: Write,
     staging: Staging,
+    size_bytes: int,
     progress: Progress | None,
 ) -> BackupInfo:
     """Write the backup, in the form that new ones have; return its facts."""
@@ -98,9 +107,7 @@ def _fill(
         with fs.flushing(staging.path):
             return take(driver, new, write, staging.path, final=staging.final, progress=progress)
     first, second = _halves(progress)
-    with work_file(
-        driver.location, size_bytes=driver.size(), companions=driver.companions
-    ) as plain:
+    with work_file(driver.location, size_bytes=size_bytes, companions=driver.companions) as plain:
         info = take(driver, new, write, plain, final=staging.final, progress=first)
         return encode(info, plain, staging.path, compression, progress=second)
 

@@ -76,6 +76,7 @@ def _import_file(
             repository,
             new,
             lambda target: driver.copy_file(source.path, target, progress=progress),
+            size_bytes=outside.restored_size_bytes,
             progress=progress,
         )
 

@@ -165,7 +165,7 @@ def verify_backup(
             )
         version = fs.version_of(Path(info.path))
         with opened(driver, info, progress=progress) as source:
-            return verify_opened(
+            report = verify_opened(
                 driver,
                 source,
                 level=level,
@@ -173,6 +173,10 @@ def verify_backup(
                 accepts_source_errors=accepts_source_errors,
                 progress=progress,
             )
+        fs.version_of(
+            Path(info.path)
+        )  # a copy that was checked is not the backup: that may be gone
+        return report
 
 
 def verify_opened(

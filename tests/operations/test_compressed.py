@@ -285,6 +285,29 @@ def test_export_gives_the_form_that_the_name_says(
     assert not compressed.import_file(named).is_plain
 
 
+def test_import_needs_no_database(tmp_path: Path, compressed: BackupManager) -> None:
+    """On a new machine the backups come first, and are compressed there as well."""
+    exported = compressed.export(compressed.create(), tmp_path / "copy.db.zst")
+    (tmp_path / "new").mkdir()
+    manager = BackupManager.from_url(str(tmp_path / "new" / "app.db"), compression="zstd")
+    arrived = manager.import_file(exported)
+    assert not arrived.is_plain
+    manager.restore(arrived)
+    assert digest(tmp_path / "new" / "app.db") == digest(tmp_path / "app.db")
+
+
+def test_one_that_is_deleted_while_it_is_verified_is_not_found(compressed: BackupManager) -> None:
+    """The copy that was checked is not the backup."""
+    info = compressed.create()
+
+    def delete_it(_done: int, _total: int) -> None:
+        if Path(info.path).exists():
+            compressed.delete(info)
+
+    with pytest.raises(BackupNotFoundError):
+        compressed.verify(info, progress=delete_it)
+
+
 def test_a_newer_form_is_told_from_damage(compressed: BackupManager) -> None:
     """The meta file of a compressed backup has format 2; one of a later format says so itself."""
     info = compressed.create()
