@@ -77,7 +77,7 @@ def add_backup(
     completion = Completion()
     ending = "" if repository.compression is None else ZSTD_ENDING
     with completion, directory.stage(created_at, new.description, ending=ending) as staging:
-        info = _fill(repository, new, write, staging, size_bytes, progress)
+        info = _fill(repository, new, write, staging, size_bytes=size_bytes, progress=progress)
         info = replace(info, ordered_at=ordered_at)
         if progress is not None:  # here still nothing is left of it when that raises
             progress(info.restored_size_bytes, info.restored_size_bytes)
@@ -98,6 +98,7 @@ def _fill(
     new: NewBackup,
     write: Write,
     staging: Staging,
+    *,
     size_bytes: int,
     progress: Progress | None,
 ) -> BackupInfo:

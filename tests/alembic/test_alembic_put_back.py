@@ -177,3 +177,15 @@ def test_a_way_back_that_was_killed_leaves_nothing(project: Project) -> None:
         path.write_bytes(b"half a copy")
     manager.restore(info)
     assert not any(path.exists() for path in left)
+
+
+def test_it_is_put_back_from_a_compressed_backup(project: Project) -> None:
+    """`soulsense_compression` is all that it takes."""
+    project.set_option("soulsense_compression", "zstd")
+    before = digest(project.database)
+    with pytest.raises(OperationalError, match="nowhere"):
+        project.upgrade("head")
+    assert digest(project.database) == before
+    (backup,) = (project.folder / "backups").glob("*.db.zst")
+    assert backup.stat().st_size < project.database.stat().st_size
+    assert not leftovers(project.folder)

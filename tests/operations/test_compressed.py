@@ -14,11 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic_project import Project
-from alembic_project import digest as entries_digest
 from conftest import EngineMaker
 from helpers import Child, add_child, digest, execute, flip, leftovers, snapshot_of
-from sqlalchemy.exc import OperationalError
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo
@@ -445,19 +442,6 @@ def test_a_compression_is_given_in_these_ways(
     info = manager.create()
     assert info.is_plain == (level is None)
     manager.restore(info)
-
-
-def test_a_migration_that_fails_is_put_back_from_a_compressed_backup(tmp_path: Path) -> None:
-    """`soulsense_compression` is all that it takes."""
-    project = Project(tmp_path / "project", "env.py").standard()
-    project.set_option("soulsense_compression", "zstd")
-    before = entries_digest(project.database)
-    with pytest.raises(OperationalError, match="nowhere"):
-        project.upgrade("head")
-    assert entries_digest(project.database) == before
-    (backup,) = (project.folder / "backups").glob("*.db.zst")
-    assert backup.stat().st_size < project.database.stat().st_size
-    assert leftovers(project.folder) == []
 
 
 def test_nothing_changes_beside_a_database_that_is_only_read(
