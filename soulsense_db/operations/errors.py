@@ -162,6 +162,16 @@ def stored_truncated(path: Path, size: int, expected: int) -> TruncatedBackupErr
     )
 
 
+def not_read_back(path: Path, reason: str) -> StorageError:
+    """Return the error for a compressed file that is not what was just written."""
+    return StorageError(
+        f"The compressed backup could not be read back as it was written ({reason}).",
+        hint="Check the disk of the backup directory, and the machine's memory.",
+        path=path,
+        reason=reason,
+    )
+
+
 def cannot_be_decoded(
     path: Path, reason: str, *, is_cut: bool, is_limit: bool
 ) -> InvalidBackupError:

@@ -30,6 +30,7 @@ from soulsense_db.meta_file import not_found_if_deleted
 from soulsense_db.operations.errors import (
     cannot_be_decoded,
     checksum_differs,
+    not_read_back,
     stored_truncated,
 )
 from soulsense_db.progress import Progress
@@ -102,8 +103,8 @@ def encode(
 ) -> BackupInfo:
     """Write the database ``plain``, whose facts are ``info``, in another form to ``target``.
 
-    Returns the facts of the backup in that form. What was written is decoded again and compared:
-    else nobody would know, until the day it is needed, that it cannot be.
+    Returns the facts of the backup in that form. What was written is decoded again, which compares
+    it with the checksum inside: else nobody would know, until it is needed, that it cannot be.
     """
     size = info.size_bytes
     with (
@@ -112,19 +113,24 @@ def encode(
         plain.open("rb", buffering=0) as source,
         target.open("r+b", buffering=0) as stored,
     ):
-        reader = _Hashing(source, size=size, progress=progress)
+        reader = _Counting(source, size=size, progress=progress)
         writer = _Hashing(stored)
         compress(reader, writer, level=compression.level, threads=compression.threads, size=size)
-    encoded = replace(
+    with fs.storage_errors("read", target), target.open("rb", buffering=0) as again:
+        decoded = _Counting(_Nowhere())
+        try:
+            decompress(again, decoded, limit=size)
+        except StreamError as error:
+            raise not_read_back(target, str(error)) from error
+    if decoded.done != size:
+        raise not_read_back(target, f"{decoded.done:,} bytes instead of {size:,}")
+    return replace(
         info,
         size_bytes=writer.done,
         sha256=writer.digest.hexdigest(),
         plain_size_bytes=size,
         plain_sha256=info.sha256,
     )
-    with fs.storage_errors("read", target), target.open("rb", buffering=0) as source:
-        _decode_stream(encoded, target, source, _Nowhere())
-    return encoded
 
 
 def verify_stored(info: BackupInfo, *, progress: Progress | None) -> None:
@@ -187,14 +193,13 @@ def _limit_without_meta(path: Path) -> int:
         return max(_LIMIT_LEAST, path.stat().st_size * _LIMIT_FACTOR)
 
 
-class _Hashing:
-    """A stream, the SHA-256 of what has passed, and a progress that is told of it."""
+class _Counting:
+    """A stream, how many bytes have passed, and a progress that is told of it."""
 
     def __init__(self, stream: object, *, size: int = 0, progress: Progress | None = None) -> None:
         self._stream = stream
         self._size = size
         self._progress = progress
-        self.digest = hashlib.sha256()
         self.done = 0
 
     def read(self, size: int, /) -> bytes:
@@ -214,10 +219,21 @@ class _Hashing:
             pass
 
     def _passed(self, data: bytes) -> None:
-        self.digest.update(data)
         self.done += len(data)
         if self._progress is not None:
             self._progress(self.done, max(self.done, self._size))
+
+
+class _Hashing(_Counting):
+    """The same, and the SHA-256 of what has passed."""
+
+    def __init__(self, stream: object, *, size: int = 0, progress: Progress | None = None) -> None:
+        super().__init__(stream, size=size, progress=progress)
+        self.digest = hashlib.sha256()
+
+    def _passed(self, data: bytes) -> None:
+        self.digest.update(data)
+        super()._passed(data)
 
 
 class _Nowhere:

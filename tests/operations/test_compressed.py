@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import random
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EngineMaker
@@ -19,7 +21,7 @@ from helpers import Child, add_child, digest, execute, flip, leftovers, snapshot
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import Compression
+from soulsense_db.codecs import Compression, Reader, Writer
 from soulsense_db.errors import (
     BackupNotFoundError,
     ChecksumMismatchError,
@@ -280,6 +282,29 @@ def test_export_gives_the_form_that_the_name_says(
     Path(f"{as_it_is}.meta").unlink()
     assert digest(Path(elsewhere.import_file(as_it_is).path)) == digest(database)
     assert not compressed.import_file(named).is_plain
+
+
+def test_what_cannot_be_read_back_is_not_published(
+    compressed: BackupManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A disk that loses what was written is found at once, and not blamed on the database."""
+    write = stored_form.compress
+
+    def lose_a_block(source: Reader, target: Writer, **options: Any) -> None:
+        whole = io.BytesIO()
+        write(source, whole, **options)
+        data = bytearray(whole.getvalue())
+        data[len(data) // 2 : len(data) // 2 + 512] = bytes(512)
+        target.write(bytes(data))
+
+    monkeypatch.setattr(stored_form, "compress", lose_a_block)
+    with pytest.raises(StorageError, match="could not be read back"):
+        compressed.create()
+    monkeypatch.setattr(stored_form, "compress", lambda *_, **__: None)
+    with pytest.raises(StorageError, match="could not be read back"):
+        compressed.create()
+    assert compressed.list() == []
+    assert leftovers(compressed.directory) == leftovers(tmp_path) == []
 
 
 def test_import_needs_no_database(tmp_path: Path, compressed: BackupManager) -> None:
