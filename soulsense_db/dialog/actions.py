@@ -139,7 +139,10 @@ class Actions:
         """Copy a database file from anywhere into the directory."""
         if self._window.is_busy:
             return
-        kinds = [(_(texts.DATABASE_FILES), "*.db *.sqlite *.sqlite3"), (_(texts.ALL_FILES), "*")]
+        kinds = [
+            (_(texts.DATABASE_FILES), "*.db *.sqlite *.sqlite3 *.zst"),
+            (_(texts.ALL_FILES), "*"),
+        ]
         path = self._ask_for_path(filedialog.askopenfilename, texts.IMPORT, filetypes=kinds)
         if not path:
             return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo, local_time
+from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.texts import _
@@ -126,7 +126,7 @@ class Details(ttk.Frame):
             ),
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
             (texts.FACT_WHEN, formatting.full_date(info.timestamp)),
-            (texts.SIZE, info.size_display),
+            (texts.SIZE, _size(info)),
             (texts.KIND, formatting.kind(info)),
             (texts.VERIFIED, verified),
             (texts.VERSION, version),
@@ -218,6 +218,13 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
         log_ignored("The revision could not be read", error)
         heads = None
     return _Counted(info.path, heads, rows)
+
+
+def _size(info: BackupInfo) -> str:
+    if info.plain_size_bytes is None:
+        return info.size_display
+    plain = display_size(info.plain_size_bytes)
+    return _(texts.FACT_COMPRESSED).format(size=info.size_display, plain=plain)
 
 
 def _problem(info: BackupInfo) -> str:

@@ -15,6 +15,7 @@ from dialog.display import Display
 from dialog.host import MANAGE, host, open_window, row, rows, table
 from dialog.person import Person
 from soulsense_db import BackupInfo, BackupManager
+from soulsense_db.backup_info import display_size
 from soulsense_db.backup_info.meta_format import from_meta, to_meta
 
 
@@ -322,6 +323,19 @@ def test_the_details_of_the_selected_backup(person: MakePerson, database: Path) 
         "parent\t10\t10",
     ):
         assert user.sees(text), text
+
+
+def test_a_compressed_backup_is_one_like_others(person: MakePerson, database: Path) -> None:
+    """Its details have both sizes, and its rows are counted."""
+    manager = BackupManager.from_url(str(database), compression="zstd")
+    info = manager.create("small")
+    assert info.plain_size_bytes is not None
+    add_child(database)
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "small"))
+    user.waits_for("child\t300\t301")
+    assert user.sees(f"{info.size_display} (decompressed: {display_size(info.plain_size_bytes)})")
 
 
 def test_the_rows_are_counted_anew(person: MakePerson, database: Path) -> None:

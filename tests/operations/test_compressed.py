@@ -21,7 +21,7 @@ from helpers import Child, add_child, digest, execute, flip, leftovers, snapshot
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import Compression, Reader, Writer
+from soulsense_db.codecs import Compression, Reader, Writer, compress
 from soulsense_db.errors import (
     BackupNotFoundError,
     ChecksumMismatchError,
@@ -288,7 +288,7 @@ def test_what_cannot_be_read_back_is_not_published(
     compressed: BackupManager, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A disk that loses what was written is found at once, and not blamed on the database."""
-    write = stored_form.compress
+    write = compress
 
     def lose_a_block(source: Reader, target: Writer, **options: Any) -> None:
         whole = io.BytesIO()
