@@ -145,7 +145,6 @@ _UNFINISHED = (
     ".restoring",
     ".deleting",
     ".previous",
-    ".work",
     "-wal",
     "-shm",
     "-journal",
@@ -154,7 +153,8 @@ _UNFINISHED = (
 
 def leftovers(directory: Path) -> list[str]:
     """Return what unfinished work left in ``directory``: every name but locks and backups."""
-    return sorted(name for name in os.listdir(directory) if name.endswith(_UNFINISHED))
+    names = os.listdir(directory)
+    return sorted(name for name in names if name.endswith(_UNFINISHED) or ".work-" in name)
 
 
 PROGRAMS = Path(__file__).parent / "programs"

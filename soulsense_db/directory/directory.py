@@ -20,9 +20,9 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from soulsense_db.directory.staging import DELETING, LOCK, Removal, Staging, nam
 from soulsense_db.errors import StorageError
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
-from soulsense_db.notices import ignoring, log_ignored, reason_of, warn
+from soulsense_db.notices import ignoring, reason_of, warn
 
 NAME_CHARACTERS = 30
 # With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
@@ -248,23 +248,6 @@ class BackupDirectory:
                     staging.discard()
             finally:
                 staging.release()
-
-    @contextmanager
-    def scratch(self, size_bytes: int) -> Iterator[Path]:
-        """Yield an empty file for a copy of the database, gone at the end.
-
-        It is in the directory, or in the system's own for such files where that is absent or may
-        not be written to. Raises :class:`NotEnoughSpaceError` where there is room in neither.
-        """
-        with ExitStack() as stack:
-            try:
-                fs.require_directory(self.directory)
-                fs.require_space(self.directory, size_bytes)
-                path = stack.enter_context(self.stage(datetime.now(UTC), "comparison")).path
-            except StorageError as error:
-                log_ignored(f"No copy can be made in {self.directory}", error)
-                path = stack.enter_context(fs.temporary_file(size_bytes=size_bytes))
-            yield path
 
     def publish(self, staging: Staging, info: BackupInfo) -> None:
         """Give the staged data its final name, with its meta file; both are on disk at return.

@@ -14,7 +14,7 @@ from soulsense_db.notices import warn
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import opened
-from soulsense_db.sidecars import newest_safety_backup
+from soulsense_db.sidecars import newest_safety_backup, work_file
 
 _ASK_SECONDS = 0.2
 
@@ -29,7 +29,7 @@ def compare_with_live(
     with (
         opened(driver, info) as source,
         not_found_if_deleted(source.path),
-        repository.directory.scratch(driver.size()) as copy,
+        work_file(driver.location, size_bytes=driver.size(), companions=driver.companions) as copy,
     ):
         snapshot_progress = None if progress is None else _without_numbers(progress)
         driver.snapshot(copy, progress=snapshot_progress)

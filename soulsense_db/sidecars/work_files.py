@@ -1,16 +1,17 @@
 """A private file beside the live database for what is in a backup, while it is worked with.
 
-Each has a lock file, which stays: by it the next one finds what a killed process left::
+Each has a lock file, by which the next one finds what a killed process left::
 
-    .app.db.work         the data
-    .app.db.work.lock    held by the process that works with it, free when it died
+    .app.db.work-1a2b3c4d         the data
+    .app.db.work-1a2b3c4d.lock    held by the process that works with it, free when it died
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,7 +23,7 @@ from soulsense_db.notices import cleaning_up, ignoring, log_ignored
 
 _ENDING = ".work"
 _LOCK = ".lock"
-_MOST = 100
+_TOKEN_BYTES = 4
 
 
 @contextmanager
@@ -37,6 +38,7 @@ def work_file(database: Path | None, *, size_bytes: int, companions: Companions)
         path = None
         if database is not None:
             try:
+                _remove_abandoned(database, companions)
                 fs.require_space(database.parent, size_bytes)
                 path = stack.enter_context(_file_beside(database, companions))
             except StorageError as error:
@@ -46,43 +48,41 @@ def work_file(database: Path | None, *, size_bytes: int, companions: Companions)
 
 @contextmanager
 def _file_beside(database: Path, companions: Companions) -> Iterator[Path]:
-    _remove_abandoned(database, companions)
-    with _free_place(database) as path:
-        _remove(path, companions)
+    path, lock = _reserve(database)
+    try:
         fs.create_private_file(path, owner_of=database)
-        try:
-            yield path
-        finally:
-            with cleaning_up(f"{path} is left over"):
-                _remove(path, companions)
+        yield path
+    finally:
+        with cleaning_up(f"{path} is left over"):
+            _remove(path, companions)
+        fs.release_lock(lock)
 
 
-@contextmanager
-def _free_place(database: Path) -> Iterator[Path]:
-    """Yield the first name that no living process works with."""
-    for path in _places(database):
+def _reserve(database: Path) -> tuple[Path, FileLock]:
+    """Return a new name, and its lock, held."""
+    while True:
+        path = _name(database, secrets.token_hex(_TOKEN_BYTES))
         lock = _lock_of(path)
         with fs.storage_errors("lock", path):
             fs.make_lock_file(Path(lock.lock_file), owner_of=database)
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
+            except Timeout:  # one who tidies up was a moment earlier
                 continue
-        try:
-            yield path
-        finally:
-            fs.release_lock(lock)
-        return
-    raise StorageError(f"More than {_MOST} processes work beside {database}.", hint="Try later.")
+        if fs.exists(Path(lock.lock_file)):  # else that one has removed it, and we hold nothing
+            return path, lock
+        fs.release_lock(lock)
 
 
 def _remove_abandoned(database: Path, companions: Companions) -> None:
-    """Remove what killed processes left, wherever in the row of names it is."""
-    for path in _places(database):
+    """Remove what killed processes left."""
+    first = _name(database, "").name
+    with fs.storage_errors("list", database.parent):
+        names = [name for name in os.listdir(database.parent) if name.startswith(first)]
+    tokens = {name[len(first) :][: 2 * _TOKEN_BYTES] for name in names}
+    for path in (_name(database, token) for token in tokens):
         lock = _lock_of(path)
-        if not fs.exists(Path(lock.lock_file)):
-            return
-        with ignoring(StorageError, Timeout, what=f"{path} is in use, or is left over"):
+        with ignoring(StorageError, what=f"{path} is in use, or is left over"):
             with fs.storage_errors("lock", path):
                 lock.acquire(timeout=0)
             try:
@@ -91,13 +91,9 @@ def _remove_abandoned(database: Path, companions: Companions) -> None:
                 fs.release_lock(lock)
 
 
-def _places(database: Path) -> Iterator[Path]:
-    first = beside(database, _ENDING, hidden=True)
-    yield first
-    for number in count(2):
-        if number > _MOST:
-            return
-        yield first.with_name(f"{first.name}.{number}")
+def _name(database: Path, token: str) -> Path:
+    base = beside(database, _ENDING, hidden=True)
+    return base.with_name(f"{base.name}-{token}")
 
 
 def _lock_of(path: Path) -> FileLock:
@@ -105,5 +101,6 @@ def _lock_of(path: Path) -> FileLock:
 
 
 def _remove(path: Path, companions: Companions) -> None:
-    for ending in ("", *companions.endings):
+    """Remove the data, what is beside it, and last the lock file, which leads to the rest."""
+    for ending in ("", *companions.endings, _LOCK):
         fs.remove(Path(f"{path}{ending}"))
