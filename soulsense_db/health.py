@@ -257,7 +257,7 @@ class _Examination:
         self._numbers["free_bytes"] = free
         size = self._numbers["database_bytes"]
         if size is None:
-            size = max((info.size_bytes for info in self._backups), default=0)
+            size = max((info.restored_size_bytes for info in self._backups), default=0)
         state = State.OK
         if free < size * self._thresholds.warning_free:
             state = State.WARNING
