@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.codecs.age import decrypt, encrypt, opens
+    from soulsense_db.codecs.age_library import require_age
+    from soulsense_db.codecs.age_secrets import Secret
     from soulsense_db.codecs.errors import (
         DamagedStreamError,
         StreamError,
         TooLongError,
         TruncatedStreamError,
     )
+    from soulsense_db.codecs.identities import Identities
+    from soulsense_db.codecs.recipients import Recipients
     from soulsense_db.codecs.streams import Reader, Transform, Writer, piped
     from soulsense_db.codecs.zstandard import (
         DEFAULT_LEVEL,
@@ -28,7 +33,10 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_LEVEL",
     "DamagedStreamError",
+    "Identities",
     "Reader",
+    "Recipients",
+    "Secret",
     "StreamError",
     "TooLongError",
     "Transform",
@@ -36,7 +44,11 @@ __all__ = [
     "Writer",
     "compress",
     "decompress",
+    "decrypt",
+    "encrypt",
+    "opens",
     "piped",
+    "require_age",
     "require_level",
     "require_zstd",
 ]
@@ -44,7 +56,10 @@ __all__ = [
 _HOMES = {
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
     "DamagedStreamError": "soulsense_db.codecs.errors",
+    "Identities": "soulsense_db.codecs.identities",
     "Reader": "soulsense_db.codecs.streams",
+    "Recipients": "soulsense_db.codecs.recipients",
+    "Secret": "soulsense_db.codecs.age_secrets",
     "StreamError": "soulsense_db.codecs.errors",
     "TooLongError": "soulsense_db.codecs.errors",
     "Transform": "soulsense_db.codecs.streams",
@@ -52,7 +67,11 @@ _HOMES = {
     "Writer": "soulsense_db.codecs.streams",
     "compress": "soulsense_db.codecs.zstandard",
     "decompress": "soulsense_db.codecs.zstandard",
+    "decrypt": "soulsense_db.codecs.age",
+    "encrypt": "soulsense_db.codecs.age",
+    "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
+    "require_age": "soulsense_db.codecs.age_library",
     "require_level": "soulsense_db.codecs.zstandard",
     "require_zstd": "soulsense_db.codecs.zstandard",
 }
