@@ -10,7 +10,7 @@ from typing import Any
 
 from soulsense_db.codecs import age_passphrase
 from soulsense_db.codecs.age_header import Header, payload_error, read_header
-from soulsense_db.codecs.age_library import pyrage
+from soulsense_db.codecs.age_library import pyrage, reason_of
 from soulsense_db.codecs.errors import (
     DamagedStreamError,
     TooLongError,
@@ -25,7 +25,10 @@ from soulsense_db.codecs.streams import Reader, Writer
 
 _BLOCK = 256 * 1024
 _WHAT = "it"
-_DAMAGE = ("Header", "Unknown age format", "failed to fill", "Incomplete")
+# What the library says of a stream, apart from which all is of a key.
+_NO_KEY = "No matching keys found"
+_CUT = "failed to fill whole buffer"  # in the few bytes between the header and the first piece
+_DAMAGE = ("Header", "Unknown age format", "Incomplete")
 
 
 def encrypt(source: Reader, target: Writer, *, recipients: Recipients) -> None:
@@ -40,7 +43,7 @@ def encrypt(source: Reader, target: Writer, *, recipients: Recipients) -> None:
         library.encrypt_io(reader, writer, keys)
     except (library.EncryptError, OSError) as error:
         _raise_failure(reader, writer)
-        raise cannot_seal(str(error)) from None
+        raise cannot_seal(reason_of(error)) from None
     _raise_failure(reader, writer)
 
 
@@ -90,9 +93,11 @@ def _is_decrypted(
         library.decrypt_io(whole, target, keys)
     except library.DecryptError as error:
         _raise_failure(source, target)
-        reason = str(error)
-        if reason == "No matching keys found":
+        reason = reason_of(error)
+        if reason == _NO_KEY:
             return False
+        if reason == _CUT:
+            raise payload_error(source.size, ended=True) from None
         if reason.startswith(_DAMAGE):
             raise DamagedStreamError("its header has changed") from None
         raise identity_failed(reason) from None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import types
 
 _WHAT = "Encryption with age"
+_ISOLATES = {0x2068: None, 0x2069: None}  # which a translated message has around names
 
 
 def require_age() -> None:
@@ -34,3 +35,8 @@ def chacha20_poly1305() -> Any:
     except ImportError:
         raise extra_missing(_WHAT, "age") from None
     return ChaCha20Poly1305
+
+
+def reason_of(error: Exception) -> str:
+    """Return what pyrage says, to stand in brackets."""
+    return str(error).translate(_ISOLATES).partition("\n")[0].rstrip(".")

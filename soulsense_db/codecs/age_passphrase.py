@@ -28,7 +28,7 @@ from soulsense_db.codecs.age_library import chacha20_poly1305
 from soulsense_db.codecs.errors import DamagedStreamError
 from soulsense_db.codecs.streams import Reader, Writer
 
-_WORK: Final = 18
+DEFAULT_WORK: Final = 18
 """As of ``age``: 2 ** 18 rounds take about a second and 256 MB, for who guesses as well."""
 _MOST_WORK: Final = 20  # 1 GB of memory
 _SCRYPT_BLOCK: Final = 8
@@ -37,12 +37,12 @@ _KEY_SIZE: Final = 16
 _ZEROES: Final = bytes(12)
 
 
-def seal(source: Reader, target: Writer, passphrase: str) -> None:
-    """Encrypt all of ``source``, so that ``passphrase`` opens it."""
+def seal(source: Reader, target: Writer, passphrase: str, *, work: int = DEFAULT_WORK) -> None:
+    """Encrypt all of ``source``, so that ``passphrase`` opens it; ``work`` makes guessing slow."""
     cipher = chacha20_poly1305()
     key, salt = os.urandom(_KEY_SIZE), os.urandom(16)
-    wrapped = cipher(_stretched(passphrase, salt, _WORK)).encrypt(_ZEROES, key, None)
-    head = VERSION + b"-> scrypt %s %d\n%s\n---" % (_base64(salt), _WORK, _base64(wrapped))
+    wrapped = cipher(_stretched(passphrase, salt, work)).encrypt(_ZEROES, key, None)
+    head = VERSION + b"-> scrypt %s %d\n%s\n---" % (_base64(salt), work, _base64(wrapped))
     nonce = os.urandom(NONCE)
     target.write(head + b" " + _base64(_checksum(key, head)) + b"\n" + nonce)
     stream = cipher(_derived(key, salt=nonce, label=b"payload"))

@@ -145,34 +145,37 @@ def _printed_by(command: Sequence[str], program: str, timeout: float) -> bytes:
     except (OSError, ValueError, IndexError) as error:
         reason = getattr(error, "strerror", None) or "no command"
     else:
+        deadline = time.monotonic() + timeout
         assert process.stdout is not None
         with process.stdout as output:
             try:
-                printed = _until_end(output, time.monotonic() + timeout)
-                # It has closed its output: what is left is to end.
-                code = process.wait(timeout) if printed is not None else None
-            except subprocess.TimeoutExpired:
-                printed = None
+                printed = _until_end(output, deadline)
+                if len(printed) > _LARGEST:
+                    return printed
+                # It has closed its output, and is to end.
+                code = process.wait(max(0.0, deadline - time.monotonic()))
+            except (TimeoutError, subprocess.TimeoutExpired):
+                code = None
             finally:
-                # Of what it has started itself, nothing is waited for.
+                # Nothing is waited for that it has started itself.
                 process.kill()
                 process.wait()
-        if printed is None:
+        if code is None:
             raise command_hangs(program, timeout)
-        if code and len(printed) <= _LARGEST:
+        if code:
             raise command_failed(program, code)
         return printed
     raise command_missing(program, reason)
 
 
-def _until_end(output: IO[bytes], deadline: float) -> bytes | None:
-    """Return what comes until the end, or until there is too much of it; None: no end in time."""
+def _until_end(output: IO[bytes], deadline: float) -> bytes:
+    """Return what comes until the end, or until there is too much of it."""
     found = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(output, selectors.EVENT_READ)
         while len(found) <= _LARGEST:
             if not selector.select(max(0.0, deadline - time.monotonic())):
-                return None
+                raise TimeoutError
             data = os.read(output.fileno(), 65536)
             if not data:
                 break

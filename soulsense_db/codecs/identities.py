@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from soulsense_db.codecs.age_library import pyrage
+from soulsense_db.codecs.age_library import pyrage, reason_of
 from soulsense_db.codecs.age_plugins import Callbacks
 from soulsense_db.codecs.age_secrets import Secret
 from soulsense_db.codecs.errors import (
@@ -20,6 +20,8 @@ from soulsense_db.codecs.errors import (
 )
 
 _SEALED: Final = (b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")
+
+_KEYS: Final = ("AGE-SECRET-KEY-1", "AGE-PLUGIN-")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -111,7 +113,7 @@ class Identities:
         try:
             return library.plugin.IdentityPluginV1(name, keys, Callbacks(self.passphrase))
         except library.DecryptError as error:
-            raise identity_failed(f"age-plugin-{name}: {error}") from None
+            raise identity_failed(f"age-plugin-{name}: {reason_of(error)}") from None
 
 
 def _ssh_key(data: bytes, source: str) -> Any:
@@ -119,15 +121,17 @@ def _ssh_key(data: bytes, source: str) -> Any:
     try:
         return library.ssh.Identity.from_buffer(data)
     except library.IdentityError as error:
-        raise ssh_key_unusable(source, str(error)) from None
+        raise ssh_key_unusable(source, reason_of(error)) from None
 
 
 def _key_of(line: str, source: str, number: int) -> Any:
     library = pyrage()
     if line.startswith("age1"):
         raise line_is_no_key(source, number, "it is a public key")
+    if not line.upper().startswith(_KEYS):
+        raise line_is_no_key(source, number, "its kind is unknown")
     kind = library.plugin if line.upper().startswith("AGE-PLUGIN-") else library.x25519
     try:
         return kind.Identity.from_str(line)
     except library.IdentityError as error:
-        raise line_is_no_key(source, number, str(error)) from None
+        raise line_is_no_key(source, number, reason_of(error)) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from soulsense_db.codecs.age_library import pyrage
+from soulsense_db.codecs.age_library import pyrage, reason_of
 from soulsense_db.codecs.age_plugins import Callbacks
 from soulsense_db.codecs.age_secrets import Secret, holds_secret
 from soulsense_db.codecs.errors import (
@@ -78,7 +78,7 @@ class Recipients:
             try:
                 found.append(library.plugin.RecipientPluginV1(name, keys, [], Callbacks()))
             except library.EncryptError as error:
-                raise cannot_seal(f"age-plugin-{name}: {error}") from None
+                raise cannot_seal(f"age-plugin-{name}: {reason_of(error)}") from None
         return found
 
 
@@ -111,7 +111,7 @@ def _checked(which: str, text: str) -> str:
     try:
         _parsed(text)
     except pyrage().RecipientError as error:
-        raise no_recipient(f"{which}, {shown},", str(error)) from None
+        raise no_recipient(f"{which}, {shown},", reason_of(error)) from None
     return text
 
 
