@@ -23,6 +23,7 @@ from soulsense_db.codecs.errors import (
     file_open_to_others,
     file_unreadable,
     function_failed,
+    no_text,
     nothing_secret,
     secret_as_name,
     too_large,
@@ -49,7 +50,6 @@ class Secret:
         read: Returns the text, or raises an error of the tree.
 
     Example:
-        >>> os.environ["APP_KEY"] = "AGE-SECRET-KEY-1..."
         >>> Secret.from_environment("APP_KEY")
         Secret(the environment variable APP_KEY)
     """
@@ -71,7 +71,9 @@ class Secret:
     def from_environment(cls, name: str) -> Secret:
         """Return what an environment variable holds."""
         _require_no_secret(name, "the name of an environment variable")
-        return cls(f"the environment variable {name}", lambda: os.environ.get(name, "").encode())
+        return cls(
+            f"the environment variable {name}", lambda: os.fsencode(os.environ.get(name, ""))
+        )
 
     @classmethod
     def from_command(cls, arguments: Sequence[str], *, timeout: float = _TIMEOUT) -> Secret:
@@ -100,7 +102,12 @@ class Secret:
 
     def read_line(self) -> str:
         """Return a passphrase: the text without the end of its line."""
-        return self.read().decode(errors="replace").rstrip("\r\n")
+        data = self.read()
+        try:
+            return data.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            pass
+        raise no_text(self.source)  # outside: the error holds the passphrase
 
     def __repr__(self) -> str:
         return f"Secret({self.source})"

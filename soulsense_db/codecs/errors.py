@@ -183,6 +183,14 @@ def nothing_secret(source: str) -> IdentityError:
     )
 
 
+def no_text(source: str) -> IdentityError:
+    """Return the error for a passphrase that could be typed nowhere."""
+    return IdentityError(
+        f"The passphrase in {source} is no text.",
+        hint="Give a text in UTF-8: another program could not be given this one.",
+    )
+
+
 def too_large(source: str) -> IdentityError:
     """Return the error for a source that is too large to be a key."""
     return IdentityError(

@@ -75,10 +75,10 @@ class Identities:
         return self.passphrase.read_line()
 
     def _keys_of(self, source: Secret) -> Iterator[Any]:
-        data = source.read()
+        data = source.read().lstrip()
         if data.startswith(_SEALED):
             data = self._unsealed(data, source.source)
-        if b"PRIVATE KEY-----" in data.lstrip().partition(b"\n")[0]:
+        if b"PRIVATE KEY-----" in data.partition(b"\n")[0]:
             yield _ssh_key(data, source.source)
             return
         plugins: dict[str, list[Any]] = {}

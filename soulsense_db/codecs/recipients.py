@@ -34,8 +34,9 @@ class Recipients:
         passphrase: A passphrase in the place of keys.
 
     Example:
-        >>> Recipients.of(["age1wfp9d3xw4efrgns5wpp8z3tqunzdu78l0c3sp8kmvzf4ynd2dflsdpakqd"])
-        ... # doctest: +SKIP
+        >>> key = "age1el2rhq5rlg4pmjgq772u7gak8nhzganklzltrprd6lj2rzmd23nsr8hfxt"
+        >>> Recipients.of([key, key]).keys == (key,)
+        True
     """
 
     keys: tuple[str, ...] = ()

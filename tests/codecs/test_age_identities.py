@@ -161,6 +161,24 @@ def test_a_variable_that_is_not_set_is_told(data: bytes) -> None:
         unsealed(data, Identities(Secret.from_environment("NO_SUCH_KEY")))
 
 
+def test_a_variable_of_any_bytes_is_read(key: Key, data: bytes) -> None:
+    """Bytes that are no text do not keep the other lines of it from being keys."""
+    name = b"SOULSENSE_TEST_KEY"
+    os.environb[name] = b"# \xff\n" + key.secret.encode()
+    try:
+        assert unsealed(data, Identities(Secret.from_environment(name.decode()))) == _DATA
+    finally:
+        del os.environb[name]
+
+
+def test_a_passphrase_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """Else several of them would open the same, and the program age could be given none."""
+    path = write_private(tmp_path / "passphrase", b"caf\xe9")
+    with pytest.raises(IdentityError, match="is no text") as caught:
+        sealed(_DATA, Recipients.with_passphrase(Secret.from_file(path)))
+    assert caught.value.__context__ is None
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
