@@ -242,7 +242,7 @@ def test_a_secret_in_the_place_of_a_name_is_refused(
 def test_a_plugin_that_refuses_or_is_missing_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong PIN, no PIN, a function for it that fails, and no plugin."""
+    """A wrong PIN, no PIN, a function for it that fails, one that dies, and no plugin."""
     install_plugin(tmp_path, monkeypatch, "demo")
     path = write_private(tmp_path / "plugin.txt", bech32("age-plugin-demo-", b"secret").upper())
     data = sealed(_DATA, Recipients.of([bech32("age1demo", b"public")]))
@@ -253,6 +253,8 @@ def test_a_plugin_that_refuses_or_is_missing_is_told(
     for passphrase in (text_of("9999"), None, Secret.from_callable(failing)):
         with pytest.raises(IdentityError):
             unsealed(data, Identities(Secret.from_file(path), passphrase=passphrase))
+    with pytest.raises(IdentityError, match="private key could not be used"):
+        unsealed(data, Identities(Secret.from_file(path), passphrase=text_of("0000")))
     monkeypatch.setenv("PATH", os.defpath)
     with pytest.raises(IdentityError, match="Could not find 'age-plugin-demo'"):
         unsealed(data, Identities(Secret.from_file(path), passphrase=text_of("1234")))

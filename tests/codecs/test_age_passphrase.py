@@ -28,6 +28,7 @@ from soulsense_db.codecs import (
     StreamError,
     TooLongError,
     TruncatedStreamError,
+    age_passphrase,
     opens,
 )
 from soulsense_db.errors import IdentityError
@@ -132,6 +133,18 @@ def test_pieces_in_another_order_are_damage() -> None:
     for pieces in ((two, one, three), (one, three), (one, two), (one, two, three, three)):
         with pytest.raises(StreamError):
             unsealed(data[:start] + b"".join(pieces), _KNOWN)
+
+
+def test_an_empty_piece_at_the_end_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program of age writes one: two streams would be the same data, and age refuses it, too."""
+    with monkeypatch.context() as patch:
+        pieces = [(_DATA[:CHUNK], False), (b"", True)]
+        patch.setattr(age_passphrase, "_chunks", lambda _source, _size: pieces)
+        data = sealed_with(_PASSPHRASE, b"")
+    with pytest.raises(DamagedStreamError, match="empty piece"):
+        unsealed(data, _KNOWN)
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.passphrase.decrypt(data, _PASSPHRASE)
 
 
 def test_there_is_a_limit() -> None:

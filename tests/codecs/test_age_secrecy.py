@@ -126,7 +126,9 @@ def test_what_a_plugin_is_told_is_not_logged(
     identities = Identities(Secret.from_file(path), passphrase=text_of(_PASSPHRASE))
     with pytest.raises(IdentityError):
         unsealed(data, identities)
-    assert "Touch the device." in caplog.text
+    assert "says: Touch the device." in caplog.text
+    assert "nobody to answer: Is it you? (Yes or No)" in caplog.text
+    assert "nobody to answer: Your name" in caplog.text
     assert _PASSPHRASE not in caplog.text
 
 

@@ -2,7 +2,7 @@
 
 age_plugin.py --age-plugin=recipient-v1|identity-v1
 
-To open, it asks for a PIN, which is 1234.
+To open, it asks whatever a plugin can ask, and goes by the PIN, which is 1234; with 0000 it dies.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ if sys.argv[1].endswith("recipient-v1"):
             send("recipient-stanza", "0", KIND, data=data)
 else:
     send("msg", data=b"Touch the device.")
+    send("confirm", "WWVz", "Tm8", data=b"Is it you?")
+    send("request-public", data=b"Your name")
     pin = send("request-secret", data=b"PIN of the device")[1]
+    if pin == b"0000":
+        sys.exit(1)
     for words, data in messages:
         if words[0] == "recipient-stanza" and words[2] == KIND and pin == PIN:
             send("file-key", words[1], data=data)
