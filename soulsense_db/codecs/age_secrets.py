@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import selectors
 import stat
 import subprocess
@@ -32,14 +33,15 @@ from soulsense_db.errors import BackupError
 from soulsense_db.notices import log_event
 from soulsense_db.shown_text import shell_command
 
-_MARKS: Final = ("SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY-----")
+# Not every word that a file's name or a key's comment may have: secret-key-2.txt is one.
+_SECRET: Final = re.compile(r"SECRET-KEY-(PQ-)?1[0-9A-Z]{20}|PRIVATE KEY-----", re.IGNORECASE)
 _LARGEST: Final = 1024 * 1024
 _TIMEOUT: Final = 60.0  # seconds: somebody may have to type something, or touch a key
 
 
 def holds_secret(text: str) -> bool:
     """Whether ``text`` has a secret key in it, or the beginning of one."""
-    return any(mark in text.upper() for mark in _MARKS)
+    return _SECRET.search(text) is not None
 
 
 class Secret:
@@ -81,9 +83,10 @@ class Secret:
 
         Nothing but the name of the program is ever shown: the arguments may hold a secret too.
         """
-        command = tuple(arguments)
+        # Who gives one text hears that it is no program's name.
+        command = (arguments,) if isinstance(arguments, str) else tuple(arguments)
         _require_no_secret(" ".join(command), "a command that prints one")
-        program = Path(command[0]).name if command else ""
+        program = Path((" ".join(command[:1]).split() or [""])[0]).name
         return cls(f"the command {program}", lambda: _printed_by(command, program, timeout))
 
     @classmethod

@@ -21,6 +21,7 @@ from soulsense_db.codecs.errors import (
 
 _LARGEST_FILE: Final = 1024 * 1024
 _SHOWN: Final = 40  # characters of a public key, which tell one from another
+_SECRET_PREFIXES: Final = ("AGE-SECRET-KEY-", "AGE-PLUGIN-")
 _PREFIXES: Final = ("age1", "ssh-", "ecdsa-", "sk-")  # what begins like this is no secret
 
 
@@ -51,6 +52,7 @@ class Recipients:
         Files are as of ``age -R``: one key on a line; lines that are empty or begin with # are
         none. Raises :class:`~soulsense_db.errors.OptionError`, which says which one is no key.
         """
+        texts = [texts] if isinstance(texts, str) else texts
         named = [(f"Recipient {number}", text) for number, text in enumerate(texts, start=1)]
         for path in files:
             named += _in_file(Path(path))
@@ -66,6 +68,8 @@ class Recipients:
 
     def for_library(self) -> list[Any]:
         """Return the keys as pyrage takes them."""
+        if not self.keys:
+            raise no_recipients("what is given")
         plugins: dict[str, list[Any]] = {}
         found: list[Any] = []
         for key in self.keys:
@@ -104,7 +108,7 @@ def _parsed(key: str) -> Any:
 
 
 def _checked(which: str, text: str) -> str:
-    if holds_secret(text):
+    if holds_secret(text) or text.upper().startswith(_SECRET_PREFIXES):
         raise secret_as_recipient(which)
     if not text.startswith(_PREFIXES):  # not shown: it may be a passphrase
         raise no_recipient(which, "it begins with neither age1 nor ssh-")

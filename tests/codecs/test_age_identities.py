@@ -187,12 +187,16 @@ def test_a_passphrase_that_is_no_text_is_refused(tmp_path: Path) -> None:
         (["true"], "nothing in the command true"),
         (["/nonexistent/pass"], "command pass for the private key cannot be run"),
         ([], "cannot be run"),
+        ("pass show --token=hunter2", "command pass for the private key cannot be run"),
+        ([""], "cannot be run"),
         (["a\0b"], "cannot be run"),
         (["yes"], "more in the command yes"),
         (["sh", "-c", "exec cat /dev/zero"], "more in the command sh"),
     ],
 )
-def test_a_command_that_gives_no_key_is_told(data: bytes, command: list[str], said: str) -> None:
+def test_a_command_that_gives_no_key_is_told(
+    data: bytes, command: list[str] | str, said: str
+) -> None:
     """It fails, is missing, or prints nothing or without end."""
     with pytest.raises(IdentityError, match=said):
         unsealed(data, Identities(Secret.from_command(command)))
@@ -237,6 +241,14 @@ def test_a_secret_in_the_place_of_a_name_is_refused(
     with pytest.raises(IdentityError, match="secret key is given in the place of") as caught:
         name(key.secret)
     assert key.secret not in str(caught.value)
+
+
+def test_a_name_may_have_any_words(tmp_path: Path, key: Key, data: bytes) -> None:
+    """Those of a file or a program may be like the beginning of a key."""
+    for name in ("app-secret-key-1.txt", "age-plugin-demo-1.txt", "AGE-SECRET-KEY"):
+        path = write_private(tmp_path / name, key.secret)
+        assert unsealed(data, Identities(Secret.from_file(path))) == _DATA
+        assert unsealed(data, Identities(Secret.from_command(["cat", str(path)]))) == _DATA
 
 
 def test_a_plugin_that_refuses_or_is_missing_is_told(

@@ -136,12 +136,14 @@ def test_a_secret_key_is_not_taken_and_not_shown(tmp_path: Path) -> None:
     """Who gives a secret key by mistake is told so, and it is in no message."""
     key = Key(tmp_path)
     path = tmp_path / "recipients.txt"
-    for text in (key.secret, key.secret.lower(), f" {key.secret[4:]}", f"x{key.secret}"):
+    plugin = bech32("age-plugin-demo-", b"secret, and longer than a piece").upper()
+    pasted = (key.secret, key.secret.lower(), f" {key.secret[4:]}", f"x{key.secret}", plugin)
+    for text in pasted:
         path.write_text(text)
         for texts, files in (([text], []), ([], [path])):
             with pytest.raises(OptionError, match="is a secret key") as caught:
                 Recipients.of(texts, files=files)
-            assert key.secret[20:].lower() not in repr(caught.value).lower()
+            assert text[20:].lower() not in repr(caught.value).lower()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"# nobody\n", b"\xff\xfe\x00", b"x" * 2_000_000])
@@ -157,7 +159,22 @@ def test_a_file_without_a_recipient_is_told(tmp_path: Path, content: bytes | Non
         Recipients.of(files=[tmp_path])
 
 
+def test_one_text_is_one_recipient(tmp_path: Path) -> None:
+    """Who forgets the brackets means what they say, not each letter."""
+    key = Key(tmp_path)
+    assert Recipients.of(key.public).keys == (key.public,)
+
+
+@needs_ssh
+def test_a_comment_may_have_any_words(tmp_path: Path) -> None:
+    """What follows an SSH key is no secret, whatever it is called."""
+    public = make_ssh_key(tmp_path / "id", "ed25519").with_suffix(".pub").read_text().split()
+    text = f"{public[0]} {public[1]} my-secret-key-1"
+    assert Recipients.of([text]).keys == (text,)
+
+
 def test_nobody_is_no_recipient() -> None:
     """What is sealed for nobody is lost."""
-    with pytest.raises(OptionError, match="no public key in what is given"):
-        Recipients.of([])
+    for call in (lambda: Recipients.of([]), lambda: sealed(_DATA, Recipients())):
+        with pytest.raises(OptionError, match="no public key in what is given"):
+            call()
