@@ -28,7 +28,8 @@ _WHAT = "it"
 # What the library says of a stream, apart from which all is of a key.
 _NO_KEY = "No matching keys found"
 _CUT = "failed to fill whole buffer"  # in the few bytes between the header and the first piece
-_DAMAGE = ("Header", "Unknown age format", "Incomplete")
+# The last is of an SSH key that is named in the header, and does not open what is beside its name.
+_DAMAGE = ("Header", "Unknown age format", "Incomplete", "Decryption failed")
 
 
 def encrypt(source: Reader, target: Writer, *, recipients: Recipients) -> None:

@@ -21,7 +21,7 @@ from age_keys import (
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from soulsense_db.codecs import Identities, Recipients, Secret
+from soulsense_db.codecs import DamagedStreamError, Identities, Recipients, Secret
 from soulsense_db.errors import OptionError
 
 _DATA = b"dear diary " * 10_000
@@ -40,6 +40,19 @@ def test_ssh_keys_seal_and_open(tmp_path: Path, kind: str, options: tuple[str, .
     assert unsealed(sealed(_DATA, Recipients.of([public])), identities) == _DATA
     assert age("-d", "-i", path, data=sealed(_DATA, Recipients.of([public]))) == _DATA
     assert unsealed(age("-r", public.strip(), data=_DATA), identities) == _DATA
+
+
+@needs_ssh
+def test_damage_beside_an_ssh_key_is_damage(tmp_path: Path) -> None:
+    """A header names SSH keys: one that is named and does not open it is the right one."""
+    path = make_ssh_key(tmp_path / "id", "ed25519")
+    data = sealed(_DATA, Recipients.of(files=[path.with_suffix(".pub")]))
+    start = data.index(b"\n", data.index(b"ssh-ed25519 ")) + 1
+    for at in range(start, start + 42):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        with pytest.raises(DamagedStreamError):
+            unsealed(bytes(changed), Identities(Secret.from_file(path)))
 
 
 def _point(form: PublicFormat) -> bytes:
