@@ -44,6 +44,14 @@ def holds_secret(text: str) -> bool:
     return _SECRET.search(text) is not None
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` with the home of a user for ``~``, as a shell would."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user: then it is a name like others
+        return Path(path)
+
+
 class Secret:
     """A text that nobody may see: it is read when it is needed, each time anew.
 
@@ -66,7 +74,7 @@ class Secret:
     def from_file(cls, path: str | os.PathLike[str]) -> Secret:
         """Return what is in a file, which nobody but its owner may read."""
         _require_no_secret(os.fspath(path), "the name of a key file")
-        file = Path(path)
+        file = expanded(path)
         return cls(f"the file {file}", lambda: _in_file(file))
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from soulsense_db.codecs.age_library import pyrage, reason_of
 from soulsense_db.codecs.age_plugins import Callbacks
-from soulsense_db.codecs.age_secrets import Secret, holds_secret
+from soulsense_db.codecs.age_secrets import Secret, expanded, holds_secret
 from soulsense_db.codecs.errors import (
     cannot_seal,
     no_recipient,
@@ -55,7 +55,7 @@ class Recipients:
         texts = [texts] if isinstance(texts, str) else texts
         named = [(f"Recipient {number}", text) for number, text in enumerate(texts, start=1)]
         for path in files:
-            named += _in_file(Path(path))
+            named += _in_file(expanded(path))
         if not named:
             raise no_recipients("what is given")
         keys = dict.fromkeys(_checked(which, text.strip()) for which, text in named)

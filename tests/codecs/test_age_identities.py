@@ -58,6 +58,18 @@ def test_each_source_opens_it(
         assert unsealed(data, Identities(source)) == _DATA
 
 
+def test_a_tilde_is_the_home(
+    tmp_path: Path, key: Key, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell is between a configuration file and us; a user that there is not is a name."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "public.txt").write_text(key.public)
+    assert Recipients.of(files=["~/public.txt"]).keys == (key.public,)
+    assert unsealed(data, Identities(Secret.from_file(f"~/{key.path.name}"))) == _DATA
+    with pytest.raises(IdentityError, match=r"key file ~nobody-at-all/key\.txt cannot be read"):
+        unsealed(data, Identities(Secret.from_file("~nobody-at-all/key.txt")))
+
+
 def test_several_keys_in_a_file(tmp_path: Path, key: Key, data: bytes) -> None:
     """Comments, empty lines and other keys are beside the one that opens it."""
     other = Key(tmp_path, "other.txt")

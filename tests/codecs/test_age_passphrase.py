@@ -169,5 +169,5 @@ def test_a_passphrase_stands_alone(tmp_path: Path) -> None:
     data = sealed_with(_PASSPHRASE, _DATA)
     beside = sealed(b"x", Key(tmp_path).recipients).split(b"\n")[1:3]
     lines = data.split(b"\n", 1)
-    with pytest.raises(DamagedStreamError):
+    with pytest.raises(DamagedStreamError, match="passphrase and keys"):
         unsealed(b"\n".join([lines[0], *beside, lines[1]]), _KNOWN)
