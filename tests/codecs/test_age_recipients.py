@@ -159,13 +159,24 @@ def test_a_secret_key_is_not_taken_and_not_shown(tmp_path: Path) -> None:
             assert text[20:].lower() not in repr(caught.value).lower()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"# nobody\n", b"\xff\xfe\x00", b"x" * 2_000_000])
-def test_a_file_without_a_recipient_is_told(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        (b"", "no public key in"),
+        (b"# nobody\n", "no public key in"),
+        (b"\xff\xfe\x00", "no public key"),
+        (b"\n" * 2_000_000, "too large"),
+    ],
+)
+def test_a_file_without_a_recipient_is_told(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
     """One that is missing, empty, too large or no text."""
     path = tmp_path / "recipients.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(OptionError) as caught:
+    with pytest.raises(OptionError, match=said) as caught:
         Recipients.of(files=[path])
     assert str(path) in caught.value.what
     with pytest.raises(OptionError):
