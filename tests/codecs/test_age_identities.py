@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,10 +221,12 @@ def test_a_command_that_hangs_is_ended(tmp_path: Path, data: bytes, script: str)
     never = tmp_path / "never"
     os.mkfifo(never)
     command = Secret.from_command(["sh", "-c", script.format(never)], timeout=0.3)
+    since = time.monotonic()
     held = os.open(never, os.O_RDWR)  # what waits for it ends with the test
     try:
         with pytest.raises(IdentityError, match=r"did not end within 0\.3 s"):
             unsealed(data, Identities(command))
+        assert time.monotonic() - since < 5
     finally:
         os.close(held)
 
