@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import random
 import subprocess
 import sys
@@ -175,7 +174,9 @@ def test_damage_is_told_from_a_wrong_key(tmp_path: Path, key: Key) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"SQLite format 3\0" * 5000, b"age-encryption.org/v2\n" * 100, b"x", os.urandom(70000)]
+    "data",
+    [b"SQLite format 3\0" * 5000, b"age-encryption.org/v2\n" * 100, b"x", _DATA],
+    ids=["database", "version", "letter", "noise"],
 )
 def test_other_files_are_not_of_age(key: Key, data: bytes) -> None:
     """What is no stream of age is said to be none."""
@@ -183,7 +184,9 @@ def test_other_files_are_not_of_age(key: Key, data: bytes) -> None:
         unsealed(data, key.identities)
 
 
-@pytest.mark.parametrize("lines", [b"-> a b\n\n" * 200_000, b"\x00" * 2_000_000])
+@pytest.mark.parametrize(
+    "lines", [b"-> a b\n\n" * 200_000, b"\x00" * 2_000_000], ids=["stanzas", "zeroes"]
+)
 def test_a_header_without_an_end_is_not_read_for_ever(key: Key, lines: bytes) -> None:
     """A header is small: what has a larger one is damaged."""
     source = _Counted(b"age-encryption.org/v1\n" + lines)
