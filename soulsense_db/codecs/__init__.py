@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.codecs.age import decrypt, encrypt, opens
+    from soulsense_db.codecs.age_library import require_age
+    from soulsense_db.codecs.age_secrets import Secret
     from soulsense_db.codecs.compression import Compression
     from soulsense_db.codecs.errors import (
         DamagedStreamError,
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
         TooLongError,
         TruncatedStreamError,
     )
+    from soulsense_db.codecs.identities import Identities
+    from soulsense_db.codecs.recipients import Recipients
     from soulsense_db.codecs.streams import Reader, Transform, Writer, piped
     from soulsense_db.codecs.zstandard import (
         DEFAULT_LEVEL,
@@ -30,7 +35,10 @@ __all__ = [
     "DEFAULT_LEVEL",
     "Compression",
     "DamagedStreamError",
+    "Identities",
     "Reader",
+    "Recipients",
+    "Secret",
     "StreamError",
     "TooLongError",
     "Transform",
@@ -38,7 +46,11 @@ __all__ = [
     "Writer",
     "compress",
     "decompress",
+    "decrypt",
+    "encrypt",
+    "opens",
     "piped",
+    "require_age",
     "require_level",
     "require_zstd",
 ]
@@ -47,7 +59,10 @@ _HOMES = {
     "Compression": "soulsense_db.codecs.compression",
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
     "DamagedStreamError": "soulsense_db.codecs.errors",
+    "Identities": "soulsense_db.codecs.identities",
     "Reader": "soulsense_db.codecs.streams",
+    "Recipients": "soulsense_db.codecs.recipients",
+    "Secret": "soulsense_db.codecs.age_secrets",
     "StreamError": "soulsense_db.codecs.errors",
     "TooLongError": "soulsense_db.codecs.errors",
     "Transform": "soulsense_db.codecs.streams",
@@ -55,7 +70,11 @@ _HOMES = {
     "Writer": "soulsense_db.codecs.streams",
     "compress": "soulsense_db.codecs.zstandard",
     "decompress": "soulsense_db.codecs.zstandard",
+    "decrypt": "soulsense_db.codecs.age",
+    "encrypt": "soulsense_db.codecs.age",
+    "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
+    "require_age": "soulsense_db.codecs.age_library",
     "require_level": "soulsense_db.codecs.zstandard",
     "require_zstd": "soulsense_db.codecs.zstandard",
 }

@@ -23,6 +23,7 @@
     ├── ProtectedBackupError         32   a backup that must not be deleted now
     ├── PruneError                   33   old backups could not all be removed
     ├── MissingExtraError            34   an optional library is not installed
+    ├── IdentityError                35   no key opens a sealed backup, or none can be read
     ├── StorageError                 40   the file system refused
     │   ├── PermissionDeniedError    41   not allowed to read or write
     │   ├── DirectoryIsAFileError    42   the backup directory is a file
@@ -84,6 +85,7 @@ __all__ = [
     "DirectoryLockedError",
     "DisplayError",
     "EmptyBackupError",
+    "IdentityError",
     "InterruptedMigrationError",
     "InvalidBackupError",
     "InvalidDescriptionError",
@@ -360,6 +362,12 @@ class MissingExtraError(BackupError):
     """An optional library that this needs is not installed."""
 
     exit_code = 34
+
+
+class IdentityError(BackupError):
+    """No identity (private key or passphrase) opens what is sealed, or none can be read."""
+
+    exit_code = 35
 
 
 class StorageError(BackupError):
