@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.codecs.differential import (
+        WINDOW,
+        DifferentialHeader,
+        decode_differential,
+        encode_differential,
+        largest_differential,
+        read_differential_header,
+    )
     from soulsense_db.codecs.errors import (
         DamagedStreamError,
+        NewerStreamError,
         StreamError,
         TooLongError,
         TruncatedStreamError,
+        WrongBaseError,
     )
+    from soulsense_db.codecs.pull import pulled
     from soulsense_db.codecs.streams import Reader, Transform, Writer, piped
     from soulsense_db.codecs.zstandard import (
         DEFAULT_LEVEL,
@@ -27,16 +38,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LEVEL",
+    "WINDOW",
     "DamagedStreamError",
+    "DifferentialHeader",
+    "NewerStreamError",
     "Reader",
     "StreamError",
     "TooLongError",
     "Transform",
     "TruncatedStreamError",
     "Writer",
+    "WrongBaseError",
     "compress",
+    "decode_differential",
     "decompress",
+    "encode_differential",
+    "largest_differential",
     "piped",
+    "pulled",
+    "read_differential_header",
     "require_level",
     "require_zstd",
 ]
@@ -44,15 +64,24 @@ __all__ = [
 _HOMES = {
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
     "DamagedStreamError": "soulsense_db.codecs.errors",
+    "DifferentialHeader": "soulsense_db.codecs.differential",
+    "NewerStreamError": "soulsense_db.codecs.errors",
     "Reader": "soulsense_db.codecs.streams",
     "StreamError": "soulsense_db.codecs.errors",
     "TooLongError": "soulsense_db.codecs.errors",
     "Transform": "soulsense_db.codecs.streams",
     "TruncatedStreamError": "soulsense_db.codecs.errors",
+    "WINDOW": "soulsense_db.codecs.differential",
     "Writer": "soulsense_db.codecs.streams",
+    "WrongBaseError": "soulsense_db.codecs.errors",
     "compress": "soulsense_db.codecs.zstandard",
+    "decode_differential": "soulsense_db.codecs.differential",
     "decompress": "soulsense_db.codecs.zstandard",
+    "encode_differential": "soulsense_db.codecs.differential",
+    "largest_differential": "soulsense_db.codecs.differential",
     "piped": "soulsense_db.codecs.streams",
+    "pulled": "soulsense_db.codecs.pull",
+    "read_differential_header": "soulsense_db.codecs.differential",
     "require_level": "soulsense_db.codecs.zstandard",
     "require_zstd": "soulsense_db.codecs.zstandard",
 }

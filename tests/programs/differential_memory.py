@@ -1,0 +1,73 @@
+"""Print how many MB encoding and decoding a differential take at their peak.
+
+differential_memory.py MEGABYTES: of a database that is made up while it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from soulsense_db.codecs import Reader, decode_differential, encode_differential
+
+MIB = 1024 * 1024
+SIZE = int(sys.argv[1]) * MIB
+
+
+class MadeUp:
+    """Random pages, the same ones each time; every tenth page of a changed one is another."""
+
+    def __init__(self, *, changed: bool) -> None:
+        self._random = random.Random(13)
+        self._other = random.Random(14) if changed else None
+        self._left = SIZE
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to as many bytes, a page at most."""
+        page = self._random.randbytes(min(4096, self._left, size))
+        self._left -= len(page)
+        if self._other is not None and self._other.random() < 0.1:
+            return self._other.randbytes(len(page))
+        return page
+
+
+class Nowhere:
+    """What is written is gone."""
+
+    def write(self, _data: bytes, /) -> None:
+        """Forget it."""
+
+
+def peak() -> int:
+    """Return the peak so far; not ru_maxrss, which begins with what the parent had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def sha256_of(source: Reader) -> str:
+    """Return the checksum of all that is in it."""
+    sha256 = hashlib.sha256()
+    while data := source.read(MIB):
+        sha256.update(data)
+    return sha256.hexdigest()
+
+
+checksum = sha256_of(MadeUp(changed=False))
+before = peak()
+with tempfile.TemporaryFile() as differential:
+    encode_differential(
+        MadeUp(changed=True),
+        differential,
+        base=MadeUp(changed=False),
+        base_size=SIZE,
+        base_sha256=checksum,
+        size=SIZE,
+        threads=2,
+    )
+    print("encode", peak() - before)
+    differential.seek(0)
+    decode_differential(differential, Nowhere(), base=MadeUp(changed=False), limit=SIZE)
+    print("decode", peak() - before)
