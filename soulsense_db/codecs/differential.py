@@ -38,7 +38,7 @@ WINDOW = 1024 * 1024
 """How many bytes of the database are compressed with as many of its base."""
 
 _WINDOWS = range(1024, 16 * 1024 * 1024 + 1)
-_MOST_THREADS = 4  # each takes about 12 MB
+_MOST_THREADS = 4  # each takes about 8 MB
 _BLOCK = 64 * 1024
 _SHORTEST_PREFIX = 8  # zstd ignores a shorter one, and Python's module refuses it
 
@@ -108,9 +108,10 @@ def encode_differential(
             plain = _up_to(source, expected)
             if len(plain) != expected:
                 raise DamagedStreamError(f"there are fewer than {size:,} bytes to encode")
+            base_window = bases.next_window()
             if len(under_way) == workers:  # memory stays flat
                 target.write(under_way.popleft().result())
-            under_way.append(pool.submit(_frame, zstd, plain, bases.next_window(), level, window))
+            under_way.append(pool.submit(_frame, zstd, plain, base_window, level, window))
         while under_way:
             target.write(under_way.popleft().result())
     if source.read(1):

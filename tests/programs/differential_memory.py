@@ -66,6 +66,7 @@ with tempfile.TemporaryFile() as differential:
         base_sha256=checksum,
         size=SIZE,
         threads=2,
+        level=9,  # slower than what is read: it must not pile up
     )
     print("encode", peak() - before)
     differential.seek(0)
