@@ -64,6 +64,7 @@ def test_the_public_names_are_these() -> None:
         "BackupInfo",
         "BackupKind",
         "BackupManager",
+        "Compression",
         "DatabaseError",
         "Period",
         "PruneReport",

@@ -14,13 +14,24 @@ if TYPE_CHECKING:
     from soulsense_db.codecs.age_library import require_age
     from soulsense_db.codecs.age_secrets import Secret
     from soulsense_db.codecs.compression import Compression
+    from soulsense_db.codecs.differential import (
+        WINDOW,
+        DifferentialHeader,
+        decode_differential,
+        encode_differential,
+        largest_differential,
+        read_differential_header,
+    )
     from soulsense_db.codecs.errors import (
         DamagedStreamError,
+        NewerStreamError,
         StreamError,
         TooLongError,
         TruncatedStreamError,
+        WrongBaseError,
     )
     from soulsense_db.codecs.identities import Identities
+    from soulsense_db.codecs.pull import pulled
     from soulsense_db.codecs.recipients import Recipients
     from soulsense_db.codecs.streams import Reader, Transform, Writer, piped
     from soulsense_db.codecs.zstandard import (
@@ -33,9 +44,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LEVEL",
+    "WINDOW",
     "Compression",
     "DamagedStreamError",
+    "DifferentialHeader",
     "Identities",
+    "NewerStreamError",
     "Reader",
     "Recipients",
     "Secret",
@@ -44,22 +58,31 @@ __all__ = [
     "Transform",
     "TruncatedStreamError",
     "Writer",
+    "WrongBaseError",
     "compress",
+    "decode_differential",
     "decompress",
     "decrypt",
+    "encode_differential",
     "encrypt",
+    "largest_differential",
     "opens",
     "piped",
+    "pulled",
+    "read_differential_header",
     "require_age",
     "require_level",
     "require_zstd",
 ]
 
 _HOMES = {
-    "Compression": "soulsense_db.codecs.compression",
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
+    "WINDOW": "soulsense_db.codecs.differential",
+    "Compression": "soulsense_db.codecs.compression",
     "DamagedStreamError": "soulsense_db.codecs.errors",
+    "DifferentialHeader": "soulsense_db.codecs.differential",
     "Identities": "soulsense_db.codecs.identities",
+    "NewerStreamError": "soulsense_db.codecs.errors",
     "Reader": "soulsense_db.codecs.streams",
     "Recipients": "soulsense_db.codecs.recipients",
     "Secret": "soulsense_db.codecs.age_secrets",
@@ -68,12 +91,18 @@ _HOMES = {
     "Transform": "soulsense_db.codecs.streams",
     "TruncatedStreamError": "soulsense_db.codecs.errors",
     "Writer": "soulsense_db.codecs.streams",
+    "WrongBaseError": "soulsense_db.codecs.errors",
     "compress": "soulsense_db.codecs.zstandard",
+    "decode_differential": "soulsense_db.codecs.differential",
     "decompress": "soulsense_db.codecs.zstandard",
     "decrypt": "soulsense_db.codecs.age",
+    "encode_differential": "soulsense_db.codecs.differential",
     "encrypt": "soulsense_db.codecs.age",
+    "largest_differential": "soulsense_db.codecs.differential",
     "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
+    "pulled": "soulsense_db.codecs.pull",
+    "read_differential_header": "soulsense_db.codecs.differential",
     "require_age": "soulsense_db.codecs.age_library",
     "require_level": "soulsense_db.codecs.zstandard",
     "require_zstd": "soulsense_db.codecs.zstandard",

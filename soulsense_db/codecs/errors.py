@@ -33,6 +33,14 @@ class TooLongError(StreamError):
     """There is more in it than there may be."""
 
 
+class WrongBaseError(StreamError):
+    """It is a differential, and what was given as its base is not, or is no more, that base."""
+
+
+class NewerStreamError(StreamError):
+    """It is of a newer format than those that are known here."""
+
+
 def extra_missing(what: str, extra: str) -> MissingExtraError:
     """Return the error for an optional library that is not installed; ``what`` needs it."""
     return MissingExtraError(

@@ -43,7 +43,7 @@ def piped(first: Transform, second: Transform) -> Transform:
 
             def feed() -> None:
                 with os.fdopen(writing, "wb", buffering=0) as pipe:
-                    first(source, _Whole(pipe))
+                    first(source, WholePipe(pipe))
 
             feeding = side.submit(feed)
             try:
@@ -60,13 +60,14 @@ def piped(first: Transform, second: Transform) -> Transform:
     return both
 
 
-class _Whole:
+class WholePipe:
     """A pipe that takes all of what is written, in as many pieces as it likes."""
 
     def __init__(self, pipe: FileIO) -> None:
         self._pipe = pipe
 
     def write(self, data: bytes, /) -> None:
+        """Write all of ``data``."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._pipe.write(rest) :]

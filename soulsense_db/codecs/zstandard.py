@@ -33,7 +33,7 @@ _LARGEST_WINDOW = 27  # 2 ** 27 bytes: what the program zstd decodes without bei
 
 def require_zstd() -> None:
     """Raise :class:`~soulsense_db.errors.MissingExtraError` where there is no Zstandard."""
-    _library()
+    zstd_library()
 
 
 def require_level(level: int) -> None:
@@ -59,7 +59,7 @@ def compress(
     ``threads``: by default one for each core, four at most. ``size``: the bytes of ``source``,
     where they are known; they are then in the frame's header.
     """
-    zstd = _library()
+    zstd = zstd_library()
     parameter = zstd.CompressionParameter
     workers = threads if threads is not None else min(os.cpu_count() or 1, _MOST_THREADS)
     compressor = zstd.ZstdCompressor(
@@ -77,7 +77,7 @@ def compress(
                 target.write(data)
         target.write(compressor.flush())
     except zstd.ZstdError as error:  # another size than was said
-        raise DamagedStreamError(_reason(error)) from error
+        raise DamagedStreamError(zstd_reason(error)) from error
 
 
 def decompress(source: Reader, target: Writer, *, limit: int) -> None:
@@ -87,7 +87,7 @@ def decompress(source: Reader, target: Writer, *, limit: int) -> None:
     :class:`~soulsense_db.codecs.errors.DamagedStreamError`,
     :class:`~soulsense_db.codecs.errors.TooLongError`.
     """
-    zstd = _library()
+    zstd = zstd_library()
     written = 0
     frame: Any = None
     data = b""
@@ -109,7 +109,7 @@ def decompress(source: Reader, target: Writer, *, limit: int) -> None:
             if frame.eof:
                 frame, data = None, frame.unused_data
     except zstd.ZstdError as error:
-        raise DamagedStreamError(_reason(error)) from error
+        raise DamagedStreamError(zstd_reason(error)) from error
     if frame is not None or written == 0:
         raise TruncatedStreamError("it is not complete")
 
@@ -119,7 +119,8 @@ def _new_frame(zstd: types.ModuleType) -> Any:
     return zstd.ZstdDecompressor(options=largest)
 
 
-def _library() -> types.ModuleType:
+def zstd_library() -> types.ModuleType:
+    """Return the module; raises :class:`~soulsense_db.errors.MissingExtraError` without one."""
     try:
         if sys.version_info >= (3, 14):
             from compression import zstd
@@ -132,5 +133,6 @@ def _library() -> types.ModuleType:
     return zstd  # type: ignore[no-any-return,unused-ignore]
 
 
-def _reason(error: Exception) -> str:
+def zstd_reason(error: Exception) -> str:
+    """Return what the library says of an error, as a clause."""
     return str(error)[:1].lower() + str(error)[1:].rstrip(".")
