@@ -87,7 +87,8 @@ def _markers_of_known(repository: Repository, outside: BackupInfo) -> tuple[Migr
     if outside.sha256 is not None or not known:
         return ()
     checksum = fs.sha256_of(Path(outside.path))
-    return next((markers_in(info) for info in known if info.sha256 == checksum), ())
+    same = (info for info in known if checksum in {info.sha256, info.plain_sha256})
+    return next(map(markers_in, same), ())
 
 
 def _importable(driver: Driver, path: str | Path) -> BackupInfo:

@@ -157,13 +157,12 @@ def verify_backup(
         raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
     with not_found_if_deleted(Path(info.path), info):
         info = trusted_meta(info)
-        if level == "quick" and info.plain_sha256 is not None:
-            version = fs.version_of(Path(info.path))
+        version = fs.version_of(Path(info.path))
+        if level == "quick" and not info.is_plain and info.sha256 is not None:
             verify_stored(info, progress=progress)
             return VerificationReport(
                 backup=info, level=level, checksum=True, warnings=(), version=version
             )
-        version = fs.version_of(Path(info.path))
         with opened(driver, info, progress=progress) as source:
             report = verify_opened(
                 driver,
@@ -173,9 +172,8 @@ def verify_backup(
                 accepts_source_errors=accepts_source_errors,
                 progress=progress,
             )
-        fs.version_of(
-            Path(info.path)
-        )  # a copy that was checked is not the backup: that may be gone
+        # What was checked may be a copy, and the backup itself is gone.
+        fs.version_of(Path(info.path))
         return report
 
 

@@ -255,6 +255,25 @@ def test_what_is_no_zstd_or_no_database_is_refused(
     assert digest(database) == before
 
 
+def test_a_wrong_name_is_found(compressed: BackupManager, make_engine: EngineMaker) -> None:
+    """Renamed with its meta file, a backup is still not what its name says."""
+    plain = BackupManager(make_engine(compressed.database))
+    for info, wrong in (
+        (compressed.create("packed"), lambda path: path.removesuffix(".zst")),
+        (plain.create("plain"), lambda path: f"{path}.zst"),
+    ):
+        for ending in ("", ".meta"):
+            Path(f"{info.path}{ending}").rename(f"{wrong(info.path)}{ending}")
+        renamed = next(one for one in plain.list() if one.id == info.id)
+        with pytest.raises(InvalidBackupError):
+            plain.verify(renamed)
+        with pytest.raises(InvalidBackupError):
+            plain.restore(renamed)
+        if renamed.is_plain:
+            with pytest.raises(InvalidBackupError):
+                plain.verify(renamed, level="quick")
+
+
 def test_export_gives_the_form_that_the_name_says(
     compressed: BackupManager, database: Path, tmp_path: Path, make_engine: EngineMaker
 ) -> None:
