@@ -28,6 +28,9 @@ DEFAULT_LEVEL = 3
 _LEVELS = range(1, 20)  # what is above takes memory that grows with the window
 _MOST_THREADS = 4  # each has several MB of its own
 _BLOCK = 1024 * 1024
+# Of what is decompressed: what follows a frame is copied, so that many small ones take long.
+_STORED_BLOCK = 128 * 1024
+_MOST_EMPTY_FRAMES = 1000
 _LARGEST_WINDOW = 27  # 2 ** 27 bytes: what the program zstd decodes without being asked to
 
 
@@ -88,13 +91,13 @@ def decompress(source: Reader, target: Writer, *, limit: int) -> None:
     :class:`~soulsense_db.codecs.errors.TooLongError`.
     """
     zstd = zstd_library()
-    written = 0
+    written = empty = 0
     frame: Any = None
     data = b""
     try:
-        while data or (data := source.read(_BLOCK)):
+        while data or (data := source.read(_STORED_BLOCK)):
             if frame is None:
-                frame = _new_frame(zstd)
+                frame, begun_at = _new_frame(zstd), written
             # One byte more than may come: a bomb is found by it, and goes no further.
             plain = frame.decompress(data, max_length=min(_BLOCK, limit - written + 1))
             data = b""
@@ -107,6 +110,9 @@ def decompress(source: Reader, target: Writer, *, limit: int) -> None:
                     break
                 plain = frame.decompress(b"", max_length=min(_BLOCK, limit - written + 1))
             if frame.eof:
+                empty += written == begun_at
+                if empty > _MOST_EMPTY_FRAMES:
+                    raise DamagedStreamError("it has too many empty frames")
                 frame, data = None, frame.unused_data
     except zstd.ZstdError as error:
         raise DamagedStreamError(zstd_reason(error)) from error

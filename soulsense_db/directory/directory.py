@@ -166,6 +166,12 @@ class BackupDirectory:
         inside = resolved.parent == self.directory
         return inside and stat.S_ISREG(status.st_mode) and not self._is_live(status)
 
+    def is_in(self, path: Path) -> bool:
+        """Whether ``path``, which need not exist, is the path of a backup of this directory."""
+        if not self._is_backup_name(path.name):
+            return False
+        return os.path.realpath(path.parent) == str(self.directory)
+
     def find_again(self, info: BackupInfo) -> BackupInfo:
         """Return the facts of ``info`` as they are now, as :meth:`find` does.
 

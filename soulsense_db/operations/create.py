@@ -65,7 +65,7 @@ def _create(
     driver.return_idle_connections()
     fs.require_space(repository.directory.directory, _expected_size(repository))
 
-    def write(target: Path) -> SnapshotInfo:
+    def write(target: Path, progress: Progress | None) -> SnapshotInfo:
         snapshot = driver.snapshot(target, progress=progress)
         if earlier is not None and has_same_content(repository, target, earlier):
             raise _SameContentError

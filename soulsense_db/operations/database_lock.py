@@ -19,8 +19,14 @@ from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.delete import deleted
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.restore import Restorer, RestoreReport, done_sentence, require_undo
-from soulsense_db.operations.stored_form import OpenedBackup, opened
+from soulsense_db.operations.restore import (
+    Restorer,
+    RestoreReport,
+    done_sentence,
+    opened_to_restore,
+    require_undo,
+)
+from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     SAFETY_NAMES,
@@ -54,7 +60,7 @@ def restore_backup(
         info = trusted_meta(repository.finder.get_own(ref))
         with not_found_if_deleted(Path(info.path), info):
             version = fs.version_of(Path(info.path))
-        with opened(driver, info) as source:
+        with opened_to_restore(driver, info) as source:
             with not_found_if_deleted(Path(info.path), info):
                 verified = verify_opened(driver, source, level="full", version=version)
             with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:

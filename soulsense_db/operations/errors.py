@@ -162,6 +162,12 @@ def stored_truncated(path: Path, size: int, expected: int) -> TruncatedBackupErr
     )
 
 
+def of_the_backup(error: InvalidBackupError, copy: Path, backup: Path) -> InvalidBackupError:
+    """Return ``error``, which is about the decoded ``copy`` of ``backup``, as one about that."""
+    what = error.what.replace(str(copy), str(backup)).replace(copy.name, backup.name)
+    return type(error)(what, **error.facts | {"path": backup})
+
+
 def not_read_back(path: Path, reason: str) -> StorageError:
     """Return the error for a compressed file that is not what was just written."""
     return StorageError(
@@ -272,6 +278,16 @@ def is_live(path: Path) -> BackupError:
         f"{path} is the live database itself.",
         hint="Create a backup of it instead.",
         path=path,
+    )
+
+
+def in_the_backup_directory(target: Path) -> StorageError:
+    """Return the error for a copy that would be a second backup with the same id."""
+    return StorageError(
+        f"{target.parent} is the backup directory: the copy would be a second backup with the same "
+        "id.",
+        hint="Name another directory.",
+        path=target,
     )
 
 

@@ -31,8 +31,11 @@ from soulsense_db.operations.stored_form import encode
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy, work_file
 
-Write = Callable[[Path], SnapshotInfo]
-"""Fills the existing empty file with a database; returns what is known of its content."""
+Write = Callable[[Path, Progress | None], SnapshotInfo]
+"""Fills the existing empty file with a database, and tells the progress how far it is.
+
+Returns what is known of its content.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ def take(
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
-    ``progress`` is called while it is checked. Raises
+    ``progress`` is called while it is written and checked. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
@@ -150,7 +153,7 @@ def take(
     created_at = new.created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
     half_run = standing_for_a_copy(driver) if new.markers is None else new.markers
-    snapshot = write(target)
+    snapshot = write(target, progress)
     if new.markers is None:
         half_run = half_run or standing_for_a_copy(driver)
     sha256 = check_new(driver, target, level=new.check_level, progress=progress)

@@ -135,7 +135,8 @@ class Restorer:
             is_verified = verified is not None and verified.is_of(info)
             data = opened_before if is_verified else None
             if data is None:
-                data = stack.enter_context(opened(self._driver, trusted_meta(info)))
+                info = trusted_meta(info)
+                data = stack.enter_context(opened_to_restore(self._driver, info))
             if verified is None or not is_verified:
                 with not_found_if_deleted(Path(info.path), info):
                     verified = verify_opened(
@@ -215,7 +216,7 @@ class Restorer:
                 staged = take(
                     self._driver,
                     self._safety_backup(),
-                    self._driver.snapshot,
+                    lambda target, _: self._driver.snapshot(target),
                     path,
                     final=self._safety.path,
                 )
@@ -358,6 +359,19 @@ class Restorer:
                 if fs.exists(old):
                     aside.append(self._safety.give_dated_name(old))
         return (*moved, *aside)
+
+
+def opened_to_restore(driver: Driver, info: BackupInfo) -> AbstractContextManager[OpenedBackup]:
+    """Open ``info`` where its copy takes no room that the restore needs."""
+    if info.is_plain:
+        return opened(driver, info)
+    spares = room_of_restore(driver.size_now(), info.restored_size_bytes)
+    return opened(driver, info, spares=spares)
+
+
+def room_of_restore(live: int, backup: int) -> int:
+    """Return the bytes for the safety backup, the journal or log, and for what is larger."""
+    return live + max(live, backup) + max(0, backup - live)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore import room_of_restore
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
@@ -115,12 +116,10 @@ class _RestoreChecker:
         yield from _problem(lambda: self._require_room(place.parent, info))
 
     def _require_room(self, directory: Path, info: BackupInfo | None) -> None:
-        """Ask for room: safety backup, journal or log, what is larger, a copy that is decoded."""
+        """Ask for room for the safety backup, for the journal or log, and for what is larger."""
         live = self._driver.size_now()
         backup = info.restored_size_bytes if info is not None else live
-        is_plain = self._repository.compression is None if info is None else info.is_plain
-        decoded = 0 if is_plain else backup
-        fs.require_space(directory, live + max(live, backup) + max(0, backup - live) + decoded)
+        fs.require_space(directory, room_of_restore(live, backup))
 
 
 def _problem(look: Callable[[], object]) -> list[BackupError]:

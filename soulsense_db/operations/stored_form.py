@@ -26,11 +26,13 @@ from soulsense_db.codecs import (
     decompress,
 )
 from soulsense_db.drivers import Driver
+from soulsense_db.errors import InvalidBackupError
 from soulsense_db.meta_file import not_found_if_deleted
 from soulsense_db.operations.errors import (
     cannot_be_decoded,
     checksum_differs,
     not_read_back,
+    of_the_backup,
     stored_truncated,
 )
 from soulsense_db.progress import Progress
@@ -55,11 +57,13 @@ class OpenedBackup:
 
 @contextmanager
 def opened(
-    driver: Driver, info: BackupInfo, *, progress: Progress | None = None
+    driver: Driver, info: BackupInfo, *, spares: int = 0, progress: Progress | None = None
 ) -> Iterator[OpenedBackup]:
     """Yield the data of ``info``; a decoded copy is gone at the end.
 
-    Raises :class:`~soulsense_db.errors.InvalidBackupError` where it cannot be decoded,
+    ``spares``: bytes that are needed beside the live database for something else. What is said of
+    the copy in an error of the block is said of the backup. Raises
+    :class:`~soulsense_db.errors.InvalidBackupError` where it cannot be decoded,
     :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room for that,
     :class:`~soulsense_db.errors.MissingExtraError`.
     """
@@ -67,10 +71,15 @@ def opened(
         yield OpenedBackup(info, Path(info.path), is_private=False)
         return
     size = info.plain_size_bytes or info.size_bytes
-    with work_file(driver.location, size_bytes=size, companions=driver.companions) as path:
+    with work_file(
+        driver.location, size_bytes=size, companions=driver.companions, spares=spares
+    ) as path:
         with not_found_if_deleted(Path(info.path), info):
             _decode(info, path, progress)
-        yield OpenedBackup(info, path, is_private=True)
+        try:
+            yield OpenedBackup(info, path, is_private=True)
+        except InvalidBackupError as error:
+            raise of_the_backup(error, path, Path(info.path)) from error
 
 
 def facts_of_plain(source: OpenedBackup) -> dict[str, Any]:
@@ -113,9 +122,11 @@ def encode(
         plain.open("rb", buffering=0) as source,
         target.open("r+b", buffering=0) as stored,
     ):
-        reader = _Counting(source, size=size, progress=progress)
+        reader = _Hashing(source, size=size, progress=progress)
         writer = _Hashing(stored)
         compress(reader, writer, level=compression.level, threads=compression.threads, size=size)
+    if reader.digest.hexdigest() != info.sha256:  # since it was checked
+        raise not_read_back(target, "the copy of the database changed meanwhile")
     with fs.storage_errors("read", target), target.open("rb", buffering=0) as again:
         decoded = _Counting(_Nowhere())
         try:
@@ -147,7 +158,9 @@ def _decode(info: BackupInfo, target: Path, progress: Progress | None) -> None:
     with fs.storage_errors("read", path):
         source = path.open("rb", buffering=0)
     with source, fs.storage_errors("write", target), target.open("r+b", buffering=0) as plain:
-        _decode_stream(info, path, source, plain, progress)
+        size = info.plain_size_bytes
+        limit = size if size is not None else _limit_without_meta(path, target.parent)
+        _decode_stream(info, path, source, plain, limit=limit, progress=progress)
 
 
 def _decode_stream(
@@ -155,13 +168,14 @@ def _decode_stream(
     path: Path,
     source: Reader,
     plain: Writer,
-    progress: Progress | None = None,
+    *,
+    limit: int,
+    progress: Progress | None,
 ) -> None:
     """Write what is in ``source``, the stored bytes of ``info`` at ``path``, to ``plain``."""
     reader = _Hashing(source)
     size = info.plain_size_bytes
     writer = _Hashing(plain, size=size or 0, progress=progress)
-    limit = size if size is not None else _limit_without_meta(path)
     try:
         decompress(reader, writer, limit=limit)
     except StreamError as error:
@@ -187,10 +201,14 @@ def _require_stored(info: BackupInfo, path: Path, read: _Hashing) -> None:
         raise checksum_differs(path)
 
 
-def _limit_without_meta(path: Path) -> int:
-    """Return how many bytes a file of unknown origin may decode to: no database shrinks further."""
+def _limit_without_meta(path: Path, directory: Path) -> int:
+    """Return how many bytes a file of unknown origin may decode to in ``directory``.
+
+    No database shrinks further, and half of what is free is left to the application.
+    """
     with fs.storage_errors("read", path):
-        return max(_LIMIT_LEAST, path.stat().st_size * _LIMIT_FACTOR)
+        most = max(_LIMIT_LEAST, path.stat().st_size * _LIMIT_FACTOR)
+    return min(most, fs.free_space(directory) // 2)
 
 
 class _Counting:

@@ -25,6 +25,7 @@ from soulsense_db.meta_file import (
 from soulsense_db.notices import ignoring
 from soulsense_db.operations.errors import (
     copy_differs,
+    in_the_backup_directory,
     in_the_way_of_copy,
     is_live,
     name_of_compressed,
@@ -75,7 +76,7 @@ def _import_file(
         return add_backup(
             repository,
             new,
-            lambda target: driver.copy_file(source.path, target, progress=progress),
+            lambda target, told: driver.copy_file(source.path, target, progress=told),
             size_bytes=outside.restored_size_bytes,
             progress=progress,
         )
@@ -140,6 +141,8 @@ def export_backup(
         info = check_and_record(repository, info, level="full", progress=progress).backup
         with not_found_if_deleted(Path(info.path)):
             target = _target(info, destination, plain=plain)
+            if repository.directory.is_in(target):
+                raise in_the_backup_directory(target)
             with ExitStack() as stack:
                 source = Path(info.path)
                 if not info.is_plain and not target.name.endswith(ZSTD_ENDING):

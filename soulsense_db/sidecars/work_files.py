@@ -9,7 +9,9 @@ Each has a lock file, by which the next one finds what a killed process left::
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,11 +29,14 @@ _TOKEN_BYTES = 4
 
 
 @contextmanager
-def work_file(database: Path | None, *, size_bytes: int, companions: Companions) -> Iterator[Path]:
+def work_file(
+    database: Path | None, *, size_bytes: int, companions: Companions, spares: int = 0
+) -> Iterator[Path]:
     """Yield an empty file, mode 0600, that is gone at the end, with what was put beside it.
 
     It is in the system's directory for temporary files where the one of ``database`` cannot be
-    written to or has no room for ``size_bytes``, and for a database without a file. Raises
+    written to or has no room for ``size_bytes``, and for a database without a file. ``spares``:
+    what is needed there for something else. Raises
     :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is room in neither.
     """
     with ExitStack() as stack:
@@ -39,7 +44,7 @@ def work_file(database: Path | None, *, size_bytes: int, companions: Companions)
         if database is not None:
             try:
                 _remove_abandoned(database, companions)
-                fs.require_space(database.parent, size_bytes)
+                fs.require_space(database.parent, size_bytes + spares)
                 path = stack.enter_context(_file_beside(database, companions))
             except StorageError as error:
                 log_ignored(f"No work file can be made beside {database}", error)
@@ -75,14 +80,16 @@ def _reserve(database: Path) -> tuple[Path, FileLock]:
 
 
 def _remove_abandoned(database: Path, companions: Companions) -> None:
-    """Remove what killed processes left."""
-    first = _name(database, "").name
+    """Remove what killed processes left, and nothing that none of them can have made."""
+    ours = re.compile(rf"{re.escape(_name(database, '').name)}([0-9a-f]{{{2 * _TOKEN_BYTES}}})\b")
     with fs.storage_errors("list", database.parent):
-        names = [name for name in os.listdir(database.parent) if name.startswith(first)]
-    tokens = {name[len(first) :][: 2 * _TOKEN_BYTES] for name in names}
-    for path in (_name(database, token) for token in tokens):
+        found = filter(None, map(ours.match, os.listdir(database.parent)))
+    for path in {_name(database, one[1]) for one in found}:
         lock = _lock_of(path)
         with ignoring(StorageError, what=f"{path} is in use, or is left over"):
+            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            fs.make_lock_file(Path(lock.lock_file), owner_of=database)
             with fs.storage_errors("lock", path):
                 lock.acquire(timeout=0)
             try:

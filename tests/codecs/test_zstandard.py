@@ -106,6 +106,13 @@ def test_a_bomb_stops_at_the_limit() -> None:
         decompress(io.BytesIO(_compressed()), io.BytesIO(), limit=len(_DATA) - 1)
 
 
+def test_very_many_empty_frames_are_refused() -> None:
+    """They mean nothing, and would take minutes."""
+    with pytest.raises(DamagedStreamError, match="empty frames"):
+        _plain(_compressed(b"") * 2_000 + _compressed())
+    assert _plain(_compressed(b"") * 10 + _compressed()) == _DATA
+
+
 @needs_zstd
 def test_a_huge_window_is_refused() -> None:
     """A frame that takes gigabytes of memory to decode is no backup of ours."""

@@ -17,11 +17,20 @@ from typing import Any
 
 import pytest
 from conftest import EngineMaker
-from helpers import Child, add_child, digest, execute, flip, leftovers, snapshot_of
+from helpers import (
+    Child,
+    add_child,
+    digest,
+    execute,
+    flip,
+    leftovers,
+    snapshot_of,
+    write_marker,
+)
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import Compression, Reader, Writer, compress
+from soulsense_db.codecs import Compression, Reader, Writer, compress, zstandard
 from soulsense_db.errors import (
     BackupNotFoundError,
     ChecksumMismatchError,
@@ -33,12 +42,13 @@ from soulsense_db.errors import (
     TruncatedBackupError,
 )
 from soulsense_db.fs import space
-from soulsense_db.operations import stored_form
+from soulsense_db.operations import restore, stored_form
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.scheduled import run_auto
 
 _ZSTD = shutil.which("zstd")
 _BLOCK = 64 * 1024
+_WORK = ".app.db.work-" + "[0-9a-f]" * 8
 
 
 @pytest.fixture
@@ -197,10 +207,15 @@ def test_a_flip_is_found_without_the_meta_file(compressed: BackupManager, databa
     assert digest(database) == before
 
 
-def _bomb(path: Path, size: int) -> None:
-    from backports import zstd
+def zstd_of(data: bytes) -> bytes:
+    """Return ``data`` as one frame."""
+    target = io.BytesIO()
+    compress(io.BytesIO(data), target)
+    return target.getvalue()
 
-    path.write_bytes(zstd.compress(b"\0" * size))
+
+def _bomb(path: Path, size: int) -> None:
+    path.write_bytes(zstd_of(b"\0" * size))
 
 
 def test_a_bomb_stops_at_the_size_that_the_meta_file_states(
@@ -326,6 +341,113 @@ def test_what_cannot_be_read_back_is_not_published(
     assert leftovers(compressed.directory) == leftovers(tmp_path) == []
 
 
+def test_a_copy_that_changes_while_it_is_compressed_is_not_published(
+    compressed: BackupManager, tmp_path: Path
+) -> None:
+    """What was checked is what is in the backup."""
+    changed: list[Path] = []
+
+    def change(done: int, total: int) -> None:
+        if done > total * 3 // 4 and not changed:  # the second half is the compression
+            (work,) = tmp_path.glob(_WORK)
+            changed.append(work)
+            flip(work, work.stat().st_size - 10)
+
+    with pytest.raises(StorageError, match="changed meanwhile"):
+        _create_in_small_steps(compressed, change)
+    assert changed
+    assert compressed.list() == []
+    assert leftovers(tmp_path) == []
+
+
+def _create_in_small_steps(manager: BackupManager, progress: Callable[[int, int], object]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zstandard, "_BLOCK", 4096)
+        manager.create(progress=progress)
+
+
+def test_an_error_is_about_the_backup_and_not_about_the_copy(
+    compressed: BackupManager, tmp_path: Path
+) -> None:
+    """The private file that it was decoded to is gone when somebody reads the error."""
+    path = _without_meta(compressed.create())
+    path.write_bytes(zstd_of(b"hello"))
+    for call in (compressed.verify, compressed.restore, compressed.adopt):
+        with pytest.raises(InvalidBackupError) as caught:
+            call(path)
+        assert ".work-" not in str(caught.value)
+        assert path.name in str(caught.value)
+    outside = tmp_path / "z.zst"
+    outside.write_bytes(path.read_bytes())
+    with pytest.raises(InvalidBackupError, match=r"z\.zst"):
+        compressed.import_file(outside)
+
+
+def test_only_what_is_ours_is_removed(
+    compressed: BackupManager, database: Path, tmp_path: Path
+) -> None:
+    """Files with names that begin alike stay, and what is no file; a link to one is no lock."""
+    info = compressed.create()
+    kept = [tmp_path / f".app.db.work-{end}" for end in ("", "notes", "1234567", "123456789")]
+    for path in kept:
+        path.write_text("mine")
+    (tmp_path / ".app.db.work-66666666").mkdir()
+    (tmp_path / ".app.db.work-33333333.lock").hardlink_to(database)
+    before = digest(database)
+    compressed.verify(info)
+    compressed.restore(info)
+    assert digest(database) == before
+    assert all(path.read_text() == "mine" for path in kept)
+    assert (tmp_path / ".app.db.work-66666666").is_dir()
+    assert not (tmp_path / ".app.db.work-66666666.lock").exists()
+
+
+def test_the_room_that_a_restore_needs_is_left_to_it(
+    compressed: BackupManager, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy is elsewhere where both do not fit beside the database."""
+    info = compressed.create()
+    size = database.stat().st_size
+    driver = compressed._repository.driver
+    for free, is_beside in ((size * 10, True), (size * 2, False)):
+        monkeypatch.setattr(
+            space,
+            "free_space",
+            lambda directory, free=free: free if directory == database.parent else size * 100,
+        )
+        with restore.opened_to_restore(driver, info) as source:
+            assert (source.path.parent == database.parent) == is_beside
+
+
+def test_without_a_meta_file_half_of_the_free_space_is_left(
+    compressed: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows how much is in it, and the application goes on writing."""
+    path = _without_meta(compressed.create())
+    monkeypatch.setattr(space, "free_space", lambda _: 700_000)
+    with pytest.raises(InvalidBackupError, match="more than 350,000"):
+        compressed.verify(path)
+
+
+def test_no_second_backup_with_the_same_id_is_exported(compressed: BackupManager) -> None:
+    """The backup directory is no place to export to under the name of a backup."""
+    info = compressed.create()
+    with pytest.raises(StorageError, match="same id"):
+        compressed.export(info, compressed.directory, plain=True)
+    assert [one.id for one in compressed.list()] == [info.id]
+
+
+def test_a_plain_copy_of_a_half_run_backup_is_known(
+    compressed: BackupManager, database: Path, tmp_path: Path
+) -> None:
+    """Without its meta file its content tells that it is half migrated."""
+    write_marker(database, backup="none", alembic_heads=("r1",), target_revision="r2")
+    assert compressed.create().half_run
+    copy = compressed.export(compressed.list()[0], tmp_path / "copy.db")
+    Path(f"{copy}.meta").unlink()
+    assert compressed.import_file(copy).half_run
+
+
 def test_import_needs_no_database(tmp_path: Path, compressed: BackupManager) -> None:
     """On a new machine the backups come first, and are compressed there as well."""
     exported = compressed.export(compressed.create(), tmp_path / "copy.db.zst")
@@ -360,11 +482,15 @@ def test_a_newer_form_is_told_from_damage(compressed: BackupManager) -> None:
         compressed.verify("latest")
 
 
-def test_progress_goes_up_to_all_plain_bytes(compressed: BackupManager) -> None:
+def test_progress_goes_up_to_all_plain_bytes(
+    compressed: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It counts the bytes of the database, never goes back, and what it raises leaves nothing."""
     calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(zstandard, "_BLOCK", 64 * 1024)
     info = compressed.create(progress=lambda done, total: calls.append((done, total)))
     assert calls == sorted(calls)
+    assert len(calls) > 5
     assert calls[-1] == (info.plain_size_bytes, info.plain_size_bytes)
     for wanted in range(0, len(calls), max(1, len(calls) // 10)):
         left = wanted
@@ -420,7 +546,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_call(
         _go_on_to(child, "copied")
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
-    (left,) = [path for path in tmp_path.glob(".app.db.work-*") if path.suffix != ".lock"]
+    (left,) = tmp_path.glob(_WORK)
     assert left.stat().st_mode & 0o777 == 0o600
     manager.create()
     assert leftovers(tmp_path) == leftovers(manager.directory) == []
@@ -435,7 +561,7 @@ def test_two_processes_work_at_the_same_time(
     with Child("killed_at_a_stage.py", "create", database, "zstd") as child:
         _go_on_to(child, "copied")
         manager.verify(manager.create())
-        assert list(tmp_path.glob(".app.db.work-*"))
+        assert list(tmp_path.glob(_WORK))
         _go_on_to(child, "done")
     assert len(manager.list()) == 2
     assert leftovers(tmp_path) == []
