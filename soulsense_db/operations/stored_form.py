@@ -7,11 +7,14 @@ file beside the live database, and checked on the way against both checksums of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import RawIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
@@ -112,8 +115,9 @@ def encode(
 ) -> BackupInfo:
     """Write the database ``plain``, whose facts are ``info``, in another form to ``target``.
 
-    Returns the facts of the backup in that form. What was written is decoded again, which compares
-    it with the checksum inside: else nobody would know, until it is needed, that it cannot be.
+    Returns the facts of the backup in that form. What was written is decoded again, while the rest
+    is written, which compares it with the checksum inside: else nobody would know, until it is
+    needed, that it cannot be.
     """
     size = info.size_bytes
     with (
@@ -121,20 +125,25 @@ def encode(
         fs.storage_errors("write", target),
         plain.open("rb", buffering=0) as source,
         target.open("r+b", buffering=0) as stored,
+        target.open("rb", buffering=0) as again,
+        ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-read-back") as side,
     ):
         reader = _Hashing(source, size=size, progress=progress)
-        writer = _Hashing(stored)
-        compress(reader, writer, level=compression.level, threads=compression.threads, size=size)
-    if reader.digest.hexdigest() != info.sha256:  # since it was checked
-        raise not_read_back(target, "the copy of the database changed meanwhile")
-    with fs.storage_errors("read", target), target.open("rb", buffering=0) as again:
         decoded = _Counting(_Nowhere())
+        with _Following(again) as follower:
+            writer = _Hashing(stored, passed=follower.may_read)
+            decoding = side.submit(decompress, follower, decoded, limit=size)
+            compress(
+                reader, writer, level=compression.level, threads=compression.threads, size=size
+            )
+        if reader.digest.hexdigest() != info.sha256:  # since it was checked
+            raise not_read_back(target, "the copy of the database changed meanwhile")
         try:
-            decompress(again, decoded, limit=size)
+            decoding.result()
         except StreamError as error:
             raise not_read_back(target, str(error)) from error
-    if decoded.done != size:
-        raise not_read_back(target, f"{decoded.done:,} bytes instead of {size:,}")
+        if decoded.done != size:
+            raise not_read_back(target, f"{decoded.done:,} bytes instead of {size:,}")
     return replace(
         info,
         size_bytes=writer.done,
@@ -245,13 +254,58 @@ class _Counting:
 class _Hashing(_Counting):
     """The same, and the SHA-256 of what has passed."""
 
-    def __init__(self, stream: object, *, size: int = 0, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        stream: object,
+        *,
+        size: int = 0,
+        progress: Progress | None = None,
+        passed: Callable[[int], object] = lambda _: None,
+    ) -> None:
         super().__init__(stream, size=size, progress=progress)
         self.digest = hashlib.sha256()
+        self._tell = passed
 
     def _passed(self, data: bytes) -> None:
         self.digest.update(data)
         super()._passed(data)
+        self._tell(len(data))
+
+
+class _Following:
+    """A stream that is read while another thread writes it, up to what is written.
+
+    A context manager that is left when all is written.
+    """
+
+    def __init__(self, stream: RawIOBase) -> None:
+        self._stream = stream
+        self._unread = 0
+        self._is_whole = False
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._changed:
+            self._is_whole = True
+            self._changed.notify()
+
+    def may_read(self, size: int) -> None:
+        """Let ``size`` more bytes be read, which are written."""
+        with self._changed:
+            self._unread += size
+            self._changed.notify()
+
+    def read(self, size: int, /) -> bytes:
+        """Wait for some; return none once all is written and read."""
+        with self._changed:
+            while not self._unread and not self._is_whole:
+                self._changed.wait()
+            data = self._stream.read(min(size, self._unread)) or b""
+            self._unread -= len(data)
+            return data
 
 
 class _Nowhere:
