@@ -35,6 +35,7 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseError,
     DatabaseNotNamedError,
+    InvalidBackupError,
     Outcome,
     PruneError,
     Remedy,
@@ -211,6 +212,7 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
     RestoreError: (RestoreError("The cause.", hint="Do it."),),
     StorageError: (StorageError("The cause.", hint="Do it.", outcome=Outcome.UNSURE),),
     DatabaseDamagedError: (DatabaseDamagedError("The cause."),),
+    InvalidBackupError: (InvalidBackupError("The cause.", hint="Do it."),),
     types.NoneType: (None,),
 }
 
