@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from soulsense_db.codecs.identities import Identities
     from soulsense_db.codecs.pull import pulled
     from soulsense_db.codecs.recipients import Recipients
-    from soulsense_db.codecs.streams import Reader, Transform, Writer, piped
+    from soulsense_db.codecs.streams import Reader, Transform, WholeWriter, Writer, piped
     from soulsense_db.codecs.zstandard import (
         DEFAULT_LEVEL,
         compress,
@@ -57,6 +57,7 @@ __all__ = [
     "TooLongError",
     "Transform",
     "TruncatedStreamError",
+    "WholeWriter",
     "Writer",
     "WrongBaseError",
     "compress",
@@ -90,6 +91,7 @@ _HOMES = {
     "TooLongError": "soulsense_db.codecs.errors",
     "Transform": "soulsense_db.codecs.streams",
     "TruncatedStreamError": "soulsense_db.codecs.errors",
+    "WholeWriter": "soulsense_db.codecs.streams",
     "Writer": "soulsense_db.codecs.streams",
     "WrongBaseError": "soulsense_db.codecs.errors",
     "compress": "soulsense_db.codecs.zstandard",

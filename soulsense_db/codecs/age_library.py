@@ -25,6 +25,7 @@ def pyrage() -> types.ModuleType:
         import pyrage
     except ImportError:
         raise extra_missing(_WHAT, "age") from None
+    # Without the library, as in an environment without the extra, mypy knows no type of it.
     return pyrage  # type: ignore[no-any-return,unused-ignore]
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from io import FileIO
 
-from soulsense_db.codecs.streams import Reader, Transform, WholePipe
+from soulsense_db.codecs.streams import Reader, Transform, WholeWriter
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def pulled(transform: Transform, source: Reader) -> Iterator[Reader]:
 
         def feed() -> None:
             with os.fdopen(writing, "wb", buffering=0) as inner:
-                transform(source, WholePipe(inner))
+                transform(source, WholeWriter(inner))
 
         yield _Pulled(pipe, side.submit(feed))
 

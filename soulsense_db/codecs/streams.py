@@ -43,12 +43,12 @@ def piped(first: Transform, second: Transform) -> Transform:
 
             def feed() -> None:
                 with os.fdopen(writing, "wb", buffering=0) as pipe:
-                    first(source, WholePipe(pipe))
+                    first(source, WholeWriter(pipe))
 
             feeding = side.submit(feed)
             try:
                 second(inner, target)
-            except Exception:
+            except Exception:  # an interrupt is nobody's fault, and is raised as it is
                 inner.close()
                 cause = feeding.exception()
                 if cause is not None and not isinstance(cause, BrokenPipeError):
@@ -60,14 +60,14 @@ def piped(first: Transform, second: Transform) -> Transform:
     return both
 
 
-class WholePipe:
-    """A pipe that takes all of what is written, in as many pieces as it likes."""
+class WholeWriter:
+    """A pipe, or a file without a buffer, made to take all of what is written."""
 
-    def __init__(self, pipe: FileIO) -> None:
-        self._pipe = pipe
+    def __init__(self, raw: FileIO) -> None:
+        self._raw = raw
 
     def write(self, data: bytes, /) -> None:
         """Write all of ``data``."""
         rest = memoryview(data)
         while rest:
-            rest = rest[self._pipe.write(rest) :]
+            rest = rest[self._raw.write(rest) :]

@@ -136,6 +136,7 @@ def zstd_library() -> types.ModuleType:
         raise extra_missing("Compression with zstd", "zstd") from None
     except OSError as error:  # too many files are open, say
         raise not_loaded("zstd", error) from error
+    # Of the two, mypy sees only the one of the Python that it runs for.
     return zstd  # type: ignore[no-any-return,unused-ignore]
 
 

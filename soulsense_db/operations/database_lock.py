@@ -23,9 +23,9 @@ from soulsense_db.operations.restore import (
     Restorer,
     RestoreReport,
     done_sentence,
-    opened_to_restore,
     require_undo,
 )
+from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (

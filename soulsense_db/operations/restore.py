@@ -12,7 +12,7 @@ from pathlib import Path
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
-from soulsense_db.drivers import ConcurrentCommitError, Driver, Progress, WriteLock
+from soulsense_db.drivers import ConcurrentCommitError, Progress, WriteLock
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -33,8 +33,9 @@ from soulsense_db.operations.errors import (
 )
 from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.stored_form import OpenedBackup, opened
-from soulsense_db.operations.verify import VerificationReport, verify_backup, verify_opened
+from soulsense_db.operations.restore_source import Source, opened_to_restore
+from soulsense_db.operations.stored_form import OpenedBackup
+from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     FAILED_MIGRATION,
     SAFETY_BACKUP,
@@ -145,11 +146,11 @@ class Restorer:
                         level="full",
                         accepts_source_errors=accepts_source_errors,
                     )
-            source = _Source(self._driver, data, verified, accepts_source_errors)
+            source = Source(self._driver, data, verified, accepts_source_errors)
             return self._restore(source, started=started, progress=progress)
 
     def _restore(
-        self, source: _Source, *, started: float, progress: Progress | None
+        self, source: Source, *, started: float, progress: Progress | None
     ) -> RestoreReport:
         info = source.info
         with not_found_if_deleted(source.path):
@@ -178,7 +179,7 @@ class Restorer:
         )
 
     def _back_up_and_replace(
-        self, source: _Source, progress: Progress | None, completion: Completion
+        self, source: Source, progress: Progress | None, completion: Completion
     ) -> None:
         deadline = time.monotonic() + self._driver.lock_timeout
         while True:
@@ -234,7 +235,7 @@ class Restorer:
 
     def _replace(
         self,
-        opened_source: _Source,
+        opened_source: Source,
         staged: BackupInfo,
         created: os.stat_result,
         *,
@@ -337,7 +338,7 @@ class Restorer:
             self._safety.withdraw(placed=True)
         return restored_is_damaged(why, Outcome.PUT_BACK)
 
-    def _rebuild(self, opened_source: _Source, completion: Completion) -> tuple[Path, ...]:
+    def _rebuild(self, opened_source: Source, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()
         info, source = opened_source.info, opened_source.path
         if source == self._safety.path:
@@ -359,47 +360,6 @@ class Restorer:
                 if fs.exists(old):
                     aside.append(self._safety.give_dated_name(old))
         return (*moved, *aside)
-
-
-def opened_to_restore(driver: Driver, info: BackupInfo) -> AbstractContextManager[OpenedBackup]:
-    """Open ``info`` where its copy takes no room that the restore needs."""
-    if info.is_plain:
-        return opened(driver, info)
-    spares = room_of_restore(driver.size_now(), info.restored_size_bytes)
-    return opened(driver, info, spares=spares)
-
-
-def room_of_restore(live: int, backup: int) -> int:
-    """Return the bytes for the safety backup, the journal or log, and for what is larger."""
-    return live + max(live, backup) + max(0, backup - live)
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """The backup that is restored, its data, and the report on it."""
-
-    driver: Driver
-    opened: OpenedBackup
-    verified: VerificationReport
-    accepts_source_errors: bool
-
-    @property
-    def info(self) -> BackupInfo:
-        return self.verified.backup
-
-    @property
-    def path(self) -> Path:
-        return self.opened.path
-
-    def verify_again(self) -> None:
-        """Verify it once more if its file has changed: minutes may have passed."""
-        if not self.opened.is_private and not self.verified.is_of(self.info):
-            verify_backup(
-                self.driver,
-                self.info,
-                level="full",
-                accepts_source_errors=self.accepts_source_errors,
-            )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import log_ignored, renamed
 from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.restore import room_of_restore
+from soulsense_db.operations.restore_source import room_of_restore
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.verify import verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path

@@ -24,6 +24,7 @@ from soulsense_db.codecs import (
     StreamError,
     TooLongError,
     TruncatedStreamError,
+    WholeWriter,
     Writer,
     compress,
     decompress,
@@ -31,9 +32,9 @@ from soulsense_db.codecs import (
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.meta_file import not_found_if_deleted
-from soulsense_db.operations.errors import (
+from soulsense_db.operations.errors import checksum_differs
+from soulsense_db.operations.stored_form_errors import (
     cannot_be_decoded,
-    checksum_differs,
     not_read_back,
     of_the_backup,
     stored_truncated,
@@ -131,7 +132,7 @@ def encode(
         reader = _Hashing(source, size=size, progress=progress)
         decoded = _Counting(_Nowhere())
         with _Following(again) as follower:
-            writer = _Hashing(stored, passed=follower.may_read)
+            writer = _Hashing(WholeWriter(stored), passed=follower.may_read)
             decoding = side.submit(decompress, follower, decoded, limit=size)
             compress(
                 reader, writer, level=compression.level, threads=compression.threads, size=size
@@ -169,7 +170,7 @@ def _decode(info: BackupInfo, target: Path, progress: Progress | None) -> None:
     with source, fs.storage_errors("write", target), target.open("r+b", buffering=0) as plain:
         size = info.plain_size_bytes
         limit = size if size is not None else _limit_without_meta(path, target.parent)
-        _decode_stream(info, path, source, plain, limit=limit, progress=progress)
+        _decode_stream(info, path, source, WholeWriter(plain), limit=limit, progress=progress)
 
 
 def _decode_stream(
@@ -223,21 +224,19 @@ def _limit_without_meta(path: Path, directory: Path) -> int:
 class _Counting:
     """A stream, how many bytes have passed, and a progress that is told of it."""
 
-    def __init__(self, stream: object, *, size: int = 0, progress: Progress | None = None) -> None:
-        self._stream = stream
+    def __init__(self, stream: Any, *, size: int = 0, progress: Progress | None = None) -> None:
+        self._stream = stream  # a Reader or a Writer
         self._size = size
         self._progress = progress
         self.done = 0
 
     def read(self, size: int, /) -> bytes:
-        data: bytes = self._stream.read(size)  # type: ignore[attr-defined]
+        data: bytes = self._stream.read(size)
         self._passed(data)
         return data
 
     def write(self, data: bytes, /) -> None:
-        rest = memoryview(data)
-        while rest:  # a raw file may take a part of it
-            rest = rest[self._stream.write(rest) :]  # type: ignore[attr-defined]
+        self._stream.write(data)
         self._passed(data)
 
     def read_all(self) -> None:
@@ -256,7 +255,7 @@ class _Hashing(_Counting):
 
     def __init__(
         self,
-        stream: object,
+        stream: Any,
         *,
         size: int = 0,
         progress: Progress | None = None,

@@ -42,7 +42,7 @@ from soulsense_db.errors import (
     TruncatedBackupError,
 )
 from soulsense_db.fs import space
-from soulsense_db.operations import restore, stored_form
+from soulsense_db.operations import restore_source, stored_form
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.scheduled import run_auto
 
@@ -415,7 +415,7 @@ def test_the_room_that_a_restore_needs_is_left_to_it(
             "free_space",
             lambda directory, free=free: free if directory == database.parent else size * 100,
         )
-        with restore.opened_to_restore(driver, info) as source:
+        with restore_source.opened_to_restore(driver, info) as source:
             assert (source.path.parent == database.parent) == is_beside
 
 

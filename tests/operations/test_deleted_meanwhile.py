@@ -17,7 +17,7 @@ from soulsense_db import BackupInfo, BackupManager, VerificationReport
 from soulsense_db.drivers.sqlite.check import check
 from soulsense_db.errors import BackupNotFoundError, StorageError
 from soulsense_db.fs import reading
-from soulsense_db.operations import database_lock, restore
+from soulsense_db.operations import database_lock, restore_source
 from soulsense_db.operations.verify import verify_opened
 
 Way = Callable[[BackupManager, BackupInfo], object]
@@ -124,14 +124,14 @@ def test_another_backup_has_its_name(
             connection.exec_driver_sql("CREATE TABLE later (x)")
         other = elsewhere.create("to be deleted")
     assert other.filename == info.filename
-    verify_again = restore._Source.verify_again
+    verify_again = restore_source.Source.verify_again
 
-    def replace_it(source: restore._Source) -> None:
+    def replace_it(source: restore_source.Source) -> None:
         Path(other.path).replace(info.path)
         Path(other.meta_path).replace(info.meta_path)
         verify_again(source)
 
-    monkeypatch.setattr(restore._Source, "verify_again", replace_it)
+    monkeypatch.setattr(restore_source.Source, "verify_again", replace_it)
     before = digest(database)
     with pytest.raises(BackupNotFoundError, match="Nothing was changed"):
         manager.restore(info)

@@ -105,6 +105,7 @@ def run_in_its_thread(loop: EventLoop, driver: Any, work: Work[T]) -> T:
         result, raised = loop.call(running, interrupt=interrupt)
         if raised is not None:
             raise raised
+    # It is what work returned; aiosqlite has no type for that.
     return result  # type: ignore[no-any-return]
 
 
