@@ -399,7 +399,8 @@ class BackupManager(OldNames):
 
         Args:
             ref: The backup, as for :meth:`get`.
-            level: ``quick`` checks size, SHA-256 and header; ``full`` also does SQLite's
+            level: ``quick`` checks size, SHA-256 and header (of a compressed backup, size and
+                SHA-256); ``full`` decompresses it, and also does SQLite's
                 ``integrity_check`` and ``foreign_key_check``.
             progress: Told how many bytes of how many were read; what it raises cancels.
 

@@ -43,7 +43,7 @@ def require_level(level: int) -> None:
     """Raise :class:`~soulsense_db.errors.OptionError` for a level that there is not."""
     if type(level) is not int or level not in _LEVELS:
         raise OptionError(
-            f"The compression level {level!r} is not one of zstd.",
+            f"The compression level {level!r} is out of range.",
             hint=f"Give a whole number from {_LEVELS.start} to {_LEVELS.stop - 1}; without one it "
             f"is {DEFAULT_LEVEL}.",
         )
