@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
 
 from sqlalchemy.engine import Engine
 
 from soulsense_db.awaited import Awaited, in_a_thread
-from soulsense_db.codecs import Compression
 from soulsense_db.events import Events
-from soulsense_db.manager import BackupManager
-from soulsense_db.retention import RetentionPolicy
+from soulsense_db.manager import BackupManager, ManagerOptions
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -47,11 +45,7 @@ class AsyncBackupManager:
         engine: The engine of the database. The database is connected to once, to find its file:
             make the manager when the application starts.
         directory: As for :class:`~soulsense_db.manager.BackupManager`.
-        prefix: As for :class:`~soulsense_db.manager.BackupManager`.
-        catalog: As for :class:`~soulsense_db.manager.BackupManager`.
-        retention: As for :class:`~soulsense_db.manager.BackupManager`.
-        compression: As for :class:`~soulsense_db.manager.BackupManager`.
-        lock_timeout: As for :class:`~soulsense_db.manager.BackupManager`.
+        options: The others, as for :class:`~soulsense_db.manager.BackupManager`.
 
     Raises:
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
@@ -70,22 +64,9 @@ class AsyncBackupManager:
         self,
         engine: AsyncEngine | Engine,
         directory: str | Path | None = None,
-        *,
-        prefix: str = "soulsense_backup",
-        catalog: bool | str = True,
-        retention: RetentionPolicy | None = None,
-        compression: Compression | str | None = None,
-        lock_timeout: float = 30.0,
+        **options: Unpack[ManagerOptions],
     ) -> None:
-        self.sync_manager = BackupManager(
-            engine,
-            directory,
-            prefix=prefix,
-            catalog=catalog,
-            retention=retention,
-            compression=compression,
-            lock_timeout=lock_timeout,
-        )
+        self.sync_manager = BackupManager(engine, directory, **options)
         """The manager whose methods the calls run."""
 
     @property
@@ -107,6 +88,9 @@ class AsyncBackupManager:
     get = Awaited(BackupManager.get)
     adopt = Awaited(BackupManager.adopt)
     delete = Awaited(BackupManager.delete)
+    dependents = Awaited(BackupManager.dependents)
+    description_of = Awaited(BackupManager.description_of)
+    require_key = Awaited(BackupManager.require_key)
     verify = Awaited(BackupManager.verify)
     orphans = Awaited(BackupManager.orphans)
     pin = Awaited(BackupManager.pin)

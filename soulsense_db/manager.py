@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
@@ -15,9 +15,13 @@ from soulsense_db.manager_aliases import OldNames
 from soulsense_db.operations import (
     CatalogOperations,
     DatabaseLock,
+    DifferentialPolicy,
+    Forms,
+    IdentitiesOption,
     LiveDatabase,
     MigrationAlarm,
     NewBackup,
+    RecipientsOption,
     Reference,
     Repository,
     RestoreCheck,
@@ -28,6 +32,21 @@ from soulsense_db.retention import PruneReport, RetentionPolicy
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
+
+
+class ManagerOptions(TypedDict, total=False):
+    """The options of :class:`BackupManager`, for what passes them on."""
+
+    prefix: str
+    catalog: bool | str
+    retention: RetentionPolicy | None
+    compression: Compression | str | None
+    differential: DifferentialPolicy | bool
+    recipients: RecipientsOption
+    identities: IdentitiesOption
+    describe_openly: bool
+    work_directory: str | Path | None
+    lock_timeout: float
 
 
 class BackupManager(OldNames):
@@ -50,8 +69,21 @@ class BackupManager(OldNames):
             kind once the new one is safe; None keeps all.
         compression: ``zstd``, or ``zstd:LEVEL`` with a level from 1 to 19, or a
             :class:`~soulsense_db.codecs.Compression`: new backups are compressed. It needs the
-            extra ``zstd``. None makes plain database files. Backups of either form can be in one
+            extra ``zstd``. None makes plain database files. Backups of all forms can be in one
             directory.
+        differential: True, or a :class:`~soulsense_db.operations.DifferentialPolicy`: a new backup
+            holds what differs from an earlier full one, its base; a full one is taken when there is
+            no base, or it is time for another. All are compressed.
+        recipients: New backups are encrypted for them: public keys of ``age`` or SSH, or the word
+            ``passphrase``, or :class:`~soulsense_db.codecs.Recipients`. It needs the extra ``age``.
+            None encrypts nothing.
+        identities: What opens encrypted backups: the name of a file as ``age-keygen`` writes it, a
+            function that returns the private key, or :class:`~soulsense_db.codecs.Identities`. To
+            create backups needs none.
+        describe_openly: Whether the name and the meta file of an encrypted backup show its
+            description. It is encrypted otherwise.
+        work_directory: Where the data of a backup that is not plain is while it is created or
+            restored, in a private file; None for beside the database.
         lock_timeout: Seconds to wait for a lock: of the database, then
             :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
             :class:`~soulsense_db.errors.DirectoryLockedError`.
@@ -59,6 +91,7 @@ class BackupManager(OldNames):
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
         OptionError: There is no such compression.
+        IdentityError: A secret key is given in the place of a file's name.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
 
@@ -77,15 +110,28 @@ class BackupManager(OldNames):
         catalog: bool | str = True,
         retention: RetentionPolicy | None = None,
         compression: Compression | str | None = None,
+        differential: DifferentialPolicy | bool = False,
+        recipients: RecipientsOption = None,
+        identities: IdentitiesOption = None,
+        describe_openly: bool = False,
+        work_directory: str | Path | None = None,
         lock_timeout: float = 30.0,
     ) -> None:
         self._retention = retention
+        forms = Forms.of(
+            compression=compression,
+            differential=differential,
+            recipients=recipients,
+            identities=identities,
+            describe_openly=describe_openly,
+            work_directory=work_directory,
+        )
         self._repository = Repository.of(
             engine,
             directory,
             prefix=prefix,
             catalog=catalog,
-            compression=compression,
+            forms=forms,
             lock_timeout=lock_timeout,
         )
         self._finder = self._repository.finder
@@ -100,26 +146,14 @@ class BackupManager(OldNames):
 
     @classmethod
     def from_url(
-        cls,
-        url: str,
-        directory: str | Path | None = None,
-        *,
-        prefix: str = "soulsense_backup",
-        catalog: bool | str = True,
-        retention: RetentionPolicy | None = None,
-        compression: Compression | str | None = None,
-        lock_timeout: float = 30.0,
+        cls, url: str, directory: str | Path | None = None, **options: Unpack[ManagerOptions]
     ) -> Self:
         """Return a manager with a new engine.
 
         Args:
             url: A database URL, or the path of an SQLite file.
             directory: As for :class:`BackupManager`.
-            prefix: As for :class:`BackupManager`.
-            catalog: As for :class:`BackupManager`.
-            retention: As for :class:`BackupManager`.
-            compression: As for :class:`BackupManager`.
-            lock_timeout: As for :class:`BackupManager`.
+            options: The others, as for :class:`BackupManager`.
 
         Returns:
             The manager of that database.
@@ -132,15 +166,7 @@ class BackupManager(OldNames):
             >>> BackupManager.from_url("sqlite:///app.db").database.name
             'app.db'
         """
-        return cls(
-            engine_for(url),
-            directory,
-            prefix=prefix,
-            catalog=catalog,
-            retention=retention,
-            compression=compression,
-            lock_timeout=lock_timeout,
-        )
+        return cls(engine_for(url), directory, **options)
 
     @property
     def directory(self) -> Path:
@@ -371,14 +397,17 @@ class BackupManager(OldNames):
         """
         return operations.adopt_backup(self._repository, ref, progress=progress)
 
-    def delete(self, ref: Reference) -> None:
+    def delete(self, ref: Reference, *, cascade: bool = False) -> None:
         """Delete a backup, its meta file and its row.
 
         Args:
             ref: The backup, as for :meth:`get`.
+            cascade: Whether to delete with it the differentials that need it, see
+                :meth:`dependents`.
 
         Raises:
-            ProtectedBackupError: It is pinned, or a migration that has not ended needs it.
+            ProtectedBackupError: It is pinned, or a migration that has not ended needs it, or a
+                differential does.
             BackupError: It is of unknown origin, and there is a log beside it.
             StorageError: The file system refused it.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
@@ -388,7 +417,65 @@ class BackupManager(OldNames):
             >>> manager.list()
             []
         """
-        operations.delete_backup(self._repository, ref)
+        operations.delete_backup(self._repository, ref, cascade=cascade)
+
+    def dependents(self, ref: Reference) -> builtins.list[BackupInfo]:
+        """Return the differentials that cannot be restored without a backup.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+
+        Returns:
+            The newest first; none where another backup has the same content.
+
+        Raises:
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.dependents("latest")
+            []
+        """
+        return operations.dependents_of(self._repository, ref)
+
+    def description_of(self, ref: Reference) -> str:
+        """Return the description of a backup, decrypted where it is encrypted.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+
+        Returns:
+            The description, empty where it has none.
+
+        Raises:
+            IdentityError: It is encrypted, and none of the identities opens it.
+            InvalidBackupError: It is encrypted, and damaged.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.description_of("latest")
+            'Before the import'
+        """
+        info = self._finder.get(ref)
+        return operations.with_opened_description(self._repository, info).description
+
+    def require_key(self, ref: Reference) -> None:
+        """Raise unless a backup can be decrypted here and now; one that is not encrypted can.
+
+        Only the beginning of its file is read.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+
+        Raises:
+            IdentityError: It is encrypted, and none of the identities opens it.
+            BaseError: It is a differential, and its base is not there.
+            InvalidBackupError: It is not encrypted as its name says, or damaged.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> manager.require_key("latest")
+        """
+        operations.require_key(self._repository, self._finder.get(ref))
 
     def verify(
         self, ref: Reference, *, level: CheckLevel = "full", progress: Progress | None = None

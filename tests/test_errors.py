@@ -25,7 +25,7 @@ import pytest
 
 import soulsense_db
 from soulsense_db import errors
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import FORMS, BackupInfo, Form
 from soulsense_db.cli import output
 from soulsense_db.dialog.formatting import explain
 from soulsense_db.errors import (
@@ -35,6 +35,7 @@ from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseError,
     DatabaseNotNamedError,
+    IdentityError,
     InvalidBackupError,
     Outcome,
     PruneError,
@@ -213,6 +214,8 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
     StorageError: (StorageError("The cause.", hint="Do it.", outcome=Outcome.UNSURE),),
     DatabaseDamagedError: (DatabaseDamagedError("The cause."),),
     InvalidBackupError: (InvalidBackupError("The cause.", hint="Do it."),),
+    IdentityError: (IdentityError("The cause.", hint="Do it."),),
+    Form: FORMS,
     types.NoneType: (None,),
 }
 

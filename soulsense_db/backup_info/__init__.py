@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
+    from soulsense_db.backup_info.bases import dependents, may_be_base, without_base
     from soulsense_db.backup_info.errors import meta_unreadable, no_meta
     from soulsense_db.backup_info.fields import digest_of, sealed, unsealed
+    from soulsense_db.backup_info.form import (
+        AGE_ENDING,
+        DIFFERENTIAL_ENDING,
+        FORMS,
+        ZSTD_ENDING,
+        Form,
+        plain_name,
+    )
     from soulsense_db.backup_info.info import (
         KINDS,
         META_SUFFIX,
-        ZSTD_ENDING,
         BackupInfo,
         BackupKind,
         check_description,
@@ -32,37 +40,53 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AGE_ENDING",
+    "DIFFERENTIAL_ENDING",
+    "FORMS",
     "KINDS",
     "MAX_META_BYTES",
     "META_SUFFIX",
     "ZSTD_ENDING",
     "BackupInfo",
     "BackupKind",
+    "Form",
     "check_description",
     "check_note",
+    "dependents",
     "digest_of",
     "display_size",
     "from_meta",
     "local_time",
+    "may_be_base",
     "meta_unreadable",
     "moments_of",
     "no_meta",
+    "plain_name",
     "read_meta",
     "recordable_heads",
     "sealed",
     "to_meta",
     "unknown_facts",
     "unsealed",
+    "without_base",
     "without_meta",
 ]
 
 _HOMES = {
+    "dependents": "soulsense_db.backup_info.bases",
+    "may_be_base": "soulsense_db.backup_info.bases",
+    "without_base": "soulsense_db.backup_info.bases",
+    "AGE_ENDING": "soulsense_db.backup_info.form",
+    "DIFFERENTIAL_ENDING": "soulsense_db.backup_info.form",
+    "FORMS": "soulsense_db.backup_info.form",
+    "Form": "soulsense_db.backup_info.form",
+    "ZSTD_ENDING": "soulsense_db.backup_info.form",
+    "plain_name": "soulsense_db.backup_info.form",
     "BackupInfo": "soulsense_db.backup_info.info",
     "BackupKind": "soulsense_db.backup_info.info",
     "KINDS": "soulsense_db.backup_info.info",
     "MAX_META_BYTES": "soulsense_db.backup_info.meta_format",
     "META_SUFFIX": "soulsense_db.backup_info.info",
-    "ZSTD_ENDING": "soulsense_db.backup_info.info",
     "check_description": "soulsense_db.backup_info.info",
     "check_note": "soulsense_db.backup_info.info",
     "digest_of": "soulsense_db.backup_info.fields",

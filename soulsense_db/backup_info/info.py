@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from msgspec import Meta
 
 from soulsense_db.backup_info.errors import no_text, too_long
+from soulsense_db.backup_info.form import Form
 
 META_SUFFIX = ".meta"
-ZSTD_ENDING = ".zst"
-"""What follows the ending of a database file in the name of a compressed backup."""
 MAX_DESCRIPTION = 100_000
 MAX_NOTE = 10_000
 MAX_SHORT = 1_000
 MAX_HEADS = 1_000
+# The longest description of four bytes a character, encrypted for some recipients, in Base64.
+MAX_SEALED = 700_000
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 """Why a backup was taken."""
@@ -49,6 +50,9 @@ _PathText = Annotated[
 _Moment = Annotated[
     datetime, Meta(tz=True, description="a date and time with its time zone, in ISO 8601")
 ]
+_Sha256 = Annotated[
+    str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
+]
 _YesNo = Annotated[bool, Meta(description="true or false")]
 
 _NEVER = datetime.min.replace(tzinfo=UTC)  # stands for a time that is not given
@@ -73,8 +77,12 @@ class BackupInfo:
             ``imported``.
         description: What a person calls it.
         sha256: The checksum of the stored file; None when no meta file has one.
-        plain_size_bytes: The size of the database in a compressed file; None for a plain one.
-        plain_sha256: The checksum of the database in a compressed file; None for a plain one.
+        plain_size_bytes: The size of the database in a file that is not plain; else None.
+        plain_sha256: The checksum of the database in a file that is not plain; else None.
+        base_sha256: Of a differential, the checksum of the database in its base; else None.
+        base_name: Of a differential, the file name of its base when it was taken; else None.
+        sealed_description: Of an encrypted backup, the description as ``age`` encrypts it, in
+            Base64; None where it has none, or shows it in ``description``.
         dialect: The dialect of the database, such as ``sqlite``.
         database: The name of the database that it was taken from; None when unknown.
         database_path: The absolute path of that database, where it has a file.
@@ -119,19 +127,22 @@ class BackupInfo:
     ]
     kind: Annotated[BackupKind, Meta(description=f"one of {', '.join(KINDS)}")] = "manual"
     description: _LongText = ""
-    sha256: (
-        Annotated[
-            str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
-        ]
-        | None
-    ) = None
+    sha256: _Sha256 | None = None
     plain_size_bytes: (
         Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
         | None
     ) = None
-    plain_sha256: (
+    plain_sha256: _Sha256 | None = None
+    base_sha256: _Sha256 | None = None
+    base_name: _PathText | None = None
+    sealed_description: (
         Annotated[
-            str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
+            str,
+            Meta(
+                max_length=MAX_SEALED,
+                pattern=r"\A[A-Za-z0-9+/=]+\Z",
+                description=f"Base64 of at most {MAX_SEALED:,} characters",
+            ),
         ]
         | None
     ) = None
@@ -194,9 +205,19 @@ class BackupInfo:
         return self.path + META_SUFFIX
 
     @property
+    def form(self) -> Form:
+        """The form that it is stored in, as its name says."""
+        return Form.of(self.path)
+
+    @property
     def is_plain(self) -> bool:
-        """Whether the stored file is a database file, as its name says; else it is compressed."""
-        return not self.path.endswith(ZSTD_ENDING)
+        """Whether the stored file is a database file, as its name says."""
+        return self.form.is_plain
+
+    @property
+    def database_sha256(self) -> str | None:
+        """The checksum of the database in it, in whatever form; None where that is not known."""
+        return self.sha256 if self.is_plain else self.plain_sha256
 
     @property
     def restored_size_bytes(self) -> int:

@@ -36,12 +36,11 @@ from soulsense_db.backup_info.fields import (
     sealed,
     unsealed,
 )
+from soulsense_db.backup_info.form import Form
 from soulsense_db.backup_info.info import MAX_DESCRIPTION, META_SUFFIX, BackupInfo
 
-META_FORMAT = 2
-"""The newest that is read."""
-_PLAIN_FORMAT = 1
-"""What is written for a plain database file: every version can read it."""
+META_FORMAT = 3
+"""The newest that is read. What is written is the oldest that has the facts of the form."""
 # A meta file is read whole, so it has a limit; the longest one we write is far below it.
 MAX_META_BYTES = 1024 * 1024
 
@@ -50,12 +49,14 @@ _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
 _ADDED = {"verified_at", "pinned", "pin_note", "ordered_at", "half_run"}
-# Facts of a file that is not plain, since format 2.
 _OF_ENCODED = {"plain_size_bytes", "plain_sha256"}
-_REQUIRED = frozenset(_STORED) - _ADDED - _OF_ENCODED
+_OF_DIFFERENTIAL = {"base_sha256", "base_name"}
+_OF_ENCRYPTED = {"sealed_description"}
+_OF_FORMS = _OF_ENCODED | _OF_DIFFERENTIAL | _OF_ENCRYPTED
+_REQUIRED = frozenset(_STORED) - _ADDED - _OF_FORMS
 _MOMENTS = ("created_at", "verified_at", "ordered_at")
 # What a file system has a name for; its bytes need not be text.
-_PATHS = {"database", "database_path", "database_relative"}
+_PATHS = {"database", "database_path", "database_relative", "base_name"}
 _SEAL = "meta_sha256"
 _KNOWN = frozenset({"format", "filename", _SEAL, *_STORED})
 
@@ -66,9 +67,9 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
     ``unknown``: facts of a newer version that stood in it, see :func:`unknown_facts`. Raises
     :class:`MetaFileError` for facts that no meta file can hold.
     """
-    version = _PLAIN_FORMAT if info.is_plain else META_FORMAT
+    version, of_form = _written_for(info.form)
     facts: dict[str, Any] = {"format": version, "filename": info.filename}
-    left_out = _OF_ENCODED if info.is_plain else set[str]()
+    left_out = _OF_FORMS - of_form
     facts |= {name: getattr(info, name) for name in _STORED if name not in left_out}
     facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
@@ -85,6 +86,20 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
     if len(data) > MAX_META_BYTES:
         raise meta_unwritable(Path(info.meta_path), f"it would have {len(data):,} bytes")
     return data
+
+
+def _written_for(form: Form) -> tuple[int, set[str]]:
+    """Return the format of the meta file of such a backup, and the facts that only it has."""
+    if form.is_plain:
+        return 1, set()
+    if not form.is_differential and not form.is_encrypted:
+        return 2, _OF_ENCODED
+    names = set(_OF_ENCODED)
+    if form.is_differential:
+        names |= _OF_DIFFERENTIAL
+    if form.is_encrypted:
+        names |= _OF_ENCRYPTED
+    return META_FORMAT, names
 
 
 def moments_of(info: BackupInfo) -> dict[str, str | None]:
@@ -171,6 +186,8 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
             _require_text(facts)
         facts["path"], facts["meta_problem"] = path, ""
         info = checked(facts, BackupInfo)
+        if foreign := _OF_FORMS & facts.keys() - _written_for(info.form)[1]:
+            info = replace(info, **dict.fromkeys(foreign))  # they say nothing of such a file
         if (
             info.created_at.tzinfo is UTC
             and (info.verified_at is None or info.verified_at.tzinfo is UTC)

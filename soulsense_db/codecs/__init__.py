@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         TooLongError,
         TruncatedStreamError,
         WrongBaseError,
+        no_identity,
+        no_identity_fits,
     )
     from soulsense_db.codecs.identities import Identities
     from soulsense_db.codecs.pull import pulled
@@ -67,6 +69,8 @@ __all__ = [
     "encode_differential",
     "encrypt",
     "largest_differential",
+    "no_identity",
+    "no_identity_fits",
     "opens",
     "piped",
     "pulled",
@@ -101,6 +105,8 @@ _HOMES = {
     "encode_differential": "soulsense_db.codecs.differential",
     "encrypt": "soulsense_db.codecs.age",
     "largest_differential": "soulsense_db.codecs.differential",
+    "no_identity": "soulsense_db.codecs.errors",
+    "no_identity_fits": "soulsense_db.codecs.errors",
     "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
     "pulled": "soulsense_db.codecs.pull",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,6 +48,41 @@ class Identities:
         object.__setattr__(self, "sources", sources)
         object.__setattr__(self, "passphrase", passphrase)
 
+    @classmethod
+    def of(cls, given: object) -> Identities:
+        """Return what ``given`` means, as an option has it; nothing is read.
+
+        Args:
+            given: None for none; the name of a key file, a function that returns the key, or a
+                :class:`Secret`; several of them; or identities already.
+
+        Returns:
+            The identities.
+
+        Raises:
+            TypeError: It means nothing; the message has its type only.
+            IdentityError: A secret key is given in the place of a file's name.
+
+        Example:
+            >>> Identities.of("/etc/app/key.txt")
+            Identities(the file /etc/app/key.txt)
+        """
+        if isinstance(given, Identities):
+            return given
+        if given is None:
+            return cls()
+        if isinstance(given, Secret | str | os.PathLike) or callable(given):
+            return cls(_secret_of(given))
+        if isinstance(given, Iterable):
+            return cls(*map(_secret_of, given))
+        raise _not_identities(given)
+
+    def require_passphrase(self, what: str) -> Secret:
+        """Return where the passphrase is, for ``what`` it is to open."""
+        if self.passphrase is None:
+            raise no_passphrase(what)
+        return self.passphrase
+
     def __bool__(self) -> bool:
         """Whether there is any."""
         return bool(self.sources or self.passphrase)
@@ -70,9 +106,7 @@ class Identities:
 
     def passphrase_for(self, what: str) -> str:
         """Return the passphrase, for ``what`` it is to open."""
-        if self.passphrase is None:
-            raise no_passphrase(what)
-        return self.passphrase.read_line()
+        return self.require_passphrase(what).read_line()
 
     def _keys_of(self, source: Secret) -> Iterator[Any]:
         data = source.read().lstrip()
@@ -114,6 +148,23 @@ class Identities:
             return library.plugin.IdentityPluginV1(name, keys, Callbacks(self.passphrase))
         except library.DecryptError as error:
             raise identity_failed(f"age-plugin-{name}: {reason_of(error)}") from None
+
+
+def _secret_of(given: object) -> Secret:
+    if isinstance(given, Secret):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return Secret.from_file(given)
+    if callable(given):
+        return Secret.from_callable(given)
+    raise _not_identities(given)
+
+
+def _not_identities(given: object) -> TypeError:
+    return TypeError(
+        "identities must be names of key files, functions, Secret objects or Identities, not "
+        f"{type(given).__name__}"
+    )
 
 
 def _ssh_key(data: bytes, source: str) -> Any:

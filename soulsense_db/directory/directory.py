@@ -29,10 +29,20 @@ from typing import Any
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import META_SUFFIX, ZSTD_ENDING, BackupInfo, local_time, to_meta
+from soulsense_db.backup_info import (
+    FORMS,
+    META_SUFFIX,
+    BackupInfo,
+    Form,
+    dependents,
+    local_time,
+    to_meta,
+)
 from soulsense_db.directory.errors import (
+    base_gone,
     is_live,
     locked,
+    needed_as_base,
     no_file,
     not_a_name_of_backups,
     outside,
@@ -40,7 +50,7 @@ from soulsense_db.directory.errors import (
     replaced_meanwhile,
 )
 from soulsense_db.directory.staging import DELETING, LOCK, Removal, Staging, names_of
-from soulsense_db.errors import StorageError
+from soulsense_db.errors import BackupError, StorageError
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
 from soulsense_db.notices import ignoring, reason_of, warn
@@ -87,7 +97,7 @@ class BackupDirectory:
         # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
         self._name = re.compile(
             rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}"
-            rf"({re.escape(ZSTD_ENDING)})?",
+            rf"({'|'.join(re.escape(form.ending) for form in FORMS)})",
             re.DOTALL,
         )
         # After a power cut any of them may be alone.
@@ -255,14 +265,19 @@ class BackupDirectory:
             finally:
                 staging.release()
 
-    def publish(self, staging: Staging, info: BackupInfo) -> None:
+    def publish(
+        self, staging: Staging, info: BackupInfo, *, base: BackupInfo | None = None
+    ) -> None:
         """Give the staged data its final name, with its meta file; both are on disk at return.
 
-        On any error it has no final name, as far as the system lets it be taken back.
+        ``base``: what a differential needs; it is there when that gets its name. On any error it
+        has no final name, as far as the system lets it be taken back. Raises :class:`BaseError`.
         """
         require_no_link(self.directory)
         fs.sync_file(staging.path)
         with self._lock():
+            if base is not None:
+                self._require_base(info, base)
             fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
             staging.publish()
 
@@ -278,12 +293,15 @@ class BackupDirectory:
         """Delete a backup that :meth:`find` returned.
 
         From the moment when it has lost its name it is deleted; what is left of its files is a
-        warning in the log. Raises :class:`ProtectedBackupError` for a pinned one.
+        warning in the log. Raises :class:`ProtectedBackupError` for a pinned one, and for the base
+        of a differential.
         """
         with self._lock():
             current = self.find_again(info)
             if current.pinned:  # perhaps only a moment ago
                 raise pinned(current)
+            if needing := self._needing(current):
+                raise needed_as_base(current, needing)
             removal = Removal(Path(info.path))
             removal.begin()
             try:
@@ -314,6 +332,20 @@ class BackupDirectory:
             if not (current.of_unknown_origin and is_unchanged()):
                 raise replaced_meanwhile(info)
             fs.write_durably(Path(info.meta_path), to_meta(info), owner_of=self._live)
+
+    def _needing(self, info: BackupInfo) -> builtins.list[BackupInfo]:
+        """Return the differentials whose base is ``info``; call it under the lock."""
+        if any(Form.of(name).is_differential for name in self.names()):
+            return dependents(info, self.list())
+        return []  # and nothing more was read
+
+    def _require_base(self, info: BackupInfo, base: BackupInfo) -> None:
+        try:
+            found = self.find_again(base)
+        except BackupError as error:
+            raise base_gone(info, base) from error
+        if found.database_sha256 != info.base_sha256:
+            raise base_gone(info, base)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:

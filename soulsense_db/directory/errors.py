@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import (
+    BaseError,
     DirectoryLockedError,
     NotADatabaseError,
     Outcome,
@@ -13,6 +15,8 @@ from soulsense_db.errors import (
     ProtectedBackupError,
     StorageError,
 )
+
+_MOST_NAMES = 5
 
 
 def outside(path: Path, directory: Path) -> OutsideDirectoryError:
@@ -76,6 +80,30 @@ def pinned(info: BackupInfo) -> ProtectedBackupError:
         f"{info.filename} is pinned{note}.",
         hint="To delete it, unpin it first.",
         path=Path(info.path),
+        reason="it was pinned a moment ago",
+    )
+
+
+def needed_as_base(info: BackupInfo, needing: Sequence[BackupInfo]) -> ProtectedBackupError:
+    """Return the error for a base that must not be deleted: differentials need it."""
+    names = ", ".join(other.filename for other in needing[:_MOST_NAMES])
+    more = f" and {len(needing) - _MOST_NAMES} more" if needing[_MOST_NAMES:] else ""
+    return ProtectedBackupError(
+        f"{info.filename} is the base of {len(needing)} differential backup(s), which cannot be "
+        f"restored without it: {names}{more}.",
+        hint="Delete those first, or all of them together with --cascade (cascade=True).",
+        path=Path(info.path),
+        reason="a differential needs it",
+    )
+
+
+def base_gone(info: BackupInfo, base: BackupInfo) -> BaseError:
+    """Return the error for a base that was deleted while a differential on it was made."""
+    return BaseError(
+        f"{base.filename}, the base of the new backup, is not there any more.",
+        hint="Try again.",
+        path=Path(info.path),
+        reason="it was deleted a moment ago",
     )
 
 

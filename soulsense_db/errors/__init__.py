@@ -14,7 +14,8 @@
     │   ├── NotADatabaseError        23   some other kind of file
     │   ├── TruncatedBackupError     24   shorter than its header says
     │   ├── ChecksumMismatchError    25   bytes changed since it was taken
-    │   └── WrongDatabaseError       26   taken from another database
+    │   ├── WrongDatabaseError       26   taken from another database
+    │   └── BaseError                36   the base of a differential is gone or changed
     ├── MetaFileError                27   a ``.meta`` that cannot be trusted
     │   └── NewerFormatError         28   written by a newer soulsense_db
     ├── OutsideDirectoryError        29   not a backup of this directory
@@ -314,6 +315,12 @@ class WrongDatabaseError(InvalidBackupError):
     """The backup was taken from another database."""
 
     exit_code = 26
+
+
+class BaseError(InvalidBackupError):
+    """The base of a differential is missing, or is not what it was."""
+
+    exit_code = 36
 
 
 class MetaFileError(BackupError):

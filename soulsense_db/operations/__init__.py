@@ -18,7 +18,15 @@ if TYPE_CHECKING:
         safety_backup,
         undo_restore,
     )
-    from soulsense_db.operations.delete import delete_backup
+    from soulsense_db.operations.delete import delete_backup, dependents_of
+    from soulsense_db.operations.encoding import with_opened_description
+    from soulsense_db.operations.forms import (
+        DifferentialPolicy,
+        Forms,
+        IdentitiesOption,
+        RecipientsOption,
+    )
+    from soulsense_db.operations.keys import require_key
     from soulsense_db.operations.live_database import LiveDatabase
     from soulsense_db.operations.new_backup import NewBackup
     from soulsense_db.operations.prune import prune_backups
@@ -32,11 +40,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CatalogOperations",
     "DatabaseLock",
+    "DifferentialPolicy",
     "Doubt",
     "Finder",
+    "Forms",
+    "IdentitiesOption",
     "LiveDatabase",
     "MigrationAlarm",
     "NewBackup",
+    "RecipientsOption",
     "Reference",
     "Repository",
     "RestoreCheck",
@@ -48,10 +60,12 @@ __all__ = [
     "create_backup",
     "create_unless_same",
     "delete_backup",
+    "dependents_of",
     "doubts_about",
     "export_backup",
     "import_file",
     "prune_backups",
+    "require_key",
     "require_ready",
     "restore_backup",
     "row_counts",
@@ -59,6 +73,7 @@ __all__ = [
     "undo_restore",
     "verify_and_record",
     "verify_backup",
+    "with_opened_description",
 ]
 
 _HOMES = {
@@ -80,6 +95,13 @@ _HOMES = {
     "create_backup": "soulsense_db.operations.create",
     "create_unless_same": "soulsense_db.operations.create",
     "delete_backup": "soulsense_db.operations.delete",
+    "dependents_of": "soulsense_db.operations.delete",
+    "with_opened_description": "soulsense_db.operations.encoding",
+    "DifferentialPolicy": "soulsense_db.operations.forms",
+    "Forms": "soulsense_db.operations.forms",
+    "IdentitiesOption": "soulsense_db.operations.forms",
+    "RecipientsOption": "soulsense_db.operations.forms",
+    "require_key": "soulsense_db.operations.keys",
     "doubts_about": "soulsense_db.operations.references",
     "export_backup": "soulsense_db.operations.transfer",
     "import_file": "soulsense_db.operations.transfer",

@@ -18,7 +18,7 @@ from soulsense_db.operations.errors import known_already, log_beside
 from soulsense_db.operations.new_backup import origin_facts
 from soulsense_db.operations.references import Finder, Origin, Reference
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.stored_form import facts_of_plain, opened
+from soulsense_db.operations.stored_form import facts_of_form, opened
 from soulsense_db.operations.verify import verify_opened
 from soulsense_db.progress import Progress
 
@@ -45,10 +45,10 @@ def _adopt(repository: Repository, info: BackupInfo, progress: Progress | None) 
     with not_found_if_deleted(path):
         status = _status(path)
         sha256 = fs.sha256_of(path, progress=progress)
-        with opened(driver, info) as source:
+        with opened(repository, info) as source:
             verify_opened(driver, source, level="full")
             heads = recordable_heads(driver.heads_in(source.path))
-            plain = facts_of_plain(source)
+            plain = facts_of_form(repository, source)
     adopted = replace(
         info,
         id=secrets.token_hex(6),

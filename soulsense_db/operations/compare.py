@@ -14,7 +14,7 @@ from soulsense_db.notices import warn
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import opened
-from soulsense_db.sidecars import newest_safety_backup, work_file
+from soulsense_db.sidecars import newest_safety_backup
 
 _ASK_SECONDS = 0.2
 
@@ -27,9 +27,9 @@ def compare_with_live(
     driver = repository.driver
     driver.require_database()
     with (
-        opened(driver, info) as source,
+        opened(repository, info) as source,
         not_found_if_deleted(source.path),
-        work_file(driver.location, size_bytes=driver.size(), companions=driver.companions) as copy,
+        repository.work_file(driver.size()) as copy,
     ):
         snapshot_progress = None if progress is None else _without_numbers(progress)
         driver.snapshot(copy, progress=snapshot_progress)
@@ -40,7 +40,7 @@ def compare_with_live(
 def row_counts(repository: Repository, ref: Reference) -> tuple[RowCounts, ...]:
     """Count the rows of each table in a backup, or the safety backup, and in the live database."""
     info = _info_of(repository, ref)
-    with opened(repository.driver, info) as source, not_found_if_deleted(source.path):
+    with opened(repository, info) as source, not_found_if_deleted(source.path):
         ignore = repository.rows.tables(if_unreadable=True)
         return repository.driver.row_counts(source.path, ignore=ignore)
 
@@ -58,7 +58,7 @@ def has_same_content(repository: Repository, snapshot: Path, info: BackupInfo) -
         if info.plain_sha256 is not None and info.plain_sha256 == fs.sha256_of_own(snapshot):
             return True  # and it need not be decoded
         ignore = repository.rows.tables()
-        with opened(repository.driver, info) as source:
+        with opened(repository, info) as source:
             found = repository.driver.compare_copy(snapshot, source.path, ignore=ignore)
     except BackupError as error:
         _warn_of_incomparable(info, error.cause)

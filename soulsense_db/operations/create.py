@@ -6,8 +6,8 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import require_zstd
 from soulsense_db.drivers import Progress, SnapshotInfo
+from soulsense_db.operations.bases import base_for_new
 from soulsense_db.operations.compare import has_same_content
 from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
 from soulsense_db.operations.prune import prune_after
@@ -78,18 +78,19 @@ def _create(
 def _expected_size(repository: Repository) -> int:
     """Return how many bytes a new backup may take, in the form that new ones have."""
     size = repository.driver.size()
-    if repository.compression is None:
+    forms = repository.forms
+    if forms.compression is None:
         return size
-    earlier = (info for info in repository.finder.list() if info.plain_size_bytes)
-    newest = next(earlier, None)
+    form = forms.of_full if base_for_new(repository) is None else forms.of_differential
+    earlier = (info for info in repository.finder.list() if info.form == form)
+    newest = next((info for info in earlier if info.plain_size_bytes), None)
     ratio = _USUAL_RATIO if newest is None else newest.size_bytes / newest.restored_size_bytes
     return int(size * ratio)
 
 
 def require_ready(repository: Repository) -> None:
     """Raise what keeps a backup from being begun; nothing is made."""
-    if repository.compression is not None:
-        require_zstd()
+    repository.forms.require()
     repository.driver.require_database()
     repository.driver.require_restorable()
     repository.rows.require_free()

@@ -60,7 +60,7 @@ def restore_backup(
         info = trusted_meta(repository.finder.get_own(ref))
         with not_found_if_deleted(Path(info.path), info):
             version = fs.version_of(Path(info.path))
-        with opened_to_restore(driver, info) as source:
+        with opened_to_restore(repository, info) as source:
             with not_found_if_deleted(Path(info.path), info):
                 verified = verify_opened(driver, source, level="full", version=version)
             with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:

@@ -247,16 +247,6 @@ def in_the_backup_directory(target: Path) -> StorageError:
     )
 
 
-def name_of_compressed(target: Path) -> StorageError:
-    """Return the error for a plain copy that is to have the name of a compressed one."""
-    return StorageError(
-        f"The copy would be a plain database file, and {target.name} is the name of a compressed "
-        "one.",
-        hint="Give a name that does not end in .zst.",
-        path=target,
-    )
-
-
 def no_directory(path: Path) -> StorageError:
     """Return the error for a destination that is a directory which is not there."""
     return StorageError(

@@ -14,22 +14,24 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import (
     KINDS,
-    ZSTD_ENDING,
     BackupInfo,
     BackupKind,
+    Form,
     recordable_heads,
 )
 from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
 from soulsense_db.directory import Staging
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
-from soulsense_db.errors import InvalidBackupError
+from soulsense_db.errors import BaseError, InvalidBackupError
 from soulsense_db.events import Created
+from soulsense_db.notices import reason_of, warn
+from soulsense_db.operations.bases import base_for_new
+from soulsense_db.operations.encoding import UnusableBaseError, encode, with_sealed_description
 from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.stored_form import encode
 from soulsense_db.operations.verify import check_new
-from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy, work_file
+from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
 Write = Callable[[Path, Progress | None], SnapshotInfo]
 """Fills the existing empty file with a database, and tells the progress how far it is.
@@ -78,14 +80,23 @@ def add_backup(
     ordered_at = directory.order_of_new(created_at) if new.created_at is None else None
     new = replace(new, created_at=created_at)
     completion = Completion()
-    ending = "" if repository.compression is None else ZSTD_ENDING
-    with completion, directory.stage(created_at, new.description, ending=ending) as staging:
-        info = _fill(repository, new, write, staging, size_bytes=size_bytes, progress=progress)
-        info = replace(info, ordered_at=ordered_at)
-        if progress is not None:  # here still nothing is left of it when that raises
-            progress(info.restored_size_bytes, info.restored_size_bytes)
-        directory.publish(staging, info)
-        completion.reached(f"The backup {info.filename} was created.")
+
+    def publish(base: BackupInfo | None) -> BackupInfo:
+        forms = repository.forms
+        form = forms.of_full if base is None else forms.of_differential
+        shown = "" if form.is_encrypted and not forms.describes_openly else new.description
+        with completion, directory.stage(created_at, shown, ending=form.ending) as staging:
+            info = _fill(
+                repository, new, write, staging, base, size_bytes=size_bytes, progress=progress
+            )
+            info = with_sealed_description(repository, replace(info, ordered_at=ordered_at))
+            if progress is not None:  # here still nothing is left of it when that raises
+                progress(info.restored_size_bytes, info.restored_size_bytes)
+            directory.publish(staging, info, base=base)
+            completion.reached(f"The backup {info.filename} was created.")
+        return info
+
+    info = _based_or_full(repository, publish)
     _warn_of_attached(repository, info)
     with completion.then("Its row could not be written to the catalog"):
         rows = repository.rows.record(info)
@@ -96,24 +107,41 @@ def add_backup(
     return info
 
 
+def _based_or_full(
+    repository: Repository, publish: Callable[[BackupInfo | None], BackupInfo]
+) -> BackupInfo:
+    """Publish a differential if there is a base that it can have, else a full backup."""
+    base = base_for_new(repository)
+    if base is not None:
+        try:
+            return publish(base)
+        except (UnusableBaseError, BaseError) as error:
+            warn(
+                f"A full backup is made instead of a differential: {base.filename} cannot be its "
+                f"base ({reason_of(error)})."
+            )
+    return publish(None)
+
+
 def _fill(
     repository: Repository,
     new: NewBackup,
     write: Write,
     staging: Staging,
+    base: BackupInfo | None,
     *,
     size_bytes: int,
     progress: Progress | None,
 ) -> BackupInfo:
     """Write the backup, in the form that new ones have; return its facts."""
-    driver, compression = repository.driver, repository.compression
-    if compression is None:
+    driver, form = repository.driver, Form.of(staging.final.name)
+    if form.is_plain:
         with fs.flushing(staging.path):
             return take(driver, new, write, staging.path, final=staging.final, progress=progress)
     first, second = _halves(progress)
-    with work_file(driver.location, size_bytes=size_bytes, companions=driver.companions) as plain:
+    with repository.work_file(size_bytes, is_secret=form.is_encrypted) as plain:
         info = take(driver, new, write, plain, final=staging.final, progress=first)
-        return encode(info, plain, staging.path, compression, progress=second)
+        return encode(repository, info, plain, staging.path, base=base, progress=second)
 
 
 def _halves(progress: Progress | None) -> tuple[Progress | None, Progress | None]:

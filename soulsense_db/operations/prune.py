@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, dependents
 from soulsense_db.completion import Completion
 from soulsense_db.errors import (
     BackupError,
@@ -73,7 +73,49 @@ def plan_prune(
     kinds: Collection[str] = (),
     protected: Mapping[str, str] = MappingProxyType({}),
 ) -> PrunePlan:
-    """Return what ``policy`` says of ``backups``; no file, database or clock is touched."""
+    """Return what ``policy`` says of ``backups``; no file, database or clock is touched.
+
+    What is kept and is a differential keeps its base.
+    """
+    backups = tuple(backups)
+    bases: dict[str, str] = {}
+    while True:
+        report = _report(backups, policy, now=now, kinds=kinds, protected={**bases, **protected})
+        more = _bases_kept(backups, report)
+        if not more:
+            break
+        bases |= more
+    return PrunePlan(
+        backups=backups,
+        policy=policy,
+        kinds=frozenset(kinds),
+        protected=protected,
+        now=now,
+        report=report,
+    )
+
+
+def _bases_kept(backups: Iterable[BackupInfo], report: PruneReport) -> dict[str, str]:
+    """Return which of those to be removed are the bases of what is kept, and why they stay."""
+    removed = {decision.backup.filename: decision.backup for decision in report.removed}
+    kept = [info for info in backups if info.filename not in removed]
+    found: dict[str, str] = {}
+    for info in removed.values():
+        # Of two with the same content one is enough.
+        there = (*kept, *(removed[name] for name in found))
+        if needing := dependents(info, there):
+            found[info.filename] = f"base of {len(needing)} differential backup(s)"
+    return found
+
+
+def _report(
+    backups: Iterable[BackupInfo],
+    policy: RetentionPolicy,
+    *,
+    now: datetime,
+    kinds: Collection[str],
+    protected: Mapping[str, str],
+) -> PruneReport:
     # What nobody knows stays, and takes no place that a rule has for a known one.
     backups = tuple(backups)
     unknown = _unknown(backups)
@@ -89,14 +131,7 @@ def plan_prune(
         if info.filename in unknown
     )
     kept = sorted((*found.kept, *apart), key=lambda d: d.backup.order, reverse=True)
-    return PrunePlan(
-        backups=backups,
-        policy=policy,
-        kinds=frozenset(kinds),
-        protected=protected,
-        now=now,
-        report=PruneReport(kept=_of_kinds(kinds, kept), removed=_of_kinds(kinds, found.removed)),
-    )
+    return PruneReport(kept=_of_kinds(kinds, kept), removed=_of_kinds(kinds, found.removed))
 
 
 def _of_kinds(
@@ -165,7 +200,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
     pinned: list[PruneDecision] = []
     failures: list[StorageError] = []
     try:
-        for decision in reversed(report.removed):
+        for decision in _in_order(report.removed):
             try:
                 repository.directory.delete(decision.backup)
                 deleted.append(decision.backup.filename)
@@ -176,8 +211,8 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
                 failures.append(error)
                 if isinstance(error, DirectoryLockedError):
                     break  # each of the others would wait as long
-            except ProtectedBackupError:
-                pinned.append(replace(decision, reasons=("it was pinned a moment ago",)))
+            except ProtectedBackupError as error:
+                pinned.append(replace(decision, reasons=(error.reason,)))
             except BackupError as error:  # something else was put in its place
                 if deleted:
                     error.with_outcome(Outcome.PARTLY)
@@ -196,6 +231,12 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
         kept=(*report.kept, *pinned),
         removed=tuple(d for d in report.removed if d.backup.filename not in spared),
     )
+
+
+def _in_order(removed: Iterable[PruneDecision]) -> list[PruneDecision]:
+    """Return oldest first, and what differentials need after them."""
+    oldest_first = sorted(removed, key=lambda decision: decision.backup.order)
+    return sorted(oldest_first, key=lambda decision: not decision.backup.form.is_differential)
 
 
 def _removed(repository: Repository, plan: PrunePlan, decision: PruneDecision) -> Removed:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from soulsense_db.catalog import TABLE_NAME, Catalog, CatalogRows, Owner
-from soulsense_db.codecs import Compression
 from soulsense_db.directory import BackupDirectory
 from soulsense_db.drivers import Driver, driver_for
 from soulsense_db.errors import BackupError
 from soulsense_db.events import Event, Events, Operation, failing, tell
 from soulsense_db.fs import require_no_link
 from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
+from soulsense_db.operations.forms import Forms
 from soulsense_db.operations.references import Finder
+from soulsense_db.sidecars import work_file
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
@@ -27,7 +28,7 @@ class Repository:
 
     ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
     the listeners to what is done; ``database`` is what they are told of: the file as it was found
-    when the manager was made, for to ask the driver may fail. ``compression``: of new backups.
+    when the manager was made, for to ask the driver may fail. ``forms``: how backups are stored.
     """
 
     driver: Driver
@@ -35,8 +36,9 @@ class Repository:
     finder: Finder
     rows: CatalogRows
     database: Path | None
-    compression: Compression | None = None
+    forms: Forms = field(default_factory=Forms)
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
+    unproven_warning: LastingWarning = field(default_factory=LastingWarning)
     events: Events = field(default_factory=Events)
 
     @classmethod
@@ -48,7 +50,7 @@ class Repository:
         prefix: str,
         catalog: bool | str,
         lock_timeout: float,
-        compression: Compression | str | None = None,
+        forms: Forms,
     ) -> Self:
         """Return the repository of a manager with these options."""
         driver = driver_for(engine, lock_timeout=lock_timeout)
@@ -66,9 +68,7 @@ class Repository:
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)
-        return cls(
-            driver, backups, Finder(driver, backups), rows, location, Compression.of(compression)
-        )
+        return cls(driver, backups, Finder(driver, backups), rows, location, forms)
 
     @property
     def sidecar_base(self) -> Path:
@@ -77,6 +77,23 @@ class Repository:
         if location is None:
             require_no_link(self.directory.directory)
         return location or self.directory.directory / "memory"
+
+    def work_file(
+        self, size_bytes: int, *, spares: int = 0, is_secret: bool = False
+    ) -> AbstractContextManager[Path]:
+        """Make a private file for a copy of the data, which is gone at the end.
+
+        ``spares``: what is needed beside it; ``is_secret``: it may be nowhere but beside the
+        database, or in the work directory. Raises :class:`~soulsense_db.errors.StorageError`.
+        """
+        return work_file(
+            self.database if self.driver.location is not None else None,
+            size_bytes=size_bytes,
+            companions=self.driver.companions,
+            spares=spares,
+            directory=self.forms.work_directory,
+            is_secret=is_secret,
+        )
 
     def tell(self, event: Event) -> None:
         """Log ``event`` and call its listeners."""

@@ -97,6 +97,7 @@ class Restorer:
     """
 
     def __init__(self, repository: Repository, *, after_failure: bool = False) -> None:
+        self._repository = repository
         self._driver = repository.driver
         self._after_failure = after_failure
         name = FAILED_MIGRATION if after_failure else SAFETY_BACKUP
@@ -137,7 +138,7 @@ class Restorer:
             data = opened_before if is_verified else None
             if data is None:
                 info = trusted_meta(info)
-                data = stack.enter_context(opened_to_restore(self._driver, info))
+                data = stack.enter_context(opened_to_restore(self._repository, info))
             if verified is None or not is_verified:
                 with not_found_if_deleted(Path(info.path), info):
                     verified = verify_opened(
@@ -146,7 +147,7 @@ class Restorer:
                         level="full",
                         accepts_source_errors=accepts_source_errors,
                     )
-            source = Source(self._driver, data, verified, accepts_source_errors)
+            source = Source(self._repository, data, verified, accepts_source_errors)
             return self._restore(source, started=started, progress=progress)
 
     def _restore(

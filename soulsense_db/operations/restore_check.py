@@ -87,7 +87,7 @@ class _RestoreChecker:
         problems: list[BackupError] = []
         warnings: tuple[str, ...] = ()
         try:
-            report = verify_backup(self._driver, info, level="full", progress=progress)
+            report = verify_backup(self._repository, info, level="full", progress=progress)
             warnings = report.warnings
         except BackupError as error:
             problems.append(error)
@@ -102,7 +102,7 @@ class _RestoreChecker:
         return RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
 
     def _rehearse(self, info: BackupInfo) -> None:
-        with opened(self._driver, info) as source:
+        with opened(self._repository, info) as source:
             self._driver.rehearse(source.path)
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:

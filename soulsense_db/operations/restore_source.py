@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import Driver
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import OpenedBackup, opened
 from soulsense_db.operations.verify import VerificationReport, verify_backup
 
 
-def opened_to_restore(driver: Driver, info: BackupInfo) -> AbstractContextManager[OpenedBackup]:
+def opened_to_restore(
+    repository: Repository, info: BackupInfo
+) -> AbstractContextManager[OpenedBackup]:
     """Open ``info`` where its copy takes no room that the restore needs."""
     if info.is_plain:
-        return opened(driver, info)
-    spares = room_of_restore(driver.size_now(), info.restored_size_bytes)
-    return opened(driver, info, spares=spares)
+        return opened(repository, info)
+    spares = room_of_restore(repository.driver.size_now(), info.restored_size_bytes)
+    return opened(repository, info, spares=spares)
 
 
 def room_of_restore(live: int, backup: int) -> int:
@@ -29,7 +31,7 @@ def room_of_restore(live: int, backup: int) -> int:
 class Source:
     """The backup that is restored, its data, and the report on it."""
 
-    driver: Driver
+    repository: Repository
     opened: OpenedBackup
     verified: VerificationReport
     accepts_source_errors: bool
@@ -48,7 +50,7 @@ class Source:
         """Verify it once more if its file has changed: minutes may have passed."""
         if not self.opened.is_private and not self.verified.is_of(self.info):
             verify_backup(
-                self.driver,
+                self.repository,
                 self.info,
                 level="full",
                 accepts_source_errors=self.accepts_source_errors,

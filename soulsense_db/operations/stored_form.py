@@ -1,4 +1,4 @@
-"""The form that a backup is stored in: a plain database file, or a compressed one.
+"""Open a backup, in whatever form it is stored, and check what is stored.
 
 Everything that reads the data of a backup opens it here; what is not plain is decoded to a private
 file beside the live database, and checked on the way against both checksums of its meta file.
@@ -6,41 +6,37 @@ file beside the live database, and checked on the way against both checksums of 
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from io import RawIOBase
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import (
-    Compression,
     Reader,
     StreamError,
     TooLongError,
     TruncatedStreamError,
     WholeWriter,
-    Writer,
-    compress,
-    decompress,
+    WrongBaseError,
 )
-from soulsense_db.drivers import Driver
-from soulsense_db.errors import InvalidBackupError
+from soulsense_db.errors import IdentityError, InvalidBackupError
 from soulsense_db.meta_file import not_found_if_deleted
+from soulsense_db.operations.bases import base_of, reading_base
 from soulsense_db.operations.errors import checksum_differs
+from soulsense_db.operations.form_streams import Counting, Hashing
+from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form_errors import (
+    base_changed,
     cannot_be_decoded,
-    not_read_back,
+    cannot_be_opened,
     of_the_backup,
     stored_truncated,
 )
+from soulsense_db.operations.transforms import decoder
 from soulsense_db.progress import Progress
-from soulsense_db.sidecars import work_file
 
 _LIMIT_FACTOR = 1000
 _LIMIT_LEAST = 1024**3
@@ -61,13 +57,14 @@ class OpenedBackup:
 
 @contextmanager
 def opened(
-    driver: Driver, info: BackupInfo, *, spares: int = 0, progress: Progress | None = None
+    repository: Repository, info: BackupInfo, *, spares: int = 0, progress: Progress | None = None
 ) -> Iterator[OpenedBackup]:
     """Yield the data of ``info``; a decoded copy is gone at the end.
 
     ``spares``: bytes that are needed beside the live database for something else. What is said of
     the copy in an error of the block is said of the backup. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` where it cannot be decoded,
+    :class:`~soulsense_db.errors.IdentityError` where nothing at hand opens it,
     :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room for that,
     :class:`~soulsense_db.errors.MissingExtraError`.
     """
@@ -75,24 +72,30 @@ def opened(
         yield OpenedBackup(info, Path(info.path), is_private=False)
         return
     size = info.plain_size_bytes or info.size_bytes
-    with work_file(
-        driver.location, size_bytes=size, companions=driver.companions, spares=spares
-    ) as path:
+    with repository.work_file(size, spares=spares, is_secret=info.form.is_encrypted) as path:
         with not_found_if_deleted(Path(info.path), info):
-            _decode(info, path, progress)
+            _decode(repository, info, path, progress)
         try:
             yield OpenedBackup(info, path, is_private=True)
         except InvalidBackupError as error:
             raise of_the_backup(error, path, Path(info.path)) from error
 
 
-def facts_of_plain(source: OpenedBackup) -> dict[str, Any]:
+def facts_of_form(repository: Repository, source: OpenedBackup) -> dict[str, Any]:
     """Return what a meta file says of the data in a file that is not plain."""
-    if source.info.is_plain:
+    info = source.info
+    if info.is_plain:
         return {}
     with fs.storage_errors("read", source.path):
         size = source.path.stat().st_size
-    return {"plain_size_bytes": size, "plain_sha256": fs.sha256_of_own(source.path)}
+    facts: dict[str, Any] = {
+        "plain_size_bytes": size,
+        "plain_sha256": fs.sha256_of_own(source.path),
+    }
+    if info.form.is_differential:
+        base = base_of(repository, info)
+        facts |= {"base_sha256": base.database_sha256, "base_name": base.filename}
+    return facts
 
 
 def as_plain(info: BackupInfo) -> BackupInfo:
@@ -103,54 +106,9 @@ def as_plain(info: BackupInfo) -> BackupInfo:
         sha256=info.plain_sha256,
         plain_size_bytes=None,
         plain_sha256=None,
-    )
-
-
-def encode(
-    info: BackupInfo,
-    plain: Path,
-    target: Path,
-    compression: Compression,
-    *,
-    progress: Progress | None,
-) -> BackupInfo:
-    """Write the database ``plain``, whose facts are ``info``, in another form to ``target``.
-
-    Returns the facts of the backup in that form. What was written is decoded again, while the rest
-    is written, which compares it with the checksum inside: else nobody would know, until it is
-    needed, that it cannot be.
-    """
-    size = info.size_bytes
-    with (
-        fs.flushing(target),
-        fs.storage_errors("write", target),
-        plain.open("rb", buffering=0) as source,
-        target.open("r+b", buffering=0) as stored,
-        target.open("rb", buffering=0) as again,
-        ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-read-back") as side,
-    ):
-        reader = _Hashing(source, size=size, progress=progress)
-        decoded = _Counting(_Nowhere())
-        with _Following(again) as follower:
-            writer = _Hashing(WholeWriter(stored), passed=follower.may_read)
-            decoding = side.submit(decompress, follower, decoded, limit=size)
-            compress(
-                reader, writer, level=compression.level, threads=compression.threads, size=size
-            )
-        if reader.digest.hexdigest() != info.sha256:  # since it was checked
-            raise not_read_back(target, "the copy of the database changed meanwhile")
-        try:
-            decoding.result()
-        except StreamError as error:
-            raise not_read_back(target, str(error)) from error
-        if decoded.done != size:
-            raise not_read_back(target, f"{decoded.done:,} bytes instead of {size:,}")
-    return replace(
-        info,
-        size_bytes=writer.done,
-        sha256=writer.digest.hexdigest(),
-        plain_size_bytes=size,
-        plain_sha256=info.sha256,
+        base_sha256=None,
+        base_name=None,
+        sealed_description=None,
     )
 
 
@@ -158,42 +116,24 @@ def verify_stored(info: BackupInfo, *, progress: Progress | None) -> None:
     """Compare the stored bytes of a backup that is not plain with its meta file."""
     path = Path(info.path)
     with fs.storage_errors("read", path), path.open("rb", buffering=0) as stored:
-        reader = _Hashing(stored, size=info.size_bytes, progress=progress)
+        reader = Hashing(stored, size=info.size_bytes, progress=progress)
         reader.read_all()
     _require_stored(info, path, reader)
 
 
-def _decode(info: BackupInfo, target: Path, progress: Progress | None) -> None:
+def _decode(
+    repository: Repository, info: BackupInfo, target: Path, progress: Progress | None
+) -> None:
+    """Write what is in the backup ``info`` to ``target``, and check it."""
     path = Path(info.path)
     with fs.storage_errors("read", path):
         source = path.open("rb", buffering=0)
     with source, fs.storage_errors("write", target), target.open("r+b", buffering=0) as plain:
         size = info.plain_size_bytes
         limit = size if size is not None else _limit_without_meta(path, target.parent)
-        _decode_stream(info, path, source, WholeWriter(plain), limit=limit, progress=progress)
-
-
-def _decode_stream(
-    info: BackupInfo,
-    path: Path,
-    source: Reader,
-    plain: Writer,
-    *,
-    limit: int,
-    progress: Progress | None,
-) -> None:
-    """Write what is in ``source``, the stored bytes of ``info`` at ``path``, to ``plain``."""
-    reader = _Hashing(source)
-    size = info.plain_size_bytes
-    writer = _Hashing(plain, size=size or 0, progress=progress)
-    try:
-        decompress(reader, writer, limit=limit)
-    except StreamError as error:
-        reader.read_all()
-        _require_stored(info, path, reader)
-        is_cut = isinstance(error, TruncatedStreamError)
-        unknown = size is None and isinstance(error, TooLongError)
-        raise cannot_be_decoded(path, str(error), is_cut=is_cut, is_limit=unknown) from error
+        reader = Hashing(source)
+        writer = Hashing(WholeWriter(plain), size=size or 0, progress=progress)
+        _decode_stream(repository, info, reader, writer, limit=limit)
     _require_stored(info, path, reader)
     if size is not None and writer.done != size:
         raise checksum_differs(path)
@@ -201,7 +141,44 @@ def _decode_stream(
         raise checksum_differs(path)
 
 
-def _require_stored(info: BackupInfo, path: Path, read: _Hashing) -> None:
+def _decode_stream(
+    repository: Repository, info: BackupInfo, source: Hashing, plain: Counting, *, limit: int
+) -> None:
+    path = Path(info.path)
+    base_name = info.base_name
+    try:
+        with ExitStack() as stack:
+            base: Reader | None = None
+            if info.form.is_differential:
+                found = base_of(repository, info)
+                base_name = found.filename
+                base = stack.enter_context(reading_base(repository, found))
+            decode = decoder(
+                info.form,
+                repository.forms.identities,
+                limit=limit,
+                stored=info.size_bytes,
+                base=base,
+                base_sha256=info.base_sha256,
+            )
+            decode(source, plain)
+    except IdentityError as error:
+        raise cannot_be_opened(path, error) from error
+    except StreamError as error:
+        source.read_all()
+        _require_stored(info, path, source)
+        if isinstance(error, WrongBaseError):
+            raise base_changed(path, base_name, str(error)) from error
+        raise cannot_be_decoded(
+            path,
+            str(error),
+            form=info.form,
+            is_cut=isinstance(error, TruncatedStreamError),
+            is_limit=info.plain_size_bytes is None and isinstance(error, TooLongError),
+        ) from error
+
+
+def _require_stored(info: BackupInfo, path: Path, read: Hashing) -> None:
     """Raise unless all bytes that were ``read`` are those that the meta file tells of."""
     if info.sha256 is None:
         return
@@ -219,96 +196,3 @@ def _limit_without_meta(path: Path, directory: Path) -> int:
     with fs.storage_errors("read", path):
         most = max(_LIMIT_LEAST, path.stat().st_size * _LIMIT_FACTOR)
     return min(most, fs.free_space(directory) // 2)
-
-
-class _Counting:
-    """A stream, how many bytes have passed, and a progress that is told of it."""
-
-    def __init__(self, stream: Any, *, size: int = 0, progress: Progress | None = None) -> None:
-        self._stream = stream  # a Reader or a Writer
-        self._size = size
-        self._progress = progress
-        self.done = 0
-
-    def read(self, size: int, /) -> bytes:
-        data: bytes = self._stream.read(size)
-        self._passed(data)
-        return data
-
-    def write(self, data: bytes, /) -> None:
-        self._stream.write(data)
-        self._passed(data)
-
-    def read_all(self) -> None:
-        """Read to the end."""
-        while self.read(1024 * 1024):
-            pass
-
-    def _passed(self, data: bytes) -> None:
-        self.done += len(data)
-        if self._progress is not None:
-            self._progress(self.done, max(self.done, self._size))
-
-
-class _Hashing(_Counting):
-    """The same, and the SHA-256 of what has passed."""
-
-    def __init__(
-        self,
-        stream: Any,
-        *,
-        size: int = 0,
-        progress: Progress | None = None,
-        passed: Callable[[int], object] = lambda _: None,
-    ) -> None:
-        super().__init__(stream, size=size, progress=progress)
-        self.digest = hashlib.sha256()
-        self._tell = passed
-
-    def _passed(self, data: bytes) -> None:
-        self.digest.update(data)
-        super()._passed(data)
-        self._tell(len(data))
-
-
-class _Following:
-    """A stream that is read while another thread writes it, up to what is written.
-
-    A context manager that is left when all is written.
-    """
-
-    def __init__(self, stream: RawIOBase) -> None:
-        self._stream = stream
-        self._unread = 0
-        self._is_whole = False
-        self._changed = threading.Condition()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        with self._changed:
-            self._is_whole = True
-            self._changed.notify()
-
-    def may_read(self, size: int) -> None:
-        """Let ``size`` more bytes be read, which are written."""
-        with self._changed:
-            self._unread += size
-            self._changed.notify()
-
-    def read(self, size: int, /) -> bytes:
-        """Wait for some; return none once all is written and read."""
-        with self._changed:
-            while not self._unread and not self._is_whole:
-                self._changed.wait()
-            data = self._stream.read(min(size, self._unread)) or b""
-            self._unread -= len(data)
-            return data
-
-
-class _Nowhere:
-    """Where bytes are written that are only looked at."""
-
-    def write(self, data: bytes, /) -> int:
-        return len(data)

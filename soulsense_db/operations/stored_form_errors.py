@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from soulsense_db.errors import InvalidBackupError, StorageError, TruncatedBackupError
+from soulsense_db.backup_info import Form
+from soulsense_db.errors import (
+    BaseError,
+    IdentityError,
+    InvalidBackupError,
+    StorageError,
+    TruncatedBackupError,
+)
 
 _USE_ANOTHER = "Use another backup."
 
@@ -20,17 +27,45 @@ def stored_truncated(path: Path, size: int, expected: int) -> TruncatedBackupErr
 
 
 def cannot_be_decoded(
-    path: Path, reason: str, *, is_cut: bool, is_limit: bool
+    path: Path, reason: str, *, form: Form, is_cut: bool, is_limit: bool
 ) -> InvalidBackupError:
-    """Return the error for a compressed file that is none, or damaged.
+    """Return the error for a file that is not of the ``form`` that its name says, or damaged.
 
     ``is_cut``: it ends too early; ``is_limit``: more is in it than without a meta file is believed.
     """
     kind = TruncatedBackupError if is_cut else InvalidBackupError
-    hint = "Decompress it with the program zstd, and import the result." if is_limit else ""
+    verb, program = ("decrypted", "age") if form.is_encrypted else ("decompressed", "zstd")
+    hint = f"Open it with the program {program}, and import the result." if is_limit else ""
     return kind(
-        f"Invalid backup file: {path.name} cannot be decompressed ({reason}).",
+        f"Invalid backup file: {path.name} cannot be {verb} ({reason}).",
         hint=hint or _USE_ANOTHER,
+        path=path,
+        reason=reason,
+    )
+
+
+def cannot_be_opened(path: Path, error: IdentityError) -> IdentityError:
+    """Return ``error``, of what opens encrypted files, as one about the backup ``path``."""
+    if error.path is not None or path.name in error.what:  # of a key file
+        return error
+    return IdentityError(f"{path.name} cannot be opened. {error.what}", **error.facts)
+
+
+def description_damaged(path: Path, reason: str) -> InvalidBackupError:
+    """Return the error for an encrypted description that cannot be decrypted."""
+    return InvalidBackupError(
+        f"The description of {path.name} cannot be decrypted ({reason}).",
+        hint="The data may be whole: verify the backup.",
+        path=path,
+        reason=reason,
+    )
+
+
+def base_changed(path: Path, base: str | None, reason: str) -> BaseError:
+    """Return the error for a differential whose base is there, and is not what it was."""
+    return BaseError(
+        f"{path.name} is a differential, and its base {base} is damaged or has changed ({reason}).",
+        hint=f"Put a sound copy of {base} in its place, or use another backup.",
         path=path,
         reason=reason,
     )
@@ -43,10 +78,42 @@ def of_the_backup(error: InvalidBackupError, copy: Path, backup: Path) -> Invali
 
 
 def not_read_back(path: Path, reason: str) -> StorageError:
-    """Return the error for a compressed file that is not what was just written."""
+    """Return the error for a file that is not what was just written."""
     return StorageError(
-        f"The compressed backup could not be read back as it was written ({reason}).",
+        f"The new backup could not be read back as it was written ({reason}).",
         hint="Check the disk of the backup directory, and the machine's memory.",
         path=path,
         reason=reason,
+    )
+
+
+def base_missing(path: Path, base: str | None) -> BaseError:
+    """Return the error for a differential whose base is nowhere."""
+    name = f"its base {base}" if base else "its base"
+    return BaseError(
+        f"{path.name} is a differential, and {name} is not there: it cannot be read without it.",
+        hint=f"Copy {base or 'its base'}, with its meta file, to {path.parent}. Later backups have "
+        "another base.",
+        path=path,
+    )
+
+
+def name_of_other_form(target: Path, form: Form, *, plain: bool) -> StorageError:
+    """Return the error for a copy that is to have the name of another form than it is in."""
+    ending = "" if plain else form.ending
+    what = f"of the form {ending}" if ending else "a plain database file"
+    return StorageError(
+        f"The copy would be {what}, and {target.name} is the name of something else.",
+        hint=f"Give a name that ends in .db{ending}.",
+        path=target,
+    )
+
+
+def would_be_decrypted(target: Path, ending: str) -> StorageError:
+    """Return the error for an encrypted backup whose copy has the name of a plain one."""
+    return StorageError(
+        f"The backup is encrypted, and {target.name} is the name of a plain database file.",
+        hint=f"Give a name that ends in .db{ending}; or write it decrypted, with --plain "
+        "(plain=True).",
+        path=target,
     )

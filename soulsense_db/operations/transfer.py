@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.backup_info import META_SUFFIX, ZSTD_ENDING, BackupInfo
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, Form, plain_name
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import (
     StorageError,
@@ -23,12 +23,13 @@ from soulsense_db.meta_file import (
     trusted_meta,
 )
 from soulsense_db.notices import ignoring
+from soulsense_db.operations.bases import base_of
+from soulsense_db.operations.encoding import with_opened_description
 from soulsense_db.operations.errors import (
     copy_differs,
     in_the_backup_directory,
     in_the_way_of_copy,
     is_live,
-    name_of_compressed,
     no_directory,
     no_file,
     no_path,
@@ -39,6 +40,7 @@ from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import as_plain, opened
+from soulsense_db.operations.stored_form_errors import name_of_other_form, would_be_decrypted
 from soulsense_db.operations.verify import check_and_record, verify_backup
 from soulsense_db.progress import Progress
 from soulsense_db.sidecars import MigrationMarker, markers_in
@@ -60,19 +62,19 @@ def _import_file(
     repository: Repository, path: str | Path, description: str, progress: Progress | None
 ) -> BackupInfo:
     driver = repository.driver
-    outside = _importable(driver, path)
+    outside = _importable(repository, path)
     if outside.is_plain:
         driver.require_readable(Path(outside.path))  # before anything is made for it
     fs.require_space(repository.directory.directory, outside.size_bytes)
     new = NewBackup(
         kind="imported",
-        description=description or outside.description,
+        description=description or with_opened_description(repository, outside).description,
         created_at=outside.created_at if outside.sha256 is not None else None,
         target_revision=outside.target_revision,
         markers=markers_in(outside) or _markers_of_known(repository, outside),
         check_level="quick",  # copy_file has checked it
     )
-    with opened(driver, outside) as source:
+    with opened(repository, outside) as source:
         return add_backup(
             repository,
             new,
@@ -92,7 +94,7 @@ def _markers_of_known(repository: Repository, outside: BackupInfo) -> tuple[Migr
     return next(map(markers_in, same), ())
 
 
-def _importable(driver: Driver, path: str | Path) -> BackupInfo:
+def _importable(repository: Repository, path: str | Path) -> BackupInfo:
     """Return what is known of the file ``path`` from outside, once it may be brought in.
 
     Raises :class:`~soulsense_db.errors.BackupNotFoundError`,
@@ -100,6 +102,7 @@ def _importable(driver: Driver, path: str | Path) -> BackupInfo:
     and :class:`~soulsense_db.errors.BackupError` for the live database itself.
     """
     source = fs.user_path(path)
+    driver = repository.driver
     if source is None or not fs.exists(source):
         raise nothing_to_import(path)
     with fs.storage_errors("read", source):
@@ -109,7 +112,7 @@ def _importable(driver: Driver, path: str | Path) -> BackupInfo:
         raise is_live(source)
     found = trusted_meta(read_backup(source))
     if found.sha256 is not None:
-        verify_backup(driver, found, level="quick")
+        verify_backup(repository, found, level="quick")
     return found
 
 
@@ -132,9 +135,11 @@ def export_backup(
     """Verify the backup ``ref`` and copy it with its meta file; return the path of the copy.
 
     ``destination``: a directory, or a file that is not there. ``plain``: the copy is a database
-    file, as it is also where ``destination`` has not the name of a compressed one. Raises
+    file, as it is also where the name of ``destination`` ends as that of one, unless the backup is
+    encrypted. The base of a differential is copied as well, beside it. Raises
     :class:`~soulsense_db.errors.StorageError`,
-    :class:`~soulsense_db.errors.ChecksumMismatchError`.
+    :class:`~soulsense_db.errors.ChecksumMismatchError`,
+    :class:`~soulsense_db.errors.IdentityError`.
     """
     with repository.failing("export"):
         info = repository.finder.get(ref)
@@ -145,26 +150,41 @@ def export_backup(
                 raise in_the_backup_directory(target)
             with ExitStack() as stack:
                 source = Path(info.path)
-                if not info.is_plain and not target.name.endswith(ZSTD_ENDING):
-                    source = stack.enter_context(opened(repository.driver, info)).path
-                    info = as_plain(info)
+                if Form.of(target.name) != info.form:
+                    source = stack.enter_context(opened(repository, info)).path
+                    info = as_plain(with_opened_description(repository, info))
+                elif info.form.is_differential:
+                    base = base_of(repository, info)
+                    info = replace(info, base_name=base.filename)
+                    _copy_base(repository, base, target.with_name(base.filename))
                 stack.enter_context(_alone(target))
                 _copy_out(repository.driver, info, source, target, progress)
             return target
 
 
 def _target(info: BackupInfo, destination: str | Path, *, plain: bool) -> Path:
-    """Return the file to copy to."""
+    """Return the file to copy to; its form is that of the backup, or plain."""
     target = fs.user_path(destination)
     if str(destination).endswith(("/", os.sep)) and target and not target.is_dir():
         raise no_directory(target)
     if target is None:
         raise no_path(destination)
     if fs.exists(target) and target.is_dir():
-        target /= info.filename.removesuffix(ZSTD_ENDING) if plain else info.filename
-    elif target.name.endswith(ZSTD_ENDING) and (plain or info.is_plain):
-        raise name_of_compressed(target)
+        return target / (plain_name(info.filename) if plain else info.filename)
+    form = Form.of(target.name)
+    if form.is_plain and info.form.is_encrypted and not plain:
+        raise would_be_decrypted(target, info.form.ending)
+    if not form.is_plain and (plain or form != info.form):
+        raise name_of_other_form(target, info.form, plain=plain)
     return target
+
+
+def _copy_base(repository: Repository, base: BackupInfo, target: Path) -> None:
+    """Copy what a differential needs, unless it is there."""
+    if fs.exists(target) and fs.sha256_of(target) == base.sha256:
+        return
+    with _alone(target):
+        _copy_out(repository.driver, base, Path(base.path), target, None)
 
 
 @contextmanager

@@ -22,10 +22,12 @@ from soulsense_db.errors import (
 from soulsense_db.events import Verified
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.operations.bases import base_of
 from soulsense_db.operations.errors import checksum_differs, faulty_rows
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import OpenedBackup, opened, verify_stored
+from soulsense_db.operations.stored_form_errors import base_changed
 from soulsense_db.progress import Progress
 
 _WAIT_SECONDS = 0.1
@@ -115,7 +117,7 @@ def check_and_record(
 ) -> VerificationReport:
     """Verify a backup and note in its meta file whether it passed."""
     try:
-        report = verify_backup(repository.driver, info, level=level, progress=progress)
+        report = verify_backup(repository, info, level=level, progress=progress)
     except InvalidBackupError:
         _record(repository, info, passed=False)
         raise
@@ -136,14 +138,14 @@ def _record(repository: Repository, info: BackupInfo, *, passed: bool) -> bool:
 
 
 def verify_backup(
-    driver: Driver,
+    repository: Repository,
     info: BackupInfo,
     *,
     level: CheckLevel,
     accepts_source_errors: bool = False,
     progress: Progress | None = None,
 ) -> VerificationReport:
-    """Check the backup ``info`` without writing to it; of a compressed one, quick, what is stored.
+    """Check the backup ``info`` without writing to it; of one that is not plain, quick, its bytes.
 
     ``accepts_source_errors``: no more than it passed when it was taken, where its checksum tells
     that it is what it was then. A damaged index of its source is found in full only.
@@ -160,12 +162,14 @@ def verify_backup(
         version = fs.version_of(Path(info.path))
         if level == "quick" and not info.is_plain and info.sha256 is not None:
             verify_stored(info, progress=progress)
+            if info.form.is_differential:
+                _verify_base(repository, info)
             return VerificationReport(
                 backup=info, level=level, checksum=True, warnings=(), version=version
             )
-        with opened(driver, info, progress=progress) as source:
+        with opened(repository, info, progress=progress) as source:
             report = verify_opened(
-                driver,
+                repository.driver,
                 source,
                 level=level,
                 version=version,
@@ -175,6 +179,15 @@ def verify_backup(
         # What was checked may be a copy, and the backup itself is gone.
         fs.version_of(Path(info.path))
         return report
+
+
+def _verify_base(repository: Repository, info: BackupInfo) -> None:
+    """Check the base of a differential as quickly; what is wrong with it is wrong with that."""
+    base = base_of(repository, info)
+    try:
+        verify_backup(repository, base, level="quick")
+    except InvalidBackupError as error:
+        raise base_changed(Path(info.path), base.filename, error.what.rstrip(".")) from error
 
 
 def verify_opened(

@@ -67,3 +67,12 @@ def no_marker(path: Path) -> StorageError:
         hint="Find out what created it, and move it away.",
         path=path,
     )
+
+
+def no_work_file(error: StorageError, directory: Path) -> StorageError:
+    """Return ``error``, which keeps a copy of the data from being made in ``directory``."""
+    return type(error)(
+        f"A private copy of the data cannot be made in {directory}. {error.what}",
+        hint="Make room there, or give a directory of your own as the work directory.",
+        path=directory,
+    )

@@ -22,6 +22,7 @@ from soulsense_db import fs
 from soulsense_db.errors import StorageError
 from soulsense_db.fs import Companions, beside, temporary_file
 from soulsense_db.notices import cleaning_up, ignoring, log_ignored
+from soulsense_db.sidecars.errors import no_work_file
 
 _ENDING = ".work"
 _LOCK = ".lock"
@@ -30,32 +31,48 @@ _TOKEN_BYTES = 4
 
 @contextmanager
 def work_file(
-    database: Path | None, *, size_bytes: int, companions: Companions, spares: int = 0
+    database: Path | None,
+    *,
+    size_bytes: int,
+    companions: Companions,
+    spares: int = 0,
+    directory: Path | None = None,
+    is_secret: bool = False,
 ) -> Iterator[Path]:
     """Yield an empty file, mode 0600, that is gone at the end, with what was put beside it.
 
-    It is in the system's directory for temporary files where the one of ``database`` cannot be
-    written to or has no room for ``size_bytes``, and for a database without a file. ``spares``:
-    what is needed there for something else. Raises
-    :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is room in neither.
+    It is beside ``database``, or in ``directory`` where one is given. Without that it is in the
+    system's directory for temporary files where the one of ``database`` cannot be written to or has
+    no room for ``size_bytes``, and for a database without a file. That is no place for what
+    ``is_secret``, if there is another: what a killed process leaves there stays. ``spares``: what
+    is needed there for something else. Raises
+    :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room, and other errors of
+    :class:`~soulsense_db.errors.StorageError`.
     """
+    place = database
+    if directory is not None:
+        place = directory / (database.name if database else "memory")
     with ExitStack() as stack:
         path = None
-        if database is not None:
+        if place is not None:
             try:
-                _remove_abandoned(database, companions)
-                fs.require_space(database.parent, size_bytes + spares)
-                path = stack.enter_context(_file_beside(database, companions))
+                _remove_abandoned(place, companions)
+                fs.require_space(place.parent, size_bytes + spares)
+                path = stack.enter_context(_file_beside(place, companions, owner_of=database))
             except StorageError as error:
+                if directory is not None or is_secret:
+                    raise no_work_file(error, place.parent) from error
                 log_ignored(f"No work file can be made beside {database}", error)
         yield path or stack.enter_context(temporary_file(size_bytes=size_bytes))
 
 
 @contextmanager
-def _file_beside(database: Path, companions: Companions) -> Iterator[Path]:
-    path, lock = _reserve(database)
+def _file_beside(
+    database: Path, companions: Companions, *, owner_of: Path | None
+) -> Iterator[Path]:
+    path, lock = _reserve(database, owner_of)
     try:
-        fs.create_private_file(path, owner_of=database)
+        fs.create_private_file(path, owner_of=owner_of)
         yield path
     finally:
         with cleaning_up(f"{path} is left over"):
@@ -63,13 +80,13 @@ def _file_beside(database: Path, companions: Companions) -> Iterator[Path]:
         fs.release_lock(lock)
 
 
-def _reserve(database: Path) -> tuple[Path, FileLock]:
+def _reserve(database: Path, owner_of: Path | None) -> tuple[Path, FileLock]:
     """Return a new name, and its lock, held."""
     while True:
         path = _name(database, secrets.token_hex(_TOKEN_BYTES))
         lock = _lock_of(path)
         with fs.storage_errors("lock", path):
-            fs.make_lock_file(Path(lock.lock_file), owner_of=database)
+            fs.make_lock_file(Path(lock.lock_file), owner_of=owner_of)
             try:
                 lock.acquire(timeout=0)
             except Timeout:  # one who tidies up was a moment earlier

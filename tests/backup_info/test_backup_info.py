@@ -198,7 +198,7 @@ def test_unknown_facts_are_passed_over() -> None:
 def test_a_newer_format_says_so() -> None:
     """A backup of a newer version is not guessed at: the error says to upgrade."""
     with pytest.raises(NewerFormatError) as caught:
-        read(b'{"format": 3, "anything": []}')
+        read(b'{"format": 4, "anything": []}')
     assert "Upgrade" in caught.value.hint
 
 

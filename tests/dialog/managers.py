@@ -131,10 +131,10 @@ class Vanishing(BackupManager):
 class DeletesLate(BackupManager):
     """Waits before it deletes."""
 
-    def delete(self, ref: BackupInfo | str | Path) -> None:
+    def delete(self, ref: BackupInfo | str | Path, *, cascade: bool = False) -> None:
         """Wait, and delete."""
         wait_for_go()
-        super().delete(ref)
+        super().delete(ref, cascade=cascade)
 
 
 class ListsSlowly(BackupManager):

@@ -185,7 +185,7 @@ def _link_out(meta: Path) -> None:
 
 
 def _newer(meta: Path) -> None:
-    meta.write_text('{"format": 3}')
+    meta.write_text('{"format": 4}')
 
 
 BAD_METAS = [_garbage, _huge, _directory, _fifo, _link_out, _newer]

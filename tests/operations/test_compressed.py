@@ -42,7 +42,7 @@ from soulsense_db.errors import (
     TruncatedBackupError,
 )
 from soulsense_db.fs import space
-from soulsense_db.operations import restore_source, stored_form
+from soulsense_db.operations import form_streams, restore_source, stored_form, transforms
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.scheduled import run_auto
 
@@ -232,7 +232,7 @@ def test_a_bomb_stops_at_the_size_that_the_meta_file_states(
         write(self, data)
         largest = max(largest, self.done)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(stored_form._Hashing, "write", watched)
+    monkeypatch.setattr(form_streams.Hashing, "write", watched)
     meta = Path(f"{path}.meta")
     facts = json.loads(meta.read_bytes())
     with pytest.raises(InvalidBackupError):
@@ -248,7 +248,7 @@ def test_a_bomb_stops_at_the_size_that_the_meta_file_states(
     assert leftovers(tmp_path) == []
 
 
-_WRITE = stored_form._Hashing.write
+_WRITE = form_streams.Hashing.write
 
 
 def test_what_is_no_zstd_or_no_database_is_refused(
@@ -306,7 +306,7 @@ def test_export_gives_the_form_that_the_name_says(
     for copy in (plain, named):
         assert digest(copy) == digest(database)
         assert json.loads(Path(f"{copy}.meta").read_bytes())["format"] == 1
-    with pytest.raises(StorageError, match="name of a compressed one"):
+    with pytest.raises(StorageError, match="name of something else"):
         compressed.export(info, tmp_path / "x.db.zst", plain=True)
     elsewhere = BackupManager(make_engine(tmp_path / "other.db"), tmp_path / "elsewhere")
     for source in (as_it_is, renamed, plain, named):
@@ -331,10 +331,10 @@ def test_what_cannot_be_read_back_is_not_published(
         data[len(data) // 2 : len(data) // 2 + 512] = bytes(512)
         target.write(bytes(data))
 
-    monkeypatch.setattr(stored_form, "compress", lose_a_block)
+    monkeypatch.setattr(transforms, "compress", lose_a_block)
     with pytest.raises(StorageError, match="could not be read back"):
         compressed.create()
-    monkeypatch.setattr(stored_form, "compress", lambda *_, **__: None)
+    monkeypatch.setattr(transforms, "compress", lambda *_, **__: None)
     with pytest.raises(StorageError, match="could not be read back"):
         compressed.create()
     assert compressed.list() == []
@@ -408,14 +408,14 @@ def test_the_room_that_a_restore_needs_is_left_to_it(
     """The copy is elsewhere where both do not fit beside the database."""
     info = compressed.create()
     size = database.stat().st_size
-    driver = compressed._repository.driver
+    repository = compressed._repository
     for free, is_beside in ((size * 10, True), (size * 2, False)):
         monkeypatch.setattr(
             space,
             "free_space",
             lambda directory, free=free: free if directory == database.parent else size * 100,
         )
-        with restore_source.opened_to_restore(driver, info) as source:
+        with restore_source.opened_to_restore(repository, info) as source:
             assert (source.path.parent == database.parent) == is_beside
 
 
@@ -477,7 +477,7 @@ def test_a_newer_form_is_told_from_damage(compressed: BackupManager) -> None:
     meta = Path(f"{info.path}.meta")
     facts = json.loads(meta.read_bytes())
     assert facts["format"] == 2
-    meta.write_text(json.dumps(facts | {"format": 3}))
+    meta.write_text(json.dumps(facts | {"format": 4}))
     with pytest.raises(NewerFormatError):
         compressed.verify("latest")
 

@@ -1,0 +1,118 @@
+"""The base of a differential: find it, choose the one of a new backup, read what is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from io import FileIO
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo, may_be_base
+from soulsense_db.codecs import (
+    Reader,
+    decrypt,
+    pulled,
+    read_differential_header,
+)
+from soulsense_db.meta_file import read_backup
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form_errors import base_missing
+from soulsense_db.operations.transforms import decoder
+
+
+def base_of(repository: Repository, info: BackupInfo) -> BackupInfo:
+    """Return the base of the differential ``info``: beside it, or in the backup directory.
+
+    Raises :class:`~soulsense_db.errors.BaseError` where there is none.
+    """
+    wanted = info.base_sha256 or _base_named_in(repository, info)
+    if info.base_name:
+        named = Path(info.path).with_name(info.base_name)
+        if fs.exists(named):
+            found = read_backup(named)
+            if may_be_base(found) and found.database_sha256 == wanted:
+                return found
+    for found in repository.directory.list():
+        if may_be_base(found) and found.database_sha256 == wanted:
+            return found
+    raise base_missing(Path(info.path), info.base_name)
+
+
+def base_for_new(repository: Repository) -> BackupInfo | None:
+    """Return the base that a new backup is to have; None where it is to be a full one."""
+    policy = repository.forms.differential
+    if policy is None:
+        return None
+    backups = repository.finder.list()
+    base = next((i for i in backups if _is_usable(repository, i)), None)
+    if base is None or datetime.now(UTC) - base.created_at > policy.max_base_age:
+        return None
+    last = next((i for i in backups if i.base_sha256 == base.database_sha256), None)
+    if last is not None and last.size_bytes > policy.share * base.size_bytes:
+        return None
+    return base
+
+
+@contextmanager
+def reading_base(repository: Repository, base: BackupInfo) -> Iterator[Reader]:
+    """Yield the database that is in ``base``, as a stream."""
+    path = Path(base.path)
+    with ExitStack() as stack:
+        with fs.storage_errors("read", path):
+            descriptor = os.open(path, os.O_RDONLY | fs.BINARY | fs.NO_LINK)
+        # The application may have opened a plain one, to look at it.
+        stack.callback(fs.close_when_unused, descriptor)
+        raw = _Reading(FileIO(descriptor, closefd=False), path)
+        if base.is_plain:
+            yield raw
+            return
+        size = base.restored_size_bytes
+        forms = repository.forms
+        transform = decoder(base.form, forms.identities, limit=size, stored=base.size_bytes)
+        yield stack.enter_context(pulled(transform, raw))
+
+
+class _Reading:
+    """A file, whose errors say which one it is."""
+
+    def __init__(self, file: FileIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def read(self, size: int, /) -> bytes:
+        with fs.storage_errors("read", self._path):
+            return self._file.read(size)
+
+
+def _is_usable(repository: Repository, info: BackupInfo) -> bool:
+    """Whether a new backup can be based on ``info``, as far as it can be told without reading it.
+
+    One that is encrypted needs a key at hand, and is no base of a backup that is not encrypted:
+    without the key, that could not be restored.
+    """
+    forms = repository.forms
+    if not may_be_base(info) or info.of_unknown_origin or info.verified_at is None:
+        return False
+    if info.form.is_encrypted and not (forms.encrypts and forms.identities):
+        return False
+    try:
+        return os.stat(info.path).st_size == info.size_bytes
+    except OSError:
+        return False
+
+
+def _base_named_in(repository: Repository, info: BackupInfo) -> str:
+    """Return the checksum of the base, as the header of a file without a meta file has it."""
+    path = Path(info.path)
+    with ExitStack() as stack:
+        with fs.storage_errors("read", path):
+            raw: Reader = stack.enter_context(path.open("rb", buffering=0))
+        if info.form.is_encrypted:
+            identities = repository.forms.identities
+            opening = partial(decrypt, identities=identities, limit=info.size_bytes)
+            raw = stack.enter_context(pulled(opening, raw))
+        return read_differential_header(raw).base_sha256

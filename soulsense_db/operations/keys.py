@@ -1,0 +1,41 @@
+"""Whether what is at hand opens an encrypted backup, before it has to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.codecs import StreamError, no_identity, no_identity_fits, opens
+from soulsense_db.errors import IdentityError
+from soulsense_db.operations.bases import base_of
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.stored_form_errors import cannot_be_decoded, cannot_be_opened
+
+
+def require_key(repository: Repository, info: BackupInfo) -> None:
+    """Raise unless ``info``, and its base, are not encrypted or can be decrypted here and now.
+
+    Only the beginning of each is read. Raises :class:`~soulsense_db.errors.IdentityError`,
+    :class:`~soulsense_db.errors.InvalidBackupError`.
+    """
+    for needed in (info, base_of(repository, info)) if info.form.is_differential else (info,):
+        if needed.form.is_encrypted:
+            _require_key(repository, needed)
+
+
+def _require_key(repository: Repository, info: BackupInfo) -> None:
+    path = Path(info.path)
+    identities = repository.forms.identities
+    try:
+        if not identities:
+            raise no_identity()
+        with fs.storage_errors("read", path), path.open("rb", buffering=0) as stored:
+            if not opens(stored, identities=identities):
+                raise no_identity_fits(identities.described)
+    except IdentityError as error:
+        raise cannot_be_opened(path, error) from error
+    except StreamError as error:
+        raise cannot_be_decoded(
+            path, str(error), form=info.form, is_cut=False, is_limit=False
+        ) from error
