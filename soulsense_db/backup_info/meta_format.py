@@ -187,7 +187,8 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
         facts["path"], facts["meta_problem"] = path, ""
         info = checked(facts, BackupInfo)
         if foreign := _OF_FORMS & facts.keys() - _written_for(info.form)[1]:
-            info = replace(info, **dict.fromkeys(foreign))  # they say nothing of such a file
+            none: dict[str, Any] = dict.fromkeys(foreign)
+            info = replace(info, **none)  # they say nothing of such a file
         if (
             info.created_at.tzinfo is UTC
             and (info.verified_at is None or info.verified_at.tzinfo is UTC)
