@@ -12,6 +12,7 @@ import binascii
 import hashlib
 import hmac
 import os
+import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -39,6 +40,7 @@ _SCRYPT_BLOCK: Final = 8
 _LABEL: Final = b"age-encryption.org/v1/scrypt"
 _KEY_SIZE: Final = 16
 _ZEROES: Final = bytes(12)
+_stretching: Final = threading.Lock()  # one at a time: the memory of two is too much
 
 
 def seal(source: Reader, target: Writer, passphrase: str, *, work: int = DEFAULT_WORK) -> None:
@@ -100,15 +102,16 @@ def _read_stanza(stanza: Stanza) -> tuple[bytes, int, bytes]:
 
 def _stretched(passphrase: str, salt: bytes, work: int) -> bytes:
     memory = 128 * _SCRYPT_BLOCK * 2**work
-    return hashlib.scrypt(
-        passphrase.encode(),
-        salt=_LABEL + salt,
-        n=2**work,
-        r=_SCRYPT_BLOCK,
-        p=1,
-        maxmem=memory + 1024 * 1024,
-        dklen=32,
-    )
+    with _stretching:
+        return hashlib.scrypt(
+            passphrase.encode(),
+            salt=_LABEL + salt,
+            n=2**work,
+            r=_SCRYPT_BLOCK,
+            p=1,
+            maxmem=memory + 1024 * 1024,
+            dklen=32,
+        )
 
 
 def _derived(key: bytes, *, salt: bytes, label: bytes) -> bytes:

@@ -48,7 +48,13 @@ def base_for_new(repository: Repository) -> BackupInfo | None:
     if policy is None:
         return None
     backups = repository.finder.list()
-    base = next((i for i in backups if _is_usable(repository, i)), None)
+    usable = [info for info in backups if _is_usable(info)]
+    base = next((info for info in usable if _opens(repository, info)), None)
+    if base is None and usable and repository.forms.encrypts:
+        repository.unbased_warning.warn(
+            "A full backup is made instead of a differential: the base could be read with its "
+            "private key only, and none is given."
+        )
     if base is None or datetime.now(UTC) - base.created_at > policy.max_base_age:
         return None
     last = next((i for i in backups if i.base_sha256 == base.database_sha256), None)
@@ -88,16 +94,19 @@ class _Reading:
             return self._file.read(size)
 
 
-def _is_usable(repository: Repository, info: BackupInfo) -> bool:
-    """Whether a new backup can be based on ``info``, as far as it can be told without reading it.
+def _opens(repository: Repository, info: BackupInfo) -> bool:
+    """Whether ``info`` may be read when a new backup is made and when that is restored.
 
     One that is encrypted needs a key at hand, and is no base of a backup that is not encrypted:
-    without the key, that could not be restored.
+    that could not be restored without the key.
     """
     forms = repository.forms
+    return not info.form.is_encrypted or (forms.encrypts and bool(forms.identities))
+
+
+def _is_usable(info: BackupInfo) -> bool:
+    """Whether ``info`` can be a base, as far as it can be told without reading it."""
     if not may_be_base(info) or info.of_unknown_origin or info.verified_at is None:
-        return False
-    if info.form.is_encrypted and not (forms.encrypts and forms.identities):
         return False
     try:
         return os.stat(info.path).st_size == info.size_bytes

@@ -70,7 +70,7 @@ def encode(
         stack.enter_context(fs.storage_errors("write", target))
         source = stack.enter_context(plain.open("rb", buffering=0))
         stored = stack.enter_context(target.open("r+b", buffering=0))
-        read_back = _ReadBack(repository, target, size)
+        read_back = _ReadBack(repository, target, size, recipients)
         with (
             _blaming_base(base),
             _decoder(repository, info, base) as decode,
@@ -142,10 +142,14 @@ def _blaming_base(base: BackupInfo | None) -> Iterator[None]:
 class _ReadBack:
     """What is written to ``target``, decoded in a thread of its own while the rest is written."""
 
-    def __init__(self, repository: Repository, target: Path, size: int) -> None:
+    def __init__(
+        self, repository: Repository, target: Path, size: int, recipients: Recipients | None
+    ) -> None:
         self._repository = repository
         self._target = target
         self._size = size
+        # To try a passphrase takes as much memory as all the rest: then one after the other.
+        self._is_afterwards = recipients is not None and recipients.passphrase is not None
         self._decoded = Counting(Nowhere())
         self._result: Future[None] | None = None
 
@@ -157,10 +161,12 @@ class _ReadBack:
             self._target.open("rb", buffering=0) as again,
         ):
             follower = Following(again)
-            if decode is not None:
+            if decode is not None and not self._is_afterwards:
                 self._result = side.submit(decode, follower, self._decoded)
             try:
                 yield follower
+                if decode is not None and self._is_afterwards:
+                    self._result = side.submit(decode, follower, self._decoded)
             finally:
                 follower.end()
                 if self._result is not None:

@@ -96,7 +96,7 @@ def add_backup(
             completion.reached(f"The backup {info.filename} was created.")
         return info
 
-    info = _based_or_full(repository, publish)
+    info = _based_or_full(repository, new, publish)
     _warn_of_attached(repository, info)
     with completion.then("Its row could not be written to the catalog"):
         rows = repository.rows.record(info)
@@ -108,10 +108,13 @@ def add_backup(
 
 
 def _based_or_full(
-    repository: Repository, publish: Callable[[BackupInfo | None], BackupInfo]
+    repository: Repository, new: NewBackup, publish: Callable[[BackupInfo | None], BackupInfo]
 ) -> BackupInfo:
-    """Publish a differential if there is a base that it can have, else a full backup."""
-    base = base_for_new(repository)
+    """Publish a differential if there is a base that it can have, else a full backup.
+
+    An imported database may have nothing in common with the base.
+    """
+    base = None if new.kind == "imported" else base_for_new(repository)
     if base is not None:
         try:
             return publish(base)

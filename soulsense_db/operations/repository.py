@@ -39,6 +39,7 @@ class Repository:
     forms: Forms = field(default_factory=Forms)
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
     unproven_warning: LastingWarning = field(default_factory=LastingWarning)
+    unbased_warning: LastingWarning = field(default_factory=LastingWarning)
     events: Events = field(default_factory=Events)
 
     @classmethod

@@ -181,7 +181,10 @@ def _target(info: BackupInfo, destination: str | Path, *, plain: bool) -> Path:
 
 def _copy_base(repository: Repository, base: BackupInfo, target: Path) -> None:
     """Copy what a differential needs, unless it is there."""
+    meta = Path(f"{target}{META_SUFFIX}")
     if fs.exists(target) and fs.sha256_of(target) == base.sha256:
+        if not fs.exists(meta):
+            fs.write_durably(meta, rewritten(replace(base, path=str(target)), base.meta_path))
         return
     with _alone(target):
         _copy_out(repository.driver, base, Path(base.path), target, None)

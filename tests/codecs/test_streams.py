@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
+from pathlib import Path
 
 import pytest
 
 from soulsense_db.codecs import Reader, Writer, piped
+
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def _copy(source: Reader, target: Writer) -> None:
@@ -67,3 +70,25 @@ def test_the_error_is_that_of_who_was_first(
     with pytest.raises(expected):
         piped(first, second)(io.BytesIO(b"x" * 10_000_000), io.BytesIO())  # type: ignore[arg-type]
     assert not [one for one in threading.enumerate() if one.name.startswith("soulsense_db-pipe")]
+
+
+@pytest.mark.skipif(not _DESCRIPTORS.exists(), reason="the system does not list descriptors")
+@pytest.mark.parametrize("error", [_SecondError, KeyboardInterrupt])
+def test_a_second_step_that_fails_before_it_reads_leaves_nothing_open(
+    error: type[BaseException],
+) -> None:
+    """The first is not begun then, and the pipe between them is closed."""
+    begun = False
+
+    def first(_source: Reader, _target: Writer) -> None:
+        nonlocal begun
+        begun = True
+
+    def second(_source: Reader, _target: Writer) -> None:
+        raise error
+
+    before = len(list(_DESCRIPTORS.iterdir()))
+    with pytest.raises(error):
+        piped(first, second)(io.BytesIO(b"x"), io.BytesIO())
+    assert not begun
+    assert len(list(_DESCRIPTORS.iterdir())) == before
