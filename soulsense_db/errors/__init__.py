@@ -330,7 +330,7 @@ class MetaFileError(BackupError):
 
 
 class NewerFormatError(MetaFileError):
-    """The meta file was written by a newer version of this package."""
+    """The meta file, or the backup itself, was written by a newer version of this package."""
 
     exit_code = 28
 

@@ -15,6 +15,7 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import (
+    NewerStreamError,
     Reader,
     StreamError,
     TooLongError,
@@ -32,6 +33,7 @@ from soulsense_db.operations.stored_form_errors import (
     base_changed,
     cannot_be_decoded,
     cannot_be_opened,
+    newer_form,
     of_the_backup,
     stored_truncated,
 )
@@ -167,6 +169,8 @@ def _decode_stream(
     except StreamError as error:
         source.read_all()
         _require_stored(info, path, source)
+        if isinstance(error, NewerStreamError):
+            raise newer_form(path, str(error)) from error
         if isinstance(error, WrongBaseError):
             raise base_changed(path, base_name, str(error)) from error
         raise cannot_be_decoded(

@@ -9,6 +9,7 @@ from soulsense_db.errors import (
     BaseError,
     IdentityError,
     InvalidBackupError,
+    NewerFormatError,
     StorageError,
     TruncatedBackupError,
 )
@@ -49,6 +50,16 @@ def cannot_be_opened(path: Path, error: IdentityError) -> IdentityError:
     if error.path is not None or path.name in error.what:  # of a key file
         return error
     return IdentityError(f"{path.name} cannot be opened. {error.what}", **error.facts)
+
+
+def newer_form(path: Path, reason: str) -> NewerFormatError:
+    """Return the error for a file of a form that only newer versions know."""
+    return NewerFormatError(
+        f"{path.name} cannot be read by this version ({reason}).",
+        hint="Upgrade soulsense_db.",
+        path=path,
+        reason=reason,
+    )
 
 
 def description_damaged(path: Path, reason: str) -> InvalidBackupError:
