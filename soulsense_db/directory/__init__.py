@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.directory.directory import NAME_CHARACTERS, BackupDirectory
+    from soulsense_db.directory.directory import BackupDirectory
     from soulsense_db.directory.errors import pinned
+    from soulsense_db.directory.names import NAME_CHARACTERS
     from soulsense_db.directory.staging import Staging
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "NAME_CHARACTERS": "soulsense_db.directory.directory",
+    "NAME_CHARACTERS": "soulsense_db.directory.names",
     "BackupDirectory": "soulsense_db.directory.directory",
     "pinned": "soulsense_db.directory.errors",
     "Staging": "soulsense_db.directory.staging",

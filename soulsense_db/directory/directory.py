@@ -18,7 +18,6 @@ import builtins
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,12 +29,10 @@ from filelock import Timeout
 
 from soulsense_db import fs
 from soulsense_db.backup_info import (
-    FORMS,
     META_SUFFIX,
     BackupInfo,
     Form,
     dependents,
-    local_time,
     to_meta,
 )
 from soulsense_db.directory.errors import (
@@ -49,15 +46,13 @@ from soulsense_db.directory.errors import (
     pinned,
     replaced_meanwhile,
 )
+from soulsense_db.directory.names import folded, name_pattern, require_prefix, stem_of
 from soulsense_db.directory.staging import DELETING, LOCK, Removal, Staging, names_of
 from soulsense_db.errors import BackupError, StorageError
 from soulsense_db.fs import directory_problem, require_no_link, resolve_directory
 from soulsense_db.meta_file import facts_of, not_found, rewritten, trusted_meta
 from soulsense_db.notices import ignoring, reason_of, warn
 
-NAME_CHARACTERS = 30
-# With time, 30 characters of 4 bytes, number and endings a name stays below 255 bytes.
-_PREFIX_BYTES = 60
 _NEXT = timedelta(microseconds=1)
 
 
@@ -81,11 +76,7 @@ class BackupDirectory:
         companions: fs.Companions,
         live: Path | None = None,
     ) -> None:
-        if not re.fullmatch(r"\w[\w.-]*", prefix) or len(prefix.encode()) > _PREFIX_BYTES:
-            raise ValueError(
-                f"prefix must be letters, digits, '_', '-' or '.', {_PREFIX_BYTES} bytes at most, "
-                f"not {prefix!r}"
-            )
+        require_prefix(prefix)
         self.directory = resolve_directory(directory, live=live)
         self._prefix = prefix
         self._suffix = suffix
@@ -94,12 +85,7 @@ class BackupDirectory:
         self._live = live
         self._has_warned = False
         self._passed_by: set[str] = set()
-        # With the time in it, no name of prefix 'a' is one of prefix 'a_b'.
-        self._name = re.compile(
-            rf"{re.escape(prefix)}_\d{{8}}_\d{{6}}(_.*)?{re.escape(suffix)}"
-            rf"({'|'.join(re.escape(form.ending) for form in FORMS)})",
-            re.DOTALL,
-        )
+        self._name = name_pattern(prefix, suffix)
         # After a power cut any of them may be alone.
         staged = "|".join(re.escape(ending) for ending in (LOCK, *companions.endings))
         self._unfinished = re.compile(
@@ -364,15 +350,13 @@ class BackupDirectory:
             fs.release_lock(lock)
 
     def _free_name(self, created_at: datetime, description: str, ending: str) -> Path:
-        stem = f"{self._prefix}_{_time_of_name(created_at)}"
-        if safe := safe_name(description):
-            stem += f"_{safe}"
+        stem = stem_of(self._prefix, created_at, description)
         with fs.storage_errors("list", self.directory):
-            taken = {_folded(name) for name in os.listdir(self.directory)}
+            taken = {folded(name) for name in os.listdir(self.directory)}
         number = 1
         while True:
             name = f"{stem}{f'_{number}' if number > 1 else ''}{self._suffix}{ending}"
-            if taken.isdisjoint(map(_folded, names_of(name, self._companions))):
+            if taken.isdisjoint(map(folded, names_of(name, self._companions))):
                 return self.directory / name
             number += 1
 
@@ -407,24 +391,3 @@ def _leads_to(entry: os.DirEntry[str], file: os.stat_result) -> bool:
         return os.path.samestat(entry.stat(follow_symlinks=False), file)
     except FileNotFoundError:  # it vanished meanwhile
         return False
-
-
-def _time_of_name(moment: datetime) -> str:
-    local = local_time(moment)
-    return f"{local.year:04}{local:%m%d_%H%M%S}"  # %Y of the year 9 is one digit on some systems
-
-
-def _folded(name: str) -> str:
-    """Return what is the same for two names that some file systems take for one."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def safe_name(description: str) -> str:
-    """Return the part of a file name that stands for ``description``; may be empty.
-
-    Its first 30 characters as they were typed, every run of other than letters, digits and ``-`` as
-    one ``_``.
-    """
-    # Composed letters, so that the 30 characters are what a person counts.
-    text = unicodedata.normalize("NFC", description)[:NAME_CHARACTERS]
-    return re.sub(r"[^\w-]+|_+", "_", text)[:NAME_CHARACTERS].strip("_-")

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from soulsense_db import BackupManager
 from soulsense_db.backup_info.info import BackupInfo
 from soulsense_db.backup_info.meta_format import to_meta
-from soulsense_db.directory.directory import BackupDirectory, safe_name
+from soulsense_db.directory.directory import BackupDirectory
+from soulsense_db.directory.names import safe_name
 from soulsense_db.directory.staging import Staging
 from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import (
