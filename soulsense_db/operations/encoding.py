@@ -124,7 +124,9 @@ def _decoder(
     with ExitStack() as stack:
         reader = None if base is None else stack.enter_context(reading_base(repository, base))
         most = largest_differential(size)
-        yield decoder(info.form, identities, limit=size, stored=most, base=reader)
+        yield decoder(
+            info.form, identities, limit=size, stored=most, base=reader, checks_base=False
+        )
 
 
 @contextmanager

@@ -57,16 +57,23 @@ def decoder(
     stored: int,
     base: Reader | None = None,
     base_sha256: str | None = None,
+    checks_base: bool = True,
 ) -> Transform:
     """Return what writes the database that is in a stored file of ``stored`` bytes.
 
     ``limit``: the most bytes that it writes. ``base``: of a differential, what is in its base, and
-    the checksum of that where it is known.
+    the checksum of that where it is known; ``checks_base``: whether to look at all of it.
     """
     inner: Transform | None = None
     if form.is_differential:
         assert base is not None
-        inner = partial(decode_differential, base=base, limit=limit, base_sha256=base_sha256)
+        inner = partial(
+            decode_differential,
+            base=base,
+            limit=limit,
+            base_sha256=base_sha256,
+            checks_base=checks_base,
+        )
     elif form.is_compressed:
         inner = partial(decompress, limit=limit)
     outer: Transform | None = None

@@ -412,6 +412,25 @@ def test_a_base_that_has_changed_is_noticed(change: Callable[[bytes], bytes], al
     assert data.startswith(target.getvalue())
 
 
+def test_without_a_look_at_all_of_the_base_nothing_wrong_is_written() -> None:
+    """A base that has changed is damage then, and only if a window needs what has changed."""
+    base = random.Random(1).randbytes(3 * WINDOW)
+    data = base[: WINDOW * 2]
+    differential = _encoded(data, base)
+    target = io.BytesIO()
+    with pytest.raises(DamagedStreamError):
+        decode_differential(
+            io.BytesIO(differential),
+            target,
+            base=io.BytesIO(base[:WINDOW] + base[::-1]),
+            limit=len(data),
+            checks_base=False,
+        )
+    assert target.getvalue() == data[:WINDOW]
+    needed = base[: WINDOW * 2] + b"?" * WINDOW
+    assert _decoded(differential, needed, checks_base=False) == data
+
+
 @pytest.mark.parametrize("changed", [b"", b"bass", b"base and more"])
 def test_a_differential_is_made_of_the_right_base_alone(first: bytes, changed: bytes) -> None:
     """A base that is damaged by now is noticed while a differential of it is made."""
