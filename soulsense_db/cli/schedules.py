@@ -53,6 +53,7 @@ def auto(
 
 def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
+    session.prepare_new()
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
     if report is None:

@@ -8,19 +8,21 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.directory.directory import NAME_CHARACTERS, BackupDirectory
-    from soulsense_db.directory.errors import pinned
+    from soulsense_db.directory.errors import needed_as_base, pinned
     from soulsense_db.directory.staging import Staging
 
 __all__ = [
     "NAME_CHARACTERS",
     "BackupDirectory",
     "Staging",
+    "needed_as_base",
     "pinned",
 ]
 
 _HOMES = {
     "NAME_CHARACTERS": "soulsense_db.directory.directory",
     "BackupDirectory": "soulsense_db.directory.directory",
+    "needed_as_base": "soulsense_db.directory.errors",
     "pinned": "soulsense_db.directory.errors",
     "Staging": "soulsense_db.directory.staging",
 }
