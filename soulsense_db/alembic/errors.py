@@ -14,7 +14,7 @@ from soulsense_db.errors import (
     Outcome,
     UnsupportedDatabaseError,
 )
-from soulsense_db.settings import KEY_FILE_VARIABLE, FormOptions
+from soulsense_db.settings import KEY_FILE_VARIABLE, PASSPHRASE, FormOptions
 
 __all__ = ["MigrationFailedError", "MigrationRefusedError"]
 
@@ -50,7 +50,9 @@ def refused(error: BackupError) -> MigrationRefusedError:
 
 def require_identities(forms: FormOptions) -> None:
     """Raise :class:`IdentityError` where backups are encrypted and nothing would open them."""
-    if forms["recipients"] and not forms["identities"]:
+    if forms["recipients"] in (None, (PASSPHRASE,)):  # that one is needed to make them as well
+        return
+    if not forms["identities"]:
         raise IdentityError(
             "The backup before the migration would be encrypted, and no private key is given: if a "
             "step failed, the database could not be put back.",

@@ -215,7 +215,7 @@ def delete(
     needing = session.manager.dependents(info)
     for one in (info, *needing) if cascade else (info,):
         if one.pinned:  # there is nothing to ask about
-            raise _pinned(session, one)
+            raise _pinned(one, session.command("unpin", one.filename))
     if needing and not cascade:
         raise needed_as_base(
             info, needing, command=session.command("delete", info.filename, "--cascade")
@@ -244,9 +244,8 @@ def _number(needing: list[BackupInfo]) -> str:
     return "backup based on it" if len(needing) == 1 else f"{len(needing)} backups based on it"
 
 
-def _pinned(session: Session, info: BackupInfo) -> ProtectedBackupError:
+def _pinned(info: BackupInfo, unpin: str) -> ProtectedBackupError:
     note = f" ({info.pin_note})" if info.pin_note else ""
-    unpin = session.command("unpin", info.filename)
     return ProtectedBackupError(
         f"{info.filename} is pinned{note}.",
         hint=f"To delete it, unpin it first: {unpin}",

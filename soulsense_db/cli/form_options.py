@@ -53,7 +53,7 @@ class GivenForms:
         if self.compression is not None:
             options["compression"] = Compression.of(self.compression)
             if self.compression.strip().lower() == NONE:
-                self._require_no_differential()
+                self._require_no_differential(context)
                 options["differential"] = False
         if self.differential is not None:
             options["differential"] = self.differential
@@ -71,8 +71,13 @@ class GivenForms:
             options["work_directory"] = self.work_directory
         return options
 
-    def _require_no_differential(self) -> None:
-        if self.differential:
+    def _require_no_differential(self, context: typer.Context | None) -> None:
+        """Raise where both are asked for; who types one of them alone means that one."""
+        is_typed = context is not None and (
+            defaults.is_typed(context, "compression")
+            and not defaults.is_typed(context, "differential")
+        )
+        if self.differential and not is_typed:
             raise OptionError(
                 "Differential backups are compressed, and compression is off.",
                 hint="Leave out --compression or --differential.",
