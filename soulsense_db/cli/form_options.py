@@ -50,13 +50,13 @@ class GivenForms:
     def over(self, settings: Settings, context: typer.Context | None) -> FormOptions:
         """Return the options of the manager: what is given here, else what ``settings`` say."""
         options = settings.form_options()
+        if self.differential is not None:
+            options["differential"] = self.differential
         if self.compression is not None:
             options["compression"] = Compression.of(self.compression)
             if self.compression.strip().lower() == NONE:
                 self._require_no_differential(context)
                 options["differential"] = False
-        if self.differential is not None:
-            options["differential"] = self.differential
         if self.recipients:
             # A variable is one text, which has its own rules, and is not split by Click's.
             text = _in_variable(context, "recipient")

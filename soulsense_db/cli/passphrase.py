@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
 from soulsense_db.cli import output
 from soulsense_db.codecs import Secret
-from soulsense_db.errors import NotConfirmedError
+from soulsense_db.errors import IdentityError, NotConfirmedError
 
 
 class Passphrase:
@@ -17,11 +19,26 @@ class Passphrase:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # what is decrypted is read in threads
         self._typed: str | None = None
+        self._may_ask = True
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether it was asked for already."""
+        return self._typed is not None
 
     @property
     def secret(self) -> Secret:
         """What asks for it when it is read for the first time."""
         return Secret("your input", lambda: self._asked().encode())
+
+    @contextmanager
+    def not_asking(self) -> Iterator[None]:
+        """Ask for nothing in the block: what needs it raises :class:`IdentityError`."""
+        self._may_ask = False
+        try:
+            yield
+        finally:
+            self._may_ask = True
 
     def ask_for_new(self) -> None:
         """Ask for the one that new backups are encrypted with, twice: nobody sees a slip."""
@@ -32,6 +49,8 @@ class Passphrase:
     def _asked(self) -> str:
         with self._lock:
             if self._typed is None:
+                if not self._may_ask:
+                    raise IdentityError("It is encrypted, and no passphrase was asked for.")
                 self._typed = _typed("Passphrase", is_new=False)
             return self._typed
 

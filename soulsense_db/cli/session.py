@@ -165,8 +165,10 @@ class Session:
 
     def with_description(self, info: BackupInfo) -> BackupInfo:
         """Return the facts of ``info`` with its description, if it can be read here."""
-        if info.sealed_description is not None and self.form_options["identities"]:
-            with ignoring(BackupError, what=f"The description of {info.filename} is not shown"):
+        has_key = self.form_options["identities"] or self._passphrase.is_typed
+        if info.sealed_description is not None and has_key:
+            unread = f"The description of {info.filename} is not shown"
+            with ignoring(BackupError, what=unread), self._passphrase.not_asking():
                 description = self.manager.description_of(info)
                 return replace(info, description=description, sealed_description=None)
         return info
