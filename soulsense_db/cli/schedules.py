@@ -93,7 +93,7 @@ def _summary(report: AutoReport) -> str:
         if report.created
         else f"nothing has changed since {newest.filename}"
     ]
-    parts.append("verified")
+    parts.append("verified" if report.verified.level == "full" else "its checksum verified")
     if report.damaged:
         parts.append(f"{report.damaged.filename} is DAMAGED")
     if report.half_run:

@@ -257,6 +257,23 @@ def test_an_encrypted_backup_is_exported_as_it_is_or_decrypted(shell: Shell, key
     assert digest(shell.folder / "copy.db") == digest(shell.database)
 
 
+def test_a_machine_without_the_key_makes_backups(shell: Shell, key: Key) -> None:
+    """Each run of auto makes one, and verifies what can be verified; the key verifies it all."""
+    shell.env["SOULSENSE_RECIPIENT"] = key.public
+    for count in (1, 2):
+        done = shell.run("auto", "--keep-last", "9")
+        assert done.returncode == 0
+        assert "its checksum verified" in done.stdout
+        assert len(shell.backups()) == count
+    newest = Path(shell.backups()[0].path)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert "is DAMAGED" in shell.run("auto").stdout
+    assert len(shell.backups()) == 3
+    shell.env["SOULSENSE_IDENTITY_FILE"] = str(key.path)
+    assert "nothing has changed" in shell.ok("auto")
+    assert ", verified," in shell.ok("auto")
+
+
 # Passphrases
 
 
