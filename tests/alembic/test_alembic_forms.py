@@ -121,6 +121,15 @@ def test_a_differential_is_put_back(project: Project) -> None:
     assert {name.partition(".")[2] for name in _names(project)} == {"db.zst", "db.diff"}
 
 
+def test_a_service_that_is_restarted_all_the_time_fills_no_disk(project: Project) -> None:
+    """Of the tries with the same content the newest stays, and the base that it needs."""
+    project.set_option("soulsense_differential", "true")
+    for count in (1, 2, 2, 2):
+        said = _fails(project)
+        assert "could not be deleted" not in said
+        assert len(_names(project)) == count
+
+
 def test_an_encrypted_differential_is_put_back(project: Project, key: Key) -> None:
     """The same with both, whose key is in the environment itself."""
     project.set_option("soulsense_differential", "true")
