@@ -14,6 +14,9 @@ the next call on:
 - ``BACKUP_DIR``: the backup directory, by default ``backups`` beside the database.
 - ``get_backup_dir``: a function that returns the backup directory.
 - ``DatabaseError``: raised in place of ours, which becomes its ``__cause__``.
+
+Encrypted backups are opened with the private key in ``SOULSENSE_IDENTITY``, that of the file in
+``SOULSENSE_IDENTITY_FILE``, or ``SOULSENSE_PASSPHRASE``.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from soulsense_db.drivers import SQLiteDriver
 from soulsense_db.errors import BackupError, DatabaseError, OptionError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored, warn
-from soulsense_db.settings import DEFAULT_URL, URL_VARIABLE
+from soulsense_db.settings import DEFAULT_URL, URL_VARIABLE, environment_identities
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -80,7 +83,7 @@ def configure(
     if engine is None:
         return None
     with _as_set_error():
-        manager = BackupManager(engine, directory)
+        manager = BackupManager(engine, directory, identities=environment_identities())
         path = _path_set("DB_PATH")
         if path is not None and Path(path).resolve() != manager.database:
             raise OptionError(
@@ -232,9 +235,13 @@ def _manager(directory: str | None) -> BackupManager:
     if _configured is not None:
         engine, manager = _configured
         if database is None or Path(database).resolve() == manager.database:
-            return manager if directory is None else BackupManager(engine, directory)
-    default = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    return BackupManager.from_url(default if database is None else database, directory)
+            if directory is None:
+                return manager
+            return BackupManager(engine, directory, identities=environment_identities())
+    url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    return BackupManager.from_url(
+        url if database is None else database, directory, identities=environment_identities()
+    )
 
 
 def _directory_set() -> str | None:

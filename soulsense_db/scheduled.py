@@ -18,6 +18,7 @@ from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
+    IdentityError,
     InterruptedMigrationError,
     InvalidBackupError,
     MetaFileError,
@@ -41,7 +42,8 @@ class AutoReport:
 
     Attributes:
         created: The new backup; None when the newest one has the same content.
-        verified: The check of the newest backup, which was read in full.
+        verified: The check of the newest backup, which was read in full; of an encrypted one that
+            nothing at hand opens, a quick check of its stored bytes.
         damaged: The backup that was the newest before, when it was found damaged.
         pruned: What became of the automatic backups. None without a policy, with ``half_run``, and
             when it failed.
@@ -73,7 +75,9 @@ def run_auto(
     """Back up unless the newest backup is sound and has the same content; verify; prune.
 
     Only automatic backups are removed, whatever ``policy`` says of other kinds.
-    Nothing is removed unless the newest backup was verified in this run. It waits for a migration
+    Nothing is removed unless the newest backup was verified in this run. Where nothing opens an
+    encrypted backup, its stored bytes are verified, and every run takes a new one: whether the
+    content is the same cannot be told. It waits for a migration
     that is running, for ``lock_timeout`` at most. Without a database nothing is made, not even the
     backup directory.
 
@@ -109,12 +113,12 @@ def run_auto(
         verified = _verified(manager, newest) if newest else None
         if newest and verified is None:
             damaged = newest
-        if newest is None or verified is None:
+        if newest is None or verified is None or verified.level == "quick":
             created = manager.create(description, kind=_KIND, progress=progress)
         else:
             created = manager.create_unless_same(newest, description, kind=_KIND, progress=progress)
         if created is not None:
-            verified = manager.verify(created)
+            verified = _checked(manager, created)
         assert verified is not None
         half_run = _marker(manager, warns=True)
         pruned = prune_error = None
@@ -163,10 +167,19 @@ def _newest(manager: BackupManager) -> BackupInfo | None:
 def _verified(manager: BackupManager, newest: BackupInfo) -> VerificationReport | None:
     """Return the report on ``newest``, None when it is no good: then another one is needed."""
     try:
-        return manager.verify(newest)
+        return _checked(manager, newest)
     except (InvalidBackupError, MetaFileError, BackupNotFoundError, StorageError) as error:
         log_ignored("The newest backup is no good", error)
         return None
+
+
+def _checked(manager: BackupManager, backup: BackupInfo) -> VerificationReport:
+    """Verify in full; quickly where no key is, as on a machine that only makes backups."""
+    try:
+        return manager.verify(backup)
+    except IdentityError as error:
+        log_ignored("Only the stored bytes are checked", error)
+        return manager.verify(backup, level="quick")
 
 
 @contextmanager

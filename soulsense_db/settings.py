@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import configparser
+import os
+import shlex
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from soulsense_db.catalog import catalog_option
-from soulsense_db.codecs import Compression
+from soulsense_db.codecs import Compression, Identities, Secret
 from soulsense_db.errors import OptionError
 from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 
@@ -22,6 +24,16 @@ URL_VARIABLE = "SOULSENSE_DATABASE_URL"
 """The environment variable in which the command line and the guide's functions find the URL."""
 DEFAULT_URL = "sqlite:///data/soulsense.db"
 """The URL they use otherwise: SoulSense's own database."""
+KEY_VARIABLE = "SOULSENSE_IDENTITY"
+"""The environment variable that may hold the private key itself."""
+KEY_FILE_VARIABLE = "SOULSENSE_IDENTITY_FILE"
+"""The environment variable with the names of key files."""
+PASSPHRASE_VARIABLE = "SOULSENSE_PASSPHRASE"  # noqa: S105 - its name
+"""The environment variable that may hold the passphrase."""
+PASSPHRASE = "passphrase"  # noqa: S105 - the word that stands for one
+"""The recipient that is none: backups are encrypted with a passphrase."""
+NONE = "none"
+"""The word that switches an option off."""
 DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")
 """Where options are looked for in the current directory; the later one wins."""
 
@@ -30,9 +42,22 @@ _NO = {"0", "false", "no", "off"}
 _KNOWN = {
     *("soulsense_backup", "soulsense_backup_directory", "soulsense_on_failure"),
     *("soulsense_catalog_table", "soulsense_keep_within", "soulsense_max_total_size"),
-    *("soulsense_attached", "soulsense_compression"),
+    *("soulsense_attached", "soulsense_compression", "soulsense_differential"),
+    *("soulsense_recipients", "soulsense_identity_file", "soulsense_identity_command"),
+    *("soulsense_describe_openly", "soulsense_work_directory"),
     *(PREFIX + name for name in COUNTS),
 }
+
+
+class FormOptions(TypedDict):
+    """The options of ``BackupManager`` about the forms of backups."""
+
+    compression: Compression | None
+    differential: bool
+    recipients: tuple[str, ...] | None
+    identities: Identities
+    describe_openly: bool
+    work_directory: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +69,10 @@ class Settings:
     fails is put back (``soulsense_on_failure``); ``ignores_attached``: whether it may run with
     other database files attached, which are not backed up (``soulsense_attached``); ``catalog``:
     name of our table, False for none, True for the default (``soulsense_catalog_table``);
-    ``compression``: of new backups (``soulsense_compression``), None for none; ``retention``: of
-    ``soulsense_keep_...`` and ``soulsense_max_total_size``, None when none of them is set.
+    ``retention``: of ``soulsense_keep_...`` and ``soulsense_max_total_size``, None when none of
+    them is set. Of the forms of backups, each named like its option: ``compression``, None for
+    none; ``differential``; ``recipients``, empty for no encryption; ``identity_files`` and
+    ``identity_command``, where the private keys are; ``describes_openly``; ``work_directory``.
     """
 
     protects: bool = False
@@ -53,8 +80,14 @@ class Settings:
     restores: bool = True
     ignores_attached: bool = False
     catalog: str | bool = True
-    compression: Compression | None = None
     retention: RetentionPolicy | None = None
+    compression: Compression | None = None
+    differential: bool = False
+    recipients: tuple[str, ...] = ()
+    identity_files: tuple[str, ...] = ()
+    identity_command: tuple[str, ...] = ()
+    describes_openly: bool = False
+    work_directory: Path | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -69,6 +102,7 @@ class Settings:
         on_failure = options.get("soulsense_on_failure") or "restore"
         if on_failure not in {"restore", "keep"}:
             raise _bad("soulsense_on_failure", on_failure, "restore or keep")
+        work = options.get("soulsense_work_directory")
         attached = options.get("soulsense_attached") or "refuse"
         if attached not in {"refuse", "ignore"}:
             raise _bad("soulsense_attached", attached, "refuse or ignore")
@@ -78,9 +112,82 @@ class Settings:
             restores=on_failure == "restore",
             ignores_attached=attached == "ignore",
             catalog=catalog_option(options.get("soulsense_catalog_table")),
-            compression=Compression.of(options.get("soulsense_compression")),
             retention=_retention(options),
+            compression=Compression.of(options.get("soulsense_compression")),
+            differential=_switch(options, "soulsense_differential"),
+            recipients=public_keys_in(options.get("soulsense_recipients", "")),
+            identity_files=names_in(options.get("soulsense_identity_file", "")),
+            identity_command=_command(options, "soulsense_identity_command"),
+            describes_openly=_switch(options, "soulsense_describe_openly"),
+            work_directory=Path(work) if work else None,
         )
+
+    def form_options(self) -> FormOptions:
+        """Return what they, and the environment, say of the forms of backups.
+
+        Where private keys are, the environment says before the options do. Nothing is read.
+        """
+        sources = [Secret.from_file(name) for name in self.identity_files]
+        if self.identity_command:
+            sources.append(Secret.from_command(self.identity_command))
+        environment = environment_identities()
+        return FormOptions(
+            compression=self.compression,
+            differential=self.differential,
+            recipients=self.recipients or None,
+            identities=Identities(
+                *(environment.sources or sources), passphrase=environment.passphrase
+            ),
+            describe_openly=self.describes_openly,
+            work_directory=self.work_directory,
+        )
+
+
+def environment_identities() -> Identities:
+    """Return where the private keys and the passphrase are that the environment has or names."""
+    sources = [Secret.from_environment(KEY_VARIABLE)] if os.environ.get(KEY_VARIABLE) else []
+    names = names_in(os.environ.get(KEY_FILE_VARIABLE, ""))
+    sources += [Secret.from_file(name) for name in names]
+    has_passphrase = bool(os.environ.get(PASSPHRASE_VARIABLE))
+    passphrase = Secret.from_environment(PASSPHRASE_VARIABLE) if has_passphrase else None
+    return Identities(*sources, passphrase=passphrase)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return what stands between the commas and ends of lines of ``text``."""
+    parts = text.replace("\n", ",").split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def public_keys_in(text: str) -> tuple[str, ...]:
+    """Return the public keys of ``text``, as :func:`names_in`; there are none in ``none``.
+
+    Those of SSH have spaces in them; between those of age, spaces will do.
+    """
+    return public_keys_of(names_in(text))
+
+
+def public_keys_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the public keys of a list, which are none where the word ``none`` is its last."""
+    if names and names[-1].lower() == NONE:
+        return ()
+    found: list[str] = []
+    for name in names:
+        found += name.split() if name.startswith("age1") else [name]
+    return tuple(found)
+
+
+def _switch(options: Mapping[str, str], name: str) -> bool:
+    return as_bool(name, options.get(name) or "false")
+
+
+def _command(options: Mapping[str, str], name: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(options.get(name, "")))
+    except ValueError:  # not shown: the command may hold a secret
+        raise OptionError(
+            f"{name} has a quote that is not closed.", hint="Close it, or put \\ before it."
+        ) from None
 
 
 def as_bool(name: str, text: str) -> bool:
@@ -177,7 +284,7 @@ def is_url(name: str) -> bool:
 def _options_of_toml(path: Path, here: str, wanted: Callable[[str], bool]) -> dict[str, str]:
     found = read_table(path, "tool.alembic")
     return {
-        name.lower(): str(value).lower() if isinstance(value, bool) else _replaced(value, here)
+        name.lower(): text_of_toml(value).replace("%(here)s", here)
         for name, value in found.items()
         if wanted(name.lower())
     }
@@ -190,8 +297,11 @@ def _unreadable(path: Path, reason: str) -> OptionError:
     )
 
 
-def _replaced(value: object, here: str) -> str:
-    return str(value).replace("%(here)s", here)
+def text_of_toml(value: object) -> str:
+    """Return a value of a TOML file as an ini file has it: of a list, a line for each."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _require_known(names: Iterable[str]) -> None:

@@ -30,6 +30,9 @@ VALUE_OPTIONS = {
         "--directory",
         "--catalog-table",
         "--compression",
+        "--recipient",
+        "--identity-file",
+        "--work-directory",
         "--kind",
         "--since",
         "--until",
@@ -43,7 +46,7 @@ VALUE_OPTIONS = {
 _NAMING = frozenset({"--url", "--engine", "--app"})
 _DEFAULT_URL = "sqlite:///data/soulsense.db"
 _STOCK_URL = "driver://user:pass@localhost/dbname"
-_NAME = re.compile(r"soulsense_backup_\d{8}_\d{6}.*\.db(\.zst)?\.meta", re.DOTALL)
+_NAME = re.compile(r"soulsense_backup_\d{8}_\d{6}.*\.db(\.zst|\.diff)?(\.age)?\.meta", re.DOTALL)
 _MOST = 50
 _USUAL_BYTES = 4096
 _MOST_BYTES = 1_000_000

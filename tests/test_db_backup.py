@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from helpers import make_database, scalar
+from age_keys import Key
+from helpers import execute, make_database, scalar
 
-from soulsense_db import BackupError, BackupInfo, db_backup
+from soulsense_db import BackupError, BackupInfo, BackupManager, db_backup
+from soulsense_db.codecs import Recipients, Secret
 from soulsense_db.db_backup import (
     DatabaseError,
     _validate_sqlite_file,
@@ -23,6 +25,7 @@ from soulsense_db.db_backup import (
     list_backups,
     restore_backup,
 )
+from soulsense_db.manager import ManagerOptions
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +179,38 @@ def test_errors_are_database_errors(soulsense: Path) -> None:
     soulsense.unlink()
     with pytest.raises(DatabaseError, match="Database file not found"):
         create_backup()
+
+
+@pytest.mark.parametrize("form", ["zstd", "differential", "key", "passphrase"])
+def test_each_form_is_restored(
+    soulsense: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """restore_backup(path) takes backups of all forms, with the key that the environment names."""
+    key = Key(tmp_path)
+    monkeypatch.setenv("SOULSENSE_PASSPHRASE", "correct horse battery staple")
+    options: dict[str, ManagerOptions] = {
+        "zstd": {"compression": "zstd"},
+        "differential": {"differential": True},
+        "key": {"recipients": [key.public]},
+        "passphrase": {
+            "recipients": Recipients.with_passphrase(
+                Secret.from_environment("SOULSENSE_PASSPHRASE")
+            )
+        },
+    }
+    create_backup("the base")
+    BackupManager.from_url(f"sqlite:///{soulsense}", **options[form]).create()
+    newest = list_backups()[0]
+    assert not newest.is_plain
+    execute(soulsense, "DELETE FROM child")
+    if newest.form.is_encrypted:
+        monkeypatch.delenv("SOULSENSE_PASSPHRASE")
+        with pytest.raises(DatabaseError, match=r"no private key|passphrase"):
+            restore_backup(newest.path)
+        monkeypatch.setenv("SOULSENSE_PASSPHRASE", "correct horse battery staple")
+        monkeypatch.setenv("SOULSENSE_IDENTITY_FILE", str(key.path))
+    assert restore_backup(newest.path) is True
+    assert scalar(soulsense, "SELECT count(*) FROM child") > 0
 
 
 def test_delete_returns_true(soulsense: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from soulsense_db import Period, RetentionPolicy
+from soulsense_db.codecs import Compression
 from soulsense_db.errors import OptionError
 from soulsense_db.settings import Settings, is_url, read_options
 
@@ -115,3 +116,77 @@ def test_options_of_another_chain_and_of_all_sections_are_no_error(tmp_path: Pat
         "[other]\nscript_location = other\nsoulsense_keep_daily = 5\n"
     )
     assert read_options(path) == {"soulsense_keep_last": "3"}
+
+
+# Forms
+
+
+def test_the_options_of_forms_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them become the options of a manager, in one place, and no key is read."""
+    for name in ("SOULSENSE_IDENTITY", "SOULSENSE_IDENTITY_FILE", "SOULSENSE_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "alembic.ini"
+    path.write_text(
+        "[alembic]\nsoulsense_compression = zstd:5\nsoulsense_differential = true\n"
+        "soulsense_recipients = age1aaa, ssh-ed25519 AAAA me@home\n  age1bbb\n"
+        "soulsense_identity_file = %(here)s/key one.txt\n  %(here)s/two.txt\n"
+        "soulsense_identity_command = pass show 'my key'\n"
+        "soulsense_work_directory = %(here)s/work\nsoulsense_describe_openly = yes\n"
+    )
+    options = Settings.of(read_options(path)).form_options()
+    assert str(options["identities"]) == (
+        f"Identities(the file {tmp_path}/key one.txt and the file {tmp_path}/two.txt and the "
+        "command pass)"
+    )
+    assert options == {
+        "identities": options["identities"],
+        "compression": Compression(level=5),
+        "differential": True,
+        "recipients": ("age1aaa", "ssh-ed25519 AAAA me@home", "age1bbb"),
+        "describe_openly": True,
+        "work_directory": tmp_path / "work",
+    }
+
+
+def test_the_environment_says_where_the_key_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands before the files of the options, and a passphrase is beside either."""
+    settings = Settings(identity_files=("elsewhere.txt",))
+    monkeypatch.setenv("SOULSENSE_IDENTITY", "a secret")
+    monkeypatch.setenv("SOULSENSE_IDENTITY_FILE", f"{tmp_path}/one.txt,{tmp_path}/two.txt")
+    monkeypatch.setenv("SOULSENSE_PASSPHRASE", "words")
+    found = settings.form_options()["identities"]
+    assert [source.source for source in found.sources] == [
+        "the environment variable SOULSENSE_IDENTITY",
+        f"the file {tmp_path}/one.txt",
+        f"the file {tmp_path}/two.txt",
+    ]
+    assert found.passphrase is not None
+    assert found.passphrase.read_line() == "words"
+    monkeypatch.delenv("SOULSENSE_IDENTITY")
+    monkeypatch.delenv("SOULSENSE_IDENTITY_FILE")
+    found = settings.form_options()["identities"]
+    assert [source.source for source in found.sources] == ["the file elsewhere.txt"]
+
+
+def test_a_list_of_toml_is_several_lines(tmp_path: Path) -> None:
+    """An array, as TOML has it for several recipients, means what lines mean in an ini file."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text('[tool.alembic]\nsoulsense_recipients = ["age1aaa", "ssh-rsa A, B"]\n')
+    assert Settings.of(read_options(path)).recipients == ("age1aaa", "ssh-rsa A", "B")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("soulsense_differential", "perhaps"),
+        ("soulsense_describe_openly", "perhaps"),
+        ("soulsense_identity_command", "pass 'my secret"),
+    ],
+)
+def test_an_option_of_forms_that_means_nothing_is_an_error(name: str, text: str) -> None:
+    """It is named; of a command, which may hold a secret, nothing else."""
+    with pytest.raises(OptionError, match=name) as caught:
+        Settings.of({name: text})
+    assert "secret" not in str(caught.value)

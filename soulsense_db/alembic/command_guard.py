@@ -49,7 +49,7 @@ class CommandGuard:
             connection.engine,
             self.settings.directory,
             catalog=self.settings.catalog,
-            compression=self.settings.compression,
+            **self.settings.form_options(),
         )
         path = manager.database
         if path is None:

@@ -10,9 +10,11 @@ from alembic.util import CommandError
 from soulsense_db.errors import (
     BackupError,
     DatabaseLockedError,
+    IdentityError,
     Outcome,
     UnsupportedDatabaseError,
 )
+from soulsense_db.settings import KEY_FILE_VARIABLE, PASSPHRASE, FormOptions
 
 __all__ = ["MigrationFailedError", "MigrationRefusedError"]
 
@@ -44,6 +46,20 @@ def refused(error: BackupError) -> MigrationRefusedError:
     is_half_run = error.outcome is Outcome.HALF_RUN
     outcome = Outcome.HALF_RUN if is_half_run else Outcome.UNCHANGED
     return MigrationRefusedError(error.what, **error.facts | {"outcome": outcome, "state": ""})
+
+
+def require_identities(forms: FormOptions) -> None:
+    """Raise :class:`IdentityError` where backups are encrypted and nothing would open them."""
+    if forms["recipients"] in (None, (PASSPHRASE,)):  # that one is needed to make them as well
+        return
+    if not forms["identities"]:
+        raise IdentityError(
+            "The backup before the migration would be encrypted, and no private key is given: if a "
+            "step failed, the database could not be put back.",
+            hint="Name the key file: soulsense_identity_file in the configuration of Alembic, or "
+            f"{KEY_FILE_VARIABLE}. Or set soulsense_on_failure = keep: then nothing is put back, "
+            "and no key is needed.",
+        )
 
 
 def other_thread(seconds: float) -> MigrationRefusedError:

@@ -13,10 +13,12 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.alembic.awaited_transaction import AwaitedTransaction
 from soulsense_db.alembic.chain import chain_of, require_whole
+from soulsense_db.alembic.errors import require_identities
 from soulsense_db.alembic.protection import Protection
 from soulsense_db.alembic.put_back import leave_as_it_is, put_back
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
+from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import cleaning_up
@@ -146,6 +148,8 @@ class GuardedDatabase(Protection):
             connection = context.connection
             if connection is not None and not connection.in_transaction():
                 self.lock.require_way_back()
+            if self.settings.restores:
+                require_identities(self.settings.form_options())
             self.backup = self.manager.create(
                 f"Before {target or 'downgrade to base'}"[:200],
                 kind="pre_migration",
@@ -154,6 +158,8 @@ class GuardedDatabase(Protection):
                 # A write now would make a transaction that env.py has open a stale one.
                 record=False,
             )
+            if self.settings.restores:
+                self._require_key(self.backup)
             log.info("Backup before the migration: %s", self.backup.path)
         earlier = [marker for marker in self.markers if marker.chain == chain]
         marker = new_marker(
@@ -171,6 +177,20 @@ class GuardedDatabase(Protection):
         # One more of the same chain takes up what an earlier one left.
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
         self.runs.append(Run(context, pending))
+
+    def _require_key(self, backup: BackupInfo) -> None:
+        """Raise :class:`IdentityError` if ``backup`` could not be put back: now it costs nothing.
+
+        It is deleted then: a service that is restarted all the time would fill the disk.
+        """
+        assert self.lock is not None
+        try:
+            self.manager.require_key(backup)
+        except BaseException:
+            self.backup = None
+            with cleaning_up(f"{backup.filename} could not be deleted"):
+                self.lock.delete(backup, reason="no key that is at hand opens it")
+            raise
 
     def end_transaction(self) -> None:
         """Take the locks of env.py's connections off the database."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from soulsense_db.settings import MAIN_SECTION, PREFIX, Settings, as_bool, require_none_misplaced
+from soulsense_db.settings import (
+    MAIN_SECTION,
+    PREFIX,
+    Settings,
+    as_bool,
+    require_none_misplaced,
+    text_of_toml,
+)
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
 
@@ -50,5 +57,6 @@ def _from_environment() -> bool | None:
 
 def _from_toml(config: Any, name: str) -> str:
     value = config.toml_alembic_config[name]
-    # With its %(here)s replaced.
-    return str(config.get_alembic_option(name)) if isinstance(value, str) else str(value)
+    if isinstance(value, str | list):  # with its %(here)s replaced
+        value = config.get_alembic_option(name)
+    return text_of_toml(value)

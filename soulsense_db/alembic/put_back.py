@@ -106,7 +106,8 @@ def _delete_of_earlier_try(protection: Protection, backup: BackupInfo) -> None:
             backup.target_revision,
         )
         if same and info.created_at < backup.created_at and not info.pinned:
-            if protection.is_unchanged(info):
+            is_base = bool(protection.manager.dependents(info))
+            if not is_base and protection.is_unchanged(info):
                 with cleaning_up(f"{info.filename} could not be deleted"):
                     protection.lock.delete(info, reason=f"{backup.filename} has the same content")
             return

@@ -9,24 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import KINDS, BackupInfo, display_size, local_time
+from soulsense_db.backup_info import KINDS, BackupInfo, Form, may_be_base
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen
+from soulsense_db.cli.facts import facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.moments import MOMENTS_HELP, Span
-from soulsense_db.cli.output import (
-    SHORT_ID,
-    age_of,
-    backup_json,
-    print_facts,
-    print_table,
-    say,
-    warn,
-)
+from soulsense_db.cli.output import backup_json, print_facts, say, warn
 from soulsense_db.cli.session import Ref, RefOrChoice, Session
+from soulsense_db.directory import needed_as_base
 from soulsense_db.drivers import CheckLevel
-from soulsense_db.errors import BackupError, ProtectedBackupError
+from soulsense_db.errors import BackupError, NotConfirmedError, ProtectedBackupError
+from soulsense_db.meta_file import read_backup
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
 
@@ -55,10 +50,11 @@ def register(app: typer.Typer) -> None:
 
 def create(session: Session, description: Description = "") -> dict[str, Any]:
     """Create a backup. The application may keep running."""
+    session.prepare_new()
     with session.progress("Backing up") as progress:
         info = session.manager.create(description, progress=progress)
     session.say(f"Created {info.filename}")
-    session.say(f"{_size(info)}, id {info.id}, in {Path(info.path).parent}")
+    session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
     if info.half_run:
         _warn_of_half_run(session)
     return {"backup": backup_json(info)}
@@ -94,8 +90,9 @@ def list_(
 ) -> dict[str, Any]:
     """List the backups, newest first; with --quiet, only their ids.
 
-    VERIFIED says how long ago the backup last passed a check. "not yet" means that it was never
-    checked; "failed", that it failed its last check or that its meta file is damaged.
+    SIZE is what the file takes on disk. FORM, if any is no plain database file, is how it is
+    stored. VERIFIED says how long ago the backup last passed a check. "not yet" means that it was
+    never checked; "failed", that it failed its last check or that its meta file is damaged.
     """
     manager = session.found_manager
     now = datetime.now()
@@ -117,7 +114,7 @@ def list_(
         missing = "" if manager.directory.exists() else ", which does not exist"
         say(f"No backups{fitting} in {manager.directory}{missing}")
     elif session.talks:
-        _print_list(backups)
+        print_list(backups)
     # It reads all meta files once more.
     others = len(manager.others()) if session.talks or session.as_json else 0
     if others and session.talks:
@@ -132,10 +129,24 @@ def list_(
 
 def show(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:
     """Show everything that is known about a backup."""
-    info = chosen(session, ref, "Show")
+    info = session.with_description(chosen(session, ref, "Show"))
+    needing = session.manager.dependents(info)
     if session.talks:
-        print_facts(_facts(info))
-    return {"backup": backup_json(info)}
+        print_facts(facts_of(info, needing, _base_of(session, info)))
+    return {"backup": backup_json(info), "dependents": _names(needing)}
+
+
+def _names(backups: list[BackupInfo]) -> list[str]:
+    return [info.filename for info in backups]
+
+
+def _base_of(session: Session, info: BackupInfo) -> BackupInfo | None:
+    """Return the base of a differential, None where there is none."""
+    if info.base_sha256 is None:
+        return None
+    everything = [*session.manager.list(), *session.manager.others()]
+    bases = (one for one in everything if one.database_sha256 == info.base_sha256)
+    return next(filter(may_be_base, bases), None)
 
 
 def verify(
@@ -148,6 +159,7 @@ def verify(
     """Check a backup by reading all of it, and record the result."""
     level: CheckLevel = "quick" if quick else "full"
     info = chosen(session, ref, "Verify")
+    session.prepare_to_read(info)
     with session.progress("Verifying") as progress:
         report = session.manager.verify(info, level=level, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
@@ -178,6 +190,7 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
 def adopt(session: Session, ref: Ref) -> dict[str, Any]:
     """Assign a backup of unknown origin to this database: verify it and write its meta file."""
     info = session.found_manager.get(ref)
+    session.prepare_to_read(info)
     with session.progress("Verifying") as progress:
         adopted = session.manager.adopt(info, progress=progress)
     session.say(f"Adopted {adopted.filename}")
@@ -187,23 +200,57 @@ def adopt(session: Session, ref: Ref) -> dict[str, Any]:
     return {"backup": backup_json(adopted)}
 
 
-def delete(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:
-    """Delete one backup."""
+def delete(
+    session: Session,
+    ref: RefOrChoice = None,
+    cascade: Annotated[
+        bool,
+        typer.Option(
+            "--cascade", help="Delete with it the differential backups that are based on it."
+        ),
+    ] = False,
+) -> dict[str, Any]:
+    """Delete one backup; with --cascade, also those that cannot be restored without it."""
     info = chosen(session, ref, "Delete")
-    if info.pinned:  # there is nothing to ask about
-        note = f" ({info.pin_note})" if info.pin_note else ""
-        unpin = session.command("unpin", info.filename)
-        raise ProtectedBackupError(
-            f"{info.filename} is pinned{note}.",
-            hint=f"To delete it, unpin it first: {unpin}",
-            path=Path(info.path),
+    needing = session.manager.dependents(info)
+    for one in (info, *needing) if cascade else (info,):
+        if one.pinned:  # there is nothing to ask about
+            raise _pinned(one, session.command("unpin", one.filename))
+    if needing and not cascade:
+        raise needed_as_base(
+            info, needing, command=session.command("delete", info.filename, "--cascade")
         )
     if session.talks and not session.yes:
-        print_facts(_facts(info))
-    session.confirm(f"Delete {info.filename} permanently?")
-    session.manager.delete(info)
-    session.say(f"Deleted {info.filename}")
-    return {"backup": backup_json(info)}
+        print_facts(facts_of(session.with_description(info), needing))
+        if needing:
+            session.say("")
+            print_list(needing)
+    question = f"Delete {info.filename} permanently?"
+    if needing:
+        question = f"Delete {info.filename} and the {_number(needing)} permanently?"
+    session.confirm(question)
+    if session.manager.dependents(info) != needing:  # the question may have stood there for hours
+        raise NotConfirmedError(
+            "The backups that are based on it have changed since they were shown.",
+            hint="Run the command again.",
+        )
+    session.manager.delete(info, cascade=cascade)
+    session.say(f"Deleted {info.filename}" + (f" and the {_number(needing)}" if needing else ""))
+    return {"backup": backup_json(info), "dependents": _names(needing)}
+
+
+def _number(needing: list[BackupInfo]) -> str:
+    """Return how many backups go with their base, in words."""
+    return "backup based on it" if len(needing) == 1 else f"{len(needing)} backups based on it"
+
+
+def _pinned(info: BackupInfo, unpin: str) -> ProtectedBackupError:
+    note = f" ({info.pin_note})" if info.pin_note else ""
+    return ProtectedBackupError(
+        f"{info.filename} is pinned{note}.",
+        hint=f"To delete it, unpin it first: {unpin}",
+        path=Path(info.path),
+    )
 
 
 def pin(
@@ -235,10 +282,11 @@ def import_(
     """Copy a database file or backup into the backup directory, and verify it."""
     if description and Path(description).is_file():  # as of a shell's *.db
         raise typer.BadParameter("import takes one file at a time", param_hint="FILE")
+    session.prepare_new()
     with session.progress("Importing") as progress:
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")
-    session.say(f"{_size(info)}, id {info.id}, in {Path(info.path).parent}")
+    session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
     return {"backup": backup_json(info)}
 
 
@@ -250,93 +298,23 @@ def export(
     ],
     plain: Annotated[
         bool,
-        typer.Option("--plain", help="Decompress: the copy is a database file."),
+        typer.Option("--plain", help="Decompress and decrypt: the copy is a database file."),
     ] = False,
 ) -> dict[str, Any]:
     """Copy a backup and its meta file to another place, and verify the copy.
 
-    A compressed backup stays compressed, unless PATH is a file whose name does not end in .zst.
+    The copy has the form of the backup, unless PATH is a file whose name ends in .db, or with
+    --plain; an encrypted one is decrypted only with --plain. The base of a differential is copied
+    as well, beside it.
     """
     info = session.found_manager.get(ref)
+    session.prepare_to_read(info)
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, plain=plain, progress=progress)
     session.say(f"Exported {info.filename}")
     session.say(f"to {path}")
-    return {"backup": backup_json(info), "path": str(path)}
-
-
-def _print_list(backups: list[BackupInfo]) -> None:
-    short = len({info.id[:SHORT_ID] for info in backups}) == len(backups)
-    revisions = any(info.alembic_heads for info in backups)
-    columns = ["ID", "AGE", ">SIZE", "KIND", "REVISION", "VERIFIED", "DESCRIPTION"]
-    rows = [
-        [
-            info.id[:SHORT_ID] if short else info.id,
-            age_of(info.created_at),
-            info.size_display,
-            info.kind,
-            ",".join(info.alembic_heads) or "-",
-            _verified(info),
-            _described(info),
-        ]
-        for info in backups
-    ]
-    if not revisions:  # an application without Alembic
-        columns.remove("REVISION")
-        rows = [[*row[:4], *row[5:]] for row in rows]
-    print_table(columns, rows)
-
-
-def _size(info: BackupInfo) -> str:
-    if info.plain_size_bytes is None:
-        return info.size_display
-    return f"{info.size_display} (decompressed {display_size(info.plain_size_bytes)})"
-
-
-def _decompressed(info: BackupInfo) -> str:
-    return f"{display_size(info.restored_size_bytes)} ({info.restored_size_bytes:,} bytes)"
-
-
-def _verified(info: BackupInfo) -> str:
-    if info.meta_problem or (info.sha256 is not None and info.verified_at is None):
-        return "failed"
-    return age_of(info.verified_at) if info.verified_at else "not yet"
-
-
-def _described(info: BackupInfo) -> str:
-    marks = ["pinned"] if info.pinned else []
-    marks += [doubt.value for doubt in doubts_about(info)]
-    marked = f"({', '.join(marks)}) " if marks else ""
-    return marked + (info.meta_problem or info.description)
-
-
-def _database(info: BackupInfo) -> str:
-    if info.of_unknown_origin:
-        return "unknown: nothing says which database it belongs to"
-    return info.database_path or info.database or ""
-
-
-def _facts(info: BackupInfo) -> list[tuple[str, str]]:
-    verified = f"{local_time(info.verified_at):%Y-%m-%d %H:%M:%S}" if info.verified_at else ""
-    facts = [
-        ("file", info.path),
-        ("id", info.id),
-        ("taken", f"{info.timestamp_display} ({age_of(info.created_at)} ago)"),
-        ("kind", info.kind),
-        ("size", f"{info.size_display} ({info.size_bytes:,} bytes)"),
-        ("decompressed", "" if info.plain_size_bytes is None else _decompressed(info)),
-        ("description", info.description),
-        ("database", _database(info)),
-        ("revision", ", ".join(info.alembic_heads) or "none"),
-        ("migrating to", info.target_revision or ""),
-        (
-            "verified",
-            f"{verified} ({age_of(info.verified_at)} ago)" if verified else _verified(info),
-        ),
-        ("half-run", "yes, it was taken before a migration had finished" * info.half_run),
-        ("pinned", (info.pin_note or "yes") if info.pinned else ""),
-        ("sha256", info.sha256 or "not recorded"),
-        ("not contained", str(info.driver_facts.get("attached", ""))),
-        ("problem", info.meta_problem),
-    ]
-    return [(name, text) for name, text in facts if text]
+    base = None
+    if Form.of(path.name).is_differential:
+        base = path.with_name(read_backup(path).base_name or "")
+        session.say(f"and its base, without which it cannot be restored, to {base}")
+    return {"backup": backup_json(info), "path": str(path), "base": base}

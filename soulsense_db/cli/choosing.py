@@ -7,7 +7,7 @@ import sys
 import typer
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say
+from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say, shown_description
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, BackupNotFoundError, NotConfirmedError
 from soulsense_db.shown_text import printable
@@ -67,7 +67,7 @@ def _print_numbered(session: Session, backups: list[BackupInfo]) -> None:
             f"{age_of(info.created_at)} ago",
             info.size_display,
             info.kind,
-            f"{'(pinned) ' if info.pinned else ''}{info.description}",
+            f"{'(pinned) ' if info.pinned else ''}{shown_description(info)}",
         )
         for number, info in enumerate(backups[:_MOST], start=1)
     ]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from soulsense_db.cli import defaults, output
+from soulsense_db.cli.form_options import form_options
 from soulsense_db.cli.grammar import COMMON_OPTIONS, ProgramCommand
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import OptionError
@@ -79,16 +80,6 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
-    compression: Annotated[
-        str | None,
-        typer.Option(
-            "--compression",
-            metavar="METHOD",
-            help="Compress new backups: zstd, or zstd:LEVEL with a level from 1 to 19; or 'none'. "
-            "Default: none.",
-            rich_help_panel=COMMON_OPTIONS,
-        ),
-    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -133,7 +124,6 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         yes,
         engine=engine if "engine" in typed else None,
         app=app if "app" in typed else None,
-        compression=compression,
         context=context,
     )
 
@@ -158,7 +148,7 @@ def add(
     program, and which makes the parameter's value of them. Every command has ``session``.
     """
     name = name or command.__name__
-    groups = {**groups, "session": _session}
+    groups = {**groups, "session": _session, "forms": form_options}
     own = {key: p for key, p in _with_variables(command, name).items() if key not in groups}
     declared = {group: _with_variables(of, name) for group, of in groups.items()}
 
@@ -170,6 +160,7 @@ def add(
             for group, parameters in declared.items()
         }
         session: Session = made["session"]
+        session.forms = made.pop("forms")
         if dropped:
             session.warn_of_policy()
         with output.noting_interrupts():
@@ -206,7 +197,8 @@ def with_common_options(callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         callback(**{p.name: arguments[p.name] for p in own})
 
-    parameters = [*own, *filter(None, map(_only_shown, _parameters(_session)))]
+    common = [*_parameters(_session), *_parameters(form_options)]
+    parameters = [*own, *filter(None, map(_only_shown, common))]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run

@@ -14,11 +14,14 @@ from soulsense_db.cli import commands, defaults
 from soulsense_db.cli.grammar import SETTING_UP
 from soulsense_db.cli.output import print_table
 from soulsense_db.cli.session import Session
+from soulsense_db.codecs import holds_secret
 from soulsense_db.errors import DatabaseFileNotFoundError, without_passwords
 from soulsense_db.finding import Place
+from soulsense_db.settings import KEY_VARIABLE, PASSPHRASE_VARIABLE
 
 _USED = "used"
-_SECRETS = ("ping", "notify")  # options and variables: anyone who knows such a URL can use it
+# Options and variables: anyone who knows such a URL can use it; a command may hold a password.
+_SECRETS = ("ping", "notify", "soulsense_identity", "passphrase", "identity_command")
 
 
 def register(app: typer.Typer) -> None:
@@ -109,17 +112,22 @@ def _options(session: Session) -> Iterator[_Option]:
 
 def _typed(session: Session) -> Iterator[_Option]:
     given: dict[str, object] = {"--config": session.config, "--directory": session.directory}
-    given |= {"--catalog-table": session.catalog_table}
+    given |= {"--catalog-table": session.catalog_table, **session.forms.by_option}
     assert session.context is not None
     for name, value in given.items():
-        if value and defaults.is_typed(session.context, name[2:].replace("-", "_")):
+        if value not in (None, ()) and defaults.is_typed(session.context, _parameter_of(name)):
             yield _shown(name, value, "the command line")
+
+
+def _parameter_of(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _in_environment(session: Session) -> Iterator[_Option]:
     assert session.context is not None
     seen = set()
-    for variable in defaults.all_variables(session.context):
+    variables = (*defaults.all_variables(session.context), KEY_VARIABLE, PASSPHRASE_VARIABLE)
+    for variable in variables:
         if variable not in seen and os.environ.get(variable):
             seen.add(variable)
             yield _shown(variable, os.environ[variable], "the environment")
@@ -149,8 +157,8 @@ def _of_alembic(session: Session) -> Iterator[_Option]:
 
 
 def _shown(name: str, value: object, source: str) -> _Option:
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    if name.lower().endswith(_SECRETS):
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if name.lower().endswith(_SECRETS) or holds_secret(text):
         text = "(set, not shown)"
     if isinstance(value, bool):
         text = text.lower()

@@ -74,7 +74,8 @@ def _as_variable(name: str) -> str:
 
 
 def _flag_of(declarations: Iterable[str]) -> str:
-    return next(word for word in declarations if word.startswith("--"))
+    """Return the first long name; of a switch that can be off as well, the one that is on."""
+    return next(word for word in declarations if word.startswith("--")).partition("/")[0]
 
 
 def read_defaults(context: typer.Context, value: Path | None) -> Path | None:

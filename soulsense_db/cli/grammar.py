@@ -48,7 +48,7 @@ class ProgramGroup(TyperGroup):
             name: not param.is_flag
             for param in parameters
             if getattr(param, "rich_help_panel", None) == COMMON_OPTIONS
-            for name in param.opts
+            for name in (*param.opts, *param.secondary_opts)
         }
         found: set[int] = set()
         position = 0

@@ -28,6 +28,7 @@ from soulsense_db.notices import WAITING
 from soulsense_db.shown_text import logger_of, printable
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
     from rich.text import Text
 
     from soulsense_db.drivers import Progress
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 WANTS_JSON = "--json"
 SHORT_ID = 8
 """How much of an id a person has to read."""
+ENCRYPTED = "(encrypted)"
+"""What stands for a description that cannot be read here."""
 FORMAT = 1
 """Version of the JSON objects; a change that could break a reader makes it greater."""
 
@@ -279,7 +282,10 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
 
     label_and_bar = (TextColumn("{task.description}"), BarColumn(bar_width=20))
     measured = (TextColumn("{task.fields[amount]}"), TransferSpeedColumn(), TimeRemainingColumn())
-    with RichProgress(*label_and_bar, console=Console(stderr=True), transient=True) as bar:
+    with (
+        RichProgress(*label_and_bar, console=Console(stderr=True), transient=True) as bar,
+        _noted(bar),
+    ):
         # It pulses until somebody knows how much there is to do.
         task = bar.add_task(label, total=None, amount="")
 
@@ -291,6 +297,31 @@ def progress_bar(label: str, *, shown: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total, amount=amount)
 
         yield show
+
+
+_bars: list[RichProgress] = []
+
+
+@contextmanager
+def _noted(bar: RichProgress) -> Iterator[None]:
+    _bars.append(bar)
+    try:
+        yield
+    finally:
+        _bars.remove(bar)
+
+
+@contextmanager
+def without_progress_bar() -> Iterator[None]:
+    """Take the bar off the terminal while somebody is asked something."""
+    bars = list(_bars)
+    for bar in bars:
+        bar.stop()
+    try:
+        yield
+    finally:
+        for bar in bars:
+            bar.start()
 
 
 # JSON
@@ -341,8 +372,17 @@ def print_error(error: BackupError) -> None:
 
 def backup_json(info: BackupInfo) -> dict[str, Any]:
     """Return all facts of a backup."""
-    facts = asdict(info) | {"filename": info.filename, "unknown_origin": info.of_unknown_origin}
+    facts = asdict(info) | {
+        "filename": info.filename,
+        "form": info.form.text,
+        "unknown_origin": info.of_unknown_origin,
+    }
     return facts | moments_of(info)
+
+
+def shown_description(info: BackupInfo) -> str:
+    """Return the description, or that it is encrypted."""
+    return info.description if info.sealed_description is None else ENCRYPTED
 
 
 def _print_object(found: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import commands
 from soulsense_db.cli.choosing import chosen, require_terminal
 from soulsense_db.cli.grammar import EVERYDAY
-from soulsense_db.cli.output import age_of, backup_json, print_table, warn
+from soulsense_db.cli.output import age_of, backup_json, print_table, shown_description, warn
 from soulsense_db.cli.session import RefOrChoice, Session
 from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
@@ -64,6 +64,7 @@ def restore(
     if not trust_directory:  # before anything is asked
         require_trusted_directory(manager.directory, live=manager.database)
     info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
+    session.prepare_to_read(info)
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
     comparison = _preview(session, info)
@@ -158,8 +159,8 @@ def _accept(session: Session) -> dict[str, Any]:
 def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
     session.say(info.filename)
-    if info.description:
-        session.say(f"  for       {info.description}")
+    if description := shown_description(session.with_description(info)):
+        session.say(f"  for       {description}")
     session.say(f"  taken     {info.timestamp_display} ({age_of(info.created_at)} ago)")
     try:
         with session.progress("Comparing"):

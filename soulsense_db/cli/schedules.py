@@ -53,6 +53,7 @@ def auto(
 
 def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
+    session.prepare_new()
     with session.progress("Backing up") as progress:
         report = run_auto(session.manager, chosen, progress=progress)
     if report is None:
@@ -92,7 +93,7 @@ def _summary(report: AutoReport) -> str:
         if report.created
         else f"nothing has changed since {newest.filename}"
     ]
-    parts.append("verified")
+    parts.append("verified" if report.verified.level == "full" else "its checksum verified")
     if report.damaged:
         parts.append(f"{report.damaged.filename} is DAMAGED")
     if report.half_run:

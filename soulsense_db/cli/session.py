@@ -5,20 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from soulsense_db.backup_info import KINDS
+from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import defaults, old_alembic, output
+from soulsense_db.cli.form_options import GivenForms
+from soulsense_db.cli.passphrase import Passphrase
 from soulsense_db.cli.project_files import ProjectFiles
+from soulsense_db.codecs import Identities
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
+    IdentityError,
     NotConfirmedError,
     OptionError,
     UnsupportedDatabaseError,
@@ -27,9 +31,11 @@ from soulsense_db.errors import (
 from soulsense_db.finding import FoundDatabase, Place, find_database, places_of_the_folder
 from soulsense_db.fs import storage_errors
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.settings import (
+    PASSPHRASE,
     URL_VARIABLE,
+    FormOptions,
     Settings,
     is_ours,
 )
@@ -73,8 +79,9 @@ class Session:
     exit_code: int = 0
     engine: str | None = None
     app: str | None = None
-    compression: str | None = None
+    forms: GivenForms = field(default_factory=GivenForms)
     context: typer.Context | None = None
+    may_ask_passphrase: bool = True
     _has_warned: bool = False
 
     @property
@@ -102,10 +109,11 @@ class Session:
         engine = self.found.engine
         # An application that prints its SQL would do so in the middle of our answer.
         getattr(engine, "sync_engine", engine).echo = False
-        compression = self.compression or self.settings.compression
-        manager = BackupManager(
-            engine, self.backup_directory, catalog=catalog, compression=compression
-        )
+        forms = self.form_options
+        if self._asks_passphrase:
+            opens = Identities(*forms["identities"].sources, passphrase=self._passphrase.secret)
+            forms = FormOptions(**{**forms, "identities": opens})
+        manager = BackupManager(engine, self.backup_directory, catalog=catalog, **forms)
         if manager.database is None:
             raise UnsupportedDatabaseError(
                 f"{self.found.place.says} is a database in memory, which only the program "
@@ -113,6 +121,57 @@ class Session:
                 hint="Name a database file, or create the backup in the program that has it open.",
             )
         return manager
+
+    # Forms
+
+    @cached_property
+    def form_options(self) -> FormOptions:
+        """What options, environment and configuration say of the forms of backups."""
+        return self.forms.over(self.settings, self.context)
+
+    @cached_property
+    def _passphrase(self) -> Passphrase:
+        return Passphrase()
+
+    @cached_property
+    def _asks_passphrase(self) -> bool:
+        """Whether there is a person to ask for a passphrase, and none is set."""
+        if (
+            self.as_json
+            or not self.may_ask_passphrase
+            or self.form_options["identities"].passphrase
+        ):
+            return False
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def prepare_new(self) -> None:
+        """Ask for the passphrase of a new backup, if it is to have one and there is none."""
+        if self._asks_passphrase and self.form_options["recipients"] == (PASSPHRASE,):
+            self._passphrase.ask_for_new()
+
+    def prepare_to_read(self, info: BackupInfo) -> None:
+        """Ask for the passphrase that ``info`` may need, before what needs it has begun.
+
+        Raises :class:`IdentityError` if what is typed does not open it.
+        """
+        if not self._asks_passphrase:
+            return
+        try:
+            self.manager.require_key(info)
+        except (IdentityError, NotConfirmedError):
+            raise
+        except BackupError as error:  # what is wrong with the backup, its check says better
+            log_ignored("Whether it can be opened is not known", error)
+
+    def with_description(self, info: BackupInfo) -> BackupInfo:
+        """Return the facts of ``info`` with its description, if it can be read here."""
+        has_key = self.form_options["identities"] or self._passphrase.is_typed
+        if info.sealed_description is not None and has_key:
+            unread = f"The description of {info.filename} is not shown"
+            with ignoring(BackupError, what=unread), self._passphrase.not_asking():
+                description = self.manager.description_of(info)
+                return replace(info, description=description, sealed_description=None)
+        return info
 
     @property
     def backup_directory(self) -> Path | None:
@@ -226,6 +285,8 @@ class Session:
         given |= {f"--{name}": value for name, value in self.named.items()}
         given |= {"--directory": self.directory}
         place = [word for name, value in given.items() if value for word in (name, value)]
+        if self.context is not None and defaults.is_typed(self.context, "identity_file"):
+            place += [w for file in self.forms.identity_files for w in ("--identity-file", file)]
         return without_passwords(shell_command("soulsense-db", *words, *place))
 
     def say(self, line: str) -> None:

@@ -32,5 +32,6 @@ def gui(
             hint="Install it (Debian and Ubuntu: apt install python3-tk). The other commands work "
             "without it.",
         ) from error
+    session.may_ask_passphrase = False  # the window does
     run(session.manager, dark=dark)
     return {}

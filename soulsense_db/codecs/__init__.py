@@ -12,7 +12,7 @@ from soulsense_db._lazy import names_from
 if TYPE_CHECKING:
     from soulsense_db.codecs.age import decrypt, encrypt, opens
     from soulsense_db.codecs.age_library import require_age
-    from soulsense_db.codecs.age_secrets import Secret
+    from soulsense_db.codecs.age_secrets import Secret, holds_secret
     from soulsense_db.codecs.compression import Compression
     from soulsense_db.codecs.differential import (
         WINDOW,
@@ -68,6 +68,7 @@ __all__ = [
     "decrypt",
     "encode_differential",
     "encrypt",
+    "holds_secret",
     "largest_differential",
     "no_identity",
     "no_identity_fits",
@@ -104,6 +105,7 @@ _HOMES = {
     "decrypt": "soulsense_db.codecs.age",
     "encode_differential": "soulsense_db.codecs.differential",
     "encrypt": "soulsense_db.codecs.age",
+    "holds_secret": "soulsense_db.codecs.age_secrets",
     "largest_differential": "soulsense_db.codecs.differential",
     "no_identity": "soulsense_db.codecs.errors",
     "no_identity_fits": "soulsense_db.codecs.errors",

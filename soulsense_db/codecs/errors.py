@@ -105,14 +105,15 @@ def no_identity() -> IdentityError:
     """Return the error where no private key is given at all."""
     return IdentityError(
         "It is encrypted, and no private key is given.",
-        hint="Give the file with the private key, as age-keygen writes it.",
+        hint="Give the file with the private key, as age-keygen writes it: --identity-file, "
+        "SOULSENSE_IDENTITY_FILE (identities=...).",
     )
 
 
 def no_passphrase(what: str) -> IdentityError:
     """Return the error where ``what`` needs a passphrase and none is given."""
     return IdentityError(
-        f"A passphrase opens {what}, and none is given.", hint="Give the passphrase as well."
+        f"A passphrase opens {what}, and none is given.", hint="Give it in SOULSENSE_PASSPHRASE."
     )
 
 

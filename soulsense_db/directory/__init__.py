@@ -8,7 +8,7 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.directory.directory import BackupDirectory
-    from soulsense_db.directory.errors import pinned
+    from soulsense_db.directory.errors import needed_as_base, pinned
     from soulsense_db.directory.names import NAME_CHARACTERS
     from soulsense_db.directory.staging import Staging
 
@@ -16,12 +16,14 @@ __all__ = [
     "NAME_CHARACTERS",
     "BackupDirectory",
     "Staging",
+    "needed_as_base",
     "pinned",
 ]
 
 _HOMES = {
     "NAME_CHARACTERS": "soulsense_db.directory.names",
     "BackupDirectory": "soulsense_db.directory.directory",
+    "needed_as_base": "soulsense_db.directory.errors",
     "pinned": "soulsense_db.directory.errors",
     "Staging": "soulsense_db.directory.staging",
 }

@@ -84,14 +84,20 @@ def pinned(info: BackupInfo) -> ProtectedBackupError:
     )
 
 
-def needed_as_base(info: BackupInfo, needing: Sequence[BackupInfo]) -> ProtectedBackupError:
-    """Return the error for a base that must not be deleted: differentials need it."""
+def needed_as_base(
+    info: BackupInfo, needing: Sequence[BackupInfo], *, command: str = ""
+) -> ProtectedBackupError:
+    """Return the error for a base that must not be deleted: differentials need it.
+
+    ``command``: the one that deletes all of them.
+    """
+    together = f": {command}" if command else " with --cascade (cascade=True)."
     names = ", ".join(other.filename for other in needing[:_MOST_NAMES])
     more = f" and {len(needing) - _MOST_NAMES} more" if needing[_MOST_NAMES:] else ""
     return ProtectedBackupError(
         f"{info.filename} is the base of {len(needing)} differential backup(s), which cannot be "
         f"restored without it: {names}{more}.",
-        hint="Delete those first, or all of them together with --cascade (cascade=True).",
+        hint=f"Delete those first, or all of them together{together}",
         path=Path(info.path),
         reason="a differential needs it",
     )

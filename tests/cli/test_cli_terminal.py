@@ -5,48 +5,18 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
+from contextlib import closing
 
 import pexpect
 import pytest
-from helpers import PROGRAMS, execute, scalar
+from helpers import execute, scalar
 from rich.cells import cell_len
 from shell import Shell
+from terminal import end_of, terminal
 
 from soulsense_db import errors
 
 pytestmark = pytest.mark.slow
-
-
-@contextmanager
-def terminal(
-    shell: Shell, *arguments: str, colours: bool = False, program: str = ""
-) -> Iterator[Any]:
-    """Start ``soulsense-db``, or one of tests/programs, at a terminal of its own."""
-    env = {**shell.env, "TERM": "xterm-256color", "COLUMNS": "80"}
-    if colours:
-        del env["NO_COLOR"]
-    child = pexpect.spawn(
-        sys.executable,
-        [str(PROGRAMS / program)] if program else ["-m", "soulsense_db", *arguments],
-        cwd=str(shell.folder),
-        env=env,
-        dimensions=(24, 80),
-        encoding="utf-8",
-        timeout=30,
-    )
-    try:
-        yield child
-    finally:
-        child.close(force=True)
-
-
-def _end(child: Any) -> int:
-    child.expect(pexpect.EOF)
-    child.wait()
-    return int(child.exitstatus)
 
 
 def test_no_is_no(shell: Shell) -> None:
@@ -59,7 +29,7 @@ def test_no_is_no(shell: Shell) -> None:
             child.expect(r"Replace .* with this backup\? \[y/N\]")
             child.sendline(answer)
             child.expect("Nothing was changed")
-            assert _end(child) == errors.NotConfirmedError.exit_code
+            assert end_of(child) == errors.NotConfirmedError.exit_code
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0
 
 
@@ -79,7 +49,7 @@ def test_yes_is_yes(shell: Shell) -> None:
             child.expect(r"\[y/N\]")
             child.sendline("y")
             child.expect(done)
-            assert _end(child) == 0
+            assert end_of(child) == 0
     assert shell.ok("list", "--quiet") == ""
 
 
@@ -89,7 +59,7 @@ def test_control_c_at_the_question(shell: Shell) -> None:
     with terminal(shell, "delete", "latest") as child:
         child.expect(r"\[y/N\]")
         child.sendintr()
-        code = _end(child)
+        code = end_of(child)
         assert "Traceback" not in child.before
     assert code != 0
     assert len(shell.ok("list", "--quiet").split()) == 1
@@ -99,7 +69,7 @@ def test_a_list_is_as_wide_as_the_terminal(shell: Shell) -> None:
     """One line for every backup, none wider than the terminal, whatever the description."""
     shell.ok("create", "x" * 200)
     with terminal(shell, "list") as child:
-        assert _end(child) == 0
+        assert end_of(child) == 0
         shown = re.sub(r"\x1b\[[0-9;]*m", "", child.before.replace("\r", ""))
         lines = shown.strip().splitlines()
     assert len(lines) == 2
@@ -113,7 +83,7 @@ def test_no_color(shell: Shell, colours: bool) -> None:
     """A terminal gets colours, and none with NO_COLOR set."""
     shell.create()
     with terminal(shell, "status", colours=colours) as child:
-        _end(child)
+        end_of(child)
         coloured = re.search(r"\x1b\[[0-9;]*3[0-9]m", child.before) is not None
     assert coloured is colours
 
@@ -123,7 +93,7 @@ def test_long_work_shows_progress(shell: Shell) -> None:
     with terminal(shell, "create") as child:
         child.expect("Backing up")
         child.expect("Created")
-        assert _end(child) == 0
+        assert end_of(child) == 0
 
 
 def test_a_second_pass_shows_as_one(shell: Shell) -> None:
@@ -131,7 +101,7 @@ def test_a_second_pass_shows_as_one(shell: Shell) -> None:
     with terminal(shell, program="progress_twice.py") as child:
         for done in (5, 7):
             child.expect(rf"Twice .* {done} B of 100 B .*-:--:--")
-        assert _end(child) == 0
+        assert end_of(child) == 0
 
 
 def test_progress_is_not_for_pipes(shell: Shell) -> None:
@@ -151,7 +121,7 @@ def test_a_key_that_ends_the_question_changes_nothing(shell: Shell, key: str, co
     with terminal(shell, "restore", "latest") as child:
         child.expect(r"\[y/N\]")
         child.send(key)
-        assert _end(child) == code
+        assert end_of(child) == code
     assert scalar(shell.database, "SELECT count(*) FROM child") == 0
 
 
@@ -171,7 +141,7 @@ def test_a_backup_is_chosen_by_its_number(shell: Shell, command: str, done: str)
         child.expect("Backup file not found: nosuch")
         child.sendline("2")
         child.expect(done.format(oldest))
-        assert _end(child) == 0
+        assert end_of(child) == 0
 
 
 def test_the_chosen_backup_is_deleted_and_no_other(shell: Shell) -> None:
@@ -184,7 +154,7 @@ def test_the_chosen_backup_is_deleted_and_no_other(shell: Shell) -> None:
         child.expect(r"Delete .* permanently\? \[y/N\]")
         child.sendline("y")
         child.expect("Deleted")
-        assert _end(child) == 0
+        assert end_of(child) == 0
     assert shell.ids() == [newest, oldest]
 
 
@@ -195,7 +165,7 @@ def test_nothing_is_chosen(shell: Shell, key: str) -> None:
     with terminal(shell, "restore") as child:
         child.expect("which backup")
         child.send(key)
-        code = _end(child)
+        code = end_of(child)
         assert "Traceback" not in child.before
     assert code == (130 if key == "\x03" else errors.NotConfirmedError.exit_code)
     assert not shell.database.with_name(f"{shell.database.name}.safety_backup").exists()
@@ -206,7 +176,7 @@ def test_there_is_nothing_to_choose_from(shell: Shell) -> None:
     with terminal(shell, "restore") as child:
         child.expect("There is no backup")
         child.expect("soulsense-db create")
-        assert _end(child) == errors.BackupNotFoundError.exit_code
+        assert end_of(child) == errors.BackupNotFoundError.exit_code
 
 
 def test_a_wait_for_a_lock_is_said(shell: Shell) -> None:
@@ -218,7 +188,7 @@ def test_a_wait_for_a_lock_is_said(shell: Shell) -> None:
             child.expect("Waiting for another program")
             writer.execute("ROLLBACK")
             child.expect("Restored")
-            assert _end(child) == 0
+            assert end_of(child) == 0
 
 
 def _printed(columns: int, program: str) -> list[str]:
