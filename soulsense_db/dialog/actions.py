@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from tkinter import filedialog
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, Form
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.deletion import ask_to_delete
@@ -65,7 +65,7 @@ class Actions:
         window = self._window
         if window.is_busy:
             return
-        manager = window.key_ring.manager  # a base may be encrypted, and the copy is read back
+        manager = window.key_ring.manager_for_new
 
         def work(job: Job[_Made]) -> _Made:
             with collected_warnings() as warnings:
@@ -186,15 +186,32 @@ class Actions:
         )
         if not path or window.is_busy:
             return
+        if not (info.form.is_encrypted and Form.of(path).is_plain):
+            self._copy_out(info, manager, path, plain=False)
+            return
+        question = Question(
+            window,
+            title=_(texts.DECRYPT_QUESTION),
+            yes=_(texts.DECRYPT_YES),
+            no=_(texts.CANCEL),
+            answered=lambda yes: self._copy_out(info, manager, path, plain=True) if yes else None,
+        )
+        question.headline(_(texts.DECRYPT_QUESTION))
+        question.say(formatting.plain(path), style=NOTE_STYLE, gap=False)
+        question.say(_(texts.DECRYPT_MEANING).format(ending=info.form.ending))
+        question.open()
 
+    def _copy_out(
+        self, info: BackupInfo, manager: BackupManager, path: str, *, plain: bool
+    ) -> None:
         def then(copy: Path) -> None:
             text = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
-            window.status.tell(text)
+            self._window.status.tell(text)
 
-        window.task.run(
+        self._window.task.run(
             "export",
             texts.EXPORTING,
-            lambda job: manager.export(info, path, progress=job.progress),
+            lambda job: manager.export(info, path, plain=plain, progress=job.progress),
             then=then,
         )
 

@@ -30,19 +30,26 @@ def with_key(window: BaseWindow, info: BackupInfo, then: Callable[[BackupManager
         then(window.manager)
         return
 
-    def ended(manager: BackupManager | None) -> None:
+    key_ring = window.key_ring
+
+    def ended(job: Job[BackupManager | None]) -> None:
+        key_ring.is_searched = False
         if window.is_busy:  # something else was begun meanwhile
             return
-        if manager is not None:
-            then(manager)
-            return
-        question = KeyQuestion(
-            window, lambda identities: window.key_ring.opened_with(info, identities), then
-        )
-        question.describe(info)
-        question.open()
+        if job.error is not None:
+            window.show_error(job.error)
+        elif job.result is not None:
+            then(job.result)
+        else:
+            question = KeyQuestion(
+                window, lambda identities: key_ring.opened_with(info, identities), then
+            )
+            question.describe(info)
+            question.open()
 
-    window.in_background(lambda: window.key_ring.manager_for(info), then=ended)
+    if not key_ring.is_searched:  # else it was a double click
+        key_ring.is_searched = True
+        window.workers.start(lambda _job: key_ring.manager_for(info), ended=ended, reads=True)
 
 
 class KeyQuestion(Question):

@@ -23,11 +23,25 @@ class KeyRing:
     def __init__(self, manager: BackupManager) -> None:
         self._manager = manager
         self._given: list[Identities] = []
+        self.is_searched = False
+        """Whether a thread is looking for what opens something."""
 
     @property
     def manager(self) -> BackupManager:
-        """The manager with all keys that are at hand, for what may need any of them."""
+        """The manager with all that is at hand, for what may need any of it."""
         return self.manager_with(self._given[-1]) if self._given else self._manager
+
+    @property
+    def manager_for_new(self) -> BackupManager:
+        """The manager with all private keys: a base may need one, and what is made is read back.
+
+        No passphrase that was given is there: a new backup might be encrypted with it.
+        """
+        if not self._given:
+            return self._manager
+        own = self._manager.identities
+        sources = self._with_others(own).sources
+        return self._manager.with_identities(Identities(*sources, passphrase=own.passphrase))
 
     def manager_with(self, identities: Identities) -> BackupManager:
         """Return the manager with ``identities``, and all else that is at hand; it keeps none."""

@@ -231,6 +231,12 @@ DELETE_NEEDED = NN_(
 DELETE_ALL_YES = NN_("Delete {count} backup", "Delete {count} backups")
 DELETE_CHANGED = N_("Other backups need this one now than those that you were asked about.")
 DELETE_CHANGED_HINT = N_("Press “Delete…” again.")
+DECRYPT_QUESTION = N_("Export this backup without encryption?")
+DECRYPT_MEANING = N_(
+    "The name is that of a plain database file: whoever can read the file can read all that is in "
+    "the database. A name that ends in .db{ending} keeps it encrypted."
+)
+DECRYPT_YES = N_("Export decrypted")
 KEY_QUESTION = N_("This backup is encrypted")
 KEY_MEANING = N_(
     "Enter its passphrase, or choose the file with its private key. Either is kept until this "

@@ -129,13 +129,16 @@ class Forms:
     def with_identities(self, identities: IdentitiesOption) -> Self:
         """Return the same with ``identities``, and the passphrase of new backups if they lack one.
 
-        Without it nobody could open what is encrypted with it here and now.
+        Without it nobody could open what is encrypted with it here and now. That passphrase stays
+        what it is, whatever opens other backups.
         """
-        opens = Identities.of(identities)
-        made_with = self.recipients.passphrase if isinstance(self.recipients, Recipients) else None
+        recipients, opens = self.recipients, Identities.of(identities)
+        if recipients == (_PASSPHRASE,) and self.identities.passphrase is not None:
+            recipients = Recipients.with_passphrase(self.identities.passphrase)
+        made_with = recipients.passphrase if isinstance(recipients, Recipients) else None
         if made_with is not None and opens.passphrase is None:
             opens = Identities(*opens.sources, passphrase=made_with)
-        return replace(self, identities=opens)
+        return replace(self, identities=opens, recipients=recipients)
 
     @property
     def encrypts(self) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
-from age_keys import Key, text_of
+from age_keys import Key, sealed_with, text_of, write_private
 from helpers import add_child, digest, snapshot_of
 
 from dialog.conftest import MakePerson
 from dialog.host import DELETE_TITLE, choose_file, host, open_window, restore, row, rows, table
 from dialog.person import Person
 from soulsense_db import BackupInfo, BackupManager
-from soulsense_db.codecs import Recipients
+from soulsense_db.codecs import Identities, Recipients
 
 PASSPHRASE = "correct horse"  # noqa: S105 - of this test
 KEY_TITLE = "This backup is encrypted"
@@ -146,6 +147,73 @@ def test_a_key_file_opens_it(person: MakePerson, database: Path, key: Key, tmp_p
     key.path.chmod(0o600)
     user.click(user.find("Open", within=KEY_TITLE))
     user.waits_for("is intact. It passed all checks.")
+
+
+def test_a_key_file_may_have_a_passphrase(
+    person: MakePerson, database: Path, key: Key, tmp_path: Path
+) -> None:
+    """Then both are needed, whichever is given first."""
+    manager = _manager(database, recipients=[key.public])
+    info = manager.create("my secret")
+    file = write_private(tmp_path / "sealed.txt", sealed_with(PASSPHRASE, key.path.read_bytes()))
+    user = _opened(person, database)
+    user.click(row(user, SEALED))
+    user.click("Verify")
+    user.click(user.find("Key file…", within=KEY_TITLE))
+    choose_file(user, "Key file", file)
+    user.waits_for(f"A passphrase opens the private keys in the file {file}, and none is given.")
+    _answer(user, PASSPHRASE)
+    user.waits_for(f"{info.filename} is intact. It passed all checks.")
+
+
+def test_what_opens_an_old_backup_does_not_encrypt_the_next(
+    person: MakePerson, database: Path, with_passphrase: BackupInfo
+) -> None:
+    """New backups are encrypted with the passphrase of the application, whatever was typed."""
+    passphrase = "the application's"  # noqa: S105 - of this test
+    more = f"""
+from age_keys import text_of
+from soulsense_db.codecs import Identities
+manager = BackupManager.from_url(
+    {str(database)!r},
+    recipients="passphrase",
+    identities=Identities(passphrase=text_of({passphrase!r})),
+)
+"""
+    user = _opened(person, database, more)
+    user.click(row(user, SEALED))
+    user.click("Verify")
+    _answer(user, PASSPHRASE)
+    user.waits_for("is intact. It passed all checks.")
+    user.click("Create Backup")
+    user.waits_for("Created soulsense_backup_")
+    manager = _manager(database, identities=Identities(passphrase=text_of(passphrase)))
+    newest, _oldest = manager.list()
+    manager.require_key(newest)
+
+
+def test_an_encrypted_backup_is_exported(
+    person: MakePerson, database: Path, with_passphrase: BackupInfo, tmp_path: Path
+) -> None:
+    """As it is; or as a plain database file, after a question."""
+    user = _opened(person, database)
+    user.click(row(user, SEALED))
+    user.click("Export…")
+    _answer(user, PASSPHRASE)
+    choose_file(user, "Export", tmp_path / "copy.db.zst.age")
+    user.waits_for("Exported to ")
+    copy = tmp_path / "copy.db.zst.age"
+    assert copy.read_bytes() == Path(with_passphrase.path).read_bytes()
+    plain = tmp_path / "plain.db"
+    for answer in ("Cancel", "Export decrypted"):
+        user.click("Export…")
+        choose_file(user, "Export", plain)
+        user.click(user.find(answer, within="Export this backup without encryption?"))
+        user.wait_until(lambda: not user.sees("without encryption?"), "the question to go")
+        assert answer != "Cancel" or not plain.exists()
+    user.waits_for(f"Exported to {plain}.")
+    exported = hashlib.sha256(plain.read_bytes()).hexdigest()
+    assert exported == with_passphrase.plain_sha256
 
 
 def test_a_key_of_the_application_is_not_asked_for(

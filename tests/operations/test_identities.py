@@ -55,6 +55,18 @@ def test_a_manager_with_other_identities_is_the_same_else(engine: Engine, tmp_pa
     other.require_key(info)
 
 
+def test_other_identities_do_not_change_what_new_backups_are_encrypted_with(
+    engine: Engine,
+) -> None:
+    """A passphrase that opens an old backup is not that of the next one."""
+    own, old = (Identities(passphrase=text_of(text)) for text in ("own", "old"))
+    manager = BackupManager(engine, recipients="passphrase", identities=own)
+    info = manager.with_identities(old).create()
+    manager.require_key(info)
+    with pytest.raises(IdentityError, match="does not open it"):
+        BackupManager(engine, identities=old).require_key(info)
+
+
 def test_a_wrong_passphrase_is_told_before_anything_is_begun(engine: Engine) -> None:
     """It is neither no passphrase nor a key that does not fit."""
     manager = BackupManager(engine, recipients=Recipients.with_passphrase(text_of("right")))
