@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo, dependents, display_size, local_time, may_be_base
+from soulsense_db.backup_info import BackupInfo, bases_for, dependents, display_size, local_time
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.key_ring import KeyRing
@@ -260,10 +260,10 @@ def _base(info: BackupInfo, backups: Collection[BackupInfo]) -> str:
     """Return on which backup a differential is based; nothing for another one."""
     if info.base_sha256 is None:
         return ""
-    bases = (one for one in backups if one.database_sha256 == info.base_sha256)
-    base = next(filter(may_be_base, bases), None)
-    if base is None:
+    bases = bases_for(info, backups)
+    if not bases:
         return _(texts.FACT_BASE_MISSING).format(file=info.base_name or info.base_sha256)
+    base = next((base for base in bases if base.filename == info.base_name), bases[0])
     return f"{formatting.full_date(base.timestamp)}\n{base.filename}"
 
 
