@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from sqlalchemy.engine import Engine
 
 from soulsense_db.awaited import Awaited, in_a_thread
 from soulsense_db.events import Events
 from soulsense_db.manager import BackupManager, ManagerOptions
+from soulsense_db.operations import IdentitiesOption
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -78,6 +80,24 @@ class AsyncBackupManager:
     def directory(self) -> Path:
         """The backup directory, absolute; it is made by the first backup."""
         return self.sync_manager.directory
+
+    def with_identities(self, identities: IdentitiesOption) -> Self:
+        """Return a manager that opens encrypted backups with other keys; it reads none yet.
+
+        Args:
+            identities: As for :meth:`~soulsense_db.manager.BackupManager.with_identities`.
+
+        Returns:
+            The manager with them.
+
+        Example:
+            >>> manager = AsyncBackupManager(engine).with_identities("/etc/app/key.txt")
+            >>> manager.sync_manager.identities
+            Identities(the file /etc/app/key.txt)
+        """
+        other = copy.copy(self)
+        other.sync_manager = self.sync_manager.with_identities(identities)
+        return other
 
     create = Awaited(BackupManager.create)
     require_ready = Awaited(BackupManager.require_ready)

@@ -10,21 +10,24 @@ from enum import IntEnum
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, display_size
+from soulsense_db.backup_info import BackupInfo, display_size, may_be_base
 from soulsense_db.catalog import row_name
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
     DatabaseLockedError,
+    IdentityError,
     PermissionDeniedError,
     UntrustedDirectoryError,
 )
 from soulsense_db.fs import directory_problem
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
-from soulsense_db.operations import Doubt, doubts_about
+from soulsense_db.operations import Doubt, RestoreCheck, doubts_about
 
 __all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health"]
+
+_MOST_NAMED = 5
 
 
 class State(IntEnum):
@@ -175,6 +178,7 @@ class _Examination:
             self._free_space(),
             self._migration(),
             self._files(),
+            *self._bases(),
             self._catalog(),
         )
         return HealthReport(checks=checks, numbers=self._numbers)
@@ -226,6 +230,9 @@ class _Examination:
         if found.ok:
             self.sound = latest
             return
+        if all(isinstance(error, IdentityError) for error in found.problems):
+            yield self._without_key(latest, found)
+            return
         # Who monitors need not be the one who could restore.
         denied = all(
             isinstance(error, PermissionDeniedError | UntrustedDirectoryError)
@@ -236,6 +243,21 @@ class _Examination:
             state=State.WARNING if denied else State.CRITICAL,
             message="; ".join(error.cause for error in found.problems),
         )
+
+    def _without_key(self, latest: BackupInfo, found: RestoreCheck) -> HealthCheck:
+        """Tell of an encrypted backup that nothing here opens: only what is stored can be read.
+
+        Where no key was ever given, as on a machine that only makes backups, that is as it should.
+        """
+        name = "restore"
+        if latest.sha256 != fs.sha256_of(Path(latest.path)):
+            message = f"{latest.filename}: the checksum differs"
+            return HealthCheck(name=name, state=State.CRITICAL, message=message)
+        if self._manager.identities:
+            message = "; ".join(error.cause for error in found.problems)
+            return HealthCheck(name=name, state=State.WARNING, message=message)
+        message = f"{latest.filename} is encrypted, and no key is here: its checksum is right"
+        return HealthCheck(name=name, state=State.OK, message=message)
 
     def _aged(self, name: str, backups: Sequence[BackupInfo], absent: str) -> HealthCheck:
         age = self._age(backups)
@@ -295,8 +317,24 @@ class _Examination:
         return HealthCheck(
             name="files",
             state=State.CRITICAL if newest_is_damaged else State.WARNING,
-            message="; ".join(found[:5]) + (f"; and {len(found) - 5} more" if found[5:] else ""),
+            message=_first_of(found, "; "),
         )
+
+    def _bases(self) -> Iterator[HealthCheck]:
+        """Tell of differentials that cannot be restored: their base is gone or damaged."""
+        bases: dict[str | None, list[BackupInfo]] = {}  # by the checksum of what is in them
+        for info in filter(may_be_base, self._backups):
+            bases.setdefault(info.database_sha256, []).append(info)
+        needing: dict[str, list[str]] = {}  # by what is wrong with the base
+        for info in self._backups:
+            if info.base_sha256 is None:
+                continue
+            if problem := _problem_of_base(info, bases.get(info.base_sha256, ())):
+                needing.setdefault(problem, []).append(info.filename)
+        self._numbers["without_base"] = sum(map(len, needing.values()))
+        if needing:
+            found = [f"{what}, needed by {_first_of(who, ', ')}" for what, who in needing.items()]
+            yield HealthCheck(name="bases", state=State.CRITICAL, message=_first_of(found, "; "))
 
     def _newest_candidate(self) -> BackupInfo | None:
         """Return what ``latest`` means."""
@@ -324,6 +362,12 @@ class _Examination:
         )
 
 
+def _first_of(found: Sequence[str], separator: str) -> str:
+    """Return the first of ``found``, and how many more there are: the message is one line."""
+    more = [f"and {len(found) - _MOST_NAMED} more"] if found[_MOST_NAMED:] else []
+    return separator.join([*found[:_MOST_NAMED], *more])
+
+
 def _date(info: BackupInfo) -> datetime:
     return info.created_at
 
@@ -342,6 +386,19 @@ def _problem(info: BackupInfo) -> str:
     if not os.access(info.path, os.R_OK):
         return "it cannot be read (permission denied)"
     return _size_problem(info, size)
+
+
+def _problem_of_base(info: BackupInfo, bases: Sequence[BackupInfo]) -> str:
+    """Return what is wrong with the base of the differential ``info``, or nothing.
+
+    ``bases``: those with the content that it needs.
+    """
+    if not bases:
+        return f"the base {info.base_name or info.base_sha256} is missing"
+    # What a restore takes: the one that the differential was made with, else any.
+    base = next((base for base in bases if base.filename == info.base_name), bases[0])
+    problem = _problem(base)
+    return f"the base {base.filename} cannot be used: {problem}" if problem else ""
 
 
 def _size_problem(info: BackupInfo, size: int) -> str:

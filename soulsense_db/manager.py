@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import copy
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
-from soulsense_db.codecs import Compression
+from soulsense_db.codecs import Compression, Identities
 from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
 from soulsense_db.manager_aliases import OldNames
 from soulsense_db.operations import (
@@ -126,7 +128,7 @@ class BackupManager(OldNames):
             describe_openly=describe_openly,
             work_directory=work_directory,
         )
-        self._repository = Repository.of(
+        repository = Repository.of(
             engine,
             directory,
             prefix=prefix,
@@ -134,15 +136,19 @@ class BackupManager(OldNames):
             forms=forms,
             lock_timeout=lock_timeout,
         )
-        self._finder = self._repository.finder
-        self.catalog = CatalogOperations(self._repository)
-        """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
-        self.alarm = MigrationAlarm(self._repository)
-        """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
-        self.events = self._repository.events
+        self.events = repository.events
         """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
-        self.live = LiveDatabase(self._repository.driver)
+        self.live = LiveDatabase(repository.driver)
         """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
+        self._use(repository)
+
+    def _use(self, repository: Repository) -> None:
+        self._repository = repository
+        self._finder = repository.finder
+        self.catalog = CatalogOperations(repository)
+        """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
+        self.alarm = MigrationAlarm(repository)
+        """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
 
     @classmethod
     def from_url(
@@ -177,6 +183,37 @@ class BackupManager(OldNames):
     def database(self) -> Path | None:
         """The live database's file, absolute; None when it has none."""
         return self._repository.driver.location
+
+    @property
+    def identities(self) -> Identities:
+        """What opens encrypted backups, as it was given: where keys are, and no key."""
+        return self._repository.forms.identities
+
+    def with_identities(self, identities: IdentitiesOption) -> Self:
+        """Return a manager that opens encrypted backups with other keys, and is the same else.
+
+        For keys that a person gives while the program runs. The new manager has the listeners and
+        the settings of this one, which is not changed.
+
+        Args:
+            identities: As for :class:`BackupManager`. They take the place of those of this manager,
+                apart from the passphrase that it encrypts with.
+
+        Returns:
+            The manager with them.
+
+        Raises:
+            TypeError: They are no identities.
+            IdentityError: A secret key is given in the place of a file's name.
+
+        Example:
+            >>> manager.with_identities("/etc/app/key.txt").identities
+            Identities(the file /etc/app/key.txt)
+        """
+        other = copy.copy(self)
+        forms = self._repository.forms.with_identities(identities)
+        other._use(replace(self._repository, forms=forms))
+        return other
 
     # Create
 

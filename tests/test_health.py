@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from age_keys import Key
 from helpers import (
     add_child,
     execute,
@@ -108,6 +109,89 @@ def test_missing_files_without_a_catalog(engine: Engine) -> None:
     Path(info.path).unlink()
     assert f"{info.filename}: the file is gone" in _check(manager, "files").message
     assert _check(manager, "catalog").state is State.OK
+
+
+@pytest.fixture
+def differential(engine: Engine) -> BackupManager:
+    """Return a manager with a base and two differentials on it."""
+    manager = BackupManager(engine, differential=True)
+    for name in ("base", "one", "two"):
+        manager.create(name)
+    return manager
+
+
+def _forms(manager: BackupManager) -> list[str]:
+    return [info.form.text for info in manager.list()]
+
+
+def test_a_missing_base_is_critical(differential: BackupManager) -> None:
+    """The message names the base that is gone, and all that cannot be restored without it."""
+    two, one, base = differential.list()
+    assert _forms(differential) == ["differential", "differential", "zstd"]
+    assert check_health(differential).state is State.OK
+    assert check_health(differential).numbers["without_base"] == 0
+    Path(base.path).unlink()
+    check = _check(differential, "bases")
+    assert check.state is State.CRITICAL
+    named = f"{two.filename}, {one.filename}"
+    assert check.message == f"the base {base.filename} is missing, needed by {named}"
+    report = check_health(differential)
+    assert (report.state, report.numbers["without_base"]) == (State.CRITICAL, 2)
+
+
+def test_a_base_that_is_known_to_be_damaged_is_critical(differential: BackupManager) -> None:
+    """Cut, or failed in its last check: what is needed by others is worse than one backup."""
+    two, one, base = differential.list()
+    flip(Path(base.path), base.size_bytes // 2)
+    with pytest.raises(Exception, match="checksum"):
+        differential.verify(base)
+    check = _check(differential, "bases")
+    assert check.state is State.CRITICAL
+    assert f"the base {base.filename} cannot be used: it is not verified" in check.message
+    assert two.filename in check.message
+    assert one.filename in check.message
+    os.truncate(base.path, 100)
+    assert "it has 100 bytes" in _check(differential, "bases").message
+
+
+def test_another_backup_with_the_same_content_is_a_base(
+    differential: BackupManager, engine: Engine, tmp_path: Path
+) -> None:
+    """A base is known by what is in it: under another name, and plain, it is as good."""
+    base = differential.list()[-1]
+    same = BackupManager(engine).import_file(differential.export(base, tmp_path / "copy.db"))
+    assert same.sha256 == base.database_sha256
+    Path(base.path).unlink()
+    assert "bases" not in [check.name for check in check_health(differential).checks]
+
+
+def test_many_differentials_without_a_base_are_one_line(engine: Engine) -> None:
+    """The first are named, the rest counted; the number has all of them."""
+    manager = BackupManager(engine, differential=True)
+    base = manager.create()
+    for _ in range(7):
+        manager.create()
+    Path(base.path).unlink()
+    assert _check(manager, "bases").message.endswith("and 2 more")
+    assert check_health(manager).numbers["without_base"] == 7
+
+
+def test_a_machine_without_a_key_looks_at_what_is_stored(engine: Engine, tmp_path: Path) -> None:
+    """Where backups are made for public keys alone, all is well as long as the bytes are right."""
+    key, other = Key(tmp_path), Key(tmp_path, "other.txt")
+    manager = BackupManager(engine, recipients=[key.public])
+    info = manager.create()
+    check = _check(manager, "restore")
+    assert (check.state, "no key is here" in check.message) == (State.OK, True)
+    assert check_health(manager).state is State.OK
+    assert "restore" not in [c.name for c in check_health(manager.with_identities(key.path)).checks]
+    assert _check(manager.with_identities(other.path), "restore").state is State.WARNING
+    flip(Path(info.path), info.size_bytes // 2)
+    check = _check(manager, "restore")
+    assert (check.state, check.message) == (
+        State.CRITICAL,
+        f"{info.filename}: the checksum differs",
+    )
 
 
 def test_an_imported_file_is_no_backup_of_ours(manager: BackupManager, tmp_path: Path) -> None:

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.backup_info.bases import dependents, may_be_base, without_base
+    from soulsense_db.backup_info.bases import (
+        bases_for,
+        dependents,
+        may_be_base,
+        without_base,
+    )
     from soulsense_db.backup_info.errors import meta_unreadable, no_meta
     from soulsense_db.backup_info.fields import digest_of, sealed, unsealed
     from soulsense_db.backup_info.form import (
@@ -50,6 +55,7 @@ __all__ = [
     "BackupInfo",
     "BackupKind",
     "Form",
+    "bases_for",
     "check_description",
     "check_note",
     "dependents",
@@ -73,6 +79,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "bases_for": "soulsense_db.backup_info.bases",
     "dependents": "soulsense_db.backup_info.bases",
     "may_be_base": "soulsense_db.backup_info.bases",
     "without_base": "soulsense_db.backup_info.bases",

@@ -20,19 +20,29 @@ def may_be_base(info: BackupInfo) -> bool:
 
 def dependents(base: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
     """Return those of ``backups`` that need ``base``: no other of them has its content."""
-    if not may_be_base(base):
+    wanted = base.database_sha256
+    if wanted is None or not may_be_base(base):
         return []
     needing = []
     for info in backups:
-        if info.base_sha256 == base.database_sha256:
+        if info.base_sha256 == wanted:
             needing.append(info)
-        elif (
-            info.database_sha256 == base.database_sha256
-            and info.filename != base.filename
-            and may_be_base(info)
-        ):
+        elif info.filename != base.filename and _holds(info, wanted):
             return []
     return needing
+
+
+def bases_for(info: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
+    """Return those of ``backups`` that a restore of the differential ``info`` can read it with."""
+    wanted = info.base_sha256
+    return [] if wanted is None else [other for other in backups if _holds(other, wanted)]
+
+
+def _holds(info: BackupInfo, wanted: str) -> bool:
+    """Whether ``info`` can be the base with the checksum ``wanted``."""
+    # To compare first is much faster, and lists are long.
+    found = wanted in (info.sha256, info.plain_sha256)
+    return found and info.database_sha256 == wanted and may_be_base(info)
 
 
 def without_base(backups: Iterable[BackupInfo]) -> list[BackupInfo]:

@@ -22,6 +22,10 @@ _GAUGES = {
     "backups": ("soulsense_backups", "Backups of the database."),
     "damaged": ("soulsense_damaged_backups", "Backups that are damaged or not verified."),
     "missing": ("soulsense_missing_backups", "Backups whose files are gone."),
+    "without_base": (
+        "soulsense_backups_without_base",
+        "Differential backups whose base is missing or damaged.",
+    ),
     "database_bytes": ("soulsense_database_size_bytes", "Size of the database."),
     "free_bytes": ("soulsense_free_bytes", "Free space for the backup directory."),
 }

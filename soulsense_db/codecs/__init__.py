@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.codecs.age import decrypt, encrypt, opens
+    from soulsense_db.codecs.age import decrypt, encrypt, require_opens
     from soulsense_db.codecs.age_library import require_age
     from soulsense_db.codecs.age_secrets import Secret, holds_secret
     from soulsense_db.codecs.compression import Compression
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         TruncatedStreamError,
         WrongBaseError,
         no_identity,
-        no_identity_fits,
     )
     from soulsense_db.codecs.identities import Identities
     from soulsense_db.codecs.pull import pulled
@@ -71,13 +70,12 @@ __all__ = [
     "holds_secret",
     "largest_differential",
     "no_identity",
-    "no_identity_fits",
-    "opens",
     "piped",
     "pulled",
     "read_differential_header",
     "require_age",
     "require_level",
+    "require_opens",
     "require_zstd",
 ]
 
@@ -108,12 +106,11 @@ _HOMES = {
     "holds_secret": "soulsense_db.codecs.age_secrets",
     "largest_differential": "soulsense_db.codecs.differential",
     "no_identity": "soulsense_db.codecs.errors",
-    "no_identity_fits": "soulsense_db.codecs.errors",
-    "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
     "pulled": "soulsense_db.codecs.pull",
     "read_differential_header": "soulsense_db.codecs.differential",
     "require_age": "soulsense_db.codecs.age_library",
+    "require_opens": "soulsense_db.codecs.age",
     "require_level": "soulsense_db.codecs.zstandard",
     "require_zstd": "soulsense_db.codecs.zstandard",
 }

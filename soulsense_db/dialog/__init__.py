@@ -36,6 +36,9 @@ def open_backup_dialog(
     If the window is already open, it comes to the front and is returned. The thread of the main
     loop calls both functions below.
 
+    An encrypted backup that no identity of ``manager`` opens is opened with a passphrase or a key
+    file that the window asks for. The window keeps it until it is closed; the manager does not.
+
     If the application destroys ``parent`` during an operation, the operation is cancelled. The
     database is then the old or the new one, complete, and ``after_restore`` is not called.
 

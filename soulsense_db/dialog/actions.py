@@ -8,19 +8,29 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from tkinter import filedialog
-from typing import Any
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, Form
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
+from soulsense_db.dialog.deletion import ask_to_delete
+from soulsense_db.dialog.file_dialogs import ask_for_path
 from soulsense_db.dialog.folder import open_folder
 from soulsense_db.dialog.jobs import Cancelled, Job
+from soulsense_db.dialog.key_question import KeyQuestion, with_key
 from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
 from soulsense_db.dialog.texts import _, plural
+from soulsense_db.dialog.theme import NOTE_STYLE
 from soulsense_db.dialog.watcher import safety_backup
-from soulsense_db.errors import BackupError, NothingToUndoError, Outcome, RestoreError
-from soulsense_db.notices import collected_warnings, ignoring
+from soulsense_db.errors import (
+    BackupError,
+    IdentityError,
+    NothingToUndoError,
+    Outcome,
+    RestoreError,
+)
+from soulsense_db.manager import BackupManager
+from soulsense_db.notices import collected_warnings
 from soulsense_db.operations import RestoreReport, VerificationReport
 
 BeforeRestore = Callable[[], object]
@@ -52,9 +62,10 @@ class Actions:
 
     def create(self, description: str) -> None:
         """Take a backup."""
-        window, manager = self._window, self._manager
+        window = self._window
         if window.is_busy:
             return
+        manager = window.key_ring.manager_for_new
 
         def work(job: Job[_Made]) -> _Made:
             with collected_warnings() as warnings:
@@ -68,12 +79,14 @@ class Actions:
 
     def verify(self, info: BackupInfo | None = None) -> None:
         """Check a backup."""
-        if (chosen := self._chosen(info)) is None:
-            return
+        if (chosen := self._chosen(info)) is not None:
+            with_key(self._window, chosen, lambda manager: self._verify(chosen, manager))
+
+    def _verify(self, info: BackupInfo, manager: BackupManager) -> None:
         self._window.task.run(
             "verify",
             texts.VERIFYING,
-            lambda job: self._manager.verify(chosen, progress=job.progress),
+            lambda job: manager.verify(info, progress=job.progress),
             then=self._verified,
             afterwards=texts.CHECKING,
         )
@@ -92,33 +105,8 @@ class Actions:
 
     def delete(self, info: BackupInfo | None = None) -> None:
         """Delete a backup, after a question."""
-        if (chosen := self._chosen(info)) is None:
-            return
-
-        def then(_: None) -> None:
-            self._window.table.leave(chosen.path)
-            self._tell(texts.DELETED, chosen)
-
-        def answered(yes: bool) -> None:
-            if yes:
-                self._window.task.run(
-                    "delete",
-                    texts.DELETING,
-                    lambda _job: self._manager.delete(chosen),
-                    then=then,
-                )
-
-        question = Question(
-            self._window,
-            title=_(texts.DELETE_QUESTION),
-            yes=_(texts.DELETE_YES),
-            no=_(texts.CANCEL),
-            answered=answered,
-        )
-        question.headline(_(texts.DELETE_QUESTION))
-        question.describe(chosen)
-        question.say(_(texts.DELETE_MEANING))
-        question.open()
+        if (chosen := self._chosen(info)) is not None:
+            ask_to_delete(self._window, chosen)
 
     def pin(self, info: BackupInfo | None = None) -> None:
         """Pin a backup, or unpin it."""
@@ -137,41 +125,85 @@ class Actions:
 
     def import_file(self) -> None:
         """Copy a database file from anywhere into the directory."""
-        if self._window.is_busy:
+        window = self._window
+        if window.is_busy:
             return
         kinds = [
-            (_(texts.DATABASE_FILES), "*.db *.sqlite *.sqlite3 *.zst"),
+            (_(texts.DATABASE_FILES), "*.db *.sqlite *.sqlite3 *.zst *.diff *.age"),
             (_(texts.ALL_FILES), "*"),
         ]
-        path = self._ask_for_path(filedialog.askopenfilename, texts.IMPORT, filetypes=kinds)
-        if not path:
-            return
+        path = ask_for_path(window, filedialog.askopenfilename, texts.IMPORT, filetypes=kinds)
+        if path and not window.is_busy:
+            self._import(path, window.key_ring.manager)
 
-        def work(job: Job[_Made]) -> _Made:
+    def _import(self, path: str, manager: BackupManager, *, has_key: bool = False) -> None:
+        """Import the file at ``path``; ``has_key``: ``manager`` has what was given for it."""
+
+        def work(job: Job[_Made | IdentityError]) -> _Made | IdentityError:
             with collected_warnings() as warnings:
-                return self._manager.import_file(path, progress=job.progress), warnings
+                try:
+                    return manager.import_file(path, progress=job.progress), warnings
+                except IdentityError as error:
+                    return error
+
+        def then(made: _Made | IdentityError) -> None:
+            if isinstance(made, IdentityError):
+                self._ask_for_key_of(path, made if has_key else None)
+                return
+            if has_key:
+                self._window.key_ring.keep(manager.identities)
+            self._have_new(*made, texts.IMPORTED)
 
         self._window.task.run(
-            "import",
-            texts.IMPORTING,
-            work,
-            then=lambda made: self._have_new(*made, texts.IMPORTED),
-            afterwards=texts.CHECKING_COPY,
+            "import", texts.IMPORTING, work, then=then, afterwards=texts.CHECKING_COPY
         )
+
+    def _ask_for_key_of(self, path: str, error: IdentityError | None) -> None:
+        """Ask for what opens a file from outside; only the import finds out whether it does."""
+        question = KeyQuestion(
+            self._window,
+            self._window.key_ring.manager_with,
+            lambda manager: self._import(path, manager, has_key=True),
+        )
+        question.say(formatting.plain(Path(path).name), style=NOTE_STYLE)
+        question.open()
+        if error is not None:
+            question.tell(error)
 
     def export(self, info: BackupInfo | None = None) -> None:
         """Copy a backup to a place of the user's choice."""
-        if (chosen := self._chosen(info)) is None:
-            return
-        path = self._ask_for_path(
+        if (chosen := self._chosen(info)) is not None:
+            with_key(self._window, chosen, lambda manager: self._export(chosen, manager))
+
+    def _export(self, info: BackupInfo, manager: BackupManager) -> None:
+        window = self._window
+        path = ask_for_path(
+            window,
             filedialog.asksaveasfilename,
             texts.EXPORT,
-            initialfile=chosen.filename,
+            initialfile=info.filename,
             confirmoverwrite=False,  # nothing is overwritten, whatever the answer
         )
-        if not path:
+        if not path or window.is_busy:
             return
+        if not (info.form.is_encrypted and Form.of(path).is_plain):
+            self._copy_out(info, manager, path, plain=False)
+            return
+        question = Question(
+            window,
+            title=_(texts.DECRYPT_QUESTION),
+            yes=_(texts.DECRYPT_YES),
+            no=_(texts.CANCEL),
+            answered=lambda yes: self._copy_out(info, manager, path, plain=True) if yes else None,
+        )
+        question.headline(_(texts.DECRYPT_QUESTION))
+        question.say(formatting.plain(path), style=NOTE_STYLE, gap=False)
+        question.say(_(texts.DECRYPT_MEANING).format(ending=info.form.ending))
+        question.open()
 
+    def _copy_out(
+        self, info: BackupInfo, manager: BackupManager, path: str, *, plain: bool
+    ) -> None:
         def then(copy: Path) -> None:
             text = _(texts.EXPORTED).format(path=formatting.plain(str(copy)))
             self._window.status.tell(text)
@@ -179,21 +211,9 @@ class Actions:
         self._window.task.run(
             "export",
             texts.EXPORTING,
-            lambda job: self._manager.export(chosen, path, progress=job.progress),
+            lambda job: manager.export(info, path, plain=plain, progress=job.progress),
             then=then,
         )
-
-    def _ask_for_path(self, ask: Callable[..., str], title: str, **options: Any) -> str:
-        """Return what the user chose in a dialog for files; empty for nothing."""
-        with ignoring(RuntimeError, what="There is no home directory"):
-            options["initialdir"] = Path.home()
-        try:
-            path = ask(parent=self._window, title=_(title).rstrip("…"), **options)
-        except tk.TclError:  # the application has closed it, and all that is below
-            if not self._window.is_gone:
-                raise
-            return ""
-        return "" if self._window.is_gone or self._window.is_busy else path
 
     def open_folder(self) -> None:
         """Show the backup directory in the file manager."""
@@ -204,7 +224,11 @@ class Actions:
     def restore(self, info: BackupInfo | None = None) -> None:
         """Replace the database with a backup, after a question."""
         if (chosen := self._chosen(info)) is not None:
-            self._ask_to_restore(chosen, is_undo=False)
+            with_key(
+                self._window,
+                chosen,
+                lambda manager: self._ask_to_restore(chosen, manager, is_undo=False),
+            )
 
     def undo(self) -> None:
         """Go back to the database from before the last restore, after a question."""
@@ -215,24 +239,24 @@ class Actions:
             if info is None:
                 self._window.fail(NothingToUndoError(_(texts.NO_UNDO)))
             else:
-                self._ask_to_restore(info, is_undo=True)
+                self._ask_to_restore(info, self._manager, is_undo=True)
 
         if not self._window.is_busy:  # that of now, whoever has restored meanwhile
             self._window.in_background(self._manager.safety_backup, then=then)
 
-    def _ask_to_restore(self, info: BackupInfo, *, is_undo: bool) -> None:
+    def _ask_to_restore(self, info: BackupInfo, manager: BackupManager, *, is_undo: bool) -> None:
         RestoreQuestion(
             self._window,
-            self._manager,
+            manager,
             info,
             is_undo=is_undo,
-            agreed=lambda found: self._restore(info, found, is_undo=is_undo),
+            agreed=lambda found: self._restore(info, manager, found, is_undo=is_undo),
             failed=self._window.fail,
         ).open()
 
-    def _restore(self, info: BackupInfo, found: Preview, *, is_undo: bool) -> None:
-        manager = self._manager
-
+    def _restore(
+        self, info: BackupInfo, manager: BackupManager, found: Preview, *, is_undo: bool
+    ) -> None:
         def work(job: Job[RestoreReport]) -> RestoreReport:
             if not is_undo:
                 return manager.restore(info, progress=job.progress_until_done)

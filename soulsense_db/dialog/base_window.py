@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from soulsense_db.dialog.bars import CreateBar, StatusBar
 from soulsense_db.dialog.jobs import Job, Workers
+from soulsense_db.dialog.key_ring import KeyRing
 from soulsense_db.dialog.question import ErrorWindow, Question
 from soulsense_db.dialog.table import BackupTable
 from soulsense_db.dialog.task import Task
@@ -29,6 +30,7 @@ class BaseWindow(tk.Toplevel, ABC):
         super().__init__(parent)
         self.withdraw()  # until all is in it, and it has its place
         self.manager = manager
+        self.key_ring = KeyRing(manager)
         self.workers = Workers(self)
         self.task = Task(self, self.workers)
         self.look = Look(self)

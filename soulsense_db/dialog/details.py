@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo, display_size, local_time
+from soulsense_db.backup_info import BackupInfo, bases_for, dependents, display_size, local_time
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.jobs import Job, Workers
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.key_ring import KeyRing
+from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.theme import AutoScrollbar, Look
 from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import BackupError
@@ -30,19 +31,19 @@ class _Counted:
     path: str
     heads: tuple[str, ...] | None
     rows: tuple[RowCounts, ...] | BaseException
+    description: str = ""
 
 
 class Details(ttk.Frame):
     """A text that can be scrolled, marked and copied."""
 
-    def __init__(
-        self, parent: tk.Misc, look: Look, manager: BackupManager, workers: Workers
-    ) -> None:
+    def __init__(self, parent: tk.Misc, look: Look, keys: KeyRing, workers: Workers) -> None:
         super().__init__(parent)
         self._look = look
-        self._manager = manager
+        self._keys = keys
         self._workers = workers
         self._info: BackupInfo | None = None
+        self._backups: Collection[BackupInfo] = ()
         self._counted: _Counted | None = None
         self._counting = False
         self._timer: str | None = None
@@ -59,12 +60,12 @@ class Details(ttk.Frame):
         self.text.bind("<Button-1>", lambda _: self.text.focus_set(), add=True)
         self.text.bind("<Destroy>", self._gone, add=True)
         look.when_changed(self._dress)
-        self.show(None)
+        self.show(None, ())
 
-    def show(self, info: BackupInfo | None) -> None:
-        """Show the facts of ``info``, and count its rows once the choice rests."""
+    def show(self, info: BackupInfo | None, backups: Collection[BackupInfo]) -> None:
+        """Show the facts of ``info``, one of ``backups``; count its rows once the choice rests."""
         self._gone()
-        self._info = info
+        self._info, self._backups = info, backups
         if info is None:
             self._write([(_(texts.NOTHING_SELECTED), "name")])
             return
@@ -72,7 +73,8 @@ class Details(ttk.Frame):
         heads, rows = (known.heads, known.rows) if known else (None, None)
         if rows is not None and not isinstance(rows, BaseException):
             rows = tuple(formatting.entries(rows, (*info.alembic_heads, *(heads or ()))))
-        parts = [*self._facts(info, heads), *self._row_parts(rows)]
+        description = known.description if known else ""
+        parts = [*self._facts(info, heads, description), *self._row_parts(rows)]
         # What few want to know comes last.
         parts += [("\n\n", "fact"), *self._pairs(self._file_facts(info))]
         self._write(parts)
@@ -82,7 +84,7 @@ class Details(ttk.Frame):
     def forget(self) -> None:
         """Count anew: the database or the backup may be another one now."""
         self._counted = None
-        self.show(self._info)
+        self.show(self._info, self._backups)
 
     # Counting
 
@@ -98,9 +100,9 @@ class Details(ttk.Frame):
             self._counted = (
                 job.result if job.error is None else _Counted(info.path, None, job.error)
             )
-            self.show(self._info)
+            self.show(self._info, self._backups)
 
-        self._workers.start(lambda _job: count_rows(self._manager, info), ended=ended, reads=True)
+        self._workers.start(lambda _job: find_out(self._keys, info), ended=ended, reads=True)
 
     def _gone(self, _event: object = None) -> None:
         if self._timer is not None:
@@ -109,7 +111,9 @@ class Details(ttk.Frame):
 
     # Writing
 
-    def _facts(self, info: BackupInfo, heads: Sequence[str] | None) -> list[tuple[str, str]]:
+    def _facts(
+        self, info: BackupInfo, heads: Sequence[str] | None, opened_description: str
+    ) -> list[tuple[str, str]]:
         version = formatting.revision(info.alembic_heads) if info.alembic_heads or heads else ""
         if heads is not None and tuple(heads) != info.alembic_heads:
             now = formatting.revision(heads)
@@ -118,7 +122,7 @@ class Details(ttk.Frame):
         if info.verified_at is not None:
             verified = formatting.full_date(local_time(info.verified_at))
         facts = [
-            (texts.ABOUT, info.description.strip()),
+            (texts.ABOUT, opened_description or info.description.strip() or _sealed(info)),
             (texts.FACT_DOUBTS, formatting.doubts(info)),
             (
                 texts.FACT_DATABASE,
@@ -127,6 +131,9 @@ class Details(ttk.Frame):
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
             (texts.FACT_WHEN, formatting.full_date(info.timestamp)),
             (texts.SIZE, _size(info)),
+            (texts.FORM, formatting.form(info)),
+            (texts.FACT_BASE, _base(info, self._backups)),
+            (texts.FACT_NEEDED, _needed_by(info, self._backups)),
             (texts.KIND, formatting.kind(info)),
             (texts.VERIFIED, verified),
             (texts.VERSION, version),
@@ -206,8 +213,14 @@ class Details(ttk.Frame):
             self.text.tag_configure(tag, tabs=stops, wrap="none", font=font)
 
 
-def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
-    """Count the rows of ``info`` and of the database, in a thread."""
+def find_out(keys: KeyRing, info: BackupInfo) -> _Counted:
+    """Count the rows of ``info`` and of the database, in a thread, and open its description."""
+    manager = keys.manager_for(info)
+    if manager is None:
+        manager = keys.manager  # which says why it does not open it
+        description = ""
+    else:
+        description = _opened_description(manager, info)
     try:
         rows: tuple[RowCounts, ...] | BaseException = manager.row_counts(info)
     except BackupError as error:  # shown where the rows would be
@@ -217,14 +230,47 @@ def count_rows(manager: BackupManager, info: BackupInfo) -> _Counted:
     except BackupError as error:  # the rows say that the database cannot be read
         log_ignored("The revision could not be read", error)
         heads = None
-    return _Counted(info.path, heads, rows)
+    return _Counted(info.path, heads, rows, description)
+
+
+def _opened_description(manager: BackupManager, info: BackupInfo) -> str:
+    if info.sealed_description is None:
+        return ""
+    try:
+        return manager.description_of(info).strip()
+    except BackupError as error:  # the data may be opened all the same
+        log_ignored("The description could not be decrypted", error)
+        return ""
+
+
+def _sealed(info: BackupInfo) -> str:
+    return "" if info.sealed_description is None else _(texts.SEALED)
 
 
 def _size(info: BackupInfo) -> str:
     if info.plain_size_bytes is None:
         return info.size_display
-    plain = display_size(info.plain_size_bytes)
-    return _(texts.FACT_COMPRESSED).format(size=info.size_display, plain=plain)
+    form = info.form
+    only_compressed = form.is_compressed and not form.is_encrypted
+    text = texts.FACT_COMPRESSED if only_compressed else texts.FACT_RESTORED
+    return _(text).format(size=info.size_display, plain=display_size(info.plain_size_bytes))
+
+
+def _base(info: BackupInfo, backups: Collection[BackupInfo]) -> str:
+    """Return on which backup a differential is based; nothing for another one."""
+    if info.base_sha256 is None:
+        return ""
+    bases = bases_for(info, backups)
+    if not bases:
+        return _(texts.FACT_BASE_MISSING).format(file=info.base_name or info.base_sha256)
+    base = next((base for base in bases if base.filename == info.base_name), bases[0])
+    return f"{formatting.full_date(base.timestamp)}\n{base.filename}"
+
+
+def _needed_by(info: BackupInfo, backups: Collection[BackupInfo]) -> str:
+    """Return how many backups cannot be restored without ``info``; nothing for none."""
+    needing = len(dependents(info, backups))
+    return plural(texts.NEEDED_BY, needing) if needing else ""
 
 
 def _problem(info: BackupInfo) -> str:

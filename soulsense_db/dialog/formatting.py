@@ -75,10 +75,31 @@ def doubts(info: BackupInfo) -> str:
     return ", ".join(_(texts.DOUBTS[doubt]) for doubt in doubts_about(info))
 
 
+def form(info: BackupInfo) -> str:
+    """Return what was done to a backup when it was stored; empty for a plain database file."""
+    words = (
+        (info.form.is_encrypted, texts.ENCRYPTED),
+        (info.form.is_differential, texts.DIFFERENTIAL),
+        (info.form.is_compressed, texts.COMPRESSED),
+    )
+    return ", ".join(_(word) for is_so, word in words if is_so)
+
+
 def description(info: BackupInfo) -> str:
-    """Return a backup's description on one line, marked when it is pinned, or in doubt."""
+    """Return a backup's description on one line, marked when it is pinned, encrypted, in doubt.
+
+    The lock is here, in words, as this is seen in the smallest window too.
+    """
     text = plain(info.description)
-    marks = ", ".join(filter(None, (_(texts.PINNED) if info.pinned else "", doubts(info))))
+    is_locked = info.form.is_encrypted
+    if info.sealed_description is not None:
+        text, is_locked = _(texts.SEALED), False
+    found = (
+        _(texts.PINNED) if info.pinned else "",
+        _(texts.ENCRYPTED) if is_locked else "",
+        doubts(info),
+    )
+    marks = ", ".join(filter(None, found))
     marks = marks[:1].upper() + marks[1:]
     if marks and text:
         return _(texts.MARKED).format(marks=marks, description=text)
@@ -122,7 +143,8 @@ class Column:
 
     ``right``: numbers stand on the right. ``stretches``: it has the room that is left, and what
     has to fit in is the least.
-    ``tells``: what it tells of a backup; it is shown only where they differ in that.
+    ``tells``: what it tells of a backup; it is shown only where they differ in that, or from what
+    is ``usual``.
     """
 
     name: str
@@ -133,11 +155,19 @@ class Column:
     right: bool = False
     stretches: bool = False
     tells: Callable[[BackupInfo], object] | None = None
+    usual: object = None
 
 
 def _widest_when() -> list[str]:
     days = [_(texts.ON_WEEKDAY).format(weekday=_(day), time="00:00") for day in texts.WEEKDAYS]
     return [*days, _(texts.YESTERDAY).format(time="00:00"), "0000-00-00 00:00"]
+
+
+def _widest_form() -> list[str]:
+    return [
+        ", ".join(map(_, (texts.ENCRYPTED, other)))
+        for other in (texts.DIFFERENTIAL, texts.COMPRESSED)
+    ]
 
 
 # What matters most comes first: it is seen without scrolling.
@@ -158,6 +188,16 @@ COLUMNS = (
         lambda i, _t: i.size_display,
         lambda i: i.size_bytes,
         right=True,
+    ),
+    Column(
+        "form",
+        texts.FORM,
+        _widest_form,
+        lambda i, _t: form(i),
+        form,
+        # That it is compressed is told by its size.
+        tells=lambda i: (i.form.is_encrypted, i.form.is_differential),
+        usual=(False, False),
     ),
     Column(
         "verified",
@@ -190,8 +230,12 @@ def columns_for(backups: Collection[BackupInfo]) -> tuple[Column, ...]:
     return tuple(
         column
         for column in COLUMNS
-        if column.tells is None or len(set(map(column.tells, backups))) > 1
+        if column.tells is None or _differ(map(column.tells, backups), column.usual)
     )
+
+
+def _differ(told: Iterable[object], usual: object) -> bool:
+    return len({*told} if usual is None else {*told, usual}) > 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,10 +94,15 @@ class Question(tk.Toplevel):
 
     def describe(self, info: BackupInfo) -> None:
         """Say which backup it is about."""
-        about = (formatting.full_date(info.timestamp), info.size_display, formatting.kind(info))
+        about = (
+            formatting.full_date(info.timestamp),
+            info.size_display,
+            formatting.kind(info),
+            formatting.form(info),
+        )
         if info.description:
             self.say(f"“{formatting.shortened(formatting.description(info))}”")
-        self.say(" · ".join(about), style=NOTE_STYLE, gap=not info.description)
+        self.say(" · ".join(filter(None, about)), style=NOTE_STYLE, gap=not info.description)
         self.say(formatting.plain(info.filename), style=NOTE_STYLE, gap=False)
 
     def open(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import tkinter as tk
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from math import ceil
 from tkinter import ttk
@@ -101,9 +101,9 @@ class BackupTable(ttk.Frame):
         return self._backups.get(rows[0]) if rows else None
 
     @property
-    def count(self) -> int:
-        """How many there are, shown or not."""
-        return len(self._backups)
+    def backups(self) -> Collection[BackupInfo]:
+        """All that there are, shown or not."""
+        return self._backups.values()
 
     def select(self, path: str) -> None:
         """Select the backup at ``path``, now or as soon as it is in the list."""

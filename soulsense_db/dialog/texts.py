@@ -90,6 +90,7 @@ SIZE = N_("Size")
 KIND = N_("Kind")
 VERSION = N_("Version")
 VERIFIED = N_("Verified")
+FORM = N_("Stored as")
 ABOUT = N_("Description")
 READING = N_("Loading the backups…")
 NO_BACKUPS = N_("No backups yet.\nCreate the first one above.")
@@ -112,6 +113,13 @@ DOUBTS = {
     Doubt.HALF_RUN: N_("interrupted upgrade"),
     Doubt.FUTURE: N_("dated in the future"),
 }
+
+# What was done to a backup when it was stored.
+ENCRYPTED = N_("encrypted")
+DIFFERENTIAL = N_("differential")
+COMPRESSED = N_("compressed")
+# In the place of a description that is encrypted.
+SEALED = N_("(encrypted)")
 
 TODAY = N_("today {time}")
 YESTERDAY = N_("yesterday {time}")
@@ -138,6 +146,11 @@ FACT_NO_CHECKSUM = N_("not recorded")
 FACT_VERSION_NOW = N_("{version} (now: {now})")
 FACT_NO_VERSION = N_("none")
 FACT_COMPRESSED = N_("{size} (decompressed: {plain})")
+FACT_RESTORED = N_("{size} (restored: {plain})")
+FACT_BASE = N_("Base")
+FACT_BASE_MISSING = N_("{file} is missing; this backup cannot be restored without it")
+FACT_NEEDED = N_("Needed by")
+NEEDED_BY = NN_("{count} differential backup", "{count} differential backups")
 FACT_NOT_VERIFIED = N_("not yet, or the last check failed")
 FACT_PINNED = N_("Pinned")
 FACT_YES = N_("yes")
@@ -172,6 +185,10 @@ VERIFIED_REMARKS = NN_(
 )
 MORE_REMARKS = NN_("… and {count} more.", "… and {count} more.")
 DELETED = N_("Deleted {file}.")
+DELETED_TOO = NN_(
+    "Deleted with it: {count} backup that needed it.",
+    "Deleted with it: {count} backups that needed it.",
+)
 IMPORTED = N_("Imported as {file} ({size}).")
 EXPORTED = N_("Exported to {path}.")
 PINNED_NOW = N_("{file} is pinned. It cannot be deleted until you unpin it.")
@@ -207,6 +224,32 @@ CANCELLED = {
 DELETE_QUESTION = N_("Delete this backup?")
 DELETE_MEANING = N_("You cannot undo this. The database itself does not change.")
 DELETE_YES = N_("Delete")
+DELETE_NEEDED = NN_(
+    "{count} other backup needs it and cannot be restored without it. Delete both?",
+    "{count} other backups need it and cannot be restored without it. Delete all of them?",
+)
+DELETE_ALL_YES = NN_("Delete {count} backup", "Delete {count} backups")
+DELETE_CHANGED = N_("Other backups need this one now than those that you were asked about.")
+DELETE_CHANGED_HINT = N_("Press “Delete…” again.")
+DECRYPT_QUESTION = N_("Export this backup without encryption?")
+DECRYPT_MEANING = N_(
+    "The name is that of a plain database file: whoever can read the file can read all that is in "
+    "the database. A name that ends in .db{ending} keeps it encrypted."
+)
+DECRYPT_YES = N_("Export decrypted")
+KEY_QUESTION = N_("This backup is encrypted")
+KEY_MEANING = N_(
+    "Enter its passphrase, or choose the file with its private key. Either is kept until this "
+    "window is closed, and is stored nowhere."
+)
+PASSPHRASE = N_("Passphrase")
+KEY_FILE = N_("Key file…")
+KEY_FILE_CHOSEN = N_("Key file: {path}")
+KEY_YES = N_("Open")
+KEY_TRYING = N_("Trying it…")
+KEY_WRONG = N_("That does not open the backup.")
+# Where a passphrase comes from: "The passphrase of this window does not open it."
+THIS_WINDOW = N_("this window")
 RESTORE_QUESTION = N_("Replace {database} with this backup?")
 UNDO_QUESTION = N_("Undo the last restore?")
 UNDO_CHANGED = N_("There has been another restore in the meantime.")

@@ -85,7 +85,7 @@ class BackupWindow(BaseWindow):
         self.table = BackupTable(
             panes, self.look, arranged=self._show_total, selected=self._selected
         )
-        self._details = Details(panes, self.look, self.manager, self.workers)
+        self._details = Details(panes, self.look, self.key_ring, self.workers)
         panes.add(self.table, weight=1)
         panes.add(self._details, weight=0)
         for part in (self.create_bar, search, panes, foot, self.status):
@@ -173,7 +173,7 @@ class BackupWindow(BaseWindow):
         self._selected()
 
     def _show_total(self) -> None:
-        self._total.configure(text=formatting.counted(self.table.shown, self.table.count))
+        self._total.configure(text=formatting.counted(self.table.shown, len(self.table.backups)))
 
     def _searched(self, text: str) -> bool:
         self.table.search(text)
@@ -191,7 +191,7 @@ class BackupWindow(BaseWindow):
 
     def _selected(self) -> None:
         self.allow()
-        self._details.show(self.table.selection)
+        self._details.show(self.table.selection, self.table.backups)
 
     # Work
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Self
@@ -117,17 +117,28 @@ class Forms:
             recipients = [recipients]
         if recipients is not None and not isinstance(recipients, Recipients):
             recipients = tuple(recipients) or None
-        opens = Identities.of(identities)
-        if isinstance(recipients, Recipients) and recipients.passphrase and not opens.passphrase:
-            opens = Identities(*opens.sources, passphrase=recipients.passphrase)
-        return cls(
+        forms = cls(
             compression=method,
             differential=policy,
             recipients=recipients,
-            identities=opens,
             describes_openly=describe_openly,
             work_directory=_directory(work_directory),
         )
+        return forms.with_identities(identities)
+
+    def with_identities(self, identities: IdentitiesOption) -> Self:
+        """Return the same with ``identities``, and the passphrase of new backups if they lack one.
+
+        Without it nobody could open what is encrypted with it here and now. That passphrase stays
+        what it is, whatever opens other backups.
+        """
+        recipients, opens = self.recipients, Identities.of(identities)
+        if recipients == (_PASSPHRASE,) and self.identities.passphrase is not None:
+            recipients = Recipients.with_passphrase(self.identities.passphrase)
+        made_with = recipients.passphrase if isinstance(recipients, Recipients) else None
+        if made_with is not None and opens.passphrase is None:
+            opens = Identities(*opens.sources, passphrase=made_with)
+        return replace(self, identities=opens, recipients=recipients)
 
     @property
     def encrypts(self) -> bool:

@@ -39,6 +39,7 @@ def test_the_metrics_are_those_of_the_report(shell: Shell) -> None:
         "soulsense_backups",
         "soulsense_damaged_backups",
         "soulsense_missing_backups",
+        "soulsense_backups_without_base",
         "soulsense_database_size_bytes",
         "soulsense_free_bytes",
         "soulsense_newest_backup_timestamp_seconds",

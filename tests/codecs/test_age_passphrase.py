@@ -29,7 +29,7 @@ from soulsense_db.codecs import (
     TooLongError,
     TruncatedStreamError,
     age_passphrase,
-    opens,
+    require_opens,
 )
 from soulsense_db.errors import IdentityError
 
@@ -53,7 +53,7 @@ def test_what_is_sealed_comes_back(size: int) -> None:
     """Whatever its size, for who knows the passphrase and for nobody else."""
     data = sealed_with(_PASSPHRASE, _DATA[:size])
     assert unsealed(data, _KNOWN, limit=size) == _DATA[:size]
-    assert opens(io.BytesIO(data), identities=_KNOWN)
+    require_opens(io.BytesIO(data), identities=_KNOWN)
     assert len(data) < size + 16 * (size // CHUNK + 1) + 250
 
 
@@ -82,13 +82,17 @@ def test_guessing_takes_what_is_recommended() -> None:
     assert data.split(b"\n")[1].endswith(b" 17")
 
 
+def _require_opens(data: bytes, identities: Identities) -> None:
+    require_opens(io.BytesIO(data), identities=identities)
+
+
 def test_a_wrong_passphrase_is_told() -> None:
     """It is neither damage, nor that nothing was given."""
     data = sealed_with(_PASSPHRASE, _DATA)
     wrong = Identities(passphrase=text_of("wrong"))
-    assert not opens(io.BytesIO(data), identities=wrong)
-    with pytest.raises(IdentityError, match="passphrase of the function for it does not open it"):
-        unsealed(data, wrong)
+    for call in (unsealed, _require_opens):
+        with pytest.raises(IdentityError, match="of the function for it does not open it"):
+            call(data, wrong)
     with pytest.raises(IdentityError, match="A passphrase opens it, and none is given"):
         unsealed(data, Identities())
 
