@@ -143,6 +143,7 @@ class Workers:
                 reached(job)
                 continue
             del self._jobs[job]
+            _kept.pop(job, None)  # it may hold a passphrase, and has no thread any more
             ended(job)
         if not self._jobs and self._timer is not None:
             self._root.after_cancel(self._timer)
