@@ -330,7 +330,7 @@ class MetaFileError(BackupError):
 
 
 class NewerFormatError(MetaFileError):
-    """The meta file was written by a newer version of this package."""
+    """The backup, or its meta file, was written by a newer version of this package."""
 
     exit_code = 28
 

@@ -17,8 +17,6 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import (
     Reader,
     StreamError,
-    TooLongError,
-    TruncatedStreamError,
     WholeWriter,
     WrongBaseError,
 )
@@ -169,13 +167,8 @@ def _decode_stream(
         _require_stored(info, path, source)
         if isinstance(error, WrongBaseError):
             raise base_changed(path, base_name, str(error)) from error
-        raise cannot_be_decoded(
-            path,
-            str(error),
-            form=info.form,
-            is_cut=isinstance(error, TruncatedStreamError),
-            is_limit=info.plain_size_bytes is None and isinstance(error, TooLongError),
-        ) from error
+        is_limit = info.plain_size_bytes is None
+        raise cannot_be_decoded(path, error, form=info.form, is_limit=is_limit) from error
 
 
 def _require_stored(info: BackupInfo, path: Path, read: Hashing) -> None:
