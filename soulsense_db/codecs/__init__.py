@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.codecs.age import decrypt, encrypt, opens
+    from soulsense_db.codecs.age import decrypt, encrypt, require_opens
     from soulsense_db.codecs.age_library import require_age
     from soulsense_db.codecs.age_secrets import Secret
     from soulsense_db.codecs.compression import Compression
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         TruncatedStreamError,
         WrongBaseError,
         no_identity,
-        no_identity_fits,
     )
     from soulsense_db.codecs.identities import Identities
     from soulsense_db.codecs.pull import pulled
@@ -70,13 +69,12 @@ __all__ = [
     "encrypt",
     "largest_differential",
     "no_identity",
-    "no_identity_fits",
-    "opens",
     "piped",
     "pulled",
     "read_differential_header",
     "require_age",
     "require_level",
+    "require_opens",
     "require_zstd",
 ]
 
@@ -106,13 +104,12 @@ _HOMES = {
     "encrypt": "soulsense_db.codecs.age",
     "largest_differential": "soulsense_db.codecs.differential",
     "no_identity": "soulsense_db.codecs.errors",
-    "no_identity_fits": "soulsense_db.codecs.errors",
-    "opens": "soulsense_db.codecs.age",
     "piped": "soulsense_db.codecs.streams",
     "pulled": "soulsense_db.codecs.pull",
     "read_differential_header": "soulsense_db.codecs.differential",
     "require_age": "soulsense_db.codecs.age_library",
     "require_level": "soulsense_db.codecs.zstandard",
+    "require_opens": "soulsense_db.codecs.age",
     "require_zstd": "soulsense_db.codecs.zstandard",
 }
 

@@ -6,6 +6,7 @@ both are streams.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from soulsense_db.codecs import age_passphrase
@@ -22,6 +23,7 @@ from soulsense_db.codecs.errors import (
 from soulsense_db.codecs.identities import Identities
 from soulsense_db.codecs.recipients import Recipients
 from soulsense_db.codecs.streams import Reader, Writer
+from soulsense_db.errors import IdentityError
 
 _BLOCK = 256 * 1024
 _WHAT = "it"
@@ -62,22 +64,25 @@ def decrypt(source: Reader, target: Writer, *, identities: Identities, limit: in
     header = read_header(source)
     if _is_decrypted(header, _Source(source, header.rest), _Target(target, limit), identities):
         return
-    if header.passphrase is not None and identities.passphrase is not None:
-        raise wrong_passphrase(_WHAT, identities.passphrase.source)
-    raise no_identity_fits(identities.described)
+    raise _none_fits(header, identities)
 
 
-def opens(source: Reader, *, identities: Identities) -> bool:
-    """Whether one of ``identities`` opens what begins in ``source``.
+def require_opens(source: Reader, *, identities: Identities) -> None:
+    """Raise unless one of ``identities`` opens what begins in ``source``.
 
     No more than its beginning is read: the header and the first 64 KB, which are decrypted. Raises
-    as :func:`decrypt` does, apart from where all keys were read and are none for it.
+    as :func:`decrypt` does.
     """
     header = read_header(source)
-    try:
-        return _is_decrypted(header, _Source(source, header.rest), _Proof(), identities)
-    except _Proven:
-        return True
+    with suppress(_Proven):
+        if not _is_decrypted(header, _Source(source, header.rest), _Proof(), identities):
+            raise _none_fits(header, identities)
+
+
+def _none_fits(header: Header, identities: Identities) -> IdentityError:
+    if header.passphrase is not None and identities.passphrase is not None:
+        return wrong_passphrase(_WHAT, identities.passphrase.source)
+    return no_identity_fits(identities.described)
 
 
 def _is_decrypted(

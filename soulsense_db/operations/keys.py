@@ -6,7 +6,7 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import StreamError, no_identity, no_identity_fits, opens
+from soulsense_db.codecs import StreamError, no_identity, require_opens
 from soulsense_db.errors import IdentityError
 from soulsense_db.operations.bases import base_of
 from soulsense_db.operations.repository import Repository
@@ -31,8 +31,7 @@ def _require_key(repository: Repository, info: BackupInfo) -> None:
         if not identities:
             raise no_identity()
         with fs.storage_errors("read", path), path.open("rb", buffering=0) as stored:
-            if not opens(stored, identities=identities):
-                raise no_identity_fits(identities.described)
+            require_opens(stored, identities=identities)
     except IdentityError as error:
         raise cannot_be_opened(path, error) from error
     except StreamError as error:

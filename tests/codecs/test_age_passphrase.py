@@ -29,7 +29,7 @@ from soulsense_db.codecs import (
     TooLongError,
     TruncatedStreamError,
     age_passphrase,
-    opens,
+    require_opens,
 )
 from soulsense_db.errors import IdentityError
 
@@ -53,7 +53,7 @@ def test_what_is_sealed_comes_back(size: int) -> None:
     """Whatever its size, for who knows the passphrase and for nobody else."""
     data = sealed_with(_PASSPHRASE, _DATA[:size])
     assert unsealed(data, _KNOWN, limit=size) == _DATA[:size]
-    assert opens(io.BytesIO(data), identities=_KNOWN)
+    require_opens(io.BytesIO(data), identities=_KNOWN)
     assert len(data) < size + 16 * (size // CHUNK + 1) + 250
 
 
@@ -86,8 +86,10 @@ def test_a_wrong_passphrase_is_told() -> None:
     """It is neither damage, nor that nothing was given."""
     data = sealed_with(_PASSPHRASE, _DATA)
     wrong = Identities(passphrase=text_of("wrong"))
-    assert not opens(io.BytesIO(data), identities=wrong)
-    with pytest.raises(IdentityError, match="passphrase of the function for it does not open it"):
+    match = "passphrase of the function for it does not open it"
+    with pytest.raises(IdentityError, match=match):
+        require_opens(io.BytesIO(data), identities=wrong)
+    with pytest.raises(IdentityError, match=match):
         unsealed(data, wrong)
     with pytest.raises(IdentityError, match="A passphrase opens it, and none is given"):
         unsealed(data, Identities())
