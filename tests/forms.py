@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import struct
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyrage
 import pytest
 from age_keys import Key, text_of
 from conftest import EngineMaker
+from differential_reader import differential_by_others
 from helpers import digest
 
 from soulsense_db import BackupManager
@@ -132,19 +132,6 @@ def plain_by_others(path: Path, seal: str, key: Key, base: bytes = b"") -> bytes
     if kind == ".zst":
         return zstd.decompress(data)
     return differential_by_others(data, base) if kind == ".diff" else data
-
-
-def differential_by_others(data: bytes, base: bytes) -> bytes:
-    """Return the database in a differential."""
-    _, length, _, _, window, _, size, _ = struct.unpack_from("<II8sIIQQ32s", data)
-    rest, plain = data[8 + length :], b""
-    while len(plain) < size:
-        prefix = base[len(plain) : len(plain) + window]
-        dictionary = zstd.ZstdDict(prefix, is_raw=True).as_prefix if len(prefix) >= 8 else None
-        frame = zstd.ZstdDecompressor(dictionary)
-        plain += frame.decompress(rest)
-        rest = frame.unused_data
-    return plain
 
 
 def files_with(directory: Path, text: str) -> list[str]:
