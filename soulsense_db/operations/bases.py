@@ -14,13 +14,19 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, may_be_base
 from soulsense_db.codecs import (
     Reader,
+    StreamError,
     decrypt,
     pulled,
     read_differential_header,
 )
+from soulsense_db.errors import IdentityError
 from soulsense_db.meta_file import read_backup
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.stored_form_errors import base_missing
+from soulsense_db.operations.stored_form_errors import (
+    base_missing,
+    cannot_be_decoded,
+    cannot_be_opened,
+)
 from soulsense_db.operations.transforms import decoder
 
 
@@ -30,7 +36,7 @@ def base_of(repository: Repository, info: BackupInfo) -> BackupInfo:
     Raises :class:`~soulsense_db.errors.BaseError` where there is none.
     """
     wanted = info.base_sha256 or _base_named_in(repository, info)
-    if info.base_name:
+    if info.base_name and Path(info.base_name).name == info.base_name:  # and no path to elsewhere
         named = Path(info.path).with_name(info.base_name)
         if fs.exists(named):
             found = read_backup(named)
@@ -117,11 +123,17 @@ def _is_usable(info: BackupInfo) -> bool:
 def _base_named_in(repository: Repository, info: BackupInfo) -> str:
     """Return the checksum of the base, as the header of a file without a meta file has it."""
     path = Path(info.path)
-    with ExitStack() as stack:
-        with fs.storage_errors("read", path):
-            raw: Reader = stack.enter_context(path.open("rb", buffering=0))
-        if info.form.is_encrypted:
-            identities = repository.forms.identities
-            opening = partial(decrypt, identities=identities, limit=info.size_bytes)
-            raw = stack.enter_context(pulled(opening, raw))
-        return read_differential_header(raw).base_sha256
+    try:
+        with ExitStack() as stack:
+            with fs.storage_errors("read", path):
+                file = stack.enter_context(path.open("rb", buffering=0))
+            raw: Reader = _Reading(file, path)
+            if info.form.is_encrypted:
+                identities = repository.forms.identities
+                opening = partial(decrypt, identities=identities, limit=info.size_bytes)
+                raw = stack.enter_context(pulled(opening, raw))
+            return read_differential_header(raw).base_sha256
+    except IdentityError as error:
+        raise cannot_be_opened(path, error) from error
+    except StreamError as error:
+        raise cannot_be_decoded(path, error, form=info.form) from error

@@ -29,7 +29,7 @@ def compare_with_live(
     with (
         opened(repository, info) as source,
         not_found_if_deleted(source.path),
-        repository.work_file(driver.size()) as copy,
+        repository.work_file(driver.size(), is_secret=info.form.is_encrypted) as copy,
     ):
         snapshot_progress = None if progress is None else _without_numbers(progress)
         driver.snapshot(copy, progress=snapshot_progress)

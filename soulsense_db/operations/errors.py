@@ -18,6 +18,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     NotADatabaseError,
     NothingToUndoError,
+    OptionError,
     Outcome,
     PermissionDeniedError,
     ProtectedBackupError,
@@ -32,6 +33,19 @@ from soulsense_db.errors import (
 
 _MOST_CANDIDATES = 10
 _USE_ANOTHER = "Use another backup."
+
+# Which options there are
+
+
+def work_directory_of_backups(directory: Path) -> OptionError:
+    """Return the error for a work directory that is the backup directory, or in it."""
+    return OptionError(
+        f"The work directory {directory} is in the backup directory, which has nothing decrypted "
+        "in it.",
+        hint="Give a private directory elsewhere.",
+        path=directory,
+    )
+
 
 # Which backup is meant
 

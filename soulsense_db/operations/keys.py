@@ -32,6 +32,4 @@ def _require_key(repository: Repository, info: BackupInfo) -> None:
     except IdentityError as error:
         raise cannot_be_opened(path, error) from error
     except StreamError as error:
-        raise cannot_be_decoded(
-            path, str(error), form=info.form, is_cut=False, is_limit=False
-        ) from error
+        raise cannot_be_decoded(path, error, form=info.form) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from soulsense_db.errors import BackupError
 from soulsense_db.events import Event, Events, Operation, failing, tell
 from soulsense_db.fs import require_no_link
 from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
+from soulsense_db.operations.errors import work_directory_of_backups
 from soulsense_db.operations.forms import Forms
 from soulsense_db.operations.references import Finder
 from soulsense_db.sidecars import work_file
@@ -66,6 +68,9 @@ class Repository:
             lock_timeout=lock_timeout,
             live=location,
         )
+        work = forms.work_directory
+        if work and Path(os.path.realpath(work)).is_relative_to(backups.directory):
+            raise work_directory_of_backups(work)
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)

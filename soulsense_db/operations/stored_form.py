@@ -15,11 +15,8 @@ from typing import Any
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import (
-    NewerStreamError,
     Reader,
     StreamError,
-    TooLongError,
-    TruncatedStreamError,
     WholeWriter,
     WrongBaseError,
 )
@@ -33,7 +30,6 @@ from soulsense_db.operations.stored_form_errors import (
     base_changed,
     cannot_be_decoded,
     cannot_be_opened,
-    newer_form,
     of_the_backup,
     stored_truncated,
 )
@@ -169,17 +165,10 @@ def _decode_stream(
     except StreamError as error:
         source.read_all()
         _require_stored(info, path, source)
-        if isinstance(error, NewerStreamError):
-            raise newer_form(path, str(error)) from error
         if isinstance(error, WrongBaseError):
             raise base_changed(path, base_name, str(error)) from error
-        raise cannot_be_decoded(
-            path,
-            str(error),
-            form=info.form,
-            is_cut=isinstance(error, TruncatedStreamError),
-            is_limit=info.plain_size_bytes is None and isinstance(error, TooLongError),
-        ) from error
+        is_limit = info.plain_size_bytes is None
+        raise cannot_be_decoded(path, error, form=info.form, is_limit=is_limit) from error
 
 
 def _require_stored(info: BackupInfo, path: Path, read: Hashing) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from soulsense_db.backup_info import Form
+from soulsense_db.codecs import (
+    NewerStreamError,
+    StreamError,
+    TooLongError,
+    TruncatedStreamError,
+)
 from soulsense_db.errors import (
+    BackupError,
     BaseError,
     IdentityError,
     InvalidBackupError,
@@ -28,13 +35,23 @@ def stored_truncated(path: Path, size: int, expected: int) -> TruncatedBackupErr
 
 
 def cannot_be_decoded(
-    path: Path, reason: str, *, form: Form, is_cut: bool, is_limit: bool
-) -> InvalidBackupError:
+    path: Path, error: StreamError, *, form: Form, is_limit: bool = False
+) -> BackupError:
     """Return the error for a file that is not of the ``form`` that its name says, or damaged.
 
-    ``is_cut``: it ends too early; ``is_limit``: more is in it than without a meta file is believed.
+    ``error`` says what is wrong with it; ``is_limit``: the most that may be in it is no fact of its
+    meta file.
     """
-    kind = TruncatedBackupError if is_cut else InvalidBackupError
+    reason = str(error)
+    if isinstance(error, NewerStreamError):  # and no damage
+        return NewerFormatError(
+            f"{path.name} cannot be read ({reason}).",
+            hint="Upgrade soulsense_db and try again.",
+            path=path,
+            reason=reason,
+        )
+    kind = TruncatedBackupError if isinstance(error, TruncatedStreamError) else InvalidBackupError
+    is_limit = is_limit and isinstance(error, TooLongError)
     verb, program = ("decrypted", "age") if form.is_encrypted else ("decompressed", "zstd")
     hint = f"Open it with the program {program}, and import the result." if is_limit else ""
     return kind(
@@ -50,16 +67,6 @@ def cannot_be_opened(path: Path, error: IdentityError) -> IdentityError:
     if error.path is not None or path.name in error.what:  # of a key file
         return error
     return IdentityError(f"{path.name} cannot be opened. {error.what}", **error.facts)
-
-
-def newer_form(path: Path, reason: str) -> NewerFormatError:
-    """Return the error for a file of a form that only newer versions know."""
-    return NewerFormatError(
-        f"{path.name} cannot be read by this version ({reason}).",
-        hint="Upgrade soulsense_db.",
-        path=path,
-        reason=reason,
-    )
 
 
 def description_damaged(path: Path, reason: str) -> InvalidBackupError:

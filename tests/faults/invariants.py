@@ -13,10 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyrage
+from differential_reader import differential_by_others
 from helpers import digest, leftovers, read_marker, scalar
 
 from faults import engines
-from faults.operations import EVERY, manager_of, upgrade
+from faults.operations import ENDINGS, EVERY, KEY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.backup_info.info import META_SUFFIX
@@ -249,7 +251,7 @@ def _marks(folder: Path) -> dict[str, Any]:
         except sqlite3.DatabaseError:
             rows = -1
     return {
-        "backups": sorted([info.description, info.pinned] for info in infos),
+        "backups": sorted([info.description or info.form.text, info.pinned] for info in infos),
         "exported": [(folder / f"exported.db{ending}").exists() for ending in ("", META_SUFFIX)],
         # A row may be missing for a while after what it is about.
         "rows": rows == 0,
@@ -258,18 +260,27 @@ def _marks(folder: Path) -> dict[str, Any]:
 
 def _data_files(directory: Path) -> list[Path]:
     names = sorted(os.listdir(directory)) if directory.exists() else []
-    endings = (".db", ".db.zst")
-    return [directory / name for name in names if name.endswith(endings) and name[0] != "."]
+    return [directory / name for name in names if name.endswith(ENDINGS) and name[0] != "."]
 
 
 def _rows_of(path: Path) -> str:
-    """Return the digest of the rows in a backup; not by our own code where it is compressed."""
-    if path.suffix != ".zst":
+    """Return the digest of the rows in a backup; not by our own code where it is not plain."""
+    if path.suffix == ".db":
         return digest(path)
     with tempfile.NamedTemporaryFile(suffix=".db") as plain:
-        plain.write(zstd.decompress(path.read_bytes()))
+        plain.write(_plain(path))
         plain.flush()
         return digest(Path(plain.name))
+
+
+def _plain(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.suffix == ".age":
+        key = (path.parent.parent / KEY).read_text().split()[-1]
+        data = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(key)])
+    if path.suffix == ".diff":
+        return differential_by_others(data, _plain(next(path.parent.glob("*_base.db.zst"))))
+    return zstd.decompress(data)
 
 
 def _copies(folder: Path) -> list[Path]:

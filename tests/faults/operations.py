@@ -13,8 +13,10 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
+from typing import Unpack
 
 import sqlalchemy as sa
 import time_machine
@@ -22,13 +24,21 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from helpers import Mode, add_child, make_database
+from pyrage import x25519
 
 from faults import engines
 from soulsense_db import BackupManager, RetentionPolicy
+from soulsense_db.backup_info import FORMS
 from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
+from soulsense_db.manager import ManagerOptions
+from soulsense_db.operations import DifferentialPolicy
 
 ROWS = 24
 LOCK_TIMEOUT = 5.0
+ENDINGS = tuple(f".db{form.ending}" for form in FORMS)
+"""How the names of backups end."""
+KEY = "key.txt"
+"""The file of the private key, in a folder."""
 _FILLER_ROWS = 16
 _LARGE = 1024 * 1024
 ENV_PY = """
@@ -91,11 +101,10 @@ class Operation:
     migrates: bool = False
 
 
-def manager_of(folder: Path, *, compression: str | None = None) -> BackupManager:
-    """Return a manager of ``app.db``; its engine is the caller's to forget."""
-    return BackupManager(
-        engines.make(folder / "app.db"), compression=compression, lock_timeout=LOCK_TIMEOUT
-    )
+def manager_of(folder: Path, **options: Unpack[ManagerOptions]) -> BackupManager:
+    """Return a manager of ``app.db``, who can decrypt; its engine is the caller's to forget."""
+    defaults = ManagerOptions(identities=folder / KEY, lock_timeout=LOCK_TIMEOUT)
+    return BackupManager(engines.make(folder / "app.db"), **defaults | options)
 
 
 def make_base(folder: Path, mode: Mode, filler: int) -> None:
@@ -187,9 +196,40 @@ def _create_compressed(folder: Path) -> None:
     manager_of(folder, compression="zstd").create("packed")
 
 
-def _create_compressed_and_write(folder: Path) -> None:
-    _create_compressed(folder)
+def _make_key(folder: Path) -> None:
+    identity = x25519.Identity.generate()
+    (folder / KEY).touch(0o600)
+    (folder / KEY).write_text(f"# public key: {identity.to_public()}\n{identity}\n")
+
+
+def _create_encrypted(folder: Path) -> None:
+    recipient = (folder / KEY).read_text().split()[3]
+    manager_of(folder, compression="zstd", recipients=[recipient]).create("packed")
+
+
+def _make_base_of_differential(folder: Path) -> None:
+    manager_of(folder, compression="zstd").create("base")
+    add_child(folder / "app.db", "after base")
+
+
+def _create_differential(folder: Path) -> None:
+    policy = DifferentialPolicy(share=1)  # the database is small: that is no reason for a base
+    manager_of(folder, differential=policy).create("packed")
+
+
+def _and_write(create: Callable[[Path], object], folder: Path) -> None:
+    create(folder)
     add_child(folder / "app.db", "after packed")
+
+
+def _create_encrypted_and_write(folder: Path) -> None:
+    _make_key(folder)
+    _and_write(_create_encrypted, folder)
+
+
+def _create_differential_and_write(folder: Path) -> None:
+    _make_base_of_differential(folder)
+    _and_write(_create_differential, folder)
 
 
 def _make_outside(folder: Path) -> None:
@@ -238,7 +278,17 @@ OPERATIONS: dict[str, Operation] = {
     "create, compressed": Operation(_create_compressed),
     "restore, compressed": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "packed")),
-        _create_compressed_and_write,
+        partial(_and_write, _create_compressed),
+    ),
+    "create, encrypted": Operation(_create_encrypted, _make_key),
+    "restore, encrypted": Operation(
+        lambda folder: manager_of(folder).restore(_named(folder, "packed")),
+        _create_encrypted_and_write,
+    ),
+    "create, differential": Operation(_create_differential, _make_base_of_differential),
+    "restore, differential": Operation(
+        lambda folder: manager_of(folder).restore(_named(folder, "packed")),
+        _create_differential_and_write,
     ),
     "restore, live damaged": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
@@ -280,8 +330,10 @@ def look_up(folder: Path) -> None:
     names = os.listdir(folder / "backups") if (folder / "backups").exists() else []
     _names.clear()
     for name in names:
-        if name.endswith((".db", ".db.zst")):
-            _names[name.partition(".")[0].split("_", 4)[-1]] = name
+        if name.endswith(ENDINGS):
+            # One that is encrypted does not show its description: it is called after its form.
+            shown = name.partition(".")[0].split("_", 4)[4:]
+            _names[shown[0] if shown else "packed"] = name
 
 
 def _named(folder: Path, description: str) -> Path:

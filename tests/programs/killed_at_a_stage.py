@@ -1,6 +1,8 @@
 """Create, restore or undo, and say at each stage that it is reached; go on when told to.
 
-killed_at_a_stage.py create|restore|undo DATABASE [COMPRESSION]
+killed_at_a_stage.py create|restore|undo|verify|compare DATABASE [FORM [RECIPIENT KEY-FILE]]
+
+FORM is that of a new backup: none, zstd, differential.
 """
 
 from __future__ import annotations
@@ -13,11 +15,17 @@ import sqlalchemy as sa
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers.sqlite import pages
+from soulsense_db.operations import DifferentialPolicy
 
 pages._STEP_PAGES = 20
-work, database, *compression = sys.argv[1:]
+work, database, *options = sys.argv[1:]
+form, recipient, key_file, *_ = [*options, *[""] * 3]
 manager = BackupManager(
-    sa.create_engine(f"sqlite:///{database}"), compression=next(iter(compression), None)
+    sa.create_engine(f"sqlite:///{database}"),
+    compression=None if form == "differential" else form,
+    differential=DifferentialPolicy(share=1) if form == "differential" else False,
+    recipients=recipient or None,
+    identities=key_file or None,
 )
 replace = os.replace
 unlink = Path.unlink
@@ -53,6 +61,10 @@ if work == "create":
     manager.create("killed", progress=progress)
 elif work == "restore":
     manager.restore("latest", progress=progress)
+elif work == "verify":
+    manager.verify("latest", progress=progress)
+elif work == "compare":
+    manager.compare("latest", progress=progress)
 else:
     manager.undo_restore(progress=progress)
 reached("done")
