@@ -27,6 +27,15 @@ import soulsense_db
 from soulsense_db import errors
 from soulsense_db.backup_info import FORMS, BackupInfo, Form
 from soulsense_db.cli import output
+from soulsense_db.codecs import (
+    Identities,
+    NewerStreamError,
+    Secret,
+    StreamError,
+    TooLongError,
+    TruncatedStreamError,
+)
+from soulsense_db.codecs.age_header import Header, Stanza
 from soulsense_db.dialog.formatting import explain
 from soulsense_db.errors import (
     Action,
@@ -216,6 +225,15 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
     InvalidBackupError: (InvalidBackupError("The cause.", hint="Do it."),),
     IdentityError: (IdentityError("The cause.", hint="Do it."),),
     Form: FORMS,
+    StreamError: tuple(
+        kind("it is not complete")
+        for kind in (StreamError, TruncatedStreamError, TooLongError, NewerStreamError)
+    ),
+    Header: (Header(b"", (), "", b""), Header(b"", (Stanza("scrypt", (), ""),), "", b"")),
+    Identities: (
+        Identities(Secret.from_file("key.txt")),
+        Identities(passphrase=Secret.from_environment("A_PASSPHRASE")),
+    ),
     types.NoneType: (None,),
 }
 
