@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from age_keys import Key
 from helpers import make_database
 from shell import Shell
 
-from soulsense_db import tab_completion
-from soulsense_db.backup_info import KINDS
+from soulsense_db import BackupManager, tab_completion
+from soulsense_db.backup_info import FORMS, KINDS
 from soulsense_db.cli import app
+from soulsense_db.manager import ManagerOptions
 
 
 def _complete(shell: Shell, line: str, *, kind: str = "bash") -> str:
@@ -49,6 +51,23 @@ def test_ids_with_time_and_description(shell: Shell) -> None:
     assert re.fullmatch(rf"{first} +\d{{4}}-\d\d-\d\d \d\d:\d\d  Before the import", lines[2])
     for command in ("show", "verify", "--yes --url data/soulsense.db delete", "pin"):
         assert _complete(shell, f"soulsense-db {command} {first[:11]}") == first
+
+
+def test_ids_of_every_form(shell: Shell) -> None:
+    """A backup that is compressed, a differential or encrypted is offered as any other."""
+    key = Key(shell.folder)
+    options: list[ManagerOptions] = [
+        {"compression": "zstd"},
+        {"differential": True},
+        {"recipients": [key.public]},
+        {"recipients": [key.public], "compression": "zstd"},
+        {"recipients": [key.public], "identities": key.path, "differential": True},
+    ]
+    for one in options:
+        BackupManager.from_url(f"sqlite:///{shell.database}", **one).create("told")
+    offered = _complete(shell, "soulsense-db restore --identity-file key.txt ").splitlines()
+    assert [line.split()[0] for line in offered] == ["latest", *shell.ids()]
+    assert len(offered) == len(FORMS)
 
 
 def test_kinds_and_revisions(shell: Shell) -> None:

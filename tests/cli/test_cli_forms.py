@@ -216,6 +216,9 @@ def test_a_base_is_deleted_with_what_needs_it_or_not_at_all(shell: Shell) -> Non
         shell.ok("create", "--differential")
     told = shell.fails(errors.ProtectedBackupError, "delete", base.id, "--yes")
     assert f"delete {base.filename} --cascade" in told
+    with_key = ("--identity-file", "key.txt")
+    told = shell.fails(errors.ProtectedBackupError, "delete", base.id, *with_key)
+    assert "--cascade --identity-file key.txt" in told
     newest = shell.backups()[0]
     shell.ok("pin", "latest")
     told = shell.fails(errors.ProtectedBackupError, "delete", base.id, "--cascade", "--yes")

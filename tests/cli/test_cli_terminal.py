@@ -53,6 +53,20 @@ def test_yes_is_yes(shell: Shell) -> None:
     assert shell.ok("list", "--quiet") == ""
 
 
+def test_a_base_is_asked_about_with_what_needs_it(shell: Shell) -> None:
+    """Before a cascade all that would go is listed; a no keeps all, a yes deletes all."""
+    shell.ok("create", "--differential")
+    shell.ok("create", "--differential", "The second")
+    newest, base = shell.backups()
+    for answer, left in (("n", 2), ("y", 0)):
+        with terminal(shell, "delete", base.id, "--cascade") as child:
+            child.expect(f"{newest.id[:8]}.*The second")
+            child.expect(rf"Delete {base.filename} and the backup based on it\s+permanently\?")
+            child.sendline(answer)
+            end_of(child)
+        assert len(shell.backups()) == left
+
+
 def test_control_c_at_the_question(shell: Shell) -> None:
     """Ctrl-C at the question changes nothing and prints no traceback."""
     shell.create()
