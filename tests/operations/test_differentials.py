@@ -252,6 +252,26 @@ def test_a_base_is_not_deleted_and_cascade_takes_all(made: Made, database: Path)
     assert digest(database) == made.rows
 
 
+def test_the_base_of_one_without_its_meta_file_stays(
+    manager: BackupManager, database: Path
+) -> None:
+    """Its own header says which base it has; one that cannot be read protects nothing."""
+    base = manager.create("the base")
+    unknown = Path(manager.create("unknown").path)
+    Path(f"{unknown}.meta").unlink()
+    rows = digest(database)
+    add_child(database)
+    BackupManager.from_url(str(database), compression="zstd").create("full")
+    with pytest.raises(ProtectedBackupError, match=unknown.name):
+        manager.delete(base)
+    kept = {one.backup.id: one.reasons for one in manager.prune(RetentionPolicy(keep_last=1)).kept}
+    assert kept[base.id] == ("a differential needs it",)
+    manager.restore(unknown)
+    assert digest(database) == rows
+    unknown.write_bytes(b"nothing")
+    manager.delete(base)
+
+
 def test_of_two_bases_with_the_same_content_one_may_go(
     manager: BackupManager, database: Path, make_engine: EngineMaker
 ) -> None:
