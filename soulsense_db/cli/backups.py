@@ -55,6 +55,8 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
         info = session.manager.create(description, progress=progress)
     session.say(f"Created {info.filename}")
     session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
+    if info.form.is_encrypted and not session.manager.identities:
+        session.say("That it can be decrypted was not tried: no private key is given here.")
     if info.half_run:
         _warn_of_half_run(session)
     return {"backup": backup_json(info)}

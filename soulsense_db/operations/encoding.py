@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
@@ -21,10 +22,9 @@ from soulsense_db.codecs import (
     decrypt,
     encrypt,
     largest_differential,
-    no_identity,
 )
 from soulsense_db.errors import IdentityError, StorageError
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import log_event, log_ignored
 from soulsense_db.operations.bases import reading_base
 from soulsense_db.operations.form_streams import Counting, Following, Hashing, Nowhere
 from soulsense_db.operations.repository import Repository
@@ -57,7 +57,7 @@ def encode(
     ``info`` has the facts of the database, and the backup's path; ``base``: of a differential.
     Returns the facts of the backup in its form. What was written is decoded again while the rest is
     written: else nobody would know, until it is needed, that it cannot be. Without a key for what
-    is encrypted it is read again and no more, and a warning says so.
+    is encrypted it is read again and no more; one that does not fit is a warning as well.
 
     Raises :class:`UnusableBaseError`, and :class:`~soulsense_db.errors.StorageError`.
     """
@@ -176,9 +176,14 @@ class _ReadBack:
 
     def require(self, written: Hashing) -> None:
         """Raise unless all that was ``written`` is there, and is the database."""
+        if self._result is None:  # nobody wants a key on this machine: no reason to warn
+            log_event(
+                logging.INFO,
+                "It could not be proven that the new backup can be decrypted: no key is given.",
+            )
+            self._require_stored(written)
+            return
         try:
-            if self._result is None:
-                raise no_identity()
             self._result.result()
         except IdentityError as error:
             log_ignored("The new backup could not be decrypted", error)
