@@ -323,7 +323,8 @@ class _Examination:
     def _bases(self) -> Iterator[HealthCheck]:
         """Tell of differentials that cannot be restored: their base is gone or damaged."""
         bases: dict[str | None, list[BackupInfo]] = {}  # by the checksum of what is in them
-        for info in filter(may_be_base, self._backups):
+        # One that was copied here with the others may count as another database's.
+        for info in filter(may_be_base, (*self._backups, *self._manager.others())):
             bases.setdefault(info.database_sha256, []).append(info)
         needing: dict[str, list[str]] = {}  # by what is wrong with the base
         for info in self._backups:

@@ -83,6 +83,8 @@ class BackupInfo:
         base_name: Of a differential, the file name of its base when it was taken; else None.
         sealed_description: Of an encrypted backup, the description as ``age`` encrypts it, in
             Base64; None where it has none, or shows it in ``description``.
+        recipients_sha256: Of an encrypted backup, a checksum that tells its recipients from others;
+            else None.
         dialect: The dialect of the database, such as ``sqlite``.
         database: The name of the database that it was taken from; None when unknown.
         database_path: The absolute path of that database, where it has a file.
@@ -146,6 +148,7 @@ class BackupInfo:
         ]
         | None
     ) = None
+    recipients_sha256: _Sha256 | None = None
     dialect: _ShortText | None = None
     database: _PathText | None = None
     database_path: _PathText | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import KINDS, BackupInfo, Form, may_be_base
+from soulsense_db.backup_info import KINDS, BackupInfo, Form, may_be_base, without_base
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen
@@ -101,9 +101,10 @@ def list_(
     start = Span.parse(since, now).start if since is not None else datetime.min
     end = Span.parse(until, now).end if until is not None else datetime.max
     kinds = shared.known_kinds(kind or [])
+    own = manager.list()
     backups = [
         info
-        for info in manager.list()
+        for info in own
         if (not kinds or info.kind in kinds)
         and start <= info.timestamp <= end
         and (revision is None or revision in info.alembic_heads)
@@ -115,17 +116,17 @@ def list_(
         fitting = " that match" if kind or since or until or revision else ""
         missing = "" if manager.directory.exists() else ", which does not exist"
         say(f"No backups{fitting} in {manager.directory}{missing}")
-    elif session.talks:
-        print_list(backups)
     # It reads all meta files once more.
-    others = len(manager.others()) if session.talks or session.as_json else 0
+    others = manager.others() if session.talks or session.as_json else []
+    if backups and session.talks:
+        print_list(backups, lost={info.filename for info in without_base((*own, *others))})
     if others and session.talks:
-        say(f"{others} more in {manager.directory}")
+        say(f"{len(others)} more in {manager.directory}")
         say("belong to other databases. To use one of them here, import it first.")
     return {
         "directory": str(manager.directory),
         "backups": [backup_json(info) for info in backups],
-        "others": others,
+        "others": len(others),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from soulsense_db.backup_info import BackupInfo, Form, display_size, local_time
 from soulsense_db.cli.output import SHORT_ID, age_of, print_table, shown_description
@@ -11,14 +11,14 @@ from soulsense_db.operations import doubts_about
 _COMPRESSED = Form(is_compressed=True)
 
 
-def print_list(backups: Sequence[BackupInfo]) -> None:
-    """Print a table of backups."""
+def print_list(backups: Sequence[BackupInfo], *, lost: Collection[str] = ()) -> None:
+    """Print a table of backups; ``lost``: the file names of differentials without their base."""
     short = len({info.id[:SHORT_ID] for info in backups}) == len(backups)
     table = {
         "ID": [info.id[:SHORT_ID] if short else info.id for info in backups],
         "AGE": [age_of(info.created_at) for info in backups],
         ">SIZE": [info.size_display for info in backups],
-        "FORM": [info.form.text for info in backups],
+        "FORM": [info.form.text + ", BASE MISSING" * (info.filename in lost) for info in backups],
         "KIND": [info.kind for info in backups],
         "REVISION": [",".join(info.alembic_heads) or "-" for info in backups],
         "VERIFIED": [_verified(info) for info in backups],

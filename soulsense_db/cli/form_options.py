@@ -143,8 +143,8 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--work-directory",
             metavar="DIR",
-            help="Where the data of a compressed or encrypted backup is meanwhile, in a private "
-            "file. Default: beside the database.",
+            help="Directory for the private file that holds the data while it is compressed or "
+            "encrypted. Default: beside the database.",
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,6 +66,12 @@ class Recipients:
     def with_passphrase(cls, passphrase: Secret) -> Recipients:
         """Return who knows ``passphrase``; there can be no keys beside it."""
         return cls(passphrase=passphrase)
+
+    @property
+    def sha256(self) -> str:
+        """What tells them from others, as 64 hexadecimal digits; nothing of a passphrase."""
+        lines = sorted(self.keys) or ["passphrase"]
+        return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
     def for_library(self) -> list[Any]:
         """Return the keys as pyrage takes them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -54,12 +54,18 @@ def base_for_new(repository: Repository) -> BackupInfo | None:
     if policy is None:
         return None
     backups = repository.finder.list()
+    fits = _fitting(repository)
     usable = [info for info in backups if _is_usable(info)]
-    base = next((info for info in usable if _opens(repository, info)), None)
-    if base is None and usable and repository.forms.encrypts:
+    base = next(filter(fits, usable), None)
+    if base is None and usable and repository.forms.encrypts and not repository.forms.identities:
         repository.unbased_warning.warn(
             "A full backup is made instead of a differential: the base could be read with its "
             "private key only, and none is given."
+        )
+    if base is not None and repository.forms.encrypts and not base.form.is_encrypted:
+        repository.unbased_warning.warn(
+            f"The new backup is encrypted, and its base, {base.filename}, is not. With a private "
+            "key at hand, the base is encrypted as well."
         )
     if base is None or datetime.now(UTC) - base.created_at > policy.max_base_age:
         return None
@@ -85,7 +91,21 @@ def reading_base(repository: Repository, base: BackupInfo) -> Iterator[Reader]:
         size = base.restored_size_bytes
         forms = repository.forms
         transform = decoder(base.form, forms.identities, limit=size, stored=base.size_bytes)
-        yield stack.enter_context(pulled(transform, raw))
+        yield _Opening(stack.enter_context(pulled(transform, raw)), path)
+
+
+class _Opening:
+    """What is decrypted, whose errors of keys say which file it is."""
+
+    def __init__(self, reader: Reader, path: Path) -> None:
+        self._reader = reader
+        self._path = path
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self._reader.read(size)
+        except IdentityError as error:
+            raise cannot_be_opened(self._path, error) from error
 
 
 class _Reading:
@@ -100,14 +120,17 @@ class _Reading:
             return self._file.read(size)
 
 
-def _opens(repository: Repository, info: BackupInfo) -> bool:
-    """Whether ``info`` may be read when a new backup is made and when that is restored.
+def _fitting(repository: Repository) -> Callable[[BackupInfo], bool]:
+    """Return what tells of a full backup whether new ones may be based on it.
 
-    One that is encrypted needs a key at hand, and is no base of a backup that is not encrypted:
-    that could not be restored without the key.
+    Who restores them has the base to read as well: it is encrypted for the same recipients, or not
+    at all. One that is not is the base of encrypted ones only where no key is at hand.
     """
     forms = repository.forms
-    return not info.form.is_encrypted or (forms.encrypts and bool(forms.identities))
+    if not forms.encrypts or not forms.identities:
+        return lambda info: not info.form.is_encrypted
+    recipients = forms.to_recipients().sha256
+    return lambda info: info.form.is_encrypted and info.recipients_sha256 == recipients
 
 
 def _is_usable(info: BackupInfo) -> bool:

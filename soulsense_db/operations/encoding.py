@@ -23,7 +23,7 @@ from soulsense_db.codecs import (
     encrypt,
     largest_differential,
 )
-from soulsense_db.errors import IdentityError, StorageError
+from soulsense_db.errors import BackupError, IdentityError, StorageError
 from soulsense_db.notices import log_event, log_ignored
 from soulsense_db.operations.bases import reading_base
 from soulsense_db.operations.form_streams import Counting, Following, Hashing, Nowhere
@@ -41,6 +41,10 @@ _MOST_DESCRIPTION_BYTES = 1024 * 1024
 
 class UnusableBaseError(Exception):
     """The base of a new differential cannot be read, or is not what its meta file says."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def encode(
@@ -63,6 +67,8 @@ def encode(
     """
     forms, size = repository.forms, info.size_bytes
     recipients = forms.to_recipients() if info.form.is_encrypted else None
+    if recipients is not None:
+        info = replace(info, recipients_sha256=recipients.sha256)
     if base is not None:
         info = replace(info, base_sha256=base.database_sha256, base_name=base.filename)
     with ExitStack() as stack:
@@ -138,7 +144,8 @@ def _blaming_base(base: BackupInfo | None) -> Iterator[None]:
         # What the disk says of the new file is no StorageError yet.
         if base is None or (isinstance(error, StorageError) and error.path != Path(base.path)):
             raise
-        raise UnusableBaseError(str(error)) from error
+        reason = error.what.rstrip(".") if isinstance(error, BackupError) else str(error)
+        raise UnusableBaseError(reason) from error
 
 
 class _ReadBack:
@@ -190,7 +197,7 @@ class _ReadBack:
             self._require_stored(written)
             self._repository.unproven_warning.warn(
                 "It could not be proven that the encrypted backup can be decrypted. "
-                f"{error.what} The backup is complete: try it once where the key is."
+                f"{error.what} {error.hint} The backup is complete: verify it where its key is."
             )
         except WrongBaseError:
             raise

@@ -25,7 +25,7 @@ from soulsense_db.directory import Staging
 from soulsense_db.drivers import CheckLevel, Driver, Progress, SnapshotInfo
 from soulsense_db.errors import BaseError, InvalidBackupError
 from soulsense_db.events import Created
-from soulsense_db.notices import reason_of, warn
+from soulsense_db.notices import warn
 from soulsense_db.operations.bases import base_for_new
 from soulsense_db.operations.encoding import UnusableBaseError, encode, with_sealed_description
 from soulsense_db.operations.errors import live_damaged, path_too_long
@@ -121,7 +121,7 @@ def _based_or_full(
         except (UnusableBaseError, BaseError) as error:
             warn(
                 f"A full backup is made instead of a differential: {base.filename} cannot be its "
-                f"base ({reason_of(error)})."
+                f"base ({error.reason})."
             )
     return publish(None)
 

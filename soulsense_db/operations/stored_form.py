@@ -107,6 +107,7 @@ def as_plain(info: BackupInfo) -> BackupInfo:
         base_sha256=None,
         base_name=None,
         sealed_description=None,
+        recipients_sha256=None,
     )
 
 
@@ -143,13 +144,13 @@ def _decode_stream(
     repository: Repository, info: BackupInfo, source: Hashing, plain: Counting, *, limit: int
 ) -> None:
     path = Path(info.path)
-    base_name = info.base_name
+    base_name, base_path = info.base_name, None
     try:
         with ExitStack() as stack:
             base: Reader | None = None
             if info.form.is_differential:
                 found = base_of(repository, info)
-                base_name = found.filename
+                base_name, base_path = found.filename, Path(found.path)
                 base = stack.enter_context(reading_base(repository, found))
             decode = decoder(
                 info.form,
@@ -161,7 +162,7 @@ def _decode_stream(
             )
             decode(source, plain)
     except IdentityError as error:
-        raise cannot_be_opened(path, error) from error
+        raise cannot_be_opened(path, error, base=base_path) from error
     except StreamError as error:
         source.read_all()
         _require_stored(info, path, source)

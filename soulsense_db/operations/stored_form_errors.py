@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from soulsense_db.backup_info import Form
+from soulsense_db.backup_info import BackupInfo, Form
 from soulsense_db.codecs import (
     NewerStreamError,
     StreamError,
@@ -62,11 +62,19 @@ def cannot_be_decoded(
     )
 
 
-def cannot_be_opened(path: Path, error: IdentityError) -> IdentityError:
-    """Return ``error``, of what opens encrypted files, as one about the backup ``path``."""
-    if error.path is not None or path.name in error.what:  # of a key file
+def cannot_be_opened(
+    path: Path, error: IdentityError, *, base: Path | None = None
+) -> IdentityError:
+    """Return ``error``, of what opens encrypted files, as one about the backup ``path``.
+
+    ``base``: of a differential, which may be what cannot be opened.
+    """
+    if base is not None and error.path == base:
+        return IdentityError(f"{path.name} needs its base. {error.what}", **error.facts)
+    if error.path is not None:  # it says already which file it is about
         return error
-    return IdentityError(f"{path.name} cannot be opened. {error.what}", **error.facts)
+    what = f"{path.name} cannot be opened. {error.what}"
+    return IdentityError(what, **error.facts | {"path": path})
 
 
 def description_damaged(path: Path, reason: str) -> InvalidBackupError:
@@ -110,8 +118,8 @@ def base_missing(path: Path, base: str | None) -> BaseError:
     name = f"its base {base}" if base else "its base"
     return BaseError(
         f"{path.name} is a differential, and {name} is not there: it cannot be read without it.",
-        hint=f"Copy {base or 'its base'}, with its meta file, to {path.parent}. Later backups have "
-        "another base.",
+        hint=f"Copy {base or 'its base'}, with its meta file, to {path.parent}; or use a backup "
+        "that does not need it: list shows which.",
         path=path,
     )
 
@@ -134,4 +142,15 @@ def would_be_decrypted(target: Path, ending: str) -> StorageError:
         hint=f"Give a name that ends in .db{ending}; or write it decrypted, with --plain "
         "(plain=True).",
         path=target,
+    )
+
+
+def base_is_readable(info: BackupInfo, base: BackupInfo) -> StorageError:
+    """Return the error for an encrypted differential that would take a readable base along."""
+    return StorageError(
+        f"{info.filename} is encrypted, and its base, {base.filename}, is not: the copy of that "
+        "would be readable by everybody.",
+        hint="Create a new backup where the private key is: it is encrypted as a whole. Or write "
+        "this one decrypted, with --plain (plain=True).",
+        path=Path(info.path),
     )

@@ -12,7 +12,7 @@ from filelock import Timeout
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, Form, plain_name
-from soulsense_db.drivers import Driver
+from soulsense_db.drivers import CheckLevel, Driver
 from soulsense_db.errors import (
     StorageError,
 )
@@ -22,7 +22,7 @@ from soulsense_db.meta_file import (
     rewritten,
     trusted_meta,
 )
-from soulsense_db.notices import ignoring
+from soulsense_db.notices import ignoring, warn
 from soulsense_db.operations.bases import base_of
 from soulsense_db.operations.encoding import with_opened_description
 from soulsense_db.operations.errors import (
@@ -40,7 +40,11 @@ from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import as_plain, opened
-from soulsense_db.operations.stored_form_errors import name_of_other_form, would_be_decrypted
+from soulsense_db.operations.stored_form_errors import (
+    base_is_readable,
+    name_of_other_form,
+    would_be_decrypted,
+)
 from soulsense_db.operations.verify import check_and_record, verify_backup
 from soulsense_db.progress import Progress
 from soulsense_db.sidecars import MigrationMarker, markers_in
@@ -74,6 +78,8 @@ def _import_file(
         markers=markers_in(outside) or _markers_of_known(repository, outside),
         check_level="quick",  # copy_file has checked it
     )
+    if outside.form.is_encrypted and not repository.forms.encrypts:
+        warn(f"{outside.filename} is encrypted. It is imported as a backup that is not.")
     with opened(repository, outside) as source:
         return add_backup(
             repository,
@@ -143,7 +149,9 @@ def export_backup(
     """
     with repository.failing("export"):
         info = repository.finder.get(ref)
-        info = check_and_record(repository, info, level="full", progress=progress).backup
+        is_closed = info.form.is_encrypted and not plain and not repository.forms.identities
+        level: CheckLevel = "quick" if is_closed else "full"
+        info = check_and_record(repository, info, level=level, progress=progress).backup
         with not_found_if_deleted(Path(info.path)):
             target = _target(info, destination, plain=plain)
             if repository.directory.is_in(target):
@@ -155,6 +163,8 @@ def export_backup(
                     info = as_plain(with_opened_description(repository, info))
                 elif info.form.is_differential:
                     base = base_of(repository, info)
+                    if info.form.is_encrypted and not base.form.is_encrypted:
+                        raise base_is_readable(info, base)
                     info = replace(info, base_name=base.filename)
                     _copy_base(repository, base, target.with_name(base.filename))
                 stack.enter_context(_alone(target))

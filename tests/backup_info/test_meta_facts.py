@@ -78,6 +78,7 @@ WRONG: dict[str, list[Any]] = {
     "plain_sha256": ["", "AB" * 32, "ab" * 32 + "\n", 5, ["ab" * 32]],
     "base_sha256": ["", "AB" * 32, "ab" * 32 + "\n", 5, ["ab" * 32]],
     "base_name": ["", 5, ["a.db"], "a\0b", "x" * 32_768],
+    "recipients_sha256": ["", "AB" * 32, "ab" * 32 + "\n", 5, ["ab" * 32]],
     "sealed_description": ["", 5, "no base 64", "YQ==\n", ["YQ=="], "A" * 700_001],
     "dialect": [5, "x" * 1001, ["sqlite"], "\udc80", {}],
     "database": [5, "", "a\0b", "x" * 32_768, "\ud800", ["app.db"], False],
