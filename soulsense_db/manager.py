@@ -85,14 +85,15 @@ class BackupManager(OldNames):
         describe_openly: Whether the name and the meta file of an encrypted backup show its
             description. It is encrypted otherwise.
         work_directory: Where the data of a backup that is not plain is while it is created or
-            restored, in a private file; None for beside the database.
+            restored, in a private file; None for beside the database. It must not be in the backup
+            directory.
         lock_timeout: Seconds to wait for a lock: of the database, then
             :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
             :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
-        OptionError: There is no such compression.
+        OptionError: There is no such compression; or the work directory is in the backup directory.
         IdentityError: A secret key is given in the place of a file's name.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.

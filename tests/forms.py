@@ -15,7 +15,7 @@ import pytest
 from age_keys import Key, text_of
 from conftest import EngineMaker
 from differential_reader import differential_by_others
-from helpers import digest
+from helpers import digest, leftovers
 
 from soulsense_db import BackupManager
 from soulsense_db.backup_info import BackupInfo
@@ -30,6 +30,9 @@ else:
 
 PASSPHRASE = "correct horse battery staple"  # noqa: S105 - of the tests alone
 MARKER = "c0ffee-marker-4711-of-a-row"
+SECRET_WORDS = "Before the import", "Before_the_import", "the base", "the_base"
+# Where the rows are anyway: the live database and what a restore keeps of it.
+LIVE = ("app.db", "app.db.safety_backup")
 STORED = ("plain", "zstd", "diff")
 SEALS = ("open", "key", "passphrase")
 EVERY = tuple((stored, seal) for stored in STORED for seal in SEALS)
@@ -142,3 +145,12 @@ def files_with(directory: Path, text: str) -> list[str]:
         for path in directory.rglob("*")
         if text in path.name or (path.is_file() and wanted in path.read_bytes())
     )
+
+
+def require_private(folder: Path) -> None:
+    """Look for the rows, the tables and the descriptions in every file that is not live."""
+    shown = {name for name in files_with(folder, MARKER) if name not in LIVE}
+    for text in (*SECRET_WORDS, "parent_id", "noise"):
+        shown |= set(files_with(folder / "backups", text))
+    assert shown == set()
+    assert leftovers(folder) == leftovers(folder / "backups") == []

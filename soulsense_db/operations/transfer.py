@@ -69,7 +69,9 @@ def _import_file(
     outside = _importable(repository, path)
     if outside.is_plain:
         driver.require_readable(Path(outside.path))  # before anything is made for it
-    fs.require_space(repository.directory.directory, outside.size_bytes)
+    is_plain = repository.forms.of_full.is_plain  # then it takes what it has when it is decoded
+    expected = outside.restored_size_bytes if is_plain else outside.size_bytes
+    fs.require_space(repository.directory.directory, expected)
     new = NewBackup(
         kind="imported",
         description=description or with_opened_description(repository, outside).description,

@@ -66,25 +66,21 @@ def test_after_a_change_of_recipients_the_old_key_is_not_needed(
 
 
 def test_an_encrypted_backup_takes_no_readable_base_along(
-    database: Path,
-    make_engine: EngineMaker,
-    key: Key,
-    full: str,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    database: Path, make_engine: EngineMaker, key: Key, full: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without a key at hand it may be based on one, which is said; neither goes onto a stick."""
+    usb = database.parent / "usb"
+    usb.mkdir()
     manager = BackupManager(make_engine(database), differential=ALWAYS, recipients=[key.public])
     with caplog.at_level(logging.WARNING, logger="soulsense_db"):
         info = manager.create("sealed")
     assert info.base_name == full
     assert any(full in line and "is not" in line for line in caplog.messages)
-    (tmp_path / "usb").mkdir()
     with pytest.raises(StorageError, match="readable"):
-        manager.export(info, tmp_path / "usb")
-    assert list((tmp_path / "usb").iterdir()) == []
+        manager.export(info, usb)
+    assert list(usb.iterdir()) == []
     opening = manager.with_identities(key.path)
-    assert digest(opening.export(info, tmp_path / "usb", plain=True)) == digest(database)
+    assert digest(opening.export(info, usb, plain=True)) == digest(database)
 
 
 def test_an_error_of_a_key_names_the_base_that_it_is_about(

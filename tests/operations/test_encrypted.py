@@ -17,15 +17,16 @@ from conftest import EngineMaker
 from forms import (
     MARKER,
     PASSPHRASE,
+    SECRET_WORDS,
     STORED,
     Made,
-    add_noise,
     files_with,
     guess_quickly,
     how,
     make_backup,
+    require_private,
 )
-from helpers import Child, add_child, digest, leftovers, scalar
+from helpers import add_child, digest, scalar
 
 from soulsense_db import BackupManager
 from soulsense_db.codecs import Identities, Secret, compress
@@ -39,10 +40,6 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import space
-
-_SECRET_WORDS = "Before the import", "Before_the_import", "the base", "the_base"
-# Where the rows are anyway: the live database and what a restore keeps of it.
-_LIVE = ("app.db", "app.db.safety_backup")
 
 
 @pytest.fixture(autouse=True)
@@ -63,15 +60,6 @@ def made(
 ) -> Made:
     """Return an encrypted backup, in each of the forms."""
     return make_backup(database, make_engine, stored=request.param, seal="key", key=key)
-
-
-def _require_private(folder: Path) -> None:
-    """Look for the rows, the tables and the descriptions in every file that is not live."""
-    shown = {name for name in files_with(folder, MARKER) if name not in _LIVE}
-    for text in (*_SECRET_WORDS, "parent_id", "noise"):
-        shown |= set(files_with(folder / "backups", text))
-    assert shown == set()
-    assert leftovers(folder) == leftovers(folder / "backups") == []
 
 
 def _with(made: Made, make_engine: EngineMaker, identities: object) -> BackupManager:
@@ -129,7 +117,7 @@ def test_without_the_right_key_nothing_is_opened(
     assert manager.get(ref).verified_at is not None
     assert digest(database) == made.rows
     assert not (tmp_path / "out.db").exists()
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 @pytest.mark.parametrize("stored", STORED)
@@ -154,7 +142,7 @@ def test_without_the_right_passphrase_nothing_is_opened(
         with pytest.raises(IdentityError, match=match):
             call(made.info.filename)
     assert digest(database) == made.rows
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 def test_a_passphrase_is_given_as_a_word_and_a_secret(
@@ -200,7 +188,7 @@ def test_to_create_needs_public_keys_alone(
             assert not info.form.is_differential
             assert made.manager.verify(info).checksum
     assert [made.manager.description_of(i) for i in made.manager.list()[:2]] == ["second", "first"]
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 class _logged:  # noqa: N801 - reads as a function
@@ -246,8 +234,8 @@ def test_nothing_of_it_is_shown_anywhere(
             (tmp_path / stored).mkdir()
             exported = manager.export(info, tmp_path / stored)
             manager.import_file(exported)
-        _require_private(tmp_path)
-        for text in (MARKER, *_SECRET_WORDS):
+        require_private(tmp_path)
+        for text in (MARKER, *SECRET_WORDS):
             assert not [line for line in (*lines, *told) if text in line]
         assert scalar(database, "SELECT count(*) FROM backups WHERE description <> ''") == 0
         assert manager.description_of(info) == "Before the import"
@@ -311,7 +299,7 @@ def test_a_bomb_stops_at_what_may_be_in_it(
         with pytest.raises(BackupError):
             made.manager.restore(made.path)
     assert digest(database) == made.rows
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 @pytest.mark.parametrize("extra", ["age", "zstd"])
@@ -336,7 +324,7 @@ def test_a_missing_library_is_named(
     assert made.manager.verify(made.info, level="quick").checksum
     assert digest(database) == made.rows
     assert len(made.manager.list()) == (2 if made.base else 1)
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 def test_the_plaintext_is_where_it_may_be(
@@ -353,7 +341,7 @@ def test_the_plaintext_is_where_it_may_be(
         with pytest.raises(NotEnoughSpaceError, match="private copy"):
             call()
     assert digest(database) == made.rows
-    _require_private(tmp_path)
+    require_private(tmp_path)
 
 
 def test_a_work_directory_has_the_plaintext_for_a_moment(
@@ -391,58 +379,3 @@ def test_the_backup_directory_is_no_work_directory(
     (tmp_path / "link").symlink_to(tmp_path / "backups")
     with pytest.raises(OptionError, match="work directory"):
         BackupManager(make_engine(database), work_directory=tmp_path / name)
-
-
-_MOMENTS = [
-    (work, stored, moment)
-    for work in ("create", "restore", "verify", "compare")
-    for stored in ("none", "zstd", "differential")
-    for moment in (1, 4, 9, 14)
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("work", "stored", "moment"), _MOMENTS)
-def test_a_killed_process_leaves_no_plaintext_for_long(
-    database: Path,
-    tmp_path: Path,
-    make_engine: EngineMaker,
-    key: Key,
-    *,
-    work: str,
-    stored: str,
-    moment: int,
-) -> None:
-    """At no moment it is in the backup directory; beside the database the next call removes it."""
-    options = how({"none": "plain", "differential": "diff"}.get(stored, stored), "key", key)
-    add_noise(database, 3)
-    manager = BackupManager(make_engine(database), **options)
-    manager.create("the base")
-    add_child(database, MARKER)
-    manager.create("Before the import")
-    rows = digest(database)
-    add_child(database)
-    with Child("killed_at_a_stage.py", work, database, stored, key.public, key.path) as child:
-        for _ in range(moment):
-            if child.line() in ("", "done"):
-                break
-            assert files_with(manager.directory, MARKER) == []
-            child.tell("")
-        child.kill()
-    assert files_with(manager.directory, MARKER) == []
-    others: dict[str, Callable[[], object]] = {
-        "create": lambda: manager.verify("latest"),
-        "verify": lambda: manager.compare("latest"),
-        "compare": lambda: manager.restore("latest"),
-        "restore": manager.create,
-    }
-    others[work]()
-    assert list(tmp_path.glob(".app.db.work-*")) == []
-    manager.restore(next(i for i in manager.list() if _is_described(manager, i.filename)))
-    assert digest(database) == rows
-    manager.create("the last")
-    _require_private(tmp_path)
-
-
-def _is_described(manager: BackupManager, name: str) -> bool:
-    return manager.description_of(name) == "Before the import"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,8 @@ from forms import (
 from helpers import add_child, digest, leftovers
 
 from soulsense_db import BackupManager, RetentionPolicy
-from soulsense_db.errors import BackupError, InvalidBackupError, StorageError
+from soulsense_db.errors import BackupError, InvalidBackupError, NotEnoughSpaceError, StorageError
+from soulsense_db.fs import space
 from soulsense_db.scheduled import run_auto
 
 _ZSTD = shutil.which("zstd")
@@ -212,6 +214,26 @@ def test_what_is_imported_gets_the_form_of_new_backups(
     made.manager.restore(arrived)
     assert digest(database) == made.rows
     assert made.manager.description_of(arrived) == "Before the import"
+
+
+def test_the_room_for_an_import_is_that_of_the_new_form(
+    database: Path, make_engine: EngineMaker, key: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is small outside and large here is refused before anything is written."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE zeros AS SELECT zeroblob(1000000) AS data")
+    made = make_backup(database, make_engine, stored="zstd", seal="open", key=key)
+    copy = made.manager.export(made.info, database.with_name("copy.db.zst"))
+    plain = BackupManager(make_engine(database))
+    room = made.info.size_bytes + 400_000
+    assert room < made.info.restored_size_bytes
+    free = space.free_space
+    monkeypatch.setattr(
+        space, "free_space", lambda place: room if place == plain.directory else free(place)
+    )
+    with pytest.raises(NotEnoughSpaceError):
+        plain.import_file(copy)
+    assert made.manager.import_file(copy).form == made.info.form
 
 
 @_each
