@@ -24,6 +24,7 @@ from soulsense_db.backup_info import (
     unknown_facts,
     without_meta,
 )
+from soulsense_db.codecs import StreamError, holds_secret, read_differential_header
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -70,13 +71,30 @@ def facts_of(
             raise  # it says nothing of this file
         problem = error.what
     size, found_at = _size_and_time(status)
-    return without_meta(
+    info = without_meta(
         Path(path),
         size_bytes=size,
         found_at=found_at,
         description=description,
         meta_problem=problem,
     )
+    return replace(info, base_sha256=_base_named_in(info))
+
+
+def _base_named_in(info: BackupInfo) -> str | None:
+    """Return the checksum of the base, which a differential tells itself unless it is encrypted.
+
+    Nobody could use it any more if its base were removed because its meta file is lost.
+    """
+    if not info.form.is_differential or info.form.is_encrypted:
+        return None
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | NO_LINK | BINARY
+    try:
+        with os.fdopen(os.open(info.path, flags), "rb", buffering=0) as stored:
+            return read_differential_header(stored).base_sha256
+    except (OSError, StreamError) as error:
+        log_ignored(f"{info.filename} does not tell its base", error)
+        return None
 
 
 def _size_and_time(status: Callable[[], os.stat_result]) -> tuple[int, datetime]:
@@ -144,9 +162,14 @@ def rewritten(info: BackupInfo, meta: str | Path) -> bytes:
 def not_found(ref: object) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     return BackupNotFoundError(
-        f"Backup file not found: {ref}.",
+        f"Backup file not found: {shown_reference(ref)}.",
         hint="List the backups to see which there are.",
     )
+
+
+def shown_reference(ref: object) -> str:
+    """Return what was given as the name of a backup, unless it is a secret key."""
+    return "what is given is a secret key" if holds_secret(str(ref)) else str(ref)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from helpers import make_database
 from soulsense_db import BackupManager, errors, settings
 from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
+from soulsense_db.backup_info import to_meta
 from soulsense_db.cli import app
 from soulsense_db.errors import BackupError
 from soulsense_db.settings import URL_VARIABLE
@@ -239,13 +241,13 @@ def test_every_option_is_on_the_page() -> None:
 
 
 def test_every_key_of_a_meta_file_is_on_the_page(tmp_path: Path) -> None:
-    """The page of the meta file has a row for each key of a real one, in the same order.
+    """The page of the meta file has a row for each key of one, in the same order.
 
-    That of a compressed backup has all of them.
+    That of an encrypted differential has all of them.
     """
     make_database(tmp_path / "app.db")
-    info = BackupManager.from_url(str(tmp_path / "app.db"), compression="zstd").create()
-    keys = list(json.loads(Path(info.meta_path).read_text(encoding="utf-8")))
+    info = BackupManager.from_url(str(tmp_path / "app.db")).create()
+    keys = list(json.loads(to_meta(replace(info, path=f"{info.path}.diff.age"))))
     assert re.findall(r"^\| `(\w+)` \|", _page("reference/meta-format.md"), re.M) == keys
 
 

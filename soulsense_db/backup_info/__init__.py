@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         bases_for,
         dependents,
         may_be_base,
+        preference,
         without_base,
     )
     from soulsense_db.backup_info.errors import meta_unreadable, no_meta
@@ -68,6 +69,7 @@ __all__ = [
     "moments_of",
     "no_meta",
     "plain_name",
+    "preference",
     "read_meta",
     "recordable_heads",
     "sealed",
@@ -82,6 +84,7 @@ _HOMES = {
     "bases_for": "soulsense_db.backup_info.bases",
     "dependents": "soulsense_db.backup_info.bases",
     "may_be_base": "soulsense_db.backup_info.bases",
+    "preference": "soulsense_db.backup_info.bases",
     "without_base": "soulsense_db.backup_info.bases",
     "AGE_ENDING": "soulsense_db.backup_info.form",
     "DIFFERENTIAL_ENDING": "soulsense_db.backup_info.form",

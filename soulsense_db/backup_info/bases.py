@@ -1,7 +1,8 @@
 """Which full backups are needed by differentials.
 
 A base is known by the checksum of the database in it, whatever its form and name: a second backup
-with the same content is as good. A differential needs its base alone, never another differential.
+with the same content is as good, unless it has failed a check, or takes a key that the differential
+does not. A differential needs its base alone, never another differential.
 """
 
 from __future__ import annotations
@@ -19,17 +20,34 @@ def may_be_base(info: BackupInfo) -> bool:
 
 
 def dependents(base: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
-    """Return those of ``backups`` that need ``base``: no other of them has its content."""
+    """Return those of ``backups`` that need ``base``: none is as good for them."""
     wanted = base.database_sha256
     if wanted is None or not may_be_base(base):
         return []
-    needing = []
+    needing, others = [], []
     for info in backups:
         if info.base_sha256 == wanted:
             needing.append(info)
         elif info.filename != base.filename and _holds(info, wanted):
-            return []
-    return needing
+            others.append(info)
+    if not (needing and others):
+        return needing
+    return [info for info in needing if not _is_replaced(base, info, others)]
+
+
+def preference(base: BackupInfo, info: BackupInfo) -> tuple[bool, bool]:
+    """Return the sort key of the bases that the differential ``info`` can have, the best first."""
+    return base.verified_at is None, base.form.is_encrypted and not info.form.is_encrypted
+
+
+def _is_replaced(base: BackupInfo, info: BackupInfo, others: Iterable[BackupInfo]) -> bool:
+    """Whether one of ``others`` is as good a base of ``info`` as ``base``."""
+    known = preference(base, info)
+    # Each way: one that is damaged does not stand in for one that takes a key.
+    return any(
+        all(one <= other for one, other in zip(preference(found, info), known, strict=True))
+        for found in others
+    )
 
 
 def bases_for(info: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupInfo]:

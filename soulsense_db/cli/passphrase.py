@@ -12,6 +12,8 @@ from soulsense_db.cli import output
 from soulsense_db.codecs import Secret
 from soulsense_db.errors import IdentityError, NotConfirmedError
 
+_NO_TEXT = "\udc80"  # a byte that is none
+
 
 class Passphrase:
     """The passphrase of this run; what was typed stays in its memory alone."""
@@ -68,4 +70,16 @@ def _typed(question: str, *, is_new: bool) -> str:
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise NotConfirmedError("No passphrase was typed.") from None
-    return answer
+        except UnicodeDecodeError:
+            answer = _NO_TEXT
+    try:
+        answer.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return answer
+    # Outside: the errors hold the passphrase.
+    raise IdentityError(
+        "The passphrase that was typed is no text.",
+        hint="Set the terminal to UTF-8, as the locale says it is.",
+    )

@@ -35,7 +35,6 @@ from soulsense_db.backup_info import (
     dependents,
     to_meta,
 )
-from soulsense_db.directory.bases import with_base
 from soulsense_db.directory.errors import (
     base_gone,
     is_live,
@@ -323,7 +322,7 @@ class BackupDirectory:
     def _needing(self, info: BackupInfo) -> builtins.list[BackupInfo]:
         """Return the differentials whose base is ``info``; call it under the lock."""
         if any(Form.of(name).is_differential for name in self.names()):
-            return dependents(info, map(with_base, self.list()))
+            return dependents(info, self.list())
         return []  # and nothing more was read
 
     def _require_base(self, info: BackupInfo, base: BackupInfo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, may_be_base
+from soulsense_db.backup_info import BackupInfo, may_be_base, preference
 from soulsense_db.codecs import (
     Reader,
     StreamError,
@@ -33,19 +34,34 @@ from soulsense_db.operations.transforms import decoder
 def base_of(repository: Repository, info: BackupInfo) -> BackupInfo:
     """Return the base of the differential ``info``: beside it, or in the backup directory.
 
+    Of several with the same content it is one that has not failed a check, and needs no key.
     Raises :class:`~soulsense_db.errors.BaseError` where there is none.
     """
     wanted = info.base_sha256 or _base_named_in(repository, info)
-    if info.base_name and Path(info.base_name).name == info.base_name:  # and no path to elsewhere
-        named = Path(info.path).with_name(info.base_name)
-        if fs.exists(named):
-            found = read_backup(named)
-            if may_be_base(found) and found.database_sha256 == wanted:
-                return found
-    for found in repository.directory.list():
-        if may_be_base(found) and found.database_sha256 == wanted:
-            return found
-    raise base_missing(Path(info.path), info.base_name)
+    named = _named(info, wanted)
+    if named is not None and not any(preference(named, info)):
+        return named  # and no other meta file was read
+    bases = [] if named is None else [named]
+    bases += [i for i in repository.directory.list() if may_be_base(i)]
+    bases = [base for base in bases if base.database_sha256 == wanted]
+    if not bases:
+        raise base_missing(Path(info.path), info.base_name)
+    return min(bases, key=lambda base: preference(base, info))
+
+
+def _named(info: BackupInfo, wanted: str) -> BackupInfo | None:
+    """Return the base whose name the meta file of ``info`` has, where it is that and beside it."""
+    name = info.base_name
+    if not name or Path(name).name != name:  # no name of a file, whoever wrote it
+        return None
+    path = Path(info.path).with_name(name)
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):  # to open a FIFO would wait for a writer
+            return None
+    except OSError:
+        return None
+    found = read_backup(path)
+    return found if may_be_base(found) and found.database_sha256 == wanted else None
 
 
 def base_for_new(repository: Repository) -> BackupInfo | None:

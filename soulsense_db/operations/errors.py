@@ -30,6 +30,7 @@ from soulsense_db.errors import (
     accept_command,
     restore_command,
 )
+from soulsense_db.meta_file import shown_reference
 
 _MOST_CANDIDATES = 10
 _USE_ANOTHER = "Use another backup."
@@ -100,6 +101,7 @@ def nothing_named(
     meant = " or ".join(f"{info.id} ({info.filename})" for info in similar)
     if is_like_latest:
         meant = "latest"
+    ref = shown_reference(ref)
     if of_others:
         return BackupNotFoundError(
             f"Backup file not found: {ref}.",

@@ -100,8 +100,8 @@ def _bases_kept(backups: Iterable[BackupInfo], report: PruneReport) -> dict[str,
     removed = {decision.backup.filename: decision.backup for decision in report.removed}
     kept = [info for info in backups if info.filename not in removed]
     found: dict[str, str] = {}
-    for info in removed.values():
-        # Of two with the same content one is enough.
+    for info in sorted(removed.values(), key=lambda info: info.verified_at is None):
+        # Of two sound ones with the same content one is enough.
         there = (*kept, *(removed[name] for name in found))
         if needing := dependents(info, there):
             found[info.filename] = f"base of {len(needing)} differential backup(s)"

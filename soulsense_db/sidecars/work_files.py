@@ -54,6 +54,10 @@ def work_file(
         place = directory / (database.name if database else "memory")
     with ExitStack() as stack:
         path = None
+        if directory is not None and database is not None:
+            # Left by who had not named a directory yet. What is wrong there is no matter here.
+            with ignoring(StorageError, what=f"What is beside {database} is left over"):
+                _remove_abandoned(database, companions)
         if place is not None:
             try:
                 _remove_abandoned(place, companions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pexpect
@@ -82,6 +83,18 @@ def test_who_does_not_answer_has_changed_nothing(shell: Shell, ends: str) -> Non
         code = end_of(child)
         assert "Traceback" not in child.before
     assert code == (130 if ends == "\x03" else errors.NotConfirmedError.exit_code)
+    assert shell.backups() == []
+
+
+def test_bytes_that_are_no_text_are_an_error(shell: Shell) -> None:
+    """A terminal of another encoding than the locale's is told of, and nothing typed is shown."""
+    with terminal(shell, "create", "--recipient", "passphrase") as child:
+        child.expect("Passphrase for the new backup: ")
+        child.waitnoecho()
+        os.write(child.child_fd, b"horse\xff\n")
+        child.expect("Error: The passphrase that was typed is no text")
+        assert end_of(child) == errors.IdentityError.exit_code
+        assert "horse" not in child.before
     assert shell.backups() == []
 
 

@@ -553,6 +553,22 @@ def test_what_a_killed_process_left_is_removed_by_the_next_call(
     assert [info.is_plain for info in manager.list()] == [False]
 
 
+def test_what_is_left_beside_the_database_is_removed_by_who_works_elsewhere(
+    database: Path, make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    """A work directory that is named from now on leaves nothing behind where it was before."""
+    with Child("killed_at_a_stage.py", "create", database, "zstd") as child:
+        _go_on_to(child, "copied")
+        child.process.send_signal(signal.SIGKILL)
+        child.process.wait()
+    assert leftovers(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    manager = BackupManager(make_engine(database), compression="zstd", work_directory=elsewhere)
+    manager.create()
+    assert leftovers(tmp_path) == leftovers(elsewhere) == []
+
+
 def test_two_processes_work_at_the_same_time(
     database: Path, make_engine: EngineMaker, tmp_path: Path
 ) -> None:

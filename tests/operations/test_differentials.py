@@ -265,7 +265,7 @@ def test_the_base_of_one_without_its_meta_file_stays(
     with pytest.raises(ProtectedBackupError, match=unknown.name):
         manager.delete(base)
     kept = {one.backup.id: one.reasons for one in manager.prune(RetentionPolicy(keep_last=1)).kept}
-    assert kept[base.id] == ("a differential needs it",)
+    assert kept[base.id] == ("base of 1 differential backup(s)",)
     manager.restore(unknown)
     assert digest(database) == rows
     unknown.write_bytes(b"nothing")
