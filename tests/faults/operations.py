@@ -24,7 +24,6 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from helpers import Mode, add_child, make_database
-from pyrage import x25519
 
 from faults import engines
 from soulsense_db import BackupManager, RetentionPolicy
@@ -39,6 +38,10 @@ ENDINGS = tuple(f".db{form.ending}" for form in FORMS)
 """How the names of backups end."""
 KEY = "key.txt"
 """The file of the private key, in a folder."""
+_RECIPIENT = "age188qj5jm2wy5f4dugagvs5mtxyyh9vhcwtql5j3cz70c3n9p6gaeqhk3c6m"
+_IDENTITY = (  # opens what the tests encrypt, and nothing else
+    "AGE-SECRET-KEY-1N94KZ5NZMH8EV93UXY04TM5E6T2645G8AXEYHAPUJ4ZSAY9QJWPQFN4X4Z"
+)
 _FILLER_ROWS = 16
 _LARGE = 1024 * 1024
 ENV_PY = """
@@ -197,14 +200,12 @@ def _create_compressed(folder: Path) -> None:
 
 
 def _make_key(folder: Path) -> None:
-    identity = x25519.Identity.generate()
     (folder / KEY).touch(0o600)
-    (folder / KEY).write_text(f"# public key: {identity.to_public()}\n{identity}\n")
+    (folder / KEY).write_text(f"{_IDENTITY}\n")
 
 
 def _create_encrypted(folder: Path) -> None:
-    recipient = (folder / KEY).read_text().split()[3]
-    manager_of(folder, compression="zstd", recipients=[recipient]).create("packed")
+    manager_of(folder, compression="zstd", recipients=[_RECIPIENT]).create("packed")
 
 
 def _make_base_of_differential(folder: Path) -> None:
