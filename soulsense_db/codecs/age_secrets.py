@@ -24,6 +24,7 @@ from soulsense_db.codecs.errors import (
     file_open_to_others,
     file_unreadable,
     function_failed,
+    key_in_pipe,
     no_text,
     nothing_secret,
     secret_as_name,
@@ -131,8 +132,13 @@ def _require_no_secret(name: str, what: str) -> None:
 
 def _in_file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        # O_NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if stat.S_ISFIFO(status.st_mode):
+                raise key_in_pipe(path)
+            mode = stat.S_IMODE(status.st_mode)
             if not mode & (stat.S_IRWXG | stat.S_IRWXO):
                 return file.read(_LARGEST + 1)
     except OSError as error:

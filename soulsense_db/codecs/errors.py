@@ -180,6 +180,15 @@ def file_unreadable(path: Path, reason: str) -> IdentityError:
     )
 
 
+def key_in_pipe(path: Path) -> IdentityError:
+    """Return the error for a pipe in the place of a key file: it can be read only once."""
+    return IdentityError(
+        f"The key file {path} is a pipe, and a key is read more than once.",
+        hint="Name a file; or have a command print the key: soulsense_identity_command.",
+        path=path,
+    )
+
+
 def file_open_to_others(path: Path, mode: str, cure: str) -> IdentityError:
     """Return the error for a key file that is not its owner's alone."""
     return IdentityError(

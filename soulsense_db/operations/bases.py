@@ -22,6 +22,7 @@ from soulsense_db.codecs import (
 )
 from soulsense_db.errors import IdentityError
 from soulsense_db.meta_file import read_backup
+from soulsense_db.operations.forms import USUAL_RATIO
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form_errors import (
     base_missing,
@@ -86,7 +87,9 @@ def base_for_new(repository: Repository) -> BackupInfo | None:
     if base is None or datetime.now(UTC) - base.created_at > policy.max_base_age:
         return None
     last = next((i for i in backups if i.base_sha256 == base.database_sha256), None)
-    if last is not None and last.size_bytes > policy.share * base.size_bytes:
+    # A full one would be compressed, whatever that one is.
+    full = base.size_bytes * (1 if base.form.is_compressed else USUAL_RATIO)
+    if last is not None and last.size_bytes > policy.share * full:
         return None
     return base
 
@@ -152,6 +155,8 @@ def _fitting(repository: Repository) -> Callable[[BackupInfo], bool]:
 def _is_usable(info: BackupInfo) -> bool:
     """Whether ``info`` can be a base, as far as it can be told without reading it."""
     if not may_be_base(info) or info.of_unknown_origin or info.verified_at is None:
+        return False
+    if info.created_at > datetime.now(UTC):  # it would never be too old
         return False
     try:
         return os.stat(info.path).st_size == info.size_bytes

@@ -9,14 +9,12 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress, SnapshotInfo
 from soulsense_db.operations.bases import base_for_new
 from soulsense_db.operations.compare import has_same_content
+from soulsense_db.operations.forms import USUAL_RATIO
 from soulsense_db.operations.new_backup import NewBackup, add_backup, blaming_live_database
 from soulsense_db.operations.prune import prune_after
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.retention import RetentionPolicy
-
-_USUAL_RATIO = 0.5
-"""What is left of a database that is compressed, as long as no earlier backup tells it better."""
 
 
 class _SameContentError(Exception):
@@ -84,7 +82,7 @@ def _expected_size(repository: Repository) -> int:
     form = forms.of_full if base_for_new(repository) is None else forms.of_differential
     earlier = (info for info in repository.finder.list() if info.form == form)
     newest = next((info for info in earlier if info.plain_size_bytes), None)
-    ratio = _USUAL_RATIO if newest is None else newest.size_bytes / newest.restored_size_bytes
+    ratio = USUAL_RATIO if newest is None else newest.size_bytes / newest.restored_size_bytes
     return int(size * ratio)
 
 

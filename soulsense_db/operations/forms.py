@@ -23,6 +23,9 @@ from soulsense_db.fs import user_path
 
 _PASSPHRASE = "passphrase"  # noqa: S105 - the word that stands for one
 
+USUAL_RATIO = 0.5
+"""What is left of a database that is compressed, as long as no earlier backup tells it better."""
+
 RecipientsOption = Recipients | Iterable[str] | str | None
 """Public keys, each a text; the word ``passphrase`` alone; or recipients made already."""
 IdentitiesOption = (

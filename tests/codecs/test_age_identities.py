@@ -291,3 +291,10 @@ def test_every_error_of_a_key_has_one_class_and_exit_code() -> None:
     """A script can tell a missing key from a damaged backup."""
     assert issubclass(IdentityError, BackupError)
     assert IdentityError.exit_code == 35
+
+
+def test_a_pipe_is_no_key_file(tmp_path: Path) -> None:
+    """It could be read once only; one that nobody writes to is not waited for."""
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(IdentityError, match="is a pipe"):
+        Secret.from_file(tmp_path / "key").read()

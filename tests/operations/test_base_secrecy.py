@@ -13,6 +13,7 @@ from helpers import add_child, digest
 
 from soulsense_db import BackupManager
 from soulsense_db.errors import ChecksumMismatchError, IdentityError, StorageError
+from soulsense_db.operations import DifferentialPolicy
 
 
 @pytest.fixture
@@ -143,3 +144,17 @@ def test_an_import_that_decrypts_says_so(
         ).import_file(copy)
     assert sealed.form.is_encrypted
     assert not caplog.messages
+
+
+def test_a_plain_base_counts_as_what_a_full_backup_would_take(
+    database: Path, make_engine: EngineMaker
+) -> None:
+    """A new base is taken at a third of that, not at a third of the plain size."""
+    add_noise(database, 3)
+    engine = make_engine(database)
+    plain = BackupManager(engine).create()
+    first = BackupManager(engine, differential=ALWAYS).create()
+    assert first.base_name == plain.filename
+    share = 1.5 * first.size_bytes / plain.size_bytes
+    again = BackupManager(engine, differential=DifferentialPolicy(share=share)).create()
+    assert not again.form.is_differential
