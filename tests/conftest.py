@@ -1,4 +1,4 @@
-"""Fixtures: a database file with rows, an engine on it, a manager of its backups, a full disk."""
+"""Fixtures: a database with rows, an engine on it, a manager of its backups, a full disk, a key."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from age_keys import Key
 from helpers import MODES, Mode, disk_of, make_database
 from hypothesis import settings
 from shell import Shell, make_shell
@@ -199,3 +200,10 @@ def no_umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Key:
+    """Return a key of age whose file is apart from the database and its backups."""
+    (tmp_path / "keys").mkdir()
+    return Key(tmp_path / "keys")

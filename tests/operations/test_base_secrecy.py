@@ -17,13 +17,6 @@ from soulsense_db.operations import DifferentialPolicy
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Key:
-    """Return a key whose file is apart from the database and its backups."""
-    (tmp_path / "keys").mkdir()
-    return Key(tmp_path / "keys")
-
-
-@pytest.fixture
 def full(database: Path, make_engine: EngineMaker) -> str:
     """Return the file name of a full backup that is not encrypted."""
     add_noise(database, 3)

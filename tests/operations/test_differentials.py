@@ -37,13 +37,6 @@ from soulsense_db.operations import DifferentialPolicy
 _SEALS = ("open", "key")
 
 
-@pytest.fixture
-def key(tmp_path: Path) -> Key:
-    """Return a key whose file is apart from the database and its backups."""
-    (tmp_path / "keys").mkdir()
-    return Key(tmp_path / "keys")
-
-
 @pytest.fixture(params=_SEALS)
 def made(
     database: Path, make_engine: EngineMaker, key: Key, request: pytest.FixtureRequest

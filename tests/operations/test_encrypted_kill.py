@@ -13,14 +13,6 @@ from helpers import Child, add_child, digest
 
 from soulsense_db import BackupManager
 
-
-@pytest.fixture
-def key(tmp_path: Path) -> Key:
-    """Return a key whose file is apart from the database and its backups."""
-    (tmp_path / "keys").mkdir()
-    return Key(tmp_path / "keys")
-
-
 _MOMENTS = [
     (work, stored, moment)
     for work in ("create", "restore", "verify", "compare")

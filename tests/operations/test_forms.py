@@ -43,13 +43,6 @@ def _quick_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Key:
-    """Return a key whose file is apart from the database and its backups."""
-    (tmp_path / "keys").mkdir()
-    return Key(tmp_path / "keys")
-
-
-@pytest.fixture
 def made(
     database: Path, make_engine: EngineMaker, key: Key, request: pytest.FixtureRequest
 ) -> Made:
