@@ -5,6 +5,7 @@ Everything here runs in a process of its own after the fault, without faults.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import sys
@@ -274,13 +275,16 @@ def _rows_of(path: Path) -> str:
 
 
 def _plain(path: Path) -> bytes:
-    data = path.read_bytes()
-    if path.suffix == ".age":
+    data, form = path.read_bytes(), path.name
+    if form.endswith(".age"):
         key = (path.parent.parent / KEY).read_text().split()[-1]
         data = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(key)])
-    if path.suffix == ".diff":
-        return differential_by_others(data, _plain(next(path.parent.glob("*_base.db.zst"))))
-    return zstd.decompress(data)
+        form = form.removesuffix(".age")
+    if form.endswith(".diff"):
+        # Where the first choice could not be looked at, another full backup is the base.
+        base = json.loads(Path(f"{path}.meta").read_bytes())["base_name"]
+        return differential_by_others(data, _plain(path.with_name(base)))
+    return zstd.decompress(data) if form.endswith(".zst") else data
 
 
 def _copies(folder: Path) -> list[Path]:
