@@ -21,7 +21,10 @@ def _remove_fsync() -> None:
 
 
 def _rename_before_fsync() -> None:
-    def publish(storage: BackupDirectory, staging: Staging, info: BackupInfo) -> None:
+    def publish(
+        storage: BackupDirectory, staging: Staging, info: BackupInfo, *, base: BackupInfo | None
+    ) -> None:
+        assert base is None
         with storage._lock():
             durable.write_durably(Path(f"{staging.final}{META_SUFFIX}"), to_meta(info))
             durable.move_durably(staging.path, staging.final)
