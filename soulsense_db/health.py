@@ -10,7 +10,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, display_size, may_be_base
+from soulsense_db.backup_info import BackupInfo, bases_for, display_size, may_be_base
 from soulsense_db.catalog import row_name
 from soulsense_db.errors import (
     BackupError,
@@ -322,15 +322,13 @@ class _Examination:
 
     def _bases(self) -> Iterator[HealthCheck]:
         """Tell of differentials that cannot be restored: their base is gone or damaged."""
-        bases: dict[str | None, list[BackupInfo]] = {}  # by the checksum of what is in them
         # One that was copied here with the others may count as another database's.
-        for info in filter(may_be_base, (*self._backups, *self._manager.others())):
-            bases.setdefault(info.database_sha256, []).append(info)
+        full = list(filter(may_be_base, (*self._backups, *self._manager.others())))
         needing: dict[str, list[str]] = {}  # by what is wrong with the base
         for info in self._backups:
             if info.base_sha256 is None:
                 continue
-            if problem := _problem_of_base(info, bases.get(info.base_sha256, ())):
+            if problem := _problem_of_base(info, full):
                 needing.setdefault(problem, []).append(info.filename)
         self._numbers["without_base"] = sum(map(len, needing.values()))
         if needing:
@@ -389,17 +387,13 @@ def _problem(info: BackupInfo) -> str:
     return _size_problem(info, size)
 
 
-def _problem_of_base(info: BackupInfo, bases: Sequence[BackupInfo]) -> str:
-    """Return what is wrong with the base of the differential ``info``, or nothing.
-
-    ``bases``: those with the content that it needs.
-    """
+def _problem_of_base(info: BackupInfo, backups: Sequence[BackupInfo]) -> str:
+    """Return what is wrong with the base of the differential ``info``, or nothing."""
+    bases = bases_for(info, backups)
     if not bases:
         return f"the base {info.base_name or info.base_sha256} is missing"
-    # What a restore takes: the one that the differential was made with, else any.
-    base = next((base for base in bases if base.filename == info.base_name), bases[0])
-    problem = _problem(base)
-    return f"the base {base.filename} cannot be used: {problem}" if problem else ""
+    problem = _problem(bases[0])
+    return f"the base {bases[0].filename} cannot be used: {problem}" if problem else ""
 
 
 def _size_problem(info: BackupInfo, size: int) -> str:

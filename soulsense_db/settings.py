@@ -30,8 +30,6 @@ KEY_FILE_VARIABLE = "SOULSENSE_IDENTITY_FILE"
 """The environment variable with the names of key files."""
 PASSPHRASE_VARIABLE = "SOULSENSE_PASSPHRASE"  # noqa: S105 - its name
 """The environment variable that may hold the passphrase."""
-PASSPHRASE = "passphrase"  # noqa: S105 - the word that stands for one
-"""The recipient that is none: backups are encrypted with a passphrase."""
 NONE = "none"
 """The word that switches an option off."""
 DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")

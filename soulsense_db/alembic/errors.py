@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alembic.util import CommandError
 
+from soulsense_db.codecs import PASSPHRASE
 from soulsense_db.errors import (
     BackupError,
     DatabaseLockedError,
@@ -14,7 +15,7 @@ from soulsense_db.errors import (
     Outcome,
     UnsupportedDatabaseError,
 )
-from soulsense_db.settings import KEY_FILE_VARIABLE, PASSPHRASE, FormOptions
+from soulsense_db.settings import KEY_FILE_VARIABLE, FormOptions
 
 __all__ = ["MigrationFailedError", "MigrationRefusedError"]
 

@@ -10,17 +10,14 @@ if TYPE_CHECKING:
     from soulsense_db.backup_info.bases import (
         bases_for,
         dependents,
+        is_best_base,
         may_be_base,
-        preference,
         without_base,
     )
     from soulsense_db.backup_info.errors import meta_unreadable, no_meta
     from soulsense_db.backup_info.fields import digest_of, sealed, unsealed
     from soulsense_db.backup_info.form import (
-        AGE_ENDING,
-        DIFFERENTIAL_ENDING,
         FORMS,
-        ZSTD_ENDING,
         Form,
         plain_name,
     )
@@ -46,13 +43,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "AGE_ENDING",
-    "DIFFERENTIAL_ENDING",
     "FORMS",
     "KINDS",
     "MAX_META_BYTES",
     "META_SUFFIX",
-    "ZSTD_ENDING",
     "BackupInfo",
     "BackupKind",
     "Form",
@@ -63,13 +57,13 @@ __all__ = [
     "digest_of",
     "display_size",
     "from_meta",
+    "is_best_base",
     "local_time",
     "may_be_base",
     "meta_unreadable",
     "moments_of",
     "no_meta",
     "plain_name",
-    "preference",
     "read_meta",
     "recordable_heads",
     "sealed",
@@ -84,13 +78,10 @@ _HOMES = {
     "bases_for": "soulsense_db.backup_info.bases",
     "dependents": "soulsense_db.backup_info.bases",
     "may_be_base": "soulsense_db.backup_info.bases",
-    "preference": "soulsense_db.backup_info.bases",
+    "is_best_base": "soulsense_db.backup_info.bases",
     "without_base": "soulsense_db.backup_info.bases",
-    "AGE_ENDING": "soulsense_db.backup_info.form",
-    "DIFFERENTIAL_ENDING": "soulsense_db.backup_info.form",
     "FORMS": "soulsense_db.backup_info.form",
     "Form": "soulsense_db.backup_info.form",
-    "ZSTD_ENDING": "soulsense_db.backup_info.form",
     "plain_name": "soulsense_db.backup_info.form",
     "BackupInfo": "soulsense_db.backup_info.info",
     "BackupKind": "soulsense_db.backup_info.info",

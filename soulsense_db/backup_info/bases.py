@@ -35,25 +35,34 @@ def dependents(base: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupIn
     return [info for info in needing if not _is_replaced(base, info, others)]
 
 
-def preference(base: BackupInfo, info: BackupInfo) -> tuple[bool, bool]:
-    """Return the sort key of the bases that the differential ``info`` can have, the best first."""
+def is_best_base(base: BackupInfo, info: BackupInfo) -> bool:
+    """Whether no other with the same content is a better base of the differential ``info``."""
+    return not any(_faults(base, info)) and base.filename == info.base_name
+
+
+def _faults(base: BackupInfo, info: BackupInfo) -> tuple[bool, bool]:
+    """Return whether it has failed a check, and whether it takes a key that ``info`` does not."""
     return base.verified_at is None, base.form.is_encrypted and not info.form.is_encrypted
 
 
 def _is_replaced(base: BackupInfo, info: BackupInfo, others: Iterable[BackupInfo]) -> bool:
     """Whether one of ``others`` is as good a base of ``info`` as ``base``."""
-    known = preference(base, info)
+    known = _faults(base, info)
     # Each way: one that is damaged does not stand in for one that takes a key.
     return any(
-        all(one <= other for one, other in zip(preference(found, info), known, strict=True))
+        all(one <= other for one, other in zip(_faults(found, info), known, strict=True))
         for found in others
     )
 
 
 def bases_for(info: BackupInfo, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
-    """Return those of ``backups`` that a restore of the differential ``info`` can read it with."""
+    """Return those of ``backups`` that the differential ``info`` can be read with.
+
+    The best first, which is what everybody takes: of equally good ones that which it was made with.
+    """
     wanted = info.base_sha256
-    return [] if wanted is None else [other for other in backups if _holds(other, wanted)]
+    found = [] if wanted is None else [other for other in backups if _holds(other, wanted)]
+    return sorted(found, key=lambda base: (_faults(base, info), base.filename != info.base_name))
 
 
 def _holds(info: BackupInfo, wanted: str) -> bool:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ZSTD_ENDING = ".zst"
-"""What follows the ending of a database file in the name of a compressed backup."""
-DIFFERENTIAL_ENDING = ".diff"
-"""The same, of a differential, which is compressed as well."""
-AGE_ENDING = ".age"
-"""What is last in the name of an encrypted backup."""
+# What follows the ending of a database file in a name; the last one follows both others too.
+_ZSTD, _DIFFERENTIAL, _AGE = ".zst", ".diff", ".age"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +29,10 @@ class Form:
     @classmethod
     def of(cls, name: str) -> Form:
         """Return the form of the file ``name``."""
-        inner = name.removesuffix(AGE_ENDING)
+        inner = name.removesuffix(_AGE)
         return cls(
-            is_compressed=inner.endswith(ZSTD_ENDING),
-            is_differential=inner.endswith(DIFFERENTIAL_ENDING),
+            is_compressed=inner.endswith(_ZSTD),
+            is_differential=inner.endswith(_DIFFERENTIAL),
             is_encrypted=inner != name,
         )
 
@@ -48,9 +44,9 @@ class Form:
     @property
     def ending(self) -> str:
         """What follows the ending of a database file in the name."""
-        inner = ZSTD_ENDING if self.is_compressed else ""
-        inner = DIFFERENTIAL_ENDING if self.is_differential else inner
-        return inner + (AGE_ENDING if self.is_encrypted else "")
+        inner = _ZSTD if self.is_compressed else ""
+        inner = _DIFFERENTIAL if self.is_differential else inner
+        return inner + (_AGE if self.is_encrypted else "")
 
     @property
     def text(self) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import KINDS, BackupInfo, Form, may_be_base, without_base
+from soulsense_db.backup_info import KINDS, BackupInfo, Form, bases_for, without_base
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen
@@ -147,9 +147,8 @@ def _base_of(session: Session, info: BackupInfo) -> BackupInfo | None:
     """Return the base of a differential, None where there is none."""
     if info.base_sha256 is None:
         return None
-    everything = [*session.manager.list(), *session.manager.others()]
-    bases = (one for one in everything if one.database_sha256 == info.base_sha256)
-    return next(filter(may_be_base, bases), None)
+    bases = bases_for(info, (*session.manager.list(), *session.manager.others()))
+    return next(iter(bases), None)
 
 
 def verify(

@@ -18,7 +18,7 @@ from soulsense_db.cli import defaults, old_alembic, output
 from soulsense_db.cli.form_options import GivenForms
 from soulsense_db.cli.passphrase import Passphrase
 from soulsense_db.cli.project_files import ProjectFiles
-from soulsense_db.codecs import Identities
+from soulsense_db.codecs import PASSPHRASE, Identities
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
@@ -33,7 +33,6 @@ from soulsense_db.fs import storage_errors
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.settings import (
-    PASSPHRASE,
     URL_VARIABLE,
     FormOptions,
     Settings,

@@ -29,11 +29,10 @@ if TYPE_CHECKING:
         TooLongError,
         TruncatedStreamError,
         WrongBaseError,
-        no_identity,
     )
     from soulsense_db.codecs.identities import Identities
     from soulsense_db.codecs.pull import pulled
-    from soulsense_db.codecs.recipients import Recipients
+    from soulsense_db.codecs.recipients import PASSPHRASE, Recipients
     from soulsense_db.codecs.streams import Reader, Transform, WholeWriter, Writer, piped
     from soulsense_db.codecs.zstandard import (
         DEFAULT_LEVEL,
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_LEVEL",
+    "PASSPHRASE",
     "WINDOW",
     "Compression",
     "DamagedStreamError",
@@ -69,7 +69,6 @@ __all__ = [
     "encrypt",
     "holds_secret",
     "largest_differential",
-    "no_identity",
     "piped",
     "pulled",
     "read_differential_header",
@@ -80,6 +79,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "PASSPHRASE": "soulsense_db.codecs.recipients",
     "DEFAULT_LEVEL": "soulsense_db.codecs.zstandard",
     "WINDOW": "soulsense_db.codecs.differential",
     "Compression": "soulsense_db.codecs.compression",
@@ -105,7 +105,6 @@ _HOMES = {
     "encrypt": "soulsense_db.codecs.age",
     "holds_secret": "soulsense_db.codecs.age_secrets",
     "largest_differential": "soulsense_db.codecs.differential",
-    "no_identity": "soulsense_db.codecs.errors",
     "piped": "soulsense_db.codecs.streams",
     "pulled": "soulsense_db.codecs.pull",
     "read_differential_header": "soulsense_db.codecs.differential",

@@ -20,6 +20,8 @@ from soulsense_db.codecs.errors import (
     secret_as_recipient,
 )
 
+PASSPHRASE: Final = "passphrase"  # noqa: S105 - the word for one, which is no secret
+"""What stands in a list of recipients, alone, for a passphrase."""
 _LARGEST_FILE: Final = 1024 * 1024
 _SHOWN: Final = 40  # characters of a public key, which tell one from another
 _SECRET_PREFIXES: Final = ("AGE-SECRET-KEY-", "AGE-PLUGIN-")
@@ -70,7 +72,7 @@ class Recipients:
     @property
     def sha256(self) -> str:
         """What tells them from others, as 64 hexadecimal digits; nothing of a passphrase."""
-        lines = sorted(self.keys) or ["passphrase"]
+        lines = sorted(self.keys) or [PASSPHRASE]
         return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
     def for_library(self) -> list[Any]:

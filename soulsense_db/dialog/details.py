@@ -263,8 +263,7 @@ def _base(info: BackupInfo, backups: Collection[BackupInfo]) -> str:
     bases = bases_for(info, backups)
     if not bases:
         return _(texts.FACT_BASE_MISSING).format(file=info.base_name or info.base_sha256)
-    base = next((base for base in bases if base.filename == info.base_name), bases[0])
-    return f"{formatting.full_date(base.timestamp)}\n{base.filename}"
+    return f"{formatting.full_date(bases[0].timestamp)}\n{bases[0].filename}"
 
 
 def _needed_by(info: BackupInfo, backups: Collection[BackupInfo]) -> str:

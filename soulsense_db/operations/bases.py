@@ -6,13 +6,14 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, may_be_base, preference
+from soulsense_db.backup_info import BackupInfo, bases_for, is_best_base, may_be_base
 from soulsense_db.codecs import (
     Reader,
     StreamError,
@@ -39,18 +40,18 @@ def base_of(repository: Repository, info: BackupInfo) -> BackupInfo:
     Raises :class:`~soulsense_db.errors.BaseError` where there is none.
     """
     wanted = info.base_sha256 or _base_named_in(repository, info)
-    named = _named(info, wanted)
-    if named is not None and not any(preference(named, info)):
-        return named  # and no other meta file was read
-    bases = [] if named is None else [named]
-    bases += [i for i in repository.directory.list() if may_be_base(i)]
-    bases = [base for base in bases if base.database_sha256 == wanted]
+    info = replace(info, base_sha256=wanted)
+    beside = _named(info)
+    if beside is not None and is_best_base(beside, info):
+        return beside  # and no other meta file was read
+    there = repository.directory.list()
+    bases = bases_for(info, there if beside is None else [beside, *there])
     if not bases:
         raise base_missing(Path(info.path), info.base_name)
-    return min(bases, key=lambda base: preference(base, info))
+    return bases[0]
 
 
-def _named(info: BackupInfo, wanted: str) -> BackupInfo | None:
+def _named(info: BackupInfo) -> BackupInfo | None:
     """Return the base whose name the meta file of ``info`` has, where it is that and beside it."""
     name = info.base_name
     if not name or Path(name).name != name:  # no name of a file, whoever wrote it
@@ -61,8 +62,7 @@ def _named(info: BackupInfo, wanted: str) -> BackupInfo | None:
             return None
     except OSError:
         return None
-    found = read_backup(path)
-    return found if may_be_base(found) and found.database_sha256 == wanted else None
+    return next(iter(bases_for(info, [read_backup(path)])), None)
 
 
 def base_for_new(repository: Repository) -> BackupInfo | None:

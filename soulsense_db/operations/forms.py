@@ -11,6 +11,7 @@ from typing import Self
 
 from soulsense_db.backup_info import Form
 from soulsense_db.codecs import (
+    PASSPHRASE,
     Compression,
     Identities,
     Recipients,
@@ -20,8 +21,6 @@ from soulsense_db.codecs import (
 )
 from soulsense_db.errors import OptionError
 from soulsense_db.fs import user_path
-
-_PASSPHRASE = "passphrase"  # noqa: S105 - the word that stands for one
 
 USUAL_RATIO = 0.5
 """What is left of a database that is compressed, as long as no earlier backup tells it better."""
@@ -136,7 +135,7 @@ class Forms:
         what it is, whatever opens other backups.
         """
         recipients, opens = self.recipients, Identities.of(identities)
-        if recipients == (_PASSPHRASE,) and self.identities.passphrase is not None:
+        if recipients == (PASSPHRASE,) and self.identities.passphrase is not None:
             recipients = Recipients.with_passphrase(self.identities.passphrase)
         made_with = recipients.passphrase if isinstance(recipients, Recipients) else None
         if made_with is not None and opens.passphrase is None:
@@ -175,7 +174,7 @@ class Forms:
         if isinstance(self.recipients, Recipients):
             return self.recipients
         texts = self.recipients or ()
-        if _PASSPHRASE not in texts:
+        if PASSPHRASE not in texts:
             return Recipients.of(texts)
         if len(texts) > 1:
             raise OptionError(

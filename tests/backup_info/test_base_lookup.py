@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from soulsense_db.backup_info import BackupInfo, bases_for, dependents, without_base
+from soulsense_db.backup_info import (
+    BackupInfo,
+    bases_for,
+    dependents,
+    is_best_base,
+    without_base,
+)
 
 THIS, OTHER = "a" * 64, "b" * 64
 TAKEN = datetime(2026, 1, 15, tzinfo=UTC)
@@ -59,3 +66,19 @@ def test_what_is_no_base(other: BackupInfo) -> None:
 def test_a_full_backup_has_no_base() -> None:
     """It is found to have none, even beside others of the same content."""
     assert bases_for(PLAIN, [PLAIN, COMPRESSED]) == []
+
+
+def test_the_best_base_is_the_first() -> None:
+    """Sound before damaged, without a key before with one, then the one it was made with."""
+    sound: dict[str, Any] = {"sha256": OTHER, "plain_sha256": THIS, "verified_at": TAKEN}
+    named = _backup("n.db.zst", **sound)
+    twin = _backup("t.db.zst", **sound)
+    sealed = _backup("s.db.zst.age", **sound)
+    damaged = _backup("x.db.zst", **sound | {"verified_at": None})
+    info = replace(DIFFERENTIAL, base_name=named.filename)
+    everything = [damaged, sealed, twin, named]
+    assert bases_for(info, everything) == [named, twin, sealed, damaged]
+    assert [base for base in everything if is_best_base(base, info)] == [named]
+    of_damaged = replace(DIFFERENTIAL, base_name=damaged.filename)
+    assert bases_for(of_damaged, everything)[-1] == damaged
+    assert not is_best_base(damaged, of_damaged)

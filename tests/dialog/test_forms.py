@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 from age_keys import Key, sealed_with, text_of, write_private
@@ -14,14 +15,15 @@ from dialog.host import DELETE_TITLE, choose_file, host, open_window, restore, r
 from dialog.person import Person
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.codecs import Identities, Recipients
+from soulsense_db.manager import ManagerOptions
 
 PASSPHRASE = "correct horse"  # noqa: S105 - of this test
 KEY_TITLE = "This backup is encrypted"
 SEALED = "(encrypted)"
 
 
-def _manager(database: Path, **options: object) -> BackupManager:
-    return BackupManager.from_url(str(database), **options)  # type: ignore[arg-type]
+def _manager(database: Path, **options: Unpack[ManagerOptions]) -> BackupManager:
+    return BackupManager.from_url(str(database), **options)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.fs import space
+from soulsense_db.operations import IdentitiesOption
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +56,9 @@ def made(
     return make_backup(database, make_engine, stored=request.param, seal="key", key=key)
 
 
-def _with(made: Made, make_engine: EngineMaker, identities: object) -> BackupManager:
+def _with(made: Made, make_engine: EngineMaker, identities: IdentitiesOption) -> BackupManager:
     engine = make_engine(made.manager.database or "")
-    return BackupManager(engine, identities=identities, lock_timeout=5)  # type: ignore[arg-type]
+    return BackupManager(engine, identities=identities, lock_timeout=5)
 
 
 def _open_to_others(key: Key, folder: Path) -> Path:
@@ -67,7 +68,7 @@ def _open_to_others(key: Key, folder: Path) -> Path:
     return copy
 
 
-_KEYS: dict[str, tuple[Callable[[Key, Path], object], str]] = {
+_KEYS: dict[str, tuple[Callable[[Key, Path], IdentitiesOption], str]] = {
     "none": (lambda _key, _folder: None, "no private key is given"),
     "another": (lambda _key, folder: Key(folder, "another.txt").path, "opens it"),
     "open to others": (_open_to_others, "Others can read"),
@@ -173,7 +174,7 @@ def test_to_create_needs_public_keys_alone(
     for identities in (None, stranger):
         options = how(stored, "key", key) | {"identities": identities}
         manager = BackupManager(make_engine(database), **options)
-        with _logged() as lines:
+        with _Logged() as lines:
             first, second = manager.create("first"), manager.create("second")
         assert sum("could not be proven" in line for line in lines) == (1 if identities else 2)
         assert any(line.startswith("WARNING It could not") for line in lines) == bool(identities)
@@ -184,25 +185,23 @@ def test_to_create_needs_public_keys_alone(
     require_private(tmp_path)
 
 
-class _logged:  # noqa: N801 - reads as a function
-    """Collect what is logged, however little it is worth."""
+class _Logged(logging.Handler):
+    """Collects what is logged, however little it is worth."""
 
     def __enter__(self) -> list[str]:
         self.lines: list[str] = []
-        self._handler = logging.Handler()
-        self._handler.emit = self._emit  # type: ignore[method-assign]
         self._logger = logging.getLogger("soulsense_db")
-        self._level = self._logger.level
-        self._logger.addHandler(self._handler)
+        self._before = self._logger.level
+        self._logger.addHandler(self)
         self._logger.setLevel(logging.DEBUG)
         return self.lines
 
-    def _emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(f"{record.levelname} {record.getMessage()}")
 
     def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self._handler)
-        self._logger.setLevel(self._level)
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._before)
 
 
 def test_nothing_of_it_is_shown_anywhere(
@@ -211,7 +210,7 @@ def test_nothing_of_it_is_shown_anywhere(
     """Neither in names, meta files, rows of the catalog, log and events, nor on the disk."""
     told: list[str] = []
     for stored in STORED:
-        with _logged() as lines:
+        with _Logged() as lines:
             made = make_backup(database, make_engine, stored=stored, seal="key", key=key)
             manager, info = made.manager, made.info
             manager.events.created(lambda event: told.append(repr(event)))
