@@ -37,7 +37,12 @@
     ├── InterruptedMigrationError    70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
     ├── NotConfirmedError            73   a question was not answered with yes
-    └── DisplayError                 74   there is no screen for a window
+    ├── DisplayError                 74   there is no screen for a window
+    └── MirrorError                  80   a mirror refused something
+        ├── MirrorUnreachableError   81   it was not reached, or the connection broke
+        ├── MirrorDeniedError        82   credentials or a right are missing, or a host is unknown
+        ├── MirrorNotFoundError      83   no such bucket or directory, or a drive is not mounted
+        └── MirrorFullError          84   no space is left there
 
 ``MigrationRefusedError`` (72) and ``MigrationFailedError`` (75) are Alembic's errors as well: see
 ``soulsense_db.alembic``.
@@ -91,6 +96,11 @@ __all__ = [
     "InvalidBackupError",
     "InvalidDescriptionError",
     "MetaFileError",
+    "MirrorDeniedError",
+    "MirrorError",
+    "MirrorFullError",
+    "MirrorNotFoundError",
+    "MirrorUnreachableError",
     "MissingExtraError",
     "NewerFormatError",
     "NotADatabaseError",
@@ -453,6 +463,36 @@ class DisplayError(BackupError):
     """There is no screen to show a window on, or this Python cannot make one."""
 
     exit_code = 74
+
+
+class MirrorError(BackupError):
+    """A mirror refused something; local backups and the database are what they were."""
+
+    exit_code = 80
+
+
+class MirrorUnreachableError(MirrorError):
+    """The mirror was not reached, or the connection broke or was too slow: a later try may work."""
+
+    exit_code = 81
+
+
+class MirrorDeniedError(MirrorError):
+    """The credentials are missing, wrong or expired, or lack a right; or the host is unknown."""
+
+    exit_code = 82
+
+
+class MirrorNotFoundError(MirrorError):
+    """There is no such bucket or directory; or the drive is not mounted."""
+
+    exit_code = 83
+
+
+class MirrorFullError(MirrorError):
+    """There is no space left at the mirror, or its quota is used up."""
+
+    exit_code = 84
 
 
 _OLD_NAMES = {"HalfRunMigrationError": "InterruptedMigrationError"}
