@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from soulsense_db.mirrors.errors import bad_url, password_in_url
 from soulsense_db.shown_text import printable
@@ -75,6 +75,7 @@ class MirrorUrl:
 
     def __str__(self) -> str:
         """Return the URL as a person writes it."""
-        login = f"{self.user}@" if self.user else ""
+        login = f"{quote(self.user, safe='')}@" if self.user else ""
         port = f":{self.port}" if self.port else ""
-        return f"{self.scheme}://{login}{self.host}{port}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{login}{host}{port}{quote(self.path, safe='/~ @:+,=')}"
