@@ -158,3 +158,12 @@ def stored_differs(address: str, key: str) -> ChecksumMismatchError:
         state=_STAYS,
         hint="Try again. If it happens again, do not rely on that mirror.",
     )
+
+
+def bad_folder(name: str) -> OptionError:
+    """Return the error for what cannot be the name of a folder at every kind of mirror."""
+    return OptionError(
+        f"{name!r} cannot be the name of a folder at a mirror.",
+        hint="Use up to 100 letters of English, digits, '-', '_' and '.'; begin with a letter or "
+        "a digit.",
+    )

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     )
     from soulsense_db.operations.keys import require_key
     from soulsense_db.operations.live_database import LiveDatabase
-    from soulsense_db.operations.new_backup import NewBackup
-    from soulsense_db.operations.prune import prune_backups
+    from soulsense_db.operations.new_backup import NewBackup, origin_facts
+    from soulsense_db.operations.prune import (
+        in_order,
+        plan_prune,
+        prune_backups,
+    )
     from soulsense_db.operations.references import Doubt, Finder, Reference, doubts_about
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
@@ -64,6 +68,9 @@ __all__ = [
     "doubts_about",
     "export_backup",
     "import_file",
+    "in_order",
+    "origin_facts",
+    "plan_prune",
     "prune_backups",
     "require_key",
     "require_ready",
@@ -77,6 +84,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "in_order": "soulsense_db.operations.prune",
+    "origin_facts": "soulsense_db.operations.new_backup",
+    "plan_prune": "soulsense_db.operations.prune",
     "CatalogOperations": "soulsense_db.operations.catalog_operations",
     "DatabaseLock": "soulsense_db.operations.database_lock",
     "Doubt": "soulsense_db.operations.references",

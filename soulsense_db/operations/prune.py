@@ -200,7 +200,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
     pinned: list[PruneDecision] = []
     failures: list[StorageError] = []
     try:
-        for decision in _in_order(report.removed):
+        for decision in in_order(report.removed):
             try:
                 repository.directory.delete(decision.backup)
                 deleted.append(decision.backup.filename)
@@ -233,7 +233,7 @@ def execute(repository: Repository, plan: PrunePlan) -> PruneReport:
     )
 
 
-def _in_order(removed: Iterable[PruneDecision]) -> list[PruneDecision]:
+def in_order(removed: Iterable[PruneDecision]) -> list[PruneDecision]:
     """Return oldest first, and what differentials need after them."""
     oldest_first = sorted(removed, key=lambda decision: decision.backup.order)
     return sorted(oldest_first, key=lambda decision: not decision.backup.form.is_differential)

@@ -1,0 +1,105 @@
+"""What is in one folder at a mirror, as backups with their facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from soulsense_db.backup_info import MAX_META_BYTES, META_SUFFIX, BackupInfo, read_meta
+from soulsense_db.errors import BackupNotFoundError, MetaFileError
+from soulsense_db.mirroring.errors import object_changed
+from soulsense_db.mirroring.job import Stop, persistently
+from soulsense_db.mirrors import (
+    Folder,
+    Mirror,
+    MirrorRecord,
+    StoredBackup,
+    StoredObject,
+    folders_in,
+    token_of,
+)
+from soulsense_db.notices import log_ignored
+
+
+@dataclass(slots=True)
+class Contents:
+    """What ``folder`` of a mirror has.
+
+    ``backups``: those that are whole, by token; ``damaged``: why others are not, by name;
+    ``alone``: data without a meta file, or the other way round.
+    """
+
+    folder: str
+    backups: dict[str, BackupInfo] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
+    alone: list[StoredObject] = field(default_factory=list)
+
+    def newest_first(self) -> list[BackupInfo]:
+        """Return those that are whole."""
+        return sorted(self.backups.values(), key=lambda info: info.order, reverse=True)
+
+
+def contents_of(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> Contents:
+    """Return what is in ``folder`` now, and note it in ``record``.
+
+    Meta files that ``record`` has are not read again.
+    """
+    objects = persistently(lambda: list(_checked(mirror.list_objects(folder), stop)), stop)
+    found = folders_in(objects).get(folder, Folder())
+    contents = Contents(folder, alone=found.alone)
+    for stored in found.backups.values():
+        key = f"{folder}/{stored.name}"
+        text = record.metas.get(stored.name)
+        if text is None:
+            text = _meta_text(mirror, key, stop)
+        if text is not None:
+            _add(contents, stored, text, mirror.address, record)
+    record.forget_all_but({stored.name for stored in found.backups.values()})
+    return contents
+
+
+def _checked(objects: Iterable[StoredObject], stop: Stop) -> Iterator[StoredObject]:
+    for found in objects:
+        stop.check()
+        yield found
+
+
+def _meta_text(mirror: Mirror, key: str, stop: Stop) -> str | None:
+    """Return the text of a meta file; None where it was removed a moment ago."""
+    try:
+        data = persistently(lambda: _small(mirror, f"{key}{META_SUFFIX}"), stop)
+    except BackupNotFoundError as error:
+        log_ignored(f"{key} is not listed", error)
+        return None
+    return data.decode(errors="replace")  # what is no text fails its own checksum
+
+
+def _small(mirror: Mirror, key: str) -> bytes:
+    data = bytearray()
+    for piece in mirror.read(key):
+        data += piece
+        if len(data) > MAX_META_BYTES:
+            break  # it is none of ours, and fails its check
+    return bytes(data[: MAX_META_BYTES + 1])
+
+
+def _add(
+    contents: Contents, stored: StoredBackup, text: str, address: str, record: MirrorRecord
+) -> None:
+    try:
+        info = read_meta(text.encode(), f"{address}/{contents.folder}/{stored.name}")
+        if not isinstance(info, BackupInfo) or info.sha256 is None:
+            contents.damaged[stored.name] = "its meta file has no facts"
+            return
+    except MetaFileError as error:
+        contents.damaged[stored.name] = error.cause
+        return
+    if info.size_bytes != stored.size_bytes:
+        short = stored.size_bytes < info.size_bytes
+        contents.damaged[stored.name] = object_changed(address, stored.name, is_short=short).cause
+        return
+    if stored.name in record.damaged:
+        contents.damaged[stored.name] = record.damaged[stored.name]
+        return
+    record.metas[stored.name] = text
+    contents.backups[token_of(info)] = info

@@ -1,0 +1,121 @@
+"""What is wrong with a mirror as a whole, or with what is there, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from soulsense_db.errors import (
+    AmbiguousReferenceError,
+    BackupNotFoundError,
+    BaseError,
+    ChecksumMismatchError,
+    DirectoryLockedError,
+    InvalidBackupError,
+    MirrorUnreachableError,
+    OptionError,
+    TruncatedBackupError,
+)
+from soulsense_db.shown_text import shell_command
+
+_STAYS = "The local backups are what they were."
+
+
+def mirror_of_same_place(address: str, place: Path, what: str) -> OptionError:
+    """Return the error for a mirror that would be lost with what it is to outlive."""
+    return OptionError(
+        f"The mirror {address} is in the {what}, {place}: it would be lost with it.",
+        hint="Name a directory on another disk or machine.",
+    )
+
+
+def twice(address: str) -> OptionError:
+    """Return the error for a mirror that is named more than once."""
+    return OptionError(f"The mirror {address} is named twice.", hint="Name it once.")
+
+
+def no_deadline(deadline: float) -> OptionError:
+    """Return the error for a time that nobody can wait."""
+    return OptionError(
+        f"The deadline for mirrors, {deadline:g} seconds, is not positive.",
+        hint="Give a number of seconds above 0.",
+    )
+
+
+def late(address: str, seconds: float) -> MirrorUnreachableError:
+    """Return the error for a mirror that was not done by the deadline."""
+    return MirrorUnreachableError(
+        f"{address} was not done within {seconds:g} seconds.",
+        state=_STAYS,
+        hint="The rest is uploaded later. To wait for as long as it takes: soulsense-db mirror "
+        "sync. To wait longer each time, set soulsense_mirror_deadline.",
+        reason="deadline",
+    )
+
+
+def sync_at_work(directory: Path) -> DirectoryLockedError:
+    """Return the error for a directory whose mirrors another process is busy with."""
+    return DirectoryLockedError(
+        f"Another process is at work with the mirrors of {directory}.",
+        hint="Wait until it has ended.",
+        path=directory,
+    )
+
+
+def object_changed(address: str, name: str, *, is_short: bool) -> InvalidBackupError:
+    """Return the error for a backup at a mirror that is not what its meta file says."""
+    kind: type[InvalidBackupError] = TruncatedBackupError if is_short else ChecksumMismatchError
+    what = "is shorter than" if is_short else "is not what"
+    return kind(
+        f"{name} at {address} {what} its meta file says: it was changed there, or damaged.",
+        hint=f"Use another backup: {shell_command('soulsense-db', 'mirror', 'list', address)}",
+    )
+
+
+def base_not_there(address: str, name: str) -> BaseError:
+    """Return the error for a differential at a mirror without its base."""
+    return BaseError(
+        f"{name} is a differential backup, and its base is neither at {address} nor here.",
+        hint=f"Use another backup: {shell_command('soulsense-db', 'mirror', 'list', address)}",
+    )
+
+
+def none_there(address: str) -> BackupNotFoundError:
+    """Return the error for a mirror without any backup."""
+    return BackupNotFoundError(
+        f"There are no backups at {address}.",
+        hint="Check the URL. Only what is whole counts: data and meta file.",
+    )
+
+
+def no_such_folder(address: str, folder: str, known: Sequence[str]) -> BackupNotFoundError:
+    """Return the error for a folder that is not at the mirror."""
+    return BackupNotFoundError(
+        f"There is no folder {folder} at {address}.", hint=f"There are: {', '.join(known)}."
+    )
+
+
+def several_databases(address: str, folders: Sequence[str]) -> AmbiguousReferenceError:
+    """Return the error for a mirror with the backups of several databases; one has to be named."""
+    return AmbiguousReferenceError(
+        f"The backups of {len(folders)} databases are at {address}.",
+        hint=f"Name one of them, such as {address}/{folders[0]}.",
+        candidates=folders,
+    )
+
+
+def none_fits(address: str, ref: str) -> BackupNotFoundError:
+    """Return the error for a reference that fits no backup at a mirror."""
+    return BackupNotFoundError(
+        f"No backup at {address} is meant by {ref!r}.",
+        hint=f"See what is there: {shell_command('soulsense-db', 'mirror', 'list', address)}",
+    )
+
+
+def several_fit(address: str, ref: str, names: Sequence[str]) -> AmbiguousReferenceError:
+    """Return the error for a reference that fits several backups at a mirror."""
+    return AmbiguousReferenceError(
+        f"{ref!r} may mean {len(names)} backups at {address}.",
+        hint=f"Give more of the id: {', '.join(names)}.",
+        candidates=names,
+    )

@@ -1,0 +1,208 @@
+"""Bring a backup back from a mirror: into the backup directory, or into a folder for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo, bases_for
+from soulsense_db.errors import MirrorNotFoundError, MirrorUnreachableError
+from soulsense_db.mirroring.contents import Contents, contents_of
+from soulsense_db.mirroring.errors import (
+    base_not_there,
+    none_fits,
+    none_there,
+    object_changed,
+    several_databases,
+    several_fit,
+)
+from soulsense_db.mirroring.job import Stop, persistently
+from soulsense_db.mirrors import Mirror, MirrorRecord, MirrorUrl, folders_in, mirror_for, token_of
+from soulsense_db.notices import ignoring, log_ignored
+from soulsense_db.operations import Repository, doubts_about, origin_facts
+
+_LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A mirror, and the folder there that is meant; None where its URL names none."""
+
+    url: MirrorUrl
+    folder: str | None = None
+
+
+def folder_meant(mirror: Mirror, wanted: str | None, usual: str | None, stop: Stop) -> str:
+    """Return the folder that is meant: ``wanted``, else ``usual`` if it is there, else the only one.
+
+    Raises :class:`~soulsense_db.errors.AmbiguousReferenceError` where there are several.
+    """
+    objects = persistently(lambda: list(mirror.list_objects(wanted)), stop)
+    folders = [name for name, found in folders_in(objects).items() if found.backups]
+    if not folders:
+        raise none_there(f"{mirror.address}/{wanted}" if wanted else mirror.address)
+    if wanted is not None:
+        return wanted
+    if usual in folders:
+        return str(usual)
+    if len(folders) > 1:
+        raise several_databases(mirror.address, folders)
+    return folders[0]
+
+
+def place_of(url: str, stop: Stop) -> Place:
+    """Return what ``url`` means: a mirror, or a folder of one, as ``mirror list`` shows them."""
+    parsed = MirrorUrl.of(url)
+    above, _, name = parsed.path.rpartition("/")
+    with mirror_for(parsed) as mirror:
+        missing: MirrorNotFoundError | None = None
+        try:
+            if folders_in(persistently(lambda: list(mirror.list_objects()), stop)):
+                return Place(parsed)
+        except MirrorNotFoundError as error:
+            missing = error
+    if name:
+        with ignoring(MirrorNotFoundError, what=f"{url} is no folder of a mirror"):
+            outer = replace(parsed, path=above)
+            with mirror_for(outer) as mirror:
+                if folders_in(persistently(lambda: list(mirror.list_objects(name)), stop)):
+                    return Place(outer, name)
+    if missing is not None:
+        raise missing
+    return Place(parsed)
+
+
+def chosen(backups: Sequence[BackupInfo], ref: str, address: str) -> BackupInfo:
+    """Return the one of ``backups``, newest first, that ``ref`` names.
+
+    An id or the beginning of it, a file name here or there, ``latest`` or ``latest~1``.
+    """
+    if latest := _LATEST.fullmatch(ref):
+        candidates = [info for info in backups if not doubts_about(info)]
+        back = int(latest[1] or 0)
+        if back >= len(candidates):
+            raise none_fits(address, ref)
+        return candidates[back]
+    fitting = [
+        info for info in backups if ref == info.filename or (ref and info.id.startswith(ref))
+    ]
+    if not fitting:
+        raise none_fits(address, ref)
+    if len(fitting) > 1:
+        raise several_fit(address, ref, [f"{i.id} ({i.timestamp_display})" for i in fitting])
+    return fitting[0]
+
+
+class Fetching:
+    """Downloads from one folder of a mirror."""
+
+    def __init__(self, mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> None:
+        self._mirror = mirror
+        self._stop = stop
+        self.contents: Contents = contents_of(mirror, folder, record, stop)
+
+    @property
+    def address(self) -> str:
+        """The folder, as a URL."""
+        return f"{self._mirror.address}/{self.contents.folder}"
+
+    def named(self, ref: str) -> BackupInfo:
+        """Return the backup there that ``ref`` names."""
+        backups = self.contents.newest_first()
+        if not backups:
+            raise none_there(self.address)
+        return chosen(backups, ref, self.address)
+
+    def to_directory(self, repository: Repository, info: BackupInfo) -> BackupInfo:
+        """Make ``info``, which is there, a backup of ``repository``; return its facts here.
+
+        With its base, where it is a differential. What is here already is not downloaded.
+        """
+        here = repository.directory.list()
+        token = token_of(info)
+        known = next((one for one in here if token_of(one) == token and one.sha256), None)
+        if known is not None and known.sha256 == info.sha256:
+            return known
+        base = None
+        if info.base_sha256 is not None:
+            base = next(iter(bases_for(info, here)), None)
+            base = base or self.to_directory(repository, self._base_of(info))
+        directory = repository.directory
+        fs.require_space(directory.directory, info.size_bytes)
+        with directory.stage(info.created_at, info.description, ending=info.form.ending) as staging:
+            self.to_file(info, staging.path)
+            facts = origin_facts(repository.driver, directory.directory)
+            brought = replace(info, path=str(staging.final), **facts)
+            directory.publish(staging, brought, base=base)
+        return brought
+
+    def to_folder(self, info: BackupInfo, folder: Path) -> Path:
+        """Download ``info``, and its base, into ``folder``, each with a meta file; return its path."""
+        target = folder / info.filename
+        if info.base_sha256 is not None:
+            base = self._base_of(info)
+            self._with_meta(base, folder / base.filename)
+            info = replace(info, base_name=base.filename)
+        return self._with_meta(info, target)
+
+    def _with_meta(self, info: BackupInfo, target: Path) -> Path:
+        from soulsense_db.backup_info import to_meta
+
+        fs.create_private_file(target)
+        self.to_file(info, target)
+        placed = replace(info, path=str(target))
+        fs.write_durably(Path(placed.meta_path), to_meta(placed))
+        return target
+
+    def _base_of(self, info: BackupInfo) -> BackupInfo:
+        found = bases_for(info, self.contents.backups.values())
+        if not found:
+            raise base_not_there(self.address, info.filename)
+        return found[0]
+
+    def to_file(self, info: BackupInfo, target: Path) -> None:
+        """Download the data of ``info`` into the existing file ``target``, and compare it."""
+        self._stop.total += info.size_bytes
+        with fs.storage_errors("write", target), target.open("wb") as file:
+            found = self._received(info, file)
+        if found != info.sha256:
+            raise object_changed(self.address, info.filename, is_short=False)
+        self._stop.finished(info.size_bytes)
+
+    def _received(self, info: BackupInfo, file: BinaryIO) -> str:
+        """Write what comes to ``file`` and return its checksum; go on where a connection broke."""
+        checksum = hashlib.sha256()
+        done = 0
+        key = f"{self.contents.folder}/{info.filename}"
+
+        def receive() -> None:
+            nonlocal done
+            for piece in self._mirror.read(key, start=done):
+                file.write(piece)
+                checksum.update(piece)
+                done += len(piece)
+                self._stop.told(done)
+                if done > info.size_bytes:
+                    return
+
+        self._as_long_as_it_comes(receive, lambda: done)
+        if done != info.size_bytes:
+            raise object_changed(self.address, info.filename, is_short=done < info.size_bytes)
+        return checksum.hexdigest()
+
+    def _as_long_as_it_comes(self, receive: Callable[[], None], done: Callable[[], int]) -> None:
+        """Try again where a connection broke, and not fewer times for what came before."""
+        while True:
+            before = done()
+            try:
+                persistently(receive, self._stop)
+                return
+            except MirrorUnreachableError as error:
+                if done() == before:
+                    raise
+                log_ignored("The download goes on", error)

@@ -1,0 +1,371 @@
+"""Bring a mirror in step: upload what it lacks, then remove what its policy does not keep."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from filelock import Timeout
+
+from soulsense_db import fs
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, to_meta
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    InvalidBackupError,
+    MirrorDeniedError,
+    MirrorFullError,
+    StorageError,
+)
+from soulsense_db.mirroring.contents import Contents, contents_of
+from soulsense_db.mirroring.errors import base_not_there, sync_at_work
+from soulsense_db.mirroring.job import Stop, persistently, waited_for
+from soulsense_db.mirroring.options import Mirrors, MirrorTarget
+from soulsense_db.mirrors import (
+    Mirror,
+    MirrorRecord,
+    Outgoing,
+    RecordFile,
+    mirror_for,
+    name_at_mirror,
+    token_in,
+    token_of,
+)
+from soulsense_db.notices import log_ignored, warn
+from soulsense_db.operations import Repository, in_order, plan_prune
+from soulsense_db.progress import Progress
+from soulsense_db.retention import PruneReport, RetentionPolicy
+
+# What has no other half for so long is no upload that goes on.
+_ABANDONED_AFTER = timedelta(days=7)
+_LOCK_TRIES_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """What became of one mirror.
+
+    Attributes:
+        address: Where it is.
+        folder: The folder with the backups of this database there.
+        uploaded: What was stored, oldest first.
+        removed: What its policy does not keep, oldest first.
+        kept: How many backups are there now; None where that is not known.
+        damaged: What is there and not what it was, by name: why.
+        problems: Why single backups could not be stored.
+        is_append_only: Whether the credentials cannot remove anything.
+        error: Why the mirror as a whole is not in step; None where it is.
+        is_paused: Whether nothing was tried, because a try failed a short time ago.
+
+    Example:
+        >>> [report.kept for report in manager.mirrors.sync()]
+        [1]
+    """
+
+    address: str
+    folder: str
+    uploaded: tuple[BackupInfo, ...] = ()
+    removed: tuple[BackupInfo, ...] = ()
+    kept: int | None = None
+    damaged: tuple[tuple[str, str], ...] = ()
+    problems: tuple[BackupError, ...] = ()
+    is_append_only: bool = False
+    error: BackupError | None = None
+    is_paused: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that is to be there is."""
+        return self.error is None and not self.problems and not self.is_paused
+
+
+def sync_mirror(
+    repository: Repository,
+    target: MirrorTarget,
+    mirrors: Mirrors,
+    *,
+    only: Collection[BackupInfo] = (),
+    deadline: float | None = None,
+    if_not_paused: bool = False,
+    progress: Progress | None = None,
+) -> SyncReport:
+    """Bring the mirror ``target`` in step; what it refuses is in the report.
+
+    ``only``: these backups, and what they need, are uploaded, and nothing is removed; by default
+    all that belongs there. ``deadline``: seconds. ``if_not_paused``: nothing is tried during the
+    pause after a failure.
+    """
+    file = RecordFile(repository.directory.directory, repository.database)
+    record = file.read().get(target.address, MirrorRecord())
+    folder = mirrors.folder_at(record)
+    if if_not_paused and record.is_paused(datetime.now(UTC)):
+        return SyncReport(address=target.address, folder=folder, is_paused=True)
+
+    def work(stop: Stop) -> SyncReport:
+        with _Held(file, repository, stop):
+            return _Sync(repository, target, folder, file, stop).run(only)
+
+    try:
+        return waited_for(work, address=target.address, deadline=deadline, progress=progress)
+    except BackupError as error:
+        record = file.read().get(target.address, MirrorRecord())
+        record.folder = folder
+        record.failed(error.cause, datetime.now(UTC))
+        file.write(target.address, record)
+        return SyncReport(address=target.address, folder=folder, error=error)
+
+
+class _Held:
+    """The lock of what is done with the mirrors of one database; a second one waits for it."""
+
+    def __init__(self, file: RecordFile, repository: Repository, stop: Stop) -> None:
+        self._path = file.lock_path
+        self._repository = repository
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        directory = self._repository.directory.directory
+        fs.make_private_directory(
+            directory, owner_of=self._repository.database, keeps_out_of_git=True
+        )
+        waited = 0.0
+        while True:
+            self._stop.check()
+            try:
+                self._lock = fs.acquire_lock(
+                    self._path,
+                    timeout=_LOCK_TRIES_SECONDS,
+                    owner_of=self._repository.database,
+                    is_shared=True,
+                )
+                return
+            except Timeout:
+                waited += _LOCK_TRIES_SECONDS
+                if waited >= self._repository.driver.lock_timeout:
+                    raise sync_at_work(directory) from None
+
+    def __exit__(self, *error: object) -> None:
+        fs.release_lock(self._lock)
+
+
+class _Sync:
+    """One run at one mirror."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        target: MirrorTarget,
+        folder: str,
+        file: RecordFile,
+        stop: Stop,
+    ) -> None:
+        self._repository = repository
+        self._target = target
+        self._file = file
+        self._stop = stop
+        self._record = file.read().get(target.address, MirrorRecord())
+        self._record.folder = folder
+        self._contents = Contents(folder)
+        self._uploaded: list[BackupInfo] = []
+        self._removed: list[BackupInfo] = []
+        self._problems: list[BackupError] = []
+
+    def run(self, only: Collection[BackupInfo]) -> SyncReport:
+        with mirror_for(self._target.parsed) as mirror:
+            try:
+                folder = self._contents.folder
+                self._contents = contents_of(mirror, folder, self._record, self._stop)
+                local = {token_of(info): info for info in known(self._repository)}
+                self._upload_all(mirror, self._owed(local, only), local)
+                if not only:
+                    self._take_over_pins(mirror, local)
+                    self._prune(mirror)
+                    self._remove_abandoned(mirror)
+            finally:
+                self._stop.check()  # else somebody else may have the record by now
+                self._file.write(self._target.address, self._record)
+        if not only:
+            self._note_end()
+        return SyncReport(
+            address=self._target.address,
+            folder=self._contents.folder,
+            uploaded=tuple(self._uploaded),
+            removed=tuple(self._removed),
+            kept=len(self._contents.backups),
+            damaged=tuple(sorted(self._contents.damaged.items())),
+            problems=tuple(self._problems),
+            is_append_only=self._record.is_append_only,
+        )
+
+    def _note_end(self) -> None:
+        now = datetime.now(UTC)
+        if self._problems:
+            self._record.failed(self._problems[0].cause, now)
+            self._record.seen_at = now
+        else:
+            self._record.succeeded(now)
+        self._file.write(self._target.address, self._record)
+
+    # Up
+
+    def _owed(self, local: dict[str, BackupInfo], only: Collection[BackupInfo]) -> list[BackupInfo]:
+        """Return the local backups that are to be there and are not, oldest first."""
+        wanted = {token_of(info) for info in only} if only else self._wanted(local)
+        owed = [
+            info
+            for token, info in local.items()
+            if token in wanted and token not in self._contents.backups
+        ]
+        return sorted(owed, key=lambda info: info.order)
+
+    def _wanted(self, local: dict[str, BackupInfo]) -> set[str]:
+        """Return the tokens of what the policy keeps, of all that is here or there.
+
+        What it would remove at once is not uploaded.
+        """
+        if self._target.retention is None:
+            return set(local)
+        there = self._contents.backups
+        everything = {
+            token: replace(info, path=self._path_of(info)) for token, info in local.items()
+        } | there
+        found = _plan(everything.values(), self._target.retention)
+        return {token_of(decision.backup) for decision in found.kept}
+
+    def _upload_all(
+        self, mirror: Mirror, owed: list[BackupInfo], local: dict[str, BackupInfo]
+    ) -> None:
+        self._stop.total = sum(info.size_bytes for info in owed)
+        for info in owed:
+            try:
+                self._upload_with_base(mirror, info, local)
+            except MirrorFullError:
+                before = len(self._removed)
+                self._prune(mirror)
+                if len(self._removed) == before:
+                    raise
+                self._upload_with_base(mirror, info, local)
+            except BackupNotFoundError as error:
+                log_ignored(f"{info.filename} was deleted here meanwhile", error)
+            except (InvalidBackupError, StorageError) as error:  # of this one: others are no worse
+                self._problems.append(error)
+                warn(f"{info.filename} is not at {mirror.address}: {error.cause}.")
+
+    def _upload_with_base(
+        self, mirror: Mirror, info: BackupInfo, local: dict[str, BackupInfo]
+    ) -> None:
+        if token_of(info) in self._contents.backups:  # as the base of another
+            return
+        if info.base_sha256 and not bases_for(info, self._contents.backups.values()):
+            base = next(iter(bases_for(info, local.values())), None)
+            if base is None:
+                raise base_not_there(mirror.address, info.filename)
+            self._upload_with_base(mirror, base, local)
+        self._upload(mirror, info)
+
+    def _upload(self, mirror: Mirror, info: BackupInfo) -> None:
+        """Store the data, then the meta file: from then on the backup is there."""
+        there = replace(info, path=self._path_of(info))
+        key = f"{self._contents.folder}/{there.filename}"
+        assert info.sha256 is not None
+        file = Outgoing(
+            path=Path(info.path),
+            size_bytes=info.size_bytes,
+            sha256=info.sha256,
+            told=self._stop.told,
+        )
+        meta = to_meta(there)
+        persistently(lambda: mirror.write(key, file), self._stop)
+        self._stop.finished(info.size_bytes)
+        # Another machine, or a try that broke off, may have stored it: a damaged one is replaced.
+        if not persistently(lambda: mirror.create(f"{key}{META_SUFFIX}", meta), self._stop):
+            self._replace(mirror, f"{key}{META_SUFFIX}", meta)
+        self._record.metas[there.filename] = meta.decode()
+        self._record.damaged.pop(there.filename, None)
+        self._contents.damaged.pop(there.filename, None)
+        self._contents.backups[token_of(info)] = there
+        self._uploaded.append(info)
+
+    def _replace(self, mirror: Mirror, key: str, data: bytes) -> None:
+        persistently(lambda: mirror.replace(key, data), self._stop)
+
+    def _delete_object(self, mirror: Mirror, key: str) -> None:
+        persistently(lambda: mirror.delete(key), self._stop)
+
+    def _path_of(self, info: BackupInfo) -> str:
+        return f"{self._target.address}/{self._contents.folder}/{name_at_mirror(info)}"
+
+    def _take_over_pins(self, mirror: Mirror, local: dict[str, BackupInfo]) -> None:
+        """Pin there what is pinned here, and the other way round."""
+        for token, there in self._contents.backups.items():
+            here = local.get(token, there)
+            if (here.pinned, here.pin_note) == (there.pinned, there.pin_note):
+                continue
+            pinned = replace(there, pinned=here.pinned, pin_note=here.pin_note)
+            meta = to_meta(pinned)
+            key = f"{self._contents.folder}/{there.filename}{META_SUFFIX}"
+            try:
+                self._replace(mirror, key, meta)
+            except MirrorDeniedError as error:  # nothing can be replaced, and nothing removed
+                log_ignored(f"That {there.filename} is pinned is not known there", error)
+                continue
+            self._record.metas[there.filename] = meta.decode()
+            self._contents.backups[token] = pinned
+
+    # Down
+
+    def _prune(self, mirror: Mirror) -> None:
+        policy = self._target.retention
+        if policy is None or policy.is_empty:
+            return
+        # Only what is whole is counted: a damaged one takes no place of a sound one.
+        found = _plan(self._contents.backups.values(), policy)
+        for decision in in_order(found.removed):
+            if not self._delete(mirror, decision.backup.filename):
+                return
+            self._removed.append(decision.backup)
+
+    def _delete(self, mirror: Mirror, name: str) -> bool:
+        """Remove a backup, its meta file first; False where nothing can be removed."""
+        key = f"{self._contents.folder}/{name}"
+        try:
+            self._delete_object(mirror, f"{key}{META_SUFFIX}")
+            self._delete_object(mirror, key)
+        except MirrorDeniedError as error:
+            log_ignored(f"{mirror.address} is append-only", error)
+            self._record.is_append_only = True
+            return False
+        self._record.is_append_only = False
+        self._record.forget_all_but(self._record.metas.keys() - {name})
+        self._contents.backups.pop(str(token_in(name)), None)
+        return True
+
+    def _remove_abandoned(self, mirror: Mirror) -> None:
+        """Remove halves of backups that nobody will complete."""
+        now = datetime.now(UTC)
+        for found in self._contents.alone:
+            token = token_in(found.name.removesuffix(META_SUFFIX))
+            is_old = found.modified_at is not None and now - found.modified_at > _ABANDONED_AFTER
+            if token in self._contents.backups or not is_old:
+                continue
+            try:
+                self._delete_object(mirror, found.key)
+            except MirrorDeniedError as error:
+                log_ignored(f"{found.key} is left at {mirror.address}", error)
+                return
+
+
+def _plan(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneReport:
+    newest_first = sorted(backups, key=lambda info: info.order, reverse=True)
+    return plan_prune(newest_first, policy, now=datetime.now(UTC)).report
+
+
+def known(repository: Repository) -> list[BackupInfo]:
+    """Return the local backups that belong at mirrors: of this database, with all their facts."""
+    return [
+        info
+        for info in repository.finder.list()
+        if info.sha256 is not None and not info.of_unknown_origin
+    ]
