@@ -14,6 +14,7 @@ from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, 
 from soulsense_db.codecs import Compression, Identities
 from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
 from soulsense_db.manager_aliases import OldNames
+from soulsense_db.mirroring import DEADLINE_SECONDS, MirrorOperations, Mirrors, MirrorsOption
 from soulsense_db.operations import (
     CatalogOperations,
     DatabaseLock,
@@ -48,6 +49,10 @@ class ManagerOptions(TypedDict, total=False):
     identities: IdentitiesOption
     describe_openly: bool
     work_directory: str | Path | None
+    mirrors: MirrorsOption
+    mirror_retention: RetentionPolicy | None
+    mirror_folder: str | None
+    mirror_deadline: float
     lock_timeout: float
 
 
@@ -87,13 +92,22 @@ class BackupManager(OldNames):
         work_directory: Where the data of a backup that is not plain is while it is created or
             restored, in a private file; None for beside the database. It must not be in the backup
             directory.
+        mirrors: Where copies of the backups go: URLs such as ``s3://bucket/prefix``,
+            ``sftp://user@host/path``, ``file:///mnt/usb/soulsense``, or
+            :class:`~soulsense_db.mirroring.MirrorTarget`. They are uploaded by
+            ``mirrors.sync()``, by a scheduled run, or by a :meth:`create` that waits for them.
+        mirror_retention: What each mirror keeps that has no policy of its own; None keeps all.
+        mirror_folder: The name of the folder for this database at each mirror; None for one made
+            of the names of machine and database.
+        mirror_deadline: Seconds that :meth:`create` waits for mirrors at most, if it waits.
         lock_timeout: Seconds to wait for a lock: of the database, then
             :class:`~soulsense_db.errors.DatabaseLockedError` is raised; of the directory, then
             :class:`~soulsense_db.errors.DirectoryLockedError`.
 
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
-        OptionError: There is no such compression; or the work directory is in the backup directory.
+        OptionError: There is no such compression; the work directory is in the backup directory; or
+            a mirror is no URL of one, or would be lost with the database.
         IdentityError: A secret key is given in the place of a file's name.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
@@ -118,6 +132,10 @@ class BackupManager(OldNames):
         identities: IdentitiesOption = None,
         describe_openly: bool = False,
         work_directory: str | Path | None = None,
+        mirrors: MirrorsOption = (),
+        mirror_retention: RetentionPolicy | None = None,
+        mirror_folder: str | None = None,
+        mirror_deadline: float = DEADLINE_SECONDS,
         lock_timeout: float = 30.0,
     ) -> None:
         self._retention = retention
@@ -141,6 +159,14 @@ class BackupManager(OldNames):
         """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
         self.live = LiveDatabase(repository.driver)
         """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
+        self._mirrors = Mirrors.of(
+            mirrors,
+            retention=mirror_retention,
+            folder=mirror_folder,
+            deadline=mirror_deadline,
+            database=repository.driver.location,
+            directory=repository.directory.directory,
+        )
         self._use(repository)
 
     def _use(self, repository: Repository) -> None:
@@ -148,6 +174,8 @@ class BackupManager(OldNames):
         self._finder = repository.finder
         self.catalog = CatalogOperations(repository)
         """The table of the backups: ``sync()``, ``rebuild()``, ``names()``."""
+        self.mirrors = MirrorOperations(repository, self._mirrors)
+        """Copies elsewhere: ``sync()``, ``status()``, ``list()``, ``verify()``, ``fetch()``."""
         self.alarm = MigrationAlarm(repository)
         """The migration that has not ended: ``error()``, ``marker()``, ``accept()``."""
 

@@ -12,6 +12,7 @@ from soulsense_db.errors import (
     ChecksumMismatchError,
     DirectoryLockedError,
     InvalidBackupError,
+    MirrorError,
     MirrorUnreachableError,
     OptionError,
     TruncatedBackupError,
@@ -118,4 +119,28 @@ def several_fit(address: str, ref: str, names: Sequence[str]) -> AmbiguousRefere
         f"{ref!r} may mean {len(names)} backups at {address}.",
         hint=f"Give more of the id: {', '.join(names)}.",
         candidates=names,
+    )
+
+
+def probe_differs(address: str) -> ChecksumMismatchError:
+    """Return the error for a mirror that does not give back what it was given."""
+    return ChecksumMismatchError(
+        f"What was stored at {address} came back changed.", hint="Do not use this mirror."
+    )
+
+
+def not_listed(address: str) -> MirrorError:
+    """Return the error for a mirror that does not list what is there."""
+    return MirrorError(
+        f"What was stored at {address} is not in its listing.",
+        hint="Try again in a minute: some places list what is new only after a while.",
+    )
+
+
+def not_conditional(address: str) -> MirrorError:
+    """Return the error for a mirror that lets a second one overwrite what a first one stored."""
+    return MirrorError(
+        f"{address} stored an object a second time that was to be stored only once: two machines "
+        "could overwrite each other's.",
+        hint="Give each machine a prefix of its own.",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, bases_for
+from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
 from soulsense_db.errors import MirrorNotFoundError, MirrorUnreachableError
 from soulsense_db.mirroring.contents import Contents, contents_of
 from soulsense_db.mirroring.errors import (
@@ -38,9 +38,10 @@ class Place:
 
 
 def folder_meant(mirror: Mirror, wanted: str | None, usual: str | None, stop: Stop) -> str:
-    """Return the folder that is meant: ``wanted``, else ``usual`` if it is there, else the only one.
+    """Return the folder that is meant: ``wanted``, else ``usual`` if it is there.
 
-    Raises :class:`~soulsense_db.errors.AmbiguousReferenceError` where there are several.
+    Else it is the only one. Raises :class:`~soulsense_db.errors.AmbiguousReferenceError` where
+    there are several.
     """
     objects = persistently(lambda: list(mirror.list_objects(wanted)), stop)
     folders = [name for name, found in folders_in(objects).items() if found.backups]
@@ -123,7 +124,7 @@ class Fetching:
 
         With its base, where it is a differential. What is here already is not downloaded.
         """
-        here = repository.directory.list()
+        here = repository.finder.list()
         token = token_of(info)
         known = next((one for one in here if token_of(one) == token and one.sha256), None)
         if known is not None and known.sha256 == info.sha256:
@@ -142,7 +143,7 @@ class Fetching:
         return brought
 
     def to_folder(self, info: BackupInfo, folder: Path) -> Path:
-        """Download ``info``, and its base, into ``folder``, each with a meta file; return its path."""
+        """Download ``info``, and its base, into ``folder``, with meta files; return its path."""
         target = folder / info.filename
         if info.base_sha256 is not None:
             base = self._base_of(info)
@@ -151,8 +152,6 @@ class Fetching:
         return self._with_meta(info, target)
 
     def _with_meta(self, info: BackupInfo, target: Path) -> Path:
-        from soulsense_db.backup_info import to_meta
-
         fs.create_private_file(target)
         self.to_file(info, target)
         placed = replace(info, path=str(target))

@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import Timeout
-
-from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, to_meta
 from soulsense_db.errors import (
     BackupError,
@@ -20,7 +17,8 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.mirroring.contents import Contents, contents_of
-from soulsense_db.mirroring.errors import base_not_there, sync_at_work
+from soulsense_db.mirroring.errors import base_not_there
+from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop, persistently, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
 from soulsense_db.mirrors import (
@@ -40,7 +38,6 @@ from soulsense_db.retention import PruneReport, RetentionPolicy
 
 # What has no other half for so long is no upload that goes on.
 _ABANDONED_AFTER = timedelta(days=7)
-_LOCK_TRIES_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +101,7 @@ def sync_mirror(
         return SyncReport(address=target.address, folder=folder, is_paused=True)
 
     def work(stop: Stop) -> SyncReport:
-        with _Held(file, repository, stop):
+        with held(file, repository, stop):
             return _Sync(repository, target, folder, file, stop).run(only)
 
     try:
@@ -115,39 +112,6 @@ def sync_mirror(
         record.failed(error.cause, datetime.now(UTC))
         file.write(target.address, record)
         return SyncReport(address=target.address, folder=folder, error=error)
-
-
-class _Held:
-    """The lock of what is done with the mirrors of one database; a second one waits for it."""
-
-    def __init__(self, file: RecordFile, repository: Repository, stop: Stop) -> None:
-        self._path = file.lock_path
-        self._repository = repository
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        directory = self._repository.directory.directory
-        fs.make_private_directory(
-            directory, owner_of=self._repository.database, keeps_out_of_git=True
-        )
-        waited = 0.0
-        while True:
-            self._stop.check()
-            try:
-                self._lock = fs.acquire_lock(
-                    self._path,
-                    timeout=_LOCK_TRIES_SECONDS,
-                    owner_of=self._repository.database,
-                    is_shared=True,
-                )
-                return
-            except Timeout:
-                waited += _LOCK_TRIES_SECONDS
-                if waited >= self._repository.driver.lock_timeout:
-                    raise sync_at_work(directory) from None
-
-    def __exit__(self, *error: object) -> None:
-        fs.release_lock(self._lock)
 
 
 class _Sync:
@@ -212,27 +176,12 @@ class _Sync:
 
     def _owed(self, local: dict[str, BackupInfo], only: Collection[BackupInfo]) -> list[BackupInfo]:
         """Return the local backups that are to be there and are not, oldest first."""
-        wanted = {token_of(info) for info in only} if only else self._wanted(local)
-        owed = [
-            info
-            for token, info in local.items()
-            if token in wanted and token not in self._contents.backups
-        ]
-        return sorted(owed, key=lambda info: info.order)
-
-    def _wanted(self, local: dict[str, BackupInfo]) -> set[str]:
-        """Return the tokens of what the policy keeps, of all that is here or there.
-
-        What it would remove at once is not uploaded.
-        """
-        if self._target.retention is None:
-            return set(local)
-        there = self._contents.backups
-        everything = {
-            token: replace(info, path=self._path_of(info)) for token, info in local.items()
-        } | there
-        found = _plan(everything.values(), self._target.retention)
-        return {token_of(decision.backup) for decision in found.kept}
+        if not only:
+            there = self._contents.backups.values()
+            return owed(local.values(), there, self._target.retention)
+        wanted = {token_of(info) for info in only} - self._contents.backups.keys()
+        found = (info for token, info in local.items() if token in wanted)
+        return sorted(found, key=lambda info: info.order)
 
     def _upload_all(
         self, mirror: Mirror, owed: list[BackupInfo], local: dict[str, BackupInfo]
@@ -355,6 +304,24 @@ class _Sync:
             except MirrorDeniedError as error:
                 log_ignored(f"{found.key} is left at {mirror.address}", error)
                 return
+
+
+def owed(
+    local: Iterable[BackupInfo], there: Iterable[BackupInfo], policy: RetentionPolicy | None
+) -> list[BackupInfo]:
+    """Return those of ``local`` that a mirror lacks, oldest first.
+
+    What its ``policy`` would remove at once, of all that is here or ``there``, it does not lack.
+    """
+    stored = {token_of(info): info for info in there}
+    missing = {token_of(info): info for info in local if token_of(info) not in stored}
+    if policy is not None and missing:
+        # Each with the name that it has there, for names tell them apart.
+        named = (replace(info, path=name_at_mirror(info)) for info in missing.values())
+        kept = _plan([*stored.values(), *named], policy).kept
+        tokens = {token_of(decision.backup) for decision in kept}
+        missing = {token: info for token, info in missing.items() if token in tokens}
+    return sorted(missing.values(), key=lambda info: info.order)
 
 
 def _plan(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneReport:

@@ -1,0 +1,456 @@
+"""What is done with mirrors: what ``manager.mirrors`` is."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import BackupError
+from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial, try_rights, verify_there
+from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
+from soulsense_db.mirroring.job import Stop, waited_for
+from soulsense_db.mirroring.options import Mirrors, MirrorTarget, require_configured
+from soulsense_db.mirroring.sync import SyncReport, known, owed, sync_mirror
+from soulsense_db.mirrors import (
+    Mirror,
+    MirrorRecord,
+    RecordFile,
+    folders_in,
+    mirror_for,
+    token_of,
+)
+from soulsense_db.operations import Repository
+from soulsense_db.progress import Progress
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorStatus:
+    """What is known here of one mirror, without asking it.
+
+    Attributes:
+        address: Where it is.
+        folder: The folder for this database there.
+        seen_at: When it was in step the last time, aware; None if it never was.
+        backups: What is there, newest first, as far as it is known.
+        owed: The local backups that are not there and are to be, oldest first.
+        failures: How many tries in a row have failed.
+        error: Why the last one did; empty if it did not.
+        next_try_at: When the next try may be, where nobody asks for one.
+        is_append_only: Whether nothing can be removed there.
+        damaged: What is there and cannot be restored, by name: why.
+
+    Example:
+        >>> status = manager.mirrors.status()[0]
+        >>> len(status.backups), len(status.owed), status.error
+        (1, 0, '')
+    """
+
+    address: str
+    folder: str
+    seen_at: datetime | None = None
+    backups: tuple[BackupInfo, ...] = ()
+    owed: tuple[BackupInfo, ...] = ()
+    failures: int = 0
+    error: str = ""
+    next_try_at: datetime | None = None
+    is_append_only: bool = False
+    damaged: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorListing:
+    """What is in one folder at a mirror, by asking it.
+
+    Attributes:
+        address: Where the mirror is.
+        folder: The folder; what follows the address in a URL.
+        backups: The backups there that are whole, newest first.
+        damaged: What is there and not what its meta file says, by name: why.
+
+    Example:
+        >>> [listing.folder for listing in manager.mirrors.list()]
+        ['laptop-app-1a2b3c4d']
+    """
+
+    address: str
+    folder: str
+    backups: tuple[BackupInfo, ...]
+    damaged: tuple[tuple[str, str], ...] = ()
+
+
+def list_mirror(url: str, *, deadline: float | None = None) -> builtins.list[MirrorListing]:
+    """Return what is at a mirror, of all databases; nothing but the URL is needed.
+
+    Args:
+        url: The mirror, or one folder there.
+        deadline: Seconds to wait; None waits for as long as it takes.
+
+    Returns:
+        One for each folder, by name.
+
+    Raises:
+        OptionError: It is no URL of a mirror.
+        MirrorError: The mirror refuses it.
+
+    Example:
+        >>> [listing.folder for listing in list_mirror("file:///mnt/usb/soulsense")]
+        ['laptop-app-1a2b3c4d']
+    """
+
+    def work(stop: Stop) -> builtins.list[MirrorListing]:
+        place = place_of(url, stop)
+        with mirror_for(place.url) as mirror:
+            folders = folders_in(mirror.list_objects(place.folder))
+            return [_listing(mirror, folder, MirrorRecord(), stop) for folder in folders]
+
+    return waited_for(work, address=str(url), deadline=deadline)
+
+
+def _listing(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> MirrorListing:
+    contents = Fetching(mirror, folder, record, stop).contents
+    return MirrorListing(
+        address=mirror.address,
+        folder=folder,
+        backups=tuple(contents.newest_first()),
+        damaged=tuple(sorted(contents.damaged.items())),
+    )
+
+
+class MirrorOperations:
+    """The mirrors of a manager.
+
+    Nothing is connected before a method is called, and :meth:`status` connects to nothing either.
+
+    Example:
+        >>> [report.ok for report in manager.mirrors.sync()]
+        [True]
+    """
+
+    def __init__(self, repository: Repository, mirrors: Mirrors) -> None:
+        self._repository = repository
+        self._mirrors = mirrors
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The URLs of all mirrors."""
+        return tuple(target.address for target in self._mirrors.targets)
+
+    @property
+    def deadline(self) -> float:
+        """Seconds that others wait for the mirrors at most, all together."""
+        return self._mirrors.deadline
+
+    def sync(
+        self,
+        *,
+        only: Collection[BackupInfo] = (),
+        deadline: float | None = None,
+        if_not_paused: bool = False,
+        progress: Progress | None = None,
+    ) -> builtins.list[SyncReport]:
+        """Upload what each mirror lacks, then remove what its policy does not keep.
+
+        What a mirror refuses is in its report and is tried again later: local backups are what they
+        were, whatever happens.
+
+        Args:
+            only: Only these backups and what they need are uploaded, and nothing is removed.
+            deadline: Seconds to wait for all mirrors; None waits for as long as it takes.
+            if_not_paused: True tries nothing at a mirror that failed a short time ago.
+            progress: Told how many bytes of how many are uploaded, in another thread. What it
+                raises cancels.
+
+        Returns:
+            What became of each mirror.
+
+        Example:
+            >>> report = manager.mirrors.sync()[0]
+            >>> len(report.uploaded), report.kept
+            (1, 1)
+        """
+        until = None if deadline is None else time.monotonic() + deadline
+        reports = []
+        targets = self._mirrors.targets
+        for number, target in enumerate(targets):
+            left = None if until is None else max(until - time.monotonic(), 0)
+            reports.append(
+                sync_mirror(
+                    self._repository,
+                    target,
+                    self._mirrors,
+                    only=only,
+                    # Of the time that is left, one that hangs takes its share.
+                    deadline=None if left is None else left / (len(targets) - number),
+                    if_not_paused=if_not_paused,
+                    progress=progress,
+                )
+            )
+        return reports
+
+    def status(self) -> builtins.list[MirrorStatus]:
+        """Return what is known here of each mirror, without asking it.
+
+        Returns:
+            One for each mirror.
+
+        Raises:
+            StorageError: The backup directory cannot be read.
+
+        Example:
+            >>> manager.mirrors.status()[0].failures
+            0
+        """
+        if not self._mirrors.targets:
+            return []
+        records = self._file.read()
+        local = known(self._repository)
+        return [self._status(target, records, local) for target in self._mirrors.targets]
+
+    def _status(
+        self,
+        target: MirrorTarget,
+        records: dict[str, MirrorRecord],
+        local: builtins.list[BackupInfo],
+    ) -> MirrorStatus:
+        record = records.get(target.address, MirrorRecord())
+        there = [i for i in record.backups(target.address) if i.filename not in record.damaged]
+        return MirrorStatus(
+            address=target.address,
+            folder=self._mirrors.folder_at(record),
+            seen_at=record.seen_at,
+            backups=tuple(there),
+            owed=tuple(owed(local, there, target.retention)),
+            failures=record.failures,
+            error=record.error,
+            next_try_at=record.next_try_at,
+            is_append_only=record.is_append_only,
+            damaged=tuple(sorted(record.damaged.items())),
+        )
+
+    def places_of(self, info: BackupInfo) -> tuple[str, ...]:
+        """Return the mirrors that are known to have a backup, without asking them.
+
+        Args:
+            info: The backup.
+
+        Returns:
+            Their addresses.
+
+        Example:
+            >>> manager.mirrors.places_of(manager.get("latest"))
+            ('file:///mnt/usb/soulsense',)
+        """
+        token = token_of(info)
+        return tuple(
+            status.address for status in self.status() if token in map(token_of, status.backups)
+        )
+
+    def only_there(self) -> builtins.list[BackupInfo]:
+        """Return the backups that are known to be at a mirror and are not here any more.
+
+        Returns:
+            The newest first, each once; :meth:`fetch` takes one.
+
+        Example:
+            >>> manager.mirrors.only_there()
+            []
+        """
+        here = {token_of(info) for info in known(self._repository)}
+        found: dict[str, BackupInfo] = {}
+        for status in self.status():
+            for info in status.backups:
+                if token_of(info) not in here:
+                    found.setdefault(token_of(info), info)
+        return sorted(found.values(), key=lambda info: info.order, reverse=True)
+
+    def list(
+        self, url: str | None = None, *, deadline: float | None = None
+    ) -> builtins.list[MirrorListing]:
+        """Ask the mirrors what is there, of all databases.
+
+        Args:
+            url: One mirror, or one folder there; by default all mirrors of this manager.
+            deadline: Seconds to wait for each; None waits for as long as it takes.
+
+        Returns:
+            One for each folder at each mirror.
+
+        Raises:
+            OptionError: It is no URL of a mirror; or there is none.
+            MirrorError: A mirror refuses it.
+
+        Example:
+            >>> [len(listing.backups) for listing in manager.mirrors.list()]
+            [1]
+        """
+        if url is None:
+            require_configured(self._mirrors)
+        urls = self.addresses if url is None else (url,)
+        return [found for one in urls for found in list_mirror(one, deadline=deadline)]
+
+    def verify(
+        self,
+        *,
+        url: str | None = None,
+        within_days: int | None = None,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> builtins.list[MirrorCheck]:
+        """Download backups of this database, and verify each in full.
+
+        One that fails is uploaded again by the next :meth:`sync`, if it is still here.
+
+        Args:
+            url: One mirror; by default all.
+            within_days: Only a share: with one call a day, all are read within so many days.
+            deadline: Seconds to wait for each mirror; None waits for as long as it takes.
+            progress: Told how many bytes of how many were downloaded, in another thread.
+
+        Returns:
+            What was found at each mirror.
+
+        Raises:
+            OptionError: It is no URL of a mirror; or there is none; or no number of days.
+            MirrorError: A mirror refuses it.
+            StorageError: The file system refused something.
+
+        Example:
+            >>> [len(check.verified) for check in manager.mirrors.verify()]
+            [1]
+        """
+        if url is None:
+            require_configured(self._mirrors)
+        if within_days is not None and within_days < 1:
+            raise ValueError(f"within_days must be 1 or more, not {within_days}")
+        targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
+
+        def work(mirror: Mirror, stop: Stop) -> MirrorCheck:
+            record = self._file.read().get(mirror.address, MirrorRecord())
+            return verify_there(
+                self._repository,
+                mirror,
+                self._mirrors.folder_at(record),
+                within_days=within_days,
+                stop=stop,
+            )
+
+        return [self._done(target, work, deadline, progress) for target in targets]
+
+    def add(self, url: str, *, deadline: float | None = None) -> MirrorTrial:
+        """Set up a mirror, and try what it allows: write, read, list, create, delete.
+
+        It is not remembered: name it in ``mirrors``, or in the configuration, as well.
+
+        Args:
+            url: The mirror.
+            deadline: Seconds to wait; None waits for as long as it takes.
+
+        Returns:
+            What it allows, and what not.
+
+        Raises:
+            OptionError: It is no URL of a mirror.
+            MirrorError: It is not reached, or cannot be set up.
+
+        Example:
+            >>> manager.mirrors.add("file:///mnt/usb/soulsense").is_append_only
+            False
+        """
+        target = self._mirrors.named(url)
+        folder = self._mirrors.folder_at(MirrorRecord())
+        return self._done(
+            target, lambda mirror, stop: try_rights(mirror, folder, stop), deadline, None
+        )
+
+    def fetch(
+        self,
+        ref: BackupInfo | str,
+        url: str | None = None,
+        *,
+        deadline: float | None = None,
+        progress: Progress | None = None,
+    ) -> BackupInfo:
+        """Download a backup, with what it needs, into the backup directory.
+
+        From then on it is a backup as any other, of this database, under its own id; :meth:`restore
+        <soulsense_db.BackupManager.restore>` takes it. What is here already is not downloaded.
+
+        Args:
+            ref: Its id or the beginning of it, its name at the mirror, ``latest``, ``latest~1``; or
+                what :meth:`only_there` returned.
+            url: The mirror, or one folder there; by default each mirror of this manager, until
+                there is one that has it.
+            deadline: Seconds to wait; None waits for as long as it takes.
+            progress: Told how many bytes of how many were downloaded, in another thread. What it
+                raises cancels, and leaves nothing.
+
+        Returns:
+            The facts of the backup as it is here now.
+
+        Raises:
+            BackupNotFoundError: Nothing there is meant by ``ref``.
+            AmbiguousReferenceError: Several are; or the backups of several databases are there, and
+                the URL names none of them.
+            InvalidBackupError: It was changed or damaged there.
+            MirrorError: The mirror refuses it.
+            StorageError: The file system refused something.
+            OptionError: It is no URL of a mirror; or there is none.
+
+        Example:
+            >>> manager.mirrors.fetch("latest") == manager.get("latest")
+            True
+        """
+        if url is None:
+            require_configured(self._mirrors)
+        urls = self.addresses if url is None else (url,)
+        name = ref.id if isinstance(ref, BackupInfo) else ref
+        for number, one in enumerate(urls, 1):
+            try:
+                return waited_for(
+                    lambda stop, one=one: self._fetched(name, one, stop),  # type: ignore[misc]
+                    address=one,
+                    deadline=deadline,
+                    progress=progress,
+                )
+            except BackupError:
+                if number == len(urls):
+                    raise
+        raise AssertionError("there is a mirror")
+
+    def _fetched(self, ref: str, url: str, stop: Stop) -> BackupInfo:
+        known_url = url in self.addresses
+        place = Place(self._mirrors.named(url).parsed) if known_url else place_of(url, stop)
+        with mirror_for(place.url) as mirror:
+            record = self._file.read().get(mirror.address, MirrorRecord())
+            usual = self._mirrors.folder_at(record)
+            folder = folder_meant(mirror, place.folder, usual, stop)
+            # What is known of another folder says nothing of this one.
+            own = record if folder == record.folder else MirrorRecord()
+            fetching = Fetching(mirror, folder, own, stop)
+            info = fetching.to_directory(self._repository, fetching.named(ref))
+        self._repository.with_catalog_as_it_is().sync_catalog()
+        return info
+
+    @property
+    def _file(self) -> RecordFile:
+        return RecordFile(self._repository.directory.directory, self._repository.database)
+
+    def _done(
+        self,
+        target: MirrorTarget,
+        work: Callable[[Mirror, Stop], T],
+        deadline: float | None,
+        progress: Progress | None,
+    ) -> T:
+        def connected(stop: Stop) -> T:
+            with mirror_for(target.parsed) as mirror:
+                return work(mirror, stop)
+
+        return waited_for(connected, address=target.address, deadline=deadline, progress=progress)
