@@ -255,6 +255,7 @@ class BackupManager(OldNames):
         alembic_heads: Sequence[str] | None = None,
         target_revision: str | None = None,
         record: bool = True,
+        wait_for_mirrors: bool = False,
     ) -> BackupInfo:
         """Take a backup of all committed data.
 
@@ -273,6 +274,9 @@ class BackupManager(OldNames):
             target_revision: Where the migration that follows is going.
             record: False writes nothing to the database: the row comes with the next backup or
                 ``catalog.sync()``.
+            wait_for_mirrors: True uploads it, and what else is owed, before it returns, for
+                ``mirror_deadline`` at most; what fails is a warning in the log ``soulsense_db``.
+                False leaves that to the next scheduled run or ``mirrors.sync()``.
 
         Returns:
             The facts of the new backup.
@@ -300,9 +304,12 @@ class BackupManager(OldNames):
             alembic_heads=None if alembic_heads is None else tuple(alembic_heads),
             target_revision=target_revision,
         )
-        return operations.create_backup(
+        info = operations.create_backup(
             repository, new, retention=self._retention, progress=progress
         )
+        if wait_for_mirrors:
+            self.mirrors.upload_after(info)
+        return info
 
     def require_ready(self) -> None:
         """Raise what would keep :meth:`create` from beginning; nothing is made or changed.

@@ -43,8 +43,21 @@ _KNOWN = {
     *("soulsense_attached", "soulsense_compression", "soulsense_differential"),
     *("soulsense_recipients", "soulsense_identity_file", "soulsense_identity_command"),
     *("soulsense_describe_openly", "soulsense_work_directory"),
+    *("soulsense_mirrors", "soulsense_mirror_folder", "soulsense_mirror_deadline"),
+    *("soulsense_mirror_before_upgrade", "soulsense_mirror_keep_within"),
+    "soulsense_mirror_max_total_size",
     *(PREFIX + name for name in COUNTS),
+    *(f"{PREFIX}mirror_{name}" for name in COUNTS),
 }
+
+
+class MirrorOptions(TypedDict, total=False):
+    """The options of ``BackupManager`` about mirrors."""
+
+    mirrors: tuple[str, ...]
+    mirror_retention: RetentionPolicy | None
+    mirror_folder: str | None
+    mirror_deadline: float
 
 
 class FormOptions(TypedDict):
@@ -71,6 +84,9 @@ class Settings:
     them is set. Of the forms of backups, each named like its option: ``compression``, None for
     none; ``differential``; ``recipients``, empty for no encryption; ``identity_files`` and
     ``identity_command``, where the private keys are; ``describes_openly``; ``work_directory``.
+    Of mirrors: ``mirrors``, their URLs; ``mirror_retention``, what each keeps; ``mirror_folder``
+    and ``mirror_deadline`` in seconds, None for the usual; ``mirrors_before_upgrade``: whether a
+    mirror must have the safety backup before a migration begins.
     """
 
     protects: bool = False
@@ -86,6 +102,11 @@ class Settings:
     identity_command: tuple[str, ...] = ()
     describes_openly: bool = False
     work_directory: Path | None = None
+    mirrors: tuple[str, ...] = ()
+    mirror_retention: RetentionPolicy | None = None
+    mirror_folder: str | None = None
+    mirror_deadline: float | None = None
+    mirrors_before_upgrade: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -118,7 +139,23 @@ class Settings:
             identity_command=_command(options, "soulsense_identity_command"),
             describes_openly=_switch(options, "soulsense_describe_openly"),
             work_directory=Path(work) if work else None,
+            mirrors=mirrors_in(options.get("soulsense_mirrors", "")),
+            mirror_retention=_retention(options, f"{PREFIX}mirror_"),
+            mirror_folder=options.get("soulsense_mirror_folder") or None,
+            mirror_deadline=_seconds(options, "soulsense_mirror_deadline"),
+            mirrors_before_upgrade=_switch(options, "soulsense_mirror_before_upgrade"),
         )
+
+    def mirror_options(self) -> MirrorOptions:
+        """Return what they say of mirrors."""
+        options = MirrorOptions(
+            mirrors=self.mirrors,
+            mirror_retention=self.mirror_retention,
+            mirror_folder=self.mirror_folder,
+        )
+        if self.mirror_deadline is not None:
+            options["mirror_deadline"] = self.mirror_deadline
+        return options
 
     def form_options(self) -> FormOptions:
         """Return what they, and the environment, say of the forms of backups.
@@ -155,6 +192,16 @@ def names_in(text: str) -> tuple[str, ...]:
     """Return what stands between the commas and ends of lines of ``text``."""
     parts = text.replace("\n", ",").split(",")
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def mirrors_in(text: str) -> tuple[str, ...]:
+    """Return the URLs of ``text``, as :func:`names_in`; there are none where ``none`` is last."""
+    return mirrors_of(names_in(text))
+
+
+def mirrors_of(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the URLs of a list, which are none where the word ``none`` is its last."""
+    return () if urls and urls[-1].lower() == NONE else tuple(urls)
 
 
 def public_keys_in(text: str) -> tuple[str, ...]:
@@ -311,18 +358,19 @@ def _require_known(names: Iterable[str]) -> None:
             )
 
 
-def _retention(options: Mapping[str, str]) -> RetentionPolicy | None:
+def _retention(options: Mapping[str, str], prefix: str = PREFIX) -> RetentionPolicy | None:
+    """Return the policy of the options whose names begin with ``prefix``; None without any."""
     for name, text in options.items():
-        if name.startswith(("soulsense_keep_", "soulsense_max_")) and not text:
+        if name.startswith((f"{prefix}keep_", f"{prefix}max_")) and not text:
             raise _bad(name, text, "a value, or remove the line")
     rules: dict[str, Any] = {
-        name: _number(PREFIX + name, options[PREFIX + name])
+        name: _number(prefix + name, options[prefix + name])
         for name in COUNTS
-        if options.get(PREFIX + name)
+        if options.get(prefix + name)
     }
-    if within := options.get("soulsense_keep_within"):
+    if within := options.get(f"{prefix}keep_within"):
         rules["keep_within"] = Period.parse(within)
-    if size := options.get("soulsense_max_total_size"):
+    if size := options.get(f"{prefix}max_total_size"):
         rules["max_total_size"] = parse_size(size)
     return with_rules(RetentionPolicy(**rules)) if rules else None
 
@@ -335,6 +383,19 @@ def with_rules(policy: RetentionPolicy) -> RetentionPolicy:
             hint="Set at least one rule to 1 or more, or to -1 for all.",
         )
     return policy
+
+
+def _seconds(options: Mapping[str, str], name: str) -> float | None:
+    text = options.get(name)
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise _bad(name, text, "a number of seconds above 0")
+    return seconds
 
 
 def _number(name: str, text: str) -> int:

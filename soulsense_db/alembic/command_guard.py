@@ -50,6 +50,7 @@ class CommandGuard:
             self.settings.directory,
             catalog=self.settings.catalog,
             **self.settings.form_options(),
+            **self.settings.mirror_options(),
         )
         path = manager.database
         if path is None:

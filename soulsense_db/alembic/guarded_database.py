@@ -21,7 +21,7 @@ from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
@@ -158,8 +158,7 @@ class GuardedDatabase(Protection):
                 # A write now would make a transaction that env.py has open a stale one.
                 record=False,
             )
-            if self.settings.restores:
-                self._require_key(self.backup)
+            self._require_use_of(self.backup)
             log.info("Backup before the migration: %s", self.backup.path)
         earlier = [marker for marker in self.markers if marker.chain == chain]
         marker = new_marker(
@@ -178,18 +177,24 @@ class GuardedDatabase(Protection):
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
         self.runs.append(Run(context, pending))
 
-    def _require_key(self, backup: BackupInfo) -> None:
-        """Raise :class:`IdentityError` if ``backup`` could not be put back: now it costs nothing.
+    def _require_use_of(self, backup: BackupInfo) -> None:
+        """Raise if ``backup`` could not be put back, or does not reach a mirror where it has to.
 
-        It is deleted then: a service that is restarted all the time would fill the disk.
+        Now that costs nothing. It is deleted then: a service that is restarted all the time would
+        fill the disk. Raises :class:`~soulsense_db.errors.IdentityError`,
+        :class:`~soulsense_db.errors.MirrorError`.
         """
         assert self.lock is not None
         try:
-            self.manager.require_key(backup)
-        except BaseException:
+            if self.settings.restores:
+                self.manager.require_key(backup)
+            if self.settings.mirrors_before_upgrade:
+                address = self.manager.mirrors.require_uploaded(backup)
+                log.info("The backup before the migration is at %s", address)
+        except BaseException as error:
             self.backup = None
             with cleaning_up(f"{backup.filename} could not be deleted"):
-                self.lock.delete(backup, reason="no key that is at hand opens it")
+                self.lock.delete(backup, reason=f"the migration was refused ({reason_of(error)})")
             raise
 
     def end_transaction(self) -> None:

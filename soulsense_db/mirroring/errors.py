@@ -7,6 +7,7 @@ from pathlib import Path
 
 from soulsense_db.errors import (
     AmbiguousReferenceError,
+    BackupError,
     BackupNotFoundError,
     BaseError,
     ChecksumMismatchError,
@@ -143,4 +144,13 @@ def not_conditional(address: str) -> MirrorError:
         f"{address} stored an object a second time that was to be stored only once: two machines "
         "could overwrite each other's.",
         hint="Give each machine a prefix of its own.",
+    )
+
+
+def none_took_it(name: str, errors: Sequence[BackupError]) -> MirrorError:
+    """Return the error for a backup that has to be at a mirror, and is at none; ``errors``: why."""
+    return MirrorError(
+        f"{name} did not reach a mirror: {'; '.join(error.cause for error in errors)}.",
+        remedy=errors[0].remedy,
+        reason=errors[0].reason,
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.errors import BackupError
 from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial, try_rights, verify_there
+from soulsense_db.mirroring.errors import none_took_it
 from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
 from soulsense_db.mirroring.job import Stop, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget, require_configured
@@ -175,24 +177,78 @@ class MirrorOperations:
             >>> len(report.uploaded), report.kept
             (1, 1)
         """
+        return list(
+            self._synced(
+                only=only, deadline=deadline, if_not_paused=if_not_paused, progress=progress
+            )
+        )
+
+    def _synced(
+        self,
+        *,
+        only: Collection[BackupInfo] = (),
+        deadline: float | None = None,
+        if_not_paused: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[SyncReport]:
+        """Sync one mirror after another; yield what became of each."""
         until = None if deadline is None else time.monotonic() + deadline
-        reports = []
         targets = self._mirrors.targets
         for number, target in enumerate(targets):
             left = None if until is None else max(until - time.monotonic(), 0)
-            reports.append(
-                sync_mirror(
-                    self._repository,
-                    target,
-                    self._mirrors,
-                    only=only,
-                    # Of the time that is left, one that hangs takes its share.
-                    deadline=None if left is None else left / (len(targets) - number),
-                    if_not_paused=if_not_paused,
-                    progress=progress,
-                )
+            yield sync_mirror(
+                self._repository,
+                target,
+                self._mirrors,
+                only=only,
+                # Of the time that is left, one that hangs takes its share.
+                deadline=None if left is None else left / (len(targets) - number),
+                if_not_paused=if_not_paused,
+                progress=progress,
             )
-        return reports
+
+    def require_uploaded(self, info: BackupInfo) -> str:
+        """Upload a backup, with what it needs, to one mirror: that which takes it first.
+
+        Args:
+            info: The backup.
+
+        Returns:
+            The address of the mirror that has it.
+
+        Raises:
+            OptionError: There is no mirror.
+            MirrorError: None had it within ``mirror_deadline``.
+
+        Example:
+            >>> manager.mirrors.require_uploaded(manager.get("latest"))
+            'file:///mnt/usb/soulsense'
+        """
+        require_configured(self._mirrors)
+        errors: builtins.list[BackupError] = []
+        for report in self._synced(only=[info], deadline=self.deadline):
+            if report.ok:
+                return report.address
+            errors += [report.error] if report.error is not None else report.problems
+        raise none_took_it(info.filename, errors) from errors[0]
+
+    def upload_after(self, info: BackupInfo) -> None:
+        """Upload what is owed, now that a backup is made: what fails of that is a warning.
+
+        Args:
+            info: The backup.
+
+        Example:
+            >>> manager.mirrors.upload_after(manager.get("latest"))
+        """
+        completion = Completion(f"The backup {info.filename} was created.")
+        with completion.then("It was not uploaded"):
+            for report in self.sync(deadline=self.deadline, if_not_paused=True):
+                if report.error is not None:
+                    completion.warn_of(f"{report.address} is not in step", report.error)
+                elif report.is_paused:
+                    completion.warn_of(f"{report.address} failed a short time ago: it waits")
+        completion.log()
 
     def status(self) -> builtins.list[MirrorStatus]:
         """Return what is known here of each mirror, without asking it.
