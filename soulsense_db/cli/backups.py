@@ -12,9 +12,11 @@ import typer
 from soulsense_db.backup_info import KINDS, BackupInfo, Form, bases_for, without_base
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
-from soulsense_db.cli.choosing import chosen
+from soulsense_db.cli.choosing import chosen, fetched
 from soulsense_db.cli.facts import facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
+from soulsense_db.cli.mirror_options import MirrorSource
+from soulsense_db.cli.mirror_output import sync_json, synced
 from soulsense_db.cli.moments import MOMENTS_HELP, Span
 from soulsense_db.cli.output import backup_json, print_facts, say, warn
 from soulsense_db.cli.session import Ref, RefOrChoice, Session
@@ -48,7 +50,17 @@ def register(app: typer.Typer) -> None:
     commands.add(app, export, panel=KEEPING, example="export latest /mnt/usb/")
 
 
-def create(session: Session, description: Description = "") -> dict[str, Any]:
+def create(
+    session: Session,
+    description: Description = "",
+    wait_for_mirrors: Annotated[
+        bool,
+        typer.Option(
+            "--wait-for-mirrors/--no-wait-for-mirrors",
+            help="Upload it before the command ends. Otherwise 'auto' or 'mirror sync' does.",
+        ),
+    ] = False,
+) -> dict[str, Any]:
     """Create a backup. The application may keep running."""
     session.prepare_new()
     with session.progress("Backing up") as progress:
@@ -59,7 +71,10 @@ def create(session: Session, description: Description = "") -> dict[str, Any]:
         session.say("That it can be decrypted was not tried: no private key is given here.")
     if info.half_run:
         _warn_of_half_run(session)
-    return {"backup": backup_json(info)}
+    reports = []
+    if wait_for_mirrors:
+        reports = synced(session, deadline=session.manager.mirrors.deadline)
+    return {"backup": backup_json(info), "mirrors": list(map(sync_json, reports))}
 
 
 def _warn_of_half_run(session: Session) -> None:
@@ -278,16 +293,34 @@ def unpin(session: Session, ref: Ref) -> dict[str, Any]:
 
 def import_(
     session: Session,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A database file or backup.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A database file or backup; with --from, a REF there."),
+    ],
     description: Description = "",
+    from_: MirrorSource = None,
 ) -> dict[str, Any]:
-    """Copy a database file or backup into the backup directory, and verify it."""
+    """Copy a database file or backup into the backup directory, and verify it.
+
+    With --from, download a backup from a mirror: it stays what it is, and becomes one of this
+    database.
+    """
+    if from_ is not None:
+        return _import_from(session, str(path), from_, description)
     if description and Path(description).is_file():  # as of a shell's *.db
         raise typer.BadParameter("import takes one file at a time", param_hint="FILE")
     session.prepare_new()
     with session.progress("Importing") as progress:
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")
+    session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
+    return {"backup": backup_json(info)}
+
+
+def _import_from(session: Session, ref: str, url: str, description: str) -> dict[str, Any]:
+    if description:
+        raise typer.BadParameter("a backup from a mirror keeps its own", param_hint="DESCRIPTION")
+    info = fetched(session, ref, url, "Import")
     session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
     return {"backup": backup_json(info)}
 

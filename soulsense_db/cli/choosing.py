@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -10,6 +11,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli.output import SHORT_ID, age_of, print_table, say, shown_description
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, BackupNotFoundError, NotConfirmedError
+from soulsense_db.mirroring import one_of
 from soulsense_db.shown_text import printable
 
 _MOST = 20
@@ -42,6 +44,31 @@ def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) 
             f"There is no backup in {session.manager.directory}.",
             hint=f"To create one: {session.command('create')}",
         )
+    return _picked(session, backups, verb, session.manager.get)
+
+
+def fetched(session: Session, ref: str | None, url: str, verb: str) -> BackupInfo:
+    """Return the backup that ``ref`` names at the mirror ``url``, downloaded.
+
+    Without ``ref`` it is chosen from a list; raises :class:`NotConfirmedError` where none is.
+    """
+    if ref is None:
+        require_terminal(session)
+        folders = [listing for listing in session.manager.mirrors.list(url) if listing.backups]
+        if len(folders) == 1:
+            backups = list(folders[0].backups)
+            ref = _picked(session, backups, verb, lambda answer: one_of(backups, answer, url)).id
+    mirrors = session.manager.mirrors
+    with session.progress("Downloading") as progress:
+        info = mirrors.fetch(ref or "latest", url, progress=progress)
+    session.say(f"Downloaded {info.filename} ({info.size_display})")
+    return info
+
+
+def _picked(
+    session: Session, backups: list[BackupInfo], verb: str, get: Callable[[str], BackupInfo]
+) -> BackupInfo:
+    """Return what a person picks of ``backups``, by number, or by what ``get`` takes."""
     _print_numbered(session, backups)
     while True:
         answer = _asked(f"{verb} which backup? Number or id (Enter to cancel)")
@@ -53,7 +80,7 @@ def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) 
             say(f"Type a number from 1 to {min(len(backups), _MOST)}, or an id.", to=sys.stderr)
             continue
         try:
-            return session.manager.get(answer)
+            return get(answer)
         except BackupError as error:
             say(error.what, to=sys.stderr)
 

@@ -14,6 +14,7 @@ import typer
 from soulsense_db.cli import defaults, output
 from soulsense_db.cli.form_options import form_options
 from soulsense_db.cli.grammar import COMMON_OPTIONS, ProgramCommand
+from soulsense_db.cli.mirror_options import mirror_options
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import OptionError
 from soulsense_db.settings import URL_VARIABLE
@@ -137,20 +138,23 @@ def add(
     command: Command,
     name: str | None = None,
     *,
-    panel: str,
+    panel: str | None = None,
     example: str,
+    group: str = "",
     **groups: Callable[..., Any],
 ) -> None:
     """Make ``command`` one of the program's.
 
-    ``panel``: the group in the program's help; ``example``: one call, for the command's own.
+    ``panel``: where it is in the program's help; ``example``: one call, for the command's own;
+    ``group``: what comes before its name, where it is a command of a command.
     ``groups``: for a parameter of the command, a function whose own parameters are options of the
     program, and which makes the parameter's value of them. Every command has ``session``.
     """
     name = name or command.__name__
-    groups = {**groups, "session": _session, "forms": form_options}
-    own = {key: p for key, p in _with_variables(command, name).items() if key not in groups}
-    declared = {group: _with_variables(of, name) for group, of in groups.items()}
+    full = f"{group} {name}".strip()
+    groups = {**groups, "session": _session, "forms": form_options, "places": mirror_options}
+    own = {key: p for key, p in _with_variables(command, full).items() if key not in groups}
+    declared = {group: _with_variables(of, full) for group, of in groups.items()}
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
@@ -161,12 +165,13 @@ def add(
         }
         session: Session = made["session"]
         session.forms = made.pop("forms")
+        session.mirrors = made.pop("places")
         if dropped:
             session.warn_of_policy()
         with output.noting_interrupts():
             result = command(**made, **arguments)
         if session.as_json:
-            output.print_json(name, result)
+            output.print_json(full, result)
         if session.exit_code:
             raise typer.Exit(session.exit_code)
 
@@ -197,7 +202,7 @@ def with_common_options(callback: Callable[..., None]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
         callback(**{p.name: arguments[p.name] for p in own})
 
-    common = [*_parameters(_session), *_parameters(form_options)]
+    common = [p for of in (_session, form_options, mirror_options) for p in _parameters(of)]
     parameters = [*own, *filter(None, map(_only_shown, common))]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {p.name: p.annotation for p in parameters}

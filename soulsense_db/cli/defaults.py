@@ -70,7 +70,7 @@ def variables_of(flag: str, command: str) -> tuple[str, ...]:
 
 
 def _as_variable(name: str) -> str:
-    return name.replace("-", "_").upper()
+    return name.replace("-", "_").replace(" ", "_").upper()
 
 
 def _flag_of(declarations: Iterable[str]) -> str:
@@ -97,7 +97,7 @@ def _read_defaults(context: typer.Context, value: Path | None) -> Path | None:
     table = table_read(context)[1]
     commands = _commands(context)
     _require_known(table, commands)
-    command = context.command.name or ""
+    command = name_of(context).replace(" ", "-")
     merged = {key: entry for key, entry in table.items() if not isinstance(entry, dict)}
     own = table.get(command)
     if isinstance(own, dict):  # else it is an option with the name of a command: config
@@ -134,9 +134,24 @@ def table_read(context: typer.Context) -> tuple[Path, dict[str, Any]]:
     return found
 
 
-def _commands(context: typer.Context) -> Mapping[str, Any]:
+def name_of(context: typer.Context) -> str:
+    """Return the name of the command of ``context``, such as ``auto`` or ``mirror sync``."""
+    words: list[str] = []
+    at: Any = context
+    while at.parent is not None:
+        words.append(at.command.name or "")
+        at = at.parent
+    return " ".join(reversed(words))
+
+
+def _commands(context: typer.Context) -> dict[str, Any]:
+    """Return all commands as ``[tool.soulsense-db]`` names them: ``auto``, ``mirror-sync``."""
     root: Any = context.find_root().command
-    return getattr(root, "commands", {})
+    found: dict[str, Any] = {}
+    for name, command in getattr(root, "commands", {}).items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name}-{one}": of for one, of in inner.items()} if inner else {name: command}
+    return found
 
 
 def _options(command: Any) -> Iterator[Any]:
@@ -221,6 +236,13 @@ def variable_set(context: typer.Context, name: str) -> Iterator[tuple[str, str]]
         if parameter.name == name:
             variables = parameter.envvar or ()
             yield from [(one, os.environ[one]) for one in variables if os.environ.get(one)][:1]
+
+
+def text_of_variable(context: typer.Context | None, name: str) -> str | None:
+    """Return the text of the environment variable that the option ``name`` has its value from."""
+    if context is None or is_typed(context, name):
+        return None
+    return next((text for _, text in variable_set(context, name)), None)
 
 
 def places_of_options(context: typer.Context, named: Mapping[str, str]) -> Iterator[Place]:

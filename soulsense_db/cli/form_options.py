@@ -59,7 +59,7 @@ class GivenForms:
                 options["differential"] = False
         if self.recipients:
             # A variable is one text, which has its own rules, and is not split by Click's.
-            text = _in_variable(context, "recipient")
+            text = defaults.text_of_variable(context, "recipient")
             keys = public_keys_of(self.recipients) if text is None else public_keys_in(text)
             options["recipients"] = keys or None
         if files := self._key_files(context):
@@ -91,13 +91,6 @@ class GivenForms:
             # That one the settings know, and the variable with a key as well.
             return () if variable == KEY_FILE_VARIABLE else names_in(text)
         return () if environment_identities().sources else self.identity_files
-
-
-def _in_variable(context: typer.Context | None, name: str) -> str | None:
-    """Return the value of the variable that the option ``name`` has its value from."""
-    if context is None or defaults.is_typed(context, name):
-        return None
-    return next((text for _, text in defaults.variable_set(context, name)), None)
 
 
 def form_options(  # noqa: PLR0917 - Typer gives them by name

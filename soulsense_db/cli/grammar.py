@@ -13,6 +13,7 @@ COMMON_OPTIONS = "Common options"
 EVERYDAY = "Everyday"
 KEEPING = "Keeping backups"
 UNATTENDED = "Unattended"
+ELSEWHERE = "Somewhere else"
 WINDOW = "Window"
 SETTING_UP = "Setting up"
 

@@ -9,7 +9,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from soulsense_db.cli import backups, commands, configuration, restoring, schedules, window
+from soulsense_db.cli import (
+    backups,
+    commands,
+    configuration,
+    mirroring,
+    restoring,
+    schedules,
+    window,
+)
 from soulsense_db.cli.grammar import SETTING_UP, ProgramCommand, ProgramGroup
 from soulsense_db.cli.output import (
     WANTS_JSON,
@@ -81,7 +89,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules, window, configuration):
+for room in (backups, restoring, schedules, mirroring, window, configuration):
     room.register(app)
 
 

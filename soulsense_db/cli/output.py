@@ -335,20 +335,28 @@ def print_json(command: str, result: dict[str, Any]) -> None:
 def print_json_error(error: Exception) -> int:
     """Print an error of the tree, or of the arguments; return its exit code."""
     if isinstance(error, BackupError):
-        facts: dict[str, Any] = {
-            "outcome": error.outcome,
-            "commands": list(map(_command, error.remedy.commands)),
-            **{name: getattr(error, name) for name in _MORE if getattr(error, name)},
-        }
-        name, code = type(error).__name__, error.exit_code
-        return print_json_failure(name, error.message, error.hint, code, **facts)
+        _print_object({"format": FORMAT, "ok": False, "error": error_json(error)})
+        return error.exit_code
     text = error.format_message() if hasattr(error, "format_message") else str(error)
     return print_json_failure("UsageError", text, "See --help.", _USAGE_ERROR)
 
 
-def print_json_failure(kind: str, message: str, hint: str, code: int, **more: Any) -> int:
+def error_json(error: BackupError) -> dict[str, Any]:
+    """Return all facts of an error of the tree."""
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "outcome": error.outcome,
+        "commands": list(map(_command, error.remedy.commands)),
+        **{name: getattr(error, name) for name in _MORE if getattr(error, name)},
+        "exit_code": error.exit_code,
+    }
+
+
+def print_json_failure(kind: str, message: str, hint: str, code: int) -> int:
     """Print an error as docs/cli.schema.json describes it; return ``code``."""
-    described = {"type": kind, "message": message, "hint": hint, **more, "exit_code": code}
+    described = {"type": kind, "message": message, "hint": hint, "exit_code": code}
     _print_object({"format": FORMAT, "ok": False, "error": described})
     return code
 

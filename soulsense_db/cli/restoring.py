@@ -8,8 +8,9 @@ import typer
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import commands
-from soulsense_db.cli.choosing import chosen, require_terminal
+from soulsense_db.cli.choosing import chosen, fetched, require_terminal
 from soulsense_db.cli.grammar import EVERYDAY
+from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.output import age_of, backup_json, print_table, shown_description, warn
 from soulsense_db.cli.session import RefOrChoice, Session
 from soulsense_db.drivers import DatabaseDiff
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
 def restore(
     session: Session,
     ref: RefOrChoice = None,
+    from_: MirrorSource = None,
     accept: Annotated[
         bool,
         typer.Option(
@@ -52,8 +54,11 @@ def restore(
         ),
     ] = False,
 ) -> dict[str, Any]:
-    """Replace the database with a backup. 'undo' brings the previous database back."""
-    if accept and ref is not None:
+    """Replace the database with a backup. 'undo' brings the previous database back.
+
+    With --from, the backup is downloaded from a mirror first; nothing else need be on this machine.
+    """
+    if accept and (ref is not None or from_ is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
     if ref is None and not accept:
         require_terminal(session)
@@ -63,7 +68,10 @@ def restore(
         return _accept(session)
     if not trust_directory:  # before anything is asked
         require_trusted_directory(manager.directory, live=manager.database)
-    info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
+    if from_ is not None:
+        info = fetched(session, ref, from_, "Restore")
+    else:
+        info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
     session.prepare_to_read(info)
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)

@@ -16,6 +16,7 @@ from soulsense_db.backup_info import KINDS, BackupInfo
 from soulsense_db.catalog import catalog_option
 from soulsense_db.cli import defaults, old_alembic, output
 from soulsense_db.cli.form_options import GivenForms
+from soulsense_db.cli.mirror_options import GivenMirrors
 from soulsense_db.cli.passphrase import Passphrase
 from soulsense_db.cli.project_files import ProjectFiles
 from soulsense_db.codecs import PASSPHRASE, Identities
@@ -79,6 +80,7 @@ class Session:
     engine: str | None = None
     app: str | None = None
     forms: GivenForms = field(default_factory=GivenForms)
+    mirrors: GivenMirrors = field(default_factory=GivenMirrors)
     context: typer.Context | None = None
     may_ask_passphrase: bool = True
     _has_warned: bool = False
@@ -112,7 +114,8 @@ class Session:
         if self._asks_passphrase:
             opens = Identities(*forms["identities"].sources, passphrase=self._passphrase.secret)
             forms = FormOptions(**{**forms, "identities": opens})
-        manager = BackupManager(engine, self.backup_directory, catalog=catalog, **forms)
+        mirrors = self.mirrors.over(self.settings, self.context)
+        manager = BackupManager(engine, self.backup_directory, catalog=catalog, **forms, **mirrors)
         if manager.database is None:
             raise UnsupportedDatabaseError(
                 f"{self.found.place.says} is a database in memory, which only the program "

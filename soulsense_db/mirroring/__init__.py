@@ -8,6 +8,7 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial
+    from soulsense_db.mirroring.fetch import one_of
     from soulsense_db.mirroring.mirror_operations import (
         MirrorListing,
         MirrorOperations,
@@ -34,6 +35,7 @@ __all__ = [
     "MirrorsOption",
     "SyncReport",
     "list_mirror",
+    "one_of",
 ]
 
 _HOMES = {
@@ -48,6 +50,7 @@ _HOMES = {
     "MirrorsOption": "soulsense_db.mirroring.options",
     "SyncReport": "soulsense_db.mirroring.sync",
     "list_mirror": "soulsense_db.mirroring.mirror_operations",
+    "one_of": "soulsense_db.mirroring.fetch",
 }
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker

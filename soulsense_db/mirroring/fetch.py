@@ -78,7 +78,7 @@ def place_of(url: str, stop: Stop) -> Place:
     return Place(parsed)
 
 
-def chosen(backups: Sequence[BackupInfo], ref: str, address: str) -> BackupInfo:
+def one_of(backups: Sequence[BackupInfo], ref: str, address: str) -> BackupInfo:
     """Return the one of ``backups``, newest first, that ``ref`` names.
 
     An id or the beginning of it, a file name here or there, ``latest`` or ``latest~1``.
@@ -117,7 +117,7 @@ class Fetching:
         backups = self.contents.newest_first()
         if not backups:
             raise none_there(self.address)
-        return chosen(backups, ref, self.address)
+        return one_of(backups, ref, self.address)
 
     def to_directory(self, repository: Repository, info: BackupInfo) -> BackupInfo:
         """Make ``info``, which is there, a backup of ``repository``; return its facts here.

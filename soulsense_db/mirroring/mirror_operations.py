@@ -144,6 +144,17 @@ class MirrorOperations:
         """The URLs of all mirrors."""
         return tuple(target.address for target in self._mirrors.targets)
 
+    def require_any(self) -> None:
+        """Raise where there is no mirror.
+
+        Raises:
+            OptionError: There is none.
+
+        Example:
+            >>> manager.mirrors.require_any()
+        """
+        require_configured(self._mirrors)
+
     @property
     def deadline(self) -> float:
         """Seconds that others wait for the mirrors at most, all together."""
@@ -224,7 +235,7 @@ class MirrorOperations:
             >>> manager.mirrors.require_uploaded(manager.get("latest"))
             'file:///mnt/usb/soulsense'
         """
-        require_configured(self._mirrors)
+        self.require_any()
         errors: builtins.list[BackupError] = []
         for report in self._synced(only=[info], deadline=self.deadline):
             if report.ok:
@@ -347,7 +358,7 @@ class MirrorOperations:
             [1]
         """
         if url is None:
-            require_configured(self._mirrors)
+            self.require_any()
         urls = self.addresses if url is None else (url,)
         return [found for one in urls for found in list_mirror(one, deadline=deadline)]
 
@@ -382,7 +393,7 @@ class MirrorOperations:
             [1]
         """
         if url is None:
-            require_configured(self._mirrors)
+            self.require_any()
         if within_days is not None and within_days < 1:
             raise ValueError(f"within_days must be 1 or more, not {within_days}")
         targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
@@ -464,7 +475,7 @@ class MirrorOperations:
             True
         """
         if url is None:
-            require_configured(self._mirrors)
+            self.require_any()
         urls = self.addresses if url is None else (url,)
         name = ref.id if isinstance(ref, BackupInfo) else ref
         for number, one in enumerate(urls, 1):
