@@ -22,6 +22,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import directory_problem
 from soulsense_db.manager import BackupManager
+from soulsense_db.mirroring import MirrorStatus
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations import Doubt, RestoreCheck, doubts_about
 
@@ -179,6 +180,7 @@ class _Examination:
             self._migration(),
             self._files(),
             *self._bases(),
+            *self._mirrors(),
             self._catalog(),
         )
         return HealthReport(checks=checks, numbers=self._numbers)
@@ -273,6 +275,32 @@ class _Examination:
 
     def _age(self, backups: Sequence[BackupInfo]) -> float | None:
         return (self._now - backups[0].created_at).total_seconds() if backups else None
+
+    def _mirrors(self) -> Iterator[HealthCheck]:
+        """Tell how far each mirror is behind, as it is known here: nothing is connected."""
+        ages = []
+        for status in self._manager.mirrors.status():
+            newest = max(status.backups, key=_date, default=None)
+            age = None if newest is None else (self._now - newest.created_at).total_seconds()
+            ages.append(age)
+            yield HealthCheck(
+                name=f"mirror {status.address}",
+                state=self._state_of(status),
+                message=_mirror_message(status, age, self._now),
+            )
+        if ages:
+            known = [age for age in ages if age is not None]
+            self._numbers["mirror_newest_age_seconds"] = max(known) if known == ages else None
+
+    def _state_of(self, status: MirrorStatus) -> State:
+        """Return how a mirror is: by the age of what it lacks, and of the last look at it."""
+        since = [info.created_at for info in status.owed]
+        since += [status.seen_at] if status.seen_at is not None else []
+        behind = max((self._now - moment for moment in since), default=timedelta())
+        if behind > self._thresholds.critical_age:
+            return State.CRITICAL
+        is_late = behind > self._thresholds.warning_age
+        return State.WARNING if is_late or status.damaged else State.OK
 
     def _free_space(self) -> HealthCheck:
         free = fs.free_space(self._manager.directory)
@@ -404,6 +432,24 @@ def _size_problem(info: BackupInfo, size: int) -> str:
     if info.sha256 is not None and info.verified_at is None:
         return "it is not verified, or failed its last check"
     return ""
+
+
+def _mirror_message(status: MirrorStatus, age: float | None, now: datetime) -> str:
+    parts = [f"{len(status.backups)} there"] if status.backups else ["nothing is there yet"]
+    if age is not None:
+        parts[0] += f", the newest {display_age(timedelta(seconds=age))} old"
+    if status.owed:
+        oldest = display_age(now - status.owed[0].created_at)
+        parts.append(f"{len(status.owed)} not uploaded, for {oldest}")
+    if status.seen_at is not None:
+        parts.append(f"last reached {display_age(now - status.seen_at)} ago")
+    if status.damaged:
+        parts.append(f"{len(status.damaged)} DAMAGED there")
+    if status.is_append_only:
+        parts.append("nothing can be removed there")
+    if status.error:
+        parts.append(f"{status.failures} failure(s): {status.error}")
+    return "; ".join(parts)
 
 
 def display_age(age: timedelta) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filelock import Timeout
 
@@ -26,6 +26,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.manager import BackupManager
+from soulsense_db.mirroring import SyncReport
 from soulsense_db.notices import log_ignored, warn
 from soulsense_db.operations import Doubt, VerificationReport, doubts_about
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -50,6 +51,7 @@ class AutoReport:
         half_run: The error of a migration that died half-way. What was backed up may be half
             migrated, so nothing was removed for it.
         prune_error: Why nothing could be removed.
+        mirrors: What became of each mirror; they are brought in step after all else.
 
     Example:
         >>> report = run_auto(manager)
@@ -63,6 +65,7 @@ class AutoReport:
     pruned: PruneReport | None
     half_run: InterruptedMigrationError | None
     prune_error: BackupError | None = None
+    mirrors: tuple[SyncReport, ...] = ()
 
 
 def run_auto(
@@ -71,8 +74,9 @@ def run_auto(
     *,
     description: str = _DESCRIPTION,
     progress: Progress | None = None,
+    mirrors: bool = True,
 ) -> AutoReport | None:
-    """Back up unless the newest backup is sound and has the same content; verify; prune.
+    """Back up unless the newest backup is sound and has the same content; verify; prune; mirror.
 
     Only automatic backups are removed, whatever ``policy`` says of other kinds.
     Nothing is removed unless the newest backup was verified in this run. Where nothing opens an
@@ -86,6 +90,9 @@ def run_auto(
         policy: What to keep; None removes nothing.
         description: That of a new backup.
         progress: As for :meth:`BackupManager.create`.
+        mirrors: False leaves the mirrors to somebody else. Otherwise they are brought in step at
+            the end, however long that takes, but for one that failed a short time ago. A mirror
+            that fails is in the report, and no error.
 
     Returns:
         What was done. None when another run for the same database is at work, which does what there
@@ -101,6 +108,19 @@ def run_auto(
         >>> report.created.description, report.verified.level, len(report.pruned.removed)
         ('Scheduled', 'full', 0)
     """
+    report = _run(manager, policy, description, progress)
+    if report is None or not mirrors:
+        return report
+    # After the lock: the next run need not wait for a slow one.
+    return replace(report, mirrors=tuple(manager.mirrors.sync(if_not_paused=True)))
+
+
+def _run(
+    manager: BackupManager,
+    policy: RetentionPolicy | None,
+    description: str,
+    progress: Progress | None,
+) -> AutoReport | None:
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()
     with _alone(manager) as alone:

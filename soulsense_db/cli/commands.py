@@ -194,28 +194,37 @@ def _help_of(command: Command) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def with_common_options(callback: Callable[..., None]) -> Callable[..., None]:
-    """Return ``callback`` of the program with the common options, which its commands receive."""
-    own = list(_parameters(callback))
+def with_common_options(*, shown: bool = True) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator for the callback of a group: it takes the common options.
 
-    @functools.wraps(callback)
-    def run(**arguments: Any) -> None:
-        callback(**{p.name: arguments[p.name] for p in own})
+    The commands of the group receive them. ``shown``: whether the group's help has them.
+    """
 
-    common = [p for of in (_session, form_options, mirror_options) for p in _parameters(of)]
-    parameters = [*own, *filter(None, map(_only_shown, common))]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    return run
+    def decorate(callback: Callable[..., None]) -> Callable[..., None]:
+        own = list(_parameters(callback))
+
+        @functools.wraps(callback)
+        def run(**arguments: Any) -> None:
+            callback(**{p.name: arguments[p.name] for p in own})
+
+        common = [p for of in (_session, form_options, mirror_options) for p in _parameters(of)]
+        of_group = (_of_group(parameter, shown=shown) for parameter in common)
+        parameters = [*own, *filter(None, of_group)]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
 
 
-def _only_shown(parameter: inspect.Parameter) -> inspect.Parameter | None:
+def _of_group(parameter: inspect.Parameter, *, shown: bool) -> inspect.Parameter | None:
     """Return an option for the help alone: its value comes to the command; None for no option."""
     type_, *metadata = get_args(parameter.annotation) or (parameter.annotation,)
     for position, one in enumerate(metadata):
         if isinstance(one, typer.models.OptionInfo):
-            metadata[position] = shown = copy.copy(one)
-            shown.callback = shown.envvar = None
+            metadata[position] = option = copy.copy(one)
+            option.callback = option.envvar = None
+            option.hidden = not shown
             return parameter.replace(annotation=Annotated[(type_, *metadata)])
     return None
 

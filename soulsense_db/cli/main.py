@@ -77,7 +77,7 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-@commands.with_common_options
+@commands.with_common_options()
 def _options(
     show_version: Annotated[
         bool,

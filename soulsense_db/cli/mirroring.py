@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     )
 
     @group.callback()
-    @commands.with_common_options
+    @commands.with_common_options(shown=False)
     def _options() -> None:
         """Hold the options that come before a command."""
 
@@ -51,11 +51,11 @@ def register(app: typer.Typer) -> None:
 
 def add(
     session: Session,
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where the mirror is to be.")],
+    place: Annotated[str, typer.Argument(metavar="URL", help="Where the mirror is to be.")],
 ) -> dict[str, Any]:
     """Set up a mirror, and try what it allows: write, read, list, create, delete."""
     mirrors = session.manager.mirrors
-    trial = mirrors.add(url)
+    trial = mirrors.add(place)
     session.say(trial.address)
     for right, error in trial.rights:
         session.say(f"  {right:<8}{'ok' if error is None else f'NOT POSSIBLE: {error.cause}'}")
@@ -83,9 +83,9 @@ def add(
     }
 
 
-def list_(session: Session, url: Url = None) -> dict[str, Any]:
+def list_(session: Session, place: Url = None) -> dict[str, Any]:
     """List what is at the mirrors, of all databases. With a URL, no database is needed."""
-    listings = session.manager.mirrors.list() if url is None else list_mirror(url)
+    listings = session.manager.mirrors.list() if place is None else list_mirror(place)
     for number, listing in enumerate(listings):
         if session.talks:
             if number:
@@ -134,7 +134,7 @@ def sync(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
 
 def verify(
     session: Session,
-    url: Url = None,
+    place: Url = None,
     within_days: Annotated[
         int | None,
         typer.Option(
@@ -147,7 +147,9 @@ def verify(
 ) -> dict[str, Any]:
     """Download the backups of this database from the mirrors, and verify each in full."""
     with session.progress("Verifying") as progress:
-        checks = session.manager.mirrors.verify(url=url, within_days=within_days, progress=progress)
+        checks = session.manager.mirrors.verify(
+            url=place, within_days=within_days, progress=progress
+        )
     for check in checks:
         session.say(f"{check.address}: {_found(check)}")
         for name, error in check.damaged:

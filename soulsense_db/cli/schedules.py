@@ -11,6 +11,7 @@ import typer
 
 from soulsense_db.cli import commands
 from soulsense_db.cli.grammar import KEEPING, UNATTENDED
+from soulsense_db.cli.mirror_output import sync_json, synced
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
 from soulsense_db.cli.ping import PingUrl, pinging
@@ -41,7 +42,7 @@ def auto(
     ping: PingUrl = None,
     notify: NotifyUrls = None,
 ) -> dict[str, Any]:
-    """Do what a schedule needs: back up if the database has changed, verify, prune.
+    """Do what a schedule needs: back up if the database has changed, verify, prune, mirror.
 
     Only automatic backups are removed, never those created by hand, imported or taken before a
     migration. Without a policy, nothing is removed. You can run it as often as you like: if runs
@@ -55,7 +56,7 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
     chosen = chosen_policy(session, policy)
     session.prepare_new()
     with session.progress("Backing up") as progress:
-        report = run_auto(session.manager, chosen, progress=progress)
+        report = run_auto(session.manager, chosen, progress=progress, mirrors=False)
     if report is None:
         session.say("auto: another run is in progress; nothing was done")
         return {"ran": False}
@@ -73,6 +74,7 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
             if not session.as_json:
                 print_error(error)
             session.exit_code = error.exit_code
+    reports = synced(session, if_not_paused=True)
     return {
         "ran": True,
         "half_run_migration": report.half_run.message if report.half_run else None,
@@ -83,6 +85,7 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
         "remarks": list(report.verified.warnings),  # its old name
         "pruned": prune_json(report.pruned) if report.pruned else None,
         "prune_error": report.prune_error.message if report.prune_error else None,
+        "mirrors": list(map(sync_json, reports)),
     }
 
 

@@ -101,7 +101,8 @@ def several_databases(address: str, folders: Sequence[str]) -> AmbiguousReferenc
     """Return the error for a mirror with the backups of several databases; one has to be named."""
     return AmbiguousReferenceError(
         f"The backups of {len(folders)} databases are at {address}.",
-        hint=f"Name one of them, such as {address}/{folders[0]}.",
+        hint=f"Name one of them, such as {address}/{folders[0]}. To see whose they are: "
+        f"{shell_command('soulsense-db', 'mirror', 'list', address)}",
         candidates=folders,
     )
 
