@@ -10,6 +10,7 @@ import mkdocs_gen_files
 import typer
 
 from soulsense_db.cli import app
+from soulsense_db.cli.grammar import commands_of
 
 PROGRAM = "soulsense-db"
 _COMMON = "Common options"
@@ -18,7 +19,12 @@ _COMMON = "Common options"
 def commands() -> dict[str, Any]:
     """Return the program's commands by name."""
     program: Any = typer.main.get_command(app)
-    return {name: command for name, command in program.commands.items() if not command.hidden}
+    return {name: command for name, command in commands_of(program).items() if not command.hidden}
+
+
+def file_of(name: str) -> str:
+    """Return the file of the page about a command."""
+    return f"{name.replace(' ', '-')}.md"
 
 
 def page_of(name: str, command: Any) -> str:
@@ -55,7 +61,7 @@ def index_of(found: dict[str, Any]) -> str:
         groups.setdefault(command.rich_help_panel, []).append(name)
     for group, names in groups.items():
         lines += [f"## {group}", ""]
-        lines += _table((f"[{n}]({n}.md)", found[n].help.split("\n\n")[0]) for n in names)
+        lines += _table((f"[{n}]({file_of(n)})", found[n].help.split("\n\n")[0]) for n in names)
     return "\n".join(lines)
 
 
@@ -98,8 +104,9 @@ def _escaped(text: str) -> str:
 def write() -> None:
     """Write all pages into the site that is being built."""
     found = commands()
-    for name, text in [("index", index_of(found)), *((n, page_of(n, c)) for n, c in found.items())]:
-        with mkdocs_gen_files.open(f"commands/{name}.md", "w") as page:
+    texts = {file_of(name): page_of(name, command) for name, command in found.items()}
+    for name, text in {"index.md": index_of(found), **texts}.items():
+        with mkdocs_gen_files.open(f"commands/{name}", "w") as page:
             page.write(text)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from soulsense_db.codecs import Compression
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
+    from soulsense_db.mirroring import MirrorTarget
     from soulsense_db.operations import RestoreReport, VerificationReport
     from soulsense_db.retention import Period, PruneReport, RetentionPolicy
 
@@ -27,6 +28,7 @@ __all__ = [
     "BackupManager",
     "Compression",
     "DatabaseError",
+    "MirrorTarget",
     "Period",
     "PruneReport",
     "RestoreReport",
@@ -47,6 +49,7 @@ _HOMES = {
     "BackupManager": "soulsense_db.manager",
     "Compression": "soulsense_db.codecs",
     "DatabaseError": "soulsense_db.errors",
+    "MirrorTarget": "soulsense_db.mirroring",
     "Period": "soulsense_db.retention",
     "PruneReport": "soulsense_db.retention",
     "RestoreReport": "soulsense_db.operations.restore",

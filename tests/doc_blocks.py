@@ -1,7 +1,8 @@
 r"""Run the code blocks of the documentation, page by page, and compare what they print.
 
 Each page has a scratch folder, shown in the pages as ``/srv/app``: an Alembic project with the
-database ``app.db`` of a journal app. In a page
+database ``app.db`` of a journal app. Beside it are two empty ones: ``/mnt/usb``, another drive, and
+``/srv/new``, a new machine. In a page
 
 * a ``console`` block has commands behind ``$ `` (``\`` continues one), each followed by what it
   prints; a line ``...`` stands for any number of lines;
@@ -41,6 +42,8 @@ import alembic
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 SHOWN_FOLDER = "/srv/app"
+# Beside it: what a page calls the one is the other.
+_OTHER_PLACES = {"/mnt/usb": "usb", "/srv/new": "new_machine"}
 _SECONDS = 60
 _PROGRAMS = Path(__file__).parent / "programs"
 
@@ -132,6 +135,7 @@ _NORMAL = (
     (re.compile(r"(?!2025)\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "TIME"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "SHA256"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "ID"),
+    (re.compile(r"\b[\w-]+-app-[0-9a-f]{8}\b"), "FOLDER"),  # has the name of this machine in it
     (re.compile(r"\b[0-9a-f]{8}\b"), "ID"),
     (re.compile(r"\b\d+(\.\d)? (B|KB|MB|GB|TB)\b"), "SIZE"),
     (re.compile(r"\b[\d,]+ bytes\b"), "SIZE"),
@@ -339,6 +343,9 @@ class Shell:
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self._folder = folder
         self._env = env
+        self._places = {shown: str(folder.with_name(name)) for shown, name in _OTHER_PLACES.items()}
+        for place in self._places.values():
+            Path(place).mkdir(exist_ok=True)
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],  # noqa: S607 - wherever it is
             cwd=folder,
@@ -353,6 +360,7 @@ class Shell:
         """Run a command and return the lines it printed and its exit code."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        command = self._as_meant(command)
         # Its own input is empty: bash reads the next commands from the same pipe.
         mark = f"code=$?; printf '\\n{_MARK}%s\\n' $code; (exit $code)"
         self._process.stdin.write(f"{{ {command}\n}} </dev/null\n{mark}\n")
@@ -370,7 +378,7 @@ class Shell:
         """Run a command on a terminal of its own and type ``answer`` when it asks."""
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            ["bash", "-c", command],  # noqa: S607 - wherever it is
+            ["bash", "-c", self._as_meant(command)],  # noqa: S607 - wherever it is
             cwd=self._folder,
             env=self._env,
             stdin=theirs,
@@ -388,8 +396,16 @@ class Shell:
         """End it."""
         self._process.communicate(timeout=_SECONDS)
 
+    def _as_meant(self, command: str) -> str:
+        for shown, place in self._places.items():
+            command = re.sub(rf"(?<![\w.]){shown}\b", place, command)
+        return command
+
     def _as_shown(self, lines: list[str]) -> list[str]:
-        return [line.replace(str(self._folder), SHOWN_FOLDER).rstrip() for line in lines]
+        real = {str(self._folder): SHOWN_FOLDER, **{p: shown for shown, p in self._places.items()}}
+        for place, shown in real.items():
+            lines = [line.replace(place, shown) for line in lines]
+        return [line.rstrip() for line in lines]
 
 
 def _talk(terminal: int, answer: str) -> str:

@@ -37,6 +37,7 @@ from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedEr
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
 from soulsense_db.backup_info import to_meta
 from soulsense_db.cli import app
+from soulsense_db.cli.grammar import commands_of
 from soulsense_db.errors import BackupError
 from soulsense_db.settings import URL_VARIABLE
 
@@ -91,7 +92,7 @@ def _tools_of(text: str) -> list[str]:
 def test_no_block_escapes_the_tests() -> None:
     """Blocks are of a language that is run, or of one that cannot be."""
     known = {"console", "sh", "python"}
-    known |= {"text", "ini", "toml", "yaml", "crontab", "diff", "mermaid", "dockerfile"}
+    known |= {"text", "ini", "toml", "yaml", "crontab", "diff", "mermaid", "dockerfile", "json"}
     for page in pages():
         text = page.read_text(encoding="utf-8")
         assert set(_tools_of(text)) <= known, name_of(page)
@@ -254,14 +255,15 @@ def test_every_key_of_a_meta_file_is_on_the_page(tmp_path: Path) -> None:
 def test_every_command_is_in_the_navigation() -> None:
     """The site's navigation has a page for each command, in the program's order."""
     program = typer.main.get_command(app)
-    names = list(program.commands)  # type: ignore[attr-defined]
-    told = re.findall(r"commands/(\w+)\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    names = [name.replace(" ", "-") for name in commands_of(program)]
+    told = re.findall(r"commands/([\w-]+)\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert told == ["index", *names]
 
 
 def test_links_lead_to_pages_that_are_there() -> None:
     """A relative link of a page leads to another page, or to one that is made of a command."""
-    made = {f"commands/{name}.md" for name in typer.main.get_command(app).commands}  # type: ignore[attr-defined]
+    names = commands_of(typer.main.get_command(app))
+    made = {f"commands/{name.replace(' ', '-')}.md" for name in names}
     for page in pages():
         for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text("utf-8")):
             path = Path(os.path.normpath(page.parent / target))
@@ -281,13 +283,14 @@ def test_the_readme_shows_commands_that_there_are() -> None:
 
 def require_command(line: str) -> None:
     """Fail if the command line names a command or an option that does not exist."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = commands_of(typer.main.get_command(app))
     words = line.partition("#")[0].split()[1:]
     flags = {word.partition("=")[0] for word in words if word.startswith("-")}
     if words[0] == "--help":
         return
-    assert words[0] in commands, line
-    known = {flag for parameter in commands[words[0]].params for flag in parameter.opts}
+    name = " ".join(words[:2]) if " ".join(words[:2]) in commands else words[0]
+    assert name in commands, line
+    known = {flag for parameter in commands[name].params for flag in parameter.opts}
     assert flags <= known, line
 
 

@@ -257,6 +257,8 @@ def _samples(hint: Any) -> tuple[Any, ...]:
     """Return arguments for a parameter that is annotated with ``hint``."""
     if isinstance(hint, types.UnionType):
         return tuple(itertools.chain.from_iterable(map(_samples, hint.__args__)))
+    if hint == Sequence[BackupError]:  # one at least: what made it fail
+        return (_samples(BackupError),)
     if hint == Sequence[BackupInfo]:
         return ((), (INFO,), (INFO, INFO))
     if typing.get_origin(hint) in (Collection, Sequence):

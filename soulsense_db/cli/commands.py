@@ -138,7 +138,7 @@ def add(
     command: Command,
     name: str | None = None,
     *,
-    panel: str | None = None,
+    panel: str,
     example: str,
     group: str = "",
     **groups: Callable[..., Any],

@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from soulsense_db.cli.grammar import commands_of
 from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.finding import Place, place_of_application, place_of_engine, place_of_url
 from soulsense_db.fs import storage_errors, why_not_obeyed
@@ -146,12 +147,8 @@ def name_of(context: typer.Context) -> str:
 
 def _commands(context: typer.Context) -> dict[str, Any]:
     """Return all commands as ``[tool.soulsense-db]`` names them: ``auto``, ``mirror-sync``."""
-    root: Any = context.find_root().command
-    found: dict[str, Any] = {}
-    for name, command in getattr(root, "commands", {}).items():
-        inner = getattr(command, "commands", None)
-        found |= {f"{name}-{one}": of for one, of in inner.items()} if inner else {name: command}
-    return found
+    found = commands_of(context.find_root().command)
+    return {name.replace(" ", "-"): command for name, command in found.items()}
 
 
 def _options(command: Any) -> Iterator[Any]:

@@ -18,6 +18,15 @@ WINDOW = "Window"
 SETTING_UP = "Setting up"
 
 
+def commands_of(program: Any) -> dict[str, Any]:
+    """Return all commands by what one types: ``auto``, ``mirror sync``."""
+    found: dict[str, Any] = {}
+    for name, command in getattr(program, "commands", {}).items():
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {one}": of for one, of in inner.items()} if inner else {name: command}
+    return found
+
+
 class ProgramCommand(TyperCommand):
     """A command whose help has no column of Python types."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -40,12 +41,11 @@ def register(app: typer.Typer) -> None:
     def _options() -> None:
         """Hold the options that come before a command."""
 
-    example = "mirror add file:///mnt/usb/soulsense"
-    commands.add(group, add, group=_GROUP, example=example)
-    commands.add(group, list_, "list", group=_GROUP, example="mirror list s3://my-bucket/soulsense")
-    example = "mirror sync --keep-daily 90"
-    commands.add(group, sync, group=_GROUP, example=example, policy=policy_options)
-    commands.add(group, verify, group=_GROUP, example="mirror verify --within-days 30")
+    put = functools.partial(commands.add, group, group=_GROUP, panel=ELSEWHERE)
+    put(add, example="mirror add file:///mnt/usb/soulsense")
+    put(list_, "list", example="mirror list s3://my-bucket/soulsense")
+    put(sync, example="mirror sync --keep-daily 90", policy=policy_options)
+    put(verify, example="mirror verify --within-days 30")
     app.add_typer(group, name=_GROUP, rich_help_panel=ELSEWHERE)
 
 

@@ -8,40 +8,21 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.mirrors.base import Mirror, Outgoing, StoredObject
-    from soulsense_db.mirrors.errors import no_object, unreachable
-    from soulsense_db.mirrors.layout import (
-        Folder,
-        StoredBackup,
-        folder_for,
-        folders_in,
-        name_at_mirror,
-        require_folder,
-        token_in,
-        token_of,
-    )
-    from soulsense_db.mirrors.record import MirrorRecord, RecordFile
+    from soulsense_db.mirrors.layout import Folder as Folder
+    from soulsense_db.mirrors.layout import StoredBackup as StoredBackup
+    from soulsense_db.mirrors.layout import folder_for as folder_for
+    from soulsense_db.mirrors.layout import folders_in as folders_in
+    from soulsense_db.mirrors.layout import name_at_mirror as name_at_mirror
+    from soulsense_db.mirrors.layout import require_folder as require_folder
+    from soulsense_db.mirrors.layout import token_in as token_in
+    from soulsense_db.mirrors.layout import token_of as token_of
+    from soulsense_db.mirrors.record import MirrorRecord as MirrorRecord
+    from soulsense_db.mirrors.record import RecordFile as RecordFile
     from soulsense_db.mirrors.registry import mirror_for
     from soulsense_db.mirrors.url import MirrorUrl
 
-__all__ = [
-    "Folder",
-    "Mirror",
-    "MirrorRecord",
-    "MirrorUrl",
-    "Outgoing",
-    "RecordFile",
-    "StoredBackup",
-    "StoredObject",
-    "folder_for",
-    "folders_in",
-    "mirror_for",
-    "name_at_mirror",
-    "no_object",
-    "require_folder",
-    "token_in",
-    "token_of",
-    "unreachable",
-]
+# For who writes a kind of mirror; the other names are for the rest of this package.
+__all__ = ["Mirror", "MirrorUrl", "Outgoing", "StoredObject", "mirror_for"]
 
 _HOMES = {
     "Folder": "soulsense_db.mirrors.layout",
@@ -54,8 +35,6 @@ _HOMES = {
     "token_of": "soulsense_db.mirrors.layout",
     "MirrorRecord": "soulsense_db.mirrors.record",
     "RecordFile": "soulsense_db.mirrors.record",
-    "no_object": "soulsense_db.mirrors.errors",
-    "unreachable": "soulsense_db.mirrors.errors",
     "Mirror": "soulsense_db.mirrors.base",
     "MirrorUrl": "soulsense_db.mirrors.url",
     "Outgoing": "soulsense_db.mirrors.base",

@@ -148,7 +148,13 @@ def full(address: str, reason: str) -> MirrorFullError:
 
 def failed(address: str, reason: str) -> MirrorError:
     """Return the error for anything else that a mirror says."""
-    return MirrorError(f"{address} failed ({reason}).", state=_STAYS, reason=reason)
+    return MirrorError(
+        f"{address} failed ({reason}).",
+        state=_STAYS,
+        hint="Try again. To see what is allowed there: "
+        f"{shell_command('soulsense-db', 'mirror', 'add', address)}",
+        reason=reason,
+    )
 
 
 def stored_differs(address: str, key: str) -> ChecksumMismatchError:

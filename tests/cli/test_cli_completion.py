@@ -16,6 +16,7 @@ from shell import Shell
 from soulsense_db import BackupManager, tab_completion
 from soulsense_db.backup_info import FORMS, KINDS
 from soulsense_db.cli import app
+from soulsense_db.cli.grammar import commands_of
 from soulsense_db.manager import ManagerOptions
 
 
@@ -144,7 +145,7 @@ def test_a_damaged_meta_file_is_passed_by(shell: Shell) -> None:
 def test_it_knows_the_commands_and_options() -> None:
     """Its own tables agree with the program, from which it cannot ask them in time."""
     program = typer.main.get_command(app)
-    commands = program.commands  # type: ignore[attr-defined]
+    commands = commands_of(program)
     named = {
         name
         for name, command in commands.items()
