@@ -11,7 +11,7 @@ from typing import Self
 
 from soulsense_db.errors import OptionError
 from soulsense_db.mirroring.errors import mirror_of_same_place, no_deadline, twice
-from soulsense_db.mirrors import MirrorRecord, MirrorUrl, folder_for, require_folder
+from soulsense_db.mirrors import MirrorRecord, MirrorUrl, folder_for, require_folder, require_kind
 from soulsense_db.retention import RetentionPolicy
 
 DEADLINE_SECONDS = 600.0
@@ -28,7 +28,7 @@ class MirrorTarget:
         retention: What the mirror keeps; None keeps all that ever came there.
 
     Raises:
-        OptionError: It is no URL of a mirror.
+        OptionError: It is no URL of a mirror, or a secret is in it.
 
     Example:
         >>> policy = RetentionPolicy(keep_daily=90, keep_monthly=24)
@@ -40,7 +40,7 @@ class MirrorTarget:
     retention: RetentionPolicy | None = None
 
     def __post_init__(self) -> None:
-        _ = self.parsed
+        require_kind(self.parsed)
 
     @property
     def parsed(self) -> MirrorUrl:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from soulsense_db.mirrors.record import MirrorRecord as MirrorRecord
     from soulsense_db.mirrors.record import RecordFile as RecordFile
     from soulsense_db.mirrors.registry import mirror_for
+    from soulsense_db.mirrors.registry import require_kind as require_kind
     from soulsense_db.mirrors.url import MirrorUrl
 
 # For who writes a kind of mirror; the other names are for the rest of this package.
 __all__ = ["Mirror", "MirrorUrl", "Outgoing", "StoredObject", "mirror_for"]
 
 _HOMES = {
+    "require_kind": "soulsense_db.mirrors.registry",
     "Folder": "soulsense_db.mirrors.layout",
     "StoredBackup": "soulsense_db.mirrors.layout",
     "folder_for": "soulsense_db.mirrors.layout",

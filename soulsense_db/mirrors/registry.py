@@ -47,7 +47,15 @@ def mirror_for(url: str | MirrorUrl, *, timeout: float = 60.0) -> Mirror:
         'file:///mnt/usb/soulsense'
     """
     parsed = url if isinstance(url, MirrorUrl) else MirrorUrl.of(url)
+    require_kind(parsed)
     return _class_for(parsed.scheme)(parsed, timeout=timeout)
+
+
+def require_kind(url: MirrorUrl) -> None:
+    """Raise :class:`~soulsense_db.errors.OptionError` where no kind of mirror has such URLs."""
+    known = {*_OURS, *entry_points(group=GROUP).names}
+    if url.scheme not in known:
+        raise no_kind(url.scheme, sorted(known))
 
 
 def _class_for(scheme: str) -> type[Mirror]:
@@ -57,7 +65,7 @@ def _class_for(scheme: str) -> type[Mirror]:
         return found
     for entry in entry_points(group=GROUP, name=scheme):
         return _loaded(entry)
-    raise no_kind(scheme, sorted({*_OURS, *entry_points(group=GROUP).names}))
+    raise AssertionError("it was looked for")
 
 
 def _loaded(entry: EntryPoint) -> type[Mirror]:

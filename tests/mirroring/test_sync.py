@@ -1,0 +1,457 @@
+"""What a sync leaves at a mirror, whatever is there and whatever fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+from conftest import EngineMaker
+from helpers import add_child, digest, flip, make_database
+
+from soulsense_db import BackupManager, MirrorTarget, RetentionPolicy
+from soulsense_db.errors import (
+    ChecksumMismatchError,
+    MirrorNotFoundError,
+    MirrorUnreachableError,
+    OptionError,
+)
+from soulsense_db.manager import ManagerOptions
+from soulsense_db.mirrors import mirror_for
+
+MakeManager = Callable[..., BackupManager]
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """Return the directory of a mirror on another drive, which is set up."""
+    place = tmp_path / "drive" / "soulsense"
+    place.parent.mkdir()
+    with mirror_for(f"file://{place}") as mirror:
+        mirror.prepare()
+    return place
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """Return a database in a folder of its own."""
+    (tmp_path / "app").mkdir()
+    return make_database(tmp_path / "app" / "app.db")
+
+
+@pytest.fixture
+def managed(app: Path, drive: Path, make_engine: EngineMaker) -> MakeManager:
+    """Return a function that makes a manager of ``app`` with one mirror."""
+
+    def make(**options: object) -> BackupManager:
+        chosen: ManagerOptions = {"mirrors": f"file://{drive}", "mirror_folder": "laptop-app"}
+        return BackupManager(make_engine(app), **{**chosen, **options})  # type: ignore[typeddict-item]
+
+    return make
+
+
+def _files(drive: Path) -> list[str]:
+    """Return the names of all files in the folder of the app."""
+    folder = drive / "laptop-app"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_mirror_gets_all_that_it_lacks(managed: MakeManager, drive: Path) -> None:
+    """Each backup becomes two files with its id in their names; a second sync has nothing to do."""
+    manager = managed()
+    taken = [manager.create(f"number {number}") for number in range(3)]
+    (report,) = manager.mirrors.sync()
+    assert report.ok
+    assert [info.id for info in report.uploaded] == [info.id for info in taken]
+    names = [f"{Path(info.filename).stem}_{info.id}.db" for info in taken]
+    assert _files(drive) == sorted([*names, *(f"{name}.meta" for name in names)])
+    for info, name in zip(taken, names, strict=True):
+        assert (drive / "laptop-app" / name).read_bytes() == Path(info.path).read_bytes()
+    (again,) = manager.mirrors.sync()
+    assert (again.ok, again.uploaded, again.kept) == (True, (), 3)
+
+
+def test_a_folder_of_a_mirror_is_a_backup_directory(
+    managed: MakeManager, drive: Path, app: Path
+) -> None:
+    """A person without this feature copies the folder, and restores from it."""
+    manager = managed()
+    before = digest(app)
+    manager.create("Evening")
+    manager.mirrors.sync()
+    add_child(app)
+    copied = app.parent / "copied"
+    shutil.copytree(drive / "laptop-app", copied)
+    other = BackupManager.from_url(str(app), copied)
+    other.restore("latest")
+    assert digest(app) == before
+
+
+def test_what_is_deleted_here_stays_there(managed: MakeManager) -> None:
+    """A mirror is no image of the directory: who empties that one empties no mirror."""
+    manager = managed()
+    info = manager.create("Evening")
+    manager.mirrors.sync()
+    manager.delete(info)
+    (report,) = manager.mirrors.sync()
+    assert (report.removed, report.kept) == ((), 1)
+    assert [one.id for one in manager.mirrors.only_there()] == [info.id]
+
+
+def test_each_side_keeps_what_its_own_policy_says(managed: MakeManager) -> None:
+    """The mirror keeps more than the directory, and not what its own policy lets go."""
+    manager = managed(
+        retention=RetentionPolicy(keep_last=1), mirror_retention=RetentionPolicy(keep_last=3)
+    )
+    taken = []
+    for number in range(5):
+        taken.append(manager.create(f"number {number}", kind="automatic").id)
+        manager.mirrors.sync()
+    assert [info.id for info in manager.list()] == taken[-1:]
+    (listing,) = manager.mirrors.list()
+    assert [info.id for info in listing.backups] == taken[:1:-1]
+
+
+def test_what_the_policy_of_the_mirror_would_remove_is_not_uploaded(managed: MakeManager) -> None:
+    """Nothing goes up to be removed at once, nor each time anew."""
+    manager = managed(mirror_retention=RetentionPolicy(keep_last=2))
+    taken = [manager.create(f"number {number}").id for number in range(5)]
+    (report,) = manager.mirrors.sync()
+    assert [info.id for info in report.uploaded] == taken[-2:]
+    (again,) = manager.mirrors.sync()
+    assert (again.uploaded, again.removed) == ((), ())
+    assert manager.mirrors.status()[0].owed == ()
+
+
+def test_a_pin_counts_at_the_mirror_too(managed: MakeManager) -> None:
+    """What is pinned here after it was uploaded stays there; once it is unpinned, it goes."""
+    manager = managed(mirror_retention=RetentionPolicy(keep_last=1))
+    first = manager.create("first")
+    manager.mirrors.sync()
+    manager.pin(first, "for the auditors")
+    second = manager.create("second")
+    manager.mirrors.sync()
+    (listing,) = manager.mirrors.list()
+    assert {info.id: info.pin_note for info in listing.backups} == {
+        first.id: "for the auditors",
+        second.id: "",
+    }
+    manager.unpin(first)
+    (report,) = manager.mirrors.sync()
+    assert [info.id for info in report.removed] == [first.id]
+
+
+def test_a_base_goes_up_first_and_stays(managed: MakeManager, app: Path, drive: Path) -> None:
+    """A differential is never at a mirror without its base, whatever the policies say."""
+    manager = managed(differential=True, mirror_retention=RetentionPolicy(keep_last=1))
+    base = manager.create("full")
+    add_child(app)
+    changed = manager.create("differential")
+    assert changed.form.is_differential
+    manager.mirrors.sync(only=[changed])
+    (listing,) = manager.mirrors.list()
+    assert {info.id for info in listing.backups} == {base.id, changed.id}
+    (report,) = manager.mirrors.sync()
+    assert report.removed == ()
+    shutil.rmtree(manager.directory)
+    before = digest(app)
+    app.unlink()
+    manager.restore(manager.mirrors.fetch("latest"))
+    assert digest(app) == before
+
+
+def test_a_differential_whose_base_is_nowhere_is_not_uploaded(
+    managed: MakeManager, app: Path
+) -> None:
+    """It could not be restored from there: the report says so, and the others go up."""
+    manager = managed(differential=True)
+    base = manager.create("full")
+    add_child(app)
+    changed = manager.create("differential")
+    Path(base.path).unlink()
+    full = managed(compression="zstd").create("full again")
+    (report,) = manager.mirrors.sync()
+    assert [info.id for info in report.uploaded] == [full.id]
+    assert changed.filename in report.problems[0].what
+    assert not report.ok
+
+
+def test_a_backup_that_is_damaged_here_is_not_uploaded(managed: MakeManager, drive: Path) -> None:
+    """Nothing that is not what it was gets a name there; the others do."""
+    manager = managed()
+    bad, good = manager.create("bad"), manager.create("good")
+    flip(Path(bad.path), 5000)
+    (report,) = manager.mirrors.sync()
+    assert [info.id for info in report.uploaded] == [good.id]
+    assert isinstance(report.problems[0], ChecksumMismatchError)
+    assert not any(bad.id in name for name in _files(drive))
+
+
+@pytest.mark.parametrize("how", ["cut off", "emptied", "longer", "meta file cut off"])
+def test_what_was_changed_there_is_replaced(
+    managed: MakeManager, drive: Path, app: Path, how: str
+) -> None:
+    """A sync sees it by its size or its meta file, and uploads what is still here again."""
+    manager = managed()
+    info = manager.create("Evening")
+    manager.mirrors.sync()
+    (there,) = (drive / "laptop-app").glob("*.db")
+    path = Path(f"{there}.meta") if how.startswith("meta") else there
+    size = {"cut off": 4096, "emptied": 0, "longer": 10**6, "meta file cut off": 100}[how]
+    os.truncate(path, size)
+    (app.parent / "backups").joinpath(next(iter(_records(app)))).unlink()  # nothing is remembered
+    (listing,) = manager.mirrors.list()
+    assert (listing.backups, len(listing.damaged)) == ((), 1)
+    (report,) = manager.mirrors.sync()
+    assert [one.id for one in report.uploaded] == [info.id]
+    assert there.read_bytes() == Path(info.path).read_bytes()
+    assert [one.id for one in manager.mirrors.list()[0].backups] == [info.id]
+
+
+def _records(app: Path) -> list[str]:
+    return [path.name for path in (app.parent / "backups").glob(".mirrors_*.json")]
+
+
+def test_what_is_flipped_there_is_found_by_reading_it(managed: MakeManager, drive: Path) -> None:
+    """One bit: verify says so, it is listed no more, and the next sync replaces it."""
+    manager = managed()
+    info = manager.create("Evening")
+    manager.create("Night")
+    manager.mirrors.sync()
+    (there,) = (drive / "laptop-app").glob("*Evening*.db")
+    flip(there, 5000, mask=1)
+    (check,) = manager.mirrors.verify()
+    assert [name for name, error in check.damaged] == [there.name]
+    assert len(check.verified) == 1
+    assert manager.mirrors.status()[0].damaged[0][0] == there.name
+    assert info in manager.mirrors.status()[0].owed
+    manager.mirrors.sync()
+    (check,) = manager.mirrors.verify()
+    assert (check.damaged, len(check.verified)) == ((), 2)
+
+
+def test_all_are_verified_within_the_days_that_are_asked_for(managed: MakeManager) -> None:
+    """A share a day reads all in time, though a new backup comes every day."""
+    now = datetime.now(UTC)
+    manager = managed()
+    read: dict[str, int] = {}
+    with time_machine.travel(now, tick=False) as clock:
+        for number in range(20):
+            manager.create(f"old {number}")
+            clock.shift(1)
+        manager.mirrors.sync()
+        first = {info.id for info in manager.list()}
+        for day in range(10):
+            clock.shift(86400)
+            manager.create(f"new {day}")
+            manager.mirrors.sync()
+            (check,) = manager.mirrors.verify(within_days=10)
+            assert 2 <= len(check.verified) <= 3
+            read |= dict.fromkeys((info.id for info in check.verified), day)
+    assert first <= read.keys()
+
+
+def test_an_upload_that_was_cut_off_is_not_listed_and_is_completed(
+    managed: MakeManager, drive: Path
+) -> None:
+    """Data without a meta file, or the other way round, is no backup; the next sync makes it one."""
+    manager = managed()
+    info = manager.create("Evening")
+    manager.mirrors.sync()
+    (data,) = (drive / "laptop-app").glob("*.db")
+    for half in (data, Path(f"{data}.meta")):
+        half.unlink()
+        assert not any(listing.backups for listing in manager.mirrors.list())
+        (report,) = manager.mirrors.sync()
+        assert [one.id for one in report.uploaded] == [info.id]
+        assert len(manager.mirrors.list()[0].backups) == 1
+
+
+def test_halves_that_nobody_completes_are_removed_after_a_week(
+    managed: MakeManager, drive: Path
+) -> None:
+    """What a dead machine left takes no room for ever; what is younger may be an upload."""
+    manager = managed()
+    manager.mirrors.sync()
+    folder = drive / "laptop-app"
+    folder.mkdir(exist_ok=True)
+    old, young, foreign = (
+        folder / "soulsense_backup_20250101_000000_0123456789ab.db",
+        folder / "soulsense_backup_20250101_000000_ba9876543210.db",
+        folder / "somebody.txt",
+    )
+    for path in (old, young, foreign):
+        path.write_bytes(b"half")
+    week = datetime.now(UTC) - timedelta(days=8)
+    for path in (old, foreign):
+        os.utime(path, (week.timestamp(), week.timestamp()))
+    manager.mirrors.sync()
+    assert (old.exists(), young.exists(), foreign.exists()) == (False, True, True)
+
+
+def test_a_drive_that_is_not_mounted_costs_nothing(managed: MakeManager, drive: Path) -> None:
+    """No backup fails for it, the empty mount point stays empty, and later it catches up."""
+    away = drive.with_name("unmounted")
+    drive.rename(away)
+    drive.mkdir()
+    manager = managed()
+    info = manager.create("Evening", wait_for_mirrors=True)
+    (report,) = manager.mirrors.sync()
+    assert isinstance(report.error, MirrorNotFoundError)
+    assert list(drive.iterdir()) == []
+    (status,) = manager.mirrors.status()
+    assert (status.owed, status.failures) == ((info,), 2)
+    assert "not mounted" in status.error
+    drive.rmdir()
+    away.rename(drive)
+    (report,) = manager.mirrors.sync()
+    assert report.ok
+    assert manager.mirrors.status()[0].failures == 0
+
+
+def test_failures_are_followed_by_growing_pauses(managed: MakeManager, drive: Path) -> None:
+    """What nobody asked for is not tried during one; it is at most six hours."""
+    drive.rename(drive.with_name("unmounted"))
+    manager = managed()
+    manager.create("Evening")
+    pauses = []
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock:
+        for _ in range(12):
+            (report,) = manager.mirrors.sync(if_not_paused=True)
+            assert report.error is not None
+            (status,) = manager.mirrors.status()
+            assert status.next_try_at is not None
+            pause = status.next_try_at - datetime.now(UTC)
+            pauses.append(pause)
+            clock.shift(pause / 2)
+            (report,) = manager.mirrors.sync(if_not_paused=True)
+            assert (report.is_paused, report.ok) == (True, False)
+            clock.shift(pause / 2)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (timedelta(minutes=1), timedelta(hours=6))
+
+
+def test_a_record_that_is_lost_or_damaged_is_made_anew(managed: MakeManager, app: Path) -> None:
+    """What is at a mirror is found there: nothing depends on what is remembered."""
+    manager = managed()
+    manager.create("Evening")
+    manager.mirrors.sync()
+    (name,) = _records(app)
+    record = manager.directory / name
+    good = json.loads(record.read_text())
+    for text in ("", "{", '{"format": 1, "mirrors": 7}', "\0" * 100):
+        record.write_text(text)
+        assert manager.mirrors.status()[0].seen_at is None
+        (report,) = manager.mirrors.sync()
+        assert (report.ok, report.uploaded) == (True, ())
+    assert json.loads(record.read_text())["mirrors"].keys() == good["mirrors"].keys()
+
+
+def test_one_mirror_that_fails_does_not_keep_the_others(
+    managed: MakeManager, drive: Path, tmp_path: Path
+) -> None:
+    """Each is brought in step by itself."""
+    missing = f"file://{tmp_path}/drive/missing"
+    manager = managed(mirrors=[missing, f"file://{drive}"])
+    info = manager.create("Evening")
+    first, second = manager.mirrors.sync()
+    assert (first.ok, second.ok) == (False, True)
+    assert manager.mirrors.places_of(info) == (f"file://{drive}",)
+
+
+def test_each_mirror_may_have_a_policy_of_its_own(
+    managed: MakeManager, drive: Path, tmp_path: Path
+) -> None:
+    """A target's own policy comes before that of all."""
+    other = drive.with_name("other")
+    targets = [
+        MirrorTarget(url=f"file://{other}", retention=RetentionPolicy(keep_last=1)),
+        f"file://{drive}",
+    ]
+    manager = managed(mirrors=targets, mirror_retention=RetentionPolicy(keep_last=2))
+    manager.mirrors.add(f"file://{other}")
+    for number in range(3):
+        manager.create(f"number {number}")
+    assert [report.kept for report in manager.mirrors.sync()] == [1, 2]
+
+
+def test_a_mirror_that_would_be_lost_with_the_database_is_refused(
+    managed: MakeManager, app: Path, drive: Path
+) -> None:
+    """In the backup directory, beside the database, through a link; or named twice, with a secret."""
+    (app.parent / "backups").mkdir()
+    link = drive.parent / "link"
+    link.symlink_to(app.parent)
+    for url in (
+        f"file://{app.parent}/backups/mirror",
+        f"file://{app.parent}/mirror",
+        f"file://{app.parent}",
+        f"file://{link}/mirror",
+        "sftp://me:secret@host/path",
+        "s3://bucket/prefix?key=secret",
+        "nosuch://bucket",
+        "/mnt/usb",
+    ):
+        with pytest.raises(OptionError) as caught:
+            managed(mirrors=url).mirrors.sync()
+        assert "secret" not in str(caught.value)
+    with pytest.raises(OptionError, match="twice"):
+        managed(mirrors=[f"file://{drive}", f"file://{drive}/"])
+
+
+def test_two_databases_in_one_place_stay_apart(
+    managed: MakeManager, drive: Path, tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Each has a folder by itself, and a policy of the one removes nothing of the other."""
+    (tmp_path / "second").mkdir()
+    other = BackupManager(
+        make_engine(make_database(tmp_path / "second" / "app.db")),
+        mirrors=f"file://{drive}",
+        mirror_retention=RetentionPolicy(keep_last=1),
+    )
+    manager = managed()
+    for one in (manager, manager, other, other):
+        one.create("Evening")
+    manager.mirrors.sync()
+    other.mirrors.sync()
+    counts = {listing.folder: len(listing.backups) for listing in manager.mirrors.list()}
+    assert counts.pop("laptop-app") == 2
+    (folder,) = counts
+    assert folder.endswith(folder[-8:])
+    assert counts[folder] == 1
+
+
+def test_the_folder_stays_what_it_was_first(managed: MakeManager, drive: Path) -> None:
+    """A machine that gets another name goes on where it was, unless a folder is named."""
+    manager = managed(mirror_folder=None)
+    manager.create("Evening")
+    (first,) = manager.mirrors.sync()
+    shutil.move(drive / first.folder, drive / "before-the-renaming")
+    (record,) = manager.directory.glob(".mirrors_*.json")
+    record.write_text(record.read_text().replace(first.folder, "before-the-renaming"))
+    (report,) = managed(mirror_folder=None).mirrors.sync()
+    assert (report.folder, report.uploaded) == ("before-the-renaming", ())
+    (report,) = managed(mirror_folder="named").mirrors.sync()
+    assert (report.folder, len(report.uploaded)) == ("named", 1)
+
+
+def test_what_waits_is_given_up_at_the_deadline(managed: MakeManager, drive: Path) -> None:
+    """A mirror that hangs, as a dead network file system does, delays nobody beyond the deadline."""
+    manager = managed(mirror_deadline=0.5)
+    manager.create("first")
+    manager.mirrors.sync()
+    lock = drive / "laptop-app"
+    shutil.rmtree(lock)
+    hangs = drive.with_name("hangs")
+    os.mkfifo(hangs)
+    (drive / ".soulsense_mirror").unlink()
+    (drive / ".soulsense_mirror").symlink_to(hangs)
+    info = manager.create("second", wait_for_mirrors=True)
+    assert Path(info.path).exists()
+    (report,) = manager.mirrors.sync(deadline=0.5)
+    assert isinstance(report.error, MirrorUnreachableError | MirrorNotFoundError)
