@@ -23,7 +23,6 @@ class Parts:
         size: Bytes of each part but the last.
         at_once: How many may be under way.
         is_single: Whether there is no more than one.
-        count: How many have been handed on.
         error: What reading them raised.
     """
 
@@ -33,17 +32,19 @@ class Parts:
         self.size = max(_PART, -(-needed // CHUNK) * CHUNK)
         self.at_once = max(1, min(_AT_ONCE, _MOST_MEMORY // self.size))
         self.is_single = file.size_bytes <= self.size
-        self.count = 0
         self.error: BaseException | None = None
-        self._digests: list[bytes] = []
+        self._begun = 0
+        self._parts: list[hashlib._Hash] = []
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield them."""
+        """Yield the file, in pieces of which a whole number makes a part."""
         try:
-            for piece in self._file.chunks(self.size):
-                # As the store does it; it protects from accidents, nothing else.
-                self._digests.append(hashlib.md5(piece, usedforsecurity=False).digest())
-                self.count += 1
+            for piece in self._file.chunks(CHUNK):
+                if self._begun % self.size == 0:
+                    # As the store does it; it protects from accidents, nothing else.
+                    self._parts.append(hashlib.md5(usedforsecurity=False))
+                self._parts[-1].update(piece)
+                self._begun += len(piece)
                 yield piece
         except GeneratorExit:
             raise
@@ -51,16 +52,22 @@ class Parts:
             self.error = error
             raise
 
+    @property
+    def count(self) -> int:
+        """How many have been begun."""
+        return len(self._parts)
+
     def whole(self) -> bytes:
         """Return the only part."""
-        first = b""
+        pieces = []
         for piece in self:  # to the end: there is more in a file that is not what it was
-            first = first or piece
-        return first
+            if self.count <= 1:
+                pieces.append(piece)
+        return b"".join(pieces)
 
     def md5(self) -> str:
         """Return what S3 says of an object that was stored in these parts."""
         if self.is_single:
-            return (self._digests or [hashlib.md5(usedforsecurity=False).digest()])[0].hex()
-        of_all = hashlib.md5(b"".join(self._digests), usedforsecurity=False)
-        return f"{of_all.hexdigest()}-{len(self._digests)}"
+            return (self._parts or [hashlib.md5(usedforsecurity=False)])[0].hexdigest()
+        digests = b"".join(part.digest() for part in self._parts)
+        return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{self.count}"

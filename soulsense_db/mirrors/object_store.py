@@ -199,6 +199,8 @@ class ObjectStoreMirror(Mirror):
         return self._opened[wait]
 
     def _name(self, key: str) -> str:
+        if any(part in ("", ".", "..") for part in key.split("/")):
+            raise failed(self.address, f"{key!r} is no key")
         return f"{self._prefix}/{key}" if self._prefix else key
 
     def _fail(self, error: BaseException, action: str, key: str = "") -> NoReturn:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 HOST = "127.0.0.1"
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 (of Amazon's documentation)
@@ -105,3 +107,29 @@ def s3_server() -> Iterator[S3Server]:
         finally:
             process.stdin.close()
             process.wait(timeout=60)
+
+
+def use_server(
+    monkeypatch: pytest.MonkeyPatch, server: S3Server, home: Path, *, port: int | None = None
+) -> None:
+    """Let the environment lead to the server, and to nothing of who runs the tests.
+
+    Args:
+        monkeypatch: Sets variables.
+        server: The server.
+        home: The home directory.
+        port: Where the server is reached, if not at its own.
+    """
+    use_nothing(monkeypatch, home)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{HOST}:{port or server.port}")
+
+
+def use_nothing(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Take all that may be in an environment out of it."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_", "CLOUDSDK_", "GCE_", "IDENTITY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NO_PROXY", f"{HOST},localhost")
