@@ -200,7 +200,7 @@ class ObjectStoreMirror(Mirror):
 
     def _name(self, key: str) -> str:
         if any(part in ("", ".", "..") for part in key.split("/")):
-            raise failed(self.address, f"{key!r} is no key")
+            raise failed(self.address, f"{key!r} is not a folder and a name")
         return f"{self._prefix}/{key}" if self._prefix else key
 
     def _fail(self, error: BaseException, action: str, key: str = "") -> NoReturn:

@@ -46,7 +46,14 @@ _WRONG_KEY = {
 }
 _FULL = {"EntityTooLarge", "InsufficientCapacity", "XMinioStorageFull", "InsufficientStorage"}
 _FULL_STATUS = 507
-_BUSY = {"SlowDown", "RequestTimeout", "ServiceUnavailable", "InternalError", "ServerBusy"}
+_BUSY = {
+    "SlowDown",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "InternalError",
+    "ServerBusy",
+    "NoSuchUpload",  # aborted by another; or completed, and the answer to that was lost
+}
 _BUSY_STATUS = {408, 429}
 # Where machines in a cloud ask for credentials: asked only when none were found before.
 _METADATA = ("169.254.169.254", "169.254.170.", "/latest/api/token", "computeMetadata")
