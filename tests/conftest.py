@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from age_keys import Key
 from helpers import MODES, Mode, disk_of, make_database
 from hypothesis import settings
+from s3_server import S3Server, s3_server
 from shell import Shell, make_shell
 from sqlalchemy.engine import Engine
 
@@ -182,6 +183,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     with disk_of(1024 * 1024, place):
         yield place
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """Run an S3 server for all tests of this process."""
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,0 +1,373 @@
+"""Mirrors in object stores: S3 and what speaks its language, Google Cloud Storage, Azure."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+
+from soulsense_db.errors import (
+    BackupError,
+    BackupNotFoundError,
+    MirrorError,
+    MirrorUnreachableError,
+)
+from soulsense_db.mirrors.base import CHUNK, Mirror, Outgoing, StoredObject
+from soulsense_db.mirrors.errors import (
+    bad_url,
+    extra_missing,
+    failed,
+    stored_differs,
+    too_slow,
+)
+from soulsense_db.mirrors.object_parts import Parts
+from soulsense_db.mirrors.object_store_config import StoreMaker
+from soulsense_db.mirrors.object_store_errors import (
+    odd_key,
+    replaced_meanwhile,
+    said,
+    translated,
+)
+from soulsense_db.mirrors.url import MirrorUrl
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutResult
+
+    from soulsense_db.mirrors.object_store_config import Store
+
+log = logging.getLogger(__name__)
+
+# A part may take this long on the slowest line that is worth waiting for. A server that says that
+# it is alive, and never answers to a part, is waited for as long.
+_SLOWEST = 1000  # bytes in a second
+_PROBES = 2
+_PAGE = 1000
+_CONFLICTS = 5
+_MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
+
+
+class ObjectStoreMirror(Mirror):
+    """A bucket, or what is below a prefix in it. The contract is :class:`Mirror`'s.
+
+    What is stored replaces the object with that key at once, when it is whole: these stores have
+    no names for a time and no renaming, and need none. An upload that was cut off is not seen; the
+    store removes its parts by a rule of the bucket.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ("s3", "gs", "az")
+    needs_preparing: ClassVar[bool] = False
+
+    def __init__(self, url: MirrorUrl, *, timeout: float = 60.0) -> None:
+        super().__init__(url, timeout=timeout)
+        self._prefix = url.path.strip("/")
+        if not url.host:
+            raise bad_url(str(url), "it does not say which bucket")
+        if url.user is not None or url.port is not None:
+            raise bad_url(str(url), "a bucket has no user and no port")
+        if any(part in ("", ".") for part in self._prefix.split("/")) and self._prefix:
+            raise bad_url(str(url), "its path has '//' or '/./' in it")
+        try:
+            import obstore  # noqa: F401 (whether it is there)
+        except ImportError:
+            raise extra_missing(url.scheme, "object-store") from None
+        self._maker = StoreMaker(url, timeout)
+        self._opened: dict[float, Store] = {}
+        self._is_slow = False
+
+    def prepare(self) -> None:
+        """Do nothing: a bucket is made by its owner, and cannot be taken for another."""
+
+    def list_objects(self, folder: str | None = None) -> Iterator[StoredObject]:
+        """Yield the objects of ``folder``, or of all folders."""
+        import obstore
+
+        last = ""
+        try:
+            for found in self._pages(folder):
+                last = found.key
+                yield found
+        except obstore.exceptions.InvalidPathError:
+            # Somebody's key that the library does not take. Folder by folder there is none of them,
+            # as long as it is in another one.
+            log.debug("an odd key at %s: listed folder by folder", self.address)
+        else:
+            return
+        for name in [folder] if folder is not None else self._folders():
+            try:
+                found_there = self._directly_in(name)
+            except MirrorError as error:
+                if folder is not None or error.reason != "odd key":
+                    raise
+                log.warning("%s", error)
+                continue
+            yield from (found for found in found_there if found.key > last)
+
+    def read(self, key: str, *, start: int = 0) -> Iterator[bytes]:
+        """Yield the contents of an object from the byte ``start`` on."""
+        import obstore
+
+        name = self._name(key)
+        store = self._store()
+        try:
+            options: obstore.GetOptions | None = {"range": {"offset": start}} if start else None
+            pieces = iter(obstore.get(store, name, options=options).stream(min_chunk_size=CHUNK))
+        except _library_errors() as error:
+            if said(error).status == 416:  # nothing is behind its end
+                return
+            self._fail(error, "read", key)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except _library_errors() as error:
+                self._fail(error, "read", key)
+            if piece is None:
+                return
+            yield bytes(piece)
+
+    def write(self, key: str, file: Outgoing) -> None:
+        """Store a file; an object with that key is replaced."""
+        parts, stored = self._sent(key, file)
+        here = self._head(key)
+        if here["size"] == file.size_bytes:
+            if _md5_of(here) == parts.md5():
+                return
+            # Encrypted by a key of its own, or no MD5 in this store.
+            log.debug("%s at %s is read back: the store has no MD5 of it", key, self.address)
+            checksum = hashlib.sha256()
+            for piece in self.read(key):
+                checksum.update(piece)
+            if checksum.hexdigest() == file.sha256:
+                return
+        if stored["e_tag"] is not None and stored["e_tag"] != here["e_tag"]:
+            raise replaced_meanwhile(self.address, key)  # not ours to remove
+        self.delete(key)
+        raise stored_differs(self.address, key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Store a small object unless there is one with that key; return whether it was stored."""
+        import obstore
+
+        name = self._name(key)
+        for attempt in range(_CONFLICTS):
+            try:
+                obstore.put(self._store(), name, data, mode="create", use_multipart=False)
+            except obstore.exceptions.AlreadyExistsError as error:
+                # Others are at it in the same moment, and perhaps all of them are told so.
+                if said(error).code != "ConditionalRequestConflict":
+                    return False
+                log.debug("%s at %s: somebody else creates it", key, self.address)
+                time.sleep(0.1 * 2**attempt)
+            except _library_errors() as error:
+                self._fail(error, "write", key)
+            else:
+                return True
+        raise failed(self.address, "ConditionalRequestConflict")
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Store a small object in the place of that key's, if there is one."""
+        import obstore
+
+        try:
+            obstore.put(self._store(), self._name(key), data, use_multipart=False)
+        except _library_errors() as error:
+            self._fail(error, "write", key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object. One that is not there is no error."""
+        import obstore
+
+        try:
+            obstore.delete(self._store(), self._name(key))
+        except _library_errors() as error:
+            try:
+                self._fail(error, "delete", key)
+            except BackupNotFoundError:
+                log.debug("%s was not at %s", key, self.address)
+
+    def close(self) -> None:
+        """Close connections."""
+        self._opened.clear()
+
+    def _store(self, seconds: float | None = None) -> Store:
+        wait = self.timeout if seconds is None else seconds
+        if wait not in self._opened:
+            self._opened[wait] = self._maker.store(wait)
+        return self._opened[wait]
+
+    def _name(self, key: str) -> str:
+        if any(part in ("", ".", "..") for part in key.split("/")):
+            raise failed(self.address, f"{key!r} is not a folder and a name")
+        return f"{self._prefix}/{key}" if self._prefix else key
+
+    def _fail(self, error: BaseException, action: str, key: str = "") -> NoReturn:
+        what = said(error)
+        log.debug("%s %s at %s: %s", action, key, self.address, what)
+        raise translated(
+            error, self.url, action, key=key, timeout=self.timeout, region=self._maker.region
+        ) from None
+
+    # Listing
+
+    def _pages(self, folder: str | None) -> Iterator[StoredObject]:
+        import obstore
+
+        prefix = self._name(folder) if folder is not None else self._prefix
+        pages = obstore.list(self._store(), prefix or None, chunk_size=_PAGE)
+        while True:
+            try:
+                page = next(pages, None)
+            except obstore.exceptions.InvalidPathError:
+                raise
+            except _library_errors() as error:
+                self._fail(error, "list")
+            if page is None:
+                return
+            yield from map(self._stored, page)
+
+    def _folders(self) -> list[str]:
+        import obstore
+
+        try:
+            found = obstore.list_with_delimiter(self._store(), self._prefix or None)
+        except obstore.exceptions.InvalidPathError:
+            raise odd_key(self.address, "It") from None
+        except _library_errors() as error:
+            self._fail(error, "list")
+        return [path[self._skipped :].rstrip("/") for path in found["common_prefixes"]]
+
+    def _directly_in(self, folder: str) -> list[StoredObject]:
+        import obstore
+
+        try:
+            found = obstore.list_with_delimiter(self._store(), self._name(folder))
+        except obstore.exceptions.InvalidPathError:
+            raise odd_key(self.address, folder) from None
+        except _library_errors() as error:
+            self._fail(error, "list")
+        return [self._stored(one) for one in found["objects"]]
+
+    @property
+    def _skipped(self) -> int:
+        return len(self._prefix) + 1 if self._prefix else 0
+
+    def _stored(self, found: ObjectMeta) -> StoredObject:
+        return StoredObject(
+            key=found["path"][self._skipped :],
+            size_bytes=found["size"],
+            modified_at=found["last_modified"],
+        )
+
+    # Uploading
+
+    def _head(self, key: str) -> ObjectMeta:
+        import obstore
+
+        try:
+            return obstore.head(self._store(), self._name(key))
+        except _library_errors() as error:
+            self._fail(error, "read", key)
+
+    def _sent(self, key: str, file: Outgoing) -> tuple[Parts, PutResult]:
+        """Upload it; once more, and patiently, where the line is slow."""
+        while True:
+            parts = Parts(file)
+            try:
+                send = self._send_patiently if self._is_slow else self._send
+                return parts, send(self._name(key), parts)
+            except _library_errors() as error:
+                if parts.error is not None:  # also where the upload could not be aborted then
+                    raise parts.error from None
+                what = said(error)
+                if what.code == "NotImplemented" and self._maker.sends_checksums:
+                    log.debug("%s takes no checksums", self.address)
+                    self._maker.sends_checksums = False
+                    self._opened.clear()
+                elif what.is_timeout and not self._is_slow and self._is_alive(what.while_aborting):
+                    log.debug("the line to %s is slow: uploaded patiently", self.address)
+                    self._is_slow = True
+                else:
+                    self._fail(error, "write", key)
+
+    def _send(self, name: str, parts: Parts) -> PutResult:
+        import obstore
+
+        if parts.is_single:
+            return obstore.put(self._store(), name, parts.whole(), use_multipart=False)
+        return obstore.put(
+            self._store(),
+            name,
+            iter(parts),
+            use_multipart=True,
+            chunk_size=parts.size,
+            max_concurrency=parts.at_once,
+        )
+
+    def _is_alive(self, was_asked: bool) -> bool:
+        """Return whether the store answers to something small."""
+        import obstore
+
+        if was_asked:
+            return False
+        try:
+            obstore.head(self._store(), self._name("probe"))
+        except _library_errors() as error:
+            try:
+                self._fail(error, "read", "probe")
+            except MirrorUnreachableError:
+                return False
+            except BackupError:  # it said something
+                return True
+        return True
+
+    def _send_patiently(self, name: str, parts: Parts) -> PutResult:
+        return asyncio.run(self._sent_patiently(name, parts))
+
+    async def _sent_patiently(self, name: str, parts: Parts) -> PutResult:
+        """Upload part by part, and ask now and then whether the store is still there."""
+        import obstore
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for piece in parts:
+                yield piece
+
+        store = self._store(self.timeout + parts.size / _SLOWEST)
+        if parts.is_single:
+            sending = obstore.put_async(store, name, parts.whole(), use_multipart=False)
+        else:
+            sending = obstore.put_async(
+                store,
+                name,
+                pieces(),
+                use_multipart=True,
+                chunk_size=parts.size,
+                max_concurrency=1,
+            )
+        task = asyncio.ensure_future(sending)
+        silent = 0
+        while silent < _PROBES:
+            before = parts.count
+            done, _ = await asyncio.wait({task}, timeout=self.timeout)
+            if done:
+                return task.result()
+            if parts.count != before or await asyncio.to_thread(self._is_alive, False):
+                silent = 0
+            else:
+                silent += 1
+        task.cancel()
+        await asyncio.wait({task})
+        raise too_slow(self.address, self.timeout)
+
+
+def _md5_of(stored: ObjectMeta) -> str | None:
+    tag = (stored["e_tag"] or "").strip('"')
+    return tag if _MD5.fullmatch(tag) else None
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    from obstore.exceptions import BaseError
+
+    return (BaseError, OSError, ValueError, NotImplementedError)
