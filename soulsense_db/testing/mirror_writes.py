@@ -94,9 +94,13 @@ class WritePromises(MirrorHooks):
         seen: list[bytes | None] = []
         data = some_bytes(12 * MB)
 
+        def see() -> bytes | None:
+            with self.client(mirror) as client:  # in the one thread that it is used in
+                return contents(client) if keys(client) else None
+
         def look(done_bytes: int) -> None:
             if done_bytes < len(data):
-                seen.append(in_thread(lambda: contents(other) if keys(other) else None))
+                seen.append(in_thread(see))
 
         mirror.write(KEY, outgoing(tmp_path, data, told=look))
         assert len(seen) > 3
