@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 import time_machine
@@ -18,7 +19,6 @@ from soulsense_db import BackupManager, MirrorTarget, RetentionPolicy
 from soulsense_db.errors import (
     ChecksumMismatchError,
     MirrorNotFoundError,
-    MirrorUnreachableError,
     OptionError,
 )
 from soulsense_db.manager import ManagerOptions
@@ -48,9 +48,9 @@ def app(tmp_path: Path) -> Path:
 def managed(app: Path, drive: Path, make_engine: EngineMaker) -> MakeManager:
     """Return a function that makes a manager of ``app`` with one mirror."""
 
-    def make(**options: object) -> BackupManager:
-        chosen: ManagerOptions = {"mirrors": f"file://{drive}", "mirror_folder": "laptop-app"}
-        return BackupManager(make_engine(app), **{**chosen, **options})  # type: ignore[typeddict-item]
+    def make(**options: Unpack[ManagerOptions]) -> BackupManager:
+        usual = ManagerOptions(mirrors=f"file://{drive}", mirror_folder="laptop-app")
+        return BackupManager(make_engine(app), **usual | options)
 
     return make
 
@@ -259,7 +259,7 @@ def test_all_are_verified_within_the_days_that_are_asked_for(managed: MakeManage
 def test_an_upload_that_was_cut_off_is_not_listed_and_is_completed(
     managed: MakeManager, drive: Path
 ) -> None:
-    """Data without a meta file, or the other way round, is no backup; the next sync makes it one."""
+    """One file without the other is no backup; the next sync makes it one."""
     manager = managed()
     info = manager.create("Evening")
     manager.mirrors.sync()
@@ -383,7 +383,7 @@ def test_each_mirror_may_have_a_policy_of_its_own(
 def test_a_mirror_that_would_be_lost_with_the_database_is_refused(
     managed: MakeManager, app: Path, drive: Path
 ) -> None:
-    """In the backup directory, beside the database, through a link; or named twice, with a secret."""
+    """So is one through a link, one that is named twice, one with a secret in its URL."""
     (app.parent / "backups").mkdir()
     link = drive.parent / "link"
     link.symlink_to(app.parent)
@@ -438,20 +438,3 @@ def test_the_folder_stays_what_it_was_first(managed: MakeManager, drive: Path) -
     assert (report.folder, report.uploaded) == ("before-the-renaming", ())
     (report,) = managed(mirror_folder="named").mirrors.sync()
     assert (report.folder, len(report.uploaded)) == ("named", 1)
-
-
-def test_what_waits_is_given_up_at_the_deadline(managed: MakeManager, drive: Path) -> None:
-    """A mirror that hangs, as a dead network file system does, delays nobody beyond the deadline."""
-    manager = managed(mirror_deadline=0.5)
-    manager.create("first")
-    manager.mirrors.sync()
-    lock = drive / "laptop-app"
-    shutil.rmtree(lock)
-    hangs = drive.with_name("hangs")
-    os.mkfifo(hangs)
-    (drive / ".soulsense_mirror").unlink()
-    (drive / ".soulsense_mirror").symlink_to(hangs)
-    info = manager.create("second", wait_for_mirrors=True)
-    assert Path(info.path).exists()
-    (report,) = manager.mirrors.sync(deadline=0.5)
-    assert isinstance(report.error, MirrorUnreachableError | MirrorNotFoundError)
