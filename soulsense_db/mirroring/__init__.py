@@ -9,18 +9,15 @@ from soulsense_db._lazy import names_from
 if TYPE_CHECKING:
     from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial
     from soulsense_db.mirroring.fetch import one_of
-    from soulsense_db.mirroring.mirror_operations import (
-        MirrorListing,
-        MirrorOperations,
-        MirrorStatus,
-        list_mirror,
-    )
+    from soulsense_db.mirroring.listing import MirrorListing, list_mirror
+    from soulsense_db.mirroring.mirror_operations import MirrorOperations
     from soulsense_db.mirroring.options import (
         DEADLINE_SECONDS,
         Mirrors,
         MirrorsOption,
         MirrorTarget,
     )
+    from soulsense_db.mirroring.status import MirrorStatus
     from soulsense_db.mirroring.sync import SyncReport
 
 __all__ = [
@@ -41,15 +38,15 @@ __all__ = [
 _HOMES = {
     "DEADLINE_SECONDS": "soulsense_db.mirroring.options",
     "MirrorCheck": "soulsense_db.mirroring.check",
-    "MirrorListing": "soulsense_db.mirroring.mirror_operations",
+    "MirrorListing": "soulsense_db.mirroring.listing",
     "MirrorOperations": "soulsense_db.mirroring.mirror_operations",
-    "MirrorStatus": "soulsense_db.mirroring.mirror_operations",
+    "MirrorStatus": "soulsense_db.mirroring.status",
     "MirrorTarget": "soulsense_db.mirroring.options",
     "MirrorTrial": "soulsense_db.mirroring.check",
     "Mirrors": "soulsense_db.mirroring.options",
     "MirrorsOption": "soulsense_db.mirroring.options",
     "SyncReport": "soulsense_db.mirroring.sync",
-    "list_mirror": "soulsense_db.mirroring.mirror_operations",
+    "list_mirror": "soulsense_db.mirroring.listing",
     "one_of": "soulsense_db.mirroring.fetch",
 }
 

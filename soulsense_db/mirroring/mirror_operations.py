@@ -5,8 +5,6 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 from soulsense_db.backup_info import BackupInfo
@@ -16,13 +14,14 @@ from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial, try_rights, v
 from soulsense_db.mirroring.errors import none_took_it
 from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
 from soulsense_db.mirroring.job import Stop, waited_for
+from soulsense_db.mirroring.listing import MirrorListing, list_mirror
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget, require_configured
-from soulsense_db.mirroring.sync import SyncReport, known, owed, sync_mirror
+from soulsense_db.mirroring.status import MirrorStatus, mirror_statuses
+from soulsense_db.mirroring.sync import SyncReport, known, sync_mirror
 from soulsense_db.mirrors import (
     Mirror,
     MirrorRecord,
     RecordFile,
-    folders_in,
     mirror_for,
     token_of,
 )
@@ -30,99 +29,6 @@ from soulsense_db.operations import Repository
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorStatus:
-    """What is known here of one mirror, without asking it.
-
-    Attributes:
-        address: Where it is.
-        folder: The folder for this database there.
-        seen_at: When it was in step the last time, aware; None if it never was.
-        backups: What is there, newest first, as far as it is known.
-        owed: The local backups that are not there and are to be, oldest first.
-        failures: How many tries in a row have failed.
-        error: Why the last one did; empty if it did not.
-        next_try_at: When the next try may be, where nobody asks for one.
-        is_append_only: Whether nothing can be removed there.
-        damaged: What is there and cannot be restored, by name: why.
-
-    Example:
-        >>> status = manager.mirrors.status()[0]
-        >>> len(status.backups), len(status.owed), status.error
-        (1, 0, '')
-    """
-
-    address: str
-    folder: str
-    seen_at: datetime | None = None
-    backups: tuple[BackupInfo, ...] = ()
-    owed: tuple[BackupInfo, ...] = ()
-    failures: int = 0
-    error: str = ""
-    next_try_at: datetime | None = None
-    is_append_only: bool = False
-    damaged: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MirrorListing:
-    """What is in one folder at a mirror, by asking it.
-
-    Attributes:
-        address: Where the mirror is.
-        folder: The folder; what follows the address in a URL.
-        backups: The backups there that are whole, newest first.
-        damaged: What is there and not what its meta file says, by name: why.
-
-    Example:
-        >>> [listing.folder for listing in manager.mirrors.list()]
-        ['laptop-app-1a2b3c4d']
-    """
-
-    address: str
-    folder: str
-    backups: tuple[BackupInfo, ...]
-    damaged: tuple[tuple[str, str], ...] = ()
-
-
-def list_mirror(url: str, *, deadline: float | None = None) -> builtins.list[MirrorListing]:
-    """Return what is at a mirror, of all databases; nothing but the URL is needed.
-
-    Args:
-        url: The mirror, or one folder there.
-        deadline: Seconds to wait; None waits for as long as it takes.
-
-    Returns:
-        One for each folder, by name.
-
-    Raises:
-        OptionError: It is no URL of a mirror.
-        MirrorError: The mirror refuses it.
-
-    Example:
-        >>> [listing.folder for listing in list_mirror("file:///mnt/usb/soulsense")]
-        ['laptop-app-1a2b3c4d']
-    """
-
-    def work(stop: Stop) -> builtins.list[MirrorListing]:
-        place = place_of(url, stop)
-        with mirror_for(place.url) as mirror:
-            folders = folders_in(mirror.list_objects(place.folder))
-            return [_listing(mirror, folder, MirrorRecord(), stop) for folder in folders]
-
-    return waited_for(work, address=str(url), deadline=deadline)
-
-
-def _listing(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> MirrorListing:
-    contents = Fetching(mirror, folder, record, stop).contents
-    return MirrorListing(
-        address=mirror.address,
-        folder=folder,
-        backups=tuple(contents.newest_first()),
-        damaged=tuple(sorted(contents.damaged.items())),
-    )
 
 
 class MirrorOperations:
@@ -274,32 +180,7 @@ class MirrorOperations:
             >>> manager.mirrors.status()[0].failures
             0
         """
-        if not self._mirrors.targets:
-            return []
-        records = self._file.read()
-        local = known(self._repository)
-        return [self._status(target, records, local) for target in self._mirrors.targets]
-
-    def _status(
-        self,
-        target: MirrorTarget,
-        records: dict[str, MirrorRecord],
-        local: builtins.list[BackupInfo],
-    ) -> MirrorStatus:
-        record = records.get(target.address, MirrorRecord())
-        there = [i for i in record.backups(target.address) if i.filename not in record.damaged]
-        return MirrorStatus(
-            address=target.address,
-            folder=self._mirrors.folder_at(record),
-            seen_at=record.seen_at,
-            backups=tuple(there),
-            owed=tuple(owed(local, there, target.retention)),
-            failures=record.failures,
-            error=record.error,
-            next_try_at=record.next_try_at,
-            is_append_only=record.is_append_only,
-            damaged=tuple(sorted(record.damaged.items())),
-        )
+        return mirror_statuses(self._repository, self._mirrors)
 
     def places_of(self, info: BackupInfo) -> tuple[str, ...]:
         """Return the mirrors that are known to have a backup, without asking them.
