@@ -32,8 +32,10 @@ def mirror_of_same_place(address: str, place: Path, what: str) -> OptionError:
 
 
 def twice(address: str) -> OptionError:
-    """Return the error for a mirror that is named more than once."""
-    return OptionError(f"The mirror {address} is named twice.", hint="Name it once.")
+    """Return the error for a mirror with two policies."""
+    return OptionError(
+        f"The mirror {address} is named twice, with different policies.", hint="Name it once."
+    )
 
 
 def no_deadline(deadline: float) -> OptionError:

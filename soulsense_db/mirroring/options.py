@@ -88,20 +88,17 @@ class Mirrors:
         the ``database`` or its backup ``directory``.
         """
         given = [mirrors] if isinstance(mirrors, (str, MirrorTarget)) else list(mirrors)
-        targets = tuple(
-            one if isinstance(one, MirrorTarget) else MirrorTarget(url=one, retention=retention)
-            for one in given
-        )
-        for target in targets:
+        targets: dict[str, MirrorTarget] = {}
+        for one in given:
+            target = MirrorTarget(url=one, retention=retention) if isinstance(one, str) else one
+            if targets.setdefault(target.address, target).retention != target.retention:
+                raise twice(target.address)
+        for target in targets.values():
             _require_elsewhere(target, database, directory)
-        addresses = [target.address for target in targets]
-        for address in addresses:
-            if addresses.count(address) > 1:
-                raise twice(address)
         if not deadline > 0:
             raise no_deadline(deadline)
         return cls(
-            targets=targets,
+            targets=tuple(targets.values()),
             folder=require_folder(folder) if folder else None,
             usual_folder=folder_for(socket.gethostname(), database),
             deadline=deadline,

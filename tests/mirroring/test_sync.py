@@ -383,7 +383,7 @@ def test_each_mirror_may_have_a_policy_of_its_own(
 def test_a_mirror_that_would_be_lost_with_the_database_is_refused(
     managed: MakeManager, app: Path, drive: Path
 ) -> None:
-    """So is one through a link, one that is named twice, one with a secret in its URL."""
+    """So is one through a link, one with a secret in its URL, one with two policies."""
     (app.parent / "backups").mkdir()
     link = drive.parent / "link"
     link.symlink_to(app.parent)
@@ -400,8 +400,11 @@ def test_a_mirror_that_would_be_lost_with_the_database_is_refused(
         with pytest.raises(OptionError) as caught:
             managed(mirrors=url).mirrors.sync()
         assert "secret" not in str(caught.value)
+    place = f"file://{drive}"
+    assert managed(mirrors=[place, f"{place}/"]).mirrors.addresses == (place,)
+    other = MirrorTarget(url=place, retention=RetentionPolicy(keep_last=1))
     with pytest.raises(OptionError, match="twice"):
-        managed(mirrors=[f"file://{drive}", f"file://{drive}/"])
+        managed(mirrors=[place, other])
 
 
 def test_two_databases_in_one_place_stay_apart(
