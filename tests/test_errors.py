@@ -52,6 +52,8 @@ from soulsense_db.errors import (
     RestoreError,
     StorageError,
 )
+from soulsense_db.mirrors import MirrorUrl
+from soulsense_db.mirrors.object_store_errors import Said
 
 
 def _tree(root: type[BackupError] = BackupError) -> Iterator[type[BackupError]]:
@@ -234,6 +236,10 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
         Identities(Secret.from_file("key.txt")),
         Identities(passphrase=Secret.from_environment("A_PASSPHRASE")),
     ),
+    MirrorUrl: tuple(map(MirrorUrl.of, ("s3://bucket/prefix", "gs://bucket", "az://box/a"))),
+    BaseException: (ValueError("what a library says"), TimeoutError("it took too long")),
+    re.Match[str]: tuple(filter(None, [re.match("(.*)|(.*)", "eu-west-1")])),
+    Said: tuple(Said("PermissionDeniedError", 403, code, "it refused") for code in ("", "Denied")),
     types.NoneType: (None,),
 }
 
