@@ -39,8 +39,8 @@ def tell(session: Session, reports: Iterable[SyncReport]) -> None:
 
 
 def _done(report: SyncReport) -> str:
-    if report.is_paused:
-        return "not tried, it failed a short time ago"
+    if report.skipped:
+        return f"not tried, {report.skipped}"
     uploaded = f"uploaded {len(report.uploaded)} ({display_size(_bytes(report.uploaded))})"
     parts = [uploaded if report.uploaded else "nothing to upload"]
     if report.removed:
@@ -67,6 +67,6 @@ def sync_json(report: SyncReport) -> dict[str, Any]:
         "damaged": [{"name": name, "reason": reason} for name, reason in report.damaged],
         "problems": list(map(error_json, report.problems)),
         "append_only": report.is_append_only,
-        "paused": report.is_paused,
+        "skipped": report.skipped,
         "error": error_json(report.error) if report.error else None,
     }

@@ -82,7 +82,8 @@ class MirrorOperations:
         Args:
             only: Only these backups and what they need are uploaded, and nothing is removed.
             deadline: Seconds to wait for all mirrors; None waits for as long as it takes.
-            if_not_paused: True tries nothing at a mirror that failed a short time ago.
+            if_not_paused: True tries nothing at a mirror that failed a short time ago, or that
+                another process is at work with.
             progress: Told how many bytes of how many are uploaded, in another thread. What it
                 raises cancels.
 
@@ -163,8 +164,8 @@ class MirrorOperations:
             for report in self.sync(deadline=self.deadline, if_not_paused=True):
                 if report.error is not None:
                     completion.warn_of(f"{report.address} is not in step", report.error)
-                elif report.is_paused:
-                    completion.warn_of(f"{report.address} failed a short time ago: it waits")
+                elif report.skipped:
+                    completion.warn_of(f"{report.address} has to wait: {report.skipped}")
         completion.log()
 
     def status(self) -> builtins.list[MirrorStatus]:

@@ -11,6 +11,7 @@ from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
+    DirectoryLockedError,
     InvalidBackupError,
     MirrorDeniedError,
     MirrorFullError,
@@ -54,7 +55,7 @@ class SyncReport:
         problems: Why single backups could not be stored.
         is_append_only: Whether the credentials cannot remove anything.
         error: Why the mirror as a whole is not in step; None where it is.
-        is_paused: Whether nothing was tried, because a try failed a short time ago.
+        skipped: Why nothing was tried this time; empty where something was.
 
     Example:
         >>> [report.kept for report in manager.mirrors.sync()]
@@ -70,12 +71,12 @@ class SyncReport:
     problems: tuple[BackupError, ...] = ()
     is_append_only: bool = False
     error: BackupError | None = None
-    is_paused: bool = False
+    skipped: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether all that is to be there is."""
-        return self.error is None and not self.problems and not self.is_paused
+        return self.error is None and not self.problems and not self.skipped
 
 
 def sync_mirror(
@@ -92,13 +93,14 @@ def sync_mirror(
 
     ``only``: these backups, and what they need, are uploaded, and nothing is removed; by default
     all that belongs there. ``deadline``: seconds. ``if_not_paused``: nothing is tried during the
-    pause after a failure.
+    pause after a failure, or while another process is at it.
     """
     file = RecordFile(repository.directory.directory, repository.database)
     record = file.read().get(target.address, MirrorRecord())
     folder = mirrors.folder_at(record)
     if if_not_paused and record.is_paused(datetime.now(UTC)):
-        return SyncReport(address=target.address, folder=folder, is_paused=True)
+        skipped = "it failed a short time ago"
+        return SyncReport(address=target.address, folder=folder, skipped=skipped)
 
     def work(stop: Stop) -> SyncReport:
         with held(file, repository, stop):
@@ -106,6 +108,11 @@ def sync_mirror(
 
     try:
         return waited_for(work, address=target.address, deadline=deadline, progress=progress)
+    except DirectoryLockedError as error:  # which says nothing of the mirror
+        if if_not_paused:
+            skipped = "another process is at work with the mirrors"
+            return SyncReport(address=target.address, folder=folder, skipped=skipped)
+        return SyncReport(address=target.address, folder=folder, error=error)
     except BackupError as error:
         record = file.read().get(target.address, MirrorRecord())
         record.folder = folder

@@ -56,8 +56,8 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.error, self.next_try_at = error, now + pause
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether a pause after a failure goes on."""
-        return self.next_try_at is not None and now < self.next_try_at
+        """Whether a pause after a failure goes on; not where the clock was set back since."""
+        return self.next_try_at is not None and now < self.next_try_at <= now + _LONGEST_PAUSE
 
     def backups(self, address: str) -> list[BackupInfo]:
         """Return the facts of what is there, newest first; ``address`` of the mirror."""

@@ -13,11 +13,13 @@ from typing import Unpack
 import pytest
 import time_machine
 from conftest import EngineMaker
+from filelock import FileLock
 from helpers import add_child, digest, flip, make_database
 
 from soulsense_db import BackupManager, MirrorTarget, RetentionPolicy
 from soulsense_db.errors import (
     ChecksumMismatchError,
+    DirectoryLockedError,
     MirrorNotFoundError,
     OptionError,
 )
@@ -330,7 +332,7 @@ def test_failures_are_followed_by_growing_pauses(managed: MakeManager, drive: Pa
             pauses.append(pause)
             clock.shift(pause / 2)
             (report,) = manager.mirrors.sync(if_not_paused=True)
-            assert (report.is_paused, report.ok) == (True, False)
+            assert (report.skipped, report.ok) == ("it failed a short time ago", False)
             clock.shift(pause / 2)
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (timedelta(minutes=1), timedelta(hours=6))
@@ -441,3 +443,38 @@ def test_the_folder_stays_what_it_was_first(managed: MakeManager, drive: Path) -
     assert (report.folder, report.uploaded) == ("before-the-renaming", ())
     (report,) = managed(mirror_folder="named").mirrors.sync()
     assert (report.folder, len(report.uploaded)) == ("named", 1)
+
+
+def test_a_clock_that_was_set_back_does_not_lengthen_a_pause(
+    managed: MakeManager, drive: Path
+) -> None:
+    """A try that failed in the future, by a clock that was wrong, keeps nobody from the next."""
+    away = drive.with_name("unmounted")
+    drive.rename(away)
+    manager = managed()
+    manager.create("Evening")
+    with time_machine.travel(datetime.now(UTC) + timedelta(days=400), tick=False):
+        manager.mirrors.sync()
+    away.rename(drive)
+    (report,) = manager.mirrors.sync(if_not_paused=True)
+    assert report.ok
+
+
+def test_a_second_run_leaves_the_mirrors_to_the_first(managed: MakeManager, app: Path) -> None:
+    """A schedule whose runs overlap fails nothing; who asks for a sync is told who is at it."""
+    manager = managed(lock_timeout=0.2)
+    manager.create("Evening")
+    (report,) = manager.mirrors.sync()
+    (lock,) = manager.directory.glob(".mirrors_*.lock")
+    manager.create("Night")
+    with FileLock(lock):
+        (report,) = manager.mirrors.sync(if_not_paused=True)
+        assert (report.error, report.skipped) == (
+            None,
+            "another process is at work with the mirrors",
+        )
+        (report,) = manager.mirrors.sync()
+        assert isinstance(report.error, DirectoryLockedError)
+    assert manager.mirrors.status()[0].failures == 0
+    (report,) = manager.mirrors.sync()
+    assert len(report.uploaded) == 1
