@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that are under way at most: sent and not confirmed, or asked for and not come."""
-_PIECE = 1024 * 1024
+_PIECE = 2 * 1024 * 1024
+_PIECE_SECONDS = 0.5
 _SMALL_BLOCK = 32 * 1024
 # A block should take this part of the timeout at most: an answer comes for a whole one only.
 _SHARE = 1 / 16
@@ -115,14 +116,24 @@ class Download:
         self._bytes = 0
 
     async def piece(self) -> bytes:
-        """Return the next bytes, up to about 1 MB; nothing at the end."""
+        """Return the next bytes, a few MB at most; nothing at the end.
+
+        The event loop runs only in here: it is worth while to stay for more. What has come before
+        the connection broke is returned, and the error is raised by the next call.
+        """
         found: list[bytes] = []
         size = 0
-        while size < _PIECE:
+        since = time.monotonic()
+        while size < _PIECE and not (found and time.monotonic() - since > _PIECE_SECONDS):
             self._ask()
-            if not self._under_way or (found and not self._under_way[0].done()):
+            if not self._under_way:
                 break
-            data = await self._first()
+            try:
+                data = await self._first()
+            except (OSError, asyncssh.Error):
+                if not found:
+                    raise
+                break
             if not data:  # it is shorter than it was
                 self._next = self._end
                 break
@@ -162,8 +173,9 @@ class Download:
                 )
                 if not done:
                     raise TimeoutError
+        data = task.result()  # an error stays where it is, for the next call
         self._under_way.popleft()
-        return task.result()
+        return data
 
     async def close(self) -> None:
         """Stop, and close the file."""

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ssh_server import SSHServer, ssh_server, use_home
+from ssh_server import SSHServer, odd_server, ssh_server, use_home
 
 from soulsense_db.mirrors import Mirror, mirror_for
 from soulsense_db.testing import MirrorSuite
+from soulsense_db.testing.mirror_hooks import KEY, contents
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,35 @@ class TestSFTPMirror(OverSSH):
     def url(self, path: object) -> str:
         """Return the URL of a path on the server."""
         return self.server.url(path)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
+    """Run a server without extensions."""
+    names = ("posix-rename", "hardlink", "fsync", "statvfs", "fstatvfs", "limits")
+    lacks = [f"{name}@openssh.com" for name in names]
+    with odd_server(tmp_path_factory.mktemp("odd"), *lacks) as running:
+        yield running
+
+
+class TestWithoutExtensions(OverSSH):
+    """A server that can neither rename over a file, nor link, nor flush, nor tell of its space."""
+
+    @pytest.fixture(autouse=True)
+    def use(self, odd: SSHServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the client's home directory, and the places of the server."""
+        use_home(odd, monkeypatch)
+        self.server = odd
+        self.root = odd.root
+
+    def url(self, path: object) -> str:
+        """Return the URL of a path on the server."""
+        return self.server.url(path)
+
+    def test_who_reads_meanwhile_reads_one_of_both(self, mirror: Mirror, other: Mirror) -> None:
+        """It may be missing for a moment: such a server has no other way. It is never a part."""
+        both = [b"1" * 1000, b"2" * 100_000]
+        mirror.replace(KEY, both[0])
+        for number in range(10):
+            mirror.replace(KEY, both[number % 2])
+            assert contents(other) == both[number % 2]
