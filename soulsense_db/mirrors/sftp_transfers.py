@@ -114,6 +114,7 @@ class Download:
         self._end = end
         self._under_way: deque[asyncio.Task[bytes]] = deque()
         self._bytes = 0
+        self._broken: Exception | None = None
 
     async def piece(self) -> bytes:
         """Return the next bytes, a few MB at most; nothing at the end.
@@ -121,6 +122,8 @@ class Download:
         The event loop runs only in here: it is worth while to stay for more. What has come before
         the connection broke is returned, and the error is raised by the next call.
         """
+        if self._broken is not None:
+            raise self._broken
         found: list[bytes] = []
         size = 0
         since = time.monotonic()
@@ -130,9 +133,10 @@ class Download:
                 break
             try:
                 data = await self._first()
-            except (OSError, asyncssh.Error):
+            except (OSError, asyncssh.Error) as error:
                 if not found:
                     raise
+                self._broken = error
                 break
             if not data:  # it is shorter than it was
                 self._next = self._end
@@ -162,20 +166,16 @@ class Download:
 
     async def _first(self) -> bytes:
         task = self._under_way[0]
-        if not task.done():
+        while not task.done():
             # Another one that comes before it is an answer, too.
-            while not task.done():
-                waiting = [one for one in self._under_way if not one.done()]
-                done, _ = await asyncio.wait(
-                    waiting,
-                    timeout=self._pace.timeout,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not done:
-                    raise TimeoutError
-        data = task.result()  # an error stays where it is, for the next call
+            waiting = [one for one in self._under_way if not one.done()]
+            done, _ = await asyncio.wait(
+                waiting, timeout=self._pace.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise TimeoutError
         self._under_way.popleft()
-        return data
+        return task.result()
 
     async def close(self) -> None:
         """Stop, and close the file."""

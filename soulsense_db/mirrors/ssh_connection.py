@@ -100,10 +100,21 @@ class SSHConnection:
         return results[0]
 
     async def _do(self, work: Callable[[Server], Coroutine[Any, Any, T]], results: list[T]) -> None:
+        await self._close_unused()
         client = await self._connected()
-        while self._unused:
-            await self._unused.pop()()
-        results.append(await work(Server(client, self.timeout)))
+        results.append(await work(self._server_of(client)))
+
+    def _server_of(self, client: asyncssh.SFTPClient) -> Server:
+        assert self._connection is not None
+        version = str(self._connection.get_extra_info("server_version", ""))
+        # It does one thing after the other; of another server nobody knows.
+        return Server(client, self.timeout, writes_in_order="OpenSSH" in version)
+
+    def close_now(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed; no connection is made for that."""
+        self._unused.append(close)
+        if self._runner is not None:
+            self._runner.run(self._close_unused())
 
     def close_later(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have something closed before the next work: where no event loop may be run."""
@@ -113,12 +124,19 @@ class SSHConnection:
         """Close it."""
         if self._runner is None:
             return
-        self._unused.clear()
         self._runner.run(self._close())
         self._runner.close()
         self._runner = None
 
+    async def _close_unused(self) -> None:
+        while self._unused:
+            with ignoring(
+                OSError, asyncssh.Error, what=f"A file was not closed at {self._address}"
+            ):
+                await self._unused.pop()()
+
     async def _close(self) -> None:
+        await self._close_unused()
         connection, self._connection, self._client = self._connection, None, None
         if connection is None:
             return
@@ -221,7 +239,7 @@ class SSHConnection:
         if self._connection is not None:
             self._connection.abort()
         self._connection = self._client = None
-        self._unused.clear()
+        await self._close_unused()  # of its files: what was under way has ended
         if isinstance(error, TimeoutError):
             return too_slow(self._address, self.timeout)
         return unreachable(self._address, _reason_of(error))
@@ -240,7 +258,7 @@ class SSHConnection:
     async def _is_full(self) -> bool:
         assert self._client is not None
         try:
-            free = await Server(self._client, self.timeout).free_bytes(self._path)
+            free = await self._server_of(self._client).free_bytes(self._path)
         except (OSError, asyncssh.Error) as error:
             log_ignored(f"{self._address} does not tell how much space is free", error)
             return False

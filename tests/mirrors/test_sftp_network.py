@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -46,6 +47,14 @@ def server(running: SSHServer, monkeypatch: pytest.MonkeyPatch) -> SSHServer:
     return running
 
 
+@pytest.fixture(autouse=True)
+def no_task_is_lost(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Hold each test to it that asyncio has nothing to complain of: errors that nobody has seen."""
+    yield
+    gc.collect()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
 @pytest.fixture
 def proxy(server: SSHServer) -> Iterator[TcpProxy]:
     """Return a network that can be made worse, and is known to lead to the server."""
@@ -71,7 +80,7 @@ def mirror(server: SSHServer, proxy: TcpProxy, place: Path) -> Iterator[Mirror]:
         yield made
 
 
-@pytest.mark.parametrize("megabytes", range(0, 8))
+@pytest.mark.parametrize("megabytes", range(8))
 def test_an_upload_that_was_cut_off_goes_on(
     mirror: Mirror, proxy: TcpProxy, place: Path, tmp_path: Path, megabytes: int
 ) -> None:
@@ -84,11 +93,27 @@ def test_an_upload_that_was_cut_off_goes_on(
     done: list[int] = []
     mirror.write(KEY, outgoing(tmp_path, data, told=done.append))
     assert contents(mirror) == data
-    assert done[0] > (megabytes - 5) * MB
+    assert done[0] > (megabytes - 3) * MB  # a reset discards what lies in buffers
     assert [path.name for path in (place / FOLDER).iterdir()] == ["app.db"]
 
 
-@pytest.mark.parametrize("megabytes", range(0, 8))
+def test_an_upload_that_is_always_cut_off_comes_to_its_end(
+    mirror: Mirror, proxy: TcpProxy, tmp_path: Path
+) -> None:
+    """Each connection that lasts for a megabyte brings some of it, there and back."""
+    data = some_bytes(8 * MB)
+    proxy.cut_after(1 * MB, always=True)
+    for _ in range(50):
+        try:
+            mirror.write(KEY, outgoing(tmp_path, data))
+        except MirrorUnreachableError:
+            continue
+        break
+    proxy.pass_on()
+    assert contents(mirror) == data
+
+
+@pytest.mark.parametrize("megabytes", range(8))
 def test_a_download_that_was_cut_off_goes_on(
     mirror: Mirror, proxy: TcpProxy, tmp_path: Path, megabytes: int
 ) -> None:
@@ -100,7 +125,7 @@ def test_a_download_that_was_cut_off_goes_on(
     with pytest.raises(MirrorUnreachableError):
         for piece in mirror.read(KEY):
             found += piece
-    assert len(found) >= (megabytes - 1) * MB
+    assert len(found) > (megabytes - 3) * MB  # a reset discards what lies in buffers
     found += contents(mirror, start=len(found))
     assert found == data
 
@@ -108,12 +133,12 @@ def test_a_download_that_was_cut_off_goes_on(
 def test_a_download_that_is_always_cut_off_comes_to_its_end(
     mirror: Mirror, proxy: TcpProxy, tmp_path: Path
 ) -> None:
-    """Each connection that lasts for 2 MB brings some of it."""
+    """Each connection that lasts for a megabyte brings some of it."""
     data = some_bytes(8 * MB)
     mirror.write(KEY, outgoing(tmp_path, data))
-    proxy.cut_after(2 * MB, always=True)
+    proxy.cut_after(1 * MB, always=True)
     found = bytearray()
-    for _ in range(20):
+    for _ in range(50):
         try:
             for piece in mirror.read(KEY, start=len(found)):
                 found += piece
