@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from ssh_server import SSHServer, odd_server, ssh_server, use_home
 
+from soulsense_db.errors import MissingExtraError, OptionError
 from soulsense_db.mirrors import Mirror, mirror_for
 from soulsense_db.testing import MirrorSuite
 from soulsense_db.testing.mirror_hooks import KEY, contents
@@ -96,3 +99,21 @@ class TestWithoutExtensions(OverSSH):
         for number in range(10):
             mirror.replace(KEY, both[number % 2])
             assert contents(other) == both[number % 2]
+
+
+def test_the_library_is_asked_for_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the error says what to install; a URL that is wrong is said so first."""
+    monkeypatch.setitem(sys.modules, "asyncssh", None)
+    with pytest.raises(MissingExtraError, match=r"soulsense-db\[sftp\]"):
+        mirror_for("sftp://backup.example.org/srv/soulsense")
+    with pytest.raises(OptionError):
+        mirror_for("sftp://backup.example.org")
+
+
+def test_nothing_is_imported_before_it_is_used() -> None:
+    """A program that names a mirror and does not use it pays nothing for it."""
+    code = (
+        "import sys; from soulsense_db.mirrors import mirror_for; "
+        "mirror_for('sftp://backup.example.org/srv').close(); sys.exit('asyncssh' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
