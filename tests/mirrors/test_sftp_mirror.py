@@ -14,7 +14,7 @@ from ssh_server import SSHServer, odd_server, ssh_server, use_home
 from soulsense_db.errors import MissingExtraError, OptionError
 from soulsense_db.mirrors import Mirror, mirror_for
 from soulsense_db.testing import MirrorSuite
-from soulsense_db.testing.mirror_hooks import KEY, contents
+from soulsense_db.testing.mirror_hooks import KEY, MB, contents
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
 
 class TestWithoutExtensions(OverSSH):
     """A server that can neither rename over a file, nor link, nor flush, nor tell of its space."""
+
+    large_bytes = 48 * MB  # it is slower, too: its blocks are small
 
     @pytest.fixture(autouse=True)
     def use(self, odd: SSHServer, monkeypatch: pytest.MonkeyPatch) -> None:
