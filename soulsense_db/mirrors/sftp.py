@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,7 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from soulsense_db.errors import ChecksumMismatchError, MirrorError
+from soulsense_db.errors import ChecksumMismatchError, MirrorError, MirrorUnreachableError
 from soulsense_db.mirrors.base import Mirror, Outgoing, StoredObject
 from soulsense_db.mirrors.directories import (
     MARKER,
@@ -30,14 +31,15 @@ from soulsense_db.mirrors.errors import (
     stored_differs,
 )
 from soulsense_db.mirrors.url import MirrorUrl
-from soulsense_db.notices import ignoring
+from soulsense_db.notices import ignoring, log_ignored
 
 if TYPE_CHECKING:
     from soulsense_db.mirrors.sftp_server import Entry, Server
     from soulsense_db.mirrors.sftp_transfers import Download, Upload
     from soulsense_db.mirrors.ssh_connection import SSHConnection
 
-# As many bytes as may be under way: behind a file's end, so many may not have come in order.
+# As many bytes as may be under way. A server that writes several at a time may leave a gap of that
+# size before the end of a file.
 _WINDOW = 4 * 1024 * 1024
 _DAY = 24 * 60 * 60
 # The mark of a small object's file; that of a larger one is a part of its checksum.
@@ -86,8 +88,11 @@ class SFTPMirror(Mirror):
     def read(self, key: str, *, start: int = 0) -> Iterator[bytes]:
         """Yield the contents of a file."""
         split_key(self.address, key)
+        return self._pieces(partial(self._open, key=key, start=start))
+
+    def _pieces(self, begin: Callable[[Server], Coroutine[Any, Any, Download]]) -> Iterator[bytes]:
         server = self._server
-        download = server.run("read", lambda it: self._open(it, key, start))
+        download = server.run("read", begin)
         try:
             while piece := server.run("read", lambda _: download.piece()):
                 yield piece
@@ -198,22 +203,37 @@ class SFTPMirror(Mirror):
             for chunk in file.chunks(start=start):
                 server.run("write", partial(_add, upload, chunk))
             server.run("write", lambda _: upload.finish())
-            is_whole = server.run("write", lambda it: self._is_whole(it, path, file))
+            is_whole = self._is_whole(path, file)
         except ChecksumMismatchError:
-            self._clean_up(lambda it: it.remove(path), f"{path} is left over")
+            self._remove_partial(path)
             raise
         finally:
-            self._clean_up(lambda _: upload.close(), f"{path} was not closed")
+            server.close_now(upload.close)
         if not is_whole:
-            server.run("delete", lambda it: it.remove(path))
+            self._remove_partial(path)
         return is_whole
 
-    def _clean_up(self, work: Callable[[Server], Coroutine[Any, Any, None]], failed: str) -> None:
-        with ignoring(MirrorError, what=f"{failed} at {self.address}"):
-            self._server.run("clean up", work)
+    def _remove_partial(self, path: str) -> None:
+        # The next call for that key removes it else.
+        with ignoring(MirrorError, what=f"{path} is left over at {self.address}"):
+            self._server.run("delete", lambda it: it.remove(path))
 
-    async def _is_whole(self, server: Server, path: str, file: Outgoing) -> bool:
-        return await server.has_contents(path, size_bytes=file.size_bytes, sha256=file.sha256)
+    def _is_whole(self, path: str, file: Outgoing) -> bool:
+        """Read back what was sent, by several connections as long as each brings more of it."""
+        checksum = hashlib.sha256()
+        done = 0
+        while True:
+            before = done
+            try:
+                for piece in self._pieces(partial(_download, path=path, start=done)):
+                    checksum.update(piece)
+                    done += len(piece)
+            except MirrorUnreachableError as error:
+                if done == before:
+                    raise
+                log_ignored(f"{path} is read on", error)
+            else:
+                return done == file.size_bytes and checksum.hexdigest() == file.sha256
 
     async def _begin(
         self, server: Server, key: str, path: str, file: Outgoing
@@ -221,22 +241,23 @@ class SFTPMirror(Mirror):
         """Return the writes to a file, and how many bytes of it need not be sent again."""
         folder, name = split_key(self.address, key)
         await self._make_folder(server, folder)
-        start = None
+        there = None
         for one in await self._found_in(server, folder):
             if not is_partial_of(name, one.name):
                 continue
-            if self._path(folder, one.name) == path and one.is_file:
-                start = max(0, min(one.size_bytes, file.size_bytes) - _WINDOW)
-                if one.size_bytes <= file.size_bytes:
-                    continue
-                start = None
-            if _is_leftover(one):
+            is_of_this = self._path(folder, one.name) == path and one.is_file
+            if is_of_this and one.size_bytes <= file.size_bytes:
+                there = one.size_bytes
+            elif _is_leftover(one):
                 await server.remove(self._path(folder, one.name))
         free = await server.free_bytes(self._place)
-        needed = file.size_bytes - (start or 0)
+        needed = file.size_bytes - (there or 0)
         if free is not None and free < needed:
             raise full(self.address, f"{needed:,} bytes are needed, {free:,} are free")
-        return await server.upload(path, start=start), start or 0
+        if there is None:
+            return await server.upload(path, start=None), 0
+        start = there if server.writes_in_order else max(0, there - _WINDOW)
+        return await server.upload(path, start=start), start
 
     async def _make_folder(self, server: Server, folder: str) -> None:
         await self._require_prepared(server)
@@ -269,6 +290,10 @@ class SFTPMirror(Mirror):
         for one in await self._found_in(server, folder):
             if one.name == name or (is_partial_of(name, one.name) and _is_leftover(one)):
                 await server.remove(self._path(folder, one.name))
+
+
+async def _download(server: Server, path: str, start: int) -> Download:
+    return await server.download(path, start=start)
 
 
 async def _add(upload: Upload, chunk: bytes, _: Server) -> None:

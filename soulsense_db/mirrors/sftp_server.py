@@ -46,9 +46,16 @@ class Server:
     Args:
         client: The library's client.
         timeout: Seconds without an answer after which the connection counts as broken.
+        writes_in_order: Whether all before the end of a file that was cut off has been written.
+
+    Attributes:
+        writes_in_order: As above.
     """
 
-    def __init__(self, client: asyncssh.SFTPClient, timeout: float) -> None:
+    def __init__(
+        self, client: asyncssh.SFTPClient, timeout: float, *, writes_in_order: bool = False
+    ) -> None:
+        self.writes_in_order = writes_in_order
         self._client = client
         self._timeout = timeout
 

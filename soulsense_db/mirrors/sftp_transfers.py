@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 WINDOW = 4 * 1024 * 1024
 """Bytes that are under way at most: sent and not confirmed, or asked for and not come."""
-_PIECE = 1024 * 1024
+_PIECE = 2 * 1024 * 1024
+_PIECE_SECONDS = 0.5
 _SMALL_BLOCK = 32 * 1024
 # A block should take this part of the timeout at most: an answer comes for a whole one only.
 _SHARE = 1 / 16
@@ -113,16 +114,30 @@ class Download:
         self._end = end
         self._under_way: deque[asyncio.Task[bytes]] = deque()
         self._bytes = 0
+        self._broken: Exception | None = None
 
     async def piece(self) -> bytes:
-        """Return the next bytes, up to about 1 MB; nothing at the end."""
+        """Return the next bytes, a few MB at most; nothing at the end.
+
+        The event loop runs only in here: it is worth while to stay for more. What has come before
+        the connection broke is returned, and the error is raised by the next call.
+        """
+        if self._broken is not None:
+            raise self._broken
         found: list[bytes] = []
         size = 0
-        while size < _PIECE:
+        since = time.monotonic()
+        while size < _PIECE and not (found and time.monotonic() - since > _PIECE_SECONDS):
             self._ask()
-            if not self._under_way or (found and not self._under_way[0].done()):
+            if not self._under_way:
                 break
-            data = await self._first()
+            try:
+                data = await self._first()
+            except (OSError, asyncssh.Error) as error:
+                if not found:
+                    raise
+                self._broken = error
+                break
             if not data:  # it is shorter than it was
                 self._next = self._end
                 break
@@ -151,17 +166,14 @@ class Download:
 
     async def _first(self) -> bytes:
         task = self._under_way[0]
-        if not task.done():
+        while not task.done():
             # Another one that comes before it is an answer, too.
-            while not task.done():
-                waiting = [one for one in self._under_way if not one.done()]
-                done, _ = await asyncio.wait(
-                    waiting,
-                    timeout=self._pace.timeout,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not done:
-                    raise TimeoutError
+            waiting = [one for one in self._under_way if not one.done()]
+            done, _ = await asyncio.wait(
+                waiting, timeout=self._pace.timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise TimeoutError
         self._under_way.popleft()
         return task.result()
 

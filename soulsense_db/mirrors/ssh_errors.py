@@ -40,14 +40,11 @@ def unknown_host(
 def changed_host(
     address: str, *, name: str, fingerprint: str, known_hosts: Path
 ) -> MirrorDeniedError:
-    """Return the error for a server that has another key than it had.
-
-    ``fingerprint``: empty where it has none of the kind that is known.
-    """
-    now = f"It is {fingerprint} now" if fingerprint else "It has none of the known kind any more"
+    """Return the error for a server that has another key than it had."""
     forget = shell_command("ssh-keygen", "-f", known_hosts, "-R", name)
     return MirrorDeniedError(
-        f"The SSH server of {address} has another host key than the one that is known. {now}. "
+        f"The SSH server of {address} has another host key than the one that is known. Its "
+        f"fingerprint is {fingerprint} now. "
         "Somebody may have put another machine in its place.",
         state=_NOT_SENT,
         hint="Ask the server's administrator whether it was set up anew. Only if it was, forget "

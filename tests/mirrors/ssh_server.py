@@ -10,6 +10,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -168,3 +169,37 @@ def use_home(server: SSHServer, patch: pytest.MonkeyPatch) -> None:
 def commands_in(text: str, beginnings: Sequence[str]) -> list[str]:
     """Return the commands of a hint: what follows ``: `` and begins as one of ``beginnings``."""
     return [part for part in text.split(": ") if part.startswith(tuple(beginnings))]
+
+
+@contextmanager
+def odd_server(folder: Path, *lacks: str) -> Iterator[SSHServer]:
+    """Run a server that lacks some extensions of the protocol."""
+    host_key, client_key = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    host_key.write_private_key(folder / "host_key")
+    (folder / "authorized_keys").write_bytes(client_key.export_public_key())
+    program = Path(__file__).with_name("odd_sftp_server.py")
+    process = subprocess.Popen(
+        [sys.executable, program, folder / "host_key", folder / "authorized_keys", *lacks],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        server = SSHServer(
+            port=int(process.stdout.readline()),
+            user="ann",
+            root=folder / "root",
+            home=folder / "home",
+            host_key=host_key,
+            authorized_keys=folder / "authorized_keys",
+        )
+        server.root.mkdir()
+        server.ssh.mkdir(parents=True, mode=0o700)
+        client_key.write_private_key(server.ssh / "id_ed25519")
+        server.trust()
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

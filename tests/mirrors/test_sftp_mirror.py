@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ssh_server import SSHServer, ssh_server, use_home
+from ssh_server import SSHServer, odd_server, ssh_server, use_home
 
+from soulsense_db.errors import MissingExtraError, OptionError
 from soulsense_db.mirrors import Mirror, mirror_for
 from soulsense_db.testing import MirrorSuite
+from soulsense_db.testing.mirror_hooks import KEY, MB, contents
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +67,55 @@ class TestSFTPMirror(OverSSH):
     def url(self, path: object) -> str:
         """Return the URL of a path on the server."""
         return self.server.url(path)
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
+    """Run a server without extensions."""
+    names = ("posix-rename", "hardlink", "fsync", "statvfs", "fstatvfs", "limits")
+    lacks = [f"{name}@openssh.com" for name in names]
+    with odd_server(tmp_path_factory.mktemp("odd"), *lacks) as running:
+        yield running
+
+
+class TestWithoutExtensions(OverSSH):
+    """A server that can neither rename over a file, nor link, nor flush, nor tell of its space."""
+
+    large_bytes = 48 * MB  # it is slower, too: its blocks are small
+
+    @pytest.fixture(autouse=True)
+    def use(self, odd: SSHServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the client's home directory, and the places of the server."""
+        use_home(odd, monkeypatch)
+        self.server = odd
+        self.root = odd.root
+
+    def url(self, path: object) -> str:
+        """Return the URL of a path on the server."""
+        return self.server.url(path)
+
+    def test_who_reads_meanwhile_reads_one_of_both(self, mirror: Mirror, other: Mirror) -> None:
+        """It may be missing for a moment: such a server has no other way. It is never a part."""
+        both = [b"1" * 1000, b"2" * 100_000]
+        mirror.replace(KEY, both[0])
+        for number in range(10):
+            mirror.replace(KEY, both[number % 2])
+            assert contents(other) == both[number % 2]
+
+
+def test_the_library_is_asked_for_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, the error says what to install; a URL that is wrong is said so first."""
+    monkeypatch.setitem(sys.modules, "asyncssh", None)
+    with pytest.raises(MissingExtraError, match=r"soulsense-db\[sftp\]"):
+        mirror_for("sftp://backup.example.org/srv/soulsense")
+    with pytest.raises(OptionError):
+        mirror_for("sftp://backup.example.org")
+
+
+def test_nothing_is_imported_before_it_is_used() -> None:
+    """A program that names a mirror and does not use it pays nothing for it."""
+    code = (
+        "import sys; from soulsense_db.mirrors import mirror_for; "
+        "mirror_for('sftp://backup.example.org/srv').close(); sys.exit('asyncssh' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
