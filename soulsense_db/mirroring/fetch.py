@@ -167,14 +167,21 @@ class Fetching:
     def to_file(self, info: BackupInfo, target: Path) -> None:
         """Download the data of ``info`` into the existing file ``target``, and compare it."""
         self._stop.total += info.size_bytes
-        with fs.storage_errors("write", target), target.open("wb") as file:
-            found = self._received(info, file)
+        with fs.storage_errors("write", target):
+            file = target.open("wb")
+        with file:
+            found = self._received(info, target, file)
+            with fs.storage_errors("write", target):
+                file.flush()
         if found != info.sha256:
             raise object_changed(self.address, info.filename, is_short=False)
         self._stop.finished(info.size_bytes)
 
-    def _received(self, info: BackupInfo, file: BinaryIO) -> str:
-        """Write what comes to ``file`` and return its checksum; go on where a connection broke."""
+    def _received(self, info: BackupInfo, target: Path, file: BinaryIO) -> str:
+        """Write what comes to the open ``target`` and return its checksum.
+
+        It goes on where a connection broke.
+        """
         checksum = hashlib.sha256()
         done = 0
         key = f"{self.contents.folder}/{info.filename}"
@@ -182,7 +189,8 @@ class Fetching:
         def receive() -> None:
             nonlocal done
             for piece in self._mirror.read(key, start=done):
-                file.write(piece)
+                with fs.storage_errors("write", target):  # what else is raised is no error of it
+                    file.write(piece)
                 checksum.update(piece)
                 done += len(piece)
                 self._stop.told(done)

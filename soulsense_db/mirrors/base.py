@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import BinaryIO, ClassVar, Self
 
 from soulsense_db import fs
+from soulsense_db.meta_file import not_found
 from soulsense_db.mirrors.errors import changed_locally
 from soulsense_db.mirrors.url import MirrorUrl
 
@@ -104,11 +105,11 @@ class Outgoing:
         checksum = hashlib.sha256()
         done = 0
         pending = b""
-        with fs.storage_errors("read", self.path), self.path.open("rb") as source:
-            while done < start and (skipped := source.read(min(CHUNK, start - done))):
+        with self._opened() as source:
+            while done < start and (skipped := self._read(source, min(CHUNK, start - done))):
                 checksum.update(skipped)
                 done += len(skipped)
-            while piece := source.read(size):
+            while piece := self._read(source, size):
                 checksum.update(piece)
                 done += len(piece)
                 if pending:
@@ -120,6 +121,19 @@ class Outgoing:
         if pending:
             yield pending
         self.told(done)
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError:  # deleted or pruned meanwhile
+            raise not_found(self.path) from None
+        except OSError as error:
+            raise fs.as_storage_error(error, "read", self.path) from error
+
+    def _read(self, source: BinaryIO, size: int) -> bytes:
+        """Read a piece; what ``told`` raises, or who stores it, is no error of this file."""
+        with fs.storage_errors("read", self.path):
+            return source.read(size)
 
 
 class Mirror(ABC):

@@ -478,3 +478,42 @@ def test_a_second_run_leaves_the_mirrors_to_the_first(managed: MakeManager, app:
     assert manager.mirrors.status()[0].failures == 0
     (report,) = manager.mirrors.sync()
     assert len(report.uploaded) == 1
+
+
+def test_a_backup_that_is_deleted_while_it_is_uploaded_is_passed_by(
+    managed: MakeManager, drive: Path
+) -> None:
+    """It is no failure of the mirror, and the others go up."""
+    manager = managed()
+    first, second = manager.create("first"), manager.create("second")
+
+    def delete_second(done: int, total: int) -> None:
+        Path(second.path).unlink(missing_ok=True)
+
+    (report,) = manager.mirrors.sync(progress=delete_second)
+    assert report.ok
+    assert [info.id for info in report.uploaded] == [first.id]
+    assert not any(second.id in name for name in _files(drive))
+
+
+def test_what_a_progress_raises_cancels(managed: MakeManager, drive: Path) -> None:
+    """It comes out as it is; nothing half is listed, and the next sync completes."""
+    manager = managed()
+    manager.create("Evening")
+
+    class CancelledError(TimeoutError):
+        pass
+
+    def cancel(done: int, total: int) -> None:
+        raise CancelledError
+
+    with pytest.raises(CancelledError):
+        manager.mirrors.sync(progress=cancel)
+    assert not any(listing.backups for listing in manager.mirrors.list())
+    (report,) = manager.mirrors.sync()
+    assert (report.ok, len(report.uploaded)) == (True, 1)
+    shutil.rmtree(manager.directory)
+    with pytest.raises(CancelledError):
+        manager.mirrors.fetch("latest", progress=cancel)
+    assert manager.list() == []
+    assert [path.name for path in manager.directory.glob("*.db*")] == []
