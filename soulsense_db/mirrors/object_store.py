@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 from soulsense_db.errors import (
     BackupError,
@@ -151,30 +151,22 @@ class ObjectStoreMirror(Mirror):
         """Store a small object unless there is one with that key; return whether it was stored."""
         import obstore
 
-        name = self._name(key)
         for attempt in range(_CONFLICTS):
             try:
-                obstore.put(self._store(), name, data, mode="create", use_multipart=False)
+                self._put(key, data, "create")
             except obstore.exceptions.AlreadyExistsError as error:
                 # Others are at it in the same moment, and perhaps all of them are told so.
                 if said(error).code != "ConditionalRequestConflict":
                     return False
                 log.debug("%s at %s: somebody else creates it", key, self.address)
                 time.sleep(0.1 * 2**attempt)
-            except _library_errors() as error:
-                self._fail(error, "write", key)
             else:
                 return True
         raise failed(self.address, "ConditionalRequestConflict")
 
     def replace(self, key: str, data: bytes) -> None:
         """Store a small object in the place of that key's, if there is one."""
-        import obstore
-
-        try:
-            obstore.put(self._store(), self._name(key), data, use_multipart=False)
-        except _library_errors() as error:
-            self._fail(error, "write", key)
+        self._put(key, data, "overwrite")
 
     def delete(self, key: str) -> None:
         """Remove an object. One that is not there is no error."""
@@ -263,6 +255,29 @@ class ObjectStoreMirror(Mirror):
 
     # Uploading
 
+    def _put(self, key: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        import obstore
+
+        name = self._name(key)
+        while True:
+            try:
+                obstore.put(self._store(), name, data, mode=mode, use_multipart=False)
+                return
+            except obstore.exceptions.AlreadyExistsError:
+                raise
+            except _library_errors() as error:
+                if not self._goes_without_checksums(error):
+                    self._fail(error, "write", key)
+
+    def _goes_without_checksums(self, error: BaseException) -> bool:
+        """Return whether it is worth another try: the store may not know the checksums."""
+        if said(error).code != "NotImplemented" or not self._maker.sends_checksums:
+            return False
+        log.debug("%s takes no checksums", self.address)
+        self._maker.sends_checksums = False
+        self._opened.clear()
+        return True
+
     def _head(self, key: str) -> ObjectMeta:
         import obstore
 
@@ -282,15 +297,13 @@ class ObjectStoreMirror(Mirror):
                 if parts.error is not None:  # also where the upload could not be aborted then
                     raise parts.error from None
                 what = said(error)
-                if what.code == "NotImplemented" and self._maker.sends_checksums:
-                    log.debug("%s takes no checksums", self.address)
-                    self._maker.sends_checksums = False
-                    self._opened.clear()
-                elif what.is_timeout and not self._is_slow and self._is_alive(what.while_aborting):
+                if self._goes_without_checksums(error):
+                    continue
+                if what.is_timeout and not self._is_slow and self._is_alive(what.while_aborting):
                     log.debug("the line to %s is slow: uploaded patiently", self.address)
                     self._is_slow = True
-                else:
-                    self._fail(error, "write", key)
+                    continue
+                self._fail(error, "write", key)
 
     def _send(self, name: str, parts: Parts) -> PutResult:
         import obstore

@@ -1,7 +1,8 @@
 """Serve S3 on a free port of loopback until standard input ends; print the port.
 
 The store is moto's. What it leaves out is added here: it compares what it gets with the checksum
-that was sent along, as Amazon's does. And it misbehaves as it is told by ``PUT /_behave?NAMES``.
+that was sent along, as Amazon's does. And it misbehaves as it is told by ``PUT /_behave?NAMES``;
+``GET /_checksums`` says how many checksums were right.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ class Store:
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._behaviour: set[str] = set()
+        self._checksums = 0
 
     def __call__(self, environ: Environment, start: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
         method, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
+        if environ["PATH_INFO"] == "/_checksums":
+            start("200 OK", [])
+            return [str(self._checksums).encode()]
         if environ["PATH_INFO"] == "/_behave":
             self._behaviour = set(query.split(",")) - {""}
             start("200 OK", [("Content-Length", "0")])
@@ -69,6 +74,7 @@ class Store:
         is_data = environ["REQUEST_METHOD"] == "PUT"
         if is_data and sent and base64.b64decode(sent) != hashlib.sha256(body).digest():
             return "400 Bad Request", "BadDigest"
+        self._checksums += bool(is_data and sent)
         return None
 
     def _with_opaque_tags(self, environ: Environment, start: Callable[..., Any]) -> Iterable[bytes]:
