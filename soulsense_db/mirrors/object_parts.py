@@ -13,10 +13,6 @@ _AT_ONCE = 4
 _MOST_MEMORY = _PART * _AT_ONCE
 
 
-class _StoppedError(Exception):
-    """Tells the library to remove what it has uploaded."""
-
-
 class Parts:
     """The parts of a file as they are uploaded, and their MD5s.
 
@@ -28,7 +24,6 @@ class Parts:
         at_once: How many may be under way.
         is_single: Whether there is no more than one.
         error: What reading them raised.
-        is_stopped: Whether nothing more is to be handed on.
     """
 
     def __init__(self, file: Outgoing) -> None:
@@ -38,7 +33,6 @@ class Parts:
         self.at_once = max(1, min(_AT_ONCE, _MOST_MEMORY // self.size))
         self.is_single = file.size_bytes <= self.size
         self.error: BaseException | None = None
-        self.is_stopped = False
         self._begun = 0
         self._parts: list[hashlib._Hash] = []
 
@@ -51,8 +45,6 @@ class Parts:
                     self._parts.append(hashlib.md5(usedforsecurity=False))
                 self._parts[-1].update(piece)
                 self._begun += len(piece)
-                if self.is_stopped:
-                    raise _StoppedError
                 yield piece
         except GeneratorExit:
             raise

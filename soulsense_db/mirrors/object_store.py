@@ -7,7 +7,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 from soulsense_db.errors import (
@@ -27,17 +27,15 @@ from soulsense_db.mirrors.errors import (
 from soulsense_db.mirrors.object_parts import Parts
 from soulsense_db.mirrors.object_store_config import StoreMaker
 from soulsense_db.mirrors.object_store_errors import (
-    Said,
     odd_key,
     replaced_meanwhile,
     said,
     translated,
 )
 from soulsense_db.mirrors.url import MirrorUrl
-from soulsense_db.mirrors.waiting import Waiting, answer
 
 if TYPE_CHECKING:
-    from obstore import ListResult, ObjectMeta, PutResult
+    from obstore import ObjectMeta, PutResult
 
     from soulsense_db.mirrors.object_store_config import Store
 
@@ -47,7 +45,6 @@ log = logging.getLogger(__name__)
 # it is alive, and never answers to a part, is waited for as long.
 _SLOWEST = 1000  # bytes in a second
 _PROBES = 2
-_FAREWELL = 3.0
 _PAGE = 1000
 _CONFLICTS = 5
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
@@ -117,21 +114,19 @@ class ObjectStoreMirror(Mirror):
         store = self._store()
         try:
             options: obstore.GetOptions | None = {"range": {"offset": start}} if start else None
-            found = answer(obstore.get_async, store, name, options=options)
+            pieces = iter(obstore.get(store, name, options=options).stream(min_chunk_size=CHUNK))
         except _library_errors() as error:
             if said(error).status == 416:  # nothing is behind its end
                 return
             self._fail(error, "read", key)
-        pieces = found.stream(min_chunk_size=CHUNK)
-        with Waiting() as waiting:
-            while True:
-                try:
-                    piece = waiting.answer(anext, pieces, None)
-                except _library_errors() as error:
-                    self._fail(error, "read", key)
-                if piece is None:
-                    return
-                yield bytes(piece)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except _library_errors() as error:
+                self._fail(error, "read", key)
+            if piece is None:
+                return
+            yield bytes(piece)
 
     def write(self, key: str, file: Outgoing) -> None:
         """Store a file; an object with that key is replaced."""
@@ -178,7 +173,7 @@ class ObjectStoreMirror(Mirror):
         import obstore
 
         try:
-            answer(obstore.delete_async, self._store(), self._name(key))
+            obstore.delete(self._store(), self._name(key))
         except _library_errors() as error:
             try:
                 self._fail(error, "delete", key)
@@ -214,35 +209,38 @@ class ObjectStoreMirror(Mirror):
 
         prefix = self._name(folder) if folder is not None else self._prefix
         pages = obstore.list(self._store(), prefix or None, chunk_size=_PAGE)
-        with Waiting() as waiting:
-            while True:
-                try:
-                    page = waiting.answer(anext, pages, None)
-                except obstore.exceptions.InvalidPathError:
-                    raise
-                except _library_errors() as error:
-                    self._fail(error, "list")
-                if page is None:
-                    return
-                yield from map(self._stored, page)
+        while True:
+            try:
+                page = next(pages, None)
+            except obstore.exceptions.InvalidPathError:
+                raise
+            except _library_errors() as error:
+                self._fail(error, "list")
+            if page is None:
+                return
+            yield from map(self._stored, page)
 
     def _folders(self) -> list[str]:
-        found = self._level(self._prefix or None, "It")
-        return [path[self._skipped :].rstrip("/") for path in found["common_prefixes"]]
-
-    def _directly_in(self, folder: str) -> list[StoredObject]:
-        return [self._stored(one) for one in self._level(self._name(folder), folder)["objects"]]
-
-    def _level(self, prefix: str | None, what: str) -> ListResult[Sequence[ObjectMeta]]:
-        """Return what is directly below a prefix."""
         import obstore
 
         try:
-            return answer(obstore.list_with_delimiter_async, self._store(), prefix)
+            found = obstore.list_with_delimiter(self._store(), self._prefix or None)
         except obstore.exceptions.InvalidPathError:
-            raise odd_key(self.address, what) from None
+            raise odd_key(self.address, "It") from None
         except _library_errors() as error:
             self._fail(error, "list")
+        return [path[self._skipped :].rstrip("/") for path in found["common_prefixes"]]
+
+    def _directly_in(self, folder: str) -> list[StoredObject]:
+        import obstore
+
+        try:
+            found = obstore.list_with_delimiter(self._store(), self._name(folder))
+        except obstore.exceptions.InvalidPathError:
+            raise odd_key(self.address, folder) from None
+        except _library_errors() as error:
+            self._fail(error, "list")
+        return [self._stored(one) for one in found["objects"]]
 
     @property
     def _skipped(self) -> int:
@@ -263,8 +261,7 @@ class ObjectStoreMirror(Mirror):
         name = self._name(key)
         while True:
             try:
-                store = self._store()
-                answer(obstore.put_async, store, name, data, mode=mode, use_multipart=False)
+                obstore.put(self._store(), name, data, mode=mode, use_multipart=False)
                 return
             except obstore.exceptions.AlreadyExistsError:
                 raise
@@ -285,7 +282,7 @@ class ObjectStoreMirror(Mirror):
         import obstore
 
         try:
-            return answer(obstore.head_async, self._store(), self._name(key))
+            return obstore.head(self._store(), self._name(key))
         except _library_errors() as error:
             self._fail(error, "read", key)
 
@@ -294,29 +291,63 @@ class ObjectStoreMirror(Mirror):
         while True:
             parts = Parts(file)
             try:
-                return parts, answer(self._send, self._name(key), parts)
+                send = self._send_patiently if self._is_slow else self._send
+                return parts, send(self._name(key), parts)
             except _library_errors() as error:
                 if parts.error is not None:  # also where the upload could not be aborted then
                     raise parts.error from None
                 what = said(error)
                 if self._goes_without_checksums(error):
                     continue
-                if what.is_timeout and not self._is_slow and self._is_alive(what):
+                if what.is_timeout and not self._is_slow and self._is_alive(what.while_aborting):
                     log.debug("the line to %s is slow: uploaded patiently", self.address)
                     self._is_slow = True
                     continue
                 self._fail(error, "write", key)
 
-    async def _send(self, name: str, parts: Parts) -> PutResult:
-        """Upload it. On a slow line part by part: each of them may take long, the store may not."""
+    def _send(self, name: str, parts: Parts) -> PutResult:
+        import obstore
+
+        if parts.is_single:
+            return obstore.put(self._store(), name, parts.whole(), use_multipart=False)
+        return obstore.put(
+            self._store(),
+            name,
+            iter(parts),
+            use_multipart=True,
+            chunk_size=parts.size,
+            max_concurrency=parts.at_once,
+        )
+
+    def _is_alive(self, was_asked: bool) -> bool:
+        """Return whether the store answers to something small."""
+        import obstore
+
+        if was_asked:
+            return False
+        try:
+            obstore.head(self._store(), self._name("probe"))
+        except _library_errors() as error:
+            try:
+                self._fail(error, "read", "probe")
+            except MirrorUnreachableError:
+                return False
+            except BackupError:  # it said something
+                return True
+        return True
+
+    def _send_patiently(self, name: str, parts: Parts) -> PutResult:
+        return asyncio.run(self._sent_patiently(name, parts))
+
+    async def _sent_patiently(self, name: str, parts: Parts) -> PutResult:
+        """Upload part by part, and ask now and then whether the store is still there."""
         import obstore
 
         async def pieces() -> AsyncIterator[bytes]:
             for piece in parts:
                 yield piece
 
-        patient = self._is_slow
-        store = self._store(self.timeout + parts.size / _SLOWEST if patient else None)
+        store = self._store(self.timeout + parts.size / _SLOWEST)
         if parts.is_single:
             sending = obstore.put_async(store, name, parts.whole(), use_multipart=False)
         else:
@@ -326,43 +357,22 @@ class ObjectStoreMirror(Mirror):
                 pieces(),
                 use_multipart=True,
                 chunk_size=parts.size,
-                max_concurrency=1 if patient else parts.at_once,
+                max_concurrency=1,
             )
         task = asyncio.ensure_future(sending)
         silent = 0
-        try:
-            while silent < _PROBES:
-                before = parts.count
-                done, _ = await asyncio.wait({task}, timeout=self.timeout)
-                if done:
-                    return task.result()
-                is_fine = not patient or parts.count != before or await self._answers()
-                silent = 0 if is_fine else silent + 1
-            raise too_slow(self.address, self.timeout)
-        finally:
-            if not task.done():  # interrupted: time for the library to remove what it has uploaded
-                parts.is_stopped = True
-                await asyncio.wait({task}, timeout=min(_FAREWELL, self.timeout))
-                if not task.cancel():
-                    log.debug("%s at %s: %r", name, self.address, type(task.exception()))
-
-    def _is_alive(self, what: Said) -> bool:
-        """Return whether a store that did not take a part in time answers to something small."""
-        return not what.while_aborting and answer(self._answers)
-
-    async def _answers(self) -> bool:
-        import obstore
-
-        try:
-            await obstore.head_async(self._store(), self._name("probe"))
-        except _library_errors() as error:
-            try:
-                self._fail(error, "read", "probe")
-            except MirrorUnreachableError:
-                return False
-            except BackupError:  # it said something
-                return True
-        return True
+        while silent < _PROBES:
+            before = parts.count
+            done, _ = await asyncio.wait({task}, timeout=self.timeout)
+            if done:
+                return task.result()
+            if parts.count != before or await asyncio.to_thread(self._is_alive, False):
+                silent = 0
+            else:
+                silent += 1
+        task.cancel()
+        await asyncio.wait({task})
+        raise too_slow(self.address, self.timeout)
 
 
 def _md5_of(stored: ObjectMeta) -> str | None:
