@@ -116,6 +116,7 @@ def test_each_download_is_cut_off(mirror: Mirror, proxy: TcpProxy, tmp_path: Pat
     assert _resumed(mirror) == DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1 * MB, 12 * MB])
 def test_an_upload_stalls(
     mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path, size: int
@@ -130,6 +131,7 @@ def test_an_upload_stalls(
     assert bucket.keys() == []
 
 
+@pytest.mark.slow
 def test_a_slow_upload_stalls(
     mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_download_stalls(mirror: Mirror, proxy: TcpProxy, tmp_path: Path) -> N
     assert got + contents(mirror, start=len(got)) == DATA
 
 
+@pytest.mark.slow
 def test_a_server_never_answers(mirror: Mirror, proxy: TcpProxy) -> None:
     """A server that takes the connection and says nothing is given up soon, whatever is asked."""
     proxy.stall_after(0)
@@ -191,6 +194,7 @@ def test_the_host_is_not_known(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) 
         list(mirror.list_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3 * MB, 6 * MB])
 def test_a_slow_line(mirror: Mirror, proxy: TcpProxy, tmp_path: Path, size: int) -> None:
     """A line on which a part takes longer than the timeout, and goes on, is no broken one."""
