@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -212,3 +213,19 @@ def test_a_listing_over_a_slow_line(mirror: Mirror, proxy: TcpProxy) -> None:
     mirror.replace(KEY, b"data")
     proxy.throttle(1000)
     assert [found.key for found in mirror.list_objects()] == [KEY]
+
+
+def test_a_caller_is_not_held_up_by_ctrl_c(
+    mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path
+) -> None:
+    """What interrupts an upload comes out as it is, soon, and nothing is listed."""
+
+    def interrupt(_done_bytes: int) -> None:
+        raise KeyboardInterrupt
+
+    whole = outgoing(tmp_path, DATA)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.write(KEY, dataclasses.replace(whole, told=interrupt))
+    assert bucket.keys() == []
+    assert bucket.uploads() == 0
+    assert proxy.passed_bytes < len(DATA)
