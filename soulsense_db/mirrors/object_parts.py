@@ -45,7 +45,8 @@ class Parts:
                     self._parts.append(hashlib.md5(usedforsecurity=False))
                 self._parts[-1].update(piece)
                 self._begun += len(piece)
-                yield piece
+                if self._begun <= self._file.size_bytes:  # else it grew: an error at its end
+                    yield piece
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -56,14 +57,6 @@ class Parts:
     def count(self) -> int:
         """How many have been begun."""
         return len(self._parts)
-
-    def whole(self) -> bytes:
-        """Return the only part."""
-        pieces = []
-        for piece in self:  # to the end: there is more in a file that is not what it was
-            if self.count <= 1:
-                pieces.append(piece)
-        return b"".join(pieces)
 
     def md5(self) -> str:
         """Return what S3 says of an object that was stored in these parts."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn
 
 from soulsense_db.errors import (
     BackupError,
@@ -22,16 +21,17 @@ from soulsense_db.mirrors.errors import (
     extra_missing,
     failed,
     stored_differs,
-    too_slow,
 )
 from soulsense_db.mirrors.object_parts import Parts
 from soulsense_db.mirrors.object_store_config import StoreMaker
 from soulsense_db.mirrors.object_store_errors import (
+    Said,
     odd_key,
     replaced_meanwhile,
     said,
     translated,
 )
+from soulsense_db.mirrors.object_upload import Upload
 from soulsense_db.mirrors.url import MirrorUrl
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 # A part may take this long on the slowest line that is worth waiting for. A server that says that
 # it is alive, and never answers to a part, is waited for as long.
 _SLOWEST = 1000  # bytes in a second
-_PROBES = 2
 _PAGE = 1000
 _CONFLICTS = 5
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
@@ -151,30 +150,22 @@ class ObjectStoreMirror(Mirror):
         """Store a small object unless there is one with that key; return whether it was stored."""
         import obstore
 
-        name = self._name(key)
         for attempt in range(_CONFLICTS):
             try:
-                obstore.put(self._store(), name, data, mode="create", use_multipart=False)
+                self._put(key, data, "create")
             except obstore.exceptions.AlreadyExistsError as error:
                 # Others are at it in the same moment, and perhaps all of them are told so.
                 if said(error).code != "ConditionalRequestConflict":
                     return False
                 log.debug("%s at %s: somebody else creates it", key, self.address)
                 time.sleep(0.1 * 2**attempt)
-            except _library_errors() as error:
-                self._fail(error, "write", key)
             else:
                 return True
         raise failed(self.address, "ConditionalRequestConflict")
 
     def replace(self, key: str, data: bytes) -> None:
         """Store a small object in the place of that key's, if there is one."""
-        import obstore
-
-        try:
-            obstore.put(self._store(), self._name(key), data, use_multipart=False)
-        except _library_errors() as error:
-            self._fail(error, "write", key)
+        self._put(key, data, "overwrite")
 
     def delete(self, key: str) -> None:
         """Remove an object. One that is not there is no error."""
@@ -263,6 +254,29 @@ class ObjectStoreMirror(Mirror):
 
     # Uploading
 
+    def _put(self, key: str, data: bytes, mode: Literal["create", "overwrite"]) -> None:
+        import obstore
+
+        name = self._name(key)
+        while True:
+            try:
+                obstore.put(self._store(), name, data, mode=mode, use_multipart=False)
+                return
+            except obstore.exceptions.AlreadyExistsError:
+                raise
+            except _library_errors() as error:
+                if not self._goes_without_checksums(error):
+                    self._fail(error, "write", key)
+
+    def _goes_without_checksums(self, error: BaseException) -> bool:
+        """Return whether it is worth another try: the store may not know the checksums."""
+        if said(error).code != "NotImplemented" or not self._maker.sends_checksums:
+            return False
+        log.debug("%s takes no checksums", self.address)
+        self._maker.sends_checksums = False
+        self._opened.clear()
+        return True
+
     def _head(self, key: str) -> ObjectMeta:
         import obstore
 
@@ -276,90 +290,63 @@ class ObjectStoreMirror(Mirror):
         while True:
             parts = Parts(file)
             try:
-                send = self._send_patiently if self._is_slow else self._send
-                return parts, send(self._name(key), parts)
+                return parts, self._send(self._name(key), parts)
             except _library_errors() as error:
                 if parts.error is not None:  # also where the upload could not be aborted then
                     raise parts.error from None
                 what = said(error)
-                if what.code == "NotImplemented" and self._maker.sends_checksums:
-                    log.debug("%s takes no checksums", self.address)
-                    self._maker.sends_checksums = False
-                    self._opened.clear()
-                elif what.is_timeout and not self._is_slow and self._is_alive(what.while_aborting):
+                if self._goes_without_checksums(error):
+                    continue
+                if what.is_timeout and not self._is_slow and self._is_alive(what):
                     log.debug("the line to %s is slow: uploaded patiently", self.address)
                     self._is_slow = True
-                else:
-                    self._fail(error, "write", key)
+                    continue
+                self._fail(error, "write", key)
 
     def _send(self, name: str, parts: Parts) -> PutResult:
+        """Upload it. On a slow line part by part: each of them may take long, the store may not."""
         import obstore
 
-        if parts.is_single:
-            return obstore.put(self._store(), name, parts.whole(), use_multipart=False)
-        return obstore.put(
-            self._store(),
-            name,
-            iter(parts),
-            use_multipart=True,
-            chunk_size=parts.size,
-            max_concurrency=parts.at_once,
-        )
+        patient = self._is_slow
+        store = self._store(self.timeout + parts.size / _SLOWEST if patient else None)
 
-    def _is_alive(self, was_asked: bool) -> bool:
-        """Return whether the store answers to something small."""
-        import obstore
+        def put(pieces: Iterator[bytes]) -> PutResult:
+            if parts.is_single:
+                return obstore.put(store, name, b"".join(pieces), use_multipart=False)
+            return obstore.put(
+                store,
+                name,
+                pieces,
+                use_multipart=True,
+                chunk_size=parts.size,
+                max_concurrency=1 if patient else parts.at_once,
+            )
 
-        if was_asked:
+        return Upload(put, parts, self.timeout, self._check_alive if patient else None).run()
+
+    def _is_alive(self, what: Said) -> bool:
+        """Return whether a store that did not take a part in time answers to something small."""
+        if what.while_aborting:
             return False
+        try:
+            self._check_alive()
+        except MirrorUnreachableError as error:
+            log.debug("%s", error)
+            return False
+        return True
+
+    def _check_alive(self) -> None:
+        import obstore
+
         try:
             obstore.head(self._store(), self._name("probe"))
         except _library_errors() as error:
             try:
                 self._fail(error, "read", "probe")
             except MirrorUnreachableError:
-                return False
-            except BackupError:  # it said something
-                return True
-        return True
-
-    def _send_patiently(self, name: str, parts: Parts) -> PutResult:
-        return asyncio.run(self._sent_patiently(name, parts))
-
-    async def _sent_patiently(self, name: str, parts: Parts) -> PutResult:
-        """Upload part by part, and ask now and then whether the store is still there."""
-        import obstore
-
-        async def pieces() -> AsyncIterator[bytes]:
-            for piece in parts:
-                yield piece
-
-        store = self._store(self.timeout + parts.size / _SLOWEST)
-        if parts.is_single:
-            sending = obstore.put_async(store, name, parts.whole(), use_multipart=False)
-        else:
-            sending = obstore.put_async(
-                store,
-                name,
-                pieces(),
-                use_multipart=True,
-                chunk_size=parts.size,
-                max_concurrency=1,
-            )
-        task = asyncio.ensure_future(sending)
-        silent = 0
-        while silent < _PROBES:
-            before = parts.count
-            done, _ = await asyncio.wait({task}, timeout=self.timeout)
-            if done:
-                return task.result()
-            if parts.count != before or await asyncio.to_thread(self._is_alive, False):
-                silent = 0
-            else:
-                silent += 1
-        task.cancel()
-        await asyncio.wait({task})
-        raise too_slow(self.address, self.timeout)
+                raise
+            except BackupError as said_something:
+                log.debug("it is there: %s", said_something)
 
 
 def _md5_of(stored: ObjectMeta) -> str | None:

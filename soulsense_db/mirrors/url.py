@@ -22,8 +22,8 @@ class MirrorUrl:
         host: The bucket, container or host; empty for a directory of this machine.
         port: The port of the host; None for the usual one.
         user: The name to log in with; None for the usual one.
-        path: Where it is there, with ``/`` at the beginning and none at the end; ``/~/...`` is below
-            the home directory of an SFTP user. Empty for a bucket as a whole.
+        path: Where it is there, with ``/`` at the beginning and none at the end; ``/~/...`` is
+            below the home directory of an SFTP user. Empty for a bucket as a whole.
 
     Example:
         >>> MirrorUrl.of("sftp://ann@backup.example.org/srv/soulsense/").path

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from itertools import count
 from pathlib import Path
 
@@ -22,23 +23,11 @@ SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105 (of Amazon
 # The server asks who it is, and believes it.
 _SOMEBODY = {
     "Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/s3/"
-    "aws4_request, SignedHeaders=host, Signature=0"
+    "aws4_request, SignedHeaders=host, Signature=0",
+    "Content-Type": "application/octet-stream",
 }
 
-# It binds its port before it says which one that is, so that nobody else can take it meanwhile; its
-# thread ends with this end of the pipe: no server survives the tests, even when they are killed.
-_PROGRAM = """
-import logging, os, sys, threading
-from werkzeug.serving import make_server
-from moto.server import DomainDispatcherApplication, create_backend_app
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-app = DomainDispatcherApplication(create_backend_app)
-server = make_server("127.0.0.1", 0, app, threaded=True)
-print(server.server_port, flush=True)
-threading.Thread(target=server.serve_forever, daemon=True).start()
-sys.stdin.read()
-os._exit(0)
-"""
+_PROGRAM = Path(__file__).parent.parent / "programs" / "serve_s3.py"
 
 
 @dataclass
@@ -69,12 +58,27 @@ class S3Server:
 
     def request(self, method: str, path: str, data: bytes | None = None) -> bytes:
         """Ask it directly, as somebody else would; return the body of the answer."""
-        asked = urllib.request.Request(  # noqa: S310 (loopback)
-            f"{self.url}{path}", data=data, method=method, headers=_SOMEBODY
-        )
-        with urllib.request.urlopen(asked, timeout=60) as answer:  # noqa: S310
+        with self._ask(method, path, data) as answer:
             body: bytes = answer.read()
         return body
+
+    def checksums(self) -> int:
+        """Return with how many requests a checksum came, which was right."""
+        return int(self.request("GET", "/_checksums"))
+
+    def _ask(self, method: str, path: str, data: bytes | None = None) -> HTTPResponse:
+        asked = urllib.request.Request(  # noqa: S310 (loopback)
+            f"{self.url}{path}",
+            data=data,
+            method=method,
+            headers=_SOMEBODY,
+        )
+        answer: HTTPResponse = urllib.request.urlopen(asked, timeout=60)  # noqa: S310
+        return answer
+
+    def behave(self, *names: str) -> None:
+        """Misbehave, or well without names: see the program."""
+        self.request("PUT", f"/_behave?{','.join(names)}")
 
     def keys(self, bucket: str) -> list[str]:
         """Return the keys of all objects of a bucket."""
@@ -88,10 +92,14 @@ class S3Server:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Run a server."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "MOTO_S3_CUSTOM_ENDPOINTS": ""}
+    """Run a server.
+
+    It binds its port before it says which one that is, so that nobody else can take it meanwhile;
+    it ends with this end of the pipe: no server survives the tests, even when they are killed.
+    """
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     with subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM],
+        [sys.executable, str(_PROGRAM)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def test_each_download_is_cut_off(mirror: Mirror, proxy: TcpProxy, tmp_path: Pat
     assert _resumed(mirror) == DATA
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1 * MB, 12 * MB])
 def test_an_upload_stalls(
     mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path, size: int
@@ -130,6 +132,7 @@ def test_an_upload_stalls(
     assert bucket.keys() == []
 
 
+@pytest.mark.slow
 def test_a_slow_upload_stalls(
     mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path
 ) -> None:
@@ -159,6 +162,7 @@ def test_a_download_stalls(mirror: Mirror, proxy: TcpProxy, tmp_path: Path) -> N
     assert got + contents(mirror, start=len(got)) == DATA
 
 
+@pytest.mark.slow
 def test_a_server_never_answers(mirror: Mirror, proxy: TcpProxy) -> None:
     """A server that takes the connection and says nothing is given up soon, whatever is asked."""
     proxy.stall_after(0)
@@ -191,6 +195,7 @@ def test_the_host_is_not_known(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) 
         list(mirror.list_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [3 * MB, 6 * MB])
 def test_a_slow_line(mirror: Mirror, proxy: TcpProxy, tmp_path: Path, size: int) -> None:
     """A line on which a part takes longer than the timeout, and goes on, is no broken one."""
@@ -208,3 +213,19 @@ def test_a_listing_over_a_slow_line(mirror: Mirror, proxy: TcpProxy) -> None:
     mirror.replace(KEY, b"data")
     proxy.throttle(1000)
     assert [found.key for found in mirror.list_objects()] == [KEY]
+
+
+def test_a_caller_is_not_held_up_by_ctrl_c(
+    mirror: Mirror, proxy: TcpProxy, bucket: Bucket, tmp_path: Path
+) -> None:
+    """What interrupts an upload comes out as it is, soon, and nothing is listed."""
+
+    def interrupt(_done_bytes: int) -> None:
+        raise KeyboardInterrupt
+
+    whole = outgoing(tmp_path, DATA)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.write(KEY, dataclasses.replace(whole, told=interrupt))
+    assert bucket.keys() == []
+    assert bucket.uploads() == 0
+    assert proxy.passed_bytes < len(DATA)
