@@ -14,7 +14,7 @@ from soulsense_db.manager import BackupManager
 
 def ask_to_delete(window: BaseWindow, info: BackupInfo) -> None:
     """Delete ``info`` after a yes, and the differentials that cannot be restored without it."""
-    needing = dependents(info, window.table.backups)
+    needing = dependents(info, window.table.here)
 
     def then(_nothing: None) -> None:
         window.table.leave(info.path)
