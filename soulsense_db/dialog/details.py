@@ -113,7 +113,7 @@ class Details(ttk.Frame):
             )
             self._show_again()
 
-        self._workers.start(lambda _job: find_out(self._keys, info), ended=ended, reads=True)
+        self._workers.start(lambda _job: find_out(self._keys, info), ended=ended, may_be_left=True)
 
     def _gone(self, _event: object = None) -> None:
         if self._timer is not None:

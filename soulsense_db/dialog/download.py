@@ -80,7 +80,8 @@ def _download(
         if not window.is_busy:
             go_on(fetched)
 
-    window.task.run("fetch", texts.FETCHING, work, then=then)
+    # A mirror may hang.
+    window.task.run("fetch", texts.FETCHING, work, then=then, may_be_left=True)
 
 
 def _fetch(

@@ -77,7 +77,7 @@ class Watcher:
 
     def _begin(self, work: Callable[[Job[Seen | None]], Seen | None]) -> None:
         self._reading = True
-        self._workers.start(work, ended=self._ended, reads=True)
+        self._workers.start(work, ended=self._ended, may_be_left=True)
 
     def _read(self, _job: object) -> Seen:
         mark = self._mark_now()

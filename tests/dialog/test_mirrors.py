@@ -52,6 +52,15 @@ def late(*arguments, **options):
 manager.mirrors.fetch = late
 """
 
+_HANGS = """
+import threading
+def hangs(*arguments, progress, **options):
+    progress(1, 2)
+    managers.wait_for_go()
+    return fetch(*arguments, progress=progress, **options)
+manager.mirrors.fetch = hangs
+"""
+
 
 @pytest.fixture
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -373,6 +382,29 @@ def test_a_cancel_that_comes_too_late_begins_nothing(
     row(user, "here, mirror")
     user.wait_until(lambda: user.find(RESTORE).enabled, "the end of it")
     assert not user.sees(RESTORE_TITLE)
+
+
+def test_a_download_that_hangs_is_cancelled(person: MakePerson, database: Path, url: str) -> None:
+    """The window does not wait for a mirror that says nothing; and nothing comes of it later."""
+    manager = mirrored(database, url)
+    away(manager, "away")
+    manager.create("at home")
+    before = snapshot_of(manager.directory)
+    user = opened(person, database, url, more=_HANGS)
+    user.click(row(user, "away"))
+    user.click(RESTORE)
+    agree(user)
+    user.waits_for("Downloading the backup… ")
+    user.click("Cancel")
+    user.waits_for("Cancelled. Nothing was downloaded.")
+    user.click(row(user, "at home"))
+    user.click("Verify")
+    user.waits_for("is intact. It passed all checks.")
+    let_go(user)
+    threads = "answer = [one.name for one in threading.enumerate() if one.name == 'soulsense_db']"
+    user.wait_until(lambda: not user.run(threads), "the end of the download")
+    assert snapshot_of(manager.directory).keys() == before.keys()
+    assert rows(user, "Place") == ["here", "mirror only"]
 
 
 def test_closing_during_a_download_asks(person: MakePerson, database: Path, url: str) -> None:
