@@ -45,6 +45,8 @@ def gated(*arguments, progress, **options):
 manager.mirrors.fetch = gated
 """
 _RETURNS_LATE = """
+import soulsense_db.dialog.jobs as jobs
+jobs._LEFT_AFTER_SECONDS = 0
 def late(*arguments, **options):
     info = fetch(*arguments, **options)
     managers.wait_for_go()
