@@ -240,6 +240,10 @@ CANCELLED = {
 
 DELETE_QUESTION = N_("Delete this backup?")
 DELETE_MEANING = N_("You cannot undo this. The database itself does not change.")
+DELETE_STAYS = N_(
+    "It is deleted in the backup folder. It stays at the mirror for as long as the rules for the "
+    "mirror keep it:"
+)
 DELETE_YES = N_("Delete")
 DELETE_NEEDED = NN_(
     "{count} other backup needs it and cannot be restored without it. Delete both?",
