@@ -36,7 +36,8 @@ class Elsewhere:
             for status in manager.mirrors.status():
                 for info in status.backups:
                     addresses.setdefault(token_of(info), []).append(status.address)
-            only_there = manager.mirrors.only_there()
+            # A sync may have changed what is known, in the meantime.
+            only_there = [i for i in manager.mirrors.only_there() if token_of(i) in addresses]
         except BackupError as error:  # the list is of use without
             log_ignored("What is known of the mirrors cannot be read", error)
             return cls()

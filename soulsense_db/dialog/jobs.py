@@ -12,6 +12,8 @@ import tkinter as tk
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from soulsense_db.notices import log_ignored
+
 T = TypeVar("T")
 
 _LOOK_EVERY_MS = 30
@@ -104,6 +106,8 @@ class Job(Generic[T]):
             self._result = self._work(self)
         except BaseException as error:  # noqa: BLE001 - the window shows it, whatever it is
             self._error = error
+            if self._is_left:  # nobody looks at it any more
+                log_ignored("The cancelled work has ended", error)
 
 
 class Workers:
