@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tkinter as tk
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
@@ -13,12 +12,14 @@ from soulsense_db.backup_info import BackupInfo, Form
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.deletion import ask_to_delete
+from soulsense_db.dialog.download import bring_here
 from soulsense_db.dialog.file_dialogs import ask_for_path
 from soulsense_db.dialog.folder import open_folder
 from soulsense_db.dialog.jobs import Cancelled, Job
 from soulsense_db.dialog.key_question import KeyQuestion, with_key
 from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.restore_question import Preview, RestoreQuestion
+from soulsense_db.dialog.row_menu import Entry, open_menu
 from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.theme import NOTE_STYLE
 from soulsense_db.dialog.watcher import safety_backup
@@ -79,8 +80,7 @@ class Actions:
 
     def verify(self, info: BackupInfo | None = None) -> None:
         """Check a backup."""
-        if (chosen := self._chosen(info)) is not None:
-            with_key(self._window, chosen, lambda manager: self._verify(chosen, manager))
+        self._with_opened(info, self._verify)
 
     def _verify(self, info: BackupInfo, manager: BackupManager) -> None:
         self._window.task.run(
@@ -105,12 +105,12 @@ class Actions:
 
     def delete(self, info: BackupInfo | None = None) -> None:
         """Delete a backup, after a question."""
-        if (chosen := self._chosen(info)) is not None:
+        if (chosen := self._chosen_here(info)) is not None:
             ask_to_delete(self._window, chosen)
 
     def pin(self, info: BackupInfo | None = None) -> None:
         """Pin a backup, or unpin it."""
-        if (chosen := self._chosen(info)) is None:
+        if (chosen := self._chosen_here(info)) is None:
             return
         change = self._manager.unpin if chosen.pinned else self._manager.pin
         text = texts.UNPINNED_NOW if chosen.pinned else texts.PINNED_NOW
@@ -172,8 +172,7 @@ class Actions:
 
     def export(self, info: BackupInfo | None = None) -> None:
         """Copy a backup to a place of the user's choice."""
-        if (chosen := self._chosen(info)) is not None:
-            with_key(self._window, chosen, lambda manager: self._export(chosen, manager))
+        self._with_opened(info, self._export)
 
     def _export(self, info: BackupInfo, manager: BackupManager) -> None:
         window = self._window
@@ -223,12 +222,7 @@ class Actions:
 
     def restore(self, info: BackupInfo | None = None) -> None:
         """Replace the database with a backup, after a question."""
-        if (chosen := self._chosen(info)) is not None:
-            with_key(
-                self._window,
-                chosen,
-                lambda manager: self._ask_to_restore(chosen, manager, is_undo=False),
-            )
+        self._with_opened(info, partial(self._ask_to_restore, is_undo=False))
 
     def undo(self) -> None:
         """Go back to the database from before the last restore, after a question."""
@@ -341,25 +335,45 @@ class Actions:
         info = self._chosen(None)
         if info is None:
             return
-        menu = tk.Menu(self._window, tearoff=False)
-        self._window.look.dress_menu(menu)
-        entries: tuple[tuple[str, Callable[[BackupInfo], object]], ...] = (
-            (texts.RESTORE, self.restore),
-            (texts.VERIFY, self.verify),
-            (texts.UNPIN if info.pinned else texts.PIN, self.pin),
-            (texts.EXPORT, self.export),
-            (texts.DELETE, self.delete),
+        absent = texts.PLACE_MIRROR if self.why_not(info) else ""
+        entries = (
+            Entry(texts.RESTORE, partial(self.restore, info)),
+            Entry(texts.VERIFY, partial(self.verify, info)),
+            Entry(texts.UNPIN if info.pinned else texts.PIN, partial(self.pin, info), absent),
+            Entry(texts.EXPORT, partial(self.export, info)),
+            Entry(texts.DELETE, partial(self.delete, info), absent),
         )
-        for text, command in entries:
-            menu.add_command(label=_(text), command=partial(command, info))
-        menu.bind("<Unmap>", lambda _: menu.after_idle(menu.destroy))
-        menu.tk_popup(x, y)
+        open_menu(self._window, entries, x, y)
 
     # What several of them do
 
     def _chosen(self, info: BackupInfo | None) -> BackupInfo | None:
         """Return ``info``, or the selected backup; None while something else is done or asked."""
         return None if self._window.is_busy else info or self._window.table.selection
+
+    def _chosen_here(self, info: BackupInfo | None) -> BackupInfo | None:
+        """Return what was chosen if it is here; else say why nothing is done with it."""
+        chosen = self._chosen(info)
+        if why := self.why_not(chosen):
+            self._window.status.tell(why)
+            return None
+        return chosen
+
+    def why_not(self, info: BackupInfo | None) -> str:
+        """Return why ``info`` can be neither pinned nor deleted; empty where it can."""
+        absent = info is not None and self._window.table.elsewhere.has_only(info)
+        return _(texts.NOT_HERE) if absent else ""
+
+    def _with_opened(
+        self, info: BackupInfo | None, then: Callable[[BackupInfo, BackupManager], object]
+    ) -> None:
+        """Call ``then`` with what was chosen, once it is here, and a manager that opens it."""
+
+        def with_here(here: BackupInfo) -> None:
+            with_key(self._window, here, lambda manager: then(here, manager))
+
+        if (chosen := self._chosen(info)) is not None:
+            bring_here(self._window, chosen, with_here)
 
     def _have_new(self, info: BackupInfo, warnings: Sequence[str], text: str) -> None:
         """Select the new backup in the list, and tell of it."""

@@ -70,7 +70,7 @@ class BaseWindow(tk.Toplevel, ABC):
             else:
                 then(job.result)
 
-        self.workers.start(lambda _job: work(), ended=ended, reads=True)
+        self.workers.start(lambda _job: work(), ended=ended, may_be_left=True)
 
     def fail(self, error: BaseException) -> None:
         """Tell of ``error``, and read the list anew: it may be about a backup that is gone."""

@@ -7,14 +7,14 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.question import Question
 from soulsense_db.dialog.texts import _, plural
-from soulsense_db.dialog.theme import BAD_STYLE
+from soulsense_db.dialog.theme import BAD_STYLE, NOTE_STYLE
 from soulsense_db.errors import ProtectedBackupError
 from soulsense_db.manager import BackupManager
 
 
 def ask_to_delete(window: BaseWindow, info: BackupInfo) -> None:
     """Delete ``info`` after a yes, and the differentials that cannot be restored without it."""
-    needing = dependents(info, window.table.backups)
+    needing = dependents(info, window.table.here)
 
     def then(_nothing: None) -> None:
         window.table.leave(info.path)
@@ -43,7 +43,12 @@ def ask_to_delete(window: BaseWindow, info: BackupInfo) -> None:
     question.describe(info)
     if needing:
         question.say(plural(texts.DELETE_NEEDED, len(needing)), style=BAD_STYLE)
-    question.say(_(texts.DELETE_MEANING))
+    addresses = window.table.elsewhere.addresses_of(info)
+    if addresses and not needing:
+        question.say(_(texts.DELETE_STAYS))
+        question.say("\n".join(map(formatting.plain, addresses)), style=NOTE_STYLE, gap=False)
+    else:
+        question.say(_(texts.DELETE_MEANING))
     question.open()
 
 

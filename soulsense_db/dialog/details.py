@@ -9,6 +9,7 @@ from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo, bases_for, dependents, display_size, local_time
 from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.elsewhere import Elsewhere
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.key_ring import KeyRing
 from soulsense_db.dialog.texts import _, plural
@@ -22,6 +23,8 @@ _COUNT_AFTER_MS = 150
 _MOST_CHARACTERS = 40
 _NAME_CHARACTERS = 11
 _NUMBER_CHARACTERS = 10
+# They have no spaces to be broken at.
+_UNSPACED = texts.FACT_PATH, texts.FACT_CHECKSUM, texts.FACT_ONLY_AT, texts.FACT_ALSO_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Details(ttk.Frame):
         self._workers = workers
         self._info: BackupInfo | None = None
         self._backups: Collection[BackupInfo] = ()
+        self._elsewhere = Elsewhere()
         self._counted: _Counted | None = None
         self._counting = False
         self._timer: str | None = None
@@ -60,12 +64,14 @@ class Details(ttk.Frame):
         self.text.bind("<Button-1>", lambda _: self.text.focus_set(), add=True)
         self.text.bind("<Destroy>", self._gone, add=True)
         look.when_changed(self._dress)
-        self.show(None, ())
+        self.show(None, (), self._elsewhere)
 
-    def show(self, info: BackupInfo | None, backups: Collection[BackupInfo]) -> None:
+    def show(
+        self, info: BackupInfo | None, backups: Collection[BackupInfo], elsewhere: Elsewhere
+    ) -> None:
         """Show the facts of ``info``, one of ``backups``; count its rows once the choice rests."""
         self._gone()
-        self._info, self._backups = info, backups
+        self._info, self._backups, self._elsewhere = info, backups, elsewhere
         if info is None:
             self._write([(_(texts.NOTHING_SELECTED), "name")])
             return
@@ -74,17 +80,22 @@ class Details(ttk.Frame):
         if rows is not None and not isinstance(rows, BaseException):
             rows = tuple(formatting.entries(rows, (*info.alembic_heads, *(heads or ()))))
         description = known.description if known else ""
-        parts = [*self._facts(info, heads, description), *self._row_parts(rows)]
+        is_here = not elsewhere.has_only(info)
+        counted = self._row_parts(rows) if is_here else _instead_of_rows(texts.ROWS_NOT_HERE)
+        parts = [*self._facts(info, heads, description), *counted]
         # What few want to know comes last.
         parts += [("\n\n", "fact"), *self._pairs(self._file_facts(info))]
         self._write(parts)
-        if known is None:
+        if known is None and is_here:
             self._timer = self.after(_COUNT_AFTER_MS, self._count)
 
     def forget(self) -> None:
         """Count anew: the database or the backup may be another one now."""
         self._counted = None
-        self.show(self._info, self._backups)
+        self._show_again()
+
+    def _show_again(self) -> None:
+        self.show(self._info, self._backups, self._elsewhere)
 
     # Counting
 
@@ -100,9 +111,9 @@ class Details(ttk.Frame):
             self._counted = (
                 job.result if job.error is None else _Counted(info.path, None, job.error)
             )
-            self.show(self._info, self._backups)
+            self._show_again()
 
-        self._workers.start(lambda _job: find_out(self._keys, info), ended=ended, reads=True)
+        self._workers.start(lambda _job: find_out(self._keys, info), ended=ended, may_be_left=True)
 
     def _gone(self, _event: object = None) -> None:
         if self._timer is not None:
@@ -130,6 +141,10 @@ class Details(ttk.Frame):
             ),
             (texts.FACT_PINNED, (info.pin_note or _(texts.FACT_YES)) if info.pinned else ""),
             (texts.FACT_WHEN, formatting.full_date(info.timestamp)),
+            (
+                texts.FACT_ONLY_AT if self._elsewhere.has_only(info) else texts.FACT_ALSO_AT,
+                "\n".join(self._elsewhere.addresses_of(info)),
+            ),
             (texts.SIZE, _size(info)),
             (texts.FORM, formatting.form(info)),
             (texts.FACT_BASE, _base(info, self._backups)),
@@ -150,9 +165,7 @@ class Details(ttk.Frame):
         parts: list[tuple[str, str]] = []
         for name, value in facts:
             if value:
-                # A path and a checksum have no spaces to be broken at.
-                unspaced = name in {texts.FACT_PATH, texts.FACT_CHECKSUM}
-                tag = "unspaced" if unspaced else "fact"
+                tag = "unspaced" if name in _UNSPACED else "fact"
                 first, *more = [formatting.plain(line) for line in value.splitlines()]
                 parts.append((f"{_(name)}\t", f"name {tag}"))
                 parts.append((f"{first}\n", tag))
@@ -160,15 +173,14 @@ class Details(ttk.Frame):
         return parts
 
     def _row_parts(self, rows: Sequence[RowCounts] | BaseException | None) -> list[tuple[str, str]]:
-        parts = [(f"\n{_(texts.FACT_ROWS)}", "heading")]
         if rows is None:
-            return [*parts, (f"\n{_(texts.ROWS_COUNTING)}", "name")]
+            return _instead_of_rows(texts.ROWS_COUNTING)
         if isinstance(rows, BaseException):
             reason = formatting.plain(formatting.explain(rows).happened)
-            return [*parts, (f"\n{_(texts.ROWS_UNKNOWN).format(reason=reason)}", "bad")]
+            return [_rows_heading(), (f"\n{_(texts.ROWS_UNKNOWN).format(reason=reason)}", "bad")]
         if not rows:
-            return [*parts, (f"\n{_(texts.ROWS_NONE)}", "name")]
-        parts.append((f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row"))
+            return _instead_of_rows(texts.ROWS_NONE)
+        parts = [_rows_heading(), (f"\t{_(texts.ROWS_IN_BACKUP)}\t{_(texts.ROWS_NOW)}", "row")]
         look = self._look
         room = look.characters(_MOST_CHARACTERS - 2 * _NUMBER_CHARACTERS + 2)
         for row in rows:
@@ -241,6 +253,14 @@ def _opened_description(manager: BackupManager, info: BackupInfo) -> str:
     except BackupError as error:  # the data may be opened all the same
         log_ignored("The description could not be decrypted", error)
         return ""
+
+
+def _rows_heading() -> tuple[str, str]:
+    return f"\n{_(texts.FACT_ROWS)}", "heading"
+
+
+def _instead_of_rows(text: str) -> list[tuple[str, str]]:
+    return [_rows_heading(), (f"\n{_(text)}", "name")]
 
 
 def _sealed(info: BackupInfo) -> str:

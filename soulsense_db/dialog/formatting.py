@@ -225,11 +225,11 @@ COLUMNS = (
 )
 
 
-def columns_for(backups: Collection[BackupInfo]) -> tuple[Column, ...]:
-    """Return the columns that have something to tell of ``backups``."""
+def columns_for(backups: Collection[BackupInfo], columns: Iterable[Column]) -> tuple[Column, ...]:
+    """Return those of ``columns`` that have something to tell of ``backups``."""
     return tuple(
         column
-        for column in COLUMNS
+        for column in columns
         if column.tells is None or _differ(map(column.tells, backups), column.usual)
     )
 
@@ -251,13 +251,24 @@ class Order:
             return Order(column, not self.descending)
         return Order(column, descending=column in {"when", "size", "verified"})
 
-    def sort(self, backups: Iterable[BackupInfo]) -> list[BackupInfo]:
-        """Return ``backups`` in this order; of equal ones the newest first."""
+    def sort(
+        self, backups: Iterable[BackupInfo], columns: Iterable[Column] = COLUMNS
+    ) -> list[BackupInfo]:
+        """Return ``backups`` by one of ``columns``; of equal ones the newest first."""
         newest_first = sorted(backups, key=lambda info: info.order, reverse=True)
         if self.column == "when":
             return newest_first if self.descending else newest_first[::-1]
-        key = next(column.key for column in COLUMNS if column.name == self.column)
+        key = next(column.key for column in columns if column.name == self.column)
         return sorted(newest_first, key=key, reverse=self.descending)
+
+
+def tip(column: Column, info: BackupInfo) -> str:
+    """Return what else is to be said of a cell; empty for nothing."""
+    if column.name == "when":
+        return full_date(info.timestamp)
+    if column.name == "verified" and info.verified_at is not None:
+        return full_date(local_time(info.verified_at))
+    return plain(info.meta_problem)
 
 
 def search_text(info: BackupInfo, cells: Sequence[str]) -> str:

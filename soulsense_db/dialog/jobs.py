@@ -7,13 +7,18 @@ Tk is only ever touched by the thread that runs its main loop: a thread leaves w
 from __future__ import annotations
 
 import threading
+import time
 import tkinter as tk
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from soulsense_db.notices import log_ignored
+
 T = TypeVar("T")
 
 _LOOK_EVERY_MS = 30
+# What hears that it is cancelled has ended by then, and tidied up.
+_LEFT_AFTER_SECONDS = 2.0
 # The Tk of every window whose thread still works. An application may let go of it meanwhile, and
 # Python may collect it in any thread; but Tcl aborts the process when it goes in another one than
 # its own. What is in here outlasts the thread.
@@ -27,14 +32,17 @@ class Cancelled(Exception):  # noqa: N818 - it is no error
 class Job(Generic[T]):
     """One piece of work: a thread of its own, how far it is, how it ended."""
 
-    def __init__(self, work: Callable[[Job[T]], T], *, reads: bool) -> None:
+    def __init__(self, work: Callable[[Job[T]], T], *, may_be_left: bool) -> None:
         self._work = work
+        self._may_be_left = may_be_left
+        self._cancelled_at = 0.0
+        self._is_left = False
         self._cancelled = threading.Event()
         self._reached: tuple[int, int] | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
         # When the application ends, what changes something comes to its own end first.
-        self._thread = threading.Thread(target=self._run, name="soulsense_db", daemon=reads)
+        self._thread = threading.Thread(target=self._run, name="soulsense_db", daemon=may_be_left)
 
     def start(self) -> None:
         """Begin."""
@@ -42,7 +50,20 @@ class Job(Generic[T]):
 
     def cancel(self) -> None:
         """Have the next call of :meth:`progress` end the work."""
-        self._cancelled.set()
+        if not self.is_cancelled:
+            self._cancelled_at = time.monotonic()
+            self._cancelled.set()
+
+    def leave_if_stuck(self) -> bool:
+        """Give up work that was cancelled and does not hear of it; return whether that is so.
+
+        What hangs, in a network for example, ends at its next call of :meth:`progress`. Where all
+        bytes are done there may be none, and it is waited for: it may have done what it was to do.
+        """
+        done, total = self._reached or (0, 1)
+        if self._may_be_left and self.is_cancelled and done < total:
+            self._is_left = time.monotonic() >= self._cancelled_at + _LEFT_AFTER_SECONDS
+        return self._is_left
 
     @property
     def is_cancelled(self) -> bool:
@@ -73,7 +94,7 @@ class Job(Generic[T]):
     @property
     def error(self) -> BaseException | None:
         """What the work raised, if it has ended so."""
-        return self._error
+        return Cancelled() if self._is_left else self._error
 
     @property
     def result(self) -> T:
@@ -85,6 +106,8 @@ class Job(Generic[T]):
             self._result = self._work(self)
         except BaseException as error:  # noqa: BLE001 - the window shows it, whatever it is
             self._error = error
+            if self._is_left:  # nobody looks at it any more
+                log_ignored("The cancelled work has ended", error)
 
 
 class Workers:
@@ -105,14 +128,14 @@ class Workers:
         *,
         ended: Callable[[Job[T]], object],
         reached: Callable[[Job[T]], object] = lambda _: None,
-        reads: bool = False,
+        may_be_left: bool = False,
     ) -> Job[T]:
         """Have a thread do ``work``; then ``ended`` is called in the window's thread.
 
-        ``reached``: called there now and then meanwhile. ``reads``: it changes nothing, and the end
-        of the application need not wait for it.
+        ``reached``: called there now and then meanwhile. ``may_be_left``: it changes nothing, or
+        all of it at its end: neither the end of the application nor who cancels it need wait.
         """
-        job = Job(work, reads=reads)
+        job = Job(work, may_be_left=may_be_left)
         for over in [one for one in _kept if one.is_over]:
             del _kept[over]
         _kept[job] = self._window.tk
@@ -139,11 +162,12 @@ class Workers:
         for job, (ended, reached) in list(self._jobs.items()):
             if job not in self._jobs:
                 continue
-            if not job.is_over:
+            if not (job.is_over or job.leave_if_stuck()):
                 reached(job)
                 continue
             del self._jobs[job]
-            _kept.pop(job, None)  # it may hold a passphrase, and has no thread any more
+            if job.is_over:
+                _kept.pop(job, None)  # it may hold a passphrase, and has no thread any more
             ended(job)
         if not self._jobs and self._timer is not None:
             self._root.after_cancel(self._timer)

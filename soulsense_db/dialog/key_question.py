@@ -49,7 +49,7 @@ def with_key(window: BaseWindow, info: BackupInfo, then: Callable[[BackupManager
 
     if not key_ring.is_searched:  # else it was a double click
         key_ring.is_searched = True
-        window.workers.start(lambda _job: key_ring.manager_for(info), ended=ended, reads=True)
+        window.workers.start(lambda _job: key_ring.manager_for(info), ended=ended, may_be_left=True)
 
 
 class KeyQuestion(Question):
@@ -148,7 +148,7 @@ class KeyQuestion(Question):
         def work(_job: object) -> BackupManager:
             return self._open_with(identities_of(passphrase, file))
 
-        self._workers.start(work, ended=self._tried, reads=True)
+        self._workers.start(work, ended=self._tried, may_be_left=True)
 
     def _tried(self, job: Job[BackupManager]) -> None:
         self._is_trying = False

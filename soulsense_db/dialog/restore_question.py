@@ -136,7 +136,7 @@ class RestoreQuestion(Question):
             lambda job: preview(self._manager, self._info, job),
             ended=self._compared,
             reached=self._advance,
-            reads=True,
+            may_be_left=True,
         )
 
     def _advance(self, job: Job[None] | Job[Preview]) -> None:

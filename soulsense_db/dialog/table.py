@@ -13,24 +13,24 @@ from datetime import date
 from math import ceil
 from tkinter import ttk
 
-from soulsense_db.backup_info import BackupInfo, local_time
+from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.formatting import COLUMNS, Column, Order, columns_for
+from soulsense_db.dialog.elsewhere import Elsewhere, columns_with_place
+from soulsense_db.dialog.formatting import Order, columns_for
 from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02
 _ROWS_AT_ONCE = 50
-# Up and down; and what there is in every font.
-_ARROWS = ("▲", "^"), ("▼", "v")
 
 
 class BackupTable(ttk.Frame):
     """The backups as rows of a tree view with scroll bars.
 
-    ``shown``: those that fit the search, in the order of the list. ``arranged``: called when these
-    have changed, ``selected`` when another backup, or none, is selected.
+    ``shown``: those that fit the search, in the order of the list; ``elsewhere``: which mirrors
+    have them. ``arranged``: called when those shown have changed, ``selected`` when another backup,
+    or none, is selected.
     """
 
     def __init__(
@@ -54,18 +54,20 @@ class BackupTable(ttk.Frame):
         self._waiting: list[BackupInfo] = []
         self._filling: str | None = None
         self._wanted: str | None = None
-        self._columns: tuple[Column, ...] = COLUMNS  # those that are shown
+        self.elsewhere = Elsewhere()
+        self._all_columns = columns_with_place(self.elsewhere)
+        self._columns = self._all_columns  # those that are shown
         self._measures: tuple[int, int] | None = None
         self._least = 0  # the width of the description
         self._fitted: dict[str, tuple[str, ...]] = {}  # the cells as they are cut, by row
         self._fitting: str | None = None
         self._left = ""
         self._problem = ""
-        self._problems: set[str] = set()
+        self._tags: dict[str, str] = {}  # by row
         self.shown: list[BackupInfo] = []
         self.tree = ttk.Treeview(
             self,
-            columns=[column.name for column in COLUMNS],
+            columns=[column.name for column in self._all_columns],
             show="headings",
             selectmode="browse",  # one: nobody deletes two at a click
             style=ROW_STYLE,
@@ -85,7 +87,7 @@ class BackupTable(ttk.Frame):
         self.tree.bind("<Configure>", self._share_room, add=True)
         for event in ("<B1-Motion>", "<ButtonRelease-1>"):
             self.tree.bind(event, self._fit_soon, add=True)
-        for number in range(len(COLUMNS)):
+        for number in range(len(self._all_columns)):
             self.tree.bind(f"<{look.modifier}-Key-{number + 1}>", self._sort_by_place(number))
         for key, step in (("<Left>", -1), ("<Right>", 1)):
             self.tree.bind(key, self._scroll_by(step))
@@ -102,8 +104,13 @@ class BackupTable(ttk.Frame):
 
     @property
     def backups(self) -> Collection[BackupInfo]:
-        """All that there are, shown or not."""
+        """All that there are, shown or not; also those that are only at a mirror."""
         return self._backups.values()
+
+    @property
+    def here(self) -> Collection[BackupInfo]:
+        """Those in the backup directory."""
+        return [info for info in self.backups if not self.elsewhere.has_only(info)]
 
     def select(self, path: str) -> None:
         """Select the backup at ``path``, now or as soon as it is in the list."""
@@ -111,13 +118,16 @@ class BackupTable(ttk.Frame):
         if path in self._rows:
             self._select_wanted()
 
-    def show(self, backups: Sequence[BackupInfo], *, problem: str = "") -> None:
-        """Show these; rows that stay keep their selection. ``problem``: why there are none.
+    def show(self, here: Sequence[BackupInfo], elsewhere: Elsewhere, *, problem: str = "") -> None:
+        """Show those that are ``here``, and those only elsewhere; ``problem``: why there are none.
 
-        Where the selected one is gone, nothing is selected: nobody may take another one for it.
-        Only after :meth:`leave` it is the next one.
+        Rows that stay keep their selection. Where the selected one is gone, nothing is selected:
+        nobody may take another one for it. Only after :meth:`leave` it is the next one.
         """
         self._problem = problem
+        backups = (*here, *elsewhere.only_there)
+        known_places, self.elsewhere = self.elsewhere, elsewhere
+        self._all_columns = columns_with_place(elsewhere)
         before, self._today = self._today, date.today()
         known = {info.path: info for info in self._backups.values()}
         paths = {info.path for info in backups}
@@ -129,12 +139,18 @@ class BackupTable(ttk.Frame):
             path = self._backups.pop(row).path
             del self._rows[path], self._found_by[path]
             self._fitted.pop(row, None)
-        changed = [i for i in backups if before != self._today or known.get(i.path) != i]
-        self._waiting = self._order.sort(changed)
+            self._tags.pop(row, None)
+        changed = [
+            info
+            for info in backups
+            if before != self._today
+            or known.get(info.path) != info
+            or known_places.place(info) != elsewhere.place(info)
+        ]
+        self._waiting = self._order.sort(changed, self._all_columns)
         if after is not None and self._left not in paths:
             self._left = ""
-            self.tree.selection_set(after)
-            self.tree.focus(after)
+            self._go_to(after)
         if self._filling is not None:
             self.after_cancel(self._filling)
         self._fill()
@@ -175,11 +191,11 @@ class BackupTable(ttk.Frame):
 
     def _choose_columns(self) -> None:
         """Show the columns that have something to tell."""
-        columns = columns_for(self._backups.values())
-        if columns == self._columns:
+        before = [column.name for column in self._columns]
+        self._columns = columns_for(self._backups.values(), self._all_columns)
+        names = [column.name for column in self._columns]
+        if names == before:
             return
-        self._columns = columns
-        names = [column.name for column in columns]
         self.tree.configure(displaycolumns=names)
         if self._order.column not in names:
             self._order = Order()
@@ -187,7 +203,7 @@ class BackupTable(ttk.Frame):
         self._dress_headings()
 
     def _put(self, info: BackupInfo) -> None:
-        cells = [column.cell(info, self._today) for column in COLUMNS]
+        cells = [column.cell(info, self._today) for column in self._all_columns]
         row = self._rows.get(info.path)
         if row is None:
             self._made += 1
@@ -196,10 +212,11 @@ class BackupTable(ttk.Frame):
             self.tree.insert("", "end", iid=row, values=cells)
         else:
             self.tree.item(row, values=cells)
-        is_problem = bool(info.meta_problem or doubts_about(info))
-        if is_problem or row in self._problems:
-            self.tree.item(row, tags=("problem",) if is_problem else ())
-            self._problems.add(row)
+        tag = "problem" if info.meta_problem or doubts_about(info) else ""
+        tag = tag or ("absent" if self.elsewhere.has_only(info) else "")
+        if tag != self._tags.get(row, ""):
+            self.tree.item(row, tags=tag)
+            self._tags[row] = tag
         self._fitted[row] = tuple(cells)
         self._backups[row] = info
         self._found_by[info.path] = formatting.search_text(info, cells)
@@ -209,11 +226,12 @@ class BackupTable(ttk.Frame):
         if self._waiting:  # at the end of the filling
             return
         words = formatting.folded(self._search).split()
-        self.shown = shown = self._order.sort(
+        found = (
             info
             for info in self._backups.values()
             if all(word in self._found_by[info.path] for word in words)
         )
+        self.shown = shown = self._order.sort(found, self._all_columns)
         self.tree.set_children("", *(self._rows[info.path] for info in shown))
         self._fit_soon()
         chosen = self.selection
@@ -231,9 +249,12 @@ class BackupTable(ttk.Frame):
             return
         self._wanted = None
         if row in self.tree.get_children():
-            self.tree.selection_set(row)
-            self.tree.focus(row)
-            self.tree.see(row)
+            self._go_to(row)
+
+    def _go_to(self, row: str) -> None:
+        self.tree.selection_set(row)
+        self.tree.focus(row)
+        self.tree.see(row)
 
     def _row_after(self, gone: Sequence[str]) -> str | None:
         """Return the row that is selected when the selected one goes: the next, else the last.
@@ -264,7 +285,7 @@ class BackupTable(ttk.Frame):
         for info in self.shown[int(first) : ceil(last) + 1]:
             row = self._rows[info.path]
             cells = []
-            for column in COLUMNS:
+            for column in self._all_columns:
                 text = column.cell(info, self._today)
                 room = rooms.get(column.name)
                 cells.append(
@@ -314,12 +335,13 @@ class BackupTable(ttk.Frame):
             background=look.field, foreground=look.field_foreground, font=look.font
         )
         self.tree.tag_configure("problem", foreground=look.bad)
+        self.tree.tag_configure("absent", foreground=look.note)
 
     def _dress_columns(self) -> None:
         look = self._look
-        for column in COLUMNS:
+        for column in self._all_columns:
             needed = max(look.width(text, look.row_font) for text in column.widest())
-            heading = look.width(f"{_(column.heading)} {self._arrow(down=True)}", look.bold)
+            heading = look.width(f"{_(column.heading)} {look.arrow(down=True)}", look.bold)
             width = max(needed, heading) + 2 * (look.pad + CELL_INSET)
             self.tree.column(
                 column.name,
@@ -355,7 +377,7 @@ class BackupTable(ttk.Frame):
         for column in self._columns:
             text = _(column.heading)
             if column.name == self._order.column:
-                text = f"{text} {self._arrow(down=self._order.descending)}"
+                text = f"{text} {self._look.arrow(down=self._order.descending)}"
             self.tree.heading(
                 column.name,
                 text=self._look.fitted(text, self._room(column.name), self._look.bold),
@@ -363,32 +385,21 @@ class BackupTable(ttk.Frame):
                 command=self._sort_by(column.name),
             )
 
-    def _arrow(self, *, down: bool) -> str:
-        return self._look.sign(*_ARROWS[down])
-
     def _select_first(self, _event: object) -> None:
         """Give the keys a row to begin with: one that nothing speaks against, or none."""
         if self.tree.selection():
             return
-        for info in self.shown:
-            if not doubts_about(info):
-                row = self._rows[info.path]
-                self.tree.selection_set(row)
-                self.tree.focus(row)
-                self.tree.see(row)
-                return
+        first = next((info for info in self.shown if not doubts_about(info)), None)
+        if first is not None:
+            self._go_to(self._rows[first.path])
 
     def _tip_at(self, x: int, y: int) -> str:
         info = self._backups.get(self.tree.identify_row(y))
         if info is None or self.tree.identify_region(x, y) != "cell":
             return ""
         column = self._columns[int(self.tree.identify_column(x).removeprefix("#")) - 1]
-        if column.name == "when":
-            return formatting.full_date(info.timestamp)
-        if column.name == "verified" and info.verified_at is not None:
-            return formatting.full_date(local_time(info.verified_at))
-        if info.meta_problem:
-            return formatting.plain(info.meta_problem)
+        if tip := formatting.tip(column, info):
+            return tip
         text = column.cell(info, self._today)  # in full where it is cut
         return text if self._look.width(text, self._look.row_font) > self._room(column.name) else ""
 

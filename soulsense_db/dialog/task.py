@@ -53,6 +53,7 @@ class Task:
         before: str = "",
         afterwards: str = "",
         failed: _Failed = lambda _: None,
+        may_be_left: bool = False,
     ) -> None:
         """Do ``work`` in a thread, then ``then`` with what it returned.
 
@@ -60,7 +61,7 @@ class Task:
         ``before`` until the first byte is done, ``afterwards`` when all are. ``prepare``: called
         first, while nothing else can be begun any more; nothing is done where it returns False.
         ``failed``: called with its error when the work was cancelled or did not work, before that
-        is told; with None when it was not begun.
+        is told; with None when it was not begun. ``may_be_left``: as for :class:`Workers`.
         """
         assert not self.name, "who calls this has asked whether the window is free"
         self.name = name
@@ -92,7 +93,7 @@ class Task:
 
         cancel = self.cancel if name in texts.CANCELLED else None
         self._window.status.work(_(before or label), cancel=cancel)
-        self._job = self._workers.start(work, ended=ended, reached=reached)
+        self._job = self._workers.start(work, ended=ended, reached=reached, may_be_left=may_be_left)
 
     def cancel(self) -> None:
         """Ask the work to stop."""

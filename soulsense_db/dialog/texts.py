@@ -91,6 +91,7 @@ KIND = N_("Kind")
 VERSION = N_("Version")
 VERIFIED = N_("Verified")
 FORM = N_("Stored as")
+PLACE = N_("Place")
 ABOUT = N_("Description")
 READING = N_("Loading the backups…")
 NO_BACKUPS = N_("No backups yet.\nCreate the first one above.")
@@ -113,6 +114,11 @@ DOUBTS = {
     Doubt.HALF_RUN: N_("interrupted upgrade"),
     Doubt.FUTURE: N_("dated in the future"),
 }
+
+# Where a backup is, in the column for that.
+PLACE_HERE = N_("here")
+PLACE_BOTH = N_("here, mirror")
+PLACE_MIRROR = N_("mirror only")
 
 # What was done to a backup when it was stored.
 ENCRYPTED = N_("encrypted")
@@ -153,6 +159,8 @@ FACT_NEEDED = N_("Needed by")
 NEEDED_BY = NN_("{count} differential backup", "{count} differential backups")
 FACT_NOT_VERIFIED = N_("not yet, or the last check failed")
 FACT_PINNED = N_("Pinned")
+FACT_ALSO_AT = N_("Also at")
+FACT_ONLY_AT = N_("Only at")
 FACT_YES = N_("yes")
 FACT_PROBLEM = N_("Problem")
 FACT_DATABASE = N_("Database")
@@ -164,6 +172,7 @@ ROWS_NOW = N_("Now")
 ROWS_COUNTING = N_("Counting…")
 ROWS_UNKNOWN = N_("The entries cannot be counted: {reason}")
 ROWS_NONE = N_("There are no tables.")
+ROWS_NOT_HERE = N_("They are counted once the backup is downloaded.")
 ABSENT = N_("–")
 
 # What can be done with a backup
@@ -191,6 +200,12 @@ DELETED_TOO = NN_(
 )
 IMPORTED = N_("Imported as {file} ({size}).")
 EXPORTED = N_("Exported to {path}.")
+FETCHED = N_("Downloaded {file} ({size}).")
+NOT_HERE = N_(
+    "This backup is only at a mirror. You can pin or delete it once it is downloaded: restore, "
+    "verify or export it."
+)
+NOT_FOR = N_("{action} ({reason})")
 PINNED_NOW = N_("{file} is pinned. It cannot be deleted until you unpin it.")
 UNPINNED_NOW = N_("{file} is unpinned. It can be deleted again.")
 DATABASE_FILES = N_("Databases and backups")
@@ -208,6 +223,7 @@ RESTORING = N_("Restoring…")
 DELETING = N_("Deleting…")
 IMPORTING = N_("Importing the file…")
 EXPORTING = N_("Exporting the backup…")
+FETCHING = N_("Downloading the backup…")
 PINNING = N_("Saving…")
 AMOUNT = N_("{label} {done} of {total}")
 STOPPING = N_("Stopping…")
@@ -217,12 +233,17 @@ CANCELLED = {
     "restore": N_("Cancelled. The database was not changed."),
     "import": N_("Cancelled. Nothing was imported."),
     "export": N_("Cancelled. Nothing was exported."),
+    "fetch": N_("Cancelled. Nothing was downloaded."),
 }
 
 # Questions
 
 DELETE_QUESTION = N_("Delete this backup?")
 DELETE_MEANING = N_("You cannot undo this. The database itself does not change.")
+DELETE_STAYS = N_(
+    "It is deleted in the backup folder. It stays at the mirror for as long as the rules for the "
+    "mirror keep it:"
+)
 DELETE_YES = N_("Delete")
 DELETE_NEEDED = NN_(
     "{count} other backup needs it and cannot be restored without it. Delete both?",
@@ -231,6 +252,9 @@ DELETE_NEEDED = NN_(
 DELETE_ALL_YES = NN_("Delete {count} backup", "Delete {count} backups")
 DELETE_CHANGED = N_("Other backups need this one now than those that you were asked about.")
 DELETE_CHANGED_HINT = N_("Press “Delete…” again.")
+FETCH_QUESTION = N_("This backup is only at a mirror")
+FETCH_MEANING = N_("It is downloaded into the backup folder first ({size}), from:")
+FETCH_YES = N_("Download")
 DECRYPT_QUESTION = N_("Export this backup without encryption?")
 DECRYPT_MEANING = N_(
     "The name is that of a plain database file: whoever can read the file can read all that is in "
@@ -304,6 +328,7 @@ CLOSE_QUESTION = {
     "restore": N_("The database is being restored. Stop and close?"),
     "import": N_("A file is being imported. Stop and close?"),
     "export": N_("A backup is being exported. Stop and close?"),
+    "fetch": N_("A backup is being downloaded. Stop and close?"),
 }
 CLOSE_MEANING = N_(
     "Nothing unfinished is left behind. If it is too late to stop, you will see the result."

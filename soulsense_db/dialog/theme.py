@@ -107,6 +107,10 @@ class Look:
             self._signs[sign] = self._has(sign)
         return sign if self._signs[sign] else otherwise
 
+    def arrow(self, *, down: bool) -> str:
+        """Return a sign that points up or down."""
+        return self.sign("▼", "v") if down else self.sign("▲", "^")
+
     def _has(self, sign: str) -> bool:
         family = self._actual("-family")
         large = family, -256  # two signs of one width are less likely

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 import tkinter as tk
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.dialog.elsewhere import Elsewhere
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
@@ -20,16 +21,17 @@ _LOOK_EVERY_MS = 1000
 _SURE_AFTER_NS = 2_000_000_000
 
 _Mark = tuple[int, int, date]
-Changed = Callable[[list[BackupInfo], BackupInfo | None, BaseException | None], object]
+Changed = Callable[["Seen", BaseException | None], object]
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """The backups, what an undo goes back to, and the directory's mark from before that."""
 
-    backups: list[BackupInfo]
-    undo: BackupInfo | None
-    mark: _Mark | None
+    backups: Sequence[BackupInfo] = ()
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    undo: BackupInfo | None = None
+    mark: _Mark | None = None
 
 
 def safety_backup(manager: BackupManager) -> BackupInfo | None:
@@ -44,8 +46,7 @@ def safety_backup(manager: BackupManager) -> BackupInfo | None:
 class Watcher:
     """Reads the list of ``manager`` now and whenever its directory has changed.
 
-    ``changed``: called with the backups, what an undo goes back to, and what kept the list from
-    being read, if anything did.
+    ``changed``: called with what there is, and what kept the list from being read, if anything did.
     """
 
     def __init__(
@@ -74,15 +75,17 @@ class Watcher:
         if not self._reading:
             self._begin(self._read_if_changed)
 
-    def _begin(self, work: Callable[[Job[_Seen | None]], _Seen | None]) -> None:
+    def _begin(self, work: Callable[[Job[Seen | None]], Seen | None]) -> None:
         self._reading = True
-        self._workers.start(work, ended=self._ended, reads=True)
+        self._workers.start(work, ended=self._ended, may_be_left=True)
 
-    def _read(self, _job: object) -> _Seen:
+    def _read(self, _job: object) -> Seen:
         mark = self._mark_now()
-        return _Seen(self._manager.list(), safety_backup(self._manager), mark)
+        backups = self._manager.list()
+        elsewhere = Elsewhere.of(self._manager)
+        return Seen(backups, elsewhere, safety_backup(self._manager), mark)
 
-    def _read_if_changed(self, job: object) -> _Seen | None:
+    def _read_if_changed(self, job: object) -> Seen | None:
         mark = self._mark_now()
         same = mark is not None and mark == self._mark and not self._error
         return None if same else self._read(job)
@@ -98,16 +101,16 @@ class Watcher:
             return None
         return status.st_mtime_ns, status.st_ino, today
 
-    def _ended(self, job: Job[_Seen | None]) -> None:
+    def _ended(self, job: Job[Seen | None]) -> None:
         self._reading = False
         if job.error is not None:
             previous, self._error = self._error, str(job.error)
             if previous != self._error:
-                self._changed([], None, job.error)
+                self._changed(Seen(), job.error)
         elif job.result is not None:
             self._error = ""
             self._mark = job.result.mark
-            self._changed(job.result.backups, job.result.undo, None)
+            self._changed(job.result, None)
         if self._again:
             self._again = False
             self.read()

@@ -6,7 +6,6 @@ import tkinter as tk
 from tkinter import ttk
 from typing import TypeVar
 
-from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.actions import Actions, AfterRestore, BeforeRestore
 from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
@@ -22,8 +21,14 @@ from soulsense_db.dialog.question import (
 )
 from soulsense_db.dialog.table import BackupTable
 from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.theme import NOTE_STYLE, TITLE_STYLE, FittedLabel, bind_select_all
-from soulsense_db.dialog.watcher import Watcher
+from soulsense_db.dialog.theme import (
+    NOTE_STYLE,
+    TITLE_STYLE,
+    FittedLabel,
+    Tooltip,
+    bind_select_all,
+)
+from soulsense_db.dialog.watcher import Seen, Watcher
 from soulsense_db.manager import BackupManager
 
 T = TypeVar("T")
@@ -114,6 +119,8 @@ class BackupWindow(BaseWindow):
             row.add(texts.EXPORT, actions.export, group=0),
             row.add(texts.DELETE, actions.delete, group=0),
         ]
+        self._delete = self._of_selected[-1]
+        Tooltip(self._delete, self.look, lambda _x, _y: actions.why_not(self.table.selection))
         self._import = row.add(texts.IMPORT, actions.import_file, group=1)
         row.add(texts.OPEN_FOLDER, actions.open_folder, group=1)
         self._undo_button = row.add(texts.UNDO_RESTORE, actions.undo, group=1)
@@ -161,15 +168,13 @@ class BackupWindow(BaseWindow):
         self._watcher.read()
         self._details.forget()
 
-    def _listed(
-        self, backups: list[BackupInfo], undo: BackupInfo | None, error: BaseException | None
-    ) -> None:
-        self._can_undo = undo is not None
+    def _listed(self, seen: Seen, error: BaseException | None) -> None:
+        self._can_undo = seen.undo is not None
         problem = ""
         if error is not None:
             shown = formatting.explain(error)
             problem = "\n".join(filter(None, (shown.happened, shown.meaning, shown.hint)))
-        self.table.show(backups, problem=problem)
+        self.table.show(seen.backups, seen.elsewhere, problem=problem)
         self._selected()
 
     def _show_total(self) -> None:
@@ -191,15 +196,20 @@ class BackupWindow(BaseWindow):
 
     def _selected(self) -> None:
         self.allow()
-        self._details.show(self.table.selection, self.table.backups)
+        chosen, table = self.table.selection, self.table
+        absent = chosen is not None and table.elsewhere.has_only(chosen)
+        self._details.show(chosen, table.backups if absent else table.here, table.elsewhere)
 
     # Work
 
     def allow(self) -> None:
         """Let be pressed what makes sense now."""
         idle = not self.task.name
+        chosen = self.table.selection
         for button in self._of_selected:
-            button.state(["!disabled" if idle and self.table.selection else "disabled"])
+            button.state(["!disabled" if idle and chosen else "disabled"])
+        if chosen is not None and self.table.elsewhere.has_only(chosen):
+            self._delete.state(["disabled"])
         self._import.state(["!disabled" if idle else "disabled"])
         self._undo_button.state(["!disabled" if idle and self._can_undo else "disabled"])
         self.create_bar.allow(allowed=idle)

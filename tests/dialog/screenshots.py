@@ -72,6 +72,18 @@ from soulsense_db.dialog.standalone import run
 run(Held.from_url({database!r}), dark={dark})
 """
 
+_MIRRORED = """
+from soulsense_db import BackupManager
+from soulsense_db.dialog.standalone import run
+manager = BackupManager.from_url({database!r}, mirrors=[{usb!r}], mirror_folder="laptop")
+manager.mirrors.add({usb!r})
+manager.mirrors.sync()
+for old in manager.list()[2:5]:
+    manager.delete(old)
+manager.create("Before I try the new sorting")
+run(manager, dark={dark})
+"""
+
 _EXAMPLE_APP = """
 import sys
 sys.path.insert(0, {example!r})
@@ -171,7 +183,12 @@ class Studio:
         if empty:
             shutil.rmtree(self.backups)
         database = self._folder / "data" / "soulsense.db"
-        facts = {"database": str(database), "folder": str(self._folder), "example": str(EXAMPLE)}
+        usb = f"file://{self._place}/usb"
+        facts = {
+            "database": str(database),
+            "folder": str(self._folder),
+            "example": str(EXAMPLE),
+        } | {"usb": usb}
         text = _CLOCK.format(now=NOW.isoformat()) + setup.format(dark=dark, **facts)
         with tempfile.TemporaryDirectory() as folder:
             user = Person(
@@ -261,6 +278,15 @@ def take_restore(studio: Studio) -> None:
         studio.take(user, "window-restored")
 
 
+def take_mirror(studio: Studio) -> None:
+    """Take the list with backups that are only at a mirror."""
+    with studio.person(_MIRRORED) as user:
+        _open(user)
+        user.click(row(user, "Before 0004"))
+        user.waits_for("Only at")
+        studio.take(user, "window-mirror")
+
+
 def take_delete(studio: Studio) -> None:
     """Take the question before a backup goes."""
     with studio.person() as user:
@@ -312,6 +338,7 @@ SCENES = (
     take_empty,
     take_list_and_creating,
     take_restore,
+    take_mirror,
     take_delete,
     take_error,
     take_dark,
