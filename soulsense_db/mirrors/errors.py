@@ -18,6 +18,8 @@ from soulsense_db.errors import (
 )
 from soulsense_db.shown_text import shell_command
 
+NO_ANSWER = "no answer"
+"""The reason of an error where nothing came for too long; a connection that breaks has others."""
 _STAYS = "The local backups are what they were."
 
 
@@ -104,7 +106,7 @@ def too_slow(address: str, seconds: float) -> MirrorUnreachableError:
         f"{address} did not answer for {seconds:g} seconds.",
         state=_STAYS,
         hint="Check the network. What is missing at the mirror is uploaded later.",
-        reason="no answer",
+        reason=NO_ANSWER,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from soulsense_db.errors import BackupError, MirrorDeniedError, MirrorError
 from soulsense_db.mirrors.errors import (
+    NO_ANSWER,
     denied,
     failed,
     full,
@@ -105,7 +106,7 @@ class Said:
     @property
     def is_timeout(self) -> bool:
         """Whether nothing came for too long."""
-        return self.reason == "no answer"
+        return self.reason == NO_ANSWER
 
 
 def said(error: BaseException) -> Said:
@@ -125,8 +126,8 @@ def _phrase(text: str) -> str:
         "dns error": "its name does not resolve",
         "ConnectionRefused": "connection refused",
         "certificate": "its certificate is not trusted",
-        "kind: Timeout": "no answer",
-        "TimedOut": "no answer",
+        "kind: Timeout": NO_ANSWER,
+        "TimedOut": NO_ANSWER,
         "ConnectionReset": "connection reset",
         "BrokenPipe": "connection reset",
         "IncompleteMessage": "connection closed",
@@ -219,7 +220,7 @@ def _denied(url: MirrorUrl, action: str, what: Said) -> MirrorDeniedError:
     elif what.code in _WRONG_KEY:
         hint = f"The key is wrong, or is not of this account. {from_where}"
     elif url.scheme in _RIGHTS:
-        hint = f"Give them the right {_RIGHTS[url.scheme][action]} in {url.host!r}, or use others."
+        hint = f"Give them the right {_RIGHTS[url.scheme].get(action, action)} in {url.host!r}, or use others."
     else:
         hint = f"Give them the role 'Storage Blob Data Contributor' in {url.host!r}, or use others."
     return denied(str(url), action, what.reason, hint)

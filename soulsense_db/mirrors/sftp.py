@@ -22,6 +22,7 @@ from soulsense_db.mirrors.directories import (
     split_key,
 )
 from soulsense_db.mirrors.errors import (
+    NO_ANSWER,
     bad_url,
     extra_missing,
     full,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 # size before the end of a file.
 _WINDOW = 4 * 1024 * 1024
 _DAY = 24 * 60 * 60
+# How many connections in a row may break before they bring anything.
+_TRIES = 5
 # The mark of a small object's file; that of a larger one is a part of its checksum.
 _SMALL = "small-"
 
@@ -221,7 +224,7 @@ class SFTPMirror(Mirror):
     def _is_whole(self, path: str, file: Outgoing) -> bool:
         """Read back what was sent, by several connections as long as each brings more of it."""
         checksum = hashlib.sha256()
-        done = 0
+        done = in_vain = 0
         while True:
             before = done
             try:
@@ -229,7 +232,9 @@ class SFTPMirror(Mirror):
                     checksum.update(piece)
                     done += len(piece)
             except MirrorUnreachableError as error:
-                if done == before:
+                # One that broke may have taken with it what was on its way.
+                in_vain = in_vain + 1 if done == before else 0
+                if in_vain == _TRIES or (in_vain and error.reason == NO_ANSWER):
                     raise
                 log_ignored(f"{path} is read on", error)
             else:
