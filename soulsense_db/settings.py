@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -30,11 +31,14 @@ KEY_FILE_VARIABLE = "SOULSENSE_IDENTITY_FILE"
 """The environment variable with the names of key files."""
 PASSPHRASE_VARIABLE = "SOULSENSE_PASSPHRASE"  # noqa: S105 - its name
 """The environment variable that may hold the passphrase."""
+MIRROR_VARIABLE = "SOULSENSE_MIRROR"
+"""The environment variable with the URLs of mirrors."""
 NONE = "none"
 """The word that switches an option off."""
 DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")
 """Where options are looked for in the current directory; the later one wins."""
 
+_BETWEEN_URLS = re.compile(r"\s+(?=[A-Za-z][\w+.-]*://)")
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 _KNOWN = {
@@ -147,9 +151,10 @@ class Settings:
         )
 
     def mirror_options(self) -> MirrorOptions:
-        """Return what they say of mirrors."""
+        """Return what they, and the environment, say of mirrors."""
+        environment = os.environ.get(MIRROR_VARIABLE)
         options = MirrorOptions(
-            mirrors=self.mirrors,
+            mirrors=mirrors_in(environment) if environment else self.mirrors,
             mirror_retention=self.mirror_retention,
             mirror_folder=self.mirror_folder,
         )
@@ -196,7 +201,8 @@ def names_in(text: str) -> tuple[str, ...]:
 
 def mirrors_in(text: str) -> tuple[str, ...]:
     """Return the URLs of ``text``, as :func:`names_in`; there are none where ``none`` is last."""
-    return mirrors_of(names_in(text))
+    # A space may be in a path: what follows it is another URL only if it begins like one.
+    return mirrors_of(names_in(_BETWEEN_URLS.sub(",", text)))
 
 
 def mirrors_of(urls: Sequence[str]) -> tuple[str, ...]:

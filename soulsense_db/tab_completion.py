@@ -44,6 +44,9 @@ VALUE_OPTIONS = {
     ),
     *("--revision", "--keep-last", "--keep-hourly", "--keep-daily", "--keep-weekly"),
     *("--keep-monthly", "--keep-yearly", "--keep-within", "--max-total-size", "--warning-age"),
+    *("--mirror-keep-last", "--mirror-keep-hourly", "--mirror-keep-daily"),
+    *("--mirror-keep-weekly", "--mirror-keep-monthly", "--mirror-keep-yearly"),
+    *("--mirror-keep-within", "--mirror-max-total-size"),
     *("--critical-age", "--warning-free", "--critical-free", "--ping", "--notify", "--prometheus"),
 }
 """The options that take a value."""

@@ -16,9 +16,10 @@ from soulsense_db.cli.choosing import chosen, fetched
 from soulsense_db.cli.facts import facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.mirror_options import MirrorSource
-from soulsense_db.cli.mirror_output import sync_json, synced
+from soulsense_db.cli.mirror_output import set_exit_code, sync_json, synced
 from soulsense_db.cli.moments import MOMENTS_HELP, Span
 from soulsense_db.cli.output import backup_json, print_facts, say, warn
+from soulsense_db.cli.policy_options import mirror_policy_options
 from soulsense_db.cli.session import Ref, RefOrChoice, Session
 from soulsense_db.directory import needed_as_base
 from soulsense_db.drivers import CheckLevel
@@ -26,6 +27,7 @@ from soulsense_db.errors import BackupError, NotConfirmedError, ProtectedBackupE
 from soulsense_db.meta_file import read_backup
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.operations import VerificationReport, doubts_about
+from soulsense_db.retention import RetentionPolicy
 
 Description = Annotated[
     str,
@@ -38,7 +40,13 @@ Description = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    commands.add(app, create, panel=EVERYDAY, example="create 'Before the import'")
+    commands.add(
+        app,
+        create,
+        panel=EVERYDAY,
+        example="create 'Before the import'",
+        mirror_policy=mirror_policy_options,
+    )
     commands.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
     commands.add(app, show, panel=EVERYDAY, example="show latest")
     commands.add(app, verify, panel=EVERYDAY, example="verify latest")
@@ -52,16 +60,21 @@ def register(app: typer.Typer) -> None:
 
 def create(
     session: Session,
+    mirror_policy: RetentionPolicy | None,
     description: Description = "",
     wait_for_mirrors: Annotated[
         bool,
         typer.Option(
             "--wait-for-mirrors/--no-wait-for-mirrors",
-            help="Upload it before the command ends. Otherwise 'auto' or 'mirror sync' does.",
+            help="Upload it before the command ends; if that fails, so does the command. "
+            "Otherwise 'auto' or 'mirror sync' uploads it.",
         ),
     ] = False,
 ) -> dict[str, Any]:
     """Create a backup. The application may keep running."""
+    session.keep_at_mirrors(mirror_policy)
+    if wait_for_mirrors:
+        session.manager.mirrors.require_any()
     session.prepare_new()
     with session.progress("Backing up") as progress:
         info = session.manager.create(description, progress=progress)
@@ -74,6 +87,7 @@ def create(
     reports = []
     if wait_for_mirrors:
         reports = synced(session, deadline=session.manager.mirrors.deadline)
+        set_exit_code(session, reports)
     return {"backup": backup_json(info), "mirrors": list(map(sync_json, reports))}
 
 

@@ -39,6 +39,7 @@ _OTHER_NAMES = {"--url": (URL_VARIABLE,)}
 # What the program is asked, not told.
 _QUESTIONS = {"--help", "--version"}
 _RULES = {*COUNTS, "keep_within", "max_total_size", "allow_empty"}
+_RULES |= {f"mirror_{name}" for name in _RULES}
 
 
 def with_variables(parameter: inspect.Parameter, command: str) -> inspect.Parameter:
@@ -289,5 +290,5 @@ def without_rules_of_another(context: typer.Context, arguments: dict[str, Any]) 
         if origin_of(context, name) == f"[{TABLE}]" and arguments[name]
     ]
     for name in rules:
-        arguments[name] = False if name == "allow_empty" else None
+        arguments[name] = False if name.endswith("allow_empty") else None
     return bool(rules)

@@ -13,12 +13,16 @@ from soulsense_db.mirroring import SyncReport
 
 
 def synced(
-    session: Session, *, deadline: float | None = None, if_not_paused: bool = False
+    session: Session,
+    *,
+    url: str | None = None,
+    deadline: float | None = None,
+    if_not_paused: bool = False,
 ) -> list[SyncReport]:
     """Bring the mirrors in step, and tell of each; what failed is told with --quiet as well."""
     with session.progress("Uploading") as progress:
         reports = session.manager.mirrors.sync(
-            deadline=deadline, if_not_paused=if_not_paused, progress=progress
+            url, deadline=deadline, if_not_paused=if_not_paused, progress=progress
         )
     tell(session, reports)
     return reports
@@ -29,6 +33,12 @@ def tell(session: Session, reports: Iterable[SyncReport]) -> None:
     for report in reports:
         if report.error is None:
             session.say(f"{report.address}: {_done(report)}")
+        for info in report.removed:
+            session.say(f"{report.address}: removed {info.filename}")
+        if report.unencrypted:
+            session.say(
+                f"{report.unencrypted} backup(s) stay here: they are not encrypted as new ones are."
+            )
         if session.as_json:
             continue
         for error in (report.error, *report.problems):  # cron mails what is printed
@@ -36,6 +46,13 @@ def tell(session: Session, reports: Iterable[SyncReport]) -> None:
                 print_error(error)
         for name, reason in report.damaged:
             say(f"Damaged at the mirror: {name}: {reason}", to=sys.stderr)
+
+
+def set_exit_code(session: Session, reports: Iterable[SyncReport]) -> None:
+    """Let the command end as the first thing that failed says."""
+    for report in reports:
+        for error in filter(None, (report.error, *report.problems)):
+            session.exit_code = session.exit_code or error.exit_code
 
 
 def _done(report: SyncReport) -> str:
@@ -67,6 +84,7 @@ def sync_json(report: SyncReport) -> dict[str, Any]:
         "damaged": [{"name": name, "reason": reason} for name, reason in report.damaged],
         "problems": list(map(error_json, report.problems)),
         "append_only": report.is_append_only,
+        "unencrypted": report.unencrypted,
         "skipped": report.skipped,
         "error": error_json(report.error) if report.error else None,
     }

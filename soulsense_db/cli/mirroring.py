@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from soulsense_db.cli import commands
 from soulsense_db.cli.facts import print_list
 from soulsense_db.cli.grammar import ELSEWHERE, ProgramGroup
-from soulsense_db.cli.mirror_output import sync_json, synced
+from soulsense_db.cli.mirror_output import set_exit_code, sync_json, synced
 from soulsense_db.cli.output import backup_json, error_json, print_error
-from soulsense_db.cli.policy_options import policy_options
+from soulsense_db.cli.policy_options import mirror_policy_options
 from soulsense_db.cli.session import Session
-from soulsense_db.mirroring import MirrorCheck, MirrorListing, list_mirror
+from soulsense_db.errors import BackupError, MirrorNotFoundError
+from soulsense_db.mirroring import NOT_MOUNTED, MirrorCheck, MirrorListing, list_mirror
 from soulsense_db.retention import RetentionPolicy
+
+T = TypeVar("T")
 
 _GROUP = "mirror"
 
@@ -44,7 +47,7 @@ def register(app: typer.Typer) -> None:
     put = functools.partial(commands.add, group, group=_GROUP, panel=ELSEWHERE)
     put(add, example="mirror add file:///mnt/usb/soulsense")
     put(list_, "list", example="mirror list s3://my-bucket/soulsense")
-    put(sync, example="mirror sync --keep-daily 90", policy=policy_options)
+    put(sync, example="mirror sync --mirror-keep-daily 90", policy=mirror_policy_options)
     put(verify, example="mirror verify --within-days 30")
     app.add_typer(group, name=_GROUP, rich_help_panel=ELSEWHERE)
 
@@ -55,22 +58,31 @@ def add(
 ) -> dict[str, Any]:
     """Set up a mirror, and try what it allows: write, read, list, create, delete."""
     mirrors = session.manager.mirrors
-    trial = mirrors.add(place)
+    try:
+        trial = mirrors.add(place)
+    except MirrorNotFoundError as missing:
+        if missing.reason != NOT_MOUNTED:
+            raise
+        session.say(missing.what)
+        hint = "Mount the drive. To set up a new one in its place, add --yes."
+        session.confirm("Is this a new drive, to be set up?", hint=hint)
+        trial = mirrors.add(place, anew=True)
     session.say(trial.address)
     for right, error in trial.rights:
         session.say(f"  {right:<8}{'ok' if error is None else f'NOT POSSIBLE: {error.cause}'}")
-    if trial.is_append_only:
+    if trial.ok and trial.is_append_only:
         session.say("Nothing can be removed there. That is fine: whoever takes over this machine")
         session.say("cannot remove the backups either.")
     if trial.ok:
         session.say(f"The mirror works. Backups of this database go to {trial.folder}.")
         if trial.address not in mirrors.addresses:
-            session.say(f"To use it, set: soulsense_mirrors = {trial.address}")
+            session.say("To use it, name it in SOULSENSE_MIRROR, soulsense_mirrors or --mirror:")
+            session.say(trial.address)
     else:
-        missing = [error for right, error in trial.rights if error and right != "delete"]
+        needed = [error for right, error in trial.rights if error and right != "delete"]
         if not session.as_json:
-            print_error(missing[0])
-        session.exit_code = missing[0].exit_code
+            print_error(needed[0])
+        session.exit_code = needed[0].exit_code
     return {
         "address": trial.address,
         "folder": trial.folder,
@@ -85,15 +97,42 @@ def add(
 
 def list_(session: Session, place: Url = None) -> dict[str, Any]:
     """List what is at the mirrors, of all databases. With a URL, no database is needed."""
-    listings = session.manager.mirrors.list() if place is None else list_mirror(place)
+    listings, errors = _at_each(session, place, list_mirror)
     for number, listing in enumerate(listings):
         if session.talks:
             if number:
                 session.say("")
             _print_listing(session, listing)
-    if not listings:
+    if not (listings or errors):
         session.say("There are no backups there.")
-    return {"folders": list(map(_listing_json, listings))}
+    return {
+        "folders": list(map(_listing_json, listings)),
+        "errors": list(map(error_json, errors)),
+    }
+
+
+def _at_each(
+    session: Session, place: str | None, work: Callable[[str], list[T]]
+) -> tuple[list[T], list[BackupError]]:
+    """Return what ``work`` finds at the mirror, or at each, and the errors of those that fail.
+
+    One that is away must not hide what the others have.
+    """
+    if place is not None:
+        return work(place), []
+    session.manager.mirrors.require_any()
+    found: list[T] = []
+    errors: list[BackupError] = []
+    for address in session.manager.mirrors.addresses:
+        try:
+            found += work(address)
+        except BackupError as error:
+            errors.append(error)
+            if not session.as_json:
+                print_error(error)
+    if errors:
+        session.exit_code = errors[0].exit_code
+    return found, errors
 
 
 def _print_listing(session: Session, listing: MirrorListing) -> None:
@@ -116,19 +155,16 @@ def _listing_json(listing: MirrorListing) -> dict[str, Any]:
     }
 
 
-def sync(session: Session, policy: RetentionPolicy | None) -> dict[str, Any]:
-    """Upload what the mirrors lack, then remove there what the policy does not keep.
+def sync(session: Session, policy: RetentionPolicy | None, place: Url = None) -> dict[str, Any]:
+    """Upload what the mirrors lack, then remove there what the mirrors' policy does not keep.
 
-    The policy is that of the mirrors (soulsense_mirror_keep_daily and the like), or the one given
-    here. Without one, nothing is removed.
+    Without a policy, nothing is removed.
     """
-    if policy is not None:
-        session.mirrors = replace(session.mirrors, retention=policy)
-    session.manager.mirrors.require_any()
-    reports = synced(session)
-    for report in reports:
-        for error in filter(None, (report.error, *report.problems)):
-            session.exit_code = session.exit_code or error.exit_code
+    session.keep_at_mirrors(policy)
+    if place is None:
+        session.manager.mirrors.require_any()
+    reports = synced(session, url=place)
+    set_exit_code(session, reports)
     return {"mirrors": list(map(sync_json, reports))}
 
 
@@ -146,10 +182,13 @@ def verify(
     ] = None,
 ) -> dict[str, Any]:
     """Download the backups of this database from the mirrors, and verify each in full."""
-    with session.progress("Verifying") as progress:
-        checks = session.manager.mirrors.verify(
-            url=place, within_days=within_days, progress=progress
-        )
+    mirrors = session.manager.mirrors
+
+    def check_at(url: str) -> list[MirrorCheck]:
+        with session.progress("Verifying") as progress:
+            return mirrors.verify(url=url, within_days=within_days, progress=progress)
+
+    checks, errors = _at_each(session, place, check_at)
     for check in checks:
         session.say(f"{check.address}: {_found(check)}")
         for name, error in check.damaged:
@@ -157,7 +196,10 @@ def verify(
                 print_error(error)
             session.say(f"DAMAGED {name}")
             session.exit_code = error.exit_code
-    return {"mirrors": list(map(_check_json, checks))}
+    return {
+        "mirrors": list(map(_check_json, checks)),
+        "errors": list(map(error_json, errors)),
+    }
 
 
 def _found(check: MirrorCheck) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -11,6 +14,7 @@ from soulsense_db.cli.session import Session
 from soulsense_db.retention import COUNTS, Period, RetentionPolicy, parse_size
 from soulsense_db.settings import with_rules
 
+_MIRROR_PANEL = "What to keep at the mirrors"
 _PANEL = "What to keep (of each kind; a backup stays if any rule keeps it)"
 
 
@@ -84,6 +88,34 @@ def policy_options(  # noqa: PLR0917 - Typer gives them by name
     if not given:
         return RetentionPolicy(allow_empty=True) if allow_empty else None
     return with_rules(RetentionPolicy(**given, allow_empty=allow_empty))
+
+
+def _for_mirrors() -> Callable[..., RetentionPolicy | None]:
+    """Return :func:`policy_options` with other names: ``--mirror-keep-daily`` and so on.
+
+    Names of their own, so that no rule for the backups here removes one at a mirror.
+    """
+    hints = get_type_hints(policy_options, include_extras=True)
+    parameters = []
+    for parameter in inspect.signature(policy_options).parameters.values():
+        type_, option = get_args(hints[parameter.name])
+        other = copy.copy(option)
+        other.default = f"--mirror-{option.default.removeprefix('--')}"  # its first name
+        other.rich_help_panel = _MIRROR_PANEL
+        parameters.append(
+            parameter.replace(name=f"mirror_{parameter.name}", annotation=Annotated[type_, other])
+        )
+
+    def options(**given: Any) -> RetentionPolicy | None:
+        return policy_options(**{n.removeprefix("mirror_"): rule for n, rule in given.items()})
+
+    options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return options
+
+
+mirror_policy_options = _for_mirrors()
+"""Declare the options of a policy for mirrors."""
 
 
 def chosen_policy(session: Session, policy: RetentionPolicy | None) -> RetentionPolicy | None:

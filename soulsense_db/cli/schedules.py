@@ -15,7 +15,7 @@ from soulsense_db.cli.mirror_output import sync_json, synced
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
 from soulsense_db.cli.output import backup_json, print_error, print_table, say
 from soulsense_db.cli.ping import PingUrl, pinging
-from soulsense_db.cli.policy_options import chosen_policy, policy_options
+from soulsense_db.cli.policy_options import chosen_policy, mirror_policy_options, policy_options
 from soulsense_db.cli.pruning import prune, prune_json
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import BackupError, OptionError
@@ -31,7 +31,14 @@ def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
     example = "prune --keep-daily 7 --dry-run"
     commands.add(app, prune, panel=KEEPING, example=example, policy=policy_options)
-    commands.add(app, auto, panel=UNATTENDED, example="auto --keep-daily 7", policy=policy_options)
+    commands.add(
+        app,
+        auto,
+        panel=UNATTENDED,
+        example="auto --keep-daily 7",
+        policy=policy_options,
+        mirror_policy=mirror_policy_options,
+    )
     example = "status --warning-age 26h"
     commands.add(app, status, panel=UNATTENDED, example=example, thresholds=_thresholds)
 
@@ -39,6 +46,7 @@ def register(app: typer.Typer) -> None:
 def auto(
     session: Session,
     policy: RetentionPolicy | None,
+    mirror_policy: RetentionPolicy | None,
     ping: PingUrl = None,
     notify: NotifyUrls = None,
 ) -> dict[str, Any]:
@@ -48,6 +56,7 @@ def auto(
     migration. Without a policy, nothing is removed. You can run it as often as you like: if runs
     overlap, only the first one does the work.
     """
+    session.keep_at_mirrors(mirror_policy)
     with pinging(ping, session), notifying(notify, "auto", session) as note:
         return _auto(session, policy, note)
 

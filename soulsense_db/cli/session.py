@@ -124,6 +124,11 @@ class Session:
             )
         return manager
 
+    def keep_at_mirrors(self, policy: RetentionPolicy | None) -> None:
+        """Take what the own options of the command say of it, if anything."""
+        if policy is not None:
+            self.mirrors = replace(self.mirrors, retention=policy)
+
     # Forms
 
     @cached_property

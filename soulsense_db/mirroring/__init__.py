@@ -8,6 +8,7 @@ from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
     from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial
+    from soulsense_db.mirroring.errors import NOT_MOUNTED
     from soulsense_db.mirroring.fetch import one_of
     from soulsense_db.mirroring.listing import MirrorListing, list_mirror
     from soulsense_db.mirroring.mirror_operations import MirrorOperations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEADLINE_SECONDS",
+    "NOT_MOUNTED",
     "MirrorCheck",
     "MirrorListing",
     "MirrorOperations",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "NOT_MOUNTED": "soulsense_db.mirroring.errors",
     "DEADLINE_SECONDS": "soulsense_db.mirroring.options",
     "MirrorCheck": "soulsense_db.mirroring.check",
     "MirrorListing": "soulsense_db.mirroring.listing",

@@ -22,9 +22,15 @@ from soulsense_db.errors import (
     MetaFileError,
     MirrorDeniedError,
     MirrorError,
+    MirrorNotFoundError,
 )
 from soulsense_db.meta_file import read_backup
-from soulsense_db.mirroring.errors import not_conditional, not_listed, probe_differs
+from soulsense_db.mirroring.errors import (
+    not_conditional,
+    not_listed,
+    not_mounted,
+    probe_differs,
+)
 from soulsense_db.mirroring.fetch import Fetching
 from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop
@@ -91,10 +97,18 @@ class MirrorTrial:
         return isinstance(dict(self.rights).get("delete"), MirrorDeniedError)
 
 
+def require_still_there(mirror: Mirror) -> None:
+    """Raise :class:`~soulsense_db.errors.MirrorNotFoundError` where a known mirror is gone."""
+    try:
+        next(iter(mirror.list_objects()), None)
+    except MirrorNotFoundError as error:
+        raise not_mounted(mirror.address) from error
+
+
 def try_rights(mirror: Mirror, folder: str, stop: Stop) -> MirrorTrial:
     """Set the mirror up, and try all that is needed there.
 
-    Raises :class:`~soulsense_db.errors.MirrorError` where it is not reached at all.
+    Raises :class:`~soulsense_db.errors.MirrorError` where it is not reached, or allows nothing.
     """
     mirror.prepare()
     key = f"{folder}/{_PROBE}"
@@ -130,6 +144,9 @@ def try_rights(mirror: Mirror, folder: str, stop: Stop) -> MirrorTrial:
             if not rights:
                 raise
             rights.append((right, error))
+    first = rights[0][1]
+    if first is not None and all(error is not None for _, error in rights):
+        raise first
     return MirrorTrial(address=mirror.address, folder=folder, rights=tuple(rights))
 
 
@@ -146,6 +163,7 @@ def verify_there(
     with held(file, repository, stop):
         record = file.read().get(mirror.address, MirrorRecord())
         record.folder = folder
+        record.metas.clear()  # each meta file is read as well
         try:
             return _verified(repository, mirror, record, file, within_days=within_days, stop=stop)
         finally:

@@ -42,7 +42,7 @@ class Contents:
 def contents_of(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> Contents:
     """Return what is in ``folder`` now, and note it in ``record``.
 
-    Meta files that ``record`` has are not read again.
+    Meta files that ``record`` has are not read again, unless they have another size.
     """
     objects = persistently(lambda: list(_checked(mirror.list_objects(folder), stop)), stop)
     found = folders_in(objects).get(folder, Folder())
@@ -50,10 +50,12 @@ def contents_of(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -
     for stored in found.backups.values():
         key = f"{folder}/{stored.name}"
         text = record.metas.get(stored.name)
-        if text is None:
+        if text is None or len(text.encode()) != stored.meta_bytes:
             text = _meta_text(mirror, key, stop)
         if text is not None:
             _add(contents, stored, text, mirror.address, record)
+    for name in contents.damaged:
+        record.metas.pop(name, None)
     record.forget_all_but({stored.name for stored in found.backups.values()})
     return contents
 

@@ -14,12 +14,15 @@ from soulsense_db.errors import (
     DirectoryLockedError,
     InvalidBackupError,
     MirrorError,
+    MirrorNotFoundError,
     MirrorUnreachableError,
     OptionError,
     TruncatedBackupError,
 )
 from soulsense_db.shown_text import shell_command
 
+NOT_MOUNTED = "not mounted"
+"""The reason of an error about a mirror that was there before."""
 _STAYS = "The local backups are what they were."
 
 
@@ -43,6 +46,36 @@ def no_deadline(deadline: float) -> OptionError:
     return OptionError(
         f"The deadline for mirrors, {deadline:g} seconds, is not positive.",
         hint="Give a number of seconds above 0.",
+    )
+
+
+def not_mounted(address: str) -> MirrorNotFoundError:
+    """Return the error for a mirror that was there, and where there is nothing now."""
+    return MirrorNotFoundError(
+        f"{address} is not there any more, though backups were stored there: perhaps the drive is "
+        "not mounted.",
+        state="Nothing was written there.",
+        hint="Mount the drive.",
+        reason=NOT_MOUNTED,
+    )
+
+
+def no_mirror_there(address: str) -> MirrorNotFoundError:
+    """Return the error for a place that is to be read, and is no mirror."""
+    return MirrorNotFoundError(
+        f"There is no mirror at {address}.",
+        hint="Check the URL. Is the drive mounted?",
+        reason="no mirror",
+    )
+
+
+def broke_down(address: str, reason: str) -> MirrorError:
+    """Return the error for a library that has failed itself."""
+    return MirrorError(
+        f"The library for {address} broke down ({reason}).",
+        state=_STAYS,
+        hint="Check the address and the environment variables of that service.",
+        reason=reason,
     )
 
 
@@ -153,7 +186,7 @@ def not_conditional(address: str) -> MirrorError:
 def none_took_it(name: str, errors: Sequence[BackupError]) -> MirrorError:
     """Return the error for a backup that has to be at a mirror, and is at none; ``errors``: why."""
     return MirrorError(
-        f"{name} did not reach a mirror: {'; '.join(error.cause for error in errors)}.",
+        f"The backup {name} did not reach a mirror: {'; '.join(error.cause for error in errors)}.",
         remedy=errors[0].remedy,
         reason=errors[0].reason,
     )

@@ -11,10 +11,12 @@ from typing import BinaryIO
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
-from soulsense_db.errors import MirrorNotFoundError, MirrorUnreachableError
+from soulsense_db.errors import MirrorError, MirrorNotFoundError, MirrorUnreachableError
 from soulsense_db.mirroring.contents import Contents, contents_of
 from soulsense_db.mirroring.errors import (
     base_not_there,
+    no_mirror_there,
+    no_such_folder,
     none_fits,
     none_there,
     object_changed,
@@ -68,13 +70,16 @@ def place_of(url: str, stop: Stop) -> Place:
         except MirrorNotFoundError as error:
             missing = error
     if name:
-        with ignoring(MirrorNotFoundError, what=f"{url} is no folder of a mirror"):
+        with ignoring(MirrorError, what=f"{url} is no folder of a mirror"):
             outer = replace(parsed, path=above)
             with mirror_for(outer) as mirror:
-                if folders_in(persistently(lambda: list(mirror.list_objects(name)), stop)):
+                known = list(folders_in(persistently(lambda: list(mirror.list_objects()), stop)))
+                if name in known:
                     return Place(outer, name)
+                if known:
+                    raise no_such_folder(mirror.address, name, known)
     if missing is not None:
-        raise missing
+        raise no_mirror_there(str(parsed)) from missing
     return Place(parsed)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from soulsense_db.errors import MirrorUnreachableError
-from soulsense_db.mirroring.errors import late
+from soulsense_db.mirroring.errors import broke_down, late
 from soulsense_db.notices import collected_warnings, log_ignored, warn
 from soulsense_db.progress import Progress
 
@@ -112,6 +112,9 @@ def waited_for(
     for text in job.warnings:
         warn(text)
     if job.error is not None:
+        if not isinstance(job.error, Exception | KeyboardInterrupt | SystemExit):
+            # A library that is not written in Python has errors of its own for its own faults.
+            raise broke_down(address, type(job.error).__name__) from job.error
         raise job.error
     return job.result
 

@@ -10,7 +10,13 @@ from typing import TypeVar
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.errors import BackupError
-from soulsense_db.mirroring.check import MirrorCheck, MirrorTrial, try_rights, verify_there
+from soulsense_db.mirroring.check import (
+    MirrorCheck,
+    MirrorTrial,
+    require_still_there,
+    try_rights,
+    verify_there,
+)
 from soulsense_db.mirroring.errors import none_took_it
 from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
 from soulsense_db.mirroring.job import Stop, waited_for
@@ -68,6 +74,7 @@ class MirrorOperations:
 
     def sync(
         self,
+        url: str | None = None,
         *,
         only: Collection[BackupInfo] = (),
         deadline: float | None = None,
@@ -80,6 +87,7 @@ class MirrorOperations:
         were, whatever happens.
 
         Args:
+            url: One mirror; by default all.
             only: Only these backups and what they need are uploaded, and nothing is removed.
             deadline: Seconds to wait for all mirrors; None waits for as long as it takes.
             if_not_paused: True tries nothing at a mirror that failed a short time ago, or that
@@ -90,6 +98,9 @@ class MirrorOperations:
         Returns:
             What became of each mirror.
 
+        Raises:
+            OptionError: It is no URL of a mirror.
+
         Example:
             >>> report = manager.mirrors.sync()[0]
             >>> len(report.uploaded), report.kept
@@ -97,12 +108,13 @@ class MirrorOperations:
         """
         return list(
             self._synced(
-                only=only, deadline=deadline, if_not_paused=if_not_paused, progress=progress
+                url, only=only, deadline=deadline, if_not_paused=if_not_paused, progress=progress
             )
         )
 
     def _synced(
         self,
+        url: str | None = None,
         *,
         only: Collection[BackupInfo] = (),
         deadline: float | None = None,
@@ -111,7 +123,7 @@ class MirrorOperations:
     ) -> Iterator[SyncReport]:
         """Sync one mirror after another; yield what became of each."""
         until = None if deadline is None else time.monotonic() + deadline
-        targets = self._mirrors.targets
+        targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
         for number, target in enumerate(targets):
             left = None if until is None else max(until - time.monotonic(), 0)
             yield sync_mirror(
@@ -292,13 +304,15 @@ class MirrorOperations:
 
         return [self._done(target, work, deadline, progress) for target in targets]
 
-    def add(self, url: str, *, deadline: float | None = None) -> MirrorTrial:
+    def add(self, url: str, *, anew: bool = False, deadline: float | None = None) -> MirrorTrial:
         """Set up a mirror, and try what it allows: write, read, list, create, delete.
 
         It is not remembered: name it in ``mirrors``, or in the configuration, as well.
 
         Args:
             url: The mirror.
+            anew: True sets it up even where backups are known to be, and nothing is: on a new
+                drive, say. Otherwise that is an error, for the old one may not be mounted.
             deadline: Seconds to wait; None waits for as long as it takes.
 
         Returns:
@@ -306,17 +320,26 @@ class MirrorOperations:
 
         Raises:
             OptionError: It is no URL of a mirror.
-            MirrorError: It is not reached, or cannot be set up.
+            MirrorError: It is not reached, or cannot be set up; nothing at all is allowed there.
 
         Example:
             >>> manager.mirrors.add("file:///mnt/usb/soulsense").is_append_only
             False
         """
         target = self._mirrors.named(url)
-        folder = self._mirrors.folder_at(MirrorRecord())
-        return self._done(
-            target, lambda mirror, stop: try_rights(mirror, folder, stop), deadline, None
-        )
+        record = self._file.read().get(target.address, MirrorRecord())
+        folder = self._mirrors.folder_at(record)
+
+        def work(mirror: Mirror, stop: Stop) -> MirrorTrial:
+            if record.metas and not anew:
+                require_still_there(mirror)
+            return try_rights(mirror, folder, stop)
+
+        trial = self._done(target, work, deadline, None)
+        if trial.ok and record.failures:
+            record.succeeded()
+            self._file.write(target.address, record)
+        return trial
 
     def fetch(
         self,

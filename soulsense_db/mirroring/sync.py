@@ -15,10 +15,11 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MirrorDeniedError,
     MirrorFullError,
+    MirrorNotFoundError,
     StorageError,
 )
 from soulsense_db.mirroring.contents import Contents, contents_of
-from soulsense_db.mirroring.errors import base_not_there
+from soulsense_db.mirroring.errors import base_not_there, not_mounted
 from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop, persistently, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
@@ -54,6 +55,7 @@ class SyncReport:
         damaged: What is there and not what it was, by name: why.
         problems: Why single backups could not be stored.
         is_append_only: Whether the credentials cannot remove anything.
+        unencrypted: How many backups stay here because they are not encrypted, and new ones are.
         error: Why the mirror as a whole is not in step; None where it is.
         skipped: Why nothing was tried this time; empty where something was.
 
@@ -70,6 +72,7 @@ class SyncReport:
     damaged: tuple[tuple[str, str], ...] = ()
     problems: tuple[BackupError, ...] = ()
     is_append_only: bool = False
+    unencrypted: int = 0
     error: BackupError | None = None
     skipped: str = ""
 
@@ -115,6 +118,8 @@ def sync_mirror(
         return SyncReport(address=target.address, folder=folder, error=error)
     except BackupError as error:
         record = file.read().get(target.address, MirrorRecord())
+        if isinstance(error, MirrorNotFoundError) and record.metas:
+            error = not_mounted(target.address)
         record.folder = folder
         record.failed(error.cause, datetime.now(UTC))
         file.write(target.address, record)
@@ -157,8 +162,7 @@ class _Sync:
             finally:
                 self._stop.check()  # else somebody else may have the record by now
                 self._file.write(self._target.address, self._record)
-        if not only:
-            self._note_end()
+        self._note_end(looked_at_all=not only)
         return SyncReport(
             address=self._target.address,
             folder=self._contents.folder,
@@ -168,15 +172,18 @@ class _Sync:
             damaged=tuple(sorted(self._contents.damaged.items())),
             problems=tuple(self._problems),
             is_append_only=self._record.is_append_only,
+            unencrypted=sum(map(_is_open, _own(self._repository)))
+            if self._repository.forms.encrypts
+            else 0,
         )
 
-    def _note_end(self) -> None:
-        now = datetime.now(UTC)
+    def _note_end(self, *, looked_at_all: bool) -> None:
+        now, seen_at = datetime.now(UTC), self._record.seen_at
         if self._problems:
             self._record.failed(self._problems[0].cause, now)
-            self._record.seen_at = now
         else:
-            self._record.succeeded(now)
+            self._record.succeeded()
+        self._record.seen_at = now if looked_at_all else seen_at
         self._file.write(self._target.address, self._record)
 
     # Up
@@ -337,9 +344,19 @@ def _plan(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneReport
 
 
 def known(repository: Repository) -> list[BackupInfo]:
-    """Return the local backups that belong at mirrors: of this database, with all their facts."""
-    return [
-        info
-        for info in repository.finder.list()
-        if info.sha256 is not None and not info.of_unknown_origin
-    ]
+    """Return the local backups that belong at mirrors: of this database, with all their facts.
+
+    Where new backups are encrypted, those that are not stay here: who encrypts them does so for the
+    place where they lie.
+    """
+    own = _own(repository)
+    return [info for info in own if not _is_open(info)] if repository.forms.encrypts else own
+
+
+def _own(repository: Repository) -> list[BackupInfo]:
+    backups = repository.finder.list()
+    return [info for info in backups if info.sha256 is not None and not info.of_unknown_origin]
+
+
+def _is_open(info: BackupInfo) -> bool:
+    return not info.form.is_encrypted

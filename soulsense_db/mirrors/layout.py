@@ -75,6 +75,7 @@ class StoredBackup:
 
     name: str
     size_bytes: int
+    meta_bytes: int
 
 
 @dataclass(slots=True)
@@ -102,7 +103,9 @@ def folders_in(objects: Iterable[StoredObject]) -> dict[str, Folder]:
         there, described = data.get(folder, {}), metas.get(folder, {})
         folders[folder] = Folder(
             backups={
-                str(token_in(name)): StoredBackup(name, found.size_bytes)
+                str(token_in(name)): StoredBackup(
+                    name, found.size_bytes, described[name].size_bytes
+                )
                 for name, found in there.items()
                 if name in described
             },

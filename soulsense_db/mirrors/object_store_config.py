@@ -17,6 +17,7 @@ from soulsense_db.mirrors.object_store_errors import (
     bad_credentials,
     no_account,
     no_credentials,
+    no_endpoint,
     not_encrypted,
 )
 from soulsense_db.mirrors.url import MirrorUrl
@@ -179,7 +180,11 @@ class StoreMaker:
 
     def _is_here(self, endpoint: str | None, variable: str) -> bool:
         """Return whether the endpoint is on this machine, where nobody listens in."""
-        if not endpoint or urlsplit(endpoint).scheme != "http":
+        if not endpoint:
+            return False
+        if urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname:
+            raise no_endpoint(self._url, variable)  # the library would panic
+        if urlsplit(endpoint).scheme == "https":
             return False
         if not _is_loopback(urlsplit(endpoint).hostname or ""):
             raise not_encrypted(self._url, variable)

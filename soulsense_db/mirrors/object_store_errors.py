@@ -220,7 +220,8 @@ def _denied(url: MirrorUrl, action: str, what: Said) -> MirrorDeniedError:
     elif what.code in _WRONG_KEY:
         hint = f"The key is wrong, or is not of this account. {from_where}"
     elif url.scheme in _RIGHTS:
-        hint = f"Give them the right {_RIGHTS[url.scheme].get(action, action)} in {url.host!r}, or use others."
+        right = _RIGHTS[url.scheme].get(action, action)
+        hint = f"Give them the right {right} in {url.host!r}, or use others."
     else:
         hint = f"Give them the role 'Storage Blob Data Contributor' in {url.host!r}, or use others."
     return denied(str(url), action, what.reason, hint)
@@ -301,6 +302,16 @@ def boto3_missing(url: MirrorUrl, name: str) -> MirrorDeniedError:
         state=_STAYS,
         hint="Install what can use it: python3 -m pip install boto3",
         reason="boto3 is not installed",
+    )
+
+
+def no_endpoint(url: MirrorUrl, variable: str) -> MirrorDeniedError:
+    """Return the error for an endpoint that is no URL."""
+    return MirrorDeniedError(
+        f"{url} cannot be reached: {variable} is no URL.",
+        state="Nothing was sent.",
+        hint=f"Begin {variable} with https://.",
+        reason="no URL",
     )
 
 

@@ -44,9 +44,8 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     checked: dict[str, datetime] = {}
     damaged: dict[str, str] = {}
 
-    def succeeded(self, now: datetime) -> None:
-        """Note that all there was to do is done."""
-        self.seen_at = now
+    def succeeded(self) -> None:
+        """Note that what there was to do is done."""
         self.failures, self.error, self.next_try_at = 0, "", None
 
     def failed(self, error: str, now: datetime) -> None:

@@ -34,13 +34,14 @@ def test_add_says_what_works_and_what_to_write(shell: Shell, url: str) -> None:
     said = shell.ok("mirror", "add", url)
     for right in ("write", "read", "list", "create", "delete"):
         assert f"  {right:<8}ok\n" in said
-    assert f"To use it, set: soulsense_mirrors = {url}\n" in said
+    assert said.endswith(f"soulsense_mirrors or --mirror:\n{url}\n")
     assert _data(shell) == []
 
 
 def test_a_drive_that_is_not_there_is_named_with_the_way_out(shell: Shell, url: str) -> None:
     """Not mounted, not set up, or its parent missing: the message says which, and what to do."""
-    said = shell.fails(errors.MirrorNotFoundError, "mirror", "list", url)
+    assert "Is the drive mounted?" in shell.fails(errors.MirrorNotFoundError, "mirror", "list", url)
+    said = shell.fails(errors.MirrorNotFoundError, "mirror", "sync")
     assert "not mounted" in said
     assert f"soulsense-db mirror add {url}" in said
     (shell.folder / "usb").rmdir()
@@ -70,10 +71,14 @@ def test_a_nightly_run_uploads_and_removes(shell: Shell, url: str) -> None:
 
 
 def test_a_mirror_that_fails_fails_no_backup(shell: Shell, url: str) -> None:
-    """The exit code of ``auto`` and ``create`` is 0; stderr says why, with --quiet as well."""
-    for words in (["auto", "--quiet"], ["create", "--wait-for-mirrors"]):
+    """The exit code of ``auto`` is 0; stderr says why, with --quiet as well.
+
+    Who asks ``create`` to wait has the exit code of what went wrong, and the backup.
+    """
+    code = errors.MirrorNotFoundError.exit_code
+    for words, expected in (["auto", "--quiet"], 0), (["create", "--wait-for-mirrors"], code):
         result = shell.run(*words)
-        assert result.returncode == 0
+        assert result.returncode == expected
         assert "not mounted" in result.stderr
         assert "Traceback" not in result.stderr
     assert len(shell.ids()) == 2
@@ -129,11 +134,96 @@ def test_verify_names_what_is_damaged(shell: Shell, url: str) -> None:
 
 
 def test_one_sync_may_have_another_policy(shell: Shell, url: str) -> None:
-    """The rules of the command line come before those of the configuration."""
+    """The rules of the command line come before those of the configuration, and say what goes."""
     shell.ok("mirror", "add", url)
     shell.create(3)
+    assert "3 there" in shell.ok("mirror", "sync", url)
+    before = set(_data(shell))
+    said = shell.ok("mirror", "sync", "--mirror-keep-last", "1")
+    assert "removed 2, 1 there" in said
+    assert all(f"removed {path.name}" in said for path in before - set(_data(shell)))
+
+
+def test_a_policy_for_the_backups_here_removes_nothing_there(shell: Shell, url: str) -> None:
+    """Whatever says it: option, variable, table; only the rules for mirrors count there."""
+    shell.ok("mirror", "add", url)
+    shell.create(3)
+    shell.ok("mirror", "sync")
+    (shell.folder / "pyproject.toml").write_text("[tool.soulsense-db]\nkeep-last = 1\n")
+    shell.env["SOULSENSE_KEEP_LAST"] = "1"
     assert "3 there" in shell.ok("mirror", "sync")
-    assert "removed 2, 1 there" in shell.ok("mirror", "sync", "--keep-last", "1")
+    add_child(shell.database)
+    assert "4 there" in shell.ok("auto")
+    table = "[tool.soulsense-db]\nkeep-last = 9\nmirror-keep-last = 1\n"
+    (shell.folder / "pyproject.toml").write_text(table)
+    assert "removed 2, 2 there" in shell.ok("auto")
+    assert len(shell.ids()) == 4
+
+
+def test_another_drive_in_its_place_is_set_up_only_on_purpose(shell: Shell, url: str) -> None:
+    """Where backups are known to be and nothing is, the drive is not mounted."""
+    shell.ok("mirror", "add", url)
+    shell.ok("create", "--wait-for-mirrors")
+    place = shell.folder / "usb" / "soulsense"
+    place.rename(shell.folder / "unplugged")
+    place.mkdir()
+    said = shell.fails(errors.MirrorNotFoundError, "mirror", "sync")
+    assert "Mount the drive." in said
+    assert "mirror add" not in said
+    assert shell.run("mirror", "add", url).returncode == errors.NotConfirmedError.exit_code
+    assert list(place.iterdir()) == []
+    shell.ok("mirror", "add", url, "--yes")
+    assert "uploaded 1" in shell.ok("auto")
+
+
+def test_a_meta_file_that_was_damaged_there_is_replaced(shell: Shell, url: str) -> None:
+    """By a sync where its size differs, and after a verify whatever was changed in it."""
+    shell.ok("mirror", "add", url)
+    shell.ok("create", "--wait-for-mirrors")
+    (data,) = _data(shell)
+    meta = Path(f"{data}.meta")
+    good = meta.read_bytes()
+    meta.write_bytes(b"{")
+    assert "uploaded 1" in shell.ok("mirror", "sync")
+    assert meta.read_bytes() == good
+    meta.write_bytes(good.replace(b'"manual"', b'"annual"'))
+    assert shell.run("mirror", "verify").returncode != 0
+    assert "uploaded 1" in shell.ok("mirror", "sync")
+    assert meta.read_bytes() == good
+
+
+def test_one_that_is_away_does_not_hide_what_the_others_have(shell: Shell, url: str) -> None:
+    """``list`` and ``verify`` go on, and end with the exit code of what failed."""
+    shell.ok("mirror", "add", url)
+    shell.ok("create", "Evening", "--wait-for-mirrors")
+    away = f"file://{shell.folder}/usb/away"
+    for words, shown in ((["list"], "Evening"), (["verify"], "1 of 1")):
+        result = shell.run("mirror", *words, "--mirror", away, "--mirror", url)
+        assert result.returncode == errors.MirrorNotFoundError.exit_code
+        assert shown in result.stdout
+        assert away in result.stderr
+
+
+def test_spaces_between_urls_are_no_part_of_them(shell: Shell, url: str) -> None:
+    """Nor is a space in a path the end of a URL."""
+    other = f"file://{shell.folder}/usb/My Drive"
+    for one in (url, other):
+        shell.ok("mirror", "add", one)
+    shell.create()
+    shell.env["SOULSENSE_MIRROR"] = f"{url} {other}"
+    said = shell.ok("mirror", "sync")
+    assert said.count("uploaded 1") == 2
+
+
+def test_a_folder_that_is_misspelt_is_answered_with_those_there_are(shell: Shell, url: str) -> None:
+    """Who looks for backups is never told to set up a mirror."""
+    shell.ok("mirror", "add", url)
+    shell.ok("create", "--wait-for-mirrors")
+    folder = _data(shell)[0].parent.name
+    said = shell.fails(errors.BackupNotFoundError, "import", "latest", "--from", f"{url}/{folder}x")
+    assert folder in said
+    said = shell.fails(errors.MirrorNotFoundError, "mirror", "list", url.removesuffix("/soulsense"))
+    assert "mirror add" not in said
 
 
 def test_mirrors_may_be_named_everywhere(shell: Shell, url: str) -> None:
@@ -147,7 +237,8 @@ def test_mirrors_may_be_named_everywhere(shell: Shell, url: str) -> None:
     assert url in shell.ok("mirror", "sync")
     assert (shell.folder / "usb" / "soulsense" / "named").is_dir()
     shell.fails(errors.OptionError, "mirror", "sync", "--mirror", "none")
-    toml.write_text(f'[tool.soulsense-db.mirror-sync]\nmirror = ["{url}"]\nkeep-last = 1\n')
+    own = f'[tool.soulsense-db.mirror-sync]\nmirror = ["{url}"]\nmirror-keep-last = 1\n'
+    toml.write_text(own)
     assert url in shell.ok("mirror", "sync")
     shell.fails(errors.OptionError, "mirror", "verify")
     toml.unlink()
@@ -177,7 +268,7 @@ def test_what_is_printed_for_programs_follows_the_schema(shell: Shell, url: str)
     assert result("mirror", "add", url)["rights"]["delete"] == {"ok": True, "error": None}
     assert result("create", "--wait-for-mirrors")["mirrors"][0]["kept"] == 1
     assert result("auto")["mirrors"][0]["ok"]
-    assert result("mirror", "sync", "--keep-last", "9")["mirrors"][0]["append_only"] is False
+    assert result("mirror", "sync", "--mirror-keep-last", "9")["mirrors"][0]["append_only"] is False
     assert len(result("mirror", "list")["folders"][0]["backups"]) == 1
     assert len(result("mirror", "verify")["mirrors"][0]["verified"]) == 1
     flip(_data(shell)[0], 5000)

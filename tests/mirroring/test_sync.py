@@ -12,6 +12,7 @@ from typing import Unpack
 
 import pytest
 import time_machine
+from age_keys import Key
 from conftest import EngineMaker
 from filelock import FileLock
 from helpers import add_child, digest, flip, make_database
@@ -517,3 +518,36 @@ def test_what_a_progress_raises_cancels(managed: MakeManager, drive: Path) -> No
         manager.mirrors.fetch("latest", progress=cancel)
     assert manager.list() == []
     assert [path.name for path in manager.directory.glob("*.db*")] == []
+
+
+def test_what_is_not_encrypted_stays_here_once_new_backups_are(
+    managed: MakeManager, drive: Path, tmp_path: Path
+) -> None:
+    """Who encrypts does so for the place where backups lie; the report says how many stay."""
+    plain = managed().create("before")
+    (tmp_path / "keys").mkdir()
+    manager = managed(recipients=[Key(tmp_path / "keys").public])
+    sealed = manager.create("after")
+    (report,) = manager.mirrors.sync()
+    assert [info.id for info in report.uploaded] == [sealed.id]
+    assert (report.ok, report.unencrypted) == (True, 1)
+    assert manager.mirrors.status()[0].owed == ()
+    assert not any(plain.id in name for name in _files(drive))
+
+
+def test_a_success_ends_a_row_of_failures(managed: MakeManager, drive: Path) -> None:
+    """Setting up the mirror, or one backup that has to be there, is one as well."""
+    (drive / ".soulsense_mirror").unlink()
+    manager = managed()
+    info = manager.create("Evening")
+    for succeed in (
+        lambda: manager.mirrors.add(f"file://{drive}"),
+        lambda: manager.mirrors.require_uploaded(info),
+    ):
+        away = drive.with_name("away")
+        drive.rename(away)
+        manager.mirrors.sync()
+        assert manager.mirrors.status()[0].failures == 1
+        away.rename(drive)
+        succeed()
+        assert manager.mirrors.status()[0].failures == 0
