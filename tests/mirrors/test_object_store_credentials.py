@@ -251,3 +251,16 @@ def test_credentials_are_read_when_they_are_needed(
     with mirror_for(f"s3://{bucket}") as mirror:
         use_server(monkeypatch, s3, home)
         assert mirror.create(KEY, b"data")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:5555", "localhost", "ftp://host", "https://", "x y"]
+)
+def test_an_endpoint_that_is_no_url_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    """The variable is named; the library, which would panic, is not asked."""
+    _configure(home, credentials=f"[default]\n{KEYS}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with mirror_for("s3://bucket") as mirror:
+        assert "AWS_ENDPOINT_URL is no URL" in _denied(mirror).what
