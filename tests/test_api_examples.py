@@ -27,6 +27,7 @@ from doc_blocks import DOCS, ROOT
 import soulsense_db
 from soulsense_db import BackupManager, db_backup, errors
 from soulsense_db.alembic import errors as alembic_errors
+from soulsense_db.mirrors import mirror_for
 
 # The sections in their order, as the site's generator calls them.
 KINDS = {
@@ -39,6 +40,7 @@ KINDS = {
 }
 PAGE = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
 WINDOW = "soulsense_db.dialog."
+DRIVE = "/mnt/usb/soulsense"
 STEP = """
 from alembic import op
 
@@ -144,6 +146,16 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
 
 
 @pytest.fixture
+def mirrored(world: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the names of the examples about mirrors: the manager has an empty one."""
+    place = str(tmp_path_factory.mktemp("drive") / "soulsense")
+    with mirror_for(f"file://{place}") as mirror:
+        mirror.prepare()
+    manager = BackupManager(world["engine"], mirrors=f"file://{place}")
+    return world | {"manager": manager, DRIVE: place}
+
+
+@pytest.fixture
 def context(world: dict[str, Any]) -> Iterator[None]:
     """Make ``alembic.context`` what it is in env.py, with one step to run."""
     Path("migrations", "versions").mkdir(parents=True)
@@ -167,6 +179,7 @@ def context(world: dict[str, Any]) -> Iterator[None]:
 def _run(name: str, names: dict[str, Any]) -> str:
     """Run the example of ``name``; return what is wrong with it."""
     text = inspect.cleandoc(DOCUMENTED[name].__doc__ or "")
+    text = text.replace(DRIVE, names.get(DRIVE, DRIVE))
     module = importlib.import_module(_module_of(name))
     test = doctest.DocTestParser().get_doctest(text, vars(module) | names, name, name, 0)
     said: list[str] = []
@@ -184,6 +197,8 @@ def test_an_example_shows_what_happens(
     name: str, world: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     """Each line of an example runs, and prints what the page shows."""
+    if "mirror" in name.lower():
+        world = request.getfixturevalue("mirrored")
     if "alembic" in name:
         request.getfixturevalue("context")
     problem = _run(name, world)

@@ -55,6 +55,7 @@ class MirrorCheck:
         total: How many backups are there.
 
     Example:
+        >>> synced = manager.mirrors.sync()
         >>> [check.damaged for check in manager.mirrors.verify()]
         [()]
     """

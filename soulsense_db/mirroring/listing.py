@@ -22,8 +22,9 @@ class MirrorListing:
         damaged: What is there and not what its meta file says, by name: why.
 
     Example:
+        >>> synced = manager.mirrors.sync()
         >>> [listing.folder for listing in manager.mirrors.list()]
-        ['laptop-app-1a2b3c4d']
+        ['...-app-...']
     """
 
     address: str
@@ -47,8 +48,9 @@ def list_mirror(url: str, *, deadline: float | None = None) -> list[MirrorListin
         MirrorError: The mirror refuses it.
 
     Example:
+        >>> synced = manager.mirrors.sync()
         >>> [listing.folder for listing in list_mirror("file:///mnt/usb/soulsense")]
-        ['laptop-app-1a2b3c4d']
+        ['...-app-...']
     """
 
     def work(stop: Stop) -> list[MirrorListing]:

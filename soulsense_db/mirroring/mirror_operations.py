@@ -205,6 +205,7 @@ class MirrorOperations:
             Their addresses.
 
         Example:
+            >>> synced = manager.mirrors.sync()
             >>> manager.mirrors.places_of(manager.get("latest"))
             ('file:///mnt/usb/soulsense',)
         """
@@ -248,6 +249,7 @@ class MirrorOperations:
             MirrorError: A mirror refuses it.
 
         Example:
+            >>> synced = manager.mirrors.sync()
             >>> [len(listing.backups) for listing in manager.mirrors.list()]
             [1]
         """
@@ -283,6 +285,7 @@ class MirrorOperations:
             StorageError: The file system refused something.
 
         Example:
+            >>> synced = manager.mirrors.sync()
             >>> [len(check.verified) for check in manager.mirrors.verify()]
             [1]
         """
@@ -376,6 +379,7 @@ class MirrorOperations:
             OptionError: It is no URL of a mirror; or there is none.
 
         Example:
+            >>> synced = manager.mirrors.sync()
             >>> manager.mirrors.fetch("latest") == manager.get("latest")
             True
         """

@@ -29,6 +29,7 @@ class MirrorStatus:
         damaged: What is there and cannot be restored, by name: why.
 
     Example:
+        >>> synced = manager.mirrors.sync()
         >>> status = manager.mirrors.status()[0]
         >>> len(status.backups), len(status.owed), status.error
         (1, 0, '')
