@@ -163,9 +163,15 @@ def show(session: Session, ref: RefOrChoice = None) -> dict[str, Any]:
     """Show everything that is known about a backup."""
     info = session.with_description(chosen(session, ref, "Show"))
     needing = session.manager.dependents(info)
+    mirrors = session.manager.mirrors.places_of(info)
     if session.talks:
-        print_facts(facts_of(info, needing, _base_of(session, info)))
-    return {"backup": backup_json(info), "dependents": _names(needing)}
+        facts = facts_of(info, needing, _base_of(session, info))
+        print_facts([*facts, *(("also at", address) for address in mirrors)])
+    return {
+        "backup": backup_json(info),
+        "dependents": _names(needing),
+        "mirrors": list(mirrors),
+    }
 
 
 def _names(backups: list[BackupInfo]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def test_a_nightly_run_uploads_and_removes(shell: Shell, url: str) -> None:
     assert len(shell.ids()) == 1
     assert len(_data(shell)) == 2
     assert "removed 1" in said
+    assert re.search(rf"also at +{re.escape(url)}\n", shell.ok("show", "latest"))
     assert "nothing to upload" in shell.ok("auto")
 
 
