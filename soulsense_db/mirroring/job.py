@@ -20,7 +20,7 @@ from soulsense_db.progress import Progress
 
 T = TypeVar("T")
 
-_PAUSES_SECONDS = (1.0, 4.0, 15.0)
+_PAUSES_SECONDS = (1.0, 4.0)
 _LOOK_SECONDS = 0.2
 
 
