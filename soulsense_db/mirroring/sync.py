@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, to_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, dependents, to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -16,8 +16,8 @@ from soulsense_db.errors import (
     MirrorFullError,
     StorageError,
 )
-from soulsense_db.mirroring.contents import Contents, contents_of
-from soulsense_db.mirroring.errors import base_not_there
+from soulsense_db.mirroring.contents import Contents, contents_of, meta_there
+from soulsense_db.mirroring.errors import base_not_there, deleted_before
 from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop, persistently, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
@@ -142,9 +142,12 @@ class _Sync:
                 folder = self._contents.folder
                 self._contents = contents_of(mirror, folder, self._record, self._stop)
                 local = {token_of(info): info for info in known(self._repository)}
-                self._upload_all(mirror, self._owed(local, only), local)
-                if not only:
+                if not only:  # first: what does not fit has others removed that are not pinned
                     self._take_over_pins(mirror, local)
+                    self._contents.count_baseless(local.values())  # their bases are owed
+                self._upload_all(mirror, self._owed(local, only), local, may_prune=not only)
+                self._contents.leave_out_baseless(mirror.address)
+                if not only:
                     self._prune(mirror)
                     self._remove_abandoned(mirror)
             finally:
@@ -152,6 +155,10 @@ class _Sync:
                 self._file.write(self._target.address, self._record)
         if not only:
             self._note_end()
+        lacking = {token_of(info) for info in only} - self._contents.backups.keys()
+        if lacking and not self._problems:  # it was deleted here before it was there
+            gone = next(info for info in only if token_of(info) in lacking)
+            self._problems.append(deleted_before(self._target.address, gone.filename))
         return SyncReport(
             address=self._target.address,
             folder=self._contents.folder,
@@ -178,13 +185,18 @@ class _Sync:
         """Return the local backups that are to be there and are not, oldest first."""
         if not only:
             there = self._contents.backups.values()
-            return owed(local.values(), there, self._target.retention)
+            return owed(local.values(), there, self._target.retention, self._repository)
         wanted = {token_of(info) for info in only} - self._contents.backups.keys()
         found = (info for token, info in local.items() if token in wanted)
         return sorted(found, key=lambda info: info.order)
 
     def _upload_all(
-        self, mirror: Mirror, owed: list[BackupInfo], local: dict[str, BackupInfo]
+        self,
+        mirror: Mirror,
+        owed: list[BackupInfo],
+        local: dict[str, BackupInfo],
+        *,
+        may_prune: bool,
     ) -> None:
         self._stop.total = sum(info.size_bytes for info in owed)
         for info in owed:
@@ -192,7 +204,8 @@ class _Sync:
                 self._upload_with_base(mirror, info, local)
             except MirrorFullError:
                 before = len(self._removed)
-                self._prune(mirror)
+                if may_prune:
+                    self._prune(mirror)
                 if len(self._removed) == before:
                     raise
                 self._upload_with_base(mirror, info, local)
@@ -269,12 +282,28 @@ class _Sync:
         policy = self._target.retention
         if policy is None or policy.is_empty:
             return
-        # Only what is whole is counted: a damaged one takes no place of a sound one.
-        found = _plan(self._contents.backups.values(), policy)
-        for decision in in_order(found.removed):
+        # Only what is whole is counted: a damaged one takes no place of a sound one. And only what
+        # is of this database: another one may have the same folder.
+        own, others = _parted(self._contents.backups.values(), self._repository)
+        for decision in in_order(_plan(own, policy).removed):
+            if dependents(decision.backup, [decision.backup, *others]):
+                continue
+            if self._is_pinned_there(mirror, decision.backup):
+                continue
             if not self._delete(mirror, decision.backup.filename):
                 return
             self._removed.append(decision.backup)
+
+    def _is_pinned_there(self, mirror: Mirror, info: BackupInfo) -> bool:
+        """Whether another machine has pinned it since its meta file was read."""
+        name = info.filename
+        self._record.metas.pop(name, None)
+        now = meta_there(mirror, self._contents.folder, name, self._stop)
+        if now is None or not now.pinned:
+            return False
+        self._record.metas[name] = to_meta(now).decode()
+        self._contents.backups[token_of(now)] = now
+        return True
 
     def _delete(self, mirror: Mirror, name: str) -> bool:
         """Remove a backup, its meta file first; False where nothing can be removed."""
@@ -307,21 +336,37 @@ class _Sync:
 
 
 def owed(
-    local: Iterable[BackupInfo], there: Iterable[BackupInfo], policy: RetentionPolicy | None
+    local: Iterable[BackupInfo],
+    there: Iterable[BackupInfo],
+    policy: RetentionPolicy | None,
+    repository: Repository,
 ) -> list[BackupInfo]:
     """Return those of ``local`` that a mirror lacks, oldest first.
 
-    What its ``policy`` would remove at once, of all that is here or ``there``, it does not lack.
+    What its ``policy`` would remove at once, of all of this database that is here or ``there``, it
+    does not lack.
     """
     stored = {token_of(info): info for info in there}
     missing = {token_of(info): info for info in local if token_of(info) not in stored}
     if policy is not None and missing:
         # Each with the name that it has there, for names tell them apart.
         named = (replace(info, path=name_at_mirror(info)) for info in missing.values())
-        kept = _plan([*stored.values(), *named], policy).kept
+        own, _ = _parted(stored.values(), repository)
+        kept = _plan([*own, *named], policy).kept
         tokens = {token_of(decision.backup) for decision in kept}
         missing = {token: info for token, info in missing.items() if token in tokens}
     return sorted(missing.values(), key=lambda info: info.order)
+
+
+def _parted(
+    backups: Iterable[BackupInfo], repository: Repository
+) -> tuple[list[BackupInfo], list[BackupInfo]]:
+    """Return those that may be of this database, and those of others."""
+    own: list[BackupInfo] = []
+    others: list[BackupInfo] = []
+    for info in backups:
+        (own if repository.finder.may_be_own(info) else others).append(info)
+    return own, others
 
 
 def _plan(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneReport:

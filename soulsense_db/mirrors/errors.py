@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,8 +24,13 @@ _STAYS = "The local backups are what they were."
 
 def bad_url(url: str, reason: str) -> OptionError:
     """Return the error for what is no URL of a mirror; ``reason``: a clause."""
+    # What follows may be a signature that lets everybody in, as in the URLs that Azure hands out.
+    shown, mark, _ = re.sub(r"^([^/@]*):[^/@]*@", r"\1:***@", url).partition("?")
+    shown, hash_, _ = shown.partition("#")
+    mark = mark or hash_
+    shown += f"{mark}***" if mark else ""
     return OptionError(
-        f"{url!r} is not the URL of a mirror: {reason}.",
+        f"{shown!r} is not the URL of a mirror: {reason}.",
         hint="Write it as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, "
         "sftp://user@host/path or file:///mnt/usb/soulsense.",
     )
