@@ -152,6 +152,17 @@ def full(address: str, reason: str) -> MirrorFullError:
     )
 
 
+def forked(address: str) -> MirrorError:
+    """Return the error for an object store in a process that was forked after the first use."""
+    return MirrorError(
+        f"{address} cannot be used here: this process was forked from one that has used an object "
+        "store.",
+        state=_STAYS,
+        hint="Start a new process ('spawn') for it, or use no mirror before the fork.",
+        reason="forked",
+    )
+
+
 def failed(address: str, reason: str) -> MirrorError:
     """Return the error for anything else that a mirror says."""
     return MirrorError(

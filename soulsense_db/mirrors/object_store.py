@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from soulsense_db.mirrors.errors import (
     bad_url,
     extra_missing,
     failed,
+    forked,
     stored_differs,
     too_slow,
 )
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 _SLOWEST = 1000  # bytes in a second
 _PROBES = 2
 _PAGE = 1000
+# The threads of the library do not follow into a forked process: there each call hangs for ever.
+_first_used_in: dict[str, int] = {}
 _CONFLICTS = 5
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
@@ -194,6 +198,8 @@ class ObjectStoreMirror(Mirror):
 
     def _store(self, seconds: float | None = None) -> Store:
         wait = self.timeout if seconds is None else seconds
+        if _first_used_in.setdefault("process", os.getpid()) != os.getpid():
+            raise forked(self.address)
         if wait not in self._opened:
             self._opened[wait] = self._maker.store(wait)
         return self._opened[wait]

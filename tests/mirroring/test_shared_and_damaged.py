@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import pytest
 import time_machine
@@ -18,7 +19,13 @@ from helpers import add_child, flip, make_database
 
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import AmbiguousReferenceError, MirrorError, MirrorFullError, OptionError
+from soulsense_db.errors import (
+    AmbiguousReferenceError,
+    MirrorDeniedError,
+    MirrorError,
+    MirrorFullError,
+    OptionError,
+)
 from soulsense_db.manager import ManagerOptions
 from soulsense_db.mirroring.job import Stop, waited_for
 from soulsense_db.mirrors import Mirror, MirrorRecord, MirrorUrl, Outgoing, mirror_for
@@ -382,3 +389,37 @@ def test_what_may_be_a_secret_in_a_url_is_not_repeated(url: str) -> None:
     with pytest.raises(OptionError) as caught:
         MirrorUrl.of(url)
     assert "s3cr3t" not in f"{caught.value} {caught.value.hint} {caught.value!r}"
+
+
+def test_a_folder_that_nobody_may_read_keeps_no_other_from_being_listed(
+    managed: MakeManager, drive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the lost+found of a drive: what is asked of all folders passes it by."""
+    manager = managed()
+    manager.create("Evening")
+    manager.mirrors.sync()
+    (drive / "lost+found").mkdir()
+    open_file = os.open
+
+    def refusing(path: str | Path, *args: Any, **options: Any) -> int:
+        if path == "lost+found":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return open_file(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refusing)  # root may read everything
+    assert _descriptions(manager) == ["Evening"]
+    with mirror_for(f"file://{drive}") as mirror, pytest.raises(MirrorDeniedError):
+        list(mirror.list_objects("lost+found"))
+
+
+def test_an_object_store_in_a_forked_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The threads of the library are not there, and it would hang for ever."""
+    monkeypatch.setattr(
+        "soulsense_db.mirrors.object_store._first_used_in", {"process": os.getppid()}
+    )
+    with (
+        mirror_for("s3://bucket/prefix") as mirror,
+        pytest.raises(MirrorError, match="forked") as caught,
+    ):
+        list(mirror.list_objects())
+    assert caught.value.reason == "forked"
