@@ -190,7 +190,7 @@ def _verified(
     for info in _turn(there, record, within_days):
         with _work_folder(repository, file, info.size_bytes) as folder:
             try:
-                level = _verify(repository, fetching.to_folder(info, folder))
+                level = _verify(repository, fetching.to_folder(info, folder), stop)
             except BackupNotFoundError as error:
                 log_ignored(f"{info.filename} was removed meanwhile", error)
                 continue
@@ -227,10 +227,10 @@ def _turn(
     return in_order[: math.ceil(len(there) / within_days)]
 
 
-def _verify(repository: Repository, path: Path) -> CheckLevel:
+def _verify(repository: Repository, path: Path, stop: Stop) -> CheckLevel:
     info = read_backup(path)
     try:
-        verify_backup(repository, info, level="full")
+        verify_backup(repository, info, level="full", progress=lambda *_: stop.check())
         return "full"
     except IdentityError as error:
         log_ignored("Only the stored bytes are checked", error)

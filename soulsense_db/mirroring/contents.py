@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from soulsense_db.backup_info import MAX_META_BYTES, META_SUFFIX, BackupInfo, read_meta
+from soulsense_db.backup_info import (
+    MAX_META_BYTES,
+    META_SUFFIX,
+    BackupInfo,
+    bases_for,
+    read_meta,
+    without_base,
+)
 from soulsense_db.errors import BackupNotFoundError, MetaFileError
-from soulsense_db.mirroring.errors import object_changed
+from soulsense_db.mirroring.errors import base_not_there, object_changed
 from soulsense_db.mirroring.job import Stop, persistently
 from soulsense_db.mirrors import (
     Folder,
@@ -16,9 +23,10 @@ from soulsense_db.mirrors import (
     StoredBackup,
     StoredObject,
     folders_in,
+    token_in,
     token_of,
 )
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import ignoring, log_ignored
 
 
 @dataclass(slots=True)
@@ -26,17 +34,33 @@ class Contents:
     """What ``folder`` of a mirror has.
 
     ``backups``: those that are whole, by token; ``damaged``: why others are not, by name;
-    ``alone``: data without a meta file, or the other way round.
+    ``baseless``: differentials, by token, that are among the damaged because no base of theirs is
+    whole; ``alone``: data without a meta file, or the other way round.
     """
 
     folder: str
     backups: dict[str, BackupInfo] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
+    baseless: dict[str, BackupInfo] = field(default_factory=dict)
     alone: list[StoredObject] = field(default_factory=list)
 
     def newest_first(self) -> list[BackupInfo]:
         """Return those that are whole."""
         return sorted(self.backups.values(), key=lambda info: info.order, reverse=True)
+
+    def leave_out_baseless(self, address: str) -> None:
+        """Let no differential count that cannot be restored; ``address`` of the mirror."""
+        for info in without_base(self.backups.values()):
+            self.baseless[token_of(info)] = self.backups.pop(token_of(info))
+            self.damaged[info.filename] = base_not_there(address, info.filename).cause
+
+    def count_baseless(self, with_bases: Iterable[BackupInfo]) -> None:
+        """Let those count again that have a base among ``with_bases``."""
+        bases = list(with_bases)
+        for token, info in list(self.baseless.items()):
+            if bases_for(info, bases):
+                self.backups[token] = self.baseless.pop(token)
+                self.damaged.pop(info.filename, None)
 
 
 def contents_of(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -> Contents:
@@ -54,6 +78,7 @@ def contents_of(mirror: Mirror, folder: str, record: MirrorRecord, stop: Stop) -
             text = _meta_text(mirror, key, stop)
         if text is not None:
             _add(contents, stored, text, mirror.address, record)
+    contents.leave_out_baseless(mirror.address)
     for name in contents.damaged:
         record.metas.pop(name, None)
     record.forget_all_but({stored.name for stored in found.backups.values()})
@@ -76,6 +101,17 @@ def _meta_text(mirror: Mirror, key: str, stop: Stop) -> str | None:
     return data.decode(errors="replace")  # what is no text fails its own checksum
 
 
+def meta_there(mirror: Mirror, folder: str, name: str, stop: Stop) -> BackupInfo | None:
+    """Return what the meta file of a backup says now; None where it says nothing."""
+    text = _meta_text(mirror, f"{folder}/{name}", stop)
+    if text is None:
+        return None
+    with ignoring(MetaFileError, what=f"The meta file of {name} is not used"):
+        info = read_meta(text.encode(), f"{mirror.address}/{folder}/{name}")
+        return info if isinstance(info, BackupInfo) else None
+    return None
+
+
 def _small(mirror: Mirror, key: str) -> bytes:
     data = bytearray()
     for piece in mirror.read(key):
@@ -95,6 +131,9 @@ def _add(
             return
     except MetaFileError as error:
         contents.damaged[stored.name] = error.cause
+        return
+    if token_of(info) != token_in(stored.name):
+        contents.damaged[stored.name] = "its meta file is that of another backup"
         return
     if info.size_bytes != stored.size_bytes:
         short = stored.size_bytes < info.size_bytes

@@ -117,6 +117,14 @@ def base_not_there(address: str, name: str) -> BaseError:
     )
 
 
+def deleted_before(address: str, name: str) -> BackupNotFoundError:
+    """Return the error for a backup that had to be at a mirror, and is gone here before."""
+    return BackupNotFoundError(
+        f"{name} is not at {address}: it is gone here, and was not uploaded in time.",
+        hint="Take another one: soulsense-db create",
+    )
+
+
 def none_there(address: str) -> BackupNotFoundError:
     """Return the error for a mirror without any backup."""
     return BackupNotFoundError(
@@ -139,6 +147,16 @@ def several_databases(address: str, folders: Sequence[str]) -> AmbiguousReferenc
         hint=f"Name one of them, such as {address}/{folders[0]}. To see whose they are: "
         f"{shell_command('soulsense-db', 'mirror', 'list', address)}",
         candidates=folders,
+    )
+
+
+def databases_mixed(address: str, ref: str, names: Sequence[str]) -> AmbiguousReferenceError:
+    """Return the error for a folder that has the backups of several databases, called ``names``."""
+    return AmbiguousReferenceError(
+        f"{address} has the backups of {len(names)} databases ({', '.join(names)}): which one "
+        f"{ref!r} is of is not known.",
+        hint="Name a backup by its id: " + shell_command("soulsense-db", "mirror", "list", address),
+        candidates=names,
     )
 
 

@@ -11,10 +11,16 @@ from typing import BinaryIO
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
-from soulsense_db.errors import MirrorError, MirrorNotFoundError, MirrorUnreachableError
+from soulsense_db.errors import (
+    BackupError,
+    MirrorError,
+    MirrorNotFoundError,
+    MirrorUnreachableError,
+)
 from soulsense_db.mirroring.contents import Contents, contents_of
 from soulsense_db.mirroring.errors import (
     base_not_there,
+    databases_mixed,
     no_mirror_there,
     no_such_folder,
     none_fits,
@@ -117,11 +123,21 @@ class Fetching:
         """The folder, as a URL."""
         return f"{self._mirror.address}/{self.contents.folder}"
 
-    def named(self, ref: str) -> BackupInfo:
-        """Return the backup there that ``ref`` names."""
+    def named(self, ref: str, repository: Repository) -> BackupInfo:
+        """Return the backup there that ``ref`` names.
+
+        ``latest`` is one of this database, where the folder has any of it. Where it has none, and
+        those of several, nobody knows which one is meant.
+        """
         backups = self.contents.newest_first()
         if not backups:
             raise none_there(self.address)
+        if _LATEST.fullmatch(ref):
+            own = [info for info in backups if repository.finder.may_be_own(info)]
+            names = sorted({info.database or "" for info in backups})
+            if not own and len(names) > 1:
+                raise databases_mixed(self.address, ref, names)
+            backups = own or backups
         return one_of(backups, ref, self.address)
 
     def to_directory(self, repository: Repository, info: BackupInfo) -> BackupInfo:
@@ -131,12 +147,12 @@ class Fetching:
         """
         here = repository.finder.list()
         token = token_of(info)
-        known = next((one for one in here if token_of(one) == token and one.sha256), None)
-        if known is not None and known.sha256 == info.sha256:
-            return known
+        for known in here:
+            if token_of(known) == token and known.sha256 == info.sha256 and _is_sound(known):
+                return known
         base = None
         if info.base_sha256 is not None:
-            base = next(iter(bases_for(info, here)), None)
+            base = next(filter(_is_sound, bases_for(info, here)), None)
             base = base or self.to_directory(repository, self._base_of(info))
         directory = repository.directory
         fs.require_space(directory.directory, info.size_bytes)
@@ -218,3 +234,12 @@ class Fetching:
                 if done() == before:
                     raise
                 log_ignored("The download goes on", error)
+
+
+def _is_sound(info: BackupInfo) -> bool:
+    """Whether the stored bytes of a local backup are what they were."""
+    try:
+        return fs.sha256_of(Path(info.path)) == info.sha256
+    except (BackupError, OSError) as error:
+        log_ignored(f"{info.filename} is downloaded, for it cannot be read here", error)
+        return False

@@ -2,7 +2,7 @@
 
 The work is done in a thread of its own. A call into a library, or into a file system of a network,
 cannot be ended from outside: where it does not come back in time, the thread is left behind, and
-ends at its next step.
+ends at its next step. It is given a moment to remove what it has made.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 _PAUSES_SECONDS = (1.0, 4.0)
 _LOOK_SECONDS = 0.2
+# What is done with files of ours ends within that time, and leaves nothing.
+_CLEAN_UP_SECONDS = 2.0
 
 
 class _StoppedError(Exception):
@@ -107,8 +109,12 @@ def waited_for(
             if until is not None and time.monotonic() >= until:
                 assert deadline is not None
                 raise late(address, deadline)
-    finally:
+    except BaseException:
+        # Perhaps the program ends now, and with it the thread, wherever it is: with data that is
+        # decrypted for a while, or a folder for a while.
         stop.now()
+        job.ended.wait(_CLEAN_UP_SECONDS)
+        raise
     for text in job.warnings:
         warn(text)
     if job.error is not None:

@@ -21,9 +21,15 @@ from soulsense_db.mirroring.errors import none_took_it
 from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
 from soulsense_db.mirroring.job import Stop, waited_for
 from soulsense_db.mirroring.listing import MirrorListing, list_mirror
-from soulsense_db.mirroring.options import Mirrors, MirrorTarget, require_configured
+from soulsense_db.mirroring.options import (
+    Mirrors,
+    MirrorTarget,
+    require_configured,
+    require_elsewhere,
+)
+from soulsense_db.mirroring.selection import known
 from soulsense_db.mirroring.status import MirrorStatus, mirror_statuses
-from soulsense_db.mirroring.sync import SyncReport, known, sync_mirror
+from soulsense_db.mirroring.sync import SyncReport, sync_mirror
 from soulsense_db.mirrors import (
     Mirror,
     MirrorRecord,
@@ -330,6 +336,7 @@ class MirrorOperations:
             False
         """
         target = self._mirrors.named(url)
+        require_elsewhere(target, self._repository.database, self._repository.directory.directory)
         record = self._file.read().get(target.address, MirrorRecord())
         folder = self._mirrors.folder_at(record)
 
@@ -410,7 +417,7 @@ class MirrorOperations:
             # What is known of another folder says nothing of this one.
             own = record if folder == record.folder else MirrorRecord()
             fetching = Fetching(mirror, folder, own, stop)
-            info = fetching.to_directory(self._repository, fetching.named(ref))
+            info = fetching.to_directory(self._repository, fetching.named(ref, self._repository))
         self._repository.with_catalog_as_it_is().sync_catalog()
         return info
 

@@ -94,7 +94,7 @@ class Mirrors:
             if targets.setdefault(target.address, target).retention != target.retention:
                 raise twice(target.address)
         for target in targets.values():
-            _require_elsewhere(target, database, directory)
+            require_elsewhere(target, database, directory)
         if not deadline > 0:
             raise no_deadline(deadline)
         return cls(
@@ -117,7 +117,8 @@ class Mirrors:
         return next((one for one in self.targets if one.address == wanted.address), wanted)
 
 
-def _require_elsewhere(target: MirrorTarget, database: Path | None, directory: Path) -> None:
+def require_elsewhere(target: MirrorTarget, database: Path | None, directory: Path) -> None:
+    """Raise :class:`~soulsense_db.errors.OptionError` for a mirror that would be lost with them."""
     url = target.parsed
     if url.scheme != "file":
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, without_base
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
-from soulsense_db.mirroring.sync import known, owed
+from soulsense_db.mirroring.selection import known, owed
 from soulsense_db.mirrors import MirrorRecord, RecordFile
 from soulsense_db.operations import Repository
 
@@ -54,21 +54,27 @@ def mirror_statuses(repository: Repository, mirrors: Mirrors) -> list[MirrorStat
     records = RecordFile(repository.directory.directory, repository.database).read()
     local = known(repository)
     return [
-        _status(target, mirrors, records.get(target.address, MirrorRecord()), local)
+        _status(target, mirrors, records.get(target.address, MirrorRecord()), local, repository)
         for target in mirrors.targets
     ]
 
 
 def _status(
-    target: MirrorTarget, mirrors: Mirrors, record: MirrorRecord, local: list[BackupInfo]
+    target: MirrorTarget,
+    mirrors: Mirrors,
+    record: MirrorRecord,
+    local: list[BackupInfo],
+    repository: Repository,
 ) -> MirrorStatus:
     there = [i for i in record.backups(target.address) if i.filename not in record.damaged]
+    unusable = {info.filename for info in without_base(there)}
+    there = [info for info in there if info.filename not in unusable]
     return MirrorStatus(
         address=target.address,
         folder=mirrors.folder_at(record),
         seen_at=record.seen_at,
         backups=tuple(there),
-        owed=tuple(owed(local, there, target.retention)),
+        owed=tuple(owed(local, there, target.retention, repository)),
         failures=record.failures,
         error=record.error,
         next_try_at=record.next_try_at,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, to_meta
+from soulsense_db.backup_info import META_SUFFIX, BackupInfo, bases_for, dependents, to_meta
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -18,11 +18,12 @@ from soulsense_db.errors import (
     MirrorNotFoundError,
     StorageError,
 )
-from soulsense_db.mirroring.contents import Contents, contents_of
-from soulsense_db.mirroring.errors import base_not_there, not_mounted
+from soulsense_db.mirroring.contents import Contents, contents_of, meta_there
+from soulsense_db.mirroring.errors import base_not_there, deleted_before, not_mounted
 from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop, persistently, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
+from soulsense_db.mirroring.selection import is_open, known, owed, own_of, parted, plan_for
 from soulsense_db.mirrors import (
     Mirror,
     MirrorRecord,
@@ -34,9 +35,8 @@ from soulsense_db.mirrors import (
     token_of,
 )
 from soulsense_db.notices import log_ignored, warn
-from soulsense_db.operations import Repository, in_order, plan_prune
+from soulsense_db.operations import Repository, in_order
 from soulsense_db.progress import Progress
-from soulsense_db.retention import PruneReport, RetentionPolicy
 
 # What has no other half for so long is no upload that goes on.
 _ABANDONED_AFTER = timedelta(days=7)
@@ -154,14 +154,21 @@ class _Sync:
                 folder = self._contents.folder
                 self._contents = contents_of(mirror, folder, self._record, self._stop)
                 local = {token_of(info): info for info in known(self._repository)}
-                self._upload_all(mirror, self._owed(local, only), local)
-                if not only:
+                if not only:  # first: what does not fit has others removed that are not pinned
                     self._take_over_pins(mirror, local)
+                    self._contents.count_baseless(local.values())  # their bases are owed
+                self._upload_all(mirror, self._owed(local, only), local, may_prune=not only)
+                self._contents.leave_out_baseless(mirror.address)
+                if not only:
                     self._prune(mirror)
                     self._remove_abandoned(mirror)
             finally:
                 self._stop.check()  # else somebody else may have the record by now
                 self._file.write(self._target.address, self._record)
+        lacking = {token_of(info) for info in only} - self._contents.backups.keys()
+        if lacking and not self._problems:  # it was deleted here before it was there
+            gone = next(info for info in only if token_of(info) in lacking)
+            self._problems.append(deleted_before(self._target.address, gone.filename))
         self._note_end(looked_at_all=not only)
         return SyncReport(
             address=self._target.address,
@@ -172,7 +179,7 @@ class _Sync:
             damaged=tuple(sorted(self._contents.damaged.items())),
             problems=tuple(self._problems),
             is_append_only=self._record.is_append_only,
-            unencrypted=sum(map(_is_open, _own(self._repository)))
+            unencrypted=sum(map(is_open, own_of(self._repository)))
             if self._repository.forms.encrypts
             else 0,
         )
@@ -192,13 +199,18 @@ class _Sync:
         """Return the local backups that are to be there and are not, oldest first."""
         if not only:
             there = self._contents.backups.values()
-            return owed(local.values(), there, self._target.retention)
+            return owed(local.values(), there, self._target.retention, self._repository)
         wanted = {token_of(info) for info in only} - self._contents.backups.keys()
         found = (info for token, info in local.items() if token in wanted)
         return sorted(found, key=lambda info: info.order)
 
     def _upload_all(
-        self, mirror: Mirror, owed: list[BackupInfo], local: dict[str, BackupInfo]
+        self,
+        mirror: Mirror,
+        owed: list[BackupInfo],
+        local: dict[str, BackupInfo],
+        *,
+        may_prune: bool,
     ) -> None:
         self._stop.total = sum(info.size_bytes for info in owed)
         for info in owed:
@@ -206,7 +218,8 @@ class _Sync:
                 self._upload_with_base(mirror, info, local)
             except MirrorFullError:
                 before = len(self._removed)
-                self._prune(mirror)
+                if may_prune:
+                    self._prune(mirror)
                 if len(self._removed) == before:
                     raise
                 self._upload_with_base(mirror, info, local)
@@ -283,12 +296,28 @@ class _Sync:
         policy = self._target.retention
         if policy is None or policy.is_empty:
             return
-        # Only what is whole is counted: a damaged one takes no place of a sound one.
-        found = _plan(self._contents.backups.values(), policy)
-        for decision in in_order(found.removed):
+        # Only what is whole is counted: a damaged one takes no place of a sound one. And only what
+        # is of this database: another one may have the same folder.
+        own, others = parted(self._contents.backups.values(), self._repository)
+        for decision in in_order(plan_for(own, policy).removed):
+            if dependents(decision.backup, [decision.backup, *others]):
+                continue
+            if self._is_pinned_there(mirror, decision.backup):
+                continue
             if not self._delete(mirror, decision.backup.filename):
                 return
             self._removed.append(decision.backup)
+
+    def _is_pinned_there(self, mirror: Mirror, info: BackupInfo) -> bool:
+        """Whether another machine has pinned it since its meta file was read."""
+        name = info.filename
+        self._record.metas.pop(name, None)
+        now = meta_there(mirror, self._contents.folder, name, self._stop)
+        if now is None or not now.pinned:
+            return False
+        self._record.metas[name] = to_meta(now).decode()
+        self._contents.backups[token_of(now)] = now
+        return True
 
     def _delete(self, mirror: Mirror, name: str) -> bool:
         """Remove a backup, its meta file first; False where nothing can be removed."""
@@ -318,45 +347,3 @@ class _Sync:
             except MirrorDeniedError as error:
                 log_ignored(f"{found.key} is left at {mirror.address}", error)
                 return
-
-
-def owed(
-    local: Iterable[BackupInfo], there: Iterable[BackupInfo], policy: RetentionPolicy | None
-) -> list[BackupInfo]:
-    """Return those of ``local`` that a mirror lacks, oldest first.
-
-    What its ``policy`` would remove at once, of all that is here or ``there``, it does not lack.
-    """
-    stored = {token_of(info): info for info in there}
-    missing = {token_of(info): info for info in local if token_of(info) not in stored}
-    if policy is not None and missing:
-        # Each with the name that it has there, for names tell them apart.
-        named = (replace(info, path=name_at_mirror(info)) for info in missing.values())
-        kept = _plan([*stored.values(), *named], policy).kept
-        tokens = {token_of(decision.backup) for decision in kept}
-        missing = {token: info for token, info in missing.items() if token in tokens}
-    return sorted(missing.values(), key=lambda info: info.order)
-
-
-def _plan(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneReport:
-    newest_first = sorted(backups, key=lambda info: info.order, reverse=True)
-    return plan_prune(newest_first, policy, now=datetime.now(UTC)).report
-
-
-def known(repository: Repository) -> list[BackupInfo]:
-    """Return the local backups that belong at mirrors: of this database, with all their facts.
-
-    Where new backups are encrypted, those that are not stay here: who encrypts them does so for the
-    place where they lie.
-    """
-    own = _own(repository)
-    return [info for info in own if not _is_open(info)] if repository.forms.encrypts else own
-
-
-def _own(repository: Repository) -> list[BackupInfo]:
-    backups = repository.finder.list()
-    return [info for info in backups if info.sha256 is not None and not info.of_unknown_origin]
-
-
-def _is_open(info: BackupInfo) -> bool:
-    return not info.form.is_encrypted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +26,13 @@ _STAYS = "The local backups are what they were."
 
 def bad_url(url: str, reason: str) -> OptionError:
     """Return the error for what is no URL of a mirror; ``reason``: a clause."""
+    # What follows may be a signature that lets everybody in, as in the URLs that Azure hands out.
+    shown, mark, _ = re.sub(r"^([^/@]*):[^/@]*@", r"\1:***@", url).partition("?")
+    shown, hash_, _ = shown.partition("#")
+    mark = mark or hash_
+    shown += f"{mark}***" if mark else ""
     return OptionError(
-        f"{url!r} is not the URL of a mirror: {reason}.",
+        f"{shown!r} is not the URL of a mirror: {reason}.",
         hint="Write it as s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, "
         "sftp://user@host/path or file:///mnt/usb/soulsense.",
     )
@@ -145,6 +151,17 @@ def full(address: str, reason: str) -> MirrorFullError:
         state=_STAYS,
         hint="Make room there, or give the mirror a retention policy that keeps less.",
         reason=reason,
+    )
+
+
+def forked(address: str) -> MirrorError:
+    """Return the error for an object store in a process that was forked after the first use."""
+    return MirrorError(
+        f"{address} cannot be used here: this process was forked from one that has used an object "
+        "store.",
+        state=_STAYS,
+        hint="Start a new process ('spawn') for it, or use no mirror before the fork.",
+        reason="forked",
     )
 
 

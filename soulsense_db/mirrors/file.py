@@ -15,7 +15,7 @@ from typing import ClassVar
 from filelock import Timeout
 
 from soulsense_db import fs
-from soulsense_db.errors import MirrorError, StorageError
+from soulsense_db.errors import MirrorDeniedError, MirrorError, StorageError
 from soulsense_db.mirrors.base import CHUNK, Mirror, Outgoing, StoredObject
 from soulsense_db.mirrors.directories import (
     DIRECTORY_MODE,
@@ -126,8 +126,13 @@ class FileMirror(Mirror):
         """Yield the files of a folder, or of all folders; what else is there is passed by."""
         with ExitStack() as stack:
             place = self._opened_place(stack)
-            for name in [folder] if folder is not None else self._names(place):
-                if is_plain(name):
+            if folder is not None:
+                if is_plain(folder):
+                    yield from self._objects_of(place, folder)
+                return
+            for name in self._names(place):
+                # Such as the lost+found of a drive, or a folder of another user.
+                with ignoring(MirrorDeniedError, what=f"{name} at {self.address} is passed by"):
                     yield from self._objects_of(place, name)
 
     def read(self, key: str, *, start: int = 0) -> Iterator[bytes]:

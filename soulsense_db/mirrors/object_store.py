@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from soulsense_db.mirrors.errors import (
     bad_url,
     extra_missing,
     failed,
+    forked,
     stored_differs,
 )
 from soulsense_db.mirrors.object_parts import Parts
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 # it is alive, and never answers to a part, is waited for as long.
 _SLOWEST = 1000  # bytes in a second
 _PAGE = 1000
+# The threads of the library do not follow into a forked process: there each call hangs for ever.
+_first_used_in: dict[str, int] = {}
 _CONFLICTS = 5
 _MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
@@ -185,6 +189,8 @@ class ObjectStoreMirror(Mirror):
 
     def _store(self, seconds: float | None = None) -> Store:
         wait = self.timeout if seconds is None else seconds
+        if _first_used_in.setdefault("process", os.getpid()) != os.getpid():
+            raise forked(self.address)
         if wait not in self._opened:
             self._opened[wait] = self._maker.store(wait)
         return self._opened[wait]

@@ -8,8 +8,10 @@ backup which the mirror is not known to have, whatever died when. So nothing is 
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -21,6 +23,7 @@ from soulsense_db.notices import ignoring, log_ignored
 _FIRST_PAUSE = timedelta(minutes=1)
 _LONGEST_PAUSE = timedelta(hours=6)
 _MOST_BYTES = 100_000_000
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -36,12 +39,12 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     folder: str = ""
     metas: dict[str, str] = {}
-    seen_at: datetime | None = None
+    seen_at: _Moment | None = None
     failures: int = 0
     error: str = ""
-    next_try_at: datetime | None = None
+    next_try_at: _Moment | None = None
     is_append_only: bool = False
-    checked: dict[str, datetime] = {}
+    checked: dict[str, _Moment] = {}
     damaged: dict[str, str] = {}
 
     def succeeded(self) -> None:
@@ -55,7 +58,8 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.error, self.next_try_at = error, now + pause
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether a pause after a failure goes on; not where the clock was set back since."""
+        """Whether a pause after a failure goes on."""
+        # A later end than any pause has was noted before the clock was set back.
         return self.next_try_at is not None and now < self.next_try_at <= now + _LONGEST_PAUSE
 
     def backups(self, address: str) -> list[BackupInfo]:
@@ -93,7 +97,9 @@ class RecordFile:
     def read(self) -> dict[str, MirrorRecord]:
         """Return the records by address; one that cannot be read is as none: it is made anew."""
         try:
-            with self.path.open("rb") as file:
+            # Something else in its place, such as a pipe, must not let us wait.
+            flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | fs.NO_LINK | fs.BINARY
+            with os.fdopen(os.open(self.path, flags), "rb") as file:
                 return msgspec.json.decode(file.read(_MOST_BYTES), type=_File).mirrors
         except FileNotFoundError:
             return {}
