@@ -11,7 +11,12 @@ from typing import BinaryIO
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
-from soulsense_db.errors import MirrorNotFoundError, MirrorUnreachableError
+from soulsense_db.errors import (
+    BackupError,
+    MirrorNotFoundError,
+    MirrorUnreachableError,
+    Outcome,
+)
 from soulsense_db.mirroring.contents import Contents, contents_of
 from soulsense_db.mirroring.errors import (
     base_not_there,
@@ -129,10 +134,22 @@ class Fetching:
         known = next((one for one in here if token_of(one) == token and one.sha256), None)
         if known is not None and known.sha256 == info.sha256:
             return known
-        base = None
-        if info.base_sha256 is not None:
-            base = next(iter(bases_for(info, here)), None)
-            base = base or self.to_directory(repository, self._base_of(info))
+        if info.base_sha256 is None:
+            return self._brought(repository, info, None)
+        if found := bases_for(info, here):
+            return self._brought(repository, info, found[0])
+        base = self.to_directory(repository, self._base_of(info))
+        try:
+            return self._brought(repository, info, base)
+        except BackupError as error:
+            if error.outcome is Outcome.UNCHANGED:  # not quite: the base is here
+                error.with_outcome(Outcome.PARTLY)
+            raise
+
+    def _brought(
+        self, repository: Repository, info: BackupInfo, base: BackupInfo | None
+    ) -> BackupInfo:
+        """Download ``info``, whose ``base`` is here, and publish it."""
         directory = repository.directory
         fs.require_space(directory.directory, info.size_bytes)
         with directory.stage(info.created_at, info.description, ending=info.form.ending) as staging:
