@@ -50,7 +50,7 @@ def partial_name(name: str, mark: str) -> str:
 
 
 def is_partial_of_any(found: str) -> bool:
-    """Whether the file ``found`` is what was left of storing anything; the mark is random."""
+    """Whether the file ``found`` is what was left of storing anything, with a mark as ours."""
     return _OF_ANY.fullmatch(found) is not None
 
 

@@ -82,20 +82,22 @@ def remove_leftovers(name: str | None, inside: int) -> None:
         except FileNotFoundError:
             continue
         try:
-            if _is_locked_by_us(descriptor):
+            # Where there are no locks, one of another name may be written at this moment.
+            if _is_locked_by_us(descriptor, without_locks=name is not None):
                 remove(found, inside)
         finally:
             os.close(descriptor)
 
 
-def _is_locked_by_us(descriptor: int) -> bool:
-    """Lock a file, if nobody else has; where a file system has no locks, nobody has."""
+def _is_locked_by_us(descriptor: int, *, without_locks: bool = True) -> bool:
+    """Lock a file, if nobody else has; ``without_locks``: the answer of a file system without."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         log_ignored("A file of a mirror could not be locked", error)
+        return without_locks
     return True
 
 
