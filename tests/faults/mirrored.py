@@ -24,7 +24,7 @@ NAME = "mirror"
 APPEND_ONLY = "append-only"
 _FOLDER = "journal"  # of this database at the mirror
 # More calls of one name than the main thread makes before it hands over.
-_APART = 500
+_APART = 50
 
 
 def place_of(folder: Path) -> Path:
