@@ -16,6 +16,7 @@ from soulsense_db.errors import (
     MirrorError,
     MirrorNotFoundError,
     MirrorUnreachableError,
+    Outcome,
 )
 from soulsense_db.mirroring.contents import Contents, contents_of
 from soulsense_db.mirroring.errors import (
@@ -150,10 +151,22 @@ class Fetching:
         for known in here:
             if token_of(known) == token and known.sha256 == info.sha256 and _is_sound(known):
                 return known
-        base = None
-        if info.base_sha256 is not None:
-            base = next(filter(_is_sound, bases_for(info, here)), None)
-            base = base or self.to_directory(repository, self._base_of(info))
+        if info.base_sha256 is None:
+            return self._brought(repository, info, None)
+        if found := next(filter(_is_sound, bases_for(info, here)), None):
+            return self._brought(repository, info, found)
+        base = self.to_directory(repository, self._base_of(info))
+        try:
+            return self._brought(repository, info, base)
+        except BackupError as error:
+            if error.outcome is Outcome.UNCHANGED:  # not quite: the base is here
+                error.with_outcome(Outcome.PARTLY)
+            raise
+
+    def _brought(
+        self, repository: Repository, info: BackupInfo, base: BackupInfo | None
+    ) -> BackupInfo:
+        """Download ``info``, whose ``base`` is here, and publish it."""
         directory = repository.directory
         fs.require_space(directory.directory, info.size_bytes)
         with directory.stage(info.created_at, info.description, ending=info.form.ending) as staging:

@@ -53,18 +53,22 @@ def plan_for(backups: Iterable[BackupInfo], policy: RetentionPolicy) -> PruneRep
 
 
 def known(repository: Repository) -> list[BackupInfo]:
-    """Return the local backups that belong at mirrors: of this database, with all their facts.
+    """Return the local backups that belong at mirrors."""
+    return belonging(repository.finder.list(), repository)
+
+
+def belonging(backups: Iterable[BackupInfo], repository: Repository) -> list[BackupInfo]:
+    """Return those of ``backups`` that belong at mirrors: of this database, with all their facts.
 
     Where new backups are encrypted, those that are not stay here: who encrypts them does so for the
     place where they lie.
     """
-    own = own_of(repository)
+    own = own_of(backups)
     return [info for info in own if not is_open(info)] if repository.forms.encrypts else own
 
 
-def own_of(repository: Repository) -> list[BackupInfo]:
-    """Return the local backups of this database with all their facts, encrypted or not."""
-    backups = repository.finder.list()
+def own_of(backups: Iterable[BackupInfo]) -> list[BackupInfo]:
+    """Return those of ``backups`` with all their facts, encrypted or not."""
     return [info for info in backups if info.sha256 is not None and not info.of_unknown_origin]
 
 

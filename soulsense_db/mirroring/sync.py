@@ -13,17 +13,26 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     DirectoryLockedError,
     InvalidBackupError,
+    MetaFileError,
     MirrorDeniedError,
     MirrorFullError,
     MirrorNotFoundError,
     StorageError,
 )
+from soulsense_db.meta_file import trusted_meta
 from soulsense_db.mirroring.contents import Contents, contents_of, meta_there
 from soulsense_db.mirroring.errors import base_not_there, deleted_before, not_mounted
 from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop, persistently, waited_for
 from soulsense_db.mirroring.options import Mirrors, MirrorTarget
-from soulsense_db.mirroring.selection import is_open, known, owed, own_of, parted, plan_for
+from soulsense_db.mirroring.selection import (
+    belonging,
+    is_open,
+    owed,
+    own_of,
+    parted,
+    plan_for,
+)
 from soulsense_db.mirrors import (
     Mirror,
     MirrorRecord,
@@ -153,13 +162,14 @@ class _Sync:
             try:
                 folder = self._contents.folder
                 self._contents = contents_of(mirror, folder, self._record, self._stop)
-                local = {token_of(info): info for info in known(self._repository)}
-                if not only:  # first: what does not fit has others removed that are not pinned
-                    self._take_over_pins(mirror, local)
+                local = self._known_here()
+                repinned = self._take_over_pins(local)
+                if not only:
                     self._contents.count_baseless(local.values())  # their bases are owed
                 self._upload_all(mirror, self._owed(local, only), local, may_prune=not only)
                 self._contents.leave_out_baseless(mirror.address)
                 if not only:
+                    self._note_pins(mirror, repinned)
                     self._prune(mirror)
                     self._remove_abandoned(mirror)
             finally:
@@ -179,10 +189,29 @@ class _Sync:
             damaged=tuple(sorted(self._contents.damaged.items())),
             problems=tuple(self._problems),
             is_append_only=self._record.is_append_only,
-            unencrypted=sum(map(is_open, own_of(self._repository)))
+            unencrypted=sum(map(is_open, own_of(self._repository.finder.list())))
             if self._repository.forms.encrypts
             else 0,
         )
+
+    def _known_here(self) -> dict[str, BackupInfo]:
+        """Return the local backups that belong at mirrors, by token.
+
+        One that cannot be read at the moment is a problem: else nobody would know that it is owed.
+        """
+        listed = self._repository.finder.list()
+        for number, info in enumerate(listed):
+            try:
+                listed[number] = trusted_meta(info)
+            except MetaFileError as error:
+                log_ignored(f"{info.filename} is not uploaded", error)
+            except StorageError as error:
+                self._problem(info, error)
+        return {token_of(info): info for info in belonging(listed, self._repository)}
+
+    def _problem(self, info: BackupInfo, error: BackupError) -> None:
+        self._problems.append(error)
+        warn(f"{info.filename} is not at {self._target.address}: {error.cause}.")
 
     def _note_end(self, *, looked_at_all: bool) -> None:
         now, seen_at = datetime.now(UTC), self._record.seen_at
@@ -226,8 +255,7 @@ class _Sync:
             except BackupNotFoundError as error:
                 log_ignored(f"{info.filename} was deleted here meanwhile", error)
             except (InvalidBackupError, StorageError) as error:  # of this one: others are no worse
-                self._problems.append(error)
-                warn(f"{info.filename} is not at {mirror.address}: {error.cause}.")
+                self._problem(info, error)
 
     def _upload_with_base(
         self, mirror: Mirror, info: BackupInfo, local: dict[str, BackupInfo]
@@ -273,14 +301,25 @@ class _Sync:
     def _path_of(self, info: BackupInfo) -> str:
         return f"{self._target.address}/{self._contents.folder}/{name_at_mirror(info)}"
 
-    def _take_over_pins(self, mirror: Mirror, local: dict[str, BackupInfo]) -> None:
-        """Pin there what is pinned here, and the other way round."""
+    def _take_over_pins(self, local: dict[str, BackupInfo]) -> list[BackupInfo]:
+        """Count as pinned there what is pinned here, and the other way round.
+
+        Return those of which that is not noted there. From the beginning: a mirror that is full is
+        pruned before all is uploaded.
+        """
+        changed = []
         for token, there in self._contents.backups.items():
             here = local.get(token, there)
-            if (here.pinned, here.pin_note) == (there.pinned, there.pin_note):
+            if (here.pinned, here.pin_note) != (there.pinned, there.pin_note):
+                changed.append(replace(there, pinned=here.pinned, pin_note=here.pin_note))
+        self._contents.backups |= {token_of(info): info for info in changed}
+        return changed
+
+    def _note_pins(self, mirror: Mirror, changed: list[BackupInfo]) -> None:
+        for there in changed:
+            if token_of(there) not in self._contents.backups:  # removed meanwhile
                 continue
-            pinned = replace(there, pinned=here.pinned, pin_note=here.pin_note)
-            meta = to_meta(pinned)
+            meta = to_meta(there)
             key = f"{self._contents.folder}/{there.filename}{META_SUFFIX}"
             try:
                 self._replace(mirror, key, meta)
@@ -288,7 +327,6 @@ class _Sync:
                 log_ignored(f"That {there.filename} is pinned is not known there", error)
                 continue
             self._record.metas[there.filename] = meta.decode()
-            self._contents.backups[token] = pinned
 
     # Down
 
@@ -335,7 +373,7 @@ class _Sync:
         return True
 
     def _remove_abandoned(self, mirror: Mirror) -> None:
-        """Remove halves of backups that nobody will complete."""
+        """Remove halves of backups, and of objects, that nobody will complete."""
         now = datetime.now(UTC)
         for found in self._contents.alone:
             token = token_in(found.name.removesuffix(META_SUFFIX))
@@ -347,3 +385,8 @@ class _Sync:
             except MirrorDeniedError as error:
                 log_ignored(f"{found.key} is left at {mirror.address}", error)
                 return
+        folder = self._contents.folder
+        try:
+            persistently(lambda: mirror.remove_leftovers(folder), self._stop)
+        except MirrorDeniedError as error:
+            log_ignored(f"What may be left over in {folder} at {mirror.address} stays", error)

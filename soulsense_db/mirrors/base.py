@@ -246,6 +246,17 @@ class Mirror(ABC):
             MirrorDeniedError: The credentials may not delete, as at an append-only mirror.
         """
 
+    def remove_leftovers(self, folder: str) -> None:  # noqa: B027 (most have nothing to do)
+        """Remove what programs left over in ``folder`` that died while they stored something.
+
+        It is called now and then, for keys that nobody stores again. What another program stores
+        at this moment MUST stay. By default nothing is done, which is right where nothing can be
+        left over, or nobody can tell whose it is.
+
+        Raises:
+            MirrorDeniedError: The credentials may not delete, as at an append-only mirror.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Close connections. Nothing is called afterwards."""

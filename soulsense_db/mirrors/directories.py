@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from soulsense_db.errors import MirrorError
 from soulsense_db.mirrors.errors import failed
 
@@ -14,6 +16,7 @@ MARKER_TEXT = (
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
 _PARTIAL = ".partial"
+_OF_ANY = re.compile(r"\..+\.[0-9a-f]{16}\.partial", re.S)
 
 
 def is_plain(name: str) -> bool:
@@ -44,6 +47,11 @@ def no_key(address: str, key: str) -> MirrorError:
 def partial_name(name: str, mark: str) -> str:
     """Return what the file is called until it is whole; ``mark``: whose, or of which contents."""
     return f".{name}.{mark}{_PARTIAL}"
+
+
+def is_partial_of_any(found: str) -> bool:
+    """Whether the file ``found`` is what was left of storing anything, with a mark as ours."""
+    return _OF_ANY.fullmatch(found) is not None
 
 
 def is_partial_of(name: str, found: str) -> bool:

@@ -187,6 +187,15 @@ class FileMirror(Mirror):
                 remove_leftovers(name, inside)
                 fs.sync_directory(self._place / folder)
 
+    def remove_leftovers(self, folder: str) -> None:
+        """Remove the files of programs that died while they stored something: they lock none."""
+        with ExitStack() as stack:
+            place = self._opened_place(stack)
+            with self._errors("delete"):
+                inside = open_directory_if_there(stack, folder, place)
+                if inside is not None:
+                    remove_leftovers(None, inside)
+
     def close(self) -> None:
         """Nothing stays open between two calls."""
 

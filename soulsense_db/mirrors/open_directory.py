@@ -14,7 +14,13 @@ from contextlib import ExitStack
 
 from soulsense_db import fs
 from soulsense_db.mirrors.base import CHUNK
-from soulsense_db.mirrors.directories import FILE_MODE, MARKER, is_partial_of, partial_name
+from soulsense_db.mirrors.directories import (
+    FILE_MODE,
+    MARKER,
+    is_partial_of,
+    is_partial_of_any,
+    partial_name,
+)
 from soulsense_db.notices import ignoring, log_ignored
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
@@ -61,30 +67,37 @@ def create_partial(stack: ExitStack, name: str, inside: int) -> tuple[str, int]:
             return partial, descriptor
 
 
-def remove_leftovers(name: str, inside: int) -> None:
-    """Remove what earlier calls left over that were killed while they stored ``name``."""
+def remove_leftovers(name: str | None, inside: int) -> None:
+    """Remove what earlier calls left over that were killed while they stored ``name``.
+
+    None for any name.
+    """
     for found in os.listdir(inside):
-        if not is_partial_of(name, found):
+        if not (is_partial_of_any(found) if name is None else is_partial_of(name, found)):
             continue
         try:
+            if not stat.S_ISREG(os.stat(found, dir_fd=inside, follow_symlinks=False).st_mode):
+                continue
             descriptor = os.open(found, os.O_RDWR | fs.NO_LINK | os.O_NONBLOCK, dir_fd=inside)
         except FileNotFoundError:
             continue
         try:
-            if _is_locked_by_us(descriptor):
+            # Where there are no locks, one of another name may be written at this moment.
+            if _is_locked_by_us(descriptor, without_locks=name is not None):
                 remove(found, inside)
         finally:
             os.close(descriptor)
 
 
-def _is_locked_by_us(descriptor: int) -> bool:
-    """Lock a file, if nobody else has; where a file system has no locks, nobody has."""
+def _is_locked_by_us(descriptor: int, *, without_locks: bool = True) -> bool:
+    """Lock a file, if nobody else has; ``without_locks``: the answer of a file system without."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
         log_ignored("A file of a mirror could not be locked", error)
+        return without_locks
     return True
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+from soulsense_db import fs
 from soulsense_db.mirrors.base import Mirror
 from soulsense_db.mirrors.errors import no_kind, not_a_mirror, not_loaded
 from soulsense_db.mirrors.url import MirrorUrl
@@ -53,9 +54,12 @@ def mirror_for(url: str | MirrorUrl, *, timeout: float = 60.0) -> Mirror:
 
 def require_kind(url: MirrorUrl) -> None:
     """Raise :class:`~soulsense_db.errors.OptionError` where no kind of mirror has such URLs."""
-    known = {*_OURS, *entry_points(group=GROUP).names}
-    if url.scheme not in known:
-        raise no_kind(url.scheme, sorted(known))
+    if url.scheme in _OURS:
+        return
+    with fs.storage_errors("read", "the list of installed packages"):
+        theirs = entry_points(group=GROUP).names
+    if url.scheme not in theirs:
+        raise no_kind(url.scheme, sorted({*_OURS, *theirs}))
 
 
 def _class_for(scheme: str) -> type[Mirror]:
@@ -63,7 +67,9 @@ def _class_for(scheme: str) -> type[Mirror]:
         module, name = _OURS[scheme]
         found: type[Mirror] = getattr(import_module(module), name)
         return found
-    for entry in entry_points(group=GROUP, name=scheme):
+    with fs.storage_errors("read", "the list of installed packages"):
+        theirs = entry_points(group=GROUP, name=scheme)
+    for entry in theirs:
         return _loaded(entry)
     raise AssertionError("it was looked for")
 

@@ -17,6 +17,7 @@ from soulsense_db.mirrors.directories import (
     MARKER,
     MARKER_TEXT,
     is_partial_of,
+    is_partial_of_any,
     is_plain,
     partial_name,
     split_key,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 # size before the end of a file.
 _WINDOW = 4 * 1024 * 1024
 _DAY = 24 * 60 * 60
+_WEEK = 7 * _DAY
 # How many connections in a row may break before they bring anything.
 _TRIES = 5
 # The mark of a small object's file; that of a larger one is a part of its checksum.
@@ -126,6 +128,13 @@ class SFTPMirror(Mirror):
         """Remove the file, and what was left of storing it."""
         folder, name = split_key(self.address, key)
         self._server.run("delete", lambda it: self._delete(it, folder, name))
+
+    def remove_leftovers(self, folder: str) -> None:
+        """Remove unfinished files that nobody has written to for a day, large ones for a week.
+
+        An upload goes on with a large one.
+        """
+        self._server.run("delete", lambda it: self._remove_leftovers(it, folder))
 
     def close(self) -> None:
         """Close the connection."""
@@ -294,6 +303,16 @@ class SFTPMirror(Mirror):
         await self._require_prepared(server)
         for one in await self._found_in(server, folder):
             if one.name == name or (is_partial_of(name, one.name) and _is_leftover(one)):
+                await server.remove(self._path(folder, one.name))
+
+    async def _remove_leftovers(self, server: Server, folder: str) -> None:
+        await self._require_prepared(server)
+        for one in await self._found_in(server, folder):
+            is_small = f".{_SMALL}" in one.name
+            name = one.name.replace(f".{_SMALL}", ".") if is_small else one.name
+            if not one.is_file or one.mtime is None or not is_partial_of_any(name):
+                continue
+            if one.mtime < time.time() - (_DAY if is_small else _WEEK):
                 await server.remove(self._path(folder, one.name))
 
 

@@ -21,6 +21,7 @@ from typing import Literal
 CALLS = (
     *("openat", "close", "dup", "dup2", "dup3", "fcntl", "lseek", "read", "write", "pwrite64"),
     *("ftruncate", "fsync", "fdatasync", "rename", "unlink", "link", "mkdir", "rmdir"),
+    *("renameat", "unlinkat", "linkat", "mkdirat"),
 )
 _STARTS = ("clone", "clone3", "fork", "vfork")
 _TRACED = ",".join((*CALLS, *_STARTS, "execve"))
@@ -29,6 +30,7 @@ STRACE_OPTIONS = ("-xx", "-s", "1000000", "-e", f"trace={_TRACED}")
 # What of the unflushed is there, of each file and of the names: "first", what came first; "one", a
 # single change.
 Choice = Literal["nothing", "everything", "some", "first", "one"]
+_OF_NAMES = ("rename", "unlink", "link", "mkdir", "rmdir")
 _SECTOR = 512
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+)")
 
@@ -192,13 +194,14 @@ class Replay:
 
     def _do(self, name: str, arguments: list[str], result: int) -> bool:
         """Follow one call; return whether it changed the disk."""
-        if name in ("openat", "rename", "unlink", "link", "mkdir", "rmdir"):
-            paths = [_text(argument) for argument in arguments if argument.startswith('"')]
+        if name == "openat" or name.removesuffix("at") in _OF_NAMES:
+            paths = self._paths(arguments)
             if not all(path.startswith(str(self.folder)) for path in paths):
                 if name == "openat":
                     self._open.pop(result, None)
                 return False
-            return bool(getattr(self, f"_{name}")(*paths, arguments, result))
+            does = name if name == "openat" else name.removesuffix("at")
+            return bool(getattr(self, f"_{does}")(*paths, arguments, result))
         if name in ("close", "execve"):  # who starts a program closes all but the standard streams
             closed = {int(arguments[0])} if name == "close" else set(self._open) - {0, 1, 2}
             for descriptor in closed:
@@ -211,6 +214,19 @@ class Replay:
             self._open[result] = opened
             return False
         return self._use(opened, name, arguments, result)
+
+    def _paths(self, arguments: list[str]) -> list[str]:
+        """Return the paths among the arguments; the directory of one stands before it."""
+        found = []
+        for before, argument in zip(["", *arguments], arguments, strict=False):
+            if not argument.startswith('"'):
+                continue
+            path = _text(argument)
+            if before.isdigit() and not path.startswith("/"):
+                directory = self._open.get(int(before))
+                path = f"{directory.path}/{path}" if directory else path
+            found.append(path)
+        return found
 
     def _use(self, opened: _Open, name: str, arguments: list[str], result: int) -> bool:
         file = opened.file

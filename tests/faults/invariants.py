@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import sys
 import tempfile
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyrage
+import time_machine
 from differential_reader import differential_by_others
 from helpers import digest, leftovers, read_marker, scalar
 
-from faults import engines
+from faults import engines, mirrored
 from faults.operations import ENDINGS, EVERY, KEY, manager_of, upgrade
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
@@ -50,7 +53,8 @@ def facts(folder: str, name: str) -> Facts:
     """Return what is in a folder: ``live``, ``backups`` and ``copies`` by name, as digests.
 
     ``live`` is that of the bytes where the database cannot be read. ``backups``: SHA-256 of the
-    data files; ``contents``: digests of the rows that any file holds.
+    data files; ``contents``: digests of the rows that any file holds. ``mirror``: SHA-256 of what
+    is there whole; ``hidden``: hidden names in the backup directory, but for locks.
     """
     place = Path(folder)
     live = _digest_or_bytes(place / "app.db")
@@ -65,6 +69,8 @@ def facts(folder: str, name: str) -> Facts:
         "copies": copies,
         "contents": sorted({live, *copies.values(), *kept.values(), *others}),
         "marks": _marks(place),
+        "mirror": {name: mirrored.sha256_at(place, name) for name in mirrored.whole_at(place)},
+        "hidden": _hidden(place / "backups"),
     }
 
 
@@ -110,6 +116,7 @@ class _Findings:
         """Look at what there is, before anything else runs."""
         manager = manager_of(self.folder)
         self._look_at_backups(manager)
+        self._look_at_mirror()
         self._look_at_live()
         self._look_for_ways_back()
 
@@ -133,6 +140,28 @@ class _Findings:
             else:
                 self.require(listed[filename].sha256 == sha256, f"changed: {filename}")
 
+    def _look_at_mirror(self) -> None:
+        """Only what is whole is listed there, and nothing is gone that was not to go."""
+        if not mirrored.place_of(self.folder).exists():
+            return
+        manager = manager_of(self.folder, **mirrored.options_of(self.folder))
+        alone = mirrored.metas_alone_at(self.folder)
+        self.require(not alone, f"meta files at the mirror without data: {alone}")
+        (listing,) = manager.mirrors.list()
+        self.require(not listing.damaged, f"damaged at the mirror: {listing.damaged}")
+        listed = {info.filename: info for info in listing.backups}
+        known = self.base["mirror"] | self.after["mirror"]
+        sums = {info.database_sha256 for info in listed.values()}
+        for name, info in listed.items():
+            found = mirrored.sha256_at(self.folder, name)
+            self.require(
+                found == info.sha256 == known.get(name), f"listed there, not whole: {name}"
+            )
+            has_base = info.base_sha256 is None or info.base_sha256 in sums
+            self.require(has_base, f"listed there without its base: {name}")
+        to_stay = self.base["mirror"].keys() & self.after["mirror"].keys()
+        self.require(to_stay <= listed.keys(), f"lost there: {to_stay - listed.keys()}")
+
     def _look_at_live(self) -> None:
         state = _digest_or_bytes(self.live)
         if not state.startswith("bytes:"):
@@ -154,6 +183,10 @@ class _Findings:
         if not answer["error"]:
             if self.name == "create, old ones pruned":  # what keeps it from pruning is a warning
                 self.require(self.outcome != "before", "said to be made, but it is not there")
+            elif answer.get("said") == mirrored.APPEND_ONLY:  # what cannot be removed stays
+                self.require(self.outcome != "before", "said to be uploaded, but nothing is")
+            elif self.name.startswith("mirror sync") and self._is_only_pin_missing():
+                pass  # nothing there can be replaced: the pin counts all the same
             # A prune keeps what it cannot read, and says so in its report.
             elif self.name not in ("upgrade that fails", "prune"):
                 self.require(self.outcome == "after", f"said to be done, but {self.outcome}")
@@ -161,9 +194,13 @@ class _Findings:
         # The error of an upgrade may be Alembic's own, or the application's.
         allowed = answer["in_tree"] or (self.operation.migrates and answer["of_others"])
         self.require(allowed, f"an error outside the tree: {answer.get('traceback')}")
-        if answer["in_tree"]:
+        # A sync says in its report of each mirror what was done there.
+        if answer["in_tree"] and not self.name.startswith("mirror sync"):
             may_be = _MAY_BE[Outcome(answer["outcome"])]
             self.require(self.outcome in may_be, f"{self.outcome}, but: {answer['text']}")
+
+    def _is_only_pin_missing(self) -> bool:
+        return set(mirrored.whole_at(self.folder)) == set(self.after["mirror"])
 
     def _look_for_ways_back(self) -> None:
         """Whatever rows were live, or in the safety backup of before, are still somewhere."""
@@ -190,6 +227,7 @@ class _Findings:
                     raise
                 done = _marks(self.folder) == self.after["marks"]
                 self.require(done, f"not done, and started again: {error}")
+        self._tidy_mirror()
         manager = manager_of(self.folder)
         self._undo(manager)
         made = manager.create("next")
@@ -198,9 +236,31 @@ class _Findings:
         places = [self.folder, manager.directory]
         left = [name for place in places for name in leftovers(place)]
         self.require(not left, f"left behind: {left}")
+        if mirrored.place_of(self.folder).exists():
+            hidden = set(_hidden(self.folder / "backups"))
+            unknown = hidden - {*self.base["hidden"], *self.after["hidden"]}
+            self.require(not unknown, f"left behind beside the backups: {unknown}")
         self.require(not manager.orphans(), f"meta files without data: {manager.orphans()}")
         names = frozenset(info.filename for info in manager.list())
         self.require(names == manager.catalog.names(), "the catalog is out of step")
+
+    def _tidy_mirror(self) -> None:
+        """All that is to be at the mirror is, and nothing else, after a week at the latest."""
+        if not mirrored.place_of(self.folder).exists():
+            return
+        self.require(_marks(self.folder) == self.after["marks"], "the next one differs")
+        whole = set(self.after["mirror"])
+        left = set(mirrored.files_at(self.folder)) - {
+            name for data in whole for name in (data, f"{data}{META_SUFFIX}")
+        }
+        hidden = {name for name in left if name.startswith(".")}
+        self.require(not hidden, f"left behind at the mirror: {hidden}")
+        if left - hidden:
+            # Half of a backup may be the upload of somebody else.
+            with time_machine.travel(datetime.now(UTC) + timedelta(days=8)):
+                self.operation.run(self.folder)
+            left &= set(mirrored.files_at(self.folder))
+            self.require(left <= hidden, f"left behind at the mirror for good: {left}")
 
     def _undo(self, manager: BackupManager) -> None:
         """Go back to the safety backup, which is whole, whatever became of the one before."""
@@ -253,10 +313,20 @@ def _marks(folder: Path) -> dict[str, Any]:
             rows = -1
     return {
         "backups": sorted([info.description or info.form.text, info.pinned] for info in infos),
+        "mirror": sorted(
+            [name, meta["pinned"]] for name, meta in mirrored.whole_at(folder).items()
+        ),
         "exported": [(folder / f"exported.db{ending}").exists() for ending in ("", META_SUFFIX)],
         # A row may be missing for a while after what it is about.
         "rows": rows == 0,
     }
+
+
+def _hidden(directory: Path) -> list[str]:
+    names = os.listdir(directory) if directory.exists() else []
+    # What is known of mirrors is in a file that is called after the path of the database.
+    plain = {re.sub(r"_[0-9a-f]{12}\b", "", name) for name in names}
+    return sorted(name for name in plain if name[0] == "." and not name.endswith(".lock"))
 
 
 def _data_files(directory: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from helpers import Mode
 
+from faults import mirrored
 from faults.engines import PLAIN
 from faults.invariants import Facts
 from faults.report import Report
@@ -28,16 +29,21 @@ T = TypeVar("T")
 Outcome = tuple[str, list[str]]
 """What became of a case, and what was violated."""
 WORKERS = 2
+FOLDER = "app"
+"""The folder of the database, in a place with what is outside of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """An operation without faults: its folder before, facts of before and after, its calls."""
+    """An operation without faults: facts of before and after, its calls.
+
+    ``root``: all that there was before, the folder of the database and what is outside of it.
+    """
 
     operation: str
     mode: Mode
     engine: str
-    folder: Path
+    root: Path
     before: Facts
     after: Facts
     calls: tuple[Call, ...]
@@ -51,20 +57,30 @@ class Baseline:
 
 @dataclass
 class Worker:
-    """A zygote with the one folder in which its cases run."""
+    """A zygote with the one place in which its cases run."""
 
     zygote: Zygote
     place: Path
 
     @property
-    def folder(self) -> Path:
-        """Where the case is that runs."""
+    def root(self) -> Path:
+        """Where the case is that runs, with what is outside of its folder."""
         return self.place / "case"
 
+    @property
+    def folder(self) -> Path:
+        """The folder of its database."""
+        return self.root / FOLDER
+
     def fresh(self, baseline: Baseline) -> None:
-        """Make the folder what it was before the operation."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.copytree(baseline.folder, self.folder)
+        """Make all what it was before the operation."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.fill(baseline)
+
+    def fill(self, baseline: Baseline) -> None:
+        """Put there what was there before the operation."""
+        shutil.copytree(baseline.root, self.root, dirs_exist_ok=True)
+        mirrored.move_record(self.folder)
 
     def run(self, baseline: Baseline, *options: str, sabotaged: str = "") -> dict[str, Any]:
         """Run the operation in a fresh folder under strace; return what became of it."""
@@ -199,23 +215,24 @@ class Matrix:
     def _run_without_faults(
         self, worker: Worker, operation: str, mode: Mode, engine: str, filler: int
     ) -> Baseline:
-        folder = self._place / f"{operation} {mode} {engine} {filler}"
+        root = self._place / f"{operation} {mode} {engine} {filler}"
         made = worker.place / "made"
-        worker.zygote.ask("prepare", name=operation, mode=mode, folder=str(made), filler=filler)
+        worker.zygote.ask(
+            "prepare", name=operation, mode=mode, folder=str(made / FOLDER), filler=filler
+        )
         # Moved: backups of a database that is still at its old place are not those of a copy.
-        shutil.move(made, folder)
-        shutil.rmtree(worker.folder, ignore_errors=True)
-        shutil.copytree(folder, worker.folder)
+        shutil.move(made, root)
+        baseline = Baseline(operation, mode, engine, root, {}, {}, ())
+        worker.fresh(baseline)
         before = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
-        baseline = Baseline(operation, mode, engine, folder, before, {}, ())
         trace = worker.place / "trace"
         names = ",".join([*CHANGING, *UNEXPECTED])
         ended = worker.run(
             baseline, *ALONE, "-y", "-s", "64", "-o", str(trace), "-e", f"trace={names}"
         )
-        assert ended["status"] == 0 and ended["answer"] == {"error": ""}, ended
+        assert ended["status"] == 0 and ended["answer"] == {"error": "", "said": ""}, ended
         after = worker.zygote.ask("facts", folder=str(worker.folder), name=operation)
-        calls = tuple(calls_of(trace, worker.folder))
+        calls = tuple(calls_of(trace, worker.root))
         unknown = {call.name for call in calls} & set(UNEXPECTED)
         assert not unknown, f"calls that change files and are not put under faults: {unknown}"
-        return Baseline(operation, mode, engine, folder, before, after, calls)
+        return replace(baseline, before=before, after=after, calls=calls)

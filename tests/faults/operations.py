@@ -25,7 +25,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from helpers import Mode, add_child, make_database
 
-from faults import engines
+from faults import engines, mirrored
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info import FORMS
 from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
@@ -95,7 +95,8 @@ REVISIONS = {
 class Operation:
     """``run`` is put under faults in a folder that ``prepare`` made ready.
 
-    ``done``: the error with which a second run says that there is nothing left to do.
+    ``run`` may return a word about what it did. ``done``: the error with which a second run says
+    that there is nothing left to do.
     """
 
     run: Callable[[Path], object]
@@ -263,6 +264,35 @@ def _flush_less(folder: Path) -> None:
     env_py.write_text(env_py.read_text().replace(begin, pragma + begin))
 
 
+def _mirrored(folder: Path, keep_last: int = 0) -> BackupManager:
+    return manager_of(folder, **mirrored.options_of(folder, keep_last))
+
+
+def _sync(keep_last: int, folder: Path) -> str:
+    return mirrored.sync(_mirrored(folder, keep_last))
+
+
+def _owe_base_and_differential(folder: Path) -> None:
+    mirrored.set_up(_mirrored(folder))
+    _create_differential_and_write(folder)
+
+
+def _owe_differential_full_and_pin(folder: Path) -> None:
+    _make_base_of_differential(folder)
+    mirrored.set_up(_mirrored(folder))
+    _and_write(_create_differential, folder)
+    look_up(folder)
+    manager = manager_of(folder)
+    manager.create("new")
+    manager.pin(_named(folder, "first"), "a note")
+
+
+def _lose_what_is_mirrored(folder: Path) -> None:
+    _create_differential_and_write(folder)
+    mirrored.set_up(_mirrored(folder))
+    mirrored.lose_backups(folder)
+
+
 def _rebuild_catalog(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "app.db")) as connection:
         connection.execute("DELETE FROM backups")
@@ -310,6 +340,12 @@ OPERATIONS: dict[str, Operation] = {
     "rebuild catalog": Operation(
         lambda folder: manager_of(folder).catalog.rebuild(), _rebuild_catalog
     ),
+    # Each removes the oldest one there that is not pinned.
+    "mirror sync": Operation(partial(_sync, 4), _owe_base_and_differential),
+    "mirror sync, base there": Operation(partial(_sync, 4), _owe_differential_full_and_pin),
+    "mirror fetch": Operation(
+        lambda folder: _mirrored(folder).mirrors.fetch("latest"), _lose_what_is_mirrored
+    ),
     "upgrade": Operation(lambda folder: upgrade(folder, "r3"), migrates=True),
     "upgrade that fails": Operation(_fail_to_upgrade, migrates=True),
 }
@@ -343,7 +379,8 @@ def _named(folder: Path, description: str) -> Path:
 
 def prepare(name: str, mode: Mode, folder: Path, filler: int = 0) -> None:
     """Make ``folder`` ready for the operation ``name``; ``filler`` as for :func:`make_base`."""
-    shutil.rmtree(folder, ignore_errors=True)
+    for place in (folder, mirrored.place_of(folder)):
+        shutil.rmtree(place, ignore_errors=True)
     folder.mkdir(parents=True)
     make_base(folder, mode, filler)
     EVERY[name].prepare(folder)

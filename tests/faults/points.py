@@ -17,6 +17,11 @@ ERRORS = {
     "rename": ("ENOSPC", "EIO"),
     "ftruncate": ("ENOSPC", "EIO"),
     "openat": ("EACCES", "EMFILE"),
+    # At a mirror: a drive without hard links, credentials that cannot remove anything.
+    "renameat": ("ENOSPC", "EIO"),
+    "linkat": ("EPERM", "EIO"),
+    "unlinkat": ("EACCES", "EIO"),
+    "mkdirat": ("EACCES", "EIO"),
 }
 # Calls so many that at each one the two errors take turns: one of them once, the other for good.
 _TAKE_TURNS = {"pwrite64", "openat"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -74,7 +75,7 @@ class Cuts:
         """Cut the power, and look at what is left."""
         disks = self.disks(worker)
         disk = disks[min(int(case.moment * len(disks)), len(disks) - 1)]
-        disk.crash(worker.folder, Random(case.seed), case.choice)
+        disk.crash(worker.root, Random(case.seed), case.choice)
         is_done = case is END and self._baseline.operation != "rebuild catalog"
         return worker.check(
             self._baseline, {"error": ""} if is_done else None, sabotaged=self._sabotaged
@@ -87,11 +88,12 @@ class Cuts:
         return self._recorded[worker.place]
 
     def _record(self, worker: Worker) -> list[Disk]:
-        trace = worker.place / "written"
+        trace, before = worker.place / "written", worker.place / "before"
+        worker.fresh(self._baseline)
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.copytree(worker.root, before)
         ended = worker.run(
             self._baseline, "-o", str(trace), *STRACE_OPTIONS, sabotaged=self._sabotaged
         )
         assert ended["status"] == 0, ended
-        return Replay(
-            worker.folder, trace, before=self._baseline.folder, opened=ended["opened"]
-        ).points()
+        return Replay(worker.root, trace, before=before, opened=ended["opened"]).points()

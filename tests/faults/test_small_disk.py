@@ -38,7 +38,7 @@ def test_nothing_is_lost_on_a_small_disk(matrix: Matrix, operation: str, mode: M
     def run(worker: Worker, size: int) -> tuple[str, list[str]]:
         with _on_disk(worker, baseline, size):
             answer = _run(worker, baseline)
-            command = ["mount", "-o", f"remount,size={_ENOUGH}", str(worker.folder)]
+            command = ["mount", "-o", f"remount,size={_ENOUGH}", str(worker.root)]
             subprocess.run(command, check=True)
             outcome, violations = worker.check(baseline, answer)
         error = answer["error"] or "no error"
@@ -51,7 +51,7 @@ def _sizes(matrix: Matrix, baseline: Baseline) -> list[int]:
     """Return what the folder takes, and every whole megabyte until the operation succeeds."""
     taken = sum(
         -(-path.stat().st_size // _PAGE) * _PAGE
-        for path in baseline.folder.rglob("*")
+        for path in baseline.root.rglob("*")
         if path.is_file()
     )
     sizes = []
@@ -80,8 +80,8 @@ def _run(worker: Worker, baseline: Baseline) -> dict[str, str]:
 @contextmanager
 def _on_disk(worker: Worker, baseline: Baseline, size: int) -> Iterator[None]:
     """Have a fresh folder on a disk of ``size`` bytes."""
-    shutil.rmtree(worker.folder, ignore_errors=True)
-    worker.folder.mkdir(parents=True)
-    with disk_of(size, worker.folder):
-        shutil.copytree(baseline.folder, worker.folder, dirs_exist_ok=True)
+    shutil.rmtree(worker.root, ignore_errors=True)
+    worker.root.mkdir(parents=True)
+    with disk_of(size, worker.root):
+        worker.fill(baseline)
         yield

@@ -23,15 +23,15 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from faults import engines, invariants, operations, sabotage
+from faults import engines, invariants, mirrored, operations, sabotage
 from soulsense_db.errors import BackupError
 
 
 def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
-    """Run an operation; return its error, if any."""
+    """Run an operation; return its error, if any, or the word that it ``said``."""
     sabotage.apply(sabotaged)
     try:
-        operations.EVERY[name].run(Path(folder))
+        said = operations.EVERY[name].run(Path(folder))
     except Exception as error:  # noqa: BLE001 - the harness judges it
         return {
             "error": type(error).__name__,
@@ -41,7 +41,7 @@ def run(name: str, folder: str, sabotaged: str = "") -> dict[str, Any]:
             "text": str(error),
             "traceback": traceback.format_exc(),
         }
-    return {"error": ""}
+    return {"error": "", "said": said if isinstance(said, str) else ""}
 
 
 def prepare(name: str, mode: Any, folder: str, filler: int) -> None:
@@ -145,6 +145,7 @@ def _say(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    mirrored.speed_up()
     warm_up()
     _say({"ready": True})
     serve()

@@ -22,6 +22,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     InvalidBackupError,
     MirrorNotFoundError,
+    Outcome,
 )
 from soulsense_db.manager import ManagerOptions
 from soulsense_db.mirrors import mirror_for
@@ -179,3 +180,24 @@ def test_what_is_here_is_not_downloaded(app: Path, place: str, make_engine: Engi
     told: list[int] = []
     fetched = manager.mirrors.fetch("latest", progress=lambda done, _: told.append(done))
     assert (fetched.path, told) == (info.path, [])
+
+
+def test_a_base_without_its_differential_is_told(
+    app: Path, place: str, tmp_path: Path, make_engine: EngineMaker
+) -> None:
+    """Where the base came and the differential did not, the error says that a part is here."""
+    (tmp_path / "keys").mkdir()
+    key = Key(tmp_path / "keys")
+    made = make_backup(app, make_engine, stored="diff", seal="open", key=key, mirrors=place)
+    (report,) = made.manager.mirrors.sync()
+    new = _new_machine(tmp_path)
+    name = new.mirrors.list(place)[0].backups[0].filename
+    with mirror_for(place) as mirror:
+        data = b"".join(mirror.read(f"{report.folder}/{name}"))
+        mirror.replace(f"{report.folder}/{name}", bytes([data[0] ^ 1]) + data[1:])
+    with pytest.raises(InvalidBackupError) as caught:
+        new.mirrors.fetch("latest", place)
+    assert caught.value.outcome is Outcome.PARTLY
+    (base,) = new.list()
+    assert not base.form.is_differential
+    assert new.verify(base, level="full").checksum

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import pytest
 import time_machine
@@ -551,3 +553,77 @@ def test_a_success_ends_a_row_of_failures(managed: MakeManager, drive: Path) -> 
         away.rename(drive)
         succeed()
         assert manager.mirrors.status()[0].failures == 0
+
+
+def test_what_a_killed_upload_left_is_removed(managed: MakeManager, drive: Path) -> None:
+    """Files that a dead process had not named yet go with the next sync; those of others stay."""
+    manager = managed()
+    manager.create("Evening")
+    manager.mirrors.sync()
+    before = _files(drive)
+    folder = drive / "laptop-app"
+    # Of the meta file: the process died between giving it its name and removing the other one.
+    meta = next(name for name in before if name.endswith(".meta"))
+    os.link(folder / meta, folder / f".{meta}.0123456789abcdef.partial")
+    (folder / ".gone.db.0123456789abcdef.partial").write_bytes(b"of a backup that nobody has")
+    (folder / ".written.db.0123456789abcdef.partial").write_bytes(b"of a process that lives")
+    (folder / ".others.partial").write_bytes(b"of another program")
+    (folder / ".place.0123456789abcdef.partial").mkdir()
+    with (folder / ".written.db.0123456789abcdef.partial").open("r+b") as written:
+        fcntl.flock(written, fcntl.LOCK_EX)
+        (report,) = manager.mirrors.sync()
+        assert report.ok
+        names = [".others.partial", ".place.0123456789abcdef.partial"]
+        assert _files(drive) == sorted([*before, *names, ".written.db.0123456789abcdef.partial"])
+    assert manager.mirrors.sync()[0].ok
+    assert _files(drive) == sorted([*before, *names])
+
+
+def test_what_cannot_be_read_here_is_a_problem(
+    managed: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup whose meta file cannot be read is owed: nobody is told that all is there."""
+    manager = managed()
+    info = manager.create("Evening")
+    opened = os.open
+
+    def denied(path: Any, *flags: Any, **options: Any) -> int:
+        if os.fspath(path) == os.fspath(info.meta_path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, *flags, **options)
+
+    with monkeypatch.context() as patch:  # a mode would not keep root out
+        patch.setattr(os, "open", denied)
+        (report,) = manager.mirrors.sync()
+    assert (report.ok, report.uploaded) == (False, ())
+    (problem,) = report.problems
+    assert problem.path is not None
+    assert info.filename in str(problem)
+    (report,) = manager.mirrors.sync()
+    assert report.ok
+    assert [one.id for one in report.uploaded] == [info.id]
+
+
+def test_a_full_mirror_is_not_relieved_of_what_is_pinned_here(
+    app: Path, small_disk: Path, make_engine: EngineMaker
+) -> None:
+    """What was pinned here since the last sync stays there when room has to be made first."""
+    place = small_disk / "soulsense"
+    with mirror_for(f"file://{place}") as mirror:
+        mirror.prepare()
+    options = ManagerOptions(mirrors=f"file://{place}", mirror_folder="laptop-app")
+    manager = BackupManager(make_engine(app), **options)
+    first, second, third = (manager.create(name) for name in ("first", "second", "third"))
+    assert manager.mirrors.sync()[0].ok
+    manager.pin(first, "a note")
+    manager.create("fourth")
+    (small_disk / "junk").write_bytes(
+        bytes(shutil.disk_usage(small_disk).free - second.size_bytes // 2)
+    )
+    policy = ManagerOptions(mirror_retention=RetentionPolicy(keep_last=1))
+    pruning = BackupManager(make_engine(app), **options | policy)
+    (report,) = pruning.mirrors.sync()
+    assert report.ok
+    assert [info.id for info in report.removed] == [second.id, third.id]
+    (listing,) = manager.mirrors.list()
+    assert first.id in {info.id for info in listing.backups}

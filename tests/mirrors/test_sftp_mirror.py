@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +121,34 @@ def test_nothing_is_imported_before_it_is_used() -> None:
         "mirror_for('sftp://backup.example.org/srv').close(); sys.exit('asyncssh' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_nobody_writes_to_any_more_is_removed(
+    server: SSHServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What dead processes left goes when it is old: till then somebody may go on with it."""
+    use_home(server, monkeypatch)
+    place = server.root / uuid.uuid4().hex
+    with mirror_for(server.url(place), timeout=20) as mirror:
+        mirror.prepare()
+        mirror.create("app/app.db.meta", b"facts")
+        days = {
+            ".app.db.meta.small-0123456789abcdef.partial": 2,
+            ".app.db.meta.small-fedcba9876543210.partial": 0,
+            ".app.db.0123456789abcdef.partial": 8,
+            ".app.db.fedcba9876543210.partial": 2,
+            ".others.partial": 100,
+        }
+        for name, age in days.items():
+            (place / "app" / name).touch()
+            written = time.time() - age * 24 * 60 * 60
+            os.utime(place / "app" / name, (written, written))
+        server.own(place / "app")
+        mirror.remove_leftovers("app")
+        mirror.remove_leftovers("nothing_there")
+        assert sorted(path.name for path in (place / "app").iterdir()) == [
+            ".app.db.fedcba9876543210.partial",
+            ".app.db.meta.small-fedcba9876543210.partial",
+            ".others.partial",
+            "app.db.meta",
+        ]
