@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -164,30 +164,35 @@ def verify_there(
     with held(file, repository, stop):
         record = file.read().get(mirror.address, MirrorRecord())
         record.folder = folder
-        record.metas.clear()  # each meta file is read as well
+        metas, suspected = record.metas, record.damaged
+        # Each meta file is read as well, and what was damaged may have been mended.
+        record.metas, record.damaged = {}, {}
         try:
-            return _verified(repository, mirror, record, file, within_days=within_days, stop=stop)
+            fetching = Fetching(mirror, record.folder, record, stop)
+            turn = _turn(fetching.contents.newest_first(), record, within_days, suspected)
+        except BaseException:
+            record.metas, record.damaged = metas, suspected
+            raise
+        try:
+            return _verified(repository, fetching, turn, record, file, stop)
         finally:
             file.write(mirror.address, record)
 
 
-def _verified(
+def _verified(  # noqa: PLR0917 - of one verification
     repository: Repository,
-    mirror: Mirror,
+    fetching: Fetching,
+    turn: list[BackupInfo],
     record: MirrorRecord,
     file: RecordFile,
-    *,
-    within_days: int | None,
     stop: Stop,
 ) -> MirrorCheck:
-    fetching = Fetching(mirror, record.folder, record, stop)
-    there = fetching.contents.newest_first()
     verified: list[BackupInfo] = []
     unopened: list[BackupInfo] = []
     damaged: list[tuple[str, BackupError]] = [
         (name, InvalidBackupError(reason)) for name, reason in fetching.contents.damaged.items()
     ]
-    for info in _turn(there, record, within_days):
+    for info in turn:
         with _work_folder(repository, file, info.size_bytes) as folder:
             try:
                 level = _verify(repository, fetching.to_folder(info, folder), stop)
@@ -201,30 +206,34 @@ def _verified(
         record.checked[info.filename] = datetime.now(UTC)
         (verified if level == "full" else unopened).append(info)
     return MirrorCheck(
-        address=mirror.address,
+        address=fetching.mirror_address,
         folder=record.folder,
         verified=tuple(verified),
         unopened=tuple(unopened),
         damaged=tuple(damaged),
-        total=len(there),
+        total=len(fetching.contents.backups),
     )
 
 
 def _turn(
-    there: list[BackupInfo], record: MirrorRecord, within_days: int | None
+    there: list[BackupInfo],
+    record: MirrorRecord,
+    within_days: int | None,
+    suspected: Collection[str],
 ) -> list[BackupInfo]:
     """Return those whose turn it is: all, or as many as a day takes to come round in time.
 
     First those that were read longest ago, or never: a new backup waits as one that was just read.
+    Those ``suspected`` of damage, by name, are read each time.
     """
 
     def last_read(info: BackupInfo) -> datetime:
         return record.checked.get(info.filename, info.created_at)
 
-    in_order = sorted(there, key=last_read)
-    if within_days is None:
-        return in_order
-    return in_order[: math.ceil(len(there) / within_days)]
+    in_order = sorted((i for i in there if i.filename not in suspected), key=last_read)
+    if within_days is not None:
+        in_order = in_order[: math.ceil(len(there) / within_days)]
+    return [*(info for info in there if info.filename in suspected), *in_order]
 
 
 def _verify(repository: Repository, path: Path, stop: Stop) -> CheckLevel:

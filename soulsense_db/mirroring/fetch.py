@@ -120,6 +120,11 @@ class Fetching:
         self.contents: Contents = contents_of(mirror, folder, record, stop)
 
     @property
+    def mirror_address(self) -> str:
+        """The mirror, as a URL."""
+        return self._mirror.address
+
+    @property
     def address(self) -> str:
         """The folder, as a URL."""
         return f"{self._mirror.address}/{self.contents.folder}"

@@ -627,3 +627,25 @@ def test_a_full_mirror_is_not_relieved_of_what_is_pinned_here(
     assert [info.id for info in report.removed] == [second.id, third.id]
     (listing,) = manager.mirrors.list()
     assert first.id in {info.id for info in listing.backups}
+
+
+def test_what_was_damaged_and_mended_there_counts_again(managed: MakeManager, drive: Path) -> None:
+    """Each verify reads it, also one of a share; a verify that fails forgets nothing."""
+    manager = managed()
+    info = manager.create("Evening")
+    manager.mirrors.sync()
+    Path(info.path).unlink()
+    (there,) = (drive / "laptop-app").glob("*.db")
+    flip(there, 5000)
+    manager.mirrors.verify()
+    assert manager.mirrors.status()[0].backups == ()
+    drive.rename(drive.with_name("away"))
+    with pytest.raises(MirrorNotFoundError):
+        manager.mirrors.verify()
+    drive.with_name("away").rename(drive)
+    assert manager.mirrors.status()[0].damaged[0][0] == there.name
+    flip(there, 5000)
+    (check,) = manager.mirrors.verify(within_days=1000)
+    assert (check.damaged, len(check.verified)) == ((), 1)
+    (status,) = manager.mirrors.status()
+    assert (len(status.backups), status.damaged) == (1, ())
