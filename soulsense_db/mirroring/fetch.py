@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
@@ -206,17 +207,13 @@ class Fetching:
     def to_file(self, info: BackupInfo, target: Path) -> None:
         """Download the data of ``info`` into the existing file ``target``, and compare it."""
         self._stop.total += info.size_bytes
-        with fs.storage_errors("write", target):
-            file = target.open("wb")
-        with file:
+        with _writing(target) as file:
             found = self._received(info, target, file)
-            with fs.storage_errors("write", target):
-                file.flush()
         if found != info.sha256:
             raise object_changed(self.address, info.filename, is_short=False)
         self._stop.finished(info.size_bytes)
 
-    def _received(self, info: BackupInfo, target: Path, file: BinaryIO) -> str:
+    def _received(self, info: BackupInfo, target: Path, file: FileIO) -> str:
         """Write what comes to the open ``target`` and return its checksum.
 
         It goes on where a connection broke.
@@ -229,7 +226,7 @@ class Fetching:
             nonlocal done
             for piece in self._mirror.read(key, start=done):
                 with fs.storage_errors("write", target):  # what else is raised is no error of it
-                    file.write(piece)
+                    _write_all(file, piece)
                 checksum.update(piece)
                 done += len(piece)
                 self._stop.told(done)
@@ -252,6 +249,30 @@ class Fetching:
                 if done() == before:
                     raise
                 log_ignored("The download goes on", error)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[FileIO]:
+    """Open a file that is there, to write it anew; its errors are those of the tree.
+
+    Nothing is buffered: what could not be written would be tried again when it is closed.
+    """
+    with fs.storage_errors("write", target):
+        file = target.open("wb", buffering=0)
+    try:
+        yield file
+    except BaseException:
+        with ignoring(OSError, what=f"{target} could not be closed"):
+            file.close()
+        raise
+    with fs.storage_errors("write", target):
+        file.close()
+
+
+def _write_all(file: FileIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _is_sound(info: BackupInfo) -> bool:
