@@ -174,17 +174,18 @@ def verify_there(
             record.metas, record.damaged = metas, suspected
             raise
         try:
-            return _verified(repository, fetching, turn, record, file, stop)
+            return _verified(repository, fetching, turn, record, file, stop=stop)
         finally:
             file.write(mirror.address, record)
 
 
-def _verified(  # noqa: PLR0917 - of one verification
+def _verified(
     repository: Repository,
     fetching: Fetching,
     turn: list[BackupInfo],
     record: MirrorRecord,
     file: RecordFile,
+    *,
     stop: Stop,
 ) -> MirrorCheck:
     verified: list[BackupInfo] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import time
 from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
@@ -397,7 +398,7 @@ class MirrorOperations:
         for number, one in enumerate(urls, 1):
             try:
                 return waited_for(
-                    lambda stop, one=one: self._fetched(name, one, stop),  # type: ignore[misc]
+                    functools.partial(self._fetched, name, one),
                     address=one,
                     deadline=deadline,
                     progress=progress,

@@ -59,7 +59,7 @@ _BUSY_STATUS = {408, 429}
 # Where machines in a cloud ask for credentials: asked only when none were found before.
 _METADATA = ("169.254.169.254", "169.254.170.", "/latest/api/token", "computeMetadata")
 # Where a token of web identity is changed for keys.
-_TOKEN_SERVICE = "AssumeRoleWithWebIdentity"  # noqa: S105
+_TOKEN_SERVICE = "AssumeRoleWithWebIdentity"  # noqa: S105 - the name of a service
 
 _RIGHTS = {
     "s3": {

@@ -32,6 +32,7 @@ class Store:
     ``damage``: what is stored is not what was sent.
     ``replace``: before somebody asks what an object is, somebody else stores another.
     ``plain``: checksums are not known.
+    ``keep``: nobody may delete anything.
     """
 
     def __init__(self) -> None:
@@ -75,6 +76,8 @@ class Store:
         names = ("HTTP_X_AMZ_CHECKSUM_SHA256", "HTTP_X_AMZ_CHECKSUM_ALGORITHM")
         if "plain" in self._behaviour and any(name in environ for name in names):
             return "501 Not Implemented", "NotImplemented"
+        if "keep" in self._behaviour and environ["REQUEST_METHOD"] == "DELETE":
+            return "403 Forbidden", "AccessDenied"
         sent = environ.get(names[0])
         is_data = environ["REQUEST_METHOD"] == "PUT"
         if is_data and sent and base64.b64decode(sent) != hashlib.sha256(body).digest():
