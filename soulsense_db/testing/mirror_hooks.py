@@ -155,6 +155,11 @@ def contents(mirror: Mirror, key: str = KEY, *, start: int = 0) -> bytes:
     return b"".join(mirror.read(key, start=start))
 
 
+def holds(mirror: Mirror, data: bytes) -> bool:
+    """Whether ``data`` is stored: pytest would work for minutes to show how megabytes differ."""
+    return contents(mirror) == data
+
+
 def keys(mirror: Mirror, folder: str | None = None) -> list[str]:
     """Return the keys that are listed, sorted."""
     return sorted(found.key for found in mirror.list_objects(folder))

@@ -106,7 +106,7 @@ class SmallObjectPromises(MirrorHooks):
         thread.join()
         assert errors == []
         assert seen
-        assert set(seen) <= set(both)
+        assert all(data in both for data in seen)
 
     def test_a_deleted_object_is_gone(self, mirror: Mirror, other: Mirror) -> None:
         """Nobody lists it any more, the others stay, and to delete it again is no error."""
