@@ -208,3 +208,12 @@ def none_took_it(name: str, errors: Sequence[BackupError]) -> MirrorError:
         remedy=errors[0].remedy,
         reason=errors[0].reason,
     )
+
+
+def none_has(ref: str, errors: Sequence[BackupError]) -> BackupError:
+    """Return the error for a backup that none of several mirrors gave; ``errors``: why, of each."""
+    what = f"No mirror gave {ref!r}: {'; '.join(error.cause for error in errors)}."
+    if all(isinstance(error, BackupNotFoundError) for error in errors):
+        return BackupNotFoundError(what, hint="See what is there: soulsense-db mirror list")
+    told = next(error for error in errors if not isinstance(error, BackupNotFoundError))
+    return MirrorError(what, remedy=told.remedy, reason=told.reason)

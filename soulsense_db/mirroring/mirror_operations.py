@@ -18,7 +18,7 @@ from soulsense_db.mirroring.check import (
     try_rights,
     verify_there,
 )
-from soulsense_db.mirroring.errors import none_took_it
+from soulsense_db.mirroring.errors import none_has, none_took_it
 from soulsense_db.mirroring.fetch import Fetching, Place, folder_meant, place_of
 from soulsense_db.mirroring.job import Stop, waited_for
 from soulsense_db.mirroring.listing import MirrorListing, list_mirror
@@ -382,7 +382,7 @@ class MirrorOperations:
             AmbiguousReferenceError: Several are; or the backups of several databases are there, and
                 the URL names none of them.
             InvalidBackupError: It was changed or damaged there.
-            MirrorError: The mirror refuses it.
+            MirrorError: The mirror refuses it; or none of several gave it.
             StorageError: The file system refused something.
             OptionError: It is no URL of a mirror; or there is none.
 
@@ -395,7 +395,8 @@ class MirrorOperations:
             self.require_any()
         urls = self.addresses if url is None else (url,)
         name = ref.id if isinstance(ref, BackupInfo) else ref
-        for number, one in enumerate(urls, 1):
+        errors: builtins.list[BackupError] = []
+        for one in urls:
             try:
                 return waited_for(
                     functools.partial(self._fetched, name, one),
@@ -403,10 +404,11 @@ class MirrorOperations:
                     deadline=deadline,
                     progress=progress,
                 )
-            except BackupError:
-                if number == len(urls):
+            except BackupError as error:
+                errors.append(error)
+                if len(urls) == 1:
                     raise
-        raise AssertionError("there is a mirror")
+        raise none_has(name, errors) from errors[0]
 
     def _fetched(self, ref: str, url: str, stop: Stop) -> BackupInfo:
         known_url = url in self.addresses

@@ -204,7 +204,7 @@ class _Sync:
             try:
                 listed[number] = trusted_meta(info)
             except MetaFileError as error:
-                log_ignored(f"{info.filename} is not uploaded", error)
+                warn(f"{info.filename} is not uploaded: {error.cause}.")
             except StorageError as error:
                 self._problem(info, error)
         return {token_of(info): info for info in belonging(listed, self._repository)}

@@ -21,6 +21,7 @@ from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import (
     AmbiguousReferenceError,
+    BackupNotFoundError,
     MirrorDeniedError,
     MirrorError,
     MirrorFullError,
@@ -423,3 +424,35 @@ def test_an_object_store_in_a_forked_process_is_an_error(monkeypatch: pytest.Mon
     ):
         list(mirror.list_objects())
     assert caught.value.reason == "forked"
+
+
+def test_each_of_several_mirrors_says_why_it_gave_nothing(
+    managed: MakeManager, drive: Path, tmp_path: Path
+) -> None:
+    """A restore that no mirror can give names each with its reason; one that can is enough."""
+    other = tmp_path / "other"
+    with mirror_for(f"file://{other}") as mirror:
+        mirror.prepare()
+    manager = managed(mirrors=[f"file://{other}", f"file://{drive}"])
+    info = manager.create()
+    assert manager.mirrors.sync(f"file://{drive}")[0].ok
+    manager.delete(info)
+    assert manager.mirrors.fetch(info.id) == info  # the first one has nothing: the second is asked
+    manager.delete(info)
+    with pytest.raises(BackupNotFoundError, match=rf"{other}.*; .*{drive}"):
+        manager.mirrors.fetch("0000aaaa")
+    shutil.rmtree(drive)
+    with pytest.raises(MirrorError, match=rf"{other}.*; .*{drive}"):
+        manager.mirrors.fetch(info.id)
+
+
+def test_a_backup_with_a_damaged_meta_file_is_said_to_stay(
+    managed: MakeManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be uploaded because its facts are gone is a warning, not silence."""
+    manager = managed()
+    info = manager.create()
+    Path(info.meta_path).write_text("{", encoding="utf-8")
+    (report,) = manager.mirrors.sync()
+    assert report.uploaded == ()
+    assert f"{info.filename} is not uploaded" in caplog.text
