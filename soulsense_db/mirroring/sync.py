@@ -287,6 +287,8 @@ class _Sync:
         if not persistently(lambda: mirror.create(f"{key}{META_SUFFIX}", meta), self._stop):
             self._replace(mirror, f"{key}{META_SUFFIX}", meta)
         self._record.metas[there.filename] = meta.decode()
+        if info.pinned:
+            self._record.pinned.add(there.filename)
         self._record.damaged.pop(there.filename, None)
         self._contents.damaged.pop(there.filename, None)
         self._contents.backups[token_of(info)] = there
@@ -302,14 +304,18 @@ class _Sync:
         return f"{self._target.address}/{self._contents.folder}/{name_at_mirror(info)}"
 
     def _take_over_pins(self, local: dict[str, BackupInfo]) -> list[BackupInfo]:
-        """Count as pinned there what is pinned here, and the other way round.
+        """Count as pinned there what is pinned here, and no longer what is unpinned here.
 
-        Return those of which that is not noted there. From the beginning: a mirror that is full is
-        pruned before all is uploaded.
+        What another machine has pinned stays so. Return those of which that is not noted there.
+        From the beginning: a mirror that is full is pruned before all is uploaded.
         """
         changed = []
         for token, there in self._contents.backups.items():
             here = local.get(token, there)
+            if here.pinned and token in local:
+                self._record.pinned.add(there.filename)
+            elif there.filename not in self._record.pinned:
+                continue
             if (here.pinned, here.pin_note) != (there.pinned, there.pin_note):
                 changed.append(replace(there, pinned=here.pinned, pin_note=here.pin_note))
         self._contents.backups |= {token_of(info): info for info in changed}
@@ -327,6 +333,8 @@ class _Sync:
                 log_ignored(f"That {there.filename} is pinned is not known there", error)
                 continue
             self._record.metas[there.filename] = meta.decode()
+            if not there.pinned:
+                self._record.pinned.discard(there.filename)
 
     # Down
 

@@ -34,7 +34,8 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     many attempts in a row have failed, the last one with ``error``; ``next_try_at``: until when
     nothing is tried that was not asked for; ``is_append_only``: whether removing was refused;
     ``checked``: when each backup there was last read in full and found sound; ``damaged``: what is
-    wrong with those that were not, by their names.
+    wrong with those that were not, by their names; ``pinned``: names of those that were pinned
+    here, so that a pin of another machine is not taken back.
     """
 
     folder: str = ""
@@ -46,6 +47,7 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     is_append_only: bool = False
     checked: dict[str, _Moment] = {}
     damaged: dict[str, str] = {}
+    pinned: set[str] = set()
 
     def succeeded(self) -> None:
         """Note that what there was to do is done."""
@@ -77,6 +79,7 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         for known in (self.metas, self.checked, self.damaged):
             for name in known.keys() - names:
                 del known[name]
+        self.pinned &= names
 
 
 class _File(msgspec.Struct, kw_only=True):

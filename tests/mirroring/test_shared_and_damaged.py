@@ -129,6 +129,25 @@ def test_a_pin_of_another_machine_is_seen_before_something_is_removed(
         assert [one.pinned for one in here.mirrors.status()[0].backups] == [False, True]
 
 
+def test_a_machine_takes_back_its_own_pins_alone(managed: MakeManager) -> None:
+    """Of two machines that both have a backup, one pins it: the other's sync leaves it pinned."""
+    with time_machine.travel(START, tick=False) as clock:
+        here, elsewhere = managed(mirror_retention=KEEP_ONE), managed(directory="elsewhere")
+        info = here.create("Audit")
+        here.mirrors.sync()
+        there = elsewhere.pin(elsewhere.mirrors.fetch(info.id), "for the auditors")
+        elsewhere.mirrors.sync()
+        clock.shift(timedelta(hours=1))
+        here.create("Later")
+        assert here.mirrors.sync()[0].removed == ()
+        elsewhere.mirrors.sync()
+        notes = {one.description: one.pin_note for one in here.mirrors.list()[0].backups}
+        assert notes == {"Audit": "for the auditors", "Later": ""}
+        elsewhere.unpin(there)
+        elsewhere.mirrors.sync()
+        assert [one.description for one in here.mirrors.sync()[0].removed] == ["Audit"]
+
+
 class _FullOnce(FileMirror):
     """A drive that has no space for data until something is removed."""
 
