@@ -13,12 +13,13 @@ from sqlalchemy.engine import Engine
 from soulsense_db.awaited import Awaited, in_a_thread
 from soulsense_db.events import Events
 from soulsense_db.manager import BackupManager, ManagerOptions
+from soulsense_db.mirroring import MirrorOperations
 from soulsense_db.operations import IdentitiesOption
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["AsyncBackupManager"]
+__all__ = ["AsyncBackupManager", "AsyncMirrors"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,6 +81,11 @@ class AsyncBackupManager:
     def directory(self) -> Path:
         """The backup directory, absolute; it is made by the first backup."""
         return self.sync_manager.directory
+
+    @property
+    def mirrors(self) -> AsyncMirrors:
+        """The mirrors: what ``BackupManager.mirrors`` does, awaited."""
+        return AsyncMirrors(self.sync_manager.mirrors)
 
     def with_identities(self, identities: IdentitiesOption) -> Self:
         """Return a manager that opens encrypted backups with other keys; it reads none yet.
@@ -148,3 +154,38 @@ class AsyncBackupManager:
             True
         """
         return await in_a_thread(functools.partial(work, self.sync_manager, *args, **kwargs))
+
+
+class AsyncMirrors:
+    """The mirrors of an :class:`AsyncBackupManager`: the same methods, each of them awaited.
+
+    When the task that waits is cancelled, the transfer is stopped at its next step. What is at the
+    mirror by then is a whole backup, or none.
+
+    Args:
+        mirrors: What ``BackupManager.mirrors`` is.
+
+    Example:
+        >>> import asyncio
+        >>> mirrors = AsyncMirrors(manager.mirrors)
+        >>> [report.ok for report in asyncio.run(mirrors.sync())]
+        [True]
+    """
+
+    def __init__(self, mirrors: MirrorOperations) -> None:
+        self.sync_manager = mirrors
+        """The mirrors whose methods the calls run."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The URLs of all mirrors."""
+        return self.sync_manager.addresses
+
+    sync = Awaited(MirrorOperations.sync)
+    status = Awaited(MirrorOperations.status)
+    places_of = Awaited(MirrorOperations.places_of)
+    only_there = Awaited(MirrorOperations.only_there)
+    list = Awaited(MirrorOperations.list)
+    verify = Awaited(MirrorOperations.verify)
+    add = Awaited(MirrorOperations.add)
+    fetch = Awaited(MirrorOperations.fetch)

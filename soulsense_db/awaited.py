@@ -36,7 +36,7 @@ class Awaited(Generic[M, P, T]):
         self._method: Callable[..., T] = method
         self._can_stop = "progress" in inspect.signature(method).parameters
         self._until_done = is_done_at_the_last_call
-        self.__doc__ = f"Await it: as ``BackupManager.{method.__name__}``."
+        self.__doc__ = f"Await it: as ``{method.__qualname__}``."
 
     @overload
     def __get__(self, manager: None, owner: type) -> Self: ...

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from soulsense_db import AsyncBackupManager, BackupManager
+from soulsense_db.async_manager import AsyncMirrors
 from soulsense_db.drivers.sqlite import pages
 from soulsense_db.errors import BackupNotFoundError
 from soulsense_db.events import Failed
 from soulsense_db.manager_aliases import OldNames
+from soulsense_db.mirroring import MirrorOperations
 from soulsense_db.scheduled import run_auto
 
 ENGINES: dict[str, Callable[[Path], AsyncEngine | sa.Engine]] = {
@@ -55,6 +57,57 @@ def test_every_method_of_a_manager_can_be_awaited() -> None:
     }
     there = {name for name in dir(AsyncBackupManager) if not name.startswith("_")}
     assert methods - there == {"exclusive"}
+
+
+def test_every_method_of_its_mirrors_can_be_awaited() -> None:
+    """What ``manager.mirrors`` does for programs, those of an asynchronous manager do too."""
+    documented = {
+        name
+        for name, member in inspect.getmembers(MirrorOperations, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    # What only this package itself calls in the course of something else.
+    inner = {"require_any", "require_uploaded", "upload_after"}
+    there = {name for name in dir(AsyncMirrors) if not name.startswith("_")}
+    assert documented - there == inner
+
+
+def test_mirrors_are_awaited_and_cancelled(
+    database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A cancelled sync leaves nothing half there, and is no failure of the mirror's."""
+    with sa.create_engine(f"sqlite:///{database}").begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE large AS SELECT randomblob(5000000) AS data")
+    url = f"file://{tmp_path_factory.mktemp('drive') / 'soulsense'}"
+
+    async def work() -> None:
+        manager = AsyncBackupManager(ENGINES["aiosqlite"](database), mirrors=url)
+        assert (await manager.mirrors.add(url)).ok
+        await manager.create("Evening")
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        waits = threading.Event()
+
+        def cancel(done: int, total: int) -> None:
+            assert task is not None
+            if not waits.is_set():
+                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(waits.set)
+                waits.wait(CHILD_SECONDS)
+
+        with pytest.raises(asyncio.CancelledError):
+            await manager.mirrors.sync(progress=cancel)
+        assert task is not None
+        task.uncancel()
+        (status,) = await manager.mirrors.status()
+        assert (status.failures, status.backups) == (0, ())
+        (report,) = await manager.mirrors.sync()
+        assert (report.ok, len(report.uploaded)) == (True, 1)
+        await manager.delete("latest")
+        assert (await manager.mirrors.fetch("latest")).description == "Evening"
+        assert manager.mirrors.addresses == (url,)
+
+    asyncio.run(work())
 
 
 def test_create_and_restore_are_awaited(database: Path, engine_kind: EngineKind) -> None:

@@ -38,6 +38,8 @@ class Stop:
         self._progress = progress
         self._done = 0
         self.total = 0
+        self.raised: BaseException | None = None
+        """What the progress raised, to cancel the work."""
 
     def now(self) -> None:
         """End the work at its next step."""
@@ -57,7 +59,11 @@ class Stop:
         """Hear how far the current object is."""
         self.check()
         if self._progress is not None:
-            self._progress(min(self._done + done_bytes, self.total), self.total)
+            try:
+                self._progress(min(self._done + done_bytes, self.total), self.total)
+            except BaseException as error:
+                self.raised = error
+                raise
 
     def finished(self, size_bytes: int) -> None:
         """Hear that an object of so many bytes is done."""
@@ -118,7 +124,8 @@ def waited_for(
     for text in job.warnings:
         warn(text)
     if job.error is not None:
-        if not isinstance(job.error, Exception | KeyboardInterrupt | SystemExit):
+        ordinary = isinstance(job.error, Exception | KeyboardInterrupt | SystemExit)
+        if not ordinary and job.error is not stop.raised:
             # A library that is not written in Python has errors of its own for its own faults.
             raise broke_down(address, type(job.error).__name__) from job.error
         raise job.error
