@@ -47,9 +47,12 @@ def chosen(session: Session, ref: str | None, verb: str, *, warns: bool = True) 
     return _picked(session, backups, verb, session.manager.get)
 
 
-def fetched(session: Session, ref: str | None, url: str, verb: str) -> BackupInfo:
+def fetched(
+    session: Session, ref: str | None, url: str, verb: str, *, requires_key: bool = False
+) -> BackupInfo:
     """Return the backup that ``ref`` names at the mirror ``url``, downloaded.
 
+    ``requires_key``: nothing is downloaded for which there is no key, and nobody to ask for it.
     Without ``ref`` it is chosen from a list; raises :class:`NotConfirmedError` where none is.
     """
     if ref is None:
@@ -60,7 +63,12 @@ def fetched(session: Session, ref: str | None, url: str, verb: str) -> BackupInf
             ref = _picked(session, backups, verb, lambda answer: one_of(backups, answer, url)).id
     mirrors = session.manager.mirrors
     with session.progress("Downloading") as progress:
-        info = mirrors.fetch(ref or "latest", url, progress=progress)
+        info = mirrors.fetch(
+            ref or "latest",
+            url,
+            requires_key=requires_key and not session.asks_passphrase,
+            progress=progress,
+        )
     session.say(f"Downloaded {info.filename} ({info.size_display})")
     return info
 

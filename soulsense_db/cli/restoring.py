@@ -69,7 +69,7 @@ def restore(
     if not trust_directory:  # before anything is asked
         require_trusted_directory(manager.directory, live=manager.database)
     if from_ is not None:
-        info = fetched(session, ref, from_, "Restore")
+        info = fetched(session, ref, from_, "Restore", requires_key=True)
     else:
         info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
     session.prepare_to_read(info)

@@ -111,7 +111,7 @@ class Session:
         # An application that prints its SQL would do so in the middle of our answer.
         getattr(engine, "sync_engine", engine).echo = False
         forms = self.form_options
-        if self._asks_passphrase:
+        if self.asks_passphrase:
             opens = Identities(*forms["identities"].sources, passphrase=self._passphrase.secret)
             forms = FormOptions(**{**forms, "identities": opens})
         mirrors = self.mirrors.over(self.settings, self.context)
@@ -141,7 +141,7 @@ class Session:
         return Passphrase()
 
     @cached_property
-    def _asks_passphrase(self) -> bool:
+    def asks_passphrase(self) -> bool:
         """Whether there is a person to ask for a passphrase, and none is set."""
         if (
             self.as_json
@@ -153,7 +153,7 @@ class Session:
 
     def prepare_new(self) -> None:
         """Ask for the passphrase of a new backup, if it is to have one and there is none."""
-        if self._asks_passphrase and self.form_options["recipients"] == (PASSPHRASE,):
+        if self.asks_passphrase and self.form_options["recipients"] == (PASSPHRASE,):
             self._passphrase.ask_for_new()
 
     def prepare_to_read(self, info: BackupInfo) -> None:
@@ -161,7 +161,7 @@ class Session:
 
         Raises :class:`IdentityError` if what is typed does not open it.
         """
-        if not self._asks_passphrase:
+        if not self.asks_passphrase:
             return
         try:
             self.manager.require_key(info)

@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from io import FileIO
+from functools import partial
+from io import BytesIO, FileIO
 from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo, bases_for, to_meta
+from soulsense_db.codecs import Identities
 from soulsense_db.errors import (
     BackupError,
     MirrorError,
@@ -34,8 +36,10 @@ from soulsense_db.mirroring.errors import (
 from soulsense_db.mirroring.job import Stop, persistently
 from soulsense_db.mirrors import Mirror, MirrorRecord, MirrorUrl, folders_in, mirror_for, token_of
 from soulsense_db.notices import ignoring, log_ignored
-from soulsense_db.operations import Repository, doubts_about, origin_facts
+from soulsense_db.operations import Repository, doubts_about, origin_facts, require_key_of
 
+# More than any header, and the piece behind it that proves the key.
+_BEGINNING_BYTES = 1_000_000
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 
 
@@ -146,6 +150,25 @@ class Fetching:
                 raise databases_mixed(self.address, ref, names)
             backups = own or backups
         return one_of(backups, ref, self.address)
+
+    def require_key(self, info: BackupInfo, identities: Identities) -> None:
+        """Raise unless one of ``identities`` opens ``info``, and its base, if they are encrypted.
+
+        Only the beginning of each is downloaded. Raises
+        :class:`~soulsense_db.errors.IdentityError`.
+        """
+        for needed in (info, *bases_for(info, self.contents.backups.values())[:1]):
+            if needed.form.is_encrypted:
+                data = persistently(partial(self._beginning, needed.filename), self._stop)
+                require_key_of(needed, BytesIO(data), identities)
+
+    def _beginning(self, name: str) -> bytes:
+        data = bytearray()
+        for piece in self._mirror.read(f"{self.contents.folder}/{name}"):
+            data += piece
+            if len(data) >= _BEGINNING_BYTES:
+                break
+        return bytes(data)
 
     def to_directory(self, repository: Repository, info: BackupInfo) -> BackupInfo:
         """Make ``info``, which is there, a backup of ``repository``; return its facts here.

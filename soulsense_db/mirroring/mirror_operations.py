@@ -357,6 +357,7 @@ class MirrorOperations:
         ref: BackupInfo | str,
         url: str | None = None,
         *,
+        requires_key: bool = False,
         deadline: float | None = None,
         progress: Progress | None = None,
     ) -> BackupInfo:
@@ -370,6 +371,7 @@ class MirrorOperations:
                 what :meth:`only_there` returned.
             url: The mirror, or one folder there; by default each mirror of this manager, until
                 there is one that has it.
+            requires_key: True downloads nothing that could not be decrypted here.
             deadline: Seconds to wait; None waits for as long as it takes.
             progress: Told how many bytes of how many were downloaded, in another thread. What it
                 raises cancels, and leaves nothing.
@@ -382,6 +384,7 @@ class MirrorOperations:
             AmbiguousReferenceError: Several are; or the backups of several databases are there, and
                 the URL names none of them.
             InvalidBackupError: It was changed or damaged there.
+            IdentityError: ``requires_key``, and none of the identities opens it.
             MirrorError: The mirror refuses it; or none of several gave it.
             StorageError: The file system refused something.
             OptionError: It is no URL of a mirror; or there is none.
@@ -399,7 +402,7 @@ class MirrorOperations:
         for one in urls:
             try:
                 return waited_for(
-                    functools.partial(self._fetched, name, one),
+                    functools.partial(self._fetched, name, one, requires_key),
                     address=one,
                     deadline=deadline,
                     progress=progress,
@@ -410,7 +413,7 @@ class MirrorOperations:
                     raise
         raise none_has(name, errors) from errors[0]
 
-    def _fetched(self, ref: str, url: str, stop: Stop) -> BackupInfo:
+    def _fetched(self, ref: str, url: str, requires_key: bool, stop: Stop) -> BackupInfo:
         known_url = url in self.addresses
         place = Place(self._mirrors.named(url).parsed) if known_url else place_of(url, stop)
         with mirror_for(place.url) as mirror:
@@ -420,7 +423,10 @@ class MirrorOperations:
             # What is known of another folder says nothing of this one.
             own = record if folder == record.folder else MirrorRecord()
             fetching = Fetching(mirror, folder, own, stop)
-            info = fetching.to_directory(self._repository, fetching.named(ref, self._repository))
+            found = fetching.named(ref, self._repository)
+            if requires_key:
+                fetching.require_key(found, self._repository.forms.identities)
+            info = fetching.to_directory(self._repository, found)
         self._repository.with_catalog_as_it_is().sync_catalog()
         return info
 

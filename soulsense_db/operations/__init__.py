@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         IdentitiesOption,
         RecipientsOption,
     )
-    from soulsense_db.operations.keys import require_key
+    from soulsense_db.operations.keys import require_key, require_key_of
     from soulsense_db.operations.live_database import LiveDatabase
     from soulsense_db.operations.new_backup import NewBackup, origin_facts
     from soulsense_db.operations.prune import (
@@ -73,6 +73,7 @@ __all__ = [
     "plan_prune",
     "prune_backups",
     "require_key",
+    "require_key_of",
     "require_ready",
     "restore_backup",
     "row_counts",
@@ -112,6 +113,7 @@ _HOMES = {
     "IdentitiesOption": "soulsense_db.operations.forms",
     "RecipientsOption": "soulsense_db.operations.forms",
     "require_key": "soulsense_db.operations.keys",
+    "require_key_of": "soulsense_db.operations.keys",
     "doubts_about": "soulsense_db.operations.references",
     "export_backup": "soulsense_db.operations.transfer",
     "import_file": "soulsense_db.operations.transfer",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.codecs import StreamError, require_opens
+from soulsense_db.codecs import Identities, Reader, StreamError, require_opens
 from soulsense_db.errors import IdentityError
 from soulsense_db.operations.bases import base_of
 from soulsense_db.operations.repository import Repository
@@ -20,15 +20,20 @@ def require_key(repository: Repository, info: BackupInfo) -> None:
     :class:`~soulsense_db.errors.InvalidBackupError`.
     """
     for needed in (info, base_of(repository, info)) if info.form.is_differential else (info,):
+        path = Path(needed.path)
         if needed.form.is_encrypted:
-            _require_key(repository, needed)
+            with fs.storage_errors("read", path), path.open("rb", buffering=0) as stored:
+                require_key_of(needed, stored, repository.forms.identities)
 
 
-def _require_key(repository: Repository, info: BackupInfo) -> None:
+def require_key_of(info: BackupInfo, stored: Reader, identities: Identities) -> None:
+    """Raise unless one of ``identities`` opens ``info``, which is encrypted and is ``stored``.
+
+    Raises as :func:`require_key`.
+    """
     path = Path(info.path)
     try:
-        with fs.storage_errors("read", path), path.open("rb", buffering=0) as stored:
-            require_opens(stored, identities=repository.forms.identities)
+        require_opens(stored, identities=identities)
     except IdentityError as error:
         raise cannot_be_opened(path, error) from error
     except StreamError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from age_keys import Key
 from helpers import add_child, digest, flip
 from shell import Shell
 from test_cli_json import answer
@@ -103,6 +104,20 @@ def test_the_machine_is_gone(shell: Shell, url: str) -> None:
     assert f"Restored {new}" in said
     assert digest(new) == rows
     assert "Evening" in shell.ok("list", "--url", str(new))
+
+
+def test_a_restore_without_the_key_downloads_nothing(shell: Shell, url: str) -> None:
+    """A script that lacks the key is told so at once, not after hours of download."""
+    (shell.folder / "keys").mkdir()
+    key = Key(shell.folder / "keys")
+    shell.ok("mirror", "add", url)
+    shell.ok("create", "Evening", "--recipient", key.public, "--wait-for-mirrors")
+    new = shell.folder / "new" / "app.db"
+    words = ["restore", "latest", "--from", url, "--url", f"sqlite:///{new}", "--yes"]
+    shell.fails(errors.IdentityError, *words)
+    assert list((shell.folder / "new").rglob("*.age")) == []
+    shell.ok(*words, "--identity-file", str(key.path))
+    assert digest(new) == digest(shell.database)
 
 
 def test_import_downloads_and_restores_nothing(shell: Shell, url: str) -> None:

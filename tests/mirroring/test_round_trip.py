@@ -20,6 +20,7 @@ from soulsense_db import BackupManager
 from soulsense_db.errors import (
     AmbiguousReferenceError,
     BackupNotFoundError,
+    IdentityError,
     InvalidBackupError,
     MirrorNotFoundError,
     Outcome,
@@ -95,6 +96,27 @@ def test_every_form_comes_back_from_every_kind(
     assert new.restore(fetched).verified
     assert new.database is not None
     assert digest(new.database) == made.rows
+
+
+@pytest.mark.parametrize("stored", ["zstd", "diff"])
+def test_nothing_is_downloaded_without_the_key(
+    app: Path, place: str, tmp_path: Path, make_engine: EngineMaker, stored: str
+) -> None:
+    """A missing or foreign key is found by the beginning of the data, before the rest comes."""
+    folders = [tmp_path / "keys", tmp_path / "others"]
+    for folder in folders:
+        folder.mkdir()
+    key, other = map(Key, folders)
+    make_backup(
+        app, make_engine, stored=stored, seal="key", key=key, mirrors=place
+    ).manager.mirrors.sync()
+    for identities, message in ((None, "no private key is given"), (other.path, "opens it")):
+        new = _new_machine(tmp_path, identities=identities)
+        with pytest.raises(IdentityError, match=message):
+            new.mirrors.fetch("latest", place, requires_key=True)
+        assert new.list() == []
+    new = _new_machine(tmp_path, identities=key.path)
+    assert new.mirrors.fetch("latest", place, requires_key=True) in new.list()
 
 
 def test_a_reference_means_what_it_means_here(
