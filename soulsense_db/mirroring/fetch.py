@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -230,27 +231,32 @@ class Fetching:
     def to_file(self, info: BackupInfo, target: Path) -> None:
         """Download the data of ``info`` into the existing file ``target``, and compare it."""
         self._stop.total += info.size_bytes
-        with _writing(target) as file:
-            found = self._received(info, target, file)
+        with ThreadPoolExecutor(1) as thread, _writing(target) as file:
+            found = self._received(info, target, file, thread)
         if found != info.sha256:
             raise object_changed(self.address, info.filename, is_short=False)
         self._stop.finished(info.size_bytes)
 
-    def _received(self, info: BackupInfo, target: Path, file: FileIO) -> str:
-        """Write what comes to the open ``target`` and return its checksum.
+    def _received(
+        self, info: BackupInfo, target: Path, file: FileIO, thread: ThreadPoolExecutor
+    ) -> str:
+        """Write what comes to the open ``target`` and return its checksum, made in ``thread``.
 
         It goes on where a connection broke.
         """
         checksum = hashlib.sha256()
+        # Of the piece before: while that is read, the next one comes and is written.
+        hashed = thread.submit(checksum.update, b"")
         done = 0
         key = f"{self.contents.folder}/{info.filename}"
 
         def receive() -> None:
-            nonlocal done
+            nonlocal done, hashed
             for piece in self._mirror.read(key, start=done):
+                hashed.result()
+                hashed = thread.submit(checksum.update, piece)
                 with fs.storage_errors("write", target):  # what else is raised is no error of it
                     _write_all(file, piece)
-                checksum.update(piece)
                 done += len(piece)
                 self._stop.told(done)
                 if done > info.size_bytes:
@@ -259,6 +265,7 @@ class Fetching:
         self._as_long_as_it_comes(receive, lambda: done)
         if done != info.size_bytes:
             raise object_changed(self.address, info.filename, is_short=done < info.size_bytes)
+        hashed.result()
         return checksum.hexdigest()
 
     def _as_long_as_it_comes(self, receive: Callable[[], None], done: Callable[[], int]) -> None:
