@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         undo_restore,
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
-    from soulsense_db.operations.encoding import with_opened_description
     from soulsense_db.operations.forms import (
         DifferentialPolicy,
         Forms,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
     from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
 
@@ -106,7 +106,7 @@ _HOMES = {
     "create_unless_same": "soulsense_db.operations.create",
     "delete_backup": "soulsense_db.operations.delete",
     "dependents_of": "soulsense_db.operations.delete",
-    "with_opened_description": "soulsense_db.operations.encoding",
+    "with_opened_description": "soulsense_db.operations.sealing",
     "DifferentialPolicy": "soulsense_db.operations.forms",
     "Forms": "soulsense_db.operations.forms",
     "IdentitiesOption": "soulsense_db.operations.forms",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -234,8 +234,8 @@ def verify_opened(
 
 def check_new(
     driver: Driver, path: Path, *, level: CheckLevel, progress: Progress | None = None
-) -> str:
-    """Check a file just written and return its SHA-256.
+) -> tuple[str, Mapping[str, int] | None]:
+    """Check a file just written; return its SHA-256, and how many rows each table has.
 
     ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
     copy: it has those of its source. Raises :class:`~soulsense_db.errors.InvalidBackupError` for a
@@ -243,11 +243,17 @@ def check_new(
     """
     size = _size(path)
     poll = None if progress is None else lambda: progress(size, size)
-    sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll)
+    counts: Mapping[str, int] | None = None
+
+    def count(poll: Callable[[], object]) -> None:
+        nonlocal counts
+        counts = driver.count_rows(path, poll=poll)
+
+    sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll, then=count)
     if problem is not None:
         raise problem
     assert sha256 is not None
-    return sha256
+    return sha256, counts
 
 
 def _read(
@@ -258,11 +264,13 @@ def _read(
     *,
     progress: Progress | None = None,
     poll: Callable[[], object] | None = None,
+    then: Callable[[Callable[[], object]], object] | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long.
 
-    ``progress`` is that of the hash. ``poll`` is called during the check; what either raises, and
-    Ctrl-C, ends both.
+    ``progress`` is that of the hash. ``poll`` is called during the check, and during what is done
+    ``then`` with a file that is whole, while the hash may go on; what any of them raises, and
+    Ctrl-C, ends all.
     """
     stopped = threading.Event()
 
@@ -287,6 +295,8 @@ def _read(
         findings = Findings()
         try:
             findings = driver.check(path, level=level, poll=checking)
+            if then is not None:
+                then(checking)
         except InvalidBackupError as error:
             problem = error
         except BaseException:
