@@ -127,7 +127,14 @@ class RowCounts:
 
 
 class QueryError(Exception):
-    """What :meth:`Driver.query` was asked cannot be asked, or does not end well; in plain words."""
+    """What :meth:`Driver.query` was asked does not end well; the argument says why.
+
+    ``is_wrong``: whatever is in the database, it cannot be asked.
+    """
+
+    def __init__(self, reason: str, *, is_wrong: bool = False) -> None:
+        super().__init__(reason)
+        self.is_wrong = is_wrong
 
 
 class ConcurrentCommitError(Exception):

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         undo_restore,
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
+    from soulsense_db.operations.drill import drill_and_record, drill_backup
+    from soulsense_db.operations.drill_checks import DrillCheck, checks_of
+    from soulsense_db.operations.drill_record import DrillRecordFile
     from soulsense_db.operations.forms import (
         DifferentialPolicy,
         Forms,
@@ -39,13 +42,22 @@ if TYPE_CHECKING:
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
-    from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
+    from soulsense_db.operations.verify import (
+        DrillReport,
+        VerificationReport,
+        VerifyLevel,
+        verify_and_record,
+        verify_backup,
+    )
 
 __all__ = [
     "CatalogOperations",
     "DatabaseLock",
     "DifferentialPolicy",
     "Doubt",
+    "DrillCheck",
+    "DrillRecordFile",
+    "DrillReport",
     "Finder",
     "Forms",
     "IdentitiesOption",
@@ -58,14 +70,18 @@ __all__ = [
     "RestoreCheck",
     "RestoreReport",
     "VerificationReport",
+    "VerifyLevel",
     "adopt_backup",
     "check_restore",
+    "checks_of",
     "compare_with_live",
     "create_backup",
     "create_unless_same",
     "delete_backup",
     "dependents_of",
     "doubts_about",
+    "drill_and_record",
+    "drill_backup",
     "export_backup",
     "import_file",
     "in_order",
@@ -84,6 +100,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DrillCheck": "soulsense_db.operations.drill_checks",
+    "DrillRecordFile": "soulsense_db.operations.drill_record",
+    "DrillReport": "soulsense_db.operations.verify",
+    "VerifyLevel": "soulsense_db.operations.verify",
+    "checks_of": "soulsense_db.operations.drill_checks",
+    "drill_and_record": "soulsense_db.operations.drill",
+    "drill_backup": "soulsense_db.operations.drill",
     "in_order": "soulsense_db.operations.prune",
     "origin_facts": "soulsense_db.operations.new_backup",
     "plan_prune": "soulsense_db.operations.prune",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Any
 
@@ -13,6 +14,8 @@ _READING = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+_ONE_SELECT = "only reading is allowed: write one SELECT"
+_MISSPELT = re.compile(r"syntax error|incomplete input|unrecognized token")
 _MOST_ROWS = 2  # one that is asked for, and that there are more
 
 
@@ -33,9 +36,12 @@ def selected(connection: sqlite3.Connection, statement: str) -> tuple[tuple[Any,
     try:
         cursor = connection.execute(statement)
         if cursor.description is None:
-            raise QueryError("it returns nothing: write one SELECT")
+            raise QueryError(_ONE_SELECT, is_wrong=True)
         return tuple(cursor.fetchmany(_MOST_ROWS))
     except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError) as error:
         if refused:
-            raise QueryError("only reading is allowed: write one SELECT") from error
-        raise QueryError(str(error)) from error
+            raise QueryError(_ONE_SELECT, is_wrong=True) from error
+        code = getattr(error, "sqlite_errorcode", None)
+        # Without a code it is Python that refuses it: two statements, or a parameter without value.
+        is_wrong = code is None or _MISSPELT.search(str(error)) is not None
+        raise QueryError(str(error), is_wrong=is_wrong) from error
