@@ -38,6 +38,7 @@ VALUE_OPTIONS = {
         "--mirror-deadline",
         "--from",
         "--within-days",
+        "--level",
         "--kind",
         "--since",
         "--until",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +83,28 @@ def _query(number: int, given: Mapping[str, Any]) -> Check:
     if key != "is" and isinstance(value, bool):
         raise wrong_check(number, f"'{key}' is no number or text")
     name = str(facts.get("name") or _shortened(" ".join(sql.split())))
-    return Check(name, lambda driver: _problem_of_query(driver, sql, key, value))
+
+    def problem(driver: Driver) -> str:
+        try:
+            return _problem_of_rows(driver.query(sql), key, value)
+        except QueryError as error:
+            if error.is_wrong:
+                reason = str(error).rstrip(".")
+                raise wrong_check(number, f"{reason} ({name})") from error
+            return str(error)
+
+    return Check(name, problem)
 
 
-def _problem_of_query(driver: Driver, sql: str, key: str, wanted: str | float) -> str:
-    try:
-        rows = driver.query(sql)
-    except QueryError as error:
-        return str(error)
+def _problem_of_rows(rows: Sequence[Sequence[Any]], key: str, wanted: str | float) -> str:
     if len(rows) != 1 or len(rows[0]) != 1:
-        found = f"{len(rows[0])} columns" if len(rows) == 1 else "no row" if not rows else "rows"
+        found = (
+            f"{len(rows[0])} columns"
+            if len(rows) == 1
+            else "no row"
+            if not rows
+            else "several rows"
+        )
         return f"it returned {found}, and must return one value"
     found = rows[0][0]
     if _fits(found, key, wanted):
@@ -120,10 +132,8 @@ def _fits(found: Any, key: str, wanted: str | float) -> bool:
 def _function(function: Callable[[Engine], object]) -> Check:
     name = getattr(function, "__qualname__", type(function).__name__)
     module = getattr(function, "__module__", None)
-    return Check(
-        f"{module}:{name}" if module else name,
-        lambda driver: _problem_of_function(driver, function),
-    )
+    name = f"{module}:{name}" if module else name
+    return Check(name, lambda driver: _problem_of_function(driver, function))
 
 
 def _problem_of_function(driver: Driver, function: Callable[[Engine], object]) -> str:
