@@ -219,8 +219,9 @@ def verify(
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level}{' check' * (report.drill is None)}, {checksum}")
-    for line in told(report.drill) if report.drill is not None else ():
-        session.say(line)
+    if report.drill is not None:
+        for line in told(report.drill, report.backup.alembic_heads):
+            session.say(line)
     for warning in report.warnings:
         session.say(f"Note: {warning}")
     return {

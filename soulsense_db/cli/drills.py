@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from soulsense_db.cli import output
@@ -54,15 +54,17 @@ def _list_of(table: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> lis
     return values
 
 
-def told(drill: DrillReport) -> list[str]:
-    """Return what came of a drill, a line each."""
+def told(drill: DrillReport, recorded: Sequence[str]) -> list[str]:
+    """Return what came of a drill, a line each; ``recorded``: the revisions that were."""
     restored = f"restored to a scratch folder in {drill.seconds:.1f} s"
     lines = [f"{restored}; integrity and references checked"]
     if drill.tables is not None:
         compared = "as recorded" if drill.rows_compared else "not compared"
         lines.append(f"{drill.rows:,} row(s) in {drill.tables} table(s): {compared}")
     if drill.alembic_heads:
-        lines.append(f"revision {', '.join(drill.alembic_heads)}: as recorded")
+        # Else they are of another version table than the usual one.
+        same = ": as recorded" * (set(drill.alembic_heads) == set(recorded))
+        lines.append(f"revision {', '.join(drill.alembic_heads)}{same}")
     lines += [f"passed: {name}" for name in drill.checks]
     return lines
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
+from traceback import extract_tb
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -98,14 +100,9 @@ def _query(number: int, given: Mapping[str, Any]) -> Check:
 
 def _problem_of_rows(rows: Sequence[Sequence[Any]], key: str, wanted: str | float) -> str:
     if len(rows) != 1 or len(rows[0]) != 1:
-        found = (
-            f"{len(rows[0])} columns"
-            if len(rows) == 1
-            else "no row"
-            if not rows
-            else "several rows"
-        )
-        return f"it returned {found}, and must return one value"
+        number = "several rows" if rows[1:] else "no row"
+        what = f"{len(rows[0])} columns" if len(rows) == 1 else number
+        return f"it returned {what}, and must return one value"
     found = rows[0][0]
     if _fits(found, key, wanted):
         return ""
@@ -142,11 +139,19 @@ def _problem_of_function(driver: Driver, function: Callable[[Engine], object]) -
     except Exception as error:  # noqa: BLE001 - whatever the application raises is its answer
         said = str(error).strip().splitlines()
         kind = type(error).__name__
-        return f"{kind}: {_shortened(said[0])}" if said else kind
+        told = f"{kind}: {_shortened(said[0])}" if said else kind
+        return told + _place_of(error, function)
     finally:
         driver.engine.dispose()
     # What returns nothing has found nothing.
     return "it returned False" if result is False else ""
+
+
+def _place_of(error: Exception, function: Callable[[Engine], object]) -> str:
+    """Return where in the file of ``function`` it was raised: an assertion may say nothing."""
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({PurePath(file).name}, line {lines[-1]})" if file and lines else ""
 
 
 def _shown(value: object) -> str:
