@@ -6,7 +6,7 @@ import builtins
 import copy
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
@@ -610,6 +610,30 @@ class BackupManager(OldNames):
         if checks:
             raise ValueError("checks are for level='drill'")
         return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
+
+    def drills_due(self) -> builtins.list[BackupInfo]:
+        """Return the backups whose turn it is to be drilled, so that all are within 30 days.
+
+        First those that waited longest; a new one waits as one that was drilled when it was taken.
+        What was drilled since yesterday counts, so that several runs a day do no more than one.
+
+        Returns:
+            They, and none where today's share is done.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> [info.description for info in manager.drills_due()]
+            ['Before the import']
+            >>> report = manager.verify("latest", level="drill")
+            >>> manager.drills_due()
+            []
+        """
+        # Those that can be told from another one's, and whose facts say what they were.
+        own = [info for info in self.list() if info.sha256 and not info.of_unknown_origin]
+        drilled = {info.filename: info.drilled_at for info in own if info.drilled_at is not None}
+        return operations.drill_turn(own, drilled, now=datetime.now(UTC))
 
     def last_drill(self) -> datetime | None:
         """Return when a drill of any backup of this database last passed, here or at a mirror.

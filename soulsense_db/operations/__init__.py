@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
     from soulsense_db.operations.drill import drill_and_record, drill_backup
-    from soulsense_db.operations.drill_checks import DrillCheck, checks_of
+    from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of
     from soulsense_db.operations.drill_record import DrillRecordFile
+    from soulsense_db.operations.drill_turns import DRILL_DAYS, drill_turn
     from soulsense_db.operations.forms import (
         DifferentialPolicy,
         Forms,
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "DRILL_DAYS",
     "CatalogOperations",
+    "Check",
     "DatabaseLock",
     "DifferentialPolicy",
     "Doubt",
@@ -82,6 +85,7 @@ __all__ = [
     "doubts_about",
     "drill_and_record",
     "drill_backup",
+    "drill_turn",
     "export_backup",
     "import_file",
     "in_order",
@@ -100,6 +104,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Check": "soulsense_db.operations.drill_checks",
+    "DRILL_DAYS": "soulsense_db.operations.drill_turns",
+    "drill_turn": "soulsense_db.operations.drill_turns",
     "DrillCheck": "soulsense_db.operations.drill_checks",
     "DrillRecordFile": "soulsense_db.operations.drill_record",
     "DrillReport": "soulsense_db.operations.verify",
