@@ -38,7 +38,7 @@ from soulsense_db.operations import (
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
-__all__ = ["AutoReport", "MirrorDrill", "drill_mirrors", "run_auto"]
+__all__ = ["AutoReport", "MirrorDrill", "run_auto"]
 
 _DESCRIPTION = "Scheduled"
 _KIND: BackupKind = "automatic"

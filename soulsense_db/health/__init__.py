@@ -13,10 +13,10 @@ if TYPE_CHECKING:
         HealthReport,
         State,
         Thresholds,
-        display_age,
     )
+    from soulsense_db.health.report import display_age as display_age
 
-__all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health", "display_age"]
+__all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health"]
 
 _REPORT = "soulsense_db.health.report"
 _HOMES = {
