@@ -151,6 +151,8 @@ def _made_beside(
 
 
 def _make_folder(path: Path, *, owner_of: Path | None) -> None:
+    # Its lock is on the disk before it: what a power cut leaves without one is nobody's.
+    fs.sync_directory(path.parent)
     with fs.storage_errors("make a directory in", path.parent):
         path.mkdir(mode=fs.PRIVATE_DIRECTORY)
     if owner_of is not None:
@@ -215,5 +217,6 @@ def _remove(path: Path, companions: Companions) -> None:
     if path.is_dir() and not path.is_symlink():
         with fs.storage_errors("remove", path):
             shutil.rmtree(path)
+        fs.sync_directory(path.parent)  # before its lock goes
     for ending in ("", *companions.endings, _LOCK):
         fs.remove(Path(f"{path}{ending}"))
