@@ -571,3 +571,28 @@ def test_a_drill_does_not_wait_for_the_live_database(
     database.unlink()
     assert manager.verify("latest", level="drill").recorded
     assert not database.exists()
+
+
+def test_functions_of_the_application_are_not_needed(
+    make_engine: EngineMaker, tmp_path: Path
+) -> None:
+    """What is registered when the application connects is not on a new machine: it is a note."""
+    engine = make_engine(tmp_path / "own.db")
+
+    @sa.event.listens_for(engine, "connect")
+    def register(connection: Any, _record: object) -> None:
+        connection.create_function("shout", 1, lambda text: text.upper(), deterministic=True)
+        connection.create_collation("backwards", lambda a, b: (a < b) - (a > b))
+
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE word (text TEXT COLLATE backwards PRIMARY KEY)"))
+        connection.execute(sa.text("CREATE INDEX loud ON word (shout(text))"))
+        connection.execute(sa.text("INSERT INTO word VALUES ('a'), ('b')"))
+    manager = BackupManager(engine)
+    info = manager.create()
+    assert info.row_counts is not None
+    assert info.row_counts["word"] == 2
+    report = manager.verify(info, level="drill")
+    assert report.drill is not None
+    assert report.drill.rows_compared
+    assert any("not checked in full" in line for line in report.warnings)
