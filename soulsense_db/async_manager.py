@@ -118,6 +118,8 @@ class AsyncBackupManager:
     description_of = Awaited(BackupManager.description_of)
     require_key = Awaited(BackupManager.require_key)
     verify = Awaited(BackupManager.verify)
+    drills_due = Awaited(BackupManager.drills_due)
+    last_drill = Awaited(BackupManager.last_drill)
     orphans = Awaited(BackupManager.orphans)
     pin = Awaited(BackupManager.pin)
     unpin = Awaited(BackupManager.unpin)

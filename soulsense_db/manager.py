@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import builtins
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
 from soulsense_db.codecs import Compression, Identities
-from soulsense_db.drivers import CheckLevel, DatabaseDiff, Progress, RowCounts, engine_for
+from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts, engine_for
 from soulsense_db.manager_aliases import OldNames
 from soulsense_db.mirroring import DEADLINE_SECONDS, MirrorOperations, Mirrors, MirrorsOption
 from soulsense_db.operations import (
     CatalogOperations,
     DatabaseLock,
     DifferentialPolicy,
+    DrillCheck,
     Forms,
     IdentitiesOption,
     LiveDatabase,
@@ -30,6 +32,7 @@ from soulsense_db.operations import (
     RestoreCheck,
     RestoreReport,
     VerificationReport,
+    VerifyLevel,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
@@ -551,17 +554,30 @@ class BackupManager(OldNames):
         operations.require_key(self._repository, self._finder.get(ref))
 
     def verify(
-        self, ref: Reference, *, level: CheckLevel = "full", progress: Progress | None = None
+        self,
+        ref: Reference,
+        *,
+        level: VerifyLevel = "full",
+        checks: Iterable[DrillCheck] = (),
+        progress: Progress | None = None,
     ) -> VerificationReport:
-        """Check a backup by reading it; its data file is never written to.
+        """Check a backup by reading it, or by restoring it; its data file is never written to.
 
-        Where there is a checksum, the meta file records whether the backup passed.
+        Where there is a checksum, the meta file records whether the backup passed. A drill restores
+        it to a private folder that is gone at the end; the live database is not touched.
 
         Args:
             ref: The backup, as for :meth:`get`.
             level: ``quick`` checks size, SHA-256 and header (of a compressed backup, size and
                 SHA-256); ``full`` decompresses it, and also does SQLite's
-                ``integrity_check`` and ``foreign_key_check``.
+                ``integrity_check`` and ``foreign_key_check``. ``drill`` restores it as a new
+                machine would, then does these checks with what was restored, and compares the rows
+                of each table, the Alembic revisions and the number of broken references with what
+                was recorded.
+            checks: Of a drill, what you require yourself of the restored database: a ``SELECT``
+                that must be true; a mapping with ``sql`` and one of ``is``, ``at-least`` and
+                ``at-most``; or a function that is called with an engine, and raises or returns
+                False if something is wrong. No time limit ends a function.
             progress: Told how many bytes of how many were read; what it raises cancels.
 
         Returns:
@@ -570,17 +586,72 @@ class BackupManager(OldNames):
 
         Raises:
             InvalidBackupError: The backup fails a check; each check has a class of its own.
+            DrillError: What was restored is not what was backed up, or fails one of ``checks``.
+            IdentityError: Nothing at hand decrypts it.
+            NotEnoughSpaceError: There is no room to restore it to.
+            OptionError: One of ``checks`` says nothing.
             MetaFileError: Its meta file cannot be trusted.
             StorageError: It cannot be read.
-            ValueError: There is no such level.
+            ValueError: There is no such level; or there are ``checks``, and it is no drill.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
         Example:
             >>> report = manager.verify("latest")
             >>> report.checksum, report.warnings
             (True, ())
+            >>> enough = {"sql": "SELECT count(*) FROM entries", "at-least": 1}
+            >>> manager.verify("latest", level="drill", checks=[enough]).drill.checks
+            ('SELECT count(*) FROM entries',)
         """
+        if level == "drill":
+            return operations.drill_and_record(
+                self._repository, ref, checks=checks, progress=progress
+            )
+        if checks:
+            raise ValueError("checks are for level='drill'")
         return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
+
+    def drills_due(self) -> builtins.list[BackupInfo]:
+        """Return the backups whose turn it is to be drilled, so that all are within 30 days.
+
+        First those that waited longest; a new one waits as one that was drilled when it was taken.
+        What was drilled since yesterday counts, so that several runs a day do no more than one.
+
+        Returns:
+            They, and none where today's share is done.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> [info.description for info in manager.drills_due()]
+            ['Before the import']
+            >>> report = manager.verify("latest", level="drill")
+            >>> manager.drills_due()
+            []
+        """
+        # Those that can be told from another one's, and whose facts say what they were.
+        own = [info for info in self.list() if info.sha256 and not info.of_unknown_origin]
+        drilled = {info.filename: info.drilled_at for info in own if info.drilled_at is not None}
+        return operations.drill_turn(own, drilled, now=datetime.now(UTC))
+
+    def last_drill(self) -> datetime | None:
+        """Return when a drill of any backup of this database last passed, here or at a mirror.
+
+        Returns:
+            The moment, aware, UTC; None when none ever has.
+
+        Raises:
+            StorageError: The directory cannot be read.
+
+        Example:
+            >>> report = manager.verify("latest", level="drill")
+            >>> manager.last_drill() == manager.get("latest").drilled_at
+            True
+        """
+        moments = [info.drilled_at for info in self.list() if info.drill_result == "passed"]
+        moments.append(operations.DrillRecordFile.of(self._repository).passed_at())
+        return max(filter(None, moments), default=None)
 
     def orphans(self) -> set[str]:
         """Return the names of backups that are gone but left a meta file.

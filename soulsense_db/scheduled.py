@@ -6,7 +6,7 @@ It removes backups that schedules made, and no others.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -26,12 +26,19 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.manager import BackupManager
-from soulsense_db.mirroring import SyncReport
+from soulsense_db.mirroring import MirrorCheck, SyncReport
 from soulsense_db.notices import log_ignored, warn
-from soulsense_db.operations import Doubt, VerificationReport, doubts_about
+from soulsense_db.operations import (
+    DRILL_DAYS,
+    Doubt,
+    DrillCheck,
+    VerificationReport,
+    checks_of,
+    doubts_about,
+)
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
-__all__ = ["AutoReport", "run_auto"]
+__all__ = ["AutoReport", "MirrorDrill", "run_auto"]
 
 _DESCRIPTION = "Scheduled"
 _KIND: BackupKind = "automatic"
@@ -52,6 +59,10 @@ class AutoReport:
             migrated, so nothing was removed for it.
         prune_error: Why nothing could be removed.
         mirrors: What became of each mirror; they are brought in step after all else.
+        drilled: The drills that were passed, if any were asked for.
+        drill_errors: Of those that were not, the backup and why: a backup that failed, or one that
+            could not be restored here and now, as without its key.
+        mirror_drills: What became of the drills at the mirrors.
 
     Example:
         >>> report = run_auto(manager)
@@ -66,6 +77,29 @@ class AutoReport:
     half_run: InterruptedMigrationError | None
     prune_error: BackupError | None = None
     mirrors: tuple[SyncReport, ...] = ()
+    drilled: tuple[VerificationReport, ...] = ()
+    drill_errors: tuple[tuple[BackupInfo, BackupError], ...] = ()
+    mirror_drills: tuple[MirrorDrill, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorDrill:
+    """What became of the drills at one mirror.
+
+    Attributes:
+        address: Where it is.
+        check: What was found of the backups that were downloaded; None where that failed.
+        error: Why that failed.
+
+    Example:
+        >>> report = run_auto(manager, drill=True)
+        >>> [drill.error for drill in report.mirror_drills]
+        [None]
+    """
+
+    address: str
+    check: MirrorCheck | None
+    error: BackupError | None = None
 
 
 def run_auto(
@@ -75,8 +109,13 @@ def run_auto(
     description: str = _DESCRIPTION,
     progress: Progress | None = None,
     mirrors: bool = True,
+    drill: bool = False,
+    drill_checks: Sequence[DrillCheck] = (),
 ) -> AutoReport | None:
     """Back up unless the newest backup is sound and has the same content; verify; prune; mirror.
+
+    With ``drill``, some backups are restored to a scratch folder each day, so that each that is
+    kept is within 30 days, those at the mirrors too.
 
     Only automatic backups are removed, whatever ``policy`` says of other kinds.
     Nothing is removed unless the newest backup was verified in this run. Where nothing opens an
@@ -93,6 +132,9 @@ def run_auto(
         mirrors: False leaves the mirrors to somebody else. Otherwise they are brought in step at
             the end, however long that takes, but for one that failed a short time ago. A mirror
             that fails is in the report, and no error.
+        drill: True drills the backups whose turn it is. One that fails is in the report, and no
+            error.
+        drill_checks: As ``checks`` of :meth:`BackupManager.verify`.
 
     Returns:
         What was done. None when another run for the same database is at work, which does what there
@@ -108,11 +150,34 @@ def run_auto(
         >>> report.created.description, report.verified.level, len(report.pruned.removed)
         ('Scheduled', 'full', 0)
     """
-    report = _run(manager, policy, description, progress)
+    checks_of(drill_checks)
+    drills = tuple(drill_checks) if drill else None
+    report = _run(manager, policy, description, progress, drills)
     if report is None or not mirrors:
         return report
     # After the lock: the next run need not wait for a slow one.
-    return replace(report, mirrors=tuple(manager.mirrors.sync(if_not_paused=True)))
+    synced = tuple(manager.mirrors.sync(if_not_paused=True))
+    report = replace(report, mirrors=synced)
+    if drills is not None:
+        report = replace(report, mirror_drills=tuple(drill_mirrors(manager, synced, drills)))
+    return report
+
+
+def drill_mirrors(
+    manager: BackupManager, synced: Iterable[SyncReport], checks: Sequence[DrillCheck]
+) -> Iterator[MirrorDrill]:
+    """Drill the share of today at each mirror that was reached; yield what came of each."""
+    for report in synced:
+        if report.error is not None or report.skipped:
+            continue
+        try:
+            found = manager.mirrors.verify(
+                url=report.address, within_days=DRILL_DAYS, level="drill", checks=checks
+            )
+        except BackupError as error:
+            yield MirrorDrill(address=report.address, check=None, error=error)
+        else:
+            yield MirrorDrill(address=report.address, check=found[0])
 
 
 def _run(
@@ -120,6 +185,7 @@ def _run(
     policy: RetentionPolicy | None,
     description: str,
     progress: Progress | None,
+    drills: Sequence[DrillCheck] | None,
 ) -> AutoReport | None:
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()
@@ -147,6 +213,8 @@ def _run(
                 pruned = manager.prune(policy, kinds=(_KIND,))
             except BackupError as error:  # what was created is, all the same
                 prune_error = error
+        # After the prune: of those that stay.
+        passed, errors = _drilled(manager, drills) if drills is not None else ((), ())
         return AutoReport(
             created=created,
             verified=verified,
@@ -154,7 +222,25 @@ def _run(
             pruned=pruned,
             half_run=half_run,
             prune_error=prune_error,
+            drilled=passed,
+            drill_errors=errors,
         )
+
+
+def _drilled(
+    manager: BackupManager, checks: Sequence[DrillCheck]
+) -> tuple[tuple[VerificationReport, ...], tuple[tuple[BackupInfo, BackupError], ...]]:
+    """Drill the backups whose turn it is; return the reports, and what failed."""
+    passed: list[VerificationReport] = []
+    errors: list[tuple[BackupInfo, BackupError]] = []
+    for info in manager.drills_due():
+        try:
+            passed.append(manager.verify(info, level="drill", checks=checks))
+        except BackupNotFoundError as error:
+            log_ignored(f"{info.filename} was removed meanwhile", error)
+        except BackupError as error:  # of one: the next has its turn all the same
+            errors.append((info, error))
+    return tuple(passed), tuple(errors)
 
 
 def _marker(manager: BackupManager, *, warns: bool = False) -> InterruptedMigrationError | None:

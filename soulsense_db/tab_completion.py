@@ -38,6 +38,7 @@ VALUE_OPTIONS = {
         "--mirror-deadline",
         "--from",
         "--within-days",
+        "--level",
         "--kind",
         "--since",
         "--until",
@@ -47,7 +48,15 @@ VALUE_OPTIONS = {
     *("--mirror-keep-last", "--mirror-keep-hourly", "--mirror-keep-daily"),
     *("--mirror-keep-weekly", "--mirror-keep-monthly", "--mirror-keep-yearly"),
     *("--mirror-keep-within", "--mirror-max-total-size"),
-    *("--critical-age", "--warning-free", "--critical-free", "--ping", "--notify", "--prometheus"),
+    *(
+        "--critical-age",
+        "--warning-free",
+        "--critical-free",
+        "--critical-drill",
+        "--ping",
+        "--notify",
+        "--prometheus",
+    ),
 }
 """The options that take a value."""
 

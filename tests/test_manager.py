@@ -173,11 +173,13 @@ def test_verify_writes_only_that_it_passed(manager: BackupManager, level: Any) -
     assert replace(verified, verified_at=info.verified_at) == info
 
 
-def test_verify_knows_two_levels(manager: BackupManager) -> None:
+def test_verify_knows_three_levels(manager: BackupManager) -> None:
     """A level that does not exist is never taken for a weaker check."""
     info = manager.create()
-    with pytest.raises(ValueError, match="'quick' or 'full'"):
-        manager.verify(info, level="drill")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'quick', 'full' or 'drill'"):
+        manager.verify(info, level="thorough")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="checks are for"):
+        manager.verify(info, checks=["SELECT 1"])
 
 
 def test_a_backup_without_meta_is_verified_without_checksum(manager: BackupManager) -> None:

@@ -25,10 +25,17 @@ MAX_SHORT = 1_000
 MAX_HEADS = 1_000
 # The longest description of four bytes a character, encrypted for some recipients, in Base64.
 MAX_SEALED = 700_000
+# What is recorded of the rows is read with every list of backups: a database of more tables than
+# that, or of longer names, is not counted.
+MAX_TABLES = 1_000
+MAX_ROW_COUNTS = 64 * 1024
 
 BackupKind = Literal["manual", "automatic", "pre_migration", "pre_restore", "imported"]
 """Why a backup was taken."""
 KINDS: tuple[str, ...] = get_args(BackupKind)
+
+DrillResult = Literal["passed", "failed"]
+"""What came out of the last drill."""
 
 _ShortText = Annotated[
     str, Meta(max_length=MAX_SHORT, description=f"text of at most {MAX_SHORT:,} characters")
@@ -54,11 +61,14 @@ _Sha256 = Annotated[
     str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits, lower case")
 ]
 _YesNo = Annotated[bool, Meta(description="true or false")]
+_Number = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0 to 2^63 - 1")]
 
 _NEVER = datetime.min.replace(tzinfo=UTC)  # stands for a time that is not given
 
 # What stands between the names of a path; `os`, which has it, is nothing for pure facts.
 _SEPARATOR = str(Path("a", "b"))[1]
+# What a line of JSON has beside the name of the table.
+_BYTES_OF_A_COUNT = 24
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -83,6 +93,8 @@ class BackupInfo:
         base_name: Of a differential, the file name of its base when it was taken; else None.
         sealed_description: Of an encrypted backup, the description as ``age`` encrypts it, in
             Base64; None where it has none, or shows it in ``description``.
+        sealed_row_counts: Of an encrypted backup, ``row_counts`` as ``age`` encrypts them, in
+            Base64; None where they are not recorded.
         recipients_sha256: Of an encrypted backup, a checksum that tells its recipients from others;
             else None.
         dialect: The dialect of the database, such as ``sqlite``.
@@ -100,6 +112,12 @@ class BackupInfo:
         ordered_at: The moment that it is ordered by instead of ``created_at``, where the clock had
             been set back: later than all backups that were there; aware, UTC. Else None.
         half_run: Whether it was taken while a migration was running or had died half-way.
+        row_counts: How many rows each table had when it was taken; None where that was not
+            recorded, and of an encrypted backup.
+        broken_references: How many rows referred to rows that do not exist when it first passed a
+            full check; None before that.
+        drilled_at: When it was last drilled, whatever came of it (UTC); else None.
+        drill_result: ``passed`` or ``failed``; None where it was never drilled.
         meta_problem: Why the meta file cannot be trusted; empty when it can.
         filename: The name of the data file, without its directory.
         timestamp: ``created_at`` as naive local time, to compare with ``datetime.now()``.
@@ -148,6 +166,17 @@ class BackupInfo:
         ]
         | None
     ) = None
+    sealed_row_counts: (
+        Annotated[
+            str,
+            Meta(
+                max_length=2 * MAX_ROW_COUNTS,
+                pattern=r"\A[A-Za-z0-9+/=]+\Z",
+                description=f"Base64 of at most {2 * MAX_ROW_COUNTS:,} characters",
+            ),
+        ]
+        | None
+    ) = None
     recipients_sha256: _Sha256 | None = None
     dialect: _ShortText | None = None
     database: _PathText | None = None
@@ -185,6 +214,19 @@ class BackupInfo:
     ] = ""
     ordered_at: _Moment | None = None
     half_run: _YesNo = False
+    row_counts: (
+        Annotated[
+            Mapping[_ShortText, _Number],
+            Meta(
+                max_length=MAX_TABLES,
+                description=f"an object of at most {MAX_TABLES:,} numbers of rows",
+            ),
+        ]
+        | None
+    ) = field(default=None, hash=False)
+    broken_references: _Number | None = None
+    drilled_at: _Moment | None = None
+    drill_result: Annotated[DrillResult, Meta(description="one of passed, failed")] | None = None
     meta_problem: str = ""
     if TYPE_CHECKING:  # arguments as well, see _init_by_hand
         filename: str = ""
@@ -300,6 +342,18 @@ def recordable_heads(heads: tuple[str, ...]) -> tuple[str, ...]:
     """Return what was found in a version table; nothing where no Alembic can have written it."""
     fits = len(heads) <= MAX_HEADS and all(len(head) <= MAX_SHORT for head in heads)
     return heads if fits else ()
+
+
+def recordable_row_counts(counts: Mapping[str, int] | None) -> dict[str, int] | None:
+    """Return how many rows each table has; None where a meta file would be too long for that."""
+    if counts is None or len(counts) > MAX_TABLES:
+        return None
+    try:
+        size = sum(len(table.encode()) + _BYTES_OF_A_COUNT for table in counts)
+    except UnicodeEncodeError:  # a name that is no text
+        return None
+    too_long = size > MAX_ROW_COUNTS or any(len(table) > MAX_SHORT for table in counts)
+    return None if too_long else dict(counts)
 
 
 def check_description(description: str) -> None:

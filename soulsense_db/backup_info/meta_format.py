@@ -49,12 +49,13 @@ _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
 _ADDED = {"verified_at", "pinned", "pin_note", "ordered_at", "half_run"}
+_ADDED |= {"row_counts", "broken_references", "drilled_at", "drill_result"}
 _OF_ENCODED = {"plain_size_bytes", "plain_sha256"}
 _OF_DIFFERENTIAL = {"base_sha256", "base_name"}
-_OF_ENCRYPTED = {"sealed_description", "recipients_sha256"}
+_OF_ENCRYPTED = {"sealed_description", "sealed_row_counts", "recipients_sha256"}
 _OF_FORMS = _OF_ENCODED | _OF_DIFFERENTIAL | _OF_ENCRYPTED
 _REQUIRED = frozenset(_STORED) - _ADDED - _OF_FORMS
-_MOMENTS = ("created_at", "verified_at", "ordered_at")
+_MOMENTS = ("created_at", "verified_at", "ordered_at", "drilled_at")
 # What a file system has a name for; its bytes need not be text.
 _PATHS = {"database", "database_path", "database_relative", "base_name"}
 _SEAL = "meta_sha256"
@@ -74,6 +75,7 @@ def to_meta(info: BackupInfo, unknown: Mapping[str, Any] = MappingProxyType({}))
     facts |= moments_of(info)
     facts["alembic_heads"] = list(info.alembic_heads)
     facts["driver_facts"] = dict(info.driver_facts)
+    facts["row_counts"] = None if info.row_counts is None else dict(info.row_counts)
     try:
         checked({**facts, "path": info.path}, BackupInfo)
         _require_text(facts)
@@ -193,6 +195,7 @@ def _build(facts: dict[str, Any], path: str, *, may_be_no_text: bool) -> BackupI
             info.created_at.tzinfo is UTC
             and (info.verified_at is None or info.verified_at.tzinfo is UTC)
             and (info.ordered_at is None or info.ordered_at.tzinfo is UTC)
+            and (info.drilled_at is None or info.drilled_at.tzinfo is UTC)
         ):
             return info
         moments: dict[str, Any] = {name: _moment_in_utc(info, name) for name in _MOMENTS}

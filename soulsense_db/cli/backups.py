@@ -13,6 +13,7 @@ from soulsense_db.backup_info import KINDS, BackupInfo, Form, bases_for, without
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen, fetched
+from soulsense_db.cli.drills import drill_checks, drill_json, told
 from soulsense_db.cli.facts import facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.mirror_options import MirrorSource
@@ -22,11 +23,10 @@ from soulsense_db.cli.output import backup_json, print_facts, say, warn
 from soulsense_db.cli.policy_options import mirror_policy_options
 from soulsense_db.cli.session import Ref, RefOrChoice, Session
 from soulsense_db.directory import needed_as_base
-from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import BackupError, NotConfirmedError, ProtectedBackupError
 from soulsense_db.meta_file import read_backup
 from soulsense_db.notices import ignoring, log_ignored
-from soulsense_db.operations import VerificationReport, doubts_about
+from soulsense_db.operations import VerificationReport, VerifyLevel, doubts_about
 from soulsense_db.retention import RetentionPolicy
 
 Description = Annotated[
@@ -36,6 +36,9 @@ Description = Annotated[
         help="What this backup is for. The file name contains the beginning of it.",
     ),
 ]
+
+
+_LEVELS: tuple[VerifyLevel, ...] = ("quick", "full", "drill")
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +52,7 @@ def register(app: typer.Typer) -> None:
     )
     commands.add(app, list_, "list", panel=EVERYDAY, example="list --since yesterday")
     commands.add(app, show, panel=EVERYDAY, example="show latest")
-    commands.add(app, verify, panel=EVERYDAY, example="verify latest")
+    commands.add(app, verify, panel=EVERYDAY, example="verify latest --level drill")
     commands.add(app, adopt, panel=KEEPING, example="adopt soulsense_backup_20260115_103000.db")
     commands.add(app, delete, panel=KEEPING, example="delete 6c1f0a2b")
     commands.add(app, pin, panel=KEEPING, example="pin latest 'Audit of 2026'")
@@ -124,6 +127,7 @@ def list_(
     SIZE is what the file takes on disk. FORM, if any is no plain database file, is how it is
     stored. VERIFIED says how long ago the backup last passed a check. "not yet" means that it was
     never checked; "failed", that it failed its last check or that its meta file is damaged.
+    DRILLED, if any was, says how long ago it was restored elsewhere to try that.
     """
     manager = session.found_manager
     now = datetime.now()
@@ -189,19 +193,35 @@ def _base_of(session: Session, info: BackupInfo) -> BackupInfo | None:
 def verify(
     session: Session,
     ref: RefOrChoice = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Check only size, checksum and header.")
-    ] = False,
+    level: Annotated[
+        str,
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help="quick: only size, checksum and header. full: all of it is read. drill: it is "
+            "restored to a scratch folder, and what comes back is checked.",
+        ),
+    ] = "full",
+    quick: Annotated[bool, typer.Option("--quick", help="The same as --level quick.")] = False,
 ) -> dict[str, Any]:
-    """Check a backup by reading all of it, and record the result."""
-    level: CheckLevel = "quick" if quick else "full"
+    """Check a backup by reading all of it, or by restoring it elsewhere, and record the result.
+
+    A drill compares the rows of each table and the Alembic revision with what was recorded when the
+    backup was taken, and makes the checks of [tool.soulsense-db.drill] in pyproject.toml. The
+    database is not touched.
+    """
+    wanted = _level_of(level, quick=quick)
+    checks = drill_checks(session) if wanted == "drill" else []
     info = chosen(session, ref, "Verify")
     session.prepare_to_read(info)
     with session.progress("Verifying") as progress:
-        report = session.manager.verify(info, level=level, progress=progress)
+        report = session.manager.verify(info, level=wanted, checks=checks, progress=progress)
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
-    session.say(f"{report.level} check, {checksum}")
+    session.say(f"{report.level}{' check' * (report.drill is None)}, {checksum}")
+    if report.drill is not None:
+        for line in told(report.drill, report.backup.alembic_heads):
+            session.say(line)
     for warning in report.warnings:
         session.say(f"Note: {warning}")
     return {
@@ -211,7 +231,18 @@ def verify(
         "warnings": list(report.warnings),
         "remarks": list(report.warnings),  # its old name
         "recorded": report.recorded,
+        "drill": drill_json(report.drill),
     }
+
+
+def _level_of(level: str, *, quick: bool) -> VerifyLevel:
+    """Return the level that is asked for; raises a usage error for none of the three."""
+    for known in _LEVELS:
+        if level == known:
+            return "quick" if quick else known
+    raise typer.BadParameter(
+        f"{level!r} is not a level. The levels are: {', '.join(_LEVELS)}", param_hint="--level"
+    )
 
 
 def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
@@ -220,8 +251,12 @@ def _as_verified(session: Session, report: VerificationReport) -> BackupInfo:
         return session.manager.get(report.backup)
     except BackupError as error:
         log_ignored("The meta file could not be read again", error)
-        moment = datetime.now(UTC) if report.recorded else report.backup.verified_at
-        return replace(report.backup, verified_at=moment)
+        if not report.recorded:
+            return report.backup
+        now = datetime.now(UTC)
+        if report.drill is None:
+            return replace(report.backup, verified_at=now)
+        return replace(report.backup, verified_at=now, drilled_at=now, drill_result="passed")
 
 
 def adopt(session: Session, ref: Ref) -> dict[str, Any]:

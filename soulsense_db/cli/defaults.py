@@ -26,6 +26,8 @@ from soulsense_db.settings import URL_VARIABLE, read_table
 
 PROJECT_FILE = Path("pyproject.toml")
 TABLE = "tool.soulsense-db"
+DRILL_TABLE = f"{TABLE}.drill"
+"""What a drill requires: no table of a command, for several make drills."""
 DATABASE_OPTIONS = ("url", "engine", "app")
 _PLACES: dict[str, Callable[[str, str], Place]] = {
     "url": place_of_url,
@@ -136,6 +138,12 @@ def table_read(context: typer.Context) -> tuple[Path, dict[str, Any]]:
     return found
 
 
+def drill_table(context: typer.Context) -> dict[str, Any]:
+    """Return ``[tool.soulsense-db.drill]``; an option of that name is none."""
+    table = table_read(context)[1].get(DRILL_TABLE.rpartition(".")[2])
+    return table if isinstance(table, dict) else {}
+
+
 def name_of(context: typer.Context) -> str:
     """Return the name of the command of ``context``, such as ``auto`` or ``mirror sync``."""
     words: list[str] = []
@@ -168,6 +176,8 @@ def _require_known(table: Mapping[str, Any], commands: Mapping[str, Any]) -> Non
     for key, entry in table.items():
         if not isinstance(entry, dict):
             _require_key(key, everywhere, TABLE)
+        elif f"{TABLE}.{key}" == DRILL_TABLE:  # what is in it, says who reads it
+            continue
         elif key not in known:
             raise OptionError(
                 f"[{TABLE}.{key}] is for no command.",

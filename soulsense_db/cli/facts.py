@@ -22,10 +22,13 @@ def print_list(backups: Sequence[BackupInfo], *, lost: Collection[str] = ()) -> 
         "KIND": [info.kind for info in backups],
         "REVISION": [",".join(info.alembic_heads) or "-" for info in backups],
         "VERIFIED": [_verified(info) for info in backups],
+        "DRILLED": [_drilled(info) for info in backups],
         "DESCRIPTION": [_described(info) for info in backups],
     }
     if all(info.is_plain for info in backups):
         del table["FORM"]
+    if not any(info.drilled_at for info in backups):
+        del table["DRILLED"]
     if not any(info.alembic_heads for info in backups):  # an application without Alembic
         del table["REVISION"]
     print_table(list(table), list(zip(*table.values(), strict=True)))
@@ -66,6 +69,7 @@ def facts_of(
             "verified",
             f"{verified} ({age_of(info.verified_at)} ago)" if verified else _verified(info),
         ),
+        ("drilled", _drill(info)),
         ("half-run", "yes, it was taken before a migration had finished" * info.half_run),
         ("pinned", (info.pin_note or "yes") if info.pinned else ""),
         ("sha256", info.sha256 or "not recorded"),
@@ -104,6 +108,21 @@ def _verified(info: BackupInfo) -> str:
     if info.meta_problem or (info.sha256 is not None and info.verified_at is None):
         return "failed"
     return age_of(info.verified_at) if info.verified_at else "not yet"
+
+
+def _drilled(info: BackupInfo) -> str:
+    """Return how long ago it was last drilled, or what came of it."""
+    if info.drill_result == "failed":
+        return "failed"
+    return age_of(info.drilled_at) if info.drilled_at else "not yet"
+
+
+def _drill(info: BackupInfo) -> str:
+    if info.drilled_at is None:
+        return ""
+    outcome = "passed" if info.drill_result == "passed" else "FAILED"
+    moment = f"{local_time(info.drilled_at):%Y-%m-%d %H:%M:%S}"
+    return f"{moment} ({age_of(info.drilled_at)} ago), {outcome}"
 
 
 def _described(info: BackupInfo) -> str:

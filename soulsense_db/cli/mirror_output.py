@@ -9,7 +9,7 @@ from typing import Any
 from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.cli.output import backup_json, error_json, print_error, say
 from soulsense_db.cli.session import Session
-from soulsense_db.mirroring import SyncReport
+from soulsense_db.mirroring import MirrorCheck, SyncReport
 
 
 def synced(
@@ -87,4 +87,17 @@ def sync_json(report: SyncReport) -> dict[str, Any]:
         "unencrypted": report.unencrypted,
         "skipped": report.skipped,
         "error": error_json(report.error) if report.error else None,
+    }
+
+
+def check_json(check: MirrorCheck) -> dict[str, Any]:
+    """Return what was found of the backups at a mirror, for programs."""
+    return {
+        "address": check.address,
+        "folder": check.folder,
+        "level": check.level,
+        "total": check.total,
+        "verified": list(map(backup_json, check.verified)),
+        "unopened": list(map(backup_json, check.unopened)),
+        "damaged": [{"name": name, "error": error_json(error)} for name, error in check.damaged],
     }

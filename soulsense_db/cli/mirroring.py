@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from soulsense_db.cli import commands
+from soulsense_db.cli.drills import drill_checks
 from soulsense_db.cli.facts import print_list
 from soulsense_db.cli.grammar import ELSEWHERE, ProgramGroup
-from soulsense_db.cli.mirror_output import set_exit_code, sync_json, synced
+from soulsense_db.cli.mirror_output import check_json, set_exit_code, sync_json, synced
 from soulsense_db.cli.output import backup_json, error_json, print_error
 from soulsense_db.cli.policy_options import mirror_policy_options
 from soulsense_db.cli.session import Session
@@ -180,13 +181,32 @@ def verify(
             help="Only a share: with one run a day, all are read within N days.",
         ),
     ] = None,
+    level: Annotated[
+        str,
+        typer.Option(
+            "--level",
+            metavar="LEVEL",
+            help="full: all of it is read. drill: it is restored to a scratch folder as well.",
+        ),
+    ] = "full",
 ) -> dict[str, Any]:
     """Download the backups of this database from the mirrors, and verify each in full."""
+    if level not in {"full", "drill"}:
+        raise typer.BadParameter(
+            f"{level!r} is not a level. The levels are: full, drill", param_hint="--level"
+        )
     mirrors = session.manager.mirrors
+    own = drill_checks(session) if level == "drill" else []
 
     def check_at(url: str) -> list[MirrorCheck]:
         with session.progress("Verifying") as progress:
-            return mirrors.verify(url=url, within_days=within_days, progress=progress)
+            return mirrors.verify(
+                url=url,
+                within_days=within_days,
+                level="drill" if level == "drill" else "full",
+                checks=own,
+                progress=progress,
+            )
 
     checks, errors = _at_each(session, place, check_at)
     for check in checks:
@@ -197,26 +217,16 @@ def verify(
             session.say(f"DAMAGED {name}")
             session.exit_code = error.exit_code
     return {
-        "mirrors": list(map(_check_json, checks)),
+        "mirrors": list(map(check_json, checks)),
         "errors": list(map(error_json, errors)),
     }
 
 
 def _found(check: MirrorCheck) -> str:
-    parts = [f"{len(check.verified)} of {check.total} verified in full"]
+    done = "drilled" if check.level == "drill" else "verified in full"
+    parts = [f"{len(check.verified)} of {check.total} {done}"]
     if check.unopened:
         parts.append(f"the checksums of {len(check.unopened)} (no key opens them)")
     if check.damaged:
         parts.append(f"{len(check.damaged)} DAMAGED")
     return ", ".join(parts)
-
-
-def _check_json(check: MirrorCheck) -> dict[str, Any]:
-    return {
-        "address": check.address,
-        "folder": check.folder,
-        "total": check.total,
-        "verified": list(map(backup_json, check.verified)),
-        "unopened": list(map(backup_json, check.unopened)),
-        "damaged": [{"name": name, "error": error_json(error)} for name, error in check.damaged],
-    }

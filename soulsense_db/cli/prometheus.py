@@ -39,6 +39,10 @@ _MOMENTS = {
         "soulsense_newest_verified_backup_timestamp_seconds",
         "When the newest backup was taken that passed its last check.",
     ),
+    "drill_age_seconds": (
+        "soulsense_last_passed_drill_timestamp_seconds",
+        "When a drill of a backup last passed.",
+    ),
 }
 _EVERYBODY_READS = 0o644  # the collector is another user
 

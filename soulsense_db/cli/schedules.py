@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.cli import commands
+from soulsense_db.cli.drills import drill_checks
 from soulsense_db.cli.grammar import KEEPING, UNATTENDED
-from soulsense_db.cli.mirror_output import sync_json, synced
+from soulsense_db.cli.mirror_output import check_json, sync_json, synced
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
-from soulsense_db.cli.output import backup_json, print_error, print_table, say
+from soulsense_db.cli.output import backup_json, error_json, print_error, print_table, say
 from soulsense_db.cli.ping import PingUrl, pinging
 from soulsense_db.cli.policy_options import chosen_policy, mirror_policy_options, policy_options
 from soulsense_db.cli.pruning import prune, prune_json
@@ -22,7 +23,7 @@ from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.health import HealthCheck, HealthReport, State, Thresholds, check_health
 from soulsense_db.notices import ignoring
 from soulsense_db.retention import Period, RetentionPolicy
-from soulsense_db.scheduled import AutoReport, run_auto
+from soulsense_db.scheduled import AutoReport, MirrorDrill, drill_mirrors, run_auto
 
 _TO_STDOUT = "-"
 
@@ -43,10 +44,18 @@ def register(app: typer.Typer) -> None:
     commands.add(app, status, panel=UNATTENDED, example=example, thresholds=_thresholds)
 
 
-def auto(
+def auto(  # noqa: PLR0917 - Typer gives them by name
     session: Session,
     policy: RetentionPolicy | None,
     mirror_policy: RetentionPolicy | None,
+    drill: Annotated[
+        bool,
+        typer.Option(
+            "--drill/--no-drill",
+            help="Restore some backups to a scratch folder each day, so that all are within 30 "
+            "days, those at the mirrors too.",
+        ),
+    ] = False,
     ping: PingUrl = None,
     notify: NotifyUrls = None,
 ) -> dict[str, Any]:
@@ -58,18 +67,30 @@ def auto(
     """
     session.keep_at_mirrors(mirror_policy)
     with pinging(ping, session), notifying(notify, "auto", session) as note:
-        return _auto(session, policy, note)
+        return _auto(session, policy, note, drills=drill)
 
 
-def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[str, Any]:
+def _auto(
+    session: Session, policy: RetentionPolicy | None, note: Note, *, drills: bool
+) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
+    checks = drill_checks(session) if drills else []
     session.prepare_new()
     with session.progress("Backing up") as progress:
-        report = run_auto(session.manager, chosen, progress=progress, mirrors=False)
+        report = run_auto(
+            session.manager,
+            chosen,
+            progress=progress,
+            mirrors=False,
+            drill=drills,
+            drill_checks=checks,
+        )
     if report is None:
         session.say("auto: another run is in progress; nothing was done")
         return {"ran": False}
     session.say(_summary(report))
+    if drills and not (report.drilled or report.drill_errors):
+        session.say("auto: no drill was due")
     for decision in report.pruned.removed if report.pruned else ():
         session.say(f"auto: removed {decision.backup.filename}")
     if report.damaged:
@@ -83,7 +104,12 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
             if not session.as_json:
                 print_error(error)
             session.exit_code = error.exit_code
+    for info, failure in report.drill_errors:
+        _tell_failed_drill(session, note, info.filename, failure)
     reports = synced(session, if_not_paused=True)
+    there = list(drill_mirrors(session.manager, reports, checks)) if drills else []
+    for one in there:
+        _tell_mirror_drill(session, note, one)
     return {
         "ran": True,
         "half_run_migration": report.half_run.message if report.half_run else None,
@@ -95,6 +121,39 @@ def _auto(session: Session, policy: RetentionPolicy | None, note: Note) -> dict[
         "pruned": prune_json(report.pruned) if report.pruned else None,
         "prune_error": report.prune_error.message if report.prune_error else None,
         "mirrors": list(map(sync_json, reports)),
+        "drilled": [backup_json(passed.backup) for passed in report.drilled],
+        "drill_errors": [
+            {"name": info.filename, "error": error_json(error)}
+            for info, error in report.drill_errors
+        ],
+        "mirror_drills": list(map(_mirror_drill_json, there)),
+    }
+
+
+def _tell_failed_drill(session: Session, note: Note, name: str, error: BackupError) -> None:
+    """Tell of one, with --quiet as well: cron mails what is printed."""
+    note(f"The drill of {name} failed: {error.message}")
+    if not session.as_json:
+        print_error(error)
+    session.exit_code = session.exit_code or error.exit_code
+
+
+def _tell_mirror_drill(session: Session, note: Note, found: MirrorDrill) -> None:
+    if found.error is not None:
+        _tell_failed_drill(session, note, f"backups at {found.address}", found.error)
+    if found.check is None:
+        return
+    if found.check.verified:
+        session.say(f"{found.address}: drilled {len(found.check.verified)}")
+    for name, error in found.check.damaged:
+        _tell_failed_drill(session, note, f"{found.address}/{found.check.folder}/{name}", error)
+
+
+def _mirror_drill_json(found: MirrorDrill) -> dict[str, Any]:
+    return {
+        "address": found.address,
+        "check": check_json(found.check) if found.check else None,
+        "error": error_json(found.error) if found.error else None,
     }
 
 
@@ -116,6 +175,10 @@ def _summary(report: AutoReport) -> str:
         parts.append("no retention policy: nothing removed")
     else:
         parts.append(f"removed {len(report.pruned.removed)}, kept {len(report.pruned.kept)}")
+    if report.drilled:
+        parts.append(f"drilled {len(report.drilled)}")
+    if report.drill_errors:
+        parts.append(f"{len(report.drill_errors)} drill(s) FAILED")
     return f"auto: {', '.join(parts)}"
 
 
@@ -150,6 +213,15 @@ def _thresholds(
             help="Critical when the free space is less than the database's size times this.",
         ),
     ] = 1.0,
+    critical_drill: Annotated[
+        str,
+        typer.Option(
+            "--critical-drill",
+            metavar="PERIOD",
+            help="Once a backup was drilled, critical when no drill has passed for longer than "
+            "this.",
+        ),
+    ] = "35d",
 ) -> Thresholds:
     """Declare from when on something is a warning, or critical."""
     thresholds = Thresholds(
@@ -157,6 +229,7 @@ def _thresholds(
         critical_age=_length(critical_age),
         warning_free=_not_negative("--warning-free", warning_free),
         critical_free=_not_negative("--critical-free", critical_free),
+        critical_drill=_length(critical_drill),
     )
     if thresholds.warning_age > thresholds.critical_age:
         raise OptionError(

@@ -13,7 +13,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -42,11 +42,12 @@ class Findings:
 
     ``row_errors``: rows that break a constraint or that an index misses; a faithful copy has those
     of its source. ``warnings``: references to rows that do not exist, and checks that could not be
-    made.
+    made. ``broken_references``: how many of those there are; None where they were not looked for.
     """
 
     row_errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    broken_references: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,17 @@ class RowCounts:
     table: str
     backup: int | None
     live: int | None
+
+
+class QueryError(Exception):
+    """What :meth:`Driver.query` was asked does not end well; the argument says why.
+
+    ``is_wrong``: whatever is in the database, it cannot be asked.
+    """
+
+    def __init__(self, reason: str, *, is_wrong: bool = False) -> None:
+        super().__init__(reason)
+        self.is_wrong = is_wrong
 
 
 class ConcurrentCommitError(Exception):
@@ -313,6 +325,35 @@ class Driver(ABC):
         Tables named in ``ignore`` are left out. A live database that is missing or cannot be read
         is no error. Raises :class:`~soulsense_db.errors.InvalidBackupError`.
         """
+
+    def count_rows(
+        self, source: Path, *, poll: Callable[[], object] | None = None
+    ) -> Mapping[str, int] | None:
+        """Return how many rows each table of the backup file ``source`` has.
+
+        None where that cannot be told, as by default. ``poll`` as for :meth:`check`. Raises
+        :class:`~soulsense_db.errors.InvalidBackupError`.
+        """
+        del source, poll
+        return None
+
+    def scratch(self, path: Path) -> Driver | None:
+        """Return the driver of a new database that a backup is restored to, to try that.
+
+        ``path``: a name that nothing has, in an empty directory of its own, which is removed
+        afterwards with all that is in it. The database does not exist before
+        :meth:`rebuild`. None, as by default: backups of this dialect cannot be drilled.
+        """
+        del path
+        return None
+
+    def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
+        """Return the rows of one ``SELECT`` of somebody else's, the first few of them.
+
+        It MUST NOT be able to write anywhere. Raises :class:`QueryError` for what is none, or
+        fails, and :class:`NotImplementedError` where :meth:`scratch` returns None.
+        """
+        raise NotImplementedError(statement)
 
     @abstractmethod
     def write_locked(self) -> AbstractContextManager[WriteLock]:

@@ -15,7 +15,8 @@
     │   ├── TruncatedBackupError     24   shorter than its header says
     │   ├── ChecksumMismatchError    25   bytes changed since it was taken
     │   ├── WrongDatabaseError       26   taken from another database
-    │   └── BaseError                36   the base of a differential is gone or changed
+    │   ├── BaseError                36   the base of a differential is gone or changed
+    │   └── DrillError               37   restored somewhere else, it is not what it was
     ├── MetaFileError                27   a ``.meta`` that cannot be trusted
     │   └── NewerFormatError         28   written by a newer soulsense_db
     ├── OutsideDirectoryError        29   not a backup of this directory
@@ -90,6 +91,7 @@ __all__ = [
     "DirectoryIsAFileError",
     "DirectoryLockedError",
     "DisplayError",
+    "DrillError",
     "EmptyBackupError",
     "IdentityError",
     "InterruptedMigrationError",
@@ -331,6 +333,15 @@ class BaseError(InvalidBackupError):
     """The base of a differential is missing, or is not what it was."""
 
     exit_code = 36
+
+
+class DrillError(InvalidBackupError):
+    """Restored to an empty place, the backup is not what it was, or fails a check of the user's.
+
+    ``reason`` says what differs; of a check, ``candidates`` has its name.
+    """
+
+    exit_code = 37
 
 
 class MetaFileError(BackupError):

@@ -9,6 +9,7 @@ from soulsense_db._lazy import names_from
 if TYPE_CHECKING:
     from soulsense_db.finding.alembic_configuration import AlembicConfiguration
     from soulsense_db.finding.engine_reference import engine_named
+    from soulsense_db.finding.function_reference import function_named
     from soulsense_db.finding.search import (
         FoundDatabase,
         Place,
@@ -25,6 +26,7 @@ __all__ = [
     "Place",
     "engine_named",
     "find_database",
+    "function_named",
     "place_of_application",
     "place_of_engine",
     "place_of_url",
@@ -39,6 +41,7 @@ _HOMES = {
     "Place": _SEARCH,
     "engine_named": "soulsense_db.finding.engine_reference",
     "find_database": _SEARCH,
+    "function_named": "soulsense_db.finding.function_reference",
     "place_of_application": _SEARCH,
     "place_of_engine": _SEARCH,
     "place_of_url": _SEARCH,

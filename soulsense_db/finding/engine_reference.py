@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-_REFERENCE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<attribute>\w+(\.\w+)*)(\(\))?")
+REFERENCE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<attribute>\w+(\.\w+)*)(\(\))?")
 
 
 def engine_named(reference: str) -> Engine | AsyncEngine:
@@ -27,19 +27,20 @@ def engine_named(reference: str) -> Engine | AsyncEngine:
 
     Raises :class:`OptionError` for what is no such name, and :class:`ApplicationCodeError`.
     """
-    match = _REFERENCE.fullmatch(reference.strip())
+    match = REFERENCE.fullmatch(reference.strip())
     if match is None:
         raise errors.misspelt(reference)
     module, attribute = match["module"], match["attribute"]
     name = f"{module}:{attribute}"
     with running(f"importing {module}"):
-        found = _attribute(_imported(module), module, attribute)
+        found = attribute_of(imported(module), module, attribute)
     if callable(found) and not _has_engine(found):
         found = _called(found, name)
     return _engine(found, name)
 
 
-def _imported(module: str) -> ModuleType:
+def imported(module: str) -> ModuleType:
+    """Return the application's module of that name, imported while its code is watched."""
     top = module.partition(".")[0]
     try:
         found = importlib.import_module(module)
@@ -67,7 +68,8 @@ def _is_hidden_by_python(name: str) -> bool:
     return file is None or not any(Path(file).resolve().is_relative_to(path) for path in own)
 
 
-def _attribute(found: Any, module: str, path: str) -> Any:
+def attribute_of(found: Any, module: str, path: str) -> Any:
+    """Return the attribute of what was ``found`` as ``module``; raises where there is none."""
     inside = module
     for name in path.split("."):
         if not hasattr(found, name):

@@ -18,6 +18,23 @@ def misspelt(reference: str) -> OptionError:
     )
 
 
+def misspelt_function(reference: str) -> OptionError:
+    """Return the error for a function that is not named in the form ``module:function``."""
+    return OptionError(
+        f"'{reference}' does not name a function.",
+        hint="Write the module, a colon and the name of the function: myapp.checks:after_restore",
+    )
+
+
+def no_function(reference: str, kind: str) -> ApplicationCodeError:
+    """Return the error for what cannot be called, or only awaited; ``kind``: its type."""
+    return ApplicationCodeError(
+        f"{reference} cannot be called with an engine (it is of type {kind}).",
+        hint="Name a plain function that takes an engine, and raises or returns False if something "
+        "is wrong.",
+    )
+
+
 def not_importable(module: str, reason: str, *, missing: str, hidden: bool) -> ApplicationCodeError:
     """Return the error for a module that is not there; ``missing``: what was not found.
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import CheckLevel
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
+    DrillError,
     IdentityError,
     InvalidBackupError,
     MetaFileError,
@@ -36,7 +36,15 @@ from soulsense_db.mirroring.held import held
 from soulsense_db.mirroring.job import Stop
 from soulsense_db.mirrors import Mirror, MirrorRecord, RecordFile
 from soulsense_db.notices import log_ignored
-from soulsense_db.operations import Repository, verify_backup
+from soulsense_db.operations import (
+    Check,
+    DrillRecordFile,
+    Repository,
+    VerifyLevel,
+    drill_backup,
+    drill_turn,
+    verify_backup,
+)
 
 _PROBE = "soulsense_probe"
 _PROBE_DATA = b"Written by 'soulsense-db mirror add' to try what is allowed here.\n"
@@ -49,10 +57,11 @@ class MirrorCheck:
     Attributes:
         address: Where it is.
         folder: The folder there.
-        verified: Those that passed a full check.
+        verified: Those that passed a full check, or a drill.
         unopened: Those of which only the checksum was compared: nothing at hand decrypts them.
         damaged: Those that failed, and why.
         total: How many backups are there.
+        level: ``full`` or ``drill``: what they were to pass.
 
     Example:
         >>> synced = manager.mirrors.sync()
@@ -66,6 +75,7 @@ class MirrorCheck:
     unopened: tuple[BackupInfo, ...] = ()
     damaged: tuple[tuple[str, BackupError], ...] = ()
     total: int = 0
+    level: VerifyLevel = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,9 +167,13 @@ def verify_there(
     folder: str,
     *,
     within_days: int | None,
+    drills: tuple[Check, ...] | None,
     stop: Stop,
 ) -> MirrorCheck:
-    """Download the backups in ``folder``, or a share of them, and verify each in full."""
+    """Download the backups in ``folder``, or a share of them, and verify each in full.
+
+    ``drills``: the user's own checks, where they are to be drilled.
+    """
     file = RecordFile(repository.directory.directory, repository.database)
     with held(file, repository, stop):
         record = file.read().get(mirror.address, MirrorRecord())
@@ -169,12 +183,16 @@ def verify_there(
         record.metas, record.damaged = {}, {}
         try:
             fetching = Fetching(mirror, record.folder, record, stop)
-            turn = _turn(fetching.contents.newest_first(), record, within_days, suspected)
+            there = fetching.contents.newest_first()
+            if drills is None:
+                turn = _turn(there, record, within_days, suspected)
+            else:
+                turn = _turn_to_drill(there, record, within_days, suspected)
         except BaseException:
             record.metas, record.damaged = metas, suspected
             raise
         try:
-            return _verified(repository, fetching, turn, record, file, stop=stop)
+            return _verified(repository, fetching, turn, record, file, drills=drills, stop=stop)
         finally:
             file.write(mirror.address, record)
 
@@ -186,6 +204,7 @@ def _verified(
     record: MirrorRecord,
     file: RecordFile,
     *,
+    drills: tuple[Check, ...] | None,
     stop: Stop,
 ) -> MirrorCheck:
     verified: list[BackupInfo] = []
@@ -196,16 +215,23 @@ def _verified(
     for info in turn:
         with _work_folder(repository, file, info.size_bytes) as folder:
             try:
-                level = _verify(repository, fetching.to_folder(info, folder), stop)
+                level = _verify(repository, fetching.to_folder(info, folder), drills, stop)
             except BackupNotFoundError as error:
                 log_ignored(f"{info.filename} was removed meanwhile", error)
+                continue
+            except DrillError as error:  # its bytes are right: another upload would not help
+                record.drilled[info.filename] = _now()
+                damaged.append((info.filename, error))
                 continue
             except (InvalidBackupError, MetaFileError) as error:
                 record.damaged[info.filename] = error.cause
                 damaged.append((info.filename, error))
                 continue
-        record.checked[info.filename] = datetime.now(UTC)
-        (verified if level == "full" else unopened).append(info)
+        record.checked[info.filename] = _now()
+        if level == "drill":
+            record.drilled[info.filename] = _now()
+            DrillRecordFile.of(repository).passed(_now())
+        (unopened if level == "quick" else verified).append(info)
     return MirrorCheck(
         address=fetching.mirror_address,
         folder=record.folder,
@@ -213,7 +239,12 @@ def _verified(
         unopened=tuple(unopened),
         damaged=tuple(damaged),
         total=len(fetching.contents.backups),
+        level="full" if drills is None else "drill",
     )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _turn(
@@ -237,9 +268,27 @@ def _turn(
     return [*(info for info in there if info.filename in suspected), *in_order]
 
 
-def _verify(repository: Repository, path: Path, stop: Stop) -> CheckLevel:
+def _turn_to_drill(
+    there: list[BackupInfo],
+    record: MirrorRecord,
+    within_days: int | None,
+    suspected: Collection[str],
+) -> list[BackupInfo]:
+    """Return what :func:`_turn` would, by when each was drilled."""
+    others = [info for info in there if info.filename not in suspected]
+    if within_days is not None:
+        others = drill_turn(others, record.drilled, now=_now(), within_days=within_days)
+    return [*(info for info in there if info.filename in suspected), *others]
+
+
+def _verify(
+    repository: Repository, path: Path, drills: tuple[Check, ...] | None, stop: Stop
+) -> VerifyLevel:
     info = read_backup(path)
     try:
+        if drills is not None:
+            drill_backup(repository, info, checks=drills, progress=lambda *_: stop.check())
+            return "drill"
         verify_backup(repository, info, level="full", progress=lambda *_: stop.check())
         return "full"
     except IdentityError as error:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import functools
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Literal, TypeVar
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
@@ -38,7 +38,7 @@ from soulsense_db.mirrors import (
     mirror_for,
     token_of,
 )
-from soulsense_db.operations import Repository
+from soulsense_db.operations import DrillCheck, Repository, checks_of
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -270,16 +270,20 @@ class MirrorOperations:
         *,
         url: str | None = None,
         within_days: int | None = None,
+        level: Literal["full", "drill"] = "full",
+        checks: Iterable[DrillCheck] = (),
         deadline: float | None = None,
         progress: Progress | None = None,
     ) -> builtins.list[MirrorCheck]:
-        """Download backups of this database, and verify each in full.
+        """Download backups of this database, and verify each in full, or drill it.
 
-        One that fails is uploaded again by the next :meth:`sync`, if it is still here.
+        One that is damaged is uploaded again by the next :meth:`sync`, if it is still here.
 
         Args:
             url: One mirror; by default all.
             within_days: Only a share: with one call a day, all are read within so many days.
+            level: ``full`` or ``drill``, as for ``BackupManager.verify``.
+            checks: Of a drill, as there. Functions are called in another thread.
             deadline: Seconds to wait for each mirror; None waits for as long as it takes.
             progress: Told how many bytes of how many were downloaded, in another thread.
 
@@ -287,7 +291,10 @@ class MirrorOperations:
             What was found at each mirror.
 
         Raises:
-            OptionError: It is no URL of a mirror; or there is none; or no number of days.
+            OptionError: It is no URL of a mirror; or there is none; or one of ``checks`` says
+                nothing.
+            ValueError: It is no number of days, or there is no such level; or there are ``checks``,
+                and it is no drill.
             MirrorError: A mirror refuses it.
             StorageError: The file system refused something.
 
@@ -300,6 +307,11 @@ class MirrorOperations:
             self.require_any()
         if within_days is not None and within_days < 1:
             raise ValueError(f"within_days must be 1 or more, not {within_days}")
+        if level not in ("full", "drill"):
+            raise ValueError(f"level must be 'full' or 'drill', not {level!r}")
+        if checks and level != "drill":
+            raise ValueError("checks are for level='drill'")
+        drills = checks_of(checks) if level == "drill" else None
         targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
 
         def work(mirror: Mirror, stop: Stop) -> MirrorCheck:
@@ -309,6 +321,7 @@ class MirrorOperations:
                 mirror,
                 self._mirrors.folder_at(record),
                 within_days=within_days,
+                drills=drills,
                 stop=stop,
             )
 

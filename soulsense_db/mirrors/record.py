@@ -33,9 +33,10 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     backup that is there whole, by its name; ``seen_at``: when that was found; ``failures``: how
     many attempts in a row have failed, the last one with ``error``; ``next_try_at``: until when
     nothing is tried that was not asked for; ``is_append_only``: whether removing was refused;
-    ``checked``: when each backup there was last read in full and found sound; ``damaged``: what is
-    wrong with those that were not, by their names; ``pinned``: names of those that were pinned
-    here, so that a pin of another machine is not taken back.
+    ``checked``: when each backup there was last read in full and found sound; ``drilled``: when it
+    was last downloaded and restored, whatever came of it; ``damaged``: what is wrong with those
+    that were not sound; ``pinned``: those that were pinned here, so that a pin of another machine
+    is not taken back; all by their names.
     """
 
     folder: str = ""
@@ -46,6 +47,7 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     next_try_at: _Moment | None = None
     is_append_only: bool = False
     checked: dict[str, _Moment] = {}
+    drilled: dict[str, _Moment] = {}
     damaged: dict[str, str] = {}
     pinned: set[str] = set()
 
@@ -76,7 +78,7 @@ class MirrorRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def forget_all_but(self, names: set[str]) -> None:
         """Forget what is known of backups that are not there any more."""
-        for known in (self.metas, self.checked, self.damaged):
+        for known in (self.metas, self.checked, self.drilled, self.damaged):
             for name in known.keys() - names:
                 del known[name]
         self.pinned &= names

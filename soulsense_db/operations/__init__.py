@@ -19,7 +19,10 @@ if TYPE_CHECKING:
         undo_restore,
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
-    from soulsense_db.operations.encoding import with_opened_description
+    from soulsense_db.operations.drill import drill_and_record, drill_backup
+    from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of
+    from soulsense_db.operations.drill_record import DrillRecordFile
+    from soulsense_db.operations.drill_turns import DRILL_DAYS, drill_turn
     from soulsense_db.operations.forms import (
         DifferentialPolicy,
         Forms,
@@ -38,14 +41,26 @@ if TYPE_CHECKING:
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
-    from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
+    from soulsense_db.operations.verify import (
+        DrillReport,
+        VerificationReport,
+        VerifyLevel,
+        verify_and_record,
+        verify_backup,
+    )
 
 __all__ = [
+    "DRILL_DAYS",
     "CatalogOperations",
+    "Check",
     "DatabaseLock",
     "DifferentialPolicy",
     "Doubt",
+    "DrillCheck",
+    "DrillRecordFile",
+    "DrillReport",
     "Finder",
     "Forms",
     "IdentitiesOption",
@@ -58,14 +73,19 @@ __all__ = [
     "RestoreCheck",
     "RestoreReport",
     "VerificationReport",
+    "VerifyLevel",
     "adopt_backup",
     "check_restore",
+    "checks_of",
     "compare_with_live",
     "create_backup",
     "create_unless_same",
     "delete_backup",
     "dependents_of",
     "doubts_about",
+    "drill_and_record",
+    "drill_backup",
+    "drill_turn",
     "export_backup",
     "import_file",
     "in_order",
@@ -85,6 +105,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Check": "soulsense_db.operations.drill_checks",
+    "DRILL_DAYS": "soulsense_db.operations.drill_turns",
+    "drill_turn": "soulsense_db.operations.drill_turns",
+    "DrillCheck": "soulsense_db.operations.drill_checks",
+    "DrillRecordFile": "soulsense_db.operations.drill_record",
+    "DrillReport": "soulsense_db.operations.verify",
+    "VerifyLevel": "soulsense_db.operations.verify",
+    "checks_of": "soulsense_db.operations.drill_checks",
+    "drill_and_record": "soulsense_db.operations.drill",
+    "drill_backup": "soulsense_db.operations.drill",
     "in_order": "soulsense_db.operations.prune",
     "origin_facts": "soulsense_db.operations.new_backup",
     "plan_prune": "soulsense_db.operations.prune",
@@ -107,7 +137,7 @@ _HOMES = {
     "create_unless_same": "soulsense_db.operations.create",
     "delete_backup": "soulsense_db.operations.delete",
     "dependents_of": "soulsense_db.operations.delete",
-    "with_opened_description": "soulsense_db.operations.encoding",
+    "with_opened_description": "soulsense_db.operations.sealing",
     "DifferentialPolicy": "soulsense_db.operations.forms",
     "Forms": "soulsense_db.operations.forms",
     "IdentitiesOption": "soulsense_db.operations.forms",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,8 +17,6 @@ from soulsense_db.codecs import (
     Transform,
     WholeWriter,
     WrongBaseError,
-    decrypt,
-    encrypt,
     largest_differential,
 )
 from soulsense_db.errors import BackupError, IdentityError, StorageError
@@ -29,14 +25,10 @@ from soulsense_db.operations.bases import reading_base
 from soulsense_db.operations.form_streams import Counting, Following, Hashing, Nowhere
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form_errors import (
-    cannot_be_opened,
-    description_damaged,
     not_read_back,
 )
 from soulsense_db.operations.transforms import decoder, encoder
 from soulsense_db.progress import Progress
-
-_MOST_DESCRIPTION_BYTES = 1024 * 1024
 
 
 class UnusableBaseError(Exception):
@@ -214,40 +206,3 @@ class _ReadBack:
             stored.read_all()
         if stored.digest.digest() != written.digest.digest():
             raise not_read_back(self._target, "its bytes differ")
-
-
-def with_sealed_description(repository: Repository, info: BackupInfo) -> BackupInfo:
-    """Return the facts of an encrypted backup, its description encrypted as well."""
-    if not info.form.is_encrypted or not info.description or repository.forms.describes_openly:
-        return info
-    stream = io.BytesIO()
-    recipients = repository.forms.to_recipients()
-    encrypt(io.BytesIO(info.description.encode()), stream, recipients=recipients)
-    return replace(
-        info, description="", sealed_description=base64.b64encode(stream.getvalue()).decode()
-    )
-
-
-def with_opened_description(repository: Repository, info: BackupInfo) -> BackupInfo:
-    """Return the facts of a backup with its description, decrypted where it is encrypted.
-
-    Raises :class:`~soulsense_db.errors.IdentityError`,
-    :class:`~soulsense_db.errors.InvalidBackupError`.
-    """
-    if info.sealed_description is None:
-        return info
-    stream = io.BytesIO()
-    path = Path(info.path)
-    try:
-        decrypt(
-            io.BytesIO(base64.b64decode(info.sealed_description)),
-            stream,
-            identities=repository.forms.identities,
-            limit=_MOST_DESCRIPTION_BYTES,
-        )
-        description = stream.getvalue().decode()
-    except IdentityError as error:
-        raise cannot_be_opened(path, error) from error
-    except (StreamError, ValueError) as error:
-        raise description_damaged(path, str(error)) from error
-    return replace(info, description=description, sealed_description=None)

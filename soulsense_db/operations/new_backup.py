@@ -18,6 +18,7 @@ from soulsense_db.backup_info import (
     BackupKind,
     Form,
     recordable_heads,
+    recordable_row_counts,
 )
 from soulsense_db.catalog import row_name
 from soulsense_db.completion import Completion
@@ -27,11 +28,15 @@ from soulsense_db.errors import BaseError, InvalidBackupError
 from soulsense_db.events import Created
 from soulsense_db.notices import warn
 from soulsense_db.operations.bases import base_for_new
-from soulsense_db.operations.encoding import UnusableBaseError, encode, with_sealed_description
+from soulsense_db.operations.encoding import UnusableBaseError, encode
 from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.sealing import with_sealed_facts
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
+
+HEADS_GIVEN = "heads_given"
+"""The fact that the revisions of a backup are not those in the table ``alembic_version``."""
 
 Write = Callable[[Path, Progress | None], SnapshotInfo]
 """Fills the existing empty file with a database, and tells the progress how far it is.
@@ -89,7 +94,7 @@ def add_backup(
             info = _fill(
                 repository, new, write, staging, base, size_bytes=size_bytes, progress=progress
             )
-            info = with_sealed_description(repository, replace(info, ordered_at=ordered_at))
+            info = with_sealed_facts(repository, replace(info, ordered_at=ordered_at))
             if progress is not None:  # here still nothing is left of it when that raises
                 progress(info.restored_size_bytes, info.restored_size_bytes)
             directory.publish(staging, info, base=base)
@@ -187,7 +192,7 @@ def take(
     snapshot = write(target, progress)
     if new.markers is None:
         half_run = half_run or standing_for_a_copy(driver)
-    sha256 = check_new(driver, target, level=new.check_level, progress=progress)
+    sha256, row_counts = check_new(driver, target, level=new.check_level, progress=progress)
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),
@@ -202,10 +207,21 @@ def take(
         else new.alembic_heads,
         target_revision=new.target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
-        driver_facts={**snapshot.facts, **facts_of(half_run)},
+        driver_facts={**snapshot.facts, **facts_of(half_run), **_whose_heads(new, snapshot)},
         verified_at=datetime.now(UTC),
         half_run=bool(half_run),
+        row_counts=recordable_row_counts(row_counts),
     )
+
+
+def _whose_heads(new: NewBackup, snapshot: SnapshotInfo) -> dict[str, str]:
+    """Note that the revisions were given, where they are not those that can be read in the data.
+
+    An application may have several version tables, or one with another name.
+    """
+    is_given = new.alembic_heads is not None
+    differs = is_given and set(new.alembic_heads or ()) != set(snapshot.alembic_heads)
+    return {HEADS_GIVEN: "true"} if differs else {}
 
 
 def origin_facts(driver: Driver, directory: Path) -> dict[str, Any]:

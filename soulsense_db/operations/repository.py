@@ -18,7 +18,7 @@ from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.errors import work_directory_of_backups
 from soulsense_db.operations.forms import Forms
 from soulsense_db.operations.references import Finder
-from soulsense_db.sidecars import work_file
+from soulsense_db.sidecars import work_file, work_folder
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
@@ -97,6 +97,21 @@ class Repository:
             size_bytes=size_bytes,
             companions=self.driver.companions,
             spares=spares,
+            directory=self.forms.work_directory,
+            is_secret=is_secret,
+        )
+
+    def work_folder(
+        self, size_bytes: int, *, is_secret: bool = False
+    ) -> AbstractContextManager[Path]:
+        """Make a private folder for what is worked with, which is gone at the end.
+
+        ``is_secret`` and errors as of :meth:`work_file`.
+        """
+        return work_folder(
+            self.database if self.driver.location is not None else None,
+            size_bytes=size_bytes,
+            companions=self.driver.companions,
             directory=self.forms.work_directory,
             is_secret=is_secret,
         )

@@ -107,6 +107,7 @@ def as_plain(info: BackupInfo) -> BackupInfo:
         base_sha256=None,
         base_name=None,
         sealed_description=None,
+        sealed_row_counts=None,
         recipients_sha256=None,
     )
 

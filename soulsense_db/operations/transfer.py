@@ -24,7 +24,6 @@ from soulsense_db.meta_file import (
 )
 from soulsense_db.notices import ignoring, warn
 from soulsense_db.operations.bases import base_of
-from soulsense_db.operations.encoding import with_opened_description
 from soulsense_db.operations.errors import (
     copy_differs,
     in_the_backup_directory,
@@ -39,6 +38,7 @@ from soulsense_db.operations.errors import (
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.sealing import opened_row_counts, with_opened_description
 from soulsense_db.operations.stored_form import as_plain, opened
 from soulsense_db.operations.stored_form_errors import (
     base_is_readable,
@@ -162,7 +162,9 @@ def export_backup(
                 source = Path(info.path)
                 if Form.of(target.name) != info.form:
                     source = stack.enter_context(opened(repository, info)).path
+                    counts = opened_row_counts(repository, info)
                     info = as_plain(with_opened_description(repository, info))
+                    info = replace(info, row_counts=counts)
                 elif info.form.is_differential:
                     base = base_of(repository, info)
                     if info.form.is_encrypted and not base.form.is_encrypted:

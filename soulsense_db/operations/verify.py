@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
@@ -33,6 +33,36 @@ from soulsense_db.progress import Progress
 _WAIT_SECONDS = 0.1
 _LEVELS = ("quick", "full")
 
+VerifyLevel = Literal["quick", "pages", "full", "drill"]
+"""How thorough a verification is; ``drill`` restores the backup somewhere else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReport:
+    """What came of a backup that was restored somewhere else.
+
+    Attributes:
+        seconds: How long it took.
+        tables: How many tables there are; None where the driver cannot tell.
+        rows: How many rows they have together; None likewise.
+        rows_compared: Whether each table has as many rows as were recorded when the backup was
+            taken; an old backup has no such record.
+        alembic_heads: The revisions that it is at.
+        checks: The names of the user's own checks, which passed.
+
+    Example:
+        >>> drill = manager.verify("latest", level="drill").drill
+        >>> drill.rows_compared, drill.alembic_heads
+        (True, ('1975ea83b712',))
+    """
+
+    seconds: float
+    tables: int | None
+    rows: int | None
+    rows_compared: bool
+    alembic_heads: tuple[str, ...]
+    checks: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
@@ -40,11 +70,14 @@ class VerificationReport:
 
     Attributes:
         backup: The backup.
-        level: ``quick`` or ``full``.
+        level: ``quick``, ``full`` or ``drill``.
         checksum: Whether a recorded SHA-256 was compared; an old backup has none.
         warnings: What is worth knowing of the data and no fault of the backup.
         version: That of the file that was read.
         recorded: Whether the meta file now says when the backup passed.
+        drill: What came of a drill; None of another level.
+        broken_references: How many rows refer to rows that do not exist; None where that was not
+            looked for.
 
     Example:
         >>> report = manager.verify("latest")
@@ -53,11 +86,13 @@ class VerificationReport:
     """
 
     backup: BackupInfo
-    level: CheckLevel
+    level: VerifyLevel
     checksum: bool
     warnings: tuple[str, ...]
     version: fs.FileVersion = field(repr=False)
     recorded: bool = False
+    drill: DrillReport | None = None
+    broken_references: int | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -119,17 +154,20 @@ def check_and_record(
     try:
         report = verify_backup(repository, info, level=level, progress=progress)
     except InvalidBackupError:
-        _record(repository, info, passed=False)
+        record_check(repository, info, verified_at=None)
         raise
-    return replace(report, recorded=_record(repository, info, passed=True))
+    facts: dict[str, Any] = {"verified_at": datetime.now(UTC)}
+    if info.broken_references is None and report.broken_references is not None:
+        facts["broken_references"] = report.broken_references
+    return replace(report, recorded=record_check(repository, info, **facts))
 
 
-def _record(repository: Repository, info: BackupInfo, *, passed: bool) -> bool:
+def record_check(repository: Repository, info: BackupInfo, **facts: Any) -> bool:
     """Note the outcome in the meta file; return whether that was possible."""
     if info.sha256 is None:  # no meta file, or one of an older program: it stays as it is
         return False
     try:
-        repository.directory.amend(info, verified_at=datetime.now(UTC) if passed else None)
+        repository.directory.amend(info, **facts)
     except (StorageError, MetaFileError, BackupNotFoundError) as error:
         # The directory may be read-only, or the backup deleted meanwhile.
         log_ignored(f"The check of {info.filename} could not be recorded", error)
@@ -156,7 +194,7 @@ def verify_backup(
     :class:`~soulsense_db.errors.StorageError`.
     """
     if level not in _LEVELS:
-        raise ValueError(f"level must be 'quick' or 'full', not {level!r}")
+        raise ValueError(f"level must be 'quick', 'full' or 'drill', not {level!r}")
     with not_found_if_deleted(Path(info.path), info):
         info = trusted_meta(info)
         version = fs.version_of(Path(info.path))
@@ -229,13 +267,14 @@ def verify_opened(
         checksum=known,
         warnings=findings.row_errors + findings.warnings,
         version=version,
+        broken_references=findings.broken_references,
     )
 
 
 def check_new(
     driver: Driver, path: Path, *, level: CheckLevel, progress: Progress | None = None
-) -> str:
-    """Check a file just written and return its SHA-256.
+) -> tuple[str, Mapping[str, int] | None]:
+    """Check a file just written; return its SHA-256, and how many rows each table has.
 
     ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
     copy: it has those of its source. Raises :class:`~soulsense_db.errors.InvalidBackupError` for a
@@ -243,11 +282,17 @@ def check_new(
     """
     size = _size(path)
     poll = None if progress is None else lambda: progress(size, size)
-    sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll)
+    counts: Mapping[str, int] | None = None
+
+    def count(poll: Callable[[], object]) -> None:
+        nonlocal counts
+        counts = driver.count_rows(path, poll=poll)
+
+    sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll, then=count)
     if problem is not None:
         raise problem
     assert sha256 is not None
-    return sha256
+    return sha256, counts
 
 
 def _read(
@@ -258,11 +303,13 @@ def _read(
     *,
     progress: Progress | None = None,
     poll: Callable[[], object] | None = None,
+    then: Callable[[Callable[[], object]], object] | None = None,
 ) -> tuple[str | None, InvalidBackupError | None, Findings]:
     """Return SHA-256, problem and findings; hash and check side by side, they take as long.
 
-    ``progress`` is that of the hash. ``poll`` is called during the check; what either raises, and
-    Ctrl-C, ends both.
+    ``progress`` is that of the hash. ``poll`` is called during the check, and during what is done
+    ``then`` with a file that is whole, while the hash may go on; what any of them raises, and
+    Ctrl-C, ends all.
     """
     stopped = threading.Event()
 
@@ -287,6 +334,8 @@ def _read(
         findings = Findings()
         try:
             findings = driver.check(path, level=level, poll=checking)
+            if then is not None:
+                then(checking)
         except InvalidBackupError as error:
             problem = error
         except BaseException:

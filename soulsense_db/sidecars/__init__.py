@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         SafetyFiles,
         newest_safety_backup,
     )
-    from soulsense_db.sidecars.work_files import work_file
+    from soulsense_db.sidecars.work_files import work_file, work_folder
 
 __all__ = [
     "FAILED_MIGRATION",
@@ -64,6 +64,7 @@ __all__ = [
     "standing_for_a_copy",
     "withdraw_alarm",
     "work_file",
+    "work_folder",
 ]
 
 _HOMES = {
@@ -92,6 +93,7 @@ _HOMES = {
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
     "withdraw_alarm": "soulsense_db.sidecars.half_run",
     "work_file": "soulsense_db.sidecars.work_files",
+    "work_folder": "soulsense_db.sidecars.work_files",
 }
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker

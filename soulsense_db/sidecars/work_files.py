@@ -1,8 +1,8 @@
-"""A private file beside the live database for what is in a backup, while it is worked with.
+"""A private file or folder beside the live database for what is in a backup, worked with.
 
 Each has a lock file, by which the next one finds what a killed process left::
 
-    .app.db.work-1a2b3c4d         the data
+    .app.db.work-1a2b3c4d         the data, or a folder with it
     .app.db.work-1a2b3c4d.lock    held by the process that works with it, free when it died
 """
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -49,6 +50,67 @@ def work_file(
     :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room, and other errors of
     :class:`~soulsense_db.errors.StorageError`.
     """
+    with _work_place(
+        database,
+        size_bytes=size_bytes,
+        companions=companions,
+        spares=spares,
+        directory=directory,
+        is_secret=is_secret,
+        make=lambda path: fs.create_private_file(path, owner_of=database),
+    ) as path:
+        if path is not None:
+            yield path
+            return
+    # Not in the block: what is raised from here on is no error of the place above.
+    with temporary_file(size_bytes=size_bytes) as path:
+        yield path
+
+
+@contextmanager
+def work_folder(
+    database: Path | None,
+    *,
+    size_bytes: int,
+    companions: Companions,
+    directory: Path | None = None,
+    is_secret: bool = False,
+) -> Iterator[Path]:
+    """Yield an empty folder, mode 0700, that is gone at the end, with all that is in it.
+
+    It is where :func:`work_file` would have its file, and the arguments and errors are as there.
+    """
+    with _work_place(
+        database,
+        size_bytes=size_bytes,
+        companions=companions,
+        directory=directory,
+        is_secret=is_secret,
+        make=lambda path: _make_folder(path, owner_of=database),
+    ) as path:
+        if path is not None:
+            yield path
+            return
+    with temporary_file(size_bytes=size_bytes) as path:
+        fs.remove(path)
+        yield path.parent
+
+
+@contextmanager
+def _work_place(
+    database: Path | None,
+    *,
+    size_bytes: int,
+    companions: Companions,
+    spares: int = 0,
+    directory: Path | None,
+    is_secret: bool,
+    make: Callable[[Path], object],
+) -> Iterator[Path | None]:
+    """Yield what ``make`` makes, a file or folder that is gone at the end.
+
+    None where only the system's directory for temporary files is left.
+    """
     place = database
     if directory is not None:
         place = directory / (database.name if database else "memory")
@@ -62,26 +124,39 @@ def work_file(
             try:
                 _remove_abandoned(place, companions)
                 fs.require_space(place.parent, size_bytes + spares)
-                path = stack.enter_context(_file_beside(place, companions, owner_of=database))
+                path = stack.enter_context(_made_beside(place, companions, make, owner_of=database))
             except StorageError as error:
                 if directory is not None or is_secret:
                     raise no_work_file(error, place.parent) from error
                 log_ignored(f"No work file can be made beside {database}", error)
-        yield path or stack.enter_context(temporary_file(size_bytes=size_bytes))
+        yield path
 
 
 @contextmanager
-def _file_beside(
-    database: Path, companions: Companions, *, owner_of: Path | None
+def _made_beside(
+    database: Path,
+    companions: Companions,
+    make: Callable[[Path], object],
+    *,
+    owner_of: Path | None,
 ) -> Iterator[Path]:
     path, lock = _reserve(database, owner_of)
     try:
-        fs.create_private_file(path, owner_of=owner_of)
+        make(path)
         yield path
     finally:
         with cleaning_up(f"{path} is left over"):
             _remove(path, companions)
         fs.release_lock(lock)
+
+
+def _make_folder(path: Path, *, owner_of: Path | None) -> None:
+    # Its lock is on the disk before it: what a power cut leaves without one is nobody's.
+    fs.sync_directory(path.parent)
+    with fs.storage_errors("make a directory in", path.parent):
+        path.mkdir(mode=fs.PRIVATE_DIRECTORY)
+    if owner_of is not None:
+        fs.give_to_owner_of(owner_of, path)
 
 
 def _reserve(database: Path, owner_of: Path | None) -> tuple[Path, FileLock]:
@@ -108,7 +183,7 @@ def _remove_abandoned(database: Path, companions: Companions) -> None:
     for path in {_name(database, one[1]) for one in found}:
         lock = _lock_of(path)
         with ignoring(StorageError, what=f"{path} is in use, or is left over"):
-            if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            if not _may_be_ours(path, Path(lock.lock_file)):
                 continue
             fs.make_lock_file(Path(lock.lock_file), owner_of=database)
             with fs.storage_errors("lock", path):
@@ -117,6 +192,15 @@ def _remove_abandoned(database: Path, companions: Companions) -> None:
                 _remove(path, companions)
             finally:
                 fs.release_lock(lock)
+
+
+def _may_be_ours(path: Path, lock_file: Path) -> bool:
+    """Whether a file, a folder with its lock file, or nothing is at ``path``, and no link."""
+    if not os.path.lexists(path):
+        return True
+    mode = os.lstat(path).st_mode
+    # The lock of a folder is there before it and after it: without one it is somebody else's.
+    return stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and fs.exists(lock_file))
 
 
 def _name(database: Path, token: str) -> Path:
@@ -130,5 +214,9 @@ def _lock_of(path: Path) -> FileLock:
 
 def _remove(path: Path, companions: Companions) -> None:
     """Remove the data, what is beside it, and last the lock file, which leads to the rest."""
+    if path.is_dir() and not path.is_symlink():
+        with fs.storage_errors("remove", path):
+            shutil.rmtree(path)
+        fs.sync_directory(path.parent)  # before its lock goes
     for ending in ("", *companions.endings, _LOCK):
         fs.remove(Path(f"{path}{ending}"))

@@ -93,6 +93,14 @@ WRONG: dict[str, list[Any]] = {
     "pin_note": [None, 5, "x" * 10_001, ["why"], "\udfff"],
     "ordered_at": [5, "tomorrow", "9999-12-31T23:59:59-14:00", {}],
     "half_run": [None, 1, "false", [True]],
+    "sealed_row_counts": ["", 5, "no base 64", "YQ==\n", ["YQ=="], "A" * 131_073],
+    "row_counts": [
+        *(5, "x", [1], {"a": "1"}, {"a": -1}, {"a": 1.5}, {"a": None}, {"a": 2**63}, {"a": True}),
+        *({"x" * 1001: 1}, {str(number): 1 for number in range(1001)}),
+    ],
+    "broken_references": [-1, 2**63, 1.5, "3", True, [1]],
+    "drilled_at": [5, "", "yesterday", "2026-01-15T10:30:00", True],
+    "drill_result": [5, "", "ok", ["passed"], True],
     "format": [None, "1", 1.0, True, 0, -5, [1]],
 }
 

@@ -312,7 +312,10 @@ def _marks(folder: Path) -> dict[str, Any]:
         except sqlite3.DatabaseError:
             rows = -1
     return {
-        "backups": sorted([info.description or info.form.text, info.pinned] for info in infos),
+        "backups": sorted(
+            [info.description or info.form.text, info.pinned, info.drill_result or ""]
+            for info in infos
+        ),
         "mirror": sorted(
             [name, meta["pinned"]] for name, meta in mirrored.whole_at(folder).items()
         ),

@@ -28,7 +28,7 @@ from helpers import Mode, add_child, make_database
 from faults import engines, mirrored
 from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info import FORMS
-from soulsense_db.errors import BackupError, BackupNotFoundError, StorageError
+from soulsense_db.errors import BackupError, BackupNotFoundError, Outcome, StorageError
 from soulsense_db.manager import ManagerOptions
 from soulsense_db.operations import DifferentialPolicy
 
@@ -219,6 +219,12 @@ def _create_differential(folder: Path) -> None:
     manager_of(folder, differential=policy).create("packed")
 
 
+def _drill(folder: Path) -> None:
+    if not manager_of(folder).verify(_named(folder, "packed"), level="drill").recorded:
+        # The log says which: it may be recorded, and not flushed.
+        raise StorageError("The drill was passed and not recorded.", outcome=Outcome.UNSURE)
+
+
 def _and_write(create: Callable[[Path], object], folder: Path) -> None:
     create(folder)
     add_child(folder / "app.db", "after packed")
@@ -321,6 +327,7 @@ OPERATIONS: dict[str, Operation] = {
         lambda folder: manager_of(folder).restore(_named(folder, "packed")),
         _create_differential_and_write,
     ),
+    "drill, encrypted": Operation(_drill, _create_encrypted_and_write),
     "restore, live damaged": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
     ),

@@ -135,7 +135,11 @@ def _check_pages(
         raise invalid(name, str(error)) from error
     if full and found.schema_problem:
         raise backup_not_understood(name, found.schema_problem)
-    return Findings(row_errors=found.row_errors, warnings=found.warnings)
+    return Findings(
+        row_errors=found.row_errors,
+        warnings=found.warnings,
+        broken_references=found.broken_references,
+    )
 
 
 def require_contents(path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import (
@@ -50,6 +50,7 @@ from soulsense_db.drivers.sqlite.files import (
 )
 from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
+from soulsense_db.drivers.sqlite.query import selected
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     journal_that_survives,
@@ -63,8 +64,8 @@ from soulsense_db.drivers.sqlite.structure import (
     understood,
 )
 from soulsense_db.drivers.sqlite.write_lock import SQLiteWriteLock, require_locked_out
-from soulsense_db.errors import BackupError, Outcome, StorageError
-from soulsense_db.notices import ignoring
+from soulsense_db.errors import BackupError, InvalidBackupError, Outcome, StorageError
+from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -276,6 +277,30 @@ class SQLiteDriver(Driver):
             RowCounts(table=name, backup=kept.get(name), live=live.get(name))
             for name in sorted((kept.keys() | live.keys()) - set(ignore))
         )
+
+    def count_rows(
+        self, source: Path, *, poll: Callable[[], object] | None = None
+    ) -> Mapping[str, int] | None:
+        """Count the rows of all tables of ``source``; None where SQLite does not understand it."""
+        with backup_errors(source), sqlite_check.opened(source) as opened:
+            try:
+                return interruptible(lambda: count_rows(opened, source), opened, poll=poll)
+            except (InvalidBackupError, sqlite3.Error) as error:
+                # A newer SQLite may; what is damaged, the check of the file tells.
+                log_ignored(f"The rows of {source.name} are not counted", error)
+                return None
+
+    def scratch(self, path: Path) -> SQLiteDriver:
+        """Return the driver of the file ``path``, as an application that has just been set up."""
+        url = sa.URL.create("sqlite", database=str(path))
+        engine = sa.create_engine(url, poolclass=NullPool)
+        return SQLiteDriver(engine, lock_timeout=self.lock_timeout)
+
+    def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
+        """Return rows of one ``SELECT``, on a connection for which SQLite refuses all else."""
+        assert self.location is not None  # of scratch() it has a file
+        with sqlite_check.opened(self.location) as connection:
+            return interruptible(lambda: selected(connection, statement), connection)
 
     def _at_one_moment(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``read`` makes of the live database as of one point in time."""

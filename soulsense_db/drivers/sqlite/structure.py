@@ -60,10 +60,13 @@ class Examination:
     """What is wrong and no damage, a line each; ``schema_problem``: why SQLite cannot parse it.
 
     That is one of the ``row_errors`` too, which a faithful copy has of its source.
+    ``broken_references``: how many there are, which the ``warnings`` tell by table; None where they
+    were not looked for, or could not be.
     """
 
     row_errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    broken_references: int | None = None
     schema_problem: str = ""
 
 
@@ -144,14 +147,16 @@ def _examine_whole(connection: sqlite3.Connection, *, full: bool, is_borrowed: b
     warnings: tuple[str, ...] = ()
     if lines or error is not None:
         row_errors, warnings = _by_table(connection, pragma)
-    references = _broken_references(connection) if full else ()
+    references, broken = _broken_references(connection) if full else ((), None)
     if error is not None:
         # It ended before SQLite came to all pages, or even to the first.
         more, missing = _lines_with_stand_ins(connection, is_borrowed=is_borrowed)
         pages = pages or _about_pages(connection, more)
         warnings = warnings or tuple(f"not checked in full: {reason}" for reason in missing)
     return Examination(
-        row_errors=(*pages, *row_errors)[:_MOST_LINES], warnings=warnings + references
+        row_errors=(*pages, *row_errors)[:_MOST_LINES],
+        warnings=warnings + references,
+        broken_references=broken,
     )
 
 
@@ -162,19 +167,20 @@ def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination
     return Examination(row_errors=(line, *row_errors), warnings=warnings, schema_problem=problem)
 
 
-def _broken_references(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return a line per table: SQLite does not enforce references unless asked."""
+def _broken_references(connection: sqlite3.Connection) -> tuple[tuple[str, ...], int | None]:
+    """Return a line per table, and their number: SQLite enforces no reference unless asked."""
     broken = Counter[str]()
     try:
         broken.update(row[0] for row in _each(connection, "PRAGMA main.foreign_key_check"))
     except (sqlite3.OperationalError, UnicodeDecodeError) as error:
         if primary_code(error) != sqlite3.SQLITE_ERROR:
             raise
-        return (f"references not checked: {reason_of(error)}",)
-    return tuple(
+        return (f"references not checked: {reason_of(error)}",), None
+    lines = tuple(
         f"{count} row(s) of table {table} refer to rows that do not exist"
         for table, count in sorted(broken.items())
     )
+    return lines, broken.total()
 
 
 def _by_table(

@@ -1,16 +1,13 @@
-"""Is there a backup that would save the day? What monitoring asks, answered by reading only."""
+"""One look at a database, its backups and the disk: nothing is changed."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo, bases_for, display_size, may_be_base
+from soulsense_db.backup_info import BackupInfo, display_size
 from soulsense_db.catalog import row_name
 from soulsense_db.errors import (
     BackupError,
@@ -21,88 +18,20 @@ from soulsense_db.errors import (
     UntrustedDirectoryError,
 )
 from soulsense_db.fs import directory_problem
+from soulsense_db.health.drill_check import drill_check
+from soulsense_db.health.file_checks import bases_check, files_check
+from soulsense_db.health.mirror_checks import mirror_checks
+from soulsense_db.health.report import (
+    HealthCheck,
+    HealthReport,
+    Numbers,
+    State,
+    Thresholds,
+    display_age,
+)
 from soulsense_db.manager import BackupManager
-from soulsense_db.mirroring import MirrorStatus
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations import Doubt, RestoreCheck, doubts_about
-
-__all__ = ["HealthCheck", "HealthReport", "State", "Thresholds", "check_health"]
-
-_MOST_NAMED = 5
-
-
-class State(IntEnum):
-    """How something is; the numbers are the exit codes of Nagios plugins."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """From when on something is a warning, and from when on it is critical.
-
-    Attributes:
-        warning_age: The age of the newest backup, and of the newest verified one, above which it is
-            a warning.
-        critical_age: The age above which it is critical.
-        warning_free: The free space below which it is a warning, in times the size of the database.
-        critical_free: The free space below which it is critical, likewise.
-
-    Example:
-        >>> from datetime import timedelta
-        >>> thresholds = Thresholds(warning_age=timedelta(hours=2), critical_age=timedelta(hours=4))
-        >>> thresholds.warning_free
-        3.0
-    """
-
-    warning_age: timedelta = timedelta(hours=26)
-    critical_age: timedelta = timedelta(hours=50)
-    warning_free: float = 3.0
-    critical_free: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthCheck:
-    """One thing that was looked at.
-
-    Attributes:
-        name: A short name.
-        state: How it is.
-        message: What was found, for a person.
-
-    Example:
-        >>> check = check_health(manager).checks[0]
-        >>> print(check.name, check.state.name, check.message)
-        newest backup OK 0 s old (...)
-    """
-
-    name: str
-    state: State
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthReport:
-    """All that was looked at.
-
-    Attributes:
-        checks: One for each thing.
-        numbers: The numbers behind them, by name: bytes, seconds and counts; None where unknown.
-
-    Example:
-        >>> check_health(manager).numbers["backups"]
-        1
-    """
-
-    checks: tuple[HealthCheck, ...]
-    numbers: dict[str, float | None] = field(default_factory=dict)
-
-    @property
-    def state(self) -> State:
-        """The worst state of all checks."""
-        return max((check.state for check in self.checks), default=State.OK)
 
 
 def check_health(
@@ -166,9 +95,11 @@ class _Examination:
         # By date: with the clock set back meanwhile, the newest is no older than those before it.
         self._own = sorted(own, key=_date, reverse=True)
         self._rows = manager.catalog.names()
-        self._numbers: dict[str, float | None] = {"backups": len(self._backups)}
+        self._numbers: Numbers = {"backups": len(self._backups)}
 
     def report(self) -> HealthReport:
+        """Look at everything."""
+        manager, newest = self._manager, self._newest_candidate()
         checks = (
             *self._database(),
             *self._clock(),
@@ -178,9 +109,17 @@ class _Examination:
             *self._restore(),
             self._free_space(),
             self._migration(),
-            self._files(),
-            *self._bases(),
-            *self._mirrors(),
+            files_check(self._backups, self._missing(), newest, self._numbers),
+            *bases_check(self._backups, manager.others(), self._numbers),
+            *drill_check(
+                self._backups,
+                newest,
+                manager.last_drill(),
+                self._thresholds,
+                now=self._now,
+                numbers=self._numbers,
+            ),
+            *mirror_checks(manager.mirrors.status(), self._thresholds, self._now, self._numbers),
             self._catalog(),
         )
         return HealthReport(checks=checks, numbers=self._numbers)
@@ -276,32 +215,6 @@ class _Examination:
     def _age(self, backups: Sequence[BackupInfo]) -> float | None:
         return (self._now - backups[0].created_at).total_seconds() if backups else None
 
-    def _mirrors(self) -> Iterator[HealthCheck]:
-        """Tell how far each mirror is behind, as it is known here: nothing is connected."""
-        ages = []
-        for status in self._manager.mirrors.status():
-            newest = max(status.backups, key=_date, default=None)
-            age = None if newest is None else (self._now - newest.created_at).total_seconds()
-            ages.append(age)
-            yield HealthCheck(
-                name=f"mirror {status.address}",
-                state=self._state_of(status),
-                message=_mirror_message(status, age, self._now),
-            )
-        if ages:
-            known = [age for age in ages if age is not None]
-            self._numbers["mirror_newest_age_seconds"] = max(known) if known == ages else None
-
-    def _state_of(self, status: MirrorStatus) -> State:
-        """Return how a mirror is: by the age of what it lacks, and of the last look at it."""
-        since = [info.created_at for info in status.owed]
-        since += [status.seen_at] if status.seen_at is not None else []
-        behind = max((self._now - moment for moment in since), default=timedelta())
-        if behind > self._thresholds.critical_age:
-            return State.CRITICAL
-        is_late = behind > self._thresholds.warning_age
-        return State.WARNING if is_late or status.damaged else State.OK
-
     def _free_space(self) -> HealthCheck:
         free = fs.free_space(self._manager.directory)
         self._numbers["free_bytes"] = free
@@ -330,39 +243,6 @@ class _Examination:
         message = f"one was interrupted; the backup from before it: {before}"
         return HealthCheck(name=name, state=State.CRITICAL, message=message)
 
-    def _files(self) -> HealthCheck:
-        damaged = [info for info in self._backups if _problem(info)]
-        missing = sorted(self._missing())
-        self._numbers |= {"damaged": len(damaged), "missing": len(missing)}
-        found = [f"{info.filename}: {_problem(info)}" for info in damaged]
-        found += [f"{name}: the file is gone" for name in missing]
-        if not found:
-            message = f"{len(self._backups)} backup(s), none missing"
-            if unknown := sum(info.of_unknown_origin for info in self._backups):
-                message += f"; {unknown} of unknown origin"
-            return HealthCheck(name="files", state=State.OK, message=message)
-        newest_is_damaged = self._newest_candidate() in damaged
-        return HealthCheck(
-            name="files",
-            state=State.CRITICAL if newest_is_damaged else State.WARNING,
-            message=_first_of(found, "; "),
-        )
-
-    def _bases(self) -> Iterator[HealthCheck]:
-        """Tell of differentials that cannot be restored: their base is gone or damaged."""
-        # One that was copied here with the others may count as another database's.
-        full = list(filter(may_be_base, (*self._backups, *self._manager.others())))
-        needing: dict[str, list[str]] = {}  # by what is wrong with the base
-        for info in self._backups:
-            if info.base_sha256 is None:
-                continue
-            if problem := _problem_of_base(info, full):
-                needing.setdefault(problem, []).append(info.filename)
-        self._numbers["without_base"] = sum(map(len, needing.values()))
-        if needing:
-            found = [f"{what}, needed by {_first_of(who, ', ')}" for what, who in needing.items()]
-            yield HealthCheck(name="bases", state=State.CRITICAL, message=_first_of(found, "; "))
-
     def _newest_candidate(self) -> BackupInfo | None:
         """Return what ``latest`` means."""
         candidates = (i for i in self._backups if not doubts_about(i, now=self._now))
@@ -389,78 +269,5 @@ class _Examination:
         )
 
 
-def _first_of(found: Sequence[str], separator: str) -> str:
-    """Return the first of ``found``, and how many more there are: the message is one line."""
-    more = [f"and {len(found) - _MOST_NAMED} more"] if found[_MOST_NAMED:] else []
-    return separator.join([*found[:_MOST_NAMED], *more])
-
-
 def _date(info: BackupInfo) -> datetime:
     return info.created_at
-
-
-def _problem(info: BackupInfo) -> str:
-    """Return what can be told to be wrong with a backup without reading it, or nothing."""
-    if info.meta_problem:
-        return "its meta file is damaged"
-    try:
-        size = os.stat(info.path).st_size
-    except FileNotFoundError:
-        return "it was deleted a moment ago"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
-    # Not by opening it: SQLite may have it open in this process, and would lose its locks.
-    if not os.access(info.path, os.R_OK):
-        return "it cannot be read (permission denied)"
-    return _size_problem(info, size)
-
-
-def _problem_of_base(info: BackupInfo, backups: Sequence[BackupInfo]) -> str:
-    """Return what is wrong with the base of the differential ``info``, or nothing."""
-    bases = bases_for(info, backups)
-    if not bases:
-        return f"the base {info.base_name or info.base_sha256} is missing"
-    problem = _problem(bases[0])
-    return f"the base {bases[0].filename} cannot be used: {problem}" if problem else ""
-
-
-def _size_problem(info: BackupInfo, size: int) -> str:
-    if size == 0:
-        return "it is empty"
-    if info.sha256 is not None and size != info.size_bytes:
-        return f"it has {size:,} bytes instead of {info.size_bytes:,}"
-    if info.sha256 is not None and info.verified_at is None:
-        return "it is not verified, or failed its last check"
-    return ""
-
-
-def _mirror_message(status: MirrorStatus, age: float | None, now: datetime) -> str:
-    parts = [f"{len(status.backups)} there"] if status.backups else ["nothing is there yet"]
-    if age is not None:
-        parts[0] += f", the newest {display_age(timedelta(seconds=age))} old"
-    if status.owed:
-        oldest = display_age(now - status.owed[0].created_at)
-        parts.append(f"{len(status.owed)} not uploaded, for {oldest}")
-    if status.seen_at is not None:
-        parts.append(f"last reached {display_age(now - status.seen_at)} ago")
-    if status.damaged:
-        parts.append(f"{len(status.damaged)} DAMAGED there")
-    if status.is_append_only:
-        parts.append("nothing can be removed there")
-    if status.error:
-        parts.append(f"{status.failures} failure(s): {status.error}")
-    return "; ".join(parts)
-
-
-def display_age(age: timedelta) -> str:
-    """Return ``age`` in the unit that a person would use: ``5 min``, ``30 h``, ``12 days``."""
-    seconds = int(age.total_seconds())
-    if seconds < 0:
-        return "in the future"
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 2 * 3600:
-        return f"{seconds // 60} min"
-    if seconds < 2 * 86400:
-        return f"{seconds // 3600} h"
-    return f"{seconds // 86400} days"

@@ -1,0 +1,83 @@
+"""What a drill requires of a restored backup, as ``[tool.soulsense-db.drill]`` says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from soulsense_db.cli import output
+from soulsense_db.cli.defaults import DRILL_TABLE, drill_table
+from soulsense_db.cli.session import Session
+from soulsense_db.errors import OptionError
+from soulsense_db.finding import function_named
+from soulsense_db.operations import DrillCheck, DrillReport, checks_of
+
+_CHECKS, _CALLABLE = "checks", "callable"
+
+
+def drill_checks(session: Session) -> list[DrillCheck]:
+    """Return the checks of the configuration, with the application's functions imported.
+
+    Not of a file in the current directory where the command line names another database: it may be
+    another project's, and a backup that fails a check counts as no good. Raises
+    :class:`OptionError`, :class:`ApplicationCodeError`.
+    """
+    assert session.context is not None
+    table = drill_table(session.context)
+    if not table:
+        return []
+    if session.named and session.config is None:
+        output.warn(
+            f"The checks of [{DRILL_TABLE}] in the current directory are not made: the database is "
+            f"that of --{next(iter(session.named))}. To make them, add --config pyproject.toml."
+        )
+        return []
+    if unknown := sorted(table.keys() - {_CHECKS, _CALLABLE}):
+        raise OptionError(
+            f"There is no option '{unknown[0]}' for [{DRILL_TABLE}].",
+            hint=f"The options are: {_CALLABLE}, {_CHECKS}.",
+        )
+    found: list[DrillCheck] = [*_list_of(table, _CHECKS, (str, Mapping))]
+    found += [function_named(name) for name in _list_of(table, _CALLABLE, (str,))]
+    checks_of(found)
+    return found
+
+
+def _list_of(table: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any]:
+    value = table.get(key, [])
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, kinds) for one in values):
+        wanted = "a text such as myapp.checks:after_restore"
+        if key == _CHECKS:
+            wanted = 'a list such as [{ sql = "SELECT count(*) FROM users", at-least = 1 }]'
+        raise OptionError(f"'{key}' of [{DRILL_TABLE}] cannot be used.", hint=f"Write {wanted}.")
+    return values
+
+
+def told(drill: DrillReport, recorded: Sequence[str]) -> list[str]:
+    """Return what came of a drill, a line each; ``recorded``: the revisions that were."""
+    restored = f"restored to a scratch folder in {drill.seconds:.1f} s"
+    lines = [f"{restored}; integrity and references checked"]
+    if drill.tables is not None:
+        compared = "as recorded" if drill.rows_compared else "not compared"
+        lines.append(f"{drill.rows:,} row(s) in {drill.tables} table(s): {compared}")
+    if drill.alembic_heads:
+        # Else they are of another version table than the usual one.
+        same = ": as recorded" * (set(drill.alembic_heads) == set(recorded))
+        lines.append(f"revision {', '.join(drill.alembic_heads)}{same}")
+    lines += [f"passed: {name}" for name in drill.checks]
+    return lines
+
+
+def drill_json(drill: DrillReport | None) -> dict[str, Any] | None:
+    """Return what came of a drill, for programs."""
+    if drill is None:
+        return None
+    return {
+        "seconds": drill.seconds,
+        "tables": drill.tables,
+        "rows": drill.rows,
+        "rows_compared": drill.rows_compared,
+        "alembic_heads": list(drill.alembic_heads),
+        "checks": list(drill.checks),
+    }

@@ -1,0 +1,240 @@
+"""Drill a backup: restore it to an empty place, as a new machine would, and look at what came.
+
+The live database is not touched, and neither is its table of backups: like a check that was passed,
+a drill is recorded in the meta file alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from soulsense_db import fs
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.catalog import CatalogRows
+from soulsense_db.drivers import Driver, Findings
+from soulsense_db.errors import (
+    DatabaseDamagedError,
+    DrillError,
+    InvalidBackupError,
+    RestoreError,
+    UnsupportedDatabaseError,
+)
+from soulsense_db.events import Events, Verified
+from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of, run_checks
+from soulsense_db.operations.drill_errors import (
+    cannot_be_drilled,
+    faulty_after_restore,
+    more_broken_references,
+    not_restored,
+    other_revisions,
+    other_rows,
+)
+from soulsense_db.operations.drill_record import DrillRecordFile
+from soulsense_db.operations.new_backup import HEADS_GIVEN
+from soulsense_db.operations.references import Reference
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore import Restorer
+from soulsense_db.operations.sealing import opened_row_counts
+from soulsense_db.operations.stored_form import opened
+from soulsense_db.operations.verify import (
+    DrillReport,
+    VerificationReport,
+    record_check,
+    verify_opened,
+)
+from soulsense_db.progress import Progress
+
+_NOT_COUNTED = "how many rows each table had was not recorded when the backup was taken"
+
+
+def drill_and_record(
+    repository: Repository,
+    ref: Reference,
+    *,
+    checks: Iterable[DrillCheck] = (),
+    progress: Progress | None = None,
+) -> VerificationReport:
+    """Do what ``BackupManager.verify`` does with the level ``drill``."""
+    ready = checks_of(checks)
+    with repository.failing("verify"):
+        info = repository.finder.get(ref)
+        try:
+            report = drill_backup(repository, info, checks=ready, progress=progress)
+        except InvalidBackupError:
+            record_check(
+                repository, info, verified_at=None, drilled_at=_now(), drill_result="failed"
+            )
+            raise
+        moment = _now()
+        recorded = record_check(
+            repository,
+            info,
+            verified_at=moment,
+            drilled_at=moment,
+            drill_result="passed",
+            broken_references=_first_known(info, report),
+        )
+        DrillRecordFile.of(repository).passed(moment)
+        report = replace(report, recorded=recorded)
+    repository.tell(
+        Verified(
+            database=repository.database,
+            backup=report.backup,
+            level="drill",
+            warnings=report.warnings,
+        )
+    )
+    return report
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _first_known(info: BackupInfo, report: VerificationReport) -> int | None:
+    before = info.broken_references
+    return report.broken_references if before is None else before
+
+
+def drill_backup(
+    repository: Repository,
+    info: BackupInfo,
+    *,
+    checks: tuple[Check, ...] = (),
+    progress: Progress | None = None,
+) -> VerificationReport:
+    """Restore ``info`` to a scratch folder, and compare what came with what is recorded.
+
+    Nothing is recorded. Raises errors as :func:`verify_backup`,
+    :class:`~soulsense_db.errors.DrillError`, :class:`~soulsense_db.errors.IdentityError`, and
+    :class:`~soulsense_db.errors.NotEnoughSpaceError` before anything is written.
+    """
+    started = time.monotonic()
+    with not_found_if_deleted(Path(info.path), info):
+        info = trusted_meta(info)
+        fs.version_of(Path(info.path))
+    # The decoded copy of one that is not plain, and what the restore writes.
+    room = info.restored_size_bytes * (1 if info.is_plain else 2)
+    with repository.work_folder(room, is_secret=info.form.is_encrypted) as folder:
+        scratch = _scratch(repository, folder)
+        with not_found_if_deleted(Path(info.path), info):
+            report = _restored(scratch, info, progress)
+        return _examined(repository, scratch.driver, report, checks, started=started)
+
+
+def _scratch(repository: Repository, folder: Path) -> Repository:
+    """Return a repository of the same backups, whose database is a new one in ``folder``."""
+    driver = repository.driver.scratch(folder / f"drill{repository.driver.suffix}")
+    if driver is None:
+        raise cannot_be_drilled(repository.driver.dialect)
+    return replace(
+        repository,
+        driver=driver,
+        database=driver.location,
+        rows=CatalogRows(driver, None),
+        events=Events(),
+        forms=replace(repository.forms, work_directory=None),
+    )
+
+
+def _restored(
+    scratch: Repository, info: BackupInfo, progress: Progress | None
+) -> VerificationReport:
+    """Restore ``info`` to the database of ``scratch``, as to one that is missing."""
+    version = fs.version_of(Path(info.path))
+    with opened(scratch, info, progress=progress) as source:
+        # Quickly: it is the copy that is looked at in full.
+        report = verify_opened(
+            scratch.driver, source, level="quick", version=version, progress=progress
+        )
+        with _blamed_on(report.backup):
+            Restorer(scratch).restore(
+                report.backup, verified=report, opened_before=source, progress=None
+            )
+    fs.version_of(Path(info.path))  # what was restored may be a copy, and the backup itself gone
+    return report
+
+
+@contextmanager
+def _blamed_on(info: BackupInfo) -> Iterator[None]:
+    """Say of a scratch database that cannot be made, or read, that the backup is no good."""
+    try:
+        yield
+    except (DatabaseDamagedError, RestoreError, UnsupportedDatabaseError) as error:
+        raise not_restored(info, error.cause) from error
+
+
+def _examined(
+    repository: Repository,
+    driver: Driver,
+    report: VerificationReport,
+    checks: tuple[Check, ...],
+    *,
+    started: float,
+) -> VerificationReport:
+    """Look at the restored database of ``driver``, and let the ``checks`` look at it."""
+    info, path = report.backup, driver.location
+    assert path is not None
+    with _blamed_on_copy(info):
+        findings = driver.check(path, level="full")
+        counts = driver.count_rows(path)
+        heads = driver.heads_in(path)
+    warnings = list(findings.row_errors + findings.warnings)
+    if not report.checksum and findings.row_errors:
+        raise faulty_after_restore(info, findings.row_errors[0])
+    recorded = opened_row_counts(repository, info)
+    if recorded is None or counts is None:
+        warnings.append(_NOT_COUNTED)
+    elif dict(recorded) != dict(counts):
+        names = sorted(recorded.keys() | counts.keys())
+        both = [(name, recorded.get(name), counts.get(name)) for name in names]
+        raise other_rows(info, [one for one in both if one[1] != one[2]])
+    _require_references(info, findings)
+    if report.checksum and not _are_the_revisions(info, heads):
+        raise other_revisions(info, heads)
+    run_checks(driver, info, checks)
+    return replace(
+        report,
+        level="drill",
+        warnings=tuple(warnings),
+        broken_references=findings.broken_references,
+        drill=DrillReport(
+            seconds=round(time.monotonic() - started, 3),
+            tables=None if counts is None else len(counts),
+            rows=None if counts is None else sum(counts.values()),
+            rows_compared=recorded is not None and counts is not None,
+            alembic_heads=heads,
+            checks=tuple(check.name for check in checks),
+        ),
+    )
+
+
+@contextmanager
+def _blamed_on_copy(info: BackupInfo) -> Iterator[None]:
+    try:
+        yield
+    except DrillError:
+        raise
+    except InvalidBackupError as error:
+        raise not_restored(info, error.reason or error.cause) from error
+
+
+def _require_references(info: BackupInfo, findings: Findings) -> None:
+    """Raise for broken references that were not there when they were first counted."""
+    before, now = info.broken_references, findings.broken_references
+    if before is not None and now is not None and now > before:
+        raise more_broken_references(info, now, findings.warnings)
+
+
+def _are_the_revisions(info: BackupInfo, found: tuple[str, ...]) -> bool:
+    if set(found) == set(info.alembic_heads):
+        return True
+    # Of a version table that has another name, or of one of several. Earlier versions did not note
+    # that.
+    return HEADS_GIVEN in info.driver_facts or info.kind == "pre_migration"

@@ -1,0 +1,93 @@
+"""What a drill finds of a backup, and checks that cannot be made, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from soulsense_db.backup_info import BackupInfo
+from soulsense_db.errors import DrillError, OptionError, UnsupportedDatabaseError
+
+_MOST_NAMED = 5
+_CHECKS_HINT = (
+    'Write it as { sql = "SELECT count(*) FROM users", at-least = 1 }: sql, at most one of is, '
+    "at-least and at-most, and a name if you like."
+)
+
+
+def cannot_be_drilled(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a dialect whose driver has no scratch database."""
+    return UnsupportedDatabaseError(
+        f"Backups of {dialect} cannot be drilled: its driver has no scratch database.",
+        hint="Verify the backup in full, and restore it on another machine.",
+    )
+
+
+def not_restored(info: BackupInfo, reason: str) -> DrillError:
+    """Return the error for a backup that cannot be restored to an empty place."""
+    return _failed(info, f"it cannot be restored: {reason.rstrip('.')}", reason)
+
+
+def other_rows(
+    info: BackupInfo, differing: Sequence[tuple[str, int | None, int | None]]
+) -> DrillError:
+    """Return the error for tables with other numbers of rows: name, then, now."""
+    named = "; ".join(_told(*one) for one in differing[:_MOST_NAMED])
+    more = f"; and {len(differing) - _MOST_NAMED} more" if differing[_MOST_NAMED:] else ""
+    return _failed(info, f"its rows are not those of when it was taken: {named}{more}", named)
+
+
+def _told(table: str, before: int | None, now: int | None) -> str:
+    if now is None:
+        return f"the table {table} is gone, with {before:,} row(s)"
+    if before is None:
+        return f"there was no table {table}"
+    return f"{table} had {before:,} row(s) and has {now:,}"
+
+
+def other_revisions(info: BackupInfo, found: Sequence[str]) -> DrillError:
+    """Return the error for a backup at other Alembic revisions than recorded."""
+    before = ", ".join(info.alembic_heads) or "none"
+    now = ", ".join(found) or "none"
+    reason = f"{now} instead of {before}"
+    return _failed(info, f"it is at the Alembic revision {reason}", reason)
+
+
+def more_broken_references(info: BackupInfo, now: int, lines: Sequence[str]) -> DrillError:
+    """Return the error for references that did not lead nowhere when they were first counted."""
+    before = info.broken_references or 0
+    told = "; ".join(lines[:_MOST_NAMED])
+    return _failed(
+        info, f"{now:,} row(s) refer to rows that do not exist, and {before:,} did: {told}", told
+    )
+
+
+def faulty_after_restore(info: BackupInfo, line: str) -> DrillError:
+    """Return the error for faulty rows where no checksum tells that the source had them."""
+    return _failed(info, f"the restored copy has faulty rows: {line}", line)
+
+
+def check_failed(info: BackupInfo, check: str, reason: str) -> DrillError:
+    """Return the error for a check of the user's: what it is called, and what came of it."""
+    return DrillError(
+        f"{info.filename} failed the drill: the check '{check}' failed: {reason.rstrip('.')}.",
+        hint="If the check is right, use another backup. If it is wrong, correct it and drill "
+        "again.",
+        path=Path(info.path),
+        reason=reason,
+        candidates=(check,),
+    )
+
+
+def wrong_check(number: int, what: str) -> OptionError:
+    """Return the error for a check that says nothing; ``what`` is wrong: a clause."""
+    return OptionError(f"Check {number} of the drill cannot be used: {what}.", hint=_CHECKS_HINT)
+
+
+def _failed(info: BackupInfo, what: str, reason: str) -> DrillError:
+    return DrillError(
+        f"{info.filename} failed the drill: {what}.",
+        hint="Use another backup.",
+        path=Path(info.path),
+        reason=reason,
+    )
