@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
     from soulsense_db.drivers.registry import driver_for, engine_for
+    from soulsense_db.drivers.row_plan import (
+        MissingChildren,
+        MissingParent,
+        RowSample,
+        RowSelection,
+        RowsPlan,
+        SafetyCopy,
+        TablePlan,
+        Triggers,
+    )
     from soulsense_db.drivers.sqlite import SQLiteDriver
     from soulsense_db.progress import Progress
 
@@ -31,11 +41,19 @@ __all__ = [
     "DatabaseDiff",
     "Driver",
     "Findings",
+    "MissingChildren",
+    "MissingParent",
     "Progress",
     "RowCounts",
+    "RowSample",
+    "RowSelection",
+    "RowsPlan",
     "SQLiteDriver",
+    "SafetyCopy",
     "SnapshotInfo",
     "TableDiff",
+    "TablePlan",
+    "Triggers",
     "WriteLock",
     "driver_for",
     "engine_for",
@@ -57,6 +75,14 @@ _HOMES = {
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
     "engine_of": "soulsense_db.drivers.engines",
+    "MissingChildren": "soulsense_db.drivers.row_plan",
+    "MissingParent": "soulsense_db.drivers.row_plan",
+    "RowSample": "soulsense_db.drivers.row_plan",
+    "RowSelection": "soulsense_db.drivers.row_plan",
+    "RowsPlan": "soulsense_db.drivers.row_plan",
+    "SafetyCopy": "soulsense_db.drivers.row_plan",
+    "TablePlan": "soulsense_db.drivers.row_plan",
+    "Triggers": "soulsense_db.drivers.row_plan",
 }
 
 

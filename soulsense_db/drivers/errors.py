@@ -75,3 +75,11 @@ def not_one_of_ours(driver: str, dialect: str) -> UnsupportedDatabaseError:
         f"{driver}, the driver for dialect '{dialect}', is not a soulsense_db.drivers.Driver.",
         hint="Correct the entry point of the package that provides it.",
     )
+
+
+def no_single_rows(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a driver that brings back only whole databases."""
+    return UnsupportedDatabaseError(
+        f"Single rows cannot be brought back into databases of dialect '{dialect}'.",
+        hint="Restore the whole backup.",
+    )
