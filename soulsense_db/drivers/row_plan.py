@@ -194,5 +194,5 @@ class SafetyCopy(Protocol):
     def place(self) -> None:
         """Make the copy the way back: all is written, and about to be committed."""
 
-    def committed(self) -> None:
-        """Note that the rows are in the live database."""
+    def committed(self, plan: RowsPlan) -> None:
+        """Note that the rows of ``plan`` are in the live database."""

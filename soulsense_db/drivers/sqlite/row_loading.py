@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -177,7 +177,7 @@ class RowLoader:
                 )
             self._tell(total, total)
             safety.place()
-            _commit(raw, safety)
+            _commit(raw, lambda: safety.committed(draft.plan))
         except BaseException:
             if raw.in_transaction:
                 raw.rollback()
@@ -226,7 +226,7 @@ def _make_durable(raw: sqlite3.Connection) -> None:
         pragmas.rows(raw, "PRAGMA journal_mode = DELETE")
 
 
-def _commit(raw: sqlite3.Connection, safety: SafetyCopy) -> None:
+def _commit(raw: sqlite3.Connection, note: Callable[[], object]) -> None:
     try:
         raw.execute("COMMIT")
     except sqlite3.IntegrityError as error:
@@ -235,6 +235,6 @@ def _commit(raw: sqlite3.Connection, safety: SafetyCopy) -> None:
         raise
     except BaseException:  # an interrupt that came when it was done
         if not raw.in_transaction:
-            safety.committed()
+            note()
         raise
-    safety.committed()
+    note()
