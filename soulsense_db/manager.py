@@ -894,7 +894,8 @@ class BackupManager(OldNames):
             progress: Called with (0, 0) now and then; what it raises cancels.
 
         Returns:
-            The plan. Its ``missing_parents`` would have :meth:`restore_rows` refuse it.
+            The plan. Its ``problem`` is what :meth:`restore_rows` would raise for
+            ``missing_parents``.
 
         Raises:
             RowsRefusedError: The rows cannot come back, whatever the options are.

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from soulsense_db.drivers.errors import parents_missing
+from soulsense_db.errors import RowsRefusedError
+
+_MOST_NAMED = 5
+
 Triggers = Literal["skip", "run"]
 """Whether the triggers of a table run when its rows come back."""
 Role = Literal["chosen", "parent", "child"]
@@ -175,9 +180,17 @@ class RowsPlan:
         return sum(one.replaced for one in self.tables)
 
     @property
-    def is_blocked(self) -> bool:
-        """Whether nothing can be written, because of ``missing_parents``."""
-        return any(one.blocks for one in self.missing_parents)
+    def problem(self) -> RowsRefusedError | None:
+        """Why nothing can be written: rows that are referred to are gone; None where nothing is."""
+        missing = [one for one in self.missing_parents if one.blocks]
+        if not missing:
+            return None
+        return parents_missing(
+            [str(one) for one in missing[:_MOST_NAMED]],
+            max(0, len(missing) - _MOST_NAMED),
+            can_come=all(one.in_backup for one in missing),
+            differ=any(one.differs for one in missing),
+        )
 
     @property
     def writes(self) -> int:

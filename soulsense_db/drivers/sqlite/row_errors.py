@@ -267,20 +267,3 @@ def schema_changed() -> RowsRefusedError:
         "The tables of the database were changed while the rows were looked for.",
         hint="Run the command again.",
     )
-
-
-def parents_missing(
-    listed: Sequence[str], more: int, *, can_come: bool, differ: bool
-) -> RowsRefusedError:
-    """Return the error for rows that would refer to rows that are not there."""
-    others = f", and {more} more" if more else ""
-    if can_come:
-        options = "--with-parents --replace" if differ else "--with-parents"
-        hint = f"To bring these rows back as well, add {options}."
-    else:
-        hint = "The backup does not have them either. Look into an earlier backup."
-    return RowsRefusedError(
-        f"The rows refer to rows that are gone: {'; '.join(listed)}{others}.",
-        hint=hint,
-        candidates=listed,
-    )

@@ -30,7 +30,6 @@ from soulsense_db.drivers.sqlite.row_family import Chosen, add_children
 from soulsense_db.drivers.sqlite.row_planning import (
     Draft,
     Planner,
-    require_parents,
     require_table,
 )
 from soulsense_db.drivers.sqlite.row_selection import select_rows
@@ -156,7 +155,7 @@ class RowLoader:
     def _first_look(self, raw: sqlite3.Connection, expected: RowsPlan | None) -> RowsPlan:
         plan = self._draft(raw).plan
         _require_as_shown(plan, expected)
-        require_parents(plan)
+        _require_possible(plan)
         return plan
 
     def _write(self, raw: sqlite3.Connection, expected: RowsPlan, safety: SafetyCopy) -> RowsPlan:
@@ -167,7 +166,7 @@ class RowLoader:
                     raise schema_changed()
                 draft = self._draft(raw)
                 _require_as_shown(draft.plan, expected)
-                require_parents(draft.plan)
+                _require_possible(draft.plan)
                 total = draft.plan.writes
                 write_rows(
                     Tables(raw),
@@ -217,6 +216,11 @@ def _require_as_shown(plan: RowsPlan, expected: RowsPlan | None) -> None:
     )
     if shown != now:
         raise changed_since_shown()
+
+
+def _require_possible(plan: RowsPlan) -> None:
+    if plan.problem is not None:
+        raise plan.problem
 
 
 def _make_durable(raw: sqlite3.Connection) -> None:

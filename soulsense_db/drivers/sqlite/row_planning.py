@@ -23,7 +23,6 @@ from soulsense_db.drivers.sqlite.row_errors import (
     no_rows_of_its_own,
     no_such_table,
     other_encoding,
-    parents_missing,
     protected,
 )
 from soulsense_db.drivers.sqlite.row_family import (
@@ -325,19 +324,6 @@ class Planner:
     def _has_live(pair: Pair, ident: Ident) -> bool:
         row = pair.read(ident)
         return not pair.has_key(row) or pair.find(row) is not None
-
-
-def require_parents(plan: RowsPlan) -> None:
-    """Refuse a plan of which rows would refer to rows that are gone."""
-    missing = [one for one in plan.missing_parents if one.blocks]
-    if not missing:
-        return
-    raise parents_missing(
-        [str(one) for one in missing[:_MOST_NAMED]],
-        max(0, len(missing) - _MOST_NAMED),
-        can_come=all(one.in_backup for one in missing),
-        differ=any(one.differs for one in missing),
-    )
 
 
 def _sample(pair: Pair, action: Action, row: Row, found: Row | None) -> RowSample:
