@@ -143,6 +143,15 @@ class Pair:
         rows = self.live.rows(f"{self._select_live} WHERE {self.shape.rowid} = ?", (rowid,))
         return rows[0] if rows else None
 
+    def is_free(self, ident: Ident) -> bool:
+        """Whether a row of the backup can have the rowid that it had there.
+
+        A full-text index, say, may know it by that. A key that is the rowid is written anyway.
+        """
+        if self.shape.rowid is None or self.source.rowid is None or self.shape.key_is_rowid:
+            return False
+        return self.at_rowid(ident) is None
+
     @cached_property
     def _select_live(self) -> str:
         wanted = _values([quoted(name) for name in self.columns])

@@ -179,7 +179,10 @@ class Planner:
         if not unkeyed:
             return
         missing = writes.pair.missing_of(Counter(unkeyed.values()))
-        for ident, digest in unkeyed.items():
+        # Of equal rows those whose place is free come first: they get it.
+        free = {one for one in unkeyed if missing[unkeyed[one]] and writes.pair.is_free(one)}
+        for ident in sorted(unkeyed, key=lambda one: one not in free):
+            digest = unkeyed[ident]
             if missing[digest] > 0:
                 missing[digest] -= 1
                 self._decide(writes, ident, writes.pair.read(ident), None)

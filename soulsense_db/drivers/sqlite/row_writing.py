@@ -77,9 +77,7 @@ def _write(writes: Writes, ident: Ident, *, is_exact: bool) -> None:
 
 def _insert(pair: Pair, ident: Ident, row: Row) -> int:
     columns, values = [quoted(name) for name in pair.columns], list(row)
-    has_own_rowid = pair.shape.rowid and pair.source.rowid and not pair.shape.key_is_rowid
-    # A full-text index, say, may know the row by it.
-    if pair.shape.rowid and has_own_rowid and pair.at_rowid(ident) is None:
+    if pair.shape.rowid is not None and pair.is_free(ident):
         columns.append(pair.shape.rowid)
         values.append(ident)
     table = f"INSERT OR ABORT INTO main.{quoted(pair.name)}"
