@@ -36,8 +36,10 @@ _VARIABLES = (URL_VARIABLE, "SOULSENSE_ENGINE", "SOULSENSE_APP")
 _TABLE_READ = "soulsense_db.table"
 _PREFIX = "SOULSENSE"
 _OTHER_NAMES = {"--url": (URL_VARIABLE,)}
-# What the program is asked, not told.
+# What the program is asked, not told; and which rows are meant, which is said each time.
 _QUESTIONS = {"--help", "--version"}
+_QUESTIONS |= {"--table", "--where", "--replace", "--with-parents", "--with-children"}
+_QUESTIONS |= {"--without-column"}
 _RULES = {*COUNTS, "keep_within", "max_total_size", "allow_empty"}
 _RULES |= {f"mirror_{name}" for name in _RULES}
 

@@ -66,6 +66,8 @@ def restore(
     """
     if accept and (ref is not None or from_ is not None or rows.table is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
+    if accept and rows.dry_run:
+        raise typer.BadParameter("--accept asks before it does anything", param_hint="--dry-run")
     if ref is None and not accept:
         require_terminal(session)
     manager = session.manager
@@ -91,6 +93,13 @@ def restore(
     if info.of_unknown_origin:
         _show_tables(session, info)
         which = "this backup of unknown origin"
+    if rows.dry_run:
+        session.say("Nothing was changed: this was a dry run.")
+        return {
+            "backup": backup_json(info),
+            "dry_run": True,
+            "comparison": _comparison_json(comparison),
+        }
     session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -113,9 +114,7 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
     ] = TriggerChoice.skip,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="Show what would be done, and stop.", rich_help_panel=_PANEL
-        ),
+        typer.Option("--dry-run", help="Show what would be done, and stop."),
     ] = False,
 ) -> GivenRows:
     """Declare them."""
@@ -129,7 +128,8 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
         triggers=triggers,
         dry_run=dry_run,
     )
-    if table is None and given != NO_ROWS:
+    # What a configuration may say of all restores is no request for rows.
+    if table is None and replaced(given, triggers=TriggerChoice.skip, dry_run=False) != NO_ROWS:
         raise typer.BadParameter("name the table whose rows are to come back", param_hint="--table")
     if table is not None and not table.strip():  # an unset variable
         raise typer.BadParameter("it is empty; name a table", param_hint="--table")
