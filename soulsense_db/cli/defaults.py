@@ -51,9 +51,9 @@ def with_variables(parameter: inspect.Parameter, command: str) -> inspect.Parame
     for one in metadata:
         if isinstance(one, typer.models.OptionInfo):
             # In an Annotated, the first name is where a default would be.
-            names = [str(one.default), *(one.param_decls or ())]
+            flag = _flag_of([str(one.default), *(one.param_decls or ())])
             option = copy.copy(one)  # the common options are declared once for all commands
-            option.envvar = list(variables_of(_flag_of(names), command))
+            option.envvar = [] if flag in _QUESTIONS else list(variables_of(flag, command))
             option.show_envvar = False
             changed.append(option)
         else:
