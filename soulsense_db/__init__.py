@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from soulsense_db.errors import BackupError, DatabaseError
     from soulsense_db.manager import BackupManager
     from soulsense_db.mirroring import MirrorTarget
-    from soulsense_db.operations import RestoreReport, VerificationReport
+    from soulsense_db.operations import RestoreReport, RowsReport, VerificationReport
     from soulsense_db.retention import Period, PruneReport, RetentionPolicy
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "PruneReport",
     "RestoreReport",
     "RetentionPolicy",
+    "RowsReport",
     "VerificationReport",
 ]
 
@@ -54,6 +55,7 @@ _HOMES = {
     "PruneReport": "soulsense_db.retention",
     "RestoreReport": "soulsense_db.operations.restore",
     "RetentionPolicy": "soulsense_db.retention",
+    "RowsReport": "soulsense_db.operations.row_restore",
     "VerificationReport": "soulsense_db.operations.verify",
 }
 

@@ -34,6 +34,7 @@ __all__ = [
     "Operation",
     "Removed",
     "Restored",
+    "RowsRestored",
     "Verified",
     "everywhere",
 ]
@@ -47,6 +48,7 @@ Operation = Literal[
     "prune",
     "put_back",
     "restore",
+    "restore_rows",
     "undo",
     "verify",
 ]
@@ -149,6 +151,42 @@ class Restored(Event):
     def __str__(self) -> str:
         undo = ": a restore was undone" if self.is_undo else ""
         return f"{_name_of(self.database)} was restored from {_sized(self.backup)}{undo}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsRestored(Event):
+    """Rows of a backup were brought back into the live database, which is else what it was.
+
+    Attributes:
+        database: As of :class:`Event`.
+        backup: The backup that they are from.
+        table: The table that was asked for.
+        inserted: How many rows were inserted, in all tables.
+        replaced: How many were overwritten, in all tables.
+        safety_backup: The previous database.
+        warnings: As of :class:`Restored`.
+
+    Example:
+        >>> @manager.events.rows_restored
+        ... def tell(event):
+        ...     print(event.table, event.inserted)
+    """
+
+    hook: ClassVar[str] = "rows_restored"
+
+    backup: BackupInfo
+    table: str
+    inserted: int
+    replaced: int
+    safety_backup: Path | None
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        done = f"{self.inserted} inserted, {self.replaced} replaced"
+        return (
+            f"Rows of {self.table} in {_name_of(self.database)} were brought back from "
+            f"{_sized(self.backup)}: {done}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +351,8 @@ class Events:
         """A backup passed the check that was asked for."""
         self.restored: Hook[Restored] = Hook()
         """The database was restored, or a restore undone."""
+        self.rows_restored: Hook[RowsRestored] = Hook()
+        """Rows of a backup were brought back into the database."""
         self.removed: Hook[Removed] = Hook()
         """A backup was removed, once for each."""
         self.failed: Hook[Failed] = Hook()

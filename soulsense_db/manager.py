@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, check_note
 from soulsense_db.codecs import Compression, Identities
-from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts, engine_for
+from soulsense_db.drivers import (
+    DatabaseDiff,
+    Progress,
+    RowCounts,
+    RowSelection,
+    RowsPlan,
+    Triggers,
+    engine_for,
+)
 from soulsense_db.manager_aliases import OldNames
 from soulsense_db.mirroring import DEADLINE_SECONDS, MirrorOperations, Mirrors, MirrorsOption
 from soulsense_db.operations import (
@@ -31,6 +39,7 @@ from soulsense_db.operations import (
     Repository,
     RestoreCheck,
     RestoreReport,
+    RowsReport,
     VerificationReport,
     VerifyLevel,
 )
@@ -923,6 +932,151 @@ class BackupManager(OldNames):
             True
         """
         return operations.undo_restore(self._repository, progress=progress)
+
+    def preview_rows(
+        self,
+        ref: Reference,
+        table: str,
+        where: str | None = None,
+        *,
+        replace: bool = False,
+        with_parents: bool = False,
+        with_children: bool = False,
+        without_columns: Sequence[str] = (),
+        triggers: Triggers = "skip",
+        samples: int = 5,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Return what :meth:`restore_rows` would do; nothing is written or locked.
+
+        The backup is not verified for it.
+
+        Args:
+            ref: As for :meth:`restore_rows`; and so are the other options.
+            table: As for :meth:`restore_rows`.
+            where: As for :meth:`restore_rows`.
+            replace: As for :meth:`restore_rows`.
+            with_parents: As for :meth:`restore_rows`.
+            with_children: As for :meth:`restore_rows`.
+            without_columns: As for :meth:`restore_rows`.
+            triggers: As for :meth:`restore_rows`.
+            samples: How many of the rows that would be written are shown.
+            progress: Called with (0, 0) now and then; what it raises cancels.
+
+        Returns:
+            The plan. Its ``problem`` is what :meth:`restore_rows` would raise for
+            ``missing_parents``.
+
+        Raises:
+            RowsRefusedError: The rows cannot come back, whatever the options are.
+            OptionError: ``where`` is not one SQL expression that reads, or a column is none.
+            InvalidBackupError: The backup cannot be read.
+            WrongDatabaseError: It is a backup of another database.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> plan = manager.preview_rows("latest", "entries", "id = 1")
+            >>> [(one.table, one.inserted, one.same) for one in plan.tables]
+            [('entries', 0, 1)]
+        """
+        selection = RowSelection(
+            table=table,
+            where=where,
+            replace=replace,
+            with_parents=with_parents,
+            with_children=with_children,
+            without_columns=tuple(without_columns),
+            triggers=triggers,
+        )
+        return operations.preview_rows(
+            self._repository, ref, selection, samples=samples, progress=progress
+        )
+
+    def restore_rows(
+        self,
+        ref: Reference,
+        table: str,
+        where: str | None = None,
+        *,
+        replace: bool = False,
+        with_parents: bool = False,
+        with_children: bool = False,
+        without_columns: Sequence[str] = (),
+        triggers: Triggers = "skip",
+        expected: RowsPlan | None = None,
+        progress: Progress | None = None,
+        trust_directory: bool = False,
+    ) -> RowsReport:
+        """Bring chosen rows of a backup back, and leave all else as it is; all or nothing.
+
+        Rows that the live database does not have are inserted. Rows are the same that have the same
+        primary key; in a table without one, and where a NULL is in it, those that have the same
+        values. The backup is verified in full first. All is written in one transaction, after a
+        copy of the live database was made as for :meth:`restore`: :meth:`undo_restore` goes back to
+        it. Where there is nothing to write, no copy is made.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+            table: The name of the table, in the backup.
+            where: An SQL expression over the columns of the table in the backup, as ``id = 17``:
+                which rows. It can only read the backup. None for all rows.
+            replace: True also overwrites rows that have other values now.
+            with_parents: True also brings back the rows that these refer to by a foreign key, and
+                that are gone, and those that they refer to. Otherwise they are refused.
+            with_children: True also brings back the rows that refer to these by a foreign key, such
+                as those that were deleted with them, and those that refer to them.
+            without_columns: Columns of the table that are not written, such as those that it does
+                not have any more.
+            triggers: ``skip``: the rows become what they were in the backup, and the triggers of
+                the tables do not run. ``run``: they run.
+            expected: What :meth:`preview_rows` returned for the same options. Where something else
+                would be done by now, nothing is.
+            progress: Told how many rows of how many are written; (0, 0) while they are looked for.
+                What it raises cancels; the last call comes before they are saved.
+            trust_directory: As for :meth:`restore`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            RowsRefusedError: The rows do not fit into the database as it is.
+            OptionError: ``where`` is not one SQL expression that reads, or a column is none.
+            InvalidBackupError: The backup fails a check.
+            WrongDatabaseError: It is a backup of another database.
+            MetaFileError: Its meta file cannot be trusted.
+            UntrustedDirectoryError: Another user owns the directory or could replace it.
+            InterruptedMigrationError: A migration died half-way.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            RestoreError: The disk failed in the middle; its ``outcome`` says what the database is.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> report = manager.restore_rows("latest", "entries", "id = 1", with_parents=True)
+            >>> report.inserted, report.safety_backup
+            (0, None)
+        """
+        selection = RowSelection(
+            table=table,
+            where=where,
+            replace=replace,
+            with_parents=with_parents,
+            with_children=with_children,
+            without_columns=tuple(without_columns),
+            triggers=triggers,
+        )
+        return operations.restore_rows(
+            self._repository,
+            ref,
+            selection,
+            expected=expected,
+            progress=progress,
+            trust_directory=trust_directory,
+        )
 
     def exclusive(self, *, timeout: float | None = None, make_table: bool = True) -> DatabaseLock:
         """Hold the database's own lock: restores and migrations exclude each other with it.

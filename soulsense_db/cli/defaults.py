@@ -38,8 +38,10 @@ _VARIABLES = (URL_VARIABLE, "SOULSENSE_ENGINE", "SOULSENSE_APP")
 _TABLE_READ = "soulsense_db.table"
 _PREFIX = "SOULSENSE"
 _OTHER_NAMES = {"--url": (URL_VARIABLE,)}
-# What the program is asked, not told.
+# What the program is asked, not told; and which rows are meant, which is said each time.
 _QUESTIONS = {"--help", "--version"}
+_QUESTIONS |= {"--table", "--where", "--replace", "--with-parents", "--with-children"}
+_QUESTIONS |= {"--without-column"}
 _RULES = {*COUNTS, "keep_within", "max_total_size", "allow_empty"}
 _RULES |= {f"mirror_{name}" for name in _RULES}
 
@@ -51,9 +53,9 @@ def with_variables(parameter: inspect.Parameter, command: str) -> inspect.Parame
     for one in metadata:
         if isinstance(one, typer.models.OptionInfo):
             # In an Annotated, the first name is where a default would be.
-            names = [str(one.default), *(one.param_decls or ())]
+            flag = _flag_of([str(one.default), *(one.param_decls or ())])
             option = copy.copy(one)  # the common options are declared once for all commands
-            option.envvar = list(variables_of(_flag_of(names), command))
+            option.envvar = [] if flag in _QUESTIONS else list(variables_of(flag, command))
             option.show_envvar = False
             changed.append(option)
         else:

@@ -12,6 +12,8 @@ from soulsense_db.cli.choosing import chosen, fetched, require_terminal
 from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.output import age_of, backup_json, print_table, shown_description, warn
+from soulsense_db.cli.restoring_rows import restore_rows
+from soulsense_db.cli.row_options import NO_ROWS, GivenRows, row_options
 from soulsense_db.cli.session import RefOrChoice, Session
 from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
@@ -31,7 +33,7 @@ from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    commands.add(app, restore, panel=EVERYDAY, example="restore latest")
+    commands.add(app, restore, panel=EVERYDAY, example="restore latest", rows=row_options)
     commands.add(app, undo, panel=EVERYDAY, example="undo")
 
 
@@ -53,13 +55,19 @@ def restore(
             help="Restore even from a directory that another user owns or could replace.",
         ),
     ] = False,
+    *,
+    rows: GivenRows = NO_ROWS,
 ) -> dict[str, Any]:
     """Replace the database with a backup. 'undo' brings the previous database back.
 
+    With --table, only chosen rows come back, and all else stays as it is.
+
     With --from, the backup is downloaded from a mirror first; nothing else need be on this machine.
     """
-    if accept and (ref is not None or from_ is not None):
+    if accept and (ref is not None or from_ is not None or rows.table is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
+    if accept and rows.dry_run:
+        raise typer.BadParameter("--accept asks before it does anything", param_hint="--dry-run")
     if ref is None and not accept:
         require_terminal(session)
     manager = session.manager
@@ -75,12 +83,23 @@ def restore(
     session.prepare_to_read(info)
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
+    if rows.table is not None:
+        _say_which(session, info)
+        _warn_of_half_run(info, "its rows may be half migrated")
+        return restore_rows(session, info, rows, trust_directory=trust_directory)
     comparison = _preview(session, info)
     _warn_of_half_run(info)
     which = "this backup"
     if info.of_unknown_origin:
         _show_tables(session, info)
         which = "this backup of unknown origin"
+    if rows.dry_run:
+        session.say("Nothing was changed: this was a dry run.")
+        return {
+            "backup": backup_json(info),
+            "dry_run": True,
+            "comparison": _comparison_json(comparison),
+        }
     session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(info, progress=progress, trust_directory=trust_directory)
@@ -121,12 +140,11 @@ def _instead_of_undo(session: Session) -> str:
     )
 
 
-def _warn_of_half_run(info: BackupInfo) -> None:
+def _warn_of_half_run(
+    info: BackupInfo, meaning: str = "it is half migrated, and the database will be, too"
+) -> None:
     if info.half_run:
-        warn(
-            f"{info.filename} was taken before a migration had finished: it is half migrated, and "
-            "the database will be, too."
-        )
+        warn(f"{info.filename} was taken before a migration had finished: {meaning}.")
 
 
 def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff | None) -> None:
@@ -166,10 +184,7 @@ def _accept(session: Session) -> dict[str, Any]:
 
 def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
-    session.say(info.filename)
-    if description := shown_description(session.with_description(info)):
-        session.say(f"  for       {description}")
-    session.say(f"  taken     {info.timestamp_display} ({age_of(info.created_at)} ago)")
+    _say_which(session, info)
     try:
         with session.progress("Comparing"):
             found = session.manager.compare(info)
@@ -204,6 +219,13 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
         ]
         print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
     return found
+
+
+def _say_which(session: Session, info: BackupInfo) -> None:
+    session.say(info.filename)
+    if description := shown_description(session.with_description(info)):
+        session.say(f"  for       {description}")
+    session.say(f"  taken     {info.timestamp_display} ({age_of(info.created_at)} ago)")
 
 
 def _show_tables(session: Session, info: BackupInfo) -> None:

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
     from soulsense_db.drivers.registry import driver_for, engine_for
+    from soulsense_db.drivers.row_plan import (
+        MissingChildren,
+        MissingParent,
+        RowSample,
+        RowSelection,
+        RowsPlan,
+        SafetyCopy,
+        TablePlan,
+        Triggers,
+    )
     from soulsense_db.drivers.sqlite import SQLiteDriver
     from soulsense_db.progress import Progress
 
@@ -32,12 +42,20 @@ __all__ = [
     "DatabaseDiff",
     "Driver",
     "Findings",
+    "MissingChildren",
+    "MissingParent",
     "Progress",
     "QueryError",
     "RowCounts",
+    "RowSample",
+    "RowSelection",
+    "RowsPlan",
     "SQLiteDriver",
+    "SafetyCopy",
     "SnapshotInfo",
     "TableDiff",
+    "TablePlan",
+    "Triggers",
     "WriteLock",
     "driver_for",
     "engine_for",
@@ -60,6 +78,14 @@ _HOMES = {
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
     "engine_of": "soulsense_db.drivers.engines",
+    "MissingChildren": "soulsense_db.drivers.row_plan",
+    "MissingParent": "soulsense_db.drivers.row_plan",
+    "RowSample": "soulsense_db.drivers.row_plan",
+    "RowSelection": "soulsense_db.drivers.row_plan",
+    "RowsPlan": "soulsense_db.drivers.row_plan",
+    "SafetyCopy": "soulsense_db.drivers.row_plan",
+    "TablePlan": "soulsense_db.drivers.row_plan",
+    "Triggers": "soulsense_db.drivers.row_plan",
 }
 
 

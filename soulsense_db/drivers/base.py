@@ -20,6 +20,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
+from soulsense_db.drivers.errors import no_single_rows
+from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -354,6 +356,38 @@ class Driver(ABC):
         fails, and :class:`NotImplementedError` where :meth:`scratch` returns None.
         """
         raise NotImplementedError(statement)
+
+    def plan_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        samples: int = 0,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Return what :meth:`load_rows` would do; no lock is held for long, nothing is written.
+
+        ``samples``: how many rows to show. By default it is refused, as :meth:`load_rows` is.
+        """
+        raise no_single_rows(self.dialect)
+
+    def load_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        safety: SafetyCopy,
+        expected: RowsPlan | None = None,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Write chosen rows of the backup file ``source`` to the live database: all or none.
+
+        All is one transaction. ``safety`` has a copy of all that was committed before it, and is
+        told right before and after the commit; where nothing is to be written, it is not asked.
+        Raises :class:`~soulsense_db.errors.RowsRefusedError`, also where something else would be
+        done than ``expected``. Of ``progress`` the numbers are rows.
+        """
+        raise no_single_rows(self.dialect)
 
     @abstractmethod
     def write_locked(self) -> AbstractContextManager[WriteLock]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.errors import RowsRefusedError, UnsupportedDatabaseError
 
 _HOW_TO_WRITE_IT = "Write it like sqlite:///data/soulsense.db, or give the file's path."
 
@@ -74,4 +74,28 @@ def not_one_of_ours(driver: str, dialect: str) -> UnsupportedDatabaseError:
     return UnsupportedDatabaseError(
         f"{driver}, the driver for dialect '{dialect}', is not a soulsense_db.drivers.Driver.",
         hint="Correct the entry point of the package that provides it.",
+    )
+
+
+def no_single_rows(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a driver that brings back only whole databases."""
+    return UnsupportedDatabaseError(
+        f"Single rows cannot be brought back into databases of dialect '{dialect}'.",
+        hint="Restore the whole backup.",
+    )
+
+
+def parents_missing(
+    listed: Sequence[str], more: int, *, can_come: bool, differ: bool
+) -> RowsRefusedError:
+    """Return the error for rows that would refer to rows that are gone; ``more`` are not listed."""
+    others = f", and {more:,} more" if more else ""
+    hint = "The backup does not have all of them either. Look into an earlier backup."
+    if can_come:
+        options = "--with-parents --replace" if differ else "--with-parents"
+        hint = f"To bring these rows back as well, add {options}."
+    return RowsRefusedError(
+        f"The rows refer to rows that are gone: {'; '.join(listed)}{others}.",
+        hint=hint,
+        candidates=listed,
     )

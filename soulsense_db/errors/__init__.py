@@ -34,7 +34,8 @@
     │   └── UntrustedDirectoryError  45   other users can replace the backups in it
     ├── CatalogError                 50   the ``backups`` table is somebody else's
     ├── RestoreError                 60   a restore failed; the outcome says what is live now
-    │   └── NothingToUndoError       61   no safety backup to go back to
+    │   ├── NothingToUndoError       61   no safety backup to go back to
+    │   └── RowsRefusedError         62   chosen rows do not fit into the database as it is
     ├── InterruptedMigrationError    70   a migration died half-way
     ├── OptionError                  71   an option that means nothing
     ├── NotConfirmedError            73   a question was not answered with yes
@@ -117,6 +118,7 @@ __all__ = [
     "PruneError",
     "Remedy",
     "RestoreError",
+    "RowsRefusedError",
     "StorageError",
     "TruncatedBackupError",
     "UnsupportedDatabaseError",
@@ -450,6 +452,15 @@ class NothingToUndoError(RestoreError):
     """There is no safety backup to go back to."""
 
     exit_code = 61
+
+
+class RowsRefusedError(RestoreError):
+    """Chosen rows of a backup cannot come back into the live database as it is; none was written.
+
+    ``candidates`` are the tables that may be meant, or the rows that are in the way or missing.
+    """
+
+    exit_code = 62
 
 
 class InterruptedMigrationError(BackupError):

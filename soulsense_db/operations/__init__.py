@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.row_restore import RowsReport, preview_rows, restore_rows
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
     from soulsense_db.operations.verify import (
@@ -72,6 +73,7 @@ __all__ = [
     "Repository",
     "RestoreCheck",
     "RestoreReport",
+    "RowsReport",
     "VerificationReport",
     "VerifyLevel",
     "adopt_backup",
@@ -91,11 +93,13 @@ __all__ = [
     "in_order",
     "origin_facts",
     "plan_prune",
+    "preview_rows",
     "prune_backups",
     "require_key",
     "require_key_of",
     "require_ready",
     "restore_backup",
+    "restore_rows",
     "row_counts",
     "safety_backup",
     "undo_restore",
@@ -129,6 +133,9 @@ _HOMES = {
     "Repository": "soulsense_db.operations.repository",
     "RestoreCheck": "soulsense_db.operations.restore_check",
     "RestoreReport": "soulsense_db.operations.restore",
+    "RowsReport": "soulsense_db.operations.row_restore",
+    "preview_rows": "soulsense_db.operations.row_restore",
+    "restore_rows": "soulsense_db.operations.row_restore",
     "VerificationReport": "soulsense_db.operations.verify",
     "adopt_backup": "soulsense_db.operations.adopt",
     "check_restore": "soulsense_db.operations.restore_check",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db import fs
@@ -31,9 +30,9 @@ from soulsense_db.operations.errors import (
     too_many_writers,
     undo_command,
 )
-from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import Source, opened_to_restore
+from soulsense_db.operations.safety_copy import removed_on_error, stage_safety_copy
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
@@ -188,7 +187,7 @@ class Restorer:
                 with completion, self._driver.write_locked() as write_lock:
                     # What is committed while it is taken would be in neither of both.
                     staged, created = self._take_safety_backup()
-                    with _removed_on_error(Path(staged.path)):
+                    with removed_on_error(Path(staged.path)):
                         source.verify_again()
                     self._replace(
                         source,
@@ -204,35 +203,12 @@ class Restorer:
                     raise too_many_writers(self._driver.database) from None
 
     def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
-        """Take the live database to a file that has not the safety backup's name yet.
-
-        Returns also what tells that file from any other.
-        """
-        path = self._safety.staging
-        fs.make_private_directory(path.parent)
-        fs.require_space(path.parent, self._driver.size())
-        self._safety.clear_staging()
-        created = fs.create_private_file(path, owner_of=self._driver.location)
-        with _removed_on_error(path):
-            with blaming_live_database(self._driver), fs.flushing(path):
-                staged = take(
-                    self._driver,
-                    self._safety_backup(),
-                    lambda target, _: self._driver.snapshot(target),
-                    path,
-                    final=self._safety.path,
-                )
-            fs.sync_file(path)
-        return replace(staged, path=str(path)), created
-
-    def _safety_backup(self) -> NewBackup:
-        return NewBackup(
-            kind="pre_restore",
-            markers=self._markers,
-            description="What a failed migration left"
+        description = (
+            "What a failed migration left"
             if self._after_failure
-            else "The database before a restore",
+            else "The database before a restore"
         )
+        return stage_safety_copy(self._driver, self._safety, description, markers=self._markers)
 
     def _replace(
         self,
@@ -361,16 +337,6 @@ class Restorer:
                 if fs.exists(old):
                     aside.append(self._safety.give_dated_name(old))
         return (*moved, *aside)
-
-
-@contextmanager
-def _removed_on_error(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        with cleaning_up(f"{path} could not be removed"):
-            fs.remove(path)
-        raise
 
 
 def done_sentence(info: BackupInfo) -> str:

@@ -299,6 +299,24 @@ def _lose_what_is_mirrored(folder: Path) -> None:
     mirrored.lose_backups(folder)
 
 
+def _lose_rows(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "app.db")) as connection:
+        connection.execute("DELETE FROM child WHERE id BETWEEN 3 AND 5")
+        connection.execute("UPDATE child SET body = 'another' WHERE id = 6")
+        connection.execute("DELETE FROM parent WHERE id = 2")
+        connection.execute(
+            "CREATE TRIGGER counted AFTER INSERT ON child BEGIN "
+            "UPDATE parent SET total = total + new.amount WHERE id = new.parent_id; END"
+        )
+        connection.commit()
+
+
+def _restore_rows(folder: Path) -> None:
+    manager_of(folder).restore_rows(
+        _named(folder, "first"), "child", "id BETWEEN 2 AND 6", replace=True, with_parents=True
+    )
+
+
 def _rebuild_catalog(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "app.db")) as connection:
         connection.execute("DELETE FROM backups")
@@ -331,6 +349,7 @@ OPERATIONS: dict[str, Operation] = {
     "restore, live damaged": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
     ),
+    "restore rows": Operation(_restore_rows, _lose_rows),
     "undo": Operation(lambda folder: manager_of(folder).undo_restore()),
     "delete": Operation(
         lambda folder: manager_of(folder).delete(_named(folder, "second")), done=BackupNotFoundError

@@ -28,6 +28,7 @@ from soulsense_db.drivers.base import (
     SnapshotInfo,
     WriteLock,
 )
+from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
@@ -51,6 +52,7 @@ from soulsense_db.drivers.sqlite.files import (
 from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.query import selected
+from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     journal_that_survives,
@@ -408,6 +410,33 @@ class SQLiteDriver(Driver):
 
         self._live.require_writable()
         self._live.run(write)
+
+    def plan_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        samples: int = 0,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Compare the chosen rows of ``source`` with the live ones, each looked up by its key."""
+        with opened_tables(source) as backup:
+            loader = RowLoader(self._live, backup, selection, progress=progress)
+            return loader.plan(samples=samples)
+
+    def load_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        safety: SafetyCopy,
+        expected: RowsPlan | None = None,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Insert and update the chosen rows in one transaction, on a private connection."""
+        with opened_tables(source) as backup:
+            loader = RowLoader(self._live, backup, selection, progress=progress)
+            return loader.load(safety, expected=expected, lock_timeout=self.lock_timeout)
 
     def make_read_only(self, connection: Any) -> None:
         """Let SQLite refuse all that writes, in whatever way it is asked to."""
