@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
@@ -31,9 +31,19 @@ _ROWIDS = ("rowid", "_rowid_", "oid")
 _TYPES_IN_ONE = 200
 # Of a longer value only a digest is kept, of the blocks in which it is read.
 _LARGE = 256 * 1024
-# Rows that are in memory at once: that many, or as many as take so much.
-_CHUNK_ROWS = 64
-_CHUNK_BYTES = 1024 * 1024
+
+
+class _Way(NamedTuple):
+    """A way to read rows: how long a value may be, how many rows at a time, is text valid."""
+
+    longest: int
+    rows: int
+    is_valid: bool
+
+
+# From the one that takes the least time to the one that can read nearly everything.
+_WAYS = (_Way(16 * 1024, 64, True), _Way(_LARGE, 1, True), _Way(_LARGE, 1, False))
+_ANY_WAY = _Way(-1, 1, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +144,15 @@ class Side:
         """Yield ``wanted`` of each row, what stands for a value that is too large for memory."""
         order = ", ".join(f"{part} COLLATE BINARY" for part in key)
         statement, done = f"{_select(name, wanted)} ORDER BY {order}", 0
+        for way in _WAYS:
+            try:
+                for rows in self._other_than_first(done, statement, way):
+                    done += len(rows)
+                    yield rows
+                return
+            except (_InvalidTextError, _TooLargeError):
+                continue
         with self._limited(_LARGE):
-            # From the way that takes the least time to the one that can read everything.
-            for is_valid in (True, False):
-                try:
-                    for rows in _without_first(done, self._chunks(statement, is_valid=is_valid)):
-                        done += len(rows)
-                        yield rows
-                    return
-                except _InvalidTextError:
-                    continue
-                except _TooLargeError:
-                    break
             rowid = self.tables[name].rowid
             if rowid is None:
                 rest = self._whole(name, wanted, order)
@@ -260,56 +267,48 @@ class Side:
 
     def query(self, statement: str, *parameters: Any) -> Iterator[Row]:
         """Yield the rows of ``statement``."""
-        for rows in self._chunks(statement, *parameters, most=1):
-            yield from rows
+        with closing(self._chunks(statement, parameters, _ANY_WAY)) as chunks:
+            for rows in chunks:
+                yield from rows
 
     def _errors(self) -> AbstractContextManager[None]:
         return nullcontext() if self._path is None else backup_errors(self._path)
 
-    def _chunks(
-        self, statement: str, *parameters: Any, most: int = _CHUNK_ROWS, is_valid: bool = False
+    def _other_than_first(
+        self, done: int, statement: str, way: _Way
     ) -> Generator[list[Row], None, None]:
-        """Yield the rows of ``statement``, some at a time, which takes far less time than each.
+        """Yield the rows of ``statement``, some at a time, but not the first ``done``."""
+        with self._limited(way.longest), closing(self._chunks(statement, (), way)) as chunks:
+            for rows in chunks:
+                if done < len(rows):
+                    yield rows[done:] if done else rows
+                done = max(0, done - len(rows))
 
-        ``is_valid``: text is expected to be so, which Python reads in half the time.
-        """
+    def _chunks(
+        self, statement: str, parameters: tuple[Any, ...], way: _Way
+    ) -> Generator[list[Row], None, None]:
         with self._errors(), closing(self._connection.cursor()) as cursor:
             cursor.row_factory = None
             try:
                 cursor.execute(statement, parameters)
-                size = 1
-                while rows := self._fetched(cursor, size, is_valid=is_valid):
+                while rows := self._fetched(cursor, way):
                     yield rows
-                    size = min(most, max(1, _CHUNK_BYTES // (_size_of(rows[-1]) + 1)))
             except sqlite3.Error as error:
-                if is_valid and UNDECODABLE in str(error):
+                if way.is_valid and UNDECODABLE in str(error):
                     raise _InvalidTextError from error
                 too_long = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
+                limit = self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
                 # Without a limit of ours, nothing is that long: the file is damaged.
-                if too_long and self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == _LARGE:
+                if too_long and limit < self._longest:
                     raise _TooLargeError from error
                 raise
 
-    def _fetched(self, cursor: sqlite3.Cursor, size: int, *, is_valid: bool) -> list[Row]:
-        if not is_valid:
-            return cursor.fetchmany(size)
+    def _fetched(self, cursor: sqlite3.Cursor, way: _Way) -> list[Row]:
+        if not way.is_valid:
+            return cursor.fetchmany(way.rows)
+        # Python reads it in half the time without a function.
         with pragmas.text_as(self._connection, str):
-            return cursor.fetchmany(size)
-
-
-def _without_first(
-    number: int, chunks: Generator[list[Row], None, None]
-) -> Generator[list[Row], None, None]:
-    """Yield what is in ``chunks`` but the first ``number`` of rows."""
-    with closing(chunks):
-        for rows in chunks:
-            if number < len(rows):
-                yield rows[number:] if number else rows
-            number = max(0, number - len(rows))
-
-
-def _size_of(row: Row) -> int:
-    return sum(len(value) for value in row if isinstance(value, str | bytes))
+            return cursor.fetchmany(way.rows)
 
 
 def values_of(columns: Iterable[str], typed: Sequence[str]) -> tuple[str, ...]:
