@@ -19,6 +19,18 @@ if TYPE_CHECKING:
         TableDiff,
         WriteLock,
     )
+    from soulsense_db.drivers.diff_report import (
+        ChangeKind,
+        ColumnChange,
+        DiffReport,
+        LongValue,
+        MatchedBy,
+        RowChange,
+        SchemaChange,
+        SchemaItem,
+        TableChange,
+        Value,
+    )
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
     from soulsense_db.drivers.registry import driver_for, engine_for
@@ -26,16 +38,26 @@ if TYPE_CHECKING:
     from soulsense_db.progress import Progress
 
 __all__ = [
+    "ChangeKind",
     "CheckLevel",
+    "ColumnChange",
     "ConcurrentCommitError",
     "DatabaseDiff",
+    "DiffReport",
     "Driver",
     "Findings",
+    "LongValue",
+    "MatchedBy",
     "Progress",
+    "RowChange",
     "RowCounts",
     "SQLiteDriver",
+    "SchemaChange",
+    "SchemaItem",
     "SnapshotInfo",
+    "TableChange",
     "TableDiff",
+    "Value",
     "WriteLock",
     "driver_for",
     "engine_for",
@@ -43,6 +65,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChangeKind": "soulsense_db.drivers.diff_report",
+    "ColumnChange": "soulsense_db.drivers.diff_report",
+    "DiffReport": "soulsense_db.drivers.diff_report",
+    "LongValue": "soulsense_db.drivers.diff_report",
+    "MatchedBy": "soulsense_db.drivers.diff_report",
+    "RowChange": "soulsense_db.drivers.diff_report",
+    "SchemaChange": "soulsense_db.drivers.diff_report",
+    "SchemaItem": "soulsense_db.drivers.diff_report",
+    "TableChange": "soulsense_db.drivers.diff_report",
+    "Value": "soulsense_db.drivers.diff_report",
     "DatabaseDiff": "soulsense_db.drivers.base",
     "CheckLevel": "soulsense_db.drivers.base",
     "Driver": "soulsense_db.drivers.base",

@@ -75,3 +75,11 @@ def not_one_of_ours(driver: str, dialect: str) -> UnsupportedDatabaseError:
         f"{driver}, the driver for dialect '{dialect}', is not a soulsense_db.drivers.Driver.",
         hint="Correct the entry point of the package that provides it.",
     )
+
+
+def no_diff(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a driver that does not tell what differs between two databases."""
+    return UnsupportedDatabaseError(
+        f"The driver for {dialect} cannot tell what differs between two databases.",
+        hint="Ask whoever wrote the driver for its method diff.",
+    )

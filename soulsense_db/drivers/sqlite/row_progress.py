@@ -67,3 +67,14 @@ class RowProgress:
         if self._progress is not None:
             # By a damaged index others are counted than there are.
             self._progress(self._done, max(self._done, self._total))
+
+
+class Told:
+    """A progress that keeps the last numbers, for who asks for them in another thread."""
+
+    def __init__(self) -> None:
+        self.numbers = (0, 0)
+
+    def keep(self, done: int, total: int) -> None:
+        """Keep the numbers: this is the progress."""
+        self.numbers = (done, total)

@@ -228,7 +228,7 @@ class Side:
         names = tuple(column for _, column, *_ in columns)
         require_sendable("".join(names))
         declared = tuple(str(kind or "") for _, _, kind, *_ in columns)
-        typed = [column for column, kind in zip(names, declared, strict=True) if _is_typed(kind)]
+        typed = [column for column, kind in zip(names, declared, strict=True) if is_typed(kind)]
         keyed = sorted((found[5], found[1], found[3]) for found in columns if found[5])
         rowid = _rowid(names)
         key = tuple(quoted(column) for _, column, _ in keyed) or (rowid or _ROWIDS[0],)
@@ -321,7 +321,7 @@ def values_of(columns: Iterable[str], typed: Sequence[str]) -> tuple[str, ...]:
     return (*map(quoted, columns), *parts)
 
 
-def _is_typed(declared: str) -> bool:
+def is_typed(declared: str) -> bool:
     """Whether a column of this type may hold both 1 and 1.0."""
     return not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
 
