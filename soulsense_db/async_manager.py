@@ -123,6 +123,7 @@ class AsyncBackupManager:
     undo_restore = Awaited(BackupManager.undo_restore, is_done_at_the_last_call=True)
     safety_backup = Awaited(BackupManager.safety_backup)
     compare = Awaited(BackupManager.compare)
+    diff = Awaited(BackupManager.diff)
     row_counts = Awaited(BackupManager.row_counts)
 
     async def run_sync(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         undo_restore,
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
+    from soulsense_db.operations.diff import diff_backups
     from soulsense_db.operations.encoding import with_opened_description
     from soulsense_db.operations.forms import (
         DifferentialPolicy,
@@ -65,6 +66,7 @@ __all__ = [
     "create_unless_same",
     "delete_backup",
     "dependents_of",
+    "diff_backups",
     "doubts_about",
     "export_backup",
     "import_file",
@@ -106,6 +108,7 @@ _HOMES = {
     "create_unless_same": "soulsense_db.operations.create",
     "delete_backup": "soulsense_db.operations.delete",
     "dependents_of": "soulsense_db.operations.delete",
+    "diff_backups": "soulsense_db.operations.diff",
     "with_opened_description": "soulsense_db.operations.encoding",
     "DifferentialPolicy": "soulsense_db.operations.forms",
     "Forms": "soulsense_db.operations.forms",
