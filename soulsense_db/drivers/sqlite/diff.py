@@ -15,12 +15,13 @@ from soulsense_db.drivers.sqlite.pair import COUNTED, Pair
 from soulsense_db.drivers.sqlite.refusals import no_such_tables
 from soulsense_db.drivers.sqlite.row_diff import Found, Tally
 from soulsense_db.drivers.sqlite.row_progress import RowProgress
-from soulsense_db.drivers.sqlite.rows import Reading, Side, values_of
+from soulsense_db.drivers.sqlite.rows import SEQUENCE, Reading, Side, values_of
 from soulsense_db.drivers.sqlite.schema import Schema, schema_of
 from soulsense_db.drivers.sqlite.schema_diff import schema_changes
 from soulsense_db.drivers.sqlite.walk import UnorderedError, Walk
 from soulsense_db.progress import Progress
 
+_SEQUENCE = "It holds the last numbers of AUTOINCREMENT keys."
 _RENUMBERED = "The rows are the same; only the numbers that SQLite gave them differ."
 _UNREADABLE = "It cannot be read: its name, or that of a column, is not valid text."
 
@@ -157,6 +158,8 @@ def _compared(pair: Pair, rows: int, progress: RowProgress) -> TableChange:
         is_keyed = pair.matched_by != "values"
         tally.add(walk, key_size if is_keyed else 0, keeps_digest=by_number)
     counted = (walk.first_rows, walk.second_rows)
+    if pair.name == SEQUENCE:
+        return replace(pair.change(tally.found, *counted), note=_SEQUENCE)
     if by_number and tally.is_renumbered:
         return replace(pair.change(Found(), *counted), note=_RENUMBERED)
     return pair.change(tally.found, *counted)

@@ -25,7 +25,7 @@ from soulsense_db.errors import BackupError
 Row = tuple[Any, ...]
 # What ANALYZE found out, and SQLite's own indexes: no data.
 OWN_PREFIX = "sqlite_"
-_SEQUENCE = "sqlite_sequence"
+SEQUENCE = "sqlite_sequence"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 # A result has 2,000 columns at most, and an expression a depth of 1,000.
 _TYPES_IN_ONE = 200
@@ -219,7 +219,7 @@ class Side:
             for name, sql in found
             # A virtual table's rows are in tables of its own, which are compared.
             if not str(sql or "").upper().startswith("CREATE VIRTUAL")
-            and (not name.startswith(OWN_PREFIX) or name == _SEQUENCE)
+            and (not name.startswith(OWN_PREFIX) or name == SEQUENCE)
         ]
 
     def _describe(self, name: str) -> Table:

@@ -210,9 +210,11 @@ def _indexes(
             if same_sql(before.sql, after.sql):
                 continue
             sentence = f"Index {name} on {there.table} was changed."
-            if before.table != after.table or before.text != after.text:
-                was, now = f"{before.table} {before.text}", f"{after.table} {after.text}"
-                sentence = f"Index {name} was on {was}, and is on {now} now."
+            if before.table != after.table:
+                sentence = f"Index {name} was on {before.table}, and is on {after.table} now."
+            elif before.text != after.text:
+                was, now = before.text, after.text
+                sentence = f"Index {name} on {there.table} was {was}, and is {now} now."
         elif there.table in kept_tables:
             kind = "added" if before is None else "removed"
             sentence = f"Index {name} on {there.table} was {kind}: {there.text}."
