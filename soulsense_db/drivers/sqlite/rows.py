@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,14 +178,17 @@ class Side:
         """Yield all rows, each found by its rowid, and large values in blocks."""
         this = f" WHERE {rowid} = ?"
         whole_row = _select(name, wanted) + this
-        try:
-            for (number,) in self.query(f"{_select(name, (rowid,))} ORDER BY {order}"):
+        with closing(self.query(f"{_select(name, (rowid,))} ORDER BY {order}")) as numbers:
+            try:
+                first = next(numbers, None)
+            except _TooLargeError:  # the key itself, of whatever row: all are sorted first
+                yield from self._whole(name, wanted, order)
+                return
+            for (number,) in chain([first] if first else [], numbers):
                 try:
                     yield self._row(whole_row, number)
                 except _TooLargeError:
                     yield tuple(self._one(name, part, this, number) for part in wanted)
-        except _TooLargeError:  # the key itself
-            yield from self._whole(name, wanted, order)
 
     def _one(self, name: str, part: str, this: str, rowid: int) -> Any:
         """Return the value of the expression ``part`` in a row, or what stands for a large one."""
@@ -193,12 +196,19 @@ class Side:
             return self._row(_select(name, (part,)) + this, rowid)[0]
         except _TooLargeError:
             column = part[1:-1].replace('""', '"')  # only a column's own value can be so large
-        (kind,) = self._row(_select(name, (f"typeof({part})",)) + this, rowid)
+        kind = self._kind(_select(name, (f"typeof({part})",)) + this, rowid)
         with (
             self._errors(),
             self._connection.blobopen(name, column, rowid, readonly=True) as blob,
         ):
             return read_long_value(blob, kind, self.encoding)
+
+    def _kind(self, statement: str, rowid: int) -> str:
+        try:
+            return str(self._row(statement, rowid)[0])
+        except _TooLargeError:  # of a REAL column SQLite reads the value to tell its type
+            with self._limited(-1):
+                return str(self._row(statement, rowid)[0])
 
     @contextmanager
     def _limited(self, length: int) -> Iterator[None]:
@@ -265,7 +275,7 @@ class Side:
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
 
-    def query(self, statement: str, *parameters: Any) -> Iterator[Row]:
+    def query(self, statement: str, *parameters: Any) -> Generator[Row, None, None]:
         """Yield the rows of ``statement``."""
         with closing(self._chunks(statement, parameters, _ANY_WAY)) as chunks:
             for rows in chunks:
