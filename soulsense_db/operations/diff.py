@@ -50,7 +50,7 @@ def diff_backups(
             return driver.diff(
                 first,
                 path,
-                ignore=repository.rows.tables(),
+                ignore=repository.rows.tables(if_unreadable=other is not None),
                 only=(tables,) if isinstance(tables, str) else tables,
                 rows=rows,
                 of_live=() if other is not None else (path,),

@@ -142,7 +142,7 @@ def _table(side: Side, name: str, sql: str) -> TableSchema:
     ):
         collation = said.collations.get(column.lower(), "")
         columns[column] = Column(
-            declared or "",
+            str(declared or "").upper(),  # SQLite before 3.37 has it as it was typed
             bool(is_required),
             default,
             "" if collation == "BINARY" else collation,
