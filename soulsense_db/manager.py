@@ -955,7 +955,7 @@ class BackupManager(OldNames):
                 numbers are not known. What it raises cancels.
 
         Returns:
-            The differences: of the schema, and of each table.
+            What differs, in the schema and in each table.
 
         Raises:
             OptionError: Neither has a table of that name; or ``rows`` is not from 0 to 1,000.
