@@ -133,6 +133,7 @@ class AsyncBackupManager:
     restore_rows = Awaited(BackupManager.restore_rows)
     safety_backup = Awaited(BackupManager.safety_backup)
     compare = Awaited(BackupManager.compare)
+    diff = Awaited(BackupManager.diff)
     row_counts = Awaited(BackupManager.row_counts)
 
     async def run_sync(

@@ -15,6 +15,7 @@ from soulsense_db.backup_info import BackupInfo, BackupKind, check_description, 
 from soulsense_db.codecs import Compression, Identities
 from soulsense_db.drivers import (
     DatabaseDiff,
+    DiffReport,
     Progress,
     RowCounts,
     RowSelection,
@@ -1146,6 +1147,53 @@ class BackupManager(OldNames):
             entries would lose 1 row(s)
         """
         return operations.compare_with_live(self._repository, ref, progress=progress)
+
+    def diff(
+        self,
+        ref: Reference,
+        other: Reference | None = None,
+        *,
+        tables: Collection[str] = (),
+        rows: int = 0,
+        progress: Progress | None = None,
+    ) -> DiffReport:
+        """Return what differs from a backup to the live database, or from one backup to another.
+
+        The direction is that of time: "added" is what only the second one has, which is the live
+        database unless ``other`` is given. The catalog is left out. Of the live database a copy is
+        compared, and then removed: it is locked no longer than the copy takes. Backups of other
+        databases may be named; a warning says so.
+
+        Args:
+            ref: A backup as for :meth:`get`, or what :meth:`safety_backup` returned.
+            other: Another one; None for the live database.
+            tables: The tables to compare; none for all.
+            rows: How many rows of each kind and table the report keeps, 1,000 at most. Values of
+                more than 4 KB are a :class:`~soulsense_db.drivers.LongValue` there.
+            progress: Told how many rows of how many were read, those of both; (0, 0) while the
+                numbers are not known. What it raises cancels.
+
+        Returns:
+            What differs, in the schema and in each table.
+
+        Raises:
+            OptionError: Neither has a table of that name; or ``rows`` is not from 0 to 1,000.
+            InvalidBackupError: A backup cannot be read.
+            IdentityError: Nothing at hand opens an encrypted one.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            DatabaseDamagedError: The database cannot be read.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> for table in manager.diff("latest").changed_tables:
+            ...     print(table.table, table.added, "added", table.removed, "removed")
+            entries 1 added 0 removed
+        """
+        return operations.diff_backups(
+            self._repository, ref, other, tables=tables, rows=rows, progress=progress
+        )
 
     def row_counts(self, ref: Reference) -> tuple[RowCounts, ...]:
         """Count the rows of each table in a backup and in the live database.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 VARIABLE = "_SOULSENSE_DB_COMPLETE"
 """How a shell asks; the same as Typer's."""
 KINDS = ("manual", "automatic", "pre_migration", "pre_restore", "imported")
-REF_COMMANDS = {"show", "verify", "restore", "delete", "pin", "unpin", "adopt", "export"}
+REF_COMMANDS = {"show", "verify", "restore", "delete", "pin", "unpin", "adopt", "export", "diff"}
 VALUE_OPTIONS = {
     *(
         "--url",
@@ -48,7 +48,7 @@ VALUE_OPTIONS = {
     *("--mirror-keep-last", "--mirror-keep-hourly", "--mirror-keep-daily"),
     *("--mirror-keep-weekly", "--mirror-keep-monthly", "--mirror-keep-yearly"),
     *("--mirror-keep-within", "--mirror-max-total-size"),
-    *("--table", "--where", "--without-column", "--triggers"),
+    *("--table", "--rows", "--html", "--where", "--without-column", "--triggers"),
     *(
         "--critical-age",
         "--warning-free",
@@ -144,7 +144,7 @@ def _offers(
         return None
     if before[-2:] == ["revision", ":"] or (last == "revision" and incomplete == ":"):
         return _revisions(incomplete.removeprefix(":"), options, environment)
-    if positional[1:]:
+    if positional[2 if command == "diff" else 1 :]:
         return None
     return _references(incomplete, options, environment)
 

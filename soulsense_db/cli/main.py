@@ -13,6 +13,7 @@ from soulsense_db.cli import (
     backups,
     commands,
     configuration,
+    diffing,
     mirroring,
     restoring,
     schedules,
@@ -89,7 +90,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules, mirroring, window, configuration):
+for room in (backups, diffing, restoring, schedules, mirroring, window, configuration):
     room.register(app)
 
 

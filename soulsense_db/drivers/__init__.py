@@ -20,6 +20,18 @@ if TYPE_CHECKING:
         TableDiff,
         WriteLock,
     )
+    from soulsense_db.drivers.diff_report import (
+        ChangeKind,
+        ColumnChange,
+        DiffReport,
+        LongValue,
+        MatchedBy,
+        RowChange,
+        SchemaChange,
+        SchemaItem,
+        TableChange,
+        Value,
+    )
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
     from soulsense_db.drivers.registry import driver_for, engine_for
@@ -37,25 +49,35 @@ if TYPE_CHECKING:
     from soulsense_db.progress import Progress
 
 __all__ = [
+    "ChangeKind",
     "CheckLevel",
+    "ColumnChange",
     "ConcurrentCommitError",
     "DatabaseDiff",
+    "DiffReport",
     "Driver",
     "Findings",
+    "LongValue",
+    "MatchedBy",
     "MissingChildren",
     "MissingParent",
     "Progress",
     "QueryError",
+    "RowChange",
     "RowCounts",
     "RowSample",
     "RowSelection",
     "RowsPlan",
     "SQLiteDriver",
     "SafetyCopy",
+    "SchemaChange",
+    "SchemaItem",
     "SnapshotInfo",
+    "TableChange",
     "TableDiff",
     "TablePlan",
     "Triggers",
+    "Value",
     "WriteLock",
     "driver_for",
     "engine_for",
@@ -63,6 +85,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ChangeKind": "soulsense_db.drivers.diff_report",
+    "ColumnChange": "soulsense_db.drivers.diff_report",
+    "DiffReport": "soulsense_db.drivers.diff_report",
+    "LongValue": "soulsense_db.drivers.diff_report",
+    "MatchedBy": "soulsense_db.drivers.diff_report",
+    "RowChange": "soulsense_db.drivers.diff_report",
+    "SchemaChange": "soulsense_db.drivers.diff_report",
+    "SchemaItem": "soulsense_db.drivers.diff_report",
+    "TableChange": "soulsense_db.drivers.diff_report",
+    "Value": "soulsense_db.drivers.diff_report",
     "DatabaseDiff": "soulsense_db.drivers.base",
     "CheckLevel": "soulsense_db.drivers.base",
     "Driver": "soulsense_db.drivers.base",

@@ -20,7 +20,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
-from soulsense_db.drivers.errors import no_single_rows
+from soulsense_db.drivers.diff_report import DiffReport
+from soulsense_db.drivers.errors import no_diff, no_single_rows
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.progress import Progress
 
@@ -319,6 +320,31 @@ class Driver(ABC):
 
         Nothing of the application's is locked or asked meanwhile.
         """
+
+    def diff(
+        self,
+        first: Path,
+        second: Path,
+        *,
+        ignore: Collection[str] = (),
+        only: Collection[str] = (),
+        rows: int = 0,
+        of_live: Collection[Path] = (),
+        progress: Progress | None = None,
+    ) -> DiffReport:
+        """Find what differs between two database files that nobody writes to.
+
+        Tables named in ``ignore`` are left out, and with ``only`` all others than these; ``rows``:
+        how many samples of each kind and table are kept. ``of_live``: the files that are copies of
+        the live database, so that what is wrong with one is said of that. Nothing is written, and
+        memory stays flat. Of ``progress`` the numbers are rows, those of both; it is called several
+        times a second, and what it raises cancels.
+
+        Raises :class:`~soulsense_db.errors.OptionError` for a table of ``only`` that neither has,
+        :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole. By default
+        :class:`~soulsense_db.errors.UnsupportedDatabaseError`.
+        """
+        raise no_diff(self.dialect)
 
     @abstractmethod
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:

@@ -99,3 +99,11 @@ def parents_missing(
         hint=hint,
         candidates=listed,
     )
+
+
+def no_diff(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a driver that does not tell what differs between two databases."""
+    return UnsupportedDatabaseError(
+        f"The driver for {dialect} cannot tell what differs between two databases.",
+        hint="Ask whoever wrote the driver for its method diff.",
+    )

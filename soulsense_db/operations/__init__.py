@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         undo_restore,
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
+    from soulsense_db.operations.diff import diff_backups
     from soulsense_db.operations.drill import drill_and_record, drill_backup
     from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of
     from soulsense_db.operations.drill_record import DrillRecordFile
@@ -84,6 +85,7 @@ __all__ = [
     "create_unless_same",
     "delete_backup",
     "dependents_of",
+    "diff_backups",
     "doubts_about",
     "drill_and_record",
     "drill_backup",
@@ -145,6 +147,7 @@ _HOMES = {
     "delete_backup": "soulsense_db.operations.delete",
     "dependents_of": "soulsense_db.operations.delete",
     "with_opened_description": "soulsense_db.operations.sealing",
+    "diff_backups": "soulsense_db.operations.diff",
     "DifferentialPolicy": "soulsense_db.operations.forms",
     "Forms": "soulsense_db.operations.forms",
     "IdentitiesOption": "soulsense_db.operations.forms",

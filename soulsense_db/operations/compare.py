@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from soulsense_db import fs
@@ -11,12 +10,11 @@ from soulsense_db.drivers import DatabaseDiff, Progress, RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.meta_file import not_found_if_deleted
 from soulsense_db.notices import warn
+from soulsense_db.operations.diff import live_as_file
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.sidecars import newest_safety_backup
-
-_ASK_SECONDS = 0.2
 
 
 def compare_with_live(
@@ -29,10 +27,8 @@ def compare_with_live(
     with (
         opened(repository, info) as source,
         not_found_if_deleted(source.path),
-        repository.work_file(driver.size(), is_secret=info.form.is_encrypted) as copy,
+        live_as_file(repository, is_secret=info.form.is_encrypted, progress=progress) as copy,
     ):
-        snapshot_progress = None if progress is None else _without_numbers(progress)
-        driver.snapshot(copy, progress=snapshot_progress)
         ignore = repository.rows.tables()
         return driver.compare_copy(copy, source.path, ignore=ignore, progress=progress)
 
@@ -75,16 +71,3 @@ def _warn_of_incomparable(info: BackupInfo, why: str) -> None:
         f"The database could not be compared with the newest backup, {info.filename} ({why}): "
         "until it can be, a backup is made on every run."
     )
-
-
-def _without_numbers(progress: Progress) -> Progress:
-    """Return a progress for what comes before the rows: asked is only whether to go on."""
-    asked = time.monotonic()
-
-    def ask(_done: int, _total: int) -> None:
-        nonlocal asked
-        if time.monotonic() - asked >= _ASK_SECONDS:
-            asked = time.monotonic()
-            progress(0, 0)
-
-    return ask

@@ -48,6 +48,14 @@ def work_directory_of_backups(directory: Path) -> OptionError:
     )
 
 
+def no_such_number_of_rows(rows: int, most: int) -> OptionError:
+    """Return the error for a number of sample rows that cannot be shown."""
+    return OptionError(
+        f"{rows:,} sample rows of each kind cannot be shown.",
+        hint=f"Give a number from 0 to {most:,}.",
+    )
+
+
 # Which backup is meant
 
 

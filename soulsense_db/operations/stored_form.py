@@ -76,6 +76,8 @@ def opened(
         try:
             yield OpenedBackup(info, path, is_private=True)
         except InvalidBackupError as error:
+            if path.name not in error.what:  # of another one, which is open as well
+                raise
             raise of_the_backup(error, path, Path(info.path)) from error
 
 

@@ -28,12 +28,14 @@ from soulsense_db.drivers.base import (
     SnapshotInfo,
     WriteLock,
 )
+from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.compare import compare, count_rows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
+from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import (
     backup_errors,
     damaged,
@@ -53,6 +55,7 @@ from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.query import selected
 from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
+from soulsense_db.drivers.sqlite.row_progress import Told
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     journal_that_survives,
@@ -265,6 +268,44 @@ class SQLiteDriver(Driver):
                 live,
                 opened,
             )
+
+    def diff(
+        self,
+        first: Path,
+        second: Path,
+        *,
+        ignore: Collection[str] = (),
+        only: Collection[str] = (),
+        rows: int = 0,
+        of_live: Collection[Path] = (),
+        progress: Progress | None = None,
+    ) -> DiffReport:
+        """Find what differs between two files, row by row, on connections of our own."""
+        for path in (first, second):
+            if path not in of_live:
+                sqlite_check.check(path, level="quick")  # SQLite takes an empty one for a database
+        told = Told()
+        with (
+            live_errors(self.location),
+            sqlite_check.opened(first) as before,
+            sqlite_check.opened(second) as after,
+        ):
+            report = interruptible(
+                lambda: diff(
+                    Opened(before, None if first in of_live else first),
+                    Opened(after, None if second in of_live else second),
+                    ignore=ignore,
+                    only=only,
+                    rows=rows,
+                    progress=None if progress is None else told.keep,
+                ),
+                before,
+                after,
+                poll=None if progress is None else lambda: progress(*told.numbers),
+            )
+        if progress is not None:
+            progress(*told.numbers)
+        return report
 
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
         """Count the rows of all tables in ``backup`` and in the live database."""

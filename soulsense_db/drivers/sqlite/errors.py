@@ -40,7 +40,7 @@ _TELLS_OF_DAMAGE = "unsupported file format"
 # Longer than any value may be: in a file that is smaller than that, no length that was written.
 _LONGEST = 1_000_000_000  # https://www.sqlite.org/limits.html#max_length
 # Python's own message, which has no code of SQLite's.
-_UNDECODABLE = "Could not decode to UTF-8"
+UNDECODABLE = "Could not decode to UTF-8"
 # The message of SQLITE_CORRUPT for SQL in the schema that it cannot parse: no page is damaged.
 _UNREADABLE_SCHEMA = "malformed database schema"
 
@@ -190,7 +190,7 @@ def backup_not_understood(name: str, reason: str) -> InvalidBackupError:
 def _undecodable(error: BaseException, name: str) -> BackupError | None:
     reason = reason_of(error)
     original = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(original, UnicodeDecodeError) and _UNDECODABLE not in reason:
+    if not isinstance(original, UnicodeDecodeError) and UNDECODABLE not in reason:
         return None
     return BackupError(
         f"A text value in {name} is not valid in the database's encoding, so Python cannot read "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from soulsense_db.errors import (
@@ -10,6 +12,7 @@ from soulsense_db.errors import (
     DatabaseLockedError,
     EmptyBackupError,
     InvalidBackupError,
+    OptionError,
     Outcome,
     PermissionDeniedError,
     RestoreError,
@@ -17,6 +20,8 @@ from soulsense_db.errors import (
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
+
+_MOST_NAMES = 20
 
 # The live database's file
 
@@ -244,3 +249,20 @@ def not_moved_back(location: Path, aside: Path, reason: str) -> StorageError:
         reason=reason,
         backup=aside,
     )
+
+
+# A diff
+
+
+def no_such_tables(unknown: Sequence[str], names: Sequence[str]) -> OptionError:
+    """Return the error for tables that neither database has; ``names``: those there are."""
+    folded = {name.lower(): name for name in names}
+    close = [
+        folded[found] for one in unknown for found in get_close_matches(one.lower(), folded, n=1)
+    ]
+    hint = f"There are: {', '.join(names[:_MOST_NAMES])}{', ...' if names[_MOST_NAMES:] else ''}."
+    if close:
+        hint = f"Is this what you mean: {', '.join(close)}?"
+    elif not names:
+        hint = "Neither has any."
+    return OptionError(f"Neither database has a table {', '.join(unknown)}.", hint=hint)

@@ -7,33 +7,43 @@ and a value is an expression under a name of ours, for which there is no convert
 
 from __future__ import annotations
 
-import codecs
-import functools
-import hashlib
 import sqlite3
-from collections.abc import Collection, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.errors import backup_errors
+from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
+from soulsense_db.drivers.sqlite.errors import UNDECODABLE, backup_errors
+from soulsense_db.drivers.sqlite.long_values import read_long_value, shortened
 from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import ignoring
 
 Row = tuple[Any, ...]
 # What ANALYZE found out, and SQLite's own indexes: no data.
-_OWN_PREFIX = "sqlite_"
-_SEQUENCE = "sqlite_sequence"
+OWN_PREFIX = "sqlite_"
+SEQUENCE = "sqlite_sequence"
 _ROWIDS = ("rowid", "_rowid_", "oid")
 # A result has 2,000 columns at most, and an expression a depth of 1,000.
 _TYPES_IN_ONE = 200
 # Of a longer value only a digest is kept, of the blocks in which it is read.
 _LARGE = 256 * 1024
-_BLOCK = 1024 * 1024
+
+
+class _Way(NamedTuple):
+    """A way to read rows: how long a value may be, how many rows at a time, is text valid."""
+
+    longest: int
+    rows: int
+    is_valid: bool
+
+
+# From the one that takes the least time to the one that can read nearly everything.
+_WAYS = (_Way(16 * 1024, 64, True), _Way(_LARGE, 1, True), _Way(_LARGE, 1, False))
+_ANY_WAY = _Way(-1, 1, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,9 @@ class Table:
     """How to read a table: its columns, the expressions for them, those that order its rows.
 
     And the ``encoding`` of text, by the bytes of which SQLite orders; ``grows``: whether SQLite
-    gives new rows keys behind all others; ``rowid``: a name that it has in the statements, if any.
+    gives new rows keys behind all others; ``rowid``: a name that it has in the statements, if any;
+    ``declared``: the types of the columns; ``primary_key``: the columns of that, if any;
+    ``keys_may_be_null``: SQLite lets several rows have such a key.
     """
 
     columns: tuple[str, ...]
@@ -50,6 +62,23 @@ class Table:
     encoding: str
     grows: bool = field(compare=False)  # another way to store the same rows
     rowid: str | None = field(compare=False)
+    declared: tuple[str, ...] = field(compare=False)
+    primary_key: tuple[str, ...] = field(compare=False)
+    keys_may_be_null: bool = field(compare=False)
+
+    @property
+    def reading(self) -> Reading:
+        """How all of it is read: key and values, in the order of the key."""
+        return Reading(self.key, self.values, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of a table is read, as expressions: ``key``, then ``values``, in an ``order``."""
+
+    key: tuple[str, ...]
+    values: tuple[str, ...]
+    order: tuple[str, ...]
 
 
 class Side:
@@ -58,7 +87,7 @@ class Side:
     def __init__(self, connection: sqlite3.Connection, path: Path | None = None) -> None:
         self._connection = connection
         self._path = path
-        self._encoding = str(self._row("PRAGMA encoding")[0])
+        self.encoding = str(self._row("PRAGMA encoding")[0])
         self._longest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self._counted: dict[str, int] = {}
         self.tables: dict[str, Table] = {}
@@ -66,7 +95,7 @@ class Side:
         for name in self._names():
             try:
                 self.tables[name] = self._describe(name)
-            except _UnsendableError:
+            except UnsendableError:
                 self.unreadable.add(name.encode(errors="surrogateescape").decode(errors="replace"))
 
     def schema(self, ignore: Collection[str]) -> set[Row]:
@@ -74,8 +103,8 @@ class Side:
         statement = "SELECT type, name, sql, tbl_name FROM main.sqlite_master"
         own = {
             found[:3]
-            for found in self._rows(statement)
-            if found[3] not in ignore and not str(found[1]).startswith(_OWN_PREFIX)
+            for found in self.query(statement)
+            if found[3] not in ignore and not str(found[1]).startswith(OWN_PREFIX)
         }
         kept = ("user_version", "application_id")
         return own | {(name, pragmas.number(self._connection, name)) for name in kept}
@@ -89,12 +118,21 @@ class Side:
             self._counted[name] = int(self._row(counting)[0])
         return self._counted[name]
 
-    def read(self, name: str) -> Generator[Row, None, None]:
-        """Yield key and values of each row, in the order of the key."""
+    def has_null_key(self, name: str) -> bool:
+        """Whether a row has no value in a column of the primary key."""
         table = self.tables[name]
-        yield from self._in_order(name, (*table.key, *table.values), table.key)
+        if not table.keys_may_be_null:
+            return False
+        is_null = " OR ".join(f"{part} IS NULL" for part in table.key)
+        found = self.query(f"SELECT 1 FROM {_in_main(name)} WHERE {is_null} LIMIT 1")  # noqa: S608 - quoted
+        return next(found, None) is not None
 
-    def read_as_stored(self, name: str) -> Generator[Row, None, None]:
+    def read(self, name: str, reading: Reading | None = None) -> Generator[list[Row], None, None]:
+        """Yield key and values of each row, some rows at a time, in the order of the key."""
+        reading = reading or self.tables[name].reading
+        yield from self._in_order(name, (*reading.key, *reading.values), reading.order)
+
+    def read_as_stored(self, name: str) -> Generator[list[Row], None, None]:
         """Yield the values of each row, in the order in which they lie in the file."""
         table = self.tables[name]
         assert table.rowid is not None
@@ -102,31 +140,37 @@ class Side:
 
     def _in_order(
         self, name: str, wanted: tuple[str, ...], key: tuple[str, ...]
-    ) -> Generator[Row, None, None]:
-        """Yield ``wanted`` of each row, digests of what is too large to be kept in memory."""
-        table, done = self.tables[name], 0
+    ) -> Generator[list[Row], None, None]:
+        """Yield ``wanted`` of each row, what stands for a value that is too large for memory."""
         order = ", ".join(f"{part} COLLATE BINARY" for part in key)
-        with self._limited(_LARGE):
+        statement, done = f"{_select(name, wanted)} ORDER BY {order}", 0
+        for way in _WAYS:
             try:
-                for row in self._rows(f"{_select(name, wanted)} ORDER BY {order}"):
-                    done += 1
-                    yield row
+                for rows in self._other_than_first(done, statement, way):
+                    done += len(rows)
+                    yield rows
                 return
-            except _TooLargeError:
-                if table.rowid is None:
-                    rest = self._whole(name, wanted, order)
-                else:
-                    rest = self._apart(name, wanted, order, table.rowid)
-            # In the same order: those that were yielded before are left out.
+            except (_InvalidTextError, _TooLargeError):
+                continue
+        with self._limited(_LARGE):
+            rowid = self.tables[name].rowid
+            if rowid is None:
+                rest = self._whole(name, wanted, order)
+            else:
+                rest = self._apart(name, wanted, order, rowid)
             with closing(rest):
-                yield from islice(rest, done, None)
+                for row in islice(rest, done, None):
+                    yield [row]
 
     def _whole(self, name: str, wanted: tuple[str, ...], order: str) -> Generator[Row, None, None]:
         """Yield all rows with all their values: without a rowid nothing reads a part of one."""
         with self._limited(-1):
-            rows = self._rows(f"{_select(name, wanted)} ORDER BY {order}")
-            while (short := _shortened_row(next(rows, None))) is not None:
+            rows = self.query(f"{_select(name, wanted)} ORDER BY {order}")
+            while (short := self._shortened_row(next(rows, None))) is not None:
                 yield short  # the row itself is gone by now
+
+    def _shortened_row(self, row: Row | None) -> Row | None:
+        return row and tuple(shortened(value, _LARGE, self.encoding) for value in row)
 
     def _apart(
         self, name: str, wanted: tuple[str, ...], order: str, rowid: str
@@ -134,14 +178,17 @@ class Side:
         """Yield all rows, each found by its rowid, and large values in blocks."""
         this = f" WHERE {rowid} = ?"
         whole_row = _select(name, wanted) + this
-        try:
-            for (number,) in self._rows(f"{_select(name, (rowid,))} ORDER BY {order}"):
+        with closing(self.query(f"{_select(name, (rowid,))} ORDER BY {order}")) as numbers:
+            try:
+                first = next(numbers, None)
+            except _TooLargeError:  # the key itself, of whatever row: all are sorted first
+                yield from self._whole(name, wanted, order)
+                return
+            for (number,) in chain([first] if first else [], numbers):
                 try:
                     yield self._row(whole_row, number)
                 except _TooLargeError:
                     yield tuple(self._one(name, part, this, number) for part in wanted)
-        except _TooLargeError:  # the key itself
-            yield from self._whole(name, wanted, order)
 
     def _one(self, name: str, part: str, this: str, rowid: int) -> Any:
         """Return the value of the expression ``part`` in a row, or what stands for a large one."""
@@ -149,21 +196,19 @@ class Side:
             return self._row(_select(name, (part,)) + this, rowid)[0]
         except _TooLargeError:
             column = part[1:-1].replace('""', '"')  # only a column's own value can be so large
-        (kind,) = self._row(_select(name, (f"typeof({part})",)) + this, rowid)
-        digest = hashlib.sha256()
-        # What is compared is text, whatever bytes either database has for it.
-        decoder = None
-        if kind == "text" and self._encoding != "UTF-8":
-            decoder = codecs.getincrementaldecoder(self._encoding)(errors="surrogatepass")
+        kind = self._kind(_select(name, (f"typeof({part})",)) + this, rowid)
         with (
             self._errors(),
             self._connection.blobopen(name, column, rowid, readonly=True) as blob,
         ):
-            while block := blob.read(_BLOCK):
-                if decoder is not None:
-                    block = decoder.decode(block).encode(errors="surrogatepass")
-                digest.update(block)
-        return kind, digest.hexdigest()
+            return read_long_value(blob, kind, self.encoding)
+
+    def _kind(self, statement: str, rowid: int) -> str:
+        try:
+            return str(self._row(statement, rowid)[0])
+        except _TooLargeError:  # of a REAL column SQLite reads the value to tell its type
+            with self._limited(-1):
+                return str(self._row(statement, rowid)[0])
 
     @contextmanager
     def _limited(self, length: int) -> Iterator[None]:
@@ -178,41 +223,45 @@ class Side:
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
 
     def _names(self) -> list[str]:
-        found = self._rows("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'")
+        found = self.query("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'")
         return [
             name
             for name, sql in found
             # A virtual table's rows are in tables of its own, which are compared.
             if not str(sql or "").upper().startswith("CREATE VIRTUAL")
-            and (not name.startswith(_OWN_PREFIX) or name == _SEQUENCE)
+            and (not name.startswith(OWN_PREFIX) or name == SEQUENCE)
         ]
 
     def _describe(self, name: str) -> Table:
-        _require_sendable(name)
-        columns = list(self._rows(f"PRAGMA main.table_info({quoted(name)})"))
-        values = [quoted(column) for _, column, *_ in columns]
-        _require_sendable("".join(values))
-        types = [
-            f"typeof({quoted(column)})"  # where 1 and 1.0 may both be
-            for _, column, declared, *_ in columns
-            if not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
-        ]
-        for start in range(0, len(types), _TYPES_IN_ONE):
-            values.append("||','||".join(types[start : start + _TYPES_IN_ONE]))
-        keyed = sorted((found[5], found[1]) for found in columns if found[5])
+        require_sendable(name)
+        columns = list(self.query(f"PRAGMA main.table_info({quoted(name)})"))
         names = tuple(column for _, column, *_ in columns)
+        require_sendable("".join(names))
+        declared = tuple(str(kind or "") for _, _, kind, *_ in columns)
+        typed = [column for column, kind in zip(names, declared, strict=True) if is_typed(kind)]
+        keyed = sorted((found[5], found[1], found[3]) for found in columns if found[5])
         rowid = _rowid(names)
-        key = tuple(quoted(column) for _, column in keyed) or (rowid or _ROWIDS[0],)
+        key = tuple(quoted(column) for _, column, _ in keyed) or (rowid or _ROWIDS[0],)
         # A key that is not the rowid has an index, also in a table WITHOUT ROWID.
-        indexes = self._rows(f"PRAGMA main.index_list({quoted(name)})")
+        indexes = self.query(f"PRAGMA main.index_list({quoted(name)})")
         grows = all(origin != "pk" for _, _, _, origin, *_ in indexes) and bool(keyed or rowid)
         if rowid is not None and not self._has_rowid(name, rowid):
             rowid = None
-        return Table(names, tuple(values), key, self._encoding, grows, rowid)
+        return Table(
+            names,
+            values_of(names, typed),
+            key,
+            self.encoding,
+            grows,
+            rowid,
+            declared=declared,
+            primary_key=tuple(column for _, column, _ in keyed),
+            keys_may_be_null=not grows and any(not is_required for *_, is_required in keyed),
+        )
 
     def _has_rowid(self, name: str, rowid: str) -> bool:
         try:
-            next(self._rows(f"{_select(name, (rowid,))} LIMIT 0"), None)
+            next(self.query(f"{_select(name, (rowid,))} LIMIT 0"), None)
         except (sqlite3.OperationalError, BackupError):  # WITHOUT ROWID
             return False
         return True
@@ -220,93 +269,79 @@ class Side:
     def _row(self, statement: str, *parameters: Any) -> Row:
         """Return the row of a statement that has one, unless an index names rows that are gone."""
         with self._errors():
-            for row in self._rows(statement, *parameters):
+            for row in self.query(statement, *parameters):
                 return row
             error = sqlite3.DatabaseError("a row that an index names is missing")
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
 
-    def _rows(self, statement: str, *parameters: Any) -> Iterator[Row]:
-        with self._errors():
-            yield from self._rows_or_too_large(statement, parameters)
+    def query(self, statement: str, *parameters: Any) -> Generator[Row, None, None]:
+        """Yield the rows of ``statement``."""
+        with closing(self._chunks(statement, parameters, _ANY_WAY)) as chunks:
+            for rows in chunks:
+                yield from rows
 
     def _errors(self) -> AbstractContextManager[None]:
         return nullcontext() if self._path is None else backup_errors(self._path)
 
-    def _rows_or_too_large(self, statement: str, parameters: tuple[Any, ...]) -> Iterator[Row]:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        try:
-            yield from cursor.execute(statement, parameters)
-        except sqlite3.Error as error:
-            too_long = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
-            # Without a limit of ours, nothing is that long: the file is damaged.
-            if too_long and self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == _LARGE:
-                raise _TooLargeError from error
-            raise
+    def _other_than_first(
+        self, done: int, statement: str, way: _Way
+    ) -> Generator[list[Row], None, None]:
+        """Yield the rows of ``statement``, some at a time, but not the first ``done``."""
+        with self._limited(way.longest), closing(self._chunks(statement, (), way)) as chunks:
+            for rows in chunks:
+                if done < len(rows):
+                    yield rows[done:] if done else rows
+                done = max(0, done - len(rows))
+
+    def _chunks(
+        self, statement: str, parameters: tuple[Any, ...], way: _Way
+    ) -> Generator[list[Row], None, None]:
+        with self._errors(), closing(self._connection.cursor()) as cursor:
+            cursor.row_factory = None
+            try:
+                cursor.execute(statement, parameters)
+                while rows := self._fetched(cursor, way):
+                    yield rows
+            except sqlite3.Error as error:
+                if way.is_valid and UNDECODABLE in str(error):
+                    raise _InvalidTextError from error
+                too_long = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
+                limit = self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+                # Without a limit of ours, nothing is that long: the file is damaged.
+                if too_long and limit < self._longest:
+                    raise _TooLargeError from error
+                raise
+
+    def _fetched(self, cursor: sqlite3.Cursor, way: _Way) -> list[Row]:
+        if not way.is_valid:
+            return cursor.fetchmany(way.rows)
+        # Python reads it in half the time without a function.
+        with pragmas.text_as(self._connection, str):
+            return cursor.fetchmany(way.rows)
 
 
-class _UnsendableError(Exception):
-    """Python sends SQLite no name that is not UTF-8, or that has a NUL in it."""
+def values_of(columns: Iterable[str], typed: Sequence[str]) -> tuple[str, ...]:
+    """Return expressions for the values of ``columns``, and the types of those in ``typed``."""
+    types = [f"typeof({quoted(column)})" for column in typed]
+    parts = [
+        "||','||".join(types[start : start + _TYPES_IN_ONE])
+        for start in range(0, len(types), _TYPES_IN_ONE)
+    ]
+    return (*map(quoted, columns), *parts)
 
 
-def _require_sendable(names: str) -> None:
-    try:
-        names.encode()
-    except UnicodeEncodeError:
-        raise _UnsendableError from None
-    if "\0" in names:
-        raise _UnsendableError
+def is_typed(declared: str) -> bool:
+    """Whether a column of this type may hold both 1 and 1.0."""
+    return not declared or "BLOB" in declared.upper() or declared.upper() == "ANY"
+
+
+class _InvalidTextError(Exception):
+    """A text is none in the encoding of its database."""
 
 
 class _TooLargeError(Exception):
     """A value is longer than the limit of the connection."""
-
-
-@contextmanager
-def any_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text that is no valid UTF-8 too; the connection may be the application's own."""
-    text = functools.partial(str, encoding="utf-8", errors="surrogateescape")
-    with pragmas.text_as(connection, text):
-        yield
-
-
-@contextmanager
-def all_collations(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let tables be read whose keys are in an order that only the application knows.
-
-    SQLite opens no table WITHOUT ROWID without the collations of its key. A stand-in will do: rows
-    are read as they lie there, and sorted by their bytes. It is gone at the end.
-    """
-    statement = (
-        "SELECT DISTINCT part.coll FROM main.sqlite_master AS found, "
-        "pragma_index_list(found.name, 'main') AS listed, "
-        "pragma_index_xinfo(listed.name, 'main') AS part "
-        "WHERE found.type = 'table' AND part.coll IS NOT NULL"
-    )
-    made: list[str] = []
-    try:
-        for (name,) in pragmas.rows(connection, statement):
-            with suppress(_UnsendableError):
-                _require_sendable(name)
-                if not _has_collation(connection, name):
-                    connection.create_collation(name, lambda a, b: (a > b) - (a < b))
-                    made.append(name)
-        yield
-    finally:
-        for name in made:
-            # A statement of the application's is running.
-            with ignoring(sqlite3.Error, what=f"The stand-in {name} stays on the connection"):
-                connection.create_collation(name, None)
-
-
-def _has_collation(connection: sqlite3.Connection, name: str) -> bool:
-    """Whether ``connection`` knows a collation; SQLite's own list has all that the schema names."""
-    try:
-        pragmas.rows(connection, f"EXPLAIN SELECT '' = '' COLLATE {quoted(name)}")
-    except sqlite3.OperationalError:
-        return False
-    return True
 
 
 def _rowid(columns: Collection[str]) -> str | None:
@@ -323,19 +358,6 @@ def _select(name: str, wanted: tuple[str, ...]) -> str:
     """
     columns = ", ".join(f'+{part} AS "soulsense_{number}"' for number, part in enumerate(wanted))
     return f"SELECT {columns} FROM {_in_main(name)}"  # noqa: S608 - quoted
-
-
-def _shortened_row(row: Row | None) -> Row | None:
-    return None if row is None else tuple(map(_shortened, row))
-
-
-def _shortened(value: Any) -> Any:
-    """Return what stands for a value, itself unless it is large."""
-    if not isinstance(value, str | bytes) or len(value) <= _LARGE:
-        return value
-    text = isinstance(value, str)
-    data = value.encode(errors="surrogateescape") if isinstance(value, str) else value
-    return "text" if text else "blob", hashlib.sha256(data).hexdigest()
 
 
 def _in_main(name: str) -> str:

@@ -1,0 +1,159 @@
+"""Tally the rows that differ: how many of which kind, in which columns, and some samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from soulsense_db.drivers.diff_report import ChangeKind, ColumnChange, LongValue, RowChange, Value
+from soulsense_db.drivers.sqlite.long_values import shortened
+from soulsense_db.drivers.sqlite.rows import Row
+
+_LONGEST_IN_SAMPLE = 4096
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What differs between the rows of a table; ``changed`` is None where nobody can tell."""
+
+    added: int = 0
+    removed: int = 0
+    changed: int | None = 0
+    columns: tuple[ColumnChange, ...] = ()
+    samples: tuple[RowChange, ...] = ()
+
+
+class Tally:
+    """Counts the rows that differ; ``columns`` is what they have, behind their key."""
+
+    def __init__(self, most_samples: int, columns: Sequence[str]) -> None:
+        self.columns = columns
+        self._most = most_samples
+        self._samples: dict[ChangeKind, list[RowChange]] = {
+            "added": [],
+            "removed": [],
+            "changed": [],
+        }
+        self._added = self._removed = self._changed = 0
+        self._differing = [0] * len(columns)
+        self._became_null = [0] * len(columns)
+        self._became_shorter = [0] * len(columns)
+        self._digest = 0
+
+    @property
+    def found(self) -> Found:
+        """What was counted so far."""
+        counts = zip(
+            self.columns, self._differing, self._became_null, self._became_shorter, strict=True
+        )
+        return Found(
+            self._added,
+            self._removed,
+            self._changed,
+            tuple(
+                ColumnChange(
+                    column=column,
+                    differing=differing,
+                    became_null=became_null,
+                    became_shorter=became_shorter,
+                )
+                for column, differing, became_null, became_shorter in counts
+                if differing
+            ),
+            tuple(sample for samples in self._samples.values() for sample in samples),
+        )
+
+    @property
+    def is_renumbered(self) -> bool:
+        """Whether the rows that differ are the same on both sides, under other keys."""
+        differ = self._added or self._removed or self._changed
+        return bool(differ) and self._added == self._removed and self._digest == 0
+
+    def add(
+        self, rows: Iterable[tuple[Row | None, Row | None]], key_size: int, *, keeps_digest: bool
+    ) -> None:
+        """Count ``rows`` of a walk: those only in the first, only in the second, in both."""
+        for before, after in rows:
+            if keeps_digest:
+                self._digest += _digest(after, key_size) - _digest(before, key_size)
+            if before is None:
+                self._added += 1
+                self._keep("added", key_size, None, after)
+            elif after is None:
+                self._removed += 1
+                self._keep("removed", key_size, before, None)
+            else:
+                self._changed += 1
+                self._compare(before[key_size:], after[key_size:])
+                self._keep("changed", key_size, before, after)
+
+    def sample(self, rows: Iterator[Row], key_size: int, *, is_new: bool) -> None:
+        """Keep the first of ``rows``, which only one side has."""
+        for row in islice(rows, self._most):
+            self._keep(
+                "added" if is_new else "removed",
+                key_size,
+                None if is_new else row,
+                row if is_new else None,
+            )
+
+    def _compare(self, before: Row, after: Row) -> None:
+        for at in range(len(self.columns)):
+            old, new = before[at], after[at]
+            if old == new and type(old) is type(new):
+                continue
+            self._differing[at] += 1
+            if new is None:
+                self._became_null[at] += 1
+            elif _is_shorter(new, old):
+                self._became_shorter[at] += 1
+
+    def _keep(self, kind: ChangeKind, key_size: int, before: Row | None, after: Row | None) -> None:
+        samples = self._samples[kind]
+        if len(samples) >= self._most:
+            return
+        there = after or before
+        assert there is not None
+        end = key_size + len(self.columns)
+        samples.append(
+            RowChange(
+                kind=kind,
+                key=_kept(there[:key_size]),
+                before=None if before is None else _kept(before[key_size:end]),
+                after=None if after is None else _kept(after[key_size:end]),
+            )
+        )
+
+
+def _kept(row: Row) -> tuple[Value, ...]:
+    return tuple(shortened(value, _LONGEST_IN_SAMPLE) for value in row)
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, LongValue):
+        return value.kind
+    if isinstance(value, str):
+        return "text"
+    return "blob" if isinstance(value, bytes) else None
+
+
+def _is_shorter(value: Any, than: Any) -> bool:
+    """Whether both are text or both are bytes, and this is less of it."""
+    kind = _kind(value)
+    return kind is not None and kind == _kind(than) and _length(value) < _length(than)
+
+
+def _length(value: Any) -> int:
+    return value.length if isinstance(value, LongValue) else len(value)
+
+
+def _digest(row: Row | None, key_size: int) -> int:
+    """Return a number for the values of a row: a sum of them is one for all rows in any order."""
+    if row is None:
+        return 0
+    text = repr(row[key_size:]).encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest())

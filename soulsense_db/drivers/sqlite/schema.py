@@ -1,0 +1,198 @@
+"""What the schema of an SQLite database says, by tables and other things with a name."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
+from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.rows import OWN_PREFIX, Row, Side
+from soulsense_db.drivers.sqlite.table_sql import read_table
+
+_VIRTUAL = "CREATE VIRTUAL"
+_SETTINGS = ("user_version", "application_id", "encoding")
+_NO_ACTION = "NO ACTION"
+# PRAGMA table_xinfo: of a virtual table; computed when it is read; computed and stored.
+_GENERATED = {2: "VIRTUAL", 3: "STORED"}
+# PRAGMA index_list: what made an index.
+_BY_STATEMENT, _BY_UNIQUE = "c", "u"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as it was declared; ``generated`` is how, else empty."""
+
+    declared: str
+    is_required: bool
+    default: str | None
+    collation: str
+    generated: str
+
+    @property
+    def text(self) -> str:
+        """The same as SQL says it."""
+        parts = [self.declared or "no type"]
+        if self.is_required:
+            parts.append("NOT NULL")
+        if self.default is not None:
+            parts.append(f"DEFAULT {self.default}")
+        if self.collation:
+            parts.append(f"COLLATE {self.collation}")
+        if self.generated:
+            parts.append(f"GENERATED {self.generated}")
+        return " ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index that has a statement of its own."""
+
+    table: str
+    text: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A view, or a trigger of a ``table``."""
+
+    table: str | None
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """What is declared of a table: constraints as texts, counted, for they may have no name."""
+
+    sql: str
+    is_virtual: bool
+    columns: dict[str, Column]
+    primary_key: tuple[str, ...]
+    uniques: Counter[str]
+    foreign_keys: Counter[str]
+    checks: Counter[str]
+    options: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What there is in a database, by name."""
+
+    settings: dict[str, str]
+    tables: dict[str, TableSchema] = field(default_factory=dict)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    views: dict[str, Named] = field(default_factory=dict)
+    triggers: dict[str, Named] = field(default_factory=dict)
+
+    def virtual_owners(self) -> dict[str, str]:
+        """Return the virtual table whose own data each table has that is of one."""
+        virtual = [name for name, table in self.tables.items() if table.is_virtual]
+        owners: dict[str, str] = {}
+        for name in self.tables:
+            own = [one for one in virtual if name.startswith(f"{one}_") and name not in virtual]
+            if own:
+                owners[name] = max(own, key=len)
+        return owners
+
+
+def schema_of(side: Side, *, leaves_out: Collection[str]) -> Schema:
+    """Read the schema of a database but what is of the tables in ``leaves_out``."""
+    settings = {name: str(next(side.query(f"PRAGMA {name}"))[0]) for name in _SETTINGS}
+    schema = Schema(settings)
+    of_tables: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    statement = "SELECT type, name, tbl_name, sql FROM main.sqlite_master ORDER BY name"
+    for kind, name, table, sql in list(side.query(statement)):
+        if not isinstance(name, str) or not isinstance(sql, str) or name.startswith(OWN_PREFIX):
+            continue
+        if table in leaves_out or not _can_be_sent(f"{name}{table}"):
+            continue
+        if kind == "table":
+            schema.tables[name] = _table(side, name, sql)
+        elif kind == "index":
+            of_tables[table].append((name, sql))
+        elif kind == "view":
+            schema.views[name] = Named(None, sql)
+        elif kind == "trigger":
+            schema.triggers[name] = Named(table, sql)
+    for table, found in of_tables.items():
+        unique = {row[1]: bool(row[2]) for row in _pragma(side, "index_list", table)}
+        for name, sql in found:
+            kind = "unique " if unique.get(name) else ""
+            text = f"{kind}({', '.join(_indexed(side, name))})"
+            schema.indexes[name] = Index(table, text, sql)
+    return schema
+
+
+def _can_be_sent(names: str) -> bool:
+    try:
+        require_sendable(names)
+    except UnsendableError:
+        return False
+    return True
+
+
+def _table(side: Side, name: str, sql: str) -> TableSchema:
+    said = read_table(sql)
+    columns: dict[str, Column] = {}
+    key: list[tuple[int, str]] = []
+    for _, column, declared, is_required, default, place, hidden in _pragma(
+        side, "table_xinfo", name
+    ):
+        collation = said.collations.get(column.lower(), "")
+        columns[column] = Column(
+            str(declared or "").upper(),  # SQLite before 3.37 has it as it was typed
+            bool(is_required),
+            default,
+            "" if collation == "BINARY" else collation,
+            _GENERATED.get(hidden, ""),
+        )
+        if place:
+            key.append((place, column))
+    uniques = Counter(
+        f"({', '.join(_indexed(side, row[1]))})"
+        for row in _pragma(side, "index_list", name)
+        if row[3] == _BY_UNIQUE
+    )
+    return TableSchema(
+        sql,
+        sql.lstrip().upper().startswith(_VIRTUAL),
+        columns,
+        tuple(column for _, column in sorted(key)),
+        uniques,
+        Counter(_foreign_keys(side, name)),
+        Counter(said.checks),
+        said.options,
+    )
+
+
+def _indexed(side: Side, index: str) -> list[str]:
+    """Return what an index has, in its order, with all that is not usual."""
+    parts = []
+    for _, place, column, is_descending, collation, is_key in _pragma(side, "index_xinfo", index):
+        if not is_key:
+            continue
+        part = {-1: "rowid", -2: "an expression"}.get(place, str(column))
+        part += f" COLLATE {collation}" if collation.upper() != "BINARY" else ""
+        parts.append(part + (" DESC" if is_descending else ""))
+    return parts
+
+
+def _foreign_keys(side: Side, table: str) -> Iterator[str]:
+    """Yield what each foreign key says, as ``(a, b) -> other (c, d) ON DELETE CASCADE``."""
+    found = defaultdict(list)
+    for row in _pragma(side, "foreign_key_list", table):
+        found[row[0]].append(row)
+    for rows in found.values():
+        rows.sort(key=lambda row: int(row[1]))
+        _, _, other, _, _, on_update, on_delete, *_ = rows[0]
+        own = ", ".join(str(row[3]) for row in rows)
+        theirs = ", ".join(str(row[4]) for row in rows if row[4] is not None)
+        text = f"({own}) -> {other}" + (f" ({theirs})" if theirs else "")
+        text += f" ON UPDATE {on_update}" if on_update != _NO_ACTION else ""
+        yield text + (f" ON DELETE {on_delete}" if on_delete != _NO_ACTION else "")
+
+
+def _pragma(side: Side, pragma: str, name: str) -> list[Row]:
+    return list(side.query(f"PRAGMA main.{pragma}({quoted(name)})"))
