@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
@@ -29,6 +30,7 @@ from soulsense_db.operations import (
     Repository,
     RestoreCheck,
     RestoreReport,
+    ScratchCopy,
     VerificationReport,
 )
 from soulsense_db.retention import PruneReport, RetentionPolicy
@@ -921,6 +923,29 @@ class BackupManager(OldNames):
             entries would lose 1 row(s)
         """
         return operations.compare_with_live(self._repository, ref, progress=progress)
+
+    def scratch_copy(
+        self, ref: Reference | None = None, *, progress: Progress | None = None
+    ) -> AbstractContextManager[ScratchCopy]:
+        """Copy the database, or what is in a backup, to try something on the copy.
+
+        Args:
+            ref: A backup, as for :meth:`get`; None for the live database.
+            progress: Told how many bytes of how many are done; what it raises cancels.
+
+        Returns:
+            A context manager: the copy is there in its block, and is gone at the end, with what
+            was put beside it. It is a private file beside the database or in ``work_directory``.
+
+        Raises:
+            BackupError: As for :meth:`create`, or for :meth:`verify`, when the block begins.
+
+        Example:
+            >>> with manager.scratch_copy("latest") as copy:
+            ...     print(copy.backup.description)
+            Before the import
+        """
+        return operations.scratch_copy(self._repository, ref, progress=progress)
 
     def row_counts(self, ref: Reference) -> tuple[RowCounts, ...]:
         """Count the rows of each table in a backup and in the live database.

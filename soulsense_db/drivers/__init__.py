@@ -21,25 +21,36 @@ if TYPE_CHECKING:
     )
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
-    from soulsense_db.drivers.registry import driver_for, engine_for
+    from soulsense_db.drivers.registry import driver_for, engine_for, rehearsal_for
+    from soulsense_db.drivers.rehearsal import (
+        ColumnSurvey,
+        DatabaseSurvey,
+        RehearsalSupport,
+        TableSurvey,
+    )
     from soulsense_db.drivers.sqlite import SQLiteDriver
     from soulsense_db.progress import Progress
 
 __all__ = [
     "CheckLevel",
+    "ColumnSurvey",
     "ConcurrentCommitError",
     "DatabaseDiff",
+    "DatabaseSurvey",
     "Driver",
     "Findings",
     "Progress",
+    "RehearsalSupport",
     "RowCounts",
     "SQLiteDriver",
     "SnapshotInfo",
     "TableDiff",
+    "TableSurvey",
     "WriteLock",
     "driver_for",
     "engine_for",
     "engine_of",
+    "rehearsal_for",
 ]
 
 _HOMES = {
@@ -57,6 +68,11 @@ _HOMES = {
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
     "engine_of": "soulsense_db.drivers.engines",
+    "rehearsal_for": "soulsense_db.drivers.registry",
+    "ColumnSurvey": "soulsense_db.drivers.rehearsal",
+    "DatabaseSurvey": "soulsense_db.drivers.rehearsal",
+    "RehearsalSupport": "soulsense_db.drivers.rehearsal",
+    "TableSurvey": "soulsense_db.drivers.rehearsal",
 }
 
 

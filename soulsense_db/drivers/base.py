@@ -11,16 +11,19 @@ from __future__ import annotations
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.progress import Progress
+
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
 
 T = TypeVar("T")
 CheckLevel = Literal["quick", "pages", "full"]
@@ -174,6 +177,9 @@ class Driver(ABC):
     longest_path: ClassVar[int | None] = None
     """Bytes of the longest path of a file that the driver opens; None: as the system allows."""
 
+    rehearsal: ClassVar[type[RehearsalSupport] | None] = None
+    """What a rehearsal of migrations needs to know; None: there can be none."""
+
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
@@ -229,6 +235,15 @@ class Driver(ABC):
         It takes no lock and opens nothing; always the same where that cannot be told so.
         """
         return None
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Yield a function that tells whether somebody has written since the block began.
+
+        By default it goes by :meth:`write_stamp`.
+        """
+        before = self.write_stamp()
+        yield lambda: self.write_stamp() != before
 
     @abstractmethod
     def connected(self) -> AbstractContextManager[None]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.transfer import export_backup, import_file
     from soulsense_db.operations.verify import VerificationReport, verify_and_record, verify_backup
 
@@ -57,6 +58,7 @@ __all__ = [
     "Repository",
     "RestoreCheck",
     "RestoreReport",
+    "ScratchCopy",
     "VerificationReport",
     "adopt_backup",
     "check_restore",
@@ -77,6 +79,7 @@ __all__ = [
     "restore_backup",
     "row_counts",
     "safety_backup",
+    "scratch_copy",
     "undo_restore",
     "verify_and_record",
     "verify_backup",
@@ -120,6 +123,8 @@ _HOMES = {
     "restore_backup": "soulsense_db.operations.database_lock",
     "row_counts": "soulsense_db.operations.compare",
     "safety_backup": "soulsense_db.operations.database_lock",
+    "ScratchCopy": "soulsense_db.operations.scratch",
+    "scratch_copy": "soulsense_db.operations.scratch",
     "undo_restore": "soulsense_db.operations.database_lock",
     "verify_and_record": "soulsense_db.operations.verify",
     "verify_backup": "soulsense_db.operations.verify",

@@ -1,0 +1,172 @@
+"""SQLite in a rehearsal: connections are led to copies, and what goes past that is stopped.
+
+An engine's arguments are changed when it connects. What calls ``sqlite3.connect`` itself, by a
+file's name or as the ``creator`` of an engine, is led to the copy as well, by a function of ours in
+the place of that one. Python's audit events see the rest: a connection made in still another way is
+refused, and each connection gets an authorizer that lets it ATTACH no file that exists.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db.drivers.base import Findings, SnapshotInfo
+from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
+from soulsense_db.drivers.sqlite import check
+from soulsense_db.drivers.sqlite.arguments import ConnectArguments
+from soulsense_db.drivers.sqlite.errors import backup_errors
+from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
+from soulsense_db.drivers.sqlite.identity import path_of
+from soulsense_db.drivers.sqlite.pages import write_snapshot
+from soulsense_db.drivers.sqlite.survey import survey
+
+# The first word of what takes no lock of writers; "BEGIN IMMEDIATE" does.
+_READS = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:SELECT|PRAGMA|EXPLAIN|VALUES|SAVEPOINT|RELEASE|ATTACH|DETACH|COMMIT|END|ROLLBACK"
+    r"|BEGIN(?!\s+(?:IMMEDIATE|EXCLUSIVE))|WITH\b(?!.*\b(?:INSERT|UPDATE|DELETE|REPLACE)\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_CONNECT, _CONNECTED = "sqlite3.connect", "sqlite3.connect/handle"
+
+
+class SQLiteRehearsalSupport(RehearsalSupport):
+    """SQLite through ``sqlite3`` or ``aiosqlite``."""
+
+    companions = COMPANIONS
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
+        """Put the copy's name in the place of the file's, with all options of a URI."""
+        if not arguments:
+            return
+        name = os.fsdecode(os.fspath(arguments[0]))
+        given = ConnectArguments.given([name, *arguments[1:]], keywords)
+        path = path_of(given.file)
+        if path is not None:
+            arguments[0] = given.renamed(place(path))
+
+    def watch(self, place: Place, refuse: Callable[[Path, str], object]) -> None:
+        """Put a function in the place of ``sqlite3.connect``, and an audit hook behind it."""
+        connect = sqlite3.connect
+
+        @functools.wraps(connect)
+        def connect_to_copy(*arguments: Any, **keywords: Any) -> Any:
+            given = list(arguments)
+            if not given and "database" in keywords:
+                given.append(keywords.pop("database"))
+            if not self._is_own:
+                self.redirect(given, keywords, place)
+            return connect(*given, **keywords)
+
+        sqlite3.connect = sqlite3.dbapi2.connect = connect_to_copy
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == _CONNECT and not self._is_own:
+                self._require_copy(arguments[0], place, refuse)
+            elif event == _CONNECTED and not self._is_own:
+                arguments[0].set_authorizer(functools.partial(_authorize, refuse))
+
+        sys.addaudithook(hook)
+
+    @property
+    def _is_own(self) -> bool:
+        return getattr(self._own, "depth", 0) > 0
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Let this thread alone open the files themselves."""
+        self._own.depth = getattr(self._own, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._own.depth -= 1
+
+    def _require_copy(self, name: Any, place: Place, refuse: Callable[[Path, str], object]) -> None:
+        text = os.fsdecode(os.fspath(name))
+        given = ConnectArguments.given([text], {"uri": text.startswith("file:")})
+        path = path_of(given.file)
+        if path is not None and place(path) != path:
+            refuse(path, "open")
+
+    def file_of(self, connection: Connection) -> Path | None:
+        """Ask SQLite, whatever the URL looks like."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'")
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        return path_of(str(row[0])) if row and row[0] else None
+
+    def writes(self, statement: str) -> bool:
+        """Tell by the first word; what is not known writes."""
+        return _READS.match(statement) is None
+
+    def is_in_transaction(self, connection: Any) -> bool:
+        """Ask the connection, which knows without a statement."""
+        return bool(getattr(connection, "in_transaction", False))
+
+    def copy(self, source: Path, target: Path, *, lock_timeout: float) -> SnapshotInfo:
+        """Copy at one point in time, with what a log adds."""
+        check.require_contents(source)
+        opened = check.opened_in_use(source, lock_timeout=lock_timeout)
+        with self.unwatched(), backup_errors(source), opened as connection:
+            connection.execute("BEGIN")
+            return write_snapshot(connection, target, lock_timeout=lock_timeout, progress=None)
+
+    def prepare(self, copy: Path, facts: Mapping[str, str]) -> None:
+        """Give the copy the journal mode of its source: locks behave differently in WAL mode."""
+        if facts.get("journal_mode") == "wal":
+            with self.unwatched(), closing(connect_new(copy)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+
+    def settle(self, copy: Path) -> None:
+        """Open it once, which rolls back, and take it out of WAL mode."""
+        with (
+            self.unwatched(),
+            backup_errors(copy),
+            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+    def survey(
+        self, copy: Path, *, ignore: Collection[str], version_tables: Collection[str]
+    ) -> DatabaseSurvey:
+        """Count and add up, in one pass over each table."""
+        with self.unwatched(), backup_errors(copy):
+            return survey(copy, ignore=ignore, version_tables=version_tables)
+
+    def check(self, copy: Path) -> Findings:
+        """Run ``integrity_check`` and ``foreign_key_check``."""
+        with self.unwatched():
+            return check.check(copy, level="full")
+
+
+def _authorize(
+    refuse: Callable[[Path, str], object], action: int, name: str | None, *_: str | None
+) -> int:
+    """Let a connection attach no file that exists; VACUUM attaches one without a name."""
+    if action == sqlite3.SQLITE_ATTACH and name and name != ":memory:":
+        given = ConnectArguments.given([name], {"uri": name.startswith("file:")})
+        path = path_of(given.file)
+        if path is not None and path.exists():
+            try:
+                refuse(path, "attach")
+            except OSError:
+                return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
