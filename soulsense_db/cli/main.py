@@ -14,6 +14,7 @@ from soulsense_db.cli import (
     commands,
     configuration,
     mirroring,
+    rehearsing,
     restoring,
     schedules,
     window,
@@ -89,7 +90,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, restoring, schedules, mirroring, window, configuration):
+for room in (backups, restoring, rehearsing, schedules, mirroring, window, configuration):
     room.register(app)
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from sqlalchemy.engine import Connection
 
 from soulsense_db import fs
-from soulsense_db.drivers.base import Findings, SnapshotInfo
+from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
 
 Place = Callable[[Path], Path]
 """Returns the copy to be opened in the place of a database file; the file itself for a copy."""
@@ -124,6 +124,10 @@ class RehearsalSupport(ABC):
 
         ``version_tables``: of Alembic, which are left out as well.
         """
+
+    @abstractmethod
+    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
+        """Return what would change in ``copy`` if it became ``other``; both are settled files."""
 
     @abstractmethod
     def check(self, copy: Path) -> Findings:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.report import Finding, Severity, TableRows
-from soulsense_db.drivers import ColumnSurvey, DatabaseSurvey, TableSurvey
+from soulsense_db.drivers import ColumnSurvey, DatabaseDiff, DatabaseSurvey, TableSurvey
 
 TEMPORARY = "_alembic_tmp_"
 _REMOVING = (
@@ -37,24 +37,38 @@ def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[Table
     )
 
 
-def what_differs(before: DatabaseSurvey, again: DatabaseSurvey) -> list[str]:
-    """Return what of the data is not what it was, a sentence each."""
-    found = []
+def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DatabaseDiff) -> list[str]:
+    """Return what of the data is not what it was, a sentence each.
+
+    ``rows``: what restoring the state of before would change; a table whose columns are not what
+    they were is known by its sums alone.
+    """
+    known = {table.table: table for table in before.tables}
     new = {table.table: table for table in again.tables}
-    for table in before.tables:
-        other = new.get(table.table)
-        if other is None:
-            found.append(f"table {table.table} is gone")
-        elif other.rows != table.rows:
-            found.append(f"table {table.table} has {other.rows:,} rows, not {table.rows:,}")
-        else:
-            columns = {column.column: column for column in other.columns}
-            for column in table.columns:
-                if column.column not in columns:
-                    found.append(f"column {table.table}.{column.column} is gone")
-                elif not _is_same(column, columns[column.column]):
-                    found.append(f"the values of {table.table}.{column.column} are others")
+    found = [f"table {name} is gone" for name in known if name not in new]
+    for diff in rows.tables:
+        if diff.table not in known or diff.table not in new:
+            continue
+        if diff.changed is not None:
+            found.append(
+                f"in {diff.table}, {_rows_of(diff.gained)} are gone, {diff.changed:,} changed and "
+                f"{diff.lost:,} new"
+            )
+            continue
+        found += _columns_that_differ(known[diff.table], new[diff.table])
     return found
+
+
+def _columns_that_differ(table: TableSurvey, other: TableSurvey) -> Iterator[str]:
+    if other.rows != table.rows:
+        yield f"table {table.table} has {other.rows:,} rows, not {table.rows:,}"
+        return
+    columns = {column.column: column for column in other.columns}
+    for column in table.columns:
+        if column.column not in columns:
+            yield f"column {table.table}.{column.column} is gone"
+        elif not _is_same(column, columns[column.column]):
+            yield f"the values of {table.table}.{column.column} are others"
 
 
 def _rows(survey: DatabaseSurvey) -> dict[str, int]:
@@ -147,7 +161,10 @@ class _Comparison:
             and (name not in self._after or self._after[name].rows < self._before[name].rows)
         ]
         if not parents:
-            sentence += " No statement of the migration deletes from it: a trigger may have."
+            sentence += (
+                " No statement of the migration deletes from it: a trigger may have, or a "
+                "connection of its own."
+            )
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parent = parents[0]
         sentence += (
@@ -238,7 +255,8 @@ def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection
         return "What had run of the failed step was rolled back: the data would be as before."
     at = ", ".join(sorted(heads)) or "no revision"
     sentence = (
-        f"Without a backup before it, the real run would leave the database half migrated, at {at}"
+        "Without a backup before it, the real run would stop half-way: the database would be "
+        f"at {at}"
     )
     changed = sorted(
         {

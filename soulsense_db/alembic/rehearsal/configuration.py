@@ -47,8 +47,8 @@ def configured(facts: dict[str, Any], *words: str) -> Config:
     for section, values in facts["options"].items():
         if not config.file_config.has_section(section):
             config.file_config.add_section(section)
-        for name, value in values.items():
-            if value is not None:
+        for name, value in values.items():  # what a program has set, over what the files say
+            if value != config.file_config.get(section, name, raw=True, fallback=None):
                 config.file_config.set(section, name, value)
     config.attributes.update(facts["attributes"])
     ini = Path(facts["ini"]) if facts["ini"] else None

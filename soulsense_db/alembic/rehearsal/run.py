@@ -152,7 +152,7 @@ class _Rehearsal:
             if failure is not None:
                 self._add_failure(failure, on)
             elif round_trip and steps:
-                steps += self._go_back(copy, heads, ignore)
+                steps += self._go_back(copy, on, heads, ignore)
             unchanged = not has_changed()
         if not unchanged:
             self._add(
@@ -342,7 +342,11 @@ class _Rehearsal:
             )
 
     def _go_back(
-        self, copy: ScratchCopy, heads: tuple[str, ...], ignore: tuple[str, ...]
+        self,
+        copy: ScratchCopy,
+        on: Reference | None,
+        heads: tuple[str, ...],
+        ignore: tuple[str, ...],
     ) -> tuple[RehearsedStep, ...]:
         """Downgrade again, and compare; return the steps."""
         if len(heads) > 1:
@@ -360,11 +364,16 @@ class _Rehearsal:
             self._add("round_trip", "error", f"On the way back: {failure.what}")
             return account.steps_of(told)
         for database in self._databases:
+            is_main = database is self._databases[0]
             self._support.settle(database.copy)
             again = self._support.survey(
                 database.copy, ignore=ignore, version_tables=self._version_tables
             )
-            differences = comparison.what_differs(database.before, again)
+            with self._as_before(database, on if is_main else None, is_main=is_main) as was:
+                rows = self._support.compare(
+                    database.copy, was, ignore=(*ignore, *self._version_tables)
+                )
+            differences = comparison.what_differs(database.before, again, rows)
             if differences:
                 sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
                 self._add("round_trip", "error", sentence, database)

@@ -56,7 +56,8 @@ class WriteClock:
         """Return the longest time of a lock between two moments."""
         now = time.monotonic()
         spans = [*self.spans, *((since, now) for since in self._held.values())]
-        return max((min(end, to) - max(start, since) for since, to in spans), default=0.0)
+        held = (min(end, to) - max(start, since) for since, to in spans)
+        return max(0.0, max(held, default=0.0))
 
     def _before(self, connection: Any, *_: Any) -> None:
         self._began[id(connection.connection.dbapi_connection)] = time.monotonic()

@@ -2,8 +2,8 @@
 
 An engine's arguments are changed when it connects. What calls ``sqlite3.connect`` itself, by a
 file's name or as the ``creator`` of an engine, is led to the copy as well, by a function of ours in
-the place of that one. Python's audit events see the rest: a connection made in still another way is
-refused, and each connection gets an authorizer that lets it ATTACH no file that exists.
+the place of that one. It gives each connection an authorizer that lets it ATTACH no file that
+exists. A connection that is made in still another way is seen by an audit hook, and refused.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.base import Findings, SnapshotInfo
+from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
 from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
 from soulsense_db.drivers.sqlite import check
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
+from soulsense_db.drivers.sqlite.cancel import interruptible
+from soulsense_db.drivers.sqlite.compare import compare
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
 from soulsense_db.drivers.sqlite.identity import path_of
@@ -38,7 +40,7 @@ _READS = re.compile(
     r"|BEGIN(?!\s+(?:IMMEDIATE|EXCLUSIVE))|WITH\b(?!.*\b(?:INSERT|UPDATE|DELETE|REPLACE)\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_CONNECT, _CONNECTED = "sqlite3.connect", "sqlite3.connect/handle"
+_CONNECT = "sqlite3.connect"
 
 
 class SQLiteRehearsalSupport(RehearsalSupport):
@@ -68,17 +70,18 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             given = list(arguments)
             if not given and "database" in keywords:
                 given.append(keywords.pop("database"))
-            if not self._is_own:
-                self.redirect(given, keywords, place)
-            return connect(*given, **keywords)
+            if self._is_own:
+                return connect(*given, **keywords)
+            self.redirect(given, keywords, place)
+            connection = connect(*given, **keywords)
+            connection.set_authorizer(functools.partial(_authorize, refuse))
+            return connection
 
         sqlite3.connect = sqlite3.dbapi2.connect = connect_to_copy
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if event == _CONNECT and not self._is_own:
                 self._require_copy(arguments[0], place, refuse)
-            elif event == _CONNECTED and not self._is_own:
-                arguments[0].set_authorizer(functools.partial(_authorize, refuse))
 
         sys.addaudithook(hook)
 
@@ -150,6 +153,11 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         """Count and add up, in one pass over each table."""
         with self.unwatched(), backup_errors(copy):
             return survey(copy, ignore=ignore, version_tables=version_tables)
+
+    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
+        """Compare row by row."""
+        with self.unwatched(), check.opened(copy) as one, check.opened(other) as two:
+            return interruptible(lambda: compare(one, two, other, ignore=ignore), one, two)
 
     def check(self, copy: Path) -> Findings:
         """Run ``integrity_check`` and ``foreign_key_check``."""
