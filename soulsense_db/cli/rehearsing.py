@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 3600.0
 _LINES = 10
+_BREAKS = {"reference", "constraint", "integrity", "round_trip"}
 _WORDS = {"error": "Fails", "loss": "Loses data", "warning": "Warning", "notice": "Note"}
 
 
@@ -111,7 +112,12 @@ def _show(session: Session, report: RehearsalReport) -> None:
     if report.findings:
         session.say("")
     for finding in report.findings:
-        session.say(f"{_WORDS[finding.severity]}: {finding.sentence}")
+        word = (
+            "Breaks"
+            if finding.kind in _BREAKS and finding.severity == "error"
+            else _WORDS[finding.severity]
+        )
+        session.say(f"{word}: {finding.sentence}")
     if report.failure and report.output:
         session.say("")
         session.say("The last lines that it printed:")

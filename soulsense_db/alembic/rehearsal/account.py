@@ -56,16 +56,19 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
         return Failure(revision=running, what=f"The process was ended by {name} while {who} ran.")
     if running or not told.has_ended:
         return Failure(
-            revision=running, what=f"{who} ended the whole process, with exit code {told.code}."
+            revision=running, what=f"{who} ended the process itself, with exit code {told.code}."
         )
     return None  # all was told; what an application does at its exit is its own matter
 
 
 def _of_exception(
-    one: dict[str, Any], begun: list[dict[str, Any]], heads: Collection[str]
+    one: dict[str, Any],
+    begun: list[dict[str, Any]],
+    heads: Collection[str],
 ) -> Failure:
     exception, message = one["exception"], one["message"]
     said = f"{exception}: {message}" if message else exception
+    said = f"{said.rstrip('.')} ({one['where']})" if one["where"] else said
     step = _named(one["revision"], begun)
     if one["asks"]:
         who = step if one["revision"] else "env.py"
@@ -83,7 +86,8 @@ def _of_exception(
                 "they are older than the data, or of another branch."
             )
     else:
-        what = f"env.py fails, outside of a step: {said}"
+        when = "Between the steps, it fails" if begun else "It fails before the first step"
+        what = f"{when}: {said}"
     return Failure(
         revision=one["revision"],
         what=what if what.endswith((".", "!", "?")) else f"{what}.",

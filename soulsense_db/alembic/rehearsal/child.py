@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,7 @@ def _described(error: BaseException) -> dict[str, Any]:
         "message": _one_line(error),
         "statement": "",
         "traceback": _traceback_of(error),
+        "where": _where(error),
         "asks": any(isinstance(one, EOFError) for one in _chain(error)),
         "of_alembic": type(error).__module__.startswith("alembic."),
     }
@@ -210,6 +212,22 @@ def _one_line(error: BaseException) -> str:
         said = error.what
     lines = str(said).strip().splitlines()
     return " ".join(lines[0].split()) if lines else ""
+
+
+def _where(error: BaseException) -> str:
+    """Return the file and line of the application's own code that it came from, if any."""
+    theirs = (*sysconfig.get_paths().values(), str(Path(__file__).parents[2]), "<")
+    for one in _chain(error):
+        if isinstance(one, SyntaxError) and one.filename:
+            return f"{Path(one.filename).name}, line {one.lineno}"
+        frames = [
+            frame
+            for frame in traceback.extract_tb(one.__traceback__)
+            if not frame.filename.startswith(theirs)
+        ]
+        if frames:
+            return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    return ""
 
 
 def _traceback_of(error: BaseException) -> str:

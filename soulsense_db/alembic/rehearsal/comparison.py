@@ -50,10 +50,9 @@ def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DatabaseDi
         if diff.table not in known or diff.table not in new:
             continue
         if diff.changed is not None:
-            found.append(
-                f"in {diff.table}, {_rows_of(diff.gained)} are gone, {diff.changed:,} changed and "
-                f"{diff.lost:,} new"
-            )
+            counts = {"gone": diff.gained, "changed": diff.changed, "new": diff.lost}
+            said = ", ".join(f"{_rows_of(n)} {word}" for word, n in counts.items() if n)
+            found.append(f"in {diff.table}, {said}")
             continue
         found += _columns_that_differ(known[diff.table], new[diff.table])
     return found

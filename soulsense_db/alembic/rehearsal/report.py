@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from soulsense_db.alembic.rehearsal.errors import failed, loses_data
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, DataLossError
 
 Severity = Literal["error", "loss", "warning", "notice"]
 """How bad a finding is: the migration fails or breaks something; it loses data; a person should
@@ -225,14 +225,15 @@ class RehearsalReport:
 
     @property
     def verdict(self) -> str:
-        """What all of it comes to, one sentence."""
+        """What all of it comes to, one sentence, or two."""
+        untouched = " The live database was not touched." if self.live_unchanged else ""
         if self.failure is not None:
-            return "This migration fails. The live database was not touched."
-        if problem := self.problem():
-            word = (
-                "loses data" if problem.exit_code == loses_data([""]).exit_code else "breaks data"
-            )
-            return f"This migration runs to its end and {word}. The live database was not touched."
+            return f"This migration fails.{untouched}"
+        problem = self.problem()
+        if isinstance(problem, DataLossError):
+            return f"This migration runs to its end and loses data.{untouched}"
+        if problem is not None:
+            return f"This migration runs to its end and breaks something.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
         return "This migration runs to its end, and no data is lost."
