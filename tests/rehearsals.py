@@ -20,7 +20,8 @@ TABLES = """
     op.create_table("person", sa.Column("id", sa.Integer, primary_key=True),
                     sa.Column("name", sa.String(200)))
     op.create_table("entry", sa.Column("id", sa.Integer, primary_key=True),
-                    sa.Column("person_id", sa.Integer, sa.ForeignKey("person.id", ondelete="CASCADE")),
+                    sa.Column("person_id", sa.Integer,
+                              sa.ForeignKey("person.id", ondelete="CASCADE")),
                     sa.Column("text", sa.Text, nullable=False),
                     sa.Column("mood", sa.Integer))
     op.execute("INSERT INTO person (name) VALUES ('Ada Lovelace'), ('Grace Hopper')")

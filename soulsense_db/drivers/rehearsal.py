@@ -81,11 +81,17 @@ class RehearsalSupport(ABC):
         """
 
     @abstractmethod
-    def watch(self, place: Place, refuse: Callable[[Path, str], object]) -> None:
+    def watch(
+        self,
+        place: Place,
+        *,
+        is_copy: Callable[[Path], bool],
+        refuse: Callable[[Path, str], object],
+    ) -> None:
         """Watch, for the rest of the process, what goes past the engines to the library itself.
 
         Connections made by a file's name are led to ``place(file)``. What cannot be led there is
-        told to ``refuse`` (file, what was tried), which raises, or returns where it is allowed.
+        told to ``refuse`` (file, what was tried), which raises an :class:`OSError`.
         """
 
     @abstractmethod

@@ -165,16 +165,12 @@ def test_values_that_become_null_are_found(made: Project) -> None:
 
 def test_what_is_dropped_is_counted(made: Project) -> None:
     """A column and a table that are dropped: with how many values and rows."""
-    made.revision(
-        "second", "first", 'op.drop_column("entry", "mood")\nop.drop_table("person")'
-    )
+    made.revision("second", "first", 'op.drop_column("entry", "mood")\nop.drop_table("person")')
     report = rehearsed(made)
     assert one(report, "column_dropped").sentence == (
         "Column entry.mood is dropped, with its 2 values."
     )
-    assert one(report, "table_dropped").sentence == (
-        "Table person is dropped, with its 2 rows."
-    )
+    assert one(report, "table_dropped").sentence == ("Table person is dropped, with its 2 rows.")
 
 
 def test_what_is_renamed_is_not_lost(made: Project) -> None:
@@ -231,9 +227,7 @@ def test_a_constraint_that_rows_break_is_found(made: Project) -> None:
 
 def test_a_slow_step_is_seen(made: Project) -> None:
     """A step that holds the lock of writers: so long others would wait."""
-    made.revision(
-        "second", "first", 'op.execute("UPDATE entry SET mood = 1")\ntime.sleep(0.3)'
-    )
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")\ntime.sleep(0.3)')
     report = rehearsed(made)
     (step,) = report.steps
     assert step.locked_seconds is not None
@@ -260,7 +254,8 @@ def test_the_models_are_compared(made: Project) -> None:
         'sa.Table("person", target_metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
         '         sa.Column("name", sa.String(200)))\n'
         'sa.Table("entry", target_metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
-        '         sa.Column("person_id", sa.Integer, sa.ForeignKey("person.id", ondelete="CASCADE")),\n'
+        '         sa.Column("person_id", sa.Integer,\n'
+        '                   sa.ForeignKey("person.id", ondelete="CASCADE")),\n'
         '         sa.Column("text", sa.Text, nullable=False), sa.Column("mood", sa.Integer))\n'
     )
     made.edit_env("target_metadata = None\n", models)

@@ -27,7 +27,7 @@ from soulsense_db.alembic.rehearsal.file_guard import guard_files
 from soulsense_db.alembic.rehearsal.places import Places
 from soulsense_db.alembic.rehearsal.step_watch import StepWatch
 from soulsense_db.drivers import RehearsalSupport, rehearsal_for
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, without_passwords
 
 _LONGEST_STATEMENT = 500
 _POOL = "sqlalchemy.pool"
@@ -115,7 +115,11 @@ class _Child:
     def _guard(self) -> None:
         event.listen(Engine, "do_connect", self._redirect)
         support = self._support(self._request["dialect"])
-        support.watch(lambda path: self._by_itself(path, support), self._refuse)
+        support.watch(
+            lambda path: self._by_itself(path, support),
+            is_copy=self._places.is_copy,
+            refuse=self._refuse,
+        )
         guard_files(self._places.originals, self._request["endings"], self._refuse)
 
     def _redirect(self, dialect: Any, _record: Any, arguments: Any, keywords: Any) -> None:
@@ -187,15 +191,17 @@ def _described(error: BaseException) -> dict[str, Any]:
     """Return what is told of an exception; no values that were given to a statement."""
     facts: dict[str, Any] = {
         "exception": type(error).__name__,
-        "message": _one_line(error),
+        "message": without_passwords(_one_line(error)),
         "statement": "",
-        "traceback": _traceback_of(error),
+        "traceback": without_passwords(_traceback_of(error)),
         "where": _where(error),
         "asks": any(isinstance(one, EOFError) for one in _chain(error)),
         "of_alembic": type(error).__module__.startswith("alembic."),
     }
     if isinstance(error, StatementError) and error.statement:
-        facts["statement"] = " ".join(error.statement.split())[:_LONGEST_STATEMENT]
+        facts["statement"] = without_passwords(" ".join(error.statement.split()))[
+            :_LONGEST_STATEMENT
+        ]
     if isinstance(error, BackupError):
         facts["hint"] = error.hint
     return facts

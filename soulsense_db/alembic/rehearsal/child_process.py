@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from soulsense_db.alembic.rehearsal.errors import no_process
+from soulsense_db.errors import without_passwords
 from soulsense_db.shown_text import printable
 
 _START = (
@@ -130,4 +131,4 @@ def _take_event(told: Told, line: bytes) -> None:
 
 def _take_output(told: Told, line: bytes) -> None:
     text = printable(line.decode(errors="replace").rstrip("\r\n"))
-    told.output.append(text[:_LONGEST_LINE])
+    told.output.append(without_passwords(text)[:_LONGEST_LINE])

@@ -19,7 +19,7 @@ _WATCHED = {
     "os.remove": (1, "delete"),
     "os.rename": (2, "rename or replace"),
     "os.truncate": (1, "truncate"),
-    "shutil.rmtree": (1, "delete the directory of"),
+    "shutil.rmtree": (1, "delete the directory"),
     "shutil.move": (2, "move"),
 }
 

@@ -42,7 +42,7 @@ class Places:
     def of(self, file: Path, support: RehearsalSupport) -> Path:
         """Return the copy for ``file``, and ``file`` itself if it is one of ours."""
         real = os.path.realpath(file)
-        if self._is_ours(real):
+        if self.is_copy(file):
             return file
         with self._lock:
             known = self.original_like(real)
@@ -75,7 +75,9 @@ class Places:
         """Return the files that have copies."""
         return tuple(self._copies)
 
-    def _is_ours(self, real: str) -> bool:
+    def is_copy(self, file: Path) -> bool:
+        """Whether ``file`` is one of the copies, or lies beside them."""
+        real = os.path.realpath(file)
         return real.startswith(os.path.realpath(self._scratch)) or real in {
             os.path.realpath(copy) for copy in self._copies.values()
         }

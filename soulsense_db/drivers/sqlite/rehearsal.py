@@ -41,6 +41,7 @@ _READS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CONNECT = "sqlite3.connect"
+_UNKNOWN = Path("a database whose name is a parameter")
 
 
 class SQLiteRehearsalSupport(RehearsalSupport):
@@ -61,7 +62,13 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         if path is not None:
             arguments[0] = given.renamed(place(path))
 
-    def watch(self, place: Place, refuse: Callable[[Path, str], object]) -> None:
+    def watch(
+        self,
+        place: Place,
+        *,
+        is_copy: Callable[[Path], bool],
+        refuse: Callable[[Path, str], object],
+    ) -> None:
         """Put a function in the place of ``sqlite3.connect``, and an audit hook behind it."""
         connect = sqlite3.connect
 
@@ -81,7 +88,7 @@ class SQLiteRehearsalSupport(RehearsalSupport):
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             if event == _CONNECT and not self._is_own:
-                self._require_copy(arguments[0], place, refuse)
+                _require_copy(arguments[0], is_copy, refuse)
 
         sys.addaudithook(hook)
 
@@ -97,13 +104,6 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             yield
         finally:
             self._own.depth -= 1
-
-    def _require_copy(self, name: Any, place: Place, refuse: Callable[[Path, str], object]) -> None:
-        text = os.fsdecode(os.fspath(name))
-        given = ConnectArguments.given([text], {"uri": text.startswith("file:")})
-        path = path_of(given.file)
-        if path is not None and place(path) != path:
-            refuse(path, "open")
 
     def file_of(self, connection: Connection) -> Path | None:
         """Ask SQLite, whatever the URL looks like."""
@@ -162,19 +162,30 @@ class SQLiteRehearsalSupport(RehearsalSupport):
     def check(self, copy: Path) -> Findings:
         """Run ``integrity_check`` and ``foreign_key_check``."""
         with self.unwatched():
-            return check.check(copy, level="full")
+            return check.check_own(copy)
+
+
+def _require_copy(
+    name: Any, is_copy: Callable[[Path], bool], refuse: Callable[[Path, str], object]
+) -> None:
+    text = os.fsdecode(os.fspath(name))
+    path = path_of(ConnectArguments.given([text], {"uri": text.startswith("file:")}).file)
+    if path is not None and not is_copy(path):
+        refuse(path, "open")
 
 
 def _authorize(
     refuse: Callable[[Path, str], object], action: int, name: str | None, *_: str | None
 ) -> int:
     """Let a connection attach no file that exists; VACUUM attaches one without a name."""
-    if action == sqlite3.SQLITE_ATTACH and name and name != ":memory:":
-        given = ConnectArguments.given([name], {"uri": name.startswith("file:")})
-        path = path_of(given.file)
-        if path is not None and path.exists():
-            try:
-                refuse(path, "attach")
-            except OSError:
-                return sqlite3.SQLITE_DENY
+    if action != sqlite3.SQLITE_ATTACH or name in {"", ":memory:"}:
+        return sqlite3.SQLITE_OK
+    path: Path | None = _UNKNOWN  # SQLite tells no name that is a parameter
+    if name is not None:
+        path = path_of(ConnectArguments.given([name], {"uri": name.startswith("file:")}).file)
+    if path is not None and (path is _UNKNOWN or path.exists()):
+        try:
+            refuse(path, "attach")
+        except OSError:
+            return sqlite3.SQLITE_DENY
     return sqlite3.SQLITE_OK
