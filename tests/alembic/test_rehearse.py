@@ -123,7 +123,7 @@ def test_a_cascade_is_found(made: Project) -> None:
     report = rehearsed(made)
     assert kinds(report) == [("loss", "cascade")]
     sentence = one(report, "cascade").sentence
-    assert sentence.startswith("Table entry loses 3 rows of 3. No statement of the migration")
+    assert sentence.startswith("Table entry loses all its 3 rows. No statement of the migration")
     assert "person with ON DELETE CASCADE" in sentence
     assert "drops person to create it anew" in sentence
     assert report.loses_data
@@ -306,8 +306,8 @@ def test_a_backup_can_be_rehearsed_on(made: Project) -> None:
     made.revision("second", "first", 'op.execute("DELETE FROM entry")')
     report = rehearsed(made, manager=manager, on="latest")
     assert report.backup.startswith("soulsense_backup_")
-    assert one(report, "rows_lost").sentence == "Table entry loses 3 rows of 3."
-    assert one(rehearsed(made, manager=manager), "rows_lost").sentence.endswith("2 rows of 2.")
+    assert one(report, "rows_lost").sentence == "Table entry loses all its 3 rows."
+    assert one(rehearsed(made, manager=manager), "rows_lost").sentence.endswith("all its 2 rows.")
 
 
 def test_the_catalog_is_none_of_the_tables(made: Project) -> None:

@@ -138,7 +138,7 @@ def test_another_database_of_a_step_is_copied(tmp_path: Path) -> None:
     )
     report = rehearsed(made)
     assert [database.path for database in report.databases] == [made.database, other]
-    assert one(report, "rows_lost").sentence == "Table note loses 2 rows of 2."
+    assert one(report, "rows_lost").sentence == "Table note loses all its 2 rows."
 
 
 def test_a_new_database_of_a_step_is_not_made(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class _Comparison:
 
     def _of_rows(self, old: TableSurvey, new: TableSurvey) -> Finding:
         lost = old.rows - new.rows
-        sentence = f"Table {old.table} loses {_rows_of(lost)} of {old.rows:,}."
+        sentence = f"Table {old.table} loses {_of(lost, old.rows, 'row')}."
         if self._is_removed_from(old.table):
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parents = [name for name in old.parents if self._is_removed_from(name)] or [
@@ -209,9 +209,7 @@ class _Comparison:
         nulls = (new.rows - now.values) - (old.rows - was.values)
         lost = min(was.values - now.values, nulls)
         if lost > 0:
-            sentence = (
-                f"Column {name} loses {_values_of(lost)} of {was.values:,}: they are NULL now."
-            )
+            sentence = f"Column {name} loses {_of(lost, was.values, 'value')}: they are NULL now."
             yield self._finding("values_lost", "loss", sentence, table=old.table, column=was)
         elif new.rows >= old.rows and now.texts >= was.texts and now.length < was.length:
             sentence = (
@@ -291,6 +289,13 @@ def _listed(names: Sequence[str], most: int = 4) -> str:
 
 def _rows_of(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _of(part: int, whole: int, what: str) -> str:
+    """Return how many of how many, in words."""
+    if part == whole > 1:
+        return f"all its {whole:,} {what}s"
+    return f"{part:,} {what}{'' if part == 1 else 's'} of {whole:,}"
 
 
 def _values_of(count: int) -> str:
