@@ -934,7 +934,7 @@ class BackupManager(OldNames):
             progress: Told how many bytes of how many are done; what it raises cancels.
 
         Returns:
-            A context manager: the copy is there in its block, and is gone at the end, with what
+            A context manager. The copy is there in its block, and is gone at the end, with what
             was put beside it. It is a private file beside the database or in ``work_directory``.
 
         Raises:

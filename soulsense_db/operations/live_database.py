@@ -77,7 +77,7 @@ class LiveDatabase:
         """Watch whether somebody writes to the database.
 
         Returns:
-            A context manager; in its block, what it yields tells, when it is called, whether
+            A context manager. In its block, what it yields tells, when it is called, whether
             somebody has written since the block began, or has replaced the file.
 
         Raises:

@@ -167,7 +167,7 @@ class _Comparison:
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parent = parents[0]
         sentence += (
-            " No statement of the migration deletes from it: they refer to rows of "
+            " No statement of the migration deletes from it: its rows refer to rows of "
             f"{parent} with ON DELETE CASCADE, and went with those."
         )
         if parent in self._after and self._after[parent].rows >= self._before[parent].rows:

@@ -151,8 +151,8 @@ class RehearsalReport:
         failure: Why it did not come to its end; None where it did.
         seconds: How long all of it took.
         writers_wait_seconds: The longest time that the migrations held the lock of writers, so
-            that others would wait; None where it is not known. See :doc:`the guide` for how it
-            is measured.
+            that others would wait; None where it is not known. It is measured on SQLAlchemy's
+            connections, from a statement that writes to the end of its transaction.
         space_needed: Bytes that the real run may need: for its safety backup, for what the
             database grows by, and for the journal of its largest transaction.
         space_free: Bytes free where the database is; None where there is none.

@@ -75,8 +75,8 @@ def rehearse(
         progress: Told how many bytes of how many are copied; what it raises cancels.
 
     Returns:
-        What it did. A migration that fails or loses data is no error here: see
-        :meth:`RehearsalReport.require_ok`.
+        What it did. That a migration fails, or loses data, raises nothing here;
+        :meth:`RehearsalReport.require_ok` does.
 
     Raises:
         BackupError: The copy could not be made, as for :meth:`~soulsense_db.BackupManager.create`,
