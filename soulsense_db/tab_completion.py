@@ -134,6 +134,8 @@ def _offers(
         return [Offer(f"{name}={offer.word}", offer.meaning) for offer in found]
     if last in {"--kind", "--revision"}:
         return _values_of(last, incomplete, options, environment)
+    if last == "--on":
+        return _references(incomplete, options, environment)
     if last in VALUE_OPTIONS or incomplete.startswith("-") or command not in REF_COMMANDS:
         return None
     if before[-2:] == ["revision", ":"] or (last == "revision" and incomplete == ":"):

@@ -37,7 +37,7 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
     on: Annotated[
         str | None,
         typer.Option(
-            "--on", metavar="REF", help=f"Rehearse on a backup, not the live data. {REF_HELP}"
+            "--on", metavar="BACKUP", help=f"Rehearse on a backup, not the live data. {REF_HELP}"
         ),
     ] = None,
     round_trip: Annotated[

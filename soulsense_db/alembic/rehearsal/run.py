@@ -85,6 +85,7 @@ def rehearse(
 
     Example:
         >>> from alembic.config import Config
+        >>> from soulsense_db.alembic import rehearse
         >>> report = rehearse(Config("alembic.ini"), manager=manager)
         >>> report.ok, report.live_unchanged
         (True, True)
