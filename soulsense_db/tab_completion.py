@@ -134,8 +134,8 @@ def _offers(
         return [Offer(f"{name}={offer.word}", offer.meaning) for offer in found]
     if last in {"--kind", "--revision"}:
         return _values_of(last, incomplete, options, environment)
-    if last == "--on":
-        return _references(incomplete, options, environment)
+    if last == "--on":  # its value is a REF, whatever else is there
+        command, positional, last = "restore", [], ""
     if last in VALUE_OPTIONS or incomplete.startswith("-") or command not in REF_COMMANDS:
         return None
     if before[-2:] == ["revision", ":"] or (last == "revision" and incomplete == ":"):
