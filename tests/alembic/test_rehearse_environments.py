@@ -137,6 +137,28 @@ def test_another_database_of_a_step_is_copied(tmp_path: Path) -> None:
     assert one(report, "rows_lost").sentence == "Table note loses all its 2 rows."
 
 
+def test_a_change_to_another_database_is_said(tmp_path: Path) -> None:
+    """Somebody writes to a database that is not the first one: the report says so."""
+    made = project(tmp_path / "project")
+    other = made.folder / "other.db"
+    run_sql(other, "CREATE TABLE note (text TEXT)")
+    made.revision(
+        "second",
+        "first",
+        f"sa.create_engine('sqlite:///{other}').connect().close()\n"
+        "import subprocess, sys\n"
+        'code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "\n'
+        "code += \"c.execute('INSERT INTO note VALUES (1)'); c.commit()\"\n"
+        f"subprocess.run([sys.executable, '-c', code, {str(other)!r}], check=True)",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.folder)
+        report = rehearse(made.config(), manager=manager_of(made))
+    assert report.error == ""
+    assert not report.live_unchanged
+    assert one(report, "live_changed")
+
+
 def test_a_new_database_of_a_step_is_not_made(tmp_path: Path) -> None:
     """A step that makes a database makes it among the copies."""
     made = project(tmp_path / "project")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.report import Finding, Severity, TableRows
-from soulsense_db.drivers import ColumnSurvey, DatabaseDiff, DatabaseSurvey, TableSurvey
+from soulsense_db.drivers import ColumnSurvey, DatabaseDiff, DatabaseSurvey, Findings, TableSurvey
 
 TEMPORARY = "_alembic_tmp_"
 _REMOVING = (
@@ -235,6 +235,19 @@ class _Comparison:
             table=table,
             column=column.column if column else "",
         )
+
+
+def new_problems(path: Path, found: Findings, before: Findings | None) -> Iterator[Finding]:
+    """Yield what is wrong with rows and references, and was not before."""
+    severity: Severity = "error" if before is not None else "warning"
+    old = {*before.row_errors, *before.warnings} if before else set()
+    for kind, lines in (("constraint", found.row_errors), ("reference", found.warnings)):
+        for line in lines:
+            if line not in old:
+                sentence = f"After the migration, {line}."
+                if before is None:
+                    sentence += " Whether that was so before could not be told."
+                yield Finding(kind=kind, severity=severity, sentence=sentence, database=path)
 
 
 def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from soulsense_db.errors import (
     DataLossError,
@@ -76,16 +75,6 @@ def no_timeout(seconds: float) -> OptionError:
     return OptionError(
         f"A rehearsal cannot end after {seconds:g} seconds.",
         hint="Give a number of seconds above 0.",
-    )
-
-
-def no_migrations(path: Path | None) -> OptionError:
-    """Return the error for a configuration that leads to no migrations."""
-    name = f"{path} has" if path else "There is"
-    return OptionError(
-        f"{name} no configuration of Alembic.",
-        hint="Name the file with --config, or run this where alembic.ini is.",
-        path=path,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,16 @@ from soulsense_db.alembic.rehearsal.channel import Channel
 from soulsense_db.drivers import DatabaseSurvey, RehearsalSupport
 
 _VERSION_TABLE = "alembic_version"
+
+
+def stamp_of(file: Path, endings: Sequence[str]) -> object:
+    """Return what is another value once somebody has changed ``file``, or its logs."""
+    found = []
+    for ending in ("", *endings):
+        with suppress(OSError):  # absent: that too is what it was
+            status = Path(f"{file}{ending}").stat()
+            found.append([ending, status.st_size, status.st_mtime_ns, status.st_ino])
+    return found
 
 
 class Places:
@@ -86,6 +96,7 @@ class Places:
         target = Path(f"{self._scratch}-{len(self._copies)}")
         fs.create_private_file(target)
         survey: DatabaseSurvey | None = None
+        stamp = stamp_of(file, support.companions.logs)
         if not self._empty and file.exists() and file.stat().st_size > 0:
             fs.require_space(target.parent, file.stat().st_size)
             snapshot = support.copy(file, target, lock_timeout=self._lock_timeout)
@@ -95,6 +106,7 @@ class Places:
             "database",
             path=str(file),
             copy=str(target),
+            stamp=stamp,
             survey=asdict(survey) if survey else None,
         )
         return target

@@ -11,24 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db import fs
-from soulsense_db.alembic.options import read_settings
 from soulsense_db.alembic.rehearsal import account, comparison, errors
 from soulsense_db.alembic.rehearsal.child_process import Told, run_child
 from soulsense_db.alembic.rehearsal.configuration import described
+from soulsense_db.alembic.rehearsal.copied_database import (
+    NOTHING,
+    CopiedDatabase,
+    reported,
+    survey_of,
+    without,
+)
+from soulsense_db.alembic.rehearsal.discovery import manager_of
 from soulsense_db.alembic.rehearsal.report import (
     Failure,
     Finding,
     RehearsalReport,
-    RehearsedDatabase,
     RehearsedStep,
     Severity,
 )
 from soulsense_db.drivers import (
-    ColumnSurvey,
     DatabaseSurvey,
     Findings,
     RehearsalSupport,
-    TableSurvey,
     rehearsal_for,
 )
 from soulsense_db.errors import BackupError, InvalidBackupError
@@ -95,24 +99,13 @@ def rehearse(
     started = time.monotonic()
     rehearsal = _Rehearsal(
         facts=described(config),
-        manager=manager or _manager_of(config, timeout),
+        manager=manager or manager_of(config, timeout),
         revision=revision,
         timeout=timeout,
         deadline=None if timeout is None else started + timeout,
     )
     report = rehearsal.run(on, round_trip=round_trip, progress=progress)
     return replace(report, seconds=time.monotonic() - started)
-
-
-@dataclass
-class _Database:
-    """One database in the rehearsal: the live file, its copy, what was in it."""
-
-    path: Path
-    copy: Path
-    before: DatabaseSurvey
-    heads_before: tuple[str, ...] = ()
-    after: DatabaseSurvey | None = None
 
 
 @dataclass
@@ -129,7 +122,7 @@ class _Rehearsal:
             raise errors.no_file(self.manager.live.address or "The database")
         self._path = live.path
         self._support: RehearsalSupport = rehearsal_for(live.dialect)
-        self._databases: list[_Database] = []
+        self._databases: list[CopiedDatabase] = []
         self._version_tables: tuple[str, ...] = (_VERSION_TABLE,)
         self._findings: list[Finding] = []
 
@@ -154,7 +147,9 @@ class _Rehearsal:
                 self._add_failure(failure, on)
             elif round_trip and steps:
                 steps += self._go_back(copy, on, heads, ignore)
-            unchanged = not has_changed()
+            endings = self._support.companions.logs
+            changed = [one for one in self._databases if not one.is_untouched(endings)]
+            unchanged = not has_changed() and not changed
         if not unchanged:
             self._add(
                 "live_changed",
@@ -175,7 +170,7 @@ class _Rehearsal:
             revision=self.revision,
             backup=copy.backup.filename if copy.backup else "",
             steps=steps,
-            databases=tuple(map(_reported, self._databases)),
+            databases=tuple(map(reported, self._databases)),
             findings=tuple(sorted(self._findings, key=lambda one: _ORDER[one.severity])),
             failure=failure,
             seconds=0.0,
@@ -197,7 +192,7 @@ class _Rehearsal:
         before = self._support.survey(copy.path, ignore=ignore, version_tables=self._version_tables)
         self._support.prepare(copy.path, copy.facts)
         self._databases = [
-            _Database(self._path, copy.path, before, heads_before=copy.alembic_heads)
+            CopiedDatabase(self._path, copy.path, before, heads_before=copy.alembic_heads)
         ]
 
     def _run_child(self, task: str, revision: str, copy: ScratchCopy) -> Told:
@@ -221,10 +216,16 @@ class _Rehearsal:
     def _take_databases(self, told: Told) -> None:
         """Note the databases that the child met, and the version tables of all."""
         for one in told.of("database"):
-            before = _survey(one["survey"]) if one["survey"] else _NOTHING
+            before = survey_of(one["survey"]) if one["survey"] else NOTHING
             heads = tuple(sorted(before.alembic_heads.get(_VERSION_TABLE, ())))
             self._databases.append(
-                _Database(Path(one["path"]), Path(one["copy"]), before, heads_before=heads)
+                CopiedDatabase(
+                    Path(one["path"]),
+                    Path(one["copy"]),
+                    before,
+                    heads_before=heads,
+                    stamp=one["stamp"],
+                )
             )
         tables = {_VERSION_TABLE: None} | {one["version_table"]: None for one in told.of("run")}
         self._version_tables = tuple(tables)
@@ -233,7 +234,7 @@ class _Rehearsal:
                 if str(database.path) == one["database"]:
                     database.heads_before = tuple(sorted(one["heads"]))
         for database in self._databases:
-            database.before = _without(database.before, self._version_tables)
+            database.before = without(database.before, self._version_tables)
 
     def _look_at_copies(
         self, told: Told, failure: Failure | None, on: Reference | None, ignore: tuple[str, ...]
@@ -277,7 +278,7 @@ class _Rehearsal:
                 )
 
     def _examine(
-        self, database: _Database, on: Reference | None, ignore: tuple[str, ...]
+        self, database: CopiedDatabase, on: Reference | None, ignore: tuple[str, ...]
     ) -> tuple[DatabaseSurvey, list[Finding]]:
         """Survey and check a copy, side by side."""
         support = self._support
@@ -295,9 +296,9 @@ class _Rehearsal:
         if not found.row_errors and not found.warnings:
             return after, []
         before = self._check_of_before(database, on)
-        return after, list(_new_problems(database.path, found, before))
+        return after, list(comparison.new_problems(database.path, found, before))
 
-    def _check_of_before(self, database: _Database, on: Reference | None) -> Findings | None:
+    def _check_of_before(self, database: CopiedDatabase, on: Reference | None) -> Findings | None:
         """Return what was wrong before the migration too: only asked for where something is."""
         is_main = database is self._databases[0]
         try:
@@ -308,7 +309,7 @@ class _Rehearsal:
 
     @contextmanager
     def _as_before(
-        self, database: _Database, on: Reference | None, *, is_main: bool
+        self, database: CopiedDatabase, on: Reference | None, *, is_main: bool
     ) -> Iterator[Path]:
         if is_main:
             with self.manager.scratch_copy(on) as again:
@@ -389,106 +390,9 @@ class _Rehearsal:
         return needed
 
     def _add(
-        self, kind: str, severity: Severity, sentence: str, database: _Database | None = None
+        self, kind: str, severity: Severity, sentence: str, database: CopiedDatabase | None = None
     ) -> None:
         path = database.path if database else None
         self._findings.append(
             Finding(kind=kind, severity=severity, sentence=sentence, database=path)
         )
-
-
-def _new_problems(path: Path, found: Findings, before: Findings | None) -> Iterator[Finding]:
-    """Yield what is wrong with rows and references, and was not before."""
-    severity: Severity = "error" if before is not None else "warning"
-    old = {*before.row_errors, *before.warnings} if before else set()
-    for kind, lines in (("constraint", found.row_errors), ("reference", found.warnings)):
-        for line in lines:
-            if line not in old:
-                sentence = f"After the migration, {line}."
-                if before is None:
-                    sentence += " Whether that was so before could not be told."
-                yield Finding(kind=kind, severity=severity, sentence=sentence, database=path)
-
-
-def _reported(one: _Database) -> RehearsedDatabase:
-    after = one.after
-    heads = (
-        sorted({head for found in after.alembic_heads.values() for head in found}) if after else ()
-    )
-    return RehearsedDatabase(
-        path=one.path,
-        heads_before=one.heads_before,
-        alembic_heads=tuple(heads),
-        size_before=one.before.size_bytes,
-        size_after=after.size_bytes if after else one.before.size_bytes,
-        tables=comparison.rows_of(one.before, after),
-    )
-
-
-_NOTHING = DatabaseSurvey(size_bytes=0, tables=(), alembic_heads={}, schema={})
-
-
-def _survey(told: dict[str, Any]) -> DatabaseSurvey:
-    """Return the survey that the child made, from its plain values."""
-    tables = tuple(
-        TableSurvey(
-            table=one["table"],
-            rows=one["rows"],
-            columns=tuple(ColumnSurvey(**column) for column in one["columns"]),
-            parents=tuple(one["parents"]),
-        )
-        for one in told["tables"]
-    )
-    heads = {name: tuple(found) for name, found in told["alembic_heads"].items()}
-    return DatabaseSurvey(
-        size_bytes=told["size_bytes"],
-        tables=tables,
-        alembic_heads=heads,
-        schema=told["schema"],
-        unreadable=tuple(told["unreadable"]),
-    )
-
-
-def _without(survey: DatabaseSurvey, version_tables: tuple[str, ...]) -> DatabaseSurvey:
-    """Return ``survey`` without Alembic's own tables, of which the child told."""
-    names = {f"table {name}" for name in version_tables}
-    return replace(
-        survey,
-        tables=tuple(table for table in survey.tables if table.table not in version_tables),
-        schema={name: sql for name, sql in survey.schema.items() if name not in names},
-    )
-
-
-def _manager_of(config: Config, timeout: float | None) -> BackupManager:
-    """Return the manager of the database that env.py configures."""
-    with fs.temporary_file("rehearsal") as scratch:
-        told = run_child(
-            {
-                "task": "find",
-                "revision": "",
-                "config": described(config),
-                "places": {},
-                "scratch": str(scratch),
-                "lock_timeout": _LOCK_SECONDS,
-                "dialect": "sqlite",
-                "endings": (),
-                "compares_models": False,
-            },
-            deadline=None if timeout is None else time.monotonic() + timeout,
-        )
-    failure = account.failure_of(told, timeout=timeout, heads=())
-    if failure is not None:
-        raise errors.not_found(failure.what)
-    found = {str(one.get("file") or one.get("url")): None for one in told.of("found")}
-    if not found:
-        raise errors.not_found("env.py configures none.")
-    if len(found) > 1:
-        raise errors.several(list(found))
-    settings = read_settings(config)
-    return BackupManager.from_url(
-        next(iter(found)),
-        settings.directory,
-        catalog=settings.catalog,
-        **settings.form_options(),
-        **settings.mirror_options(),
-    )
