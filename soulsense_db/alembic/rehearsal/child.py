@@ -22,7 +22,6 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, StatementError
 
-import soulsense_db
 from soulsense_db.alembic.rehearsal.channel import Channel
 from soulsense_db.alembic.rehearsal.configuration import configured
 from soulsense_db.alembic.rehearsal.differences import sentences_of
@@ -225,9 +224,9 @@ def _one_line(error: BaseException) -> str:
 
 def _where(error: BaseException) -> str:
     """Return the file and line of the application's own code that it came from, if any."""
-    libraries = (alembic.__file__, sqlalchemy.__file__, soulsense_db.__file__)
-    installed = (str(Path(file).parent) for file in libraries)
-    theirs = (*sysconfig.get_paths().values(), *installed, "<")
+    installed = (str(Path(file).parent) for file in (alembic.__file__, sqlalchemy.__file__))
+    ours = str(Path(__file__).parents[2])
+    theirs = (*sysconfig.get_paths().values(), *installed, ours, "<")
     for one in _chain(error):
         if isinstance(one, SyntaxError) and one.filename:
             return f"{Path(one.filename).name}, line {one.lineno}"
