@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,7 @@ from soulsense_db.operations import (
     RestoreCheck,
     RestoreReport,
     RowsReport,
+    ScratchCopy,
     VerificationReport,
     VerifyLevel,
 )
@@ -1194,6 +1196,29 @@ class BackupManager(OldNames):
         return operations.diff_backups(
             self._repository, ref, other, tables=tables, rows=rows, progress=progress
         )
+
+    def scratch_copy(
+        self, ref: Reference | None = None, *, progress: Progress | None = None
+    ) -> AbstractContextManager[ScratchCopy]:
+        """Copy the database, or what is in a backup, to try something on the copy.
+
+        Args:
+            ref: A backup, as for :meth:`get`; None for the live database.
+            progress: Told how many bytes of how many are done; what it raises cancels.
+
+        Returns:
+            A context manager. The copy is there in its block, and is gone at the end, with what
+            was put beside it. It is a private file beside the database or in ``work_directory``.
+
+        Raises:
+            BackupError: As for :meth:`create`, or for :meth:`verify`, when the block begins.
+
+        Example:
+            >>> with manager.scratch_copy("latest") as copy:
+            ...     print(copy.backup.description)
+            Before the import
+        """
+        return operations.scratch_copy(self._repository, ref, progress=progress)
 
     def row_counts(self, ref: Reference) -> tuple[RowCounts, ...]:
         """Count the rows of each table in a backup and in the live database.

@@ -37,6 +37,10 @@ VALUE_OPTIONS = {
         "--mirror-folder",
         "--mirror-deadline",
         "--from",
+        "--on",
+        "--timeout",
+        "--x-argument",
+        "-x",
         "--within-days",
         "--level",
         "--kind",
@@ -140,6 +144,8 @@ def _offers(
         return [Offer(f"{name}={offer.word}", offer.meaning) for offer in found]
     if last in {"--kind", "--revision"}:
         return _values_of(last, incomplete, options, environment)
+    if last == "--on":  # its value is a REF, whatever else is there
+        command, positional, last = "restore", [], ""
     if last in VALUE_OPTIONS or incomplete.startswith("-") or command not in REF_COMMANDS:
         return None
     if before[-2:] == ["revision", ":"] or (last == "revision" and incomplete == ":"):

@@ -142,7 +142,7 @@ _NORMAL = (
     (re.compile(r"\b(free|age)=\d+"), r"\1=NUMBER"),
     (re.compile(r'("\w+_(bytes|seconds)": )[\d.]+'), r"\1NUMBER"),
     (re.compile(r'("sqlite_version": )"[\d.]+"'), r"\1VERSION"),
-    (re.compile(r"\b\d+ (s|min|h|days)\b"), "AGE"),
+    (re.compile(r"\b\d+(\.\d)? (ms|s|min|h|days)\b"), "AGE"),
     (re.compile(r"by process \d+ on \S+(?=\))"), "by process"),
     (re.compile(r"\s+"), " "),
 )

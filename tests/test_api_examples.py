@@ -27,6 +27,7 @@ from doc_blocks import DOCS, ROOT
 import soulsense_db
 from soulsense_db import BackupManager, db_backup, errors
 from soulsense_db.alembic import errors as alembic_errors
+from soulsense_db.alembic import rehearse
 from soulsense_db.mirrors import mirror_for
 
 # The sections in their order, as the site's generator calls them.
@@ -41,6 +42,15 @@ KINDS = {
 PAGE = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
 WINDOW = "soulsense_db.dialog."
 DRIVE = "/mnt/usb/soulsense"
+ENVIRONMENT = """
+import sqlalchemy as sa
+from alembic import context
+
+with sa.create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
 STEP = """
 from alembic import op
 
@@ -176,6 +186,21 @@ def context(world: dict[str, Any]) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def rehearsed(world: dict[str, Any]) -> dict[str, Any]:
+    """Return the names of the examples about rehearsals, with the migrations of an application."""
+    folder = Path("migrations", "versions")
+    folder.mkdir(parents=True)
+    (folder / "old.py").write_text('revision = "1975ea83b712"\ndown_revision = None\n')
+    (folder / "new.py").write_text(STEP)
+    Path("alembic.ini").write_text(
+        "[alembic]\nscript_location = migrations\nsqlalchemy.url = sqlite:///app.db\n"
+    )
+    Path("migrations", "env.py").write_text(ENVIRONMENT)
+    report = rehearse(Config("alembic.ini"), manager=world["manager"])
+    return world | {"report": report}
+
+
 def _run(name: str, names: dict[str, Any]) -> str:
     """Run the example of ``name``; return what is wrong with it."""
     text = inspect.cleandoc(DOCUMENTED[name].__doc__ or "")
@@ -199,7 +224,9 @@ def test_an_example_shows_what_happens(
     """Each line of an example runs, and prints what the page shows."""
     if "mirror" in name.lower():
         world = request.getfixturevalue("mirrored")
-    if "alembic" in name:
+    if re.search(r"\.alembic\.(?!safe_|errors)", name):
+        world = request.getfixturevalue("rehearsed")
+    elif "alembic" in name:
         request.getfixturevalue("context")
     problem = _run(name, world)
     assert not problem, problem

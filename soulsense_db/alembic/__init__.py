@@ -10,15 +10,44 @@ Two doors lead to the same guard. In env.py, on every version of Alembic::
 Or, on Alembic 1.18 and later with env.py untouched, ``soulsense_backup = true`` in the
 ``[alembic]`` section of alembic.ini (``[tool.alembic]`` of pyproject.toml), or
 ``SOULSENSE_BACKUP=1`` in the environment. ``SOULSENSE_BACKUP=0`` shuts both doors.
+
+What a migration will do to the data, :func:`rehearse` finds out on a copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["safe_migrations"]
+from soulsense_db._lazy import names_from
+
+if TYPE_CHECKING:
+    from soulsense_db.alembic.rehearsal import (
+        Failure,
+        Finding,
+        RehearsalReport,
+        RehearsedDatabase,
+        RehearsedStep,
+        TableRows,
+        rehearse,
+    )
+
+__all__ = [
+    "Failure",
+    "Finding",
+    "RehearsalReport",
+    "RehearsedDatabase",
+    "RehearsedStep",
+    "TableRows",
+    "rehearse",
+    "safe_migrations",
+]
+
+_HOMES = {name: "soulsense_db.alembic.rehearsal" for name in __all__ if name != "safe_migrations"}
+
+if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
+    __getattr__ = names_from(_HOMES, __name__)
 
 
 # This module is imported with Alembic itself half imported (by the plugin beside it): whatever

@@ -8,7 +8,7 @@ is stopped before its first step, and before the safety backup that would come b
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ from sqlalchemy.engine import Engine
 
 
 def configured_databases(
-    ini: Path | None, toml: Path | None, *, migrates: Callable[[], BaseException]
+    config: Config, *, migrates: Callable[[], BaseException]
 ) -> list[Engine | str]:
     """Run env.py; return the engines, and then the URLs, that it configures, in its order.
 
-    ``ini`` and ``toml`` are Alembic's configuration. ``migrates`` makes what is raised when env.py
-    is about to run migrations. Raises what env.py raises.
+    ``migrates`` makes what is raised when env.py is about to run migrations. Raises what env.py
+    raises.
     """
-    config = _config(ini, toml)
     script = ScriptDirectory.from_config(config)
     environment = EnvironmentContext(config, script)
     engines, urls = _noting(environment)
@@ -61,11 +60,14 @@ def _noting(environment: EnvironmentContext) -> tuple[list[Engine], list[str]]:
     return engines, urls
 
 
-def _config(ini: Path | None, toml: Path | None) -> Config:
-    words = ["current"]
+def configuration_of(
+    ini: Path | None, toml: Path | None, *, words: Sequence[str] = ("current",)
+) -> Config:
+    """Return Alembic's configuration in these files, as for its command line ``words``."""
+    words = list(words)
     if ini is not None:
         words = ["-c", str(ini), *words]
-    options: Namespace = CommandLine().parser.parse_args(words)
+    options: Namespace = CommandLine().parser.parse_args(list(words))
     files: dict[str, Any] = {"toml_file": toml} if toml is not None else {}
     config = Config(ini, cmd_opts=options, **files)
     if ini is not None and _location(config) is None and (ini.parent / "env.py").exists():

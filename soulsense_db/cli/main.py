@@ -15,6 +15,7 @@ from soulsense_db.cli import (
     configuration,
     diffing,
     mirroring,
+    rehearsing,
     restoring,
     schedules,
     window,
@@ -90,7 +91,7 @@ def _options(
     """Hold the options that come before a command."""
 
 
-for room in (backups, diffing, restoring, schedules, mirroring, window, configuration):
+for room in (backups, diffing, restoring, rehearsing, schedules, mirroring, window, configuration):
     room.register(app)
 
 

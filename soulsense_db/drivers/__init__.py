@@ -34,7 +34,13 @@ if TYPE_CHECKING:
     )
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
-    from soulsense_db.drivers.registry import driver_for, engine_for
+    from soulsense_db.drivers.registry import driver_for, engine_for, rehearsal_for
+    from soulsense_db.drivers.rehearsal import (
+        ColumnSurvey,
+        DatabaseSurvey,
+        RehearsalSupport,
+        TableSurvey,
+    )
     from soulsense_db.drivers.row_plan import (
         MissingChildren,
         MissingParent,
@@ -52,8 +58,10 @@ __all__ = [
     "ChangeKind",
     "CheckLevel",
     "ColumnChange",
+    "ColumnSurvey",
     "ConcurrentCommitError",
     "DatabaseDiff",
+    "DatabaseSurvey",
     "DiffReport",
     "Driver",
     "Findings",
@@ -63,6 +71,7 @@ __all__ = [
     "MissingParent",
     "Progress",
     "QueryError",
+    "RehearsalSupport",
     "RowChange",
     "RowCounts",
     "RowSample",
@@ -76,12 +85,14 @@ __all__ = [
     "TableChange",
     "TableDiff",
     "TablePlan",
+    "TableSurvey",
     "Triggers",
     "Value",
     "WriteLock",
     "driver_for",
     "engine_for",
     "engine_of",
+    "rehearsal_for",
 ]
 
 _HOMES = {
@@ -118,6 +129,11 @@ _HOMES = {
     "SafetyCopy": "soulsense_db.drivers.row_plan",
     "TablePlan": "soulsense_db.drivers.row_plan",
     "Triggers": "soulsense_db.drivers.row_plan",
+    "rehearsal_for": "soulsense_db.drivers.registry",
+    "ColumnSurvey": "soulsense_db.drivers.rehearsal",
+    "DatabaseSurvey": "soulsense_db.drivers.rehearsal",
+    "RehearsalSupport": "soulsense_db.drivers.rehearsal",
+    "TableSurvey": "soulsense_db.drivers.rehearsal",
 }
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -24,6 +24,9 @@ from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.errors import no_diff, no_single_rows
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.progress import Progress
+
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
 
 T = TypeVar("T")
 CheckLevel = Literal["quick", "pages", "full"]
@@ -189,6 +192,9 @@ class Driver(ABC):
     longest_path: ClassVar[int | None] = None
     """Bytes of the longest path of a file that the driver opens; None: as the system allows."""
 
+    rehearsal: ClassVar[type[RehearsalSupport] | None] = None
+    """What a rehearsal of migrations needs to know; None: there can be none."""
+
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
@@ -244,6 +250,15 @@ class Driver(ABC):
         It takes no lock and opens nothing; always the same where that cannot be told so.
         """
         return None
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Yield a function that tells whether somebody has written since the block began.
+
+        By default it goes by :meth:`write_stamp`.
+        """
+        before = self.write_stamp()
+        yield lambda: self.write_stamp() != before
 
     @abstractmethod
     def connected(self) -> AbstractContextManager[None]:

@@ -60,6 +60,14 @@ def no_driver(dialect: str, known: Collection[str]) -> UnsupportedDatabaseError:
     )
 
 
+def no_rehearsal(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a dialect whose driver knows nothing of rehearsals."""
+    return UnsupportedDatabaseError(
+        f"Migrations of a database of dialect '{dialect}' cannot be rehearsed.",
+        hint="Rehearse against a database of a dialect that has a driver for it, such as sqlite.",
+    )
+
+
 def not_loaded(driver: str, dialect: str, reason: str) -> UnsupportedDatabaseError:
     """Return the error for another package's driver that cannot be imported."""
     return UnsupportedDatabaseError(

@@ -23,6 +23,7 @@ from soulsense_db.drivers.errors import (
     host_in_url,
     no_driver,
     no_engine,
+    no_rehearsal,
     no_url,
     not_loaded,
     not_one_of_ours,
@@ -32,6 +33,7 @@ from soulsense_db.drivers.errors import (
 
 if TYPE_CHECKING:
     from soulsense_db.drivers.engines import EngineSource
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
 
 GROUP = "soulsense_db.drivers"
 """The group of entry points that name drivers: the dialect, and where its class is."""
@@ -51,6 +53,17 @@ def driver_for(engine: EngineSource, *, lock_timeout: float) -> Driver:
     found = engine_of(engine)
     sync_engine: Any = getattr(found, "sync_engine", found)
     return _driver_class(sync_engine.dialect.name)(sync_engine, lock_timeout=lock_timeout)
+
+
+def rehearsal_for(dialect: str) -> RehearsalSupport:
+    """Return what a rehearsal has to know of ``dialect``.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` where nothing is known of it.
+    """
+    support = _driver_class(dialect).rehearsal
+    if support is None:
+        raise no_rehearsal(dialect)
+    return support()
 
 
 def engine_for(url: str) -> Engine:

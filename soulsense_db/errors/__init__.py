@@ -40,6 +40,8 @@
     ├── OptionError                  71   an option that means nothing
     ├── NotConfirmedError            73   a question was not answered with yes
     ├── DisplayError                 74   there is no screen for a window
+    ├── RehearsalFailedError         76   a migration fails on a copy, or breaks what is there
+    ├── DataLossError                77   a migration loses data on a copy
     └── MirrorError                  80   a mirror refused something
         ├── MirrorUnreachableError   81   it was not reached, or the connection broke
         ├── MirrorDeniedError        82   credentials or a right are missing, or a host is unknown
@@ -83,6 +85,7 @@ __all__ = [
     "CatalogError",
     "ChecksumMismatchError",
     "Command",
+    "DataLossError",
     "DatabaseChangedError",
     "DatabaseDamagedError",
     "DatabaseError",
@@ -116,6 +119,7 @@ __all__ = [
     "PermissionDeniedError",
     "ProtectedBackupError",
     "PruneError",
+    "RehearsalFailedError",
     "Remedy",
     "RestoreError",
     "RowsRefusedError",
@@ -485,6 +489,18 @@ class DisplayError(BackupError):
     """There is no screen to show a window on, or this Python cannot make one."""
 
     exit_code = 74
+
+
+class RehearsalFailedError(BackupError):
+    """A migration fails on a copy of the data, or leaves something broken there."""
+
+    exit_code = 76
+
+
+class DataLossError(BackupError):
+    """A migration ends well on a copy of the data, and rows or values are gone there."""
+
+    exit_code = 77
 
 
 class MirrorError(BackupError):

@@ -99,7 +99,7 @@ class AlembicConfiguration:
         return engine_for(url) if url else self._engine_of_env_py()
 
     def _engine_of_env_py(self) -> Engine:
-        from soulsense_db.alembic.configured import configured_databases
+        from soulsense_db.alembic.configured import configuration_of, configured_databases
 
         what = f"running {self.env_py()}"
         watch = Watch(what)
@@ -107,8 +107,7 @@ class AlembicConfiguration:
         try:
             with running(what) as watch:
                 found = configured_databases(
-                    self.ini,
-                    self.toml,
+                    configuration_of(self.ini, self.toml),
                     migrates=lambda: watch.refuse(errors.migrating(what)),
                 )
         except BackupError as error:

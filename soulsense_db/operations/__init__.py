@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
     from soulsense_db.operations.row_restore import RowsReport, preview_rows, restore_rows
+    from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
     from soulsense_db.operations.verify import (
@@ -75,6 +76,7 @@ __all__ = [
     "RestoreCheck",
     "RestoreReport",
     "RowsReport",
+    "ScratchCopy",
     "VerificationReport",
     "VerifyLevel",
     "adopt_backup",
@@ -104,6 +106,7 @@ __all__ = [
     "restore_rows",
     "row_counts",
     "safety_backup",
+    "scratch_copy",
     "undo_restore",
     "verify_and_record",
     "verify_backup",
@@ -162,6 +165,8 @@ _HOMES = {
     "restore_backup": "soulsense_db.operations.database_lock",
     "row_counts": "soulsense_db.operations.compare",
     "safety_backup": "soulsense_db.operations.database_lock",
+    "ScratchCopy": "soulsense_db.operations.scratch",
+    "scratch_copy": "soulsense_db.operations.scratch",
     "undo_restore": "soulsense_db.operations.database_lock",
     "verify_and_record": "soulsense_db.operations.verify",
     "verify_backup": "soulsense_db.operations.verify",

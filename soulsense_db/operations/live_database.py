@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -25,6 +26,11 @@ class LiveDatabase:
     def path(self) -> Path | None:
         """Its file, absolute; None when it has none."""
         return self._driver.location
+
+    @property
+    def dialect(self) -> str:
+        """What SQLAlchemy calls its dialect, such as ``sqlite``."""
+        return self._driver.dialect
 
     @property
     def address(self) -> str:
@@ -66,6 +72,24 @@ class LiveDatabase:
             True
         """
         return self._driver.write_stamp()
+
+    def watched(self) -> AbstractContextManager[Callable[[], bool]]:
+        """Watch whether somebody writes to the database.
+
+        Returns:
+            A context manager. In its block, what it yields tells, when it is called, whether
+            somebody has written since the block began, or has replaced the file.
+
+        Raises:
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+
+        Example:
+            >>> with manager.live.watched() as has_changed:
+            ...     has_changed()
+            False
+        """
+        return self._driver.watched()
 
     def size(self) -> int:
         """Return about how many bytes a backup takes.

@@ -218,5 +218,10 @@ def _remove(path: Path, companions: Companions) -> None:
         with fs.storage_errors("remove", path):
             shutil.rmtree(path)
         fs.sync_directory(path.parent)  # before its lock goes
-    for ending in ("", *companions.endings, _LOCK):
+    for ending in ("", *companions.endings):
         fs.remove(Path(f"{path}{ending}"))
+    with fs.storage_errors("list", path.parent):
+        others = [name for name in os.listdir(path.parent) if name.startswith(f"{path.name}-")]
+    for name in others:  # what was put beside it: its name begins with ours, which is random
+        fs.remove(path.with_name(name))
+    fs.remove(Path(f"{path}{_LOCK}"))

@@ -50,7 +50,7 @@ def test_ids_with_time_and_description(shell: Shell) -> None:
     lines = _complete(shell, "soulsense-db restore ").splitlines()
     assert [line.split()[0] for line in lines] == ["latest", *shell.ids()]
     assert re.fullmatch(rf"{first} +\d{{4}}-\d\d-\d\d \d\d:\d\d  Before the import", lines[2])
-    for command in ("show", "verify", "--yes --url data/soulsense.db delete", "pin"):
+    for command in ("show", "verify", "--yes --url data/soulsense.db delete", "rehearse --on"):
         assert _complete(shell, f"soulsense-db {command} {first[:11]}") == first
 
 

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from sqlalchemy.engine import Engine
@@ -29,9 +29,18 @@ class ConnectArguments:
 
     def __init__(self, engine: Engine) -> None:
         found = _of_standard_creator(engine)
-        self.is_standard = found is not None
-        positional, self._keywords = found or _of_url(engine)
-        self._positional = list(positional)
+        self._take(*(found or _of_url(engine)), is_standard=found is not None)
+
+    @classmethod
+    def given(cls, positional: list[Any], keywords: dict[str, Any]) -> Self:
+        """Return what these arguments of ``sqlite3.connect`` mean."""
+        made = cls.__new__(cls)
+        made._take(positional, keywords, is_standard=True)
+        return made
+
+    def _take(self, positional: list[Any], keywords: dict[str, Any], *, is_standard: bool) -> None:
+        self.is_standard = is_standard
+        self._positional, self._keywords = list(positional), keywords
         self.name = str(positional[0]) if positional else ""
         self.is_uri = bool(self._keywords.get("uri")) and self.name.startswith("file:")
         self._resource, _, self._query = self.name.partition("#")[0].partition("?")
@@ -57,6 +66,12 @@ class ConnectArguments:
     def is_shared_memory(self) -> bool:
         """Whether another connection reaches the same in-memory database."""
         return self.is_uri and self.options.get("cache") == "shared"
+
+    def renamed(self, path: Path) -> str:
+        """Return the first argument for the file ``path``, with the same options."""
+        if not self.is_uri:
+            return str(path)
+        return f"{path.absolute().as_uri()}?{self._query}" if self._query else path.as_uri()
 
     def address(self, path: Path) -> str:
         """Return what ``--url`` takes to reach the file ``path`` in the way of these arguments.

@@ -97,6 +97,16 @@ def check(
         )
 
 
+def check_own(path: Path) -> Findings:
+    """Check ``path``, a file that is ours alone, in full.
+
+    On a connection that could write: on one that only reads, ``integrity_check`` of SQLite 3.40
+    passes over CHECK constraints.
+    """
+    with backup_errors(path), closing(_connect(path, "mode=rw")) as connection:
+        return interruptible(lambda: _check_pages(connection, path.name, full=True), connection)
+
+
 def check_live(connection: sqlite3.Connection, name: str) -> None:
     """Raise :class:`DatabaseDamagedError` when a page of the database ``name`` is damaged.
 

@@ -54,6 +54,7 @@ from soulsense_db.drivers.sqlite.files import (
 from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.query import selected
+from soulsense_db.drivers.sqlite.rehearsal import SQLiteRehearsalSupport
 from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
 from soulsense_db.drivers.sqlite.row_progress import Told
 from soulsense_db.drivers.sqlite.shape import (
@@ -89,6 +90,7 @@ class SQLiteDriver(Driver):
     companions = COMPANIONS
     working_copies = WORKING_COPIES
     longest_path = LONGEST_PATH
+    rehearsal = SQLiteRehearsalSupport
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
@@ -144,6 +146,20 @@ class SQLiteDriver(Driver):
         """Sizes and times of the main file and its log."""
         path = self._live.known_path
         return write_stamp(path) if path else None
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Ask SQLite's own counter, on one connection, and look at the files."""
+        with self._live.connected(self.lock_timeout) as connection:
+
+            def stamp() -> object:
+                path = self._live.known_path
+                inode = path.stat().st_ino if path and fs.exists(path) else None
+                changes = connection.run(_data_version) if connection is not None else None
+                return inode, changes, self.write_stamp()
+
+            before = stamp()
+            yield lambda: stamp() != before
 
     def connected(self) -> AbstractContextManager[None]:
         """Open two connections: one to hold the write lock, one to read or write."""
@@ -528,3 +544,7 @@ class SQLiteDriver(Driver):
                 raise damaged(name, "its tables are not those of the backup")
 
         self._live.run(compare)
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return pragmas.number(connection, "data_version")

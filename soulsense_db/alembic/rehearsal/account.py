@@ -1,0 +1,150 @@
+"""What the child told, as the sentences of a report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from soulsense_db.alembic.rehearsal.child_process import Told
+from soulsense_db.alembic.rehearsal.report import Failure, Finding, RehearsedStep
+
+_CANNOT_LOCATE = "Can't locate revision"
+
+
+def steps_of(told: Told) -> tuple[RehearsedStep, ...]:
+    """Return the steps that began."""
+    seconds = {one["step"]: one["seconds"] for one in told.of("end")}
+    locked: dict[str, float] = {}
+    for one in told.of("times"):
+        locked |= one["steps"]
+    return tuple(
+        RehearsedStep(
+            revision=one["revision"],
+            message=one["message"],
+            direction=cast(Any, one["direction"]),
+            database=Path(one["database"]) if one["database"] else None,
+            seconds=seconds.get(one["step"]),
+            locked_seconds=locked.get(str(one["step"])),
+        )
+        for one in told.of("begin")
+    )
+
+
+def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> Failure | None:
+    """Return why the child did not come to its end; ``heads``: those of the copy before."""
+    begun, ended = told.of("begin"), told.of("end")
+    # Of the last step that began and did not end; a killed child tells nothing any more.
+    running = begun[-1]["revision"] if len(begun) > len(ended) else ""
+    step = _named(running, begun)
+    if told.timed_out:
+        where = f"{step} had not come to its end" if running else "it had not come to its end"
+        more = "If the migration needs longer, allow more time (--timeout)."
+        return Failure(
+            revision=running,
+            what=f"The rehearsal was ended after {timeout:g} s: {where}. {more}",
+        )
+    failed = told.of("failed")
+    if failed:
+        return _of_exception(failed[0], begun, heads)
+    if told.has_ended and told.code == 0:
+        return None
+    who = step if running else "env.py, or a module that it imports,"
+    if told.code < 0:
+        name = _signal_name(-told.code)
+        return Failure(revision=running, what=f"The process was ended by {name} while {who} ran.")
+    if running or not told.has_ended:
+        return Failure(
+            revision=running, what=f"{who} ended the process itself, with exit code {told.code}."
+        )
+    return None  # all was told; what an application does at its exit is its own matter
+
+
+def _of_exception(
+    one: dict[str, Any],
+    begun: list[dict[str, Any]],
+    heads: Collection[str],
+) -> Failure:
+    exception, message = one["exception"], one["message"]
+    said = f"{exception}: {message}" if message else exception
+    said = f"{said.rstrip('.')} ({one['where']})" if one["where"] else said
+    step = _named(one["revision"], begun)
+    if one["asks"]:
+        who = step if one["revision"] else "env.py"
+        what = (
+            f"{who} asks for input. Nobody is there to answer: not here, and not in a deployment."
+        )
+    elif one["revision"]:
+        what = f"{step} fails: {said}"
+    elif one["of_alembic"] or "hint" in one:
+        what = f"The migrations cannot begin: {message}"
+        unknown = [head for head in heads if f"'{head}'" in message]
+        if message.startswith(_CANNOT_LOCATE) and unknown:
+            what = (
+                f"The data is at revision {unknown[0]}, which is not among the migrations here: "
+                "they are older than the data, or of another branch."
+            )
+    else:
+        when = "Between the steps, it fails" if begun else "It fails before the first step"
+        what = f"{when}: {said}"
+    return Failure(
+        revision=one["revision"],
+        what=what if what.endswith((".", "!", "?")) else f"{what}.",
+        exception=exception,
+        message=message,
+        statement=one["statement"],
+        traceback=one["traceback"],
+    )
+
+
+def bypasses_of(told: Told, live: Path) -> Iterator[Finding]:
+    """Yield what went past Alembic's own connections, each once."""
+    seen = set()
+    for one in told.of("bypass"):
+        key = (one["revision"], one["file"], one["what"])
+        if key in seen:
+            continue
+        seen.add(key)
+        who = f"Step {one['revision']}" if one["revision"] else "env.py, or a module it imports,"
+        file = Path(one["file"])
+        which = f"the live database {file}" if file == live else str(file)
+        if one["blocked"]:
+            sentence = (
+                f"{who} tries to {one['what']} {which} by itself, past Alembic's connection. That "
+                "was stopped, so that this rehearsal does not tell what it would do."
+            )
+        else:
+            sentence = (
+                f"{who} opens {which} by itself, past Alembic's connection. It was led to the copy."
+            )
+        yield Finding(
+            kind="bypass",
+            severity="warning" if one["blocked"] else "notice",
+            sentence=sentence,
+            database=file,
+        )
+
+
+def models_of(told: Told) -> Iterator[Finding]:
+    """Yield what ``alembic check`` would still find."""
+    for one in told.of("models"):
+        if "failed" in one:
+            sentence = f"Whether the models differ could not be told: {one['failed']}."
+            yield Finding(kind="not_measured", severity="notice", sentence=sentence)
+        else:
+            sentence = f"'alembic check' would still find: {'; '.join(one['differences'])}."
+            yield Finding(kind="models_differ", severity="notice", sentence=sentence)
+
+
+def _named(revision: str, begun: list[dict[str, Any]]) -> str:
+    """Return a step's name in a sentence: its revision, and what it says of itself."""
+    message = next((one["message"] for one in begun if one["revision"] == revision), "")
+    return f"Step {revision} ({message})" if message else f"Step {revision}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,134 @@
+"""Starts the child in which migrations are rehearsed, listens to it, and ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from soulsense_db.alembic.rehearsal.errors import no_process
+from soulsense_db.errors import without_passwords
+from soulsense_db.shown_text import printable
+
+_START = (
+    "import json, sys; request = json.loads(sys.stdin.buffer.readline()); "
+    "sys.path[:] = request['path']; "
+    "from soulsense_db.alembic.rehearsal.child import main; main(request)"
+)
+_LINES = 40
+_LONGEST_LINE = 500
+_JOIN_SECONDS = 2.0
+_SWITCHED = {"SOULSENSE_BACKUP": "0", "SOULSENSE_REHEARSAL": "1"}
+
+
+@dataclass
+class Told:
+    """What a child told, and how it ended.
+
+    ``code``: its exit code, below 0 for a signal; ``timed_out``: whether it was ended by us.
+    """
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    output: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
+    code: int = 0
+    timed_out: bool = False
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the events of one kind."""
+        return [one for one in self.events if one["kind"] == kind]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it came to its own end."""
+        return bool(self.of("ended")) and not self.timed_out
+
+
+def run_child(request: dict[str, Any], *, deadline: float | None) -> Told:
+    """Run the child for ``request`` to its end, or to ``deadline``, and return what it told.
+
+    It, and all processes that it started in its group, are gone then, whatever is raised here.
+    """
+    told = Told()
+    process = _started()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    readers = [
+        _reading(process.stdout, lambda line: _take_event(told, line)),
+        _reading(process.stderr, lambda line: _take_output(told, line)),
+    ]
+    try:
+        with suppress(BrokenPipeError):  # it died before it could read: its exit code tells
+            process.stdin.write(json.dumps({**request, "path": sys.path}).encode() + b"\n")
+            process.stdin.flush()
+        try:
+            process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            told.timed_out = True
+    finally:
+        _end(process)
+        for reader in readers:  # what it has told is in the pipes; others may hold them open
+            reader.join(_JOIN_SECONDS)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with suppress(OSError, ValueError):
+                stream.close()
+    told.code = process.returncode
+    return told
+
+
+def _started() -> subprocess.Popen[bytes]:
+    options: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
+    pipe = subprocess.PIPE
+    try:
+        return subprocess.Popen(
+            # -P: the current directory is no place for modules until the request says so.
+            [sys.executable, "-P", "-c", _START],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env={**os.environ, **_SWITCHED},
+            **options,
+        )
+    except OSError as error:
+        raise no_process(str(error)) from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the child and its group: also what it left running when it ended by itself."""
+    if os.name == "posix":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+
+
+def _reading(stream: IO[bytes], take: Any) -> threading.Thread:
+    def read() -> None:
+        with suppress(OSError, ValueError):  # closed under it
+            for line in stream:
+                take(line)
+
+    thread = threading.Thread(target=read, name="soulsense_db-rehearsal", daemon=True)
+    thread.start()
+    return thread
+
+
+def _take_event(told: Told, line: bytes) -> None:
+    with suppress(ValueError):  # cut off, where it was killed
+        event = json.loads(line)
+        if isinstance(event, dict) and "kind" in event:
+            told.events.append(event)
+
+
+def _take_output(told: Told, line: bytes) -> None:
+    text = printable(line.decode(errors="replace").rstrip("\r\n"))
+    told.output.append(without_passwords(text)[:_LONGEST_LINE])

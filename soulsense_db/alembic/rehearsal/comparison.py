@@ -1,0 +1,315 @@
+"""What a migration did to the data: surveys of before and after, as findings.
+
+:func:`changes` alone decides what counts as lost.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from soulsense_db.alembic.rehearsal.report import Finding, Severity, TableRows
+from soulsense_db.drivers import ColumnSurvey, DatabaseDiff, DatabaseSurvey, Findings, TableSurvey
+
+TEMPORARY = "_alembic_tmp_"
+_REMOVING = (
+    r"(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
+    r"(?:main\.)?[\"`\[]?{name}[\"`\]]?(?!\w)"
+)
+_RENAMING = r"ALTER\s+TABLE\s+[\"`\[]?{name}[\"`\]]?\s+RENAME\s+TO\s+[\"`\[]?([^\"`\];]+)"
+
+
+def changes(
+    before: DatabaseSurvey, after: DatabaseSurvey, *, removing: Sequence[str], database: Path
+) -> list[Finding]:
+    """Return what is gone; ``removing``: the statements that ran and can remove something."""
+    return [*_Comparison(before, after, removing, database).findings()]
+
+
+def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[TableRows, ...]:
+    """Return the rows of each table, before and after."""
+    old, new = _rows(before), _rows(after) if after else {}
+    return tuple(
+        TableRows(table=name, before=old.get(name), after=new.get(name))
+        for name in sorted(old.keys() | new.keys())
+    )
+
+
+def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DatabaseDiff) -> list[str]:
+    """Return what of the data is not what it was, a sentence each.
+
+    ``rows``: what restoring the state of before would change; a table whose columns are not what
+    they were is known by its sums alone.
+    """
+    known = {table.table: table for table in before.tables}
+    new = {table.table: table for table in again.tables}
+    found = [f"table {name} is gone" for name in known if name not in new]
+    for diff in rows.tables:
+        if diff.table not in known or diff.table not in new:
+            continue
+        if diff.changed is not None:
+            counts = {"gone": diff.gained, "changed": diff.changed, "new": diff.lost}
+            said = ", ".join(f"{_rows_of(n)} {word}" for word, n in counts.items() if n)
+            found.append(f"in {diff.table}, {said}")
+            continue
+        found += _columns_that_differ(known[diff.table], new[diff.table])
+    return found
+
+
+def _columns_that_differ(table: TableSurvey, other: TableSurvey) -> Iterator[str]:
+    if other.rows != table.rows:
+        yield f"table {table.table} has {other.rows:,} rows, not {table.rows:,}"
+        return
+    columns = {column.column: column for column in other.columns}
+    for column in table.columns:
+        if column.column not in columns:
+            yield f"column {table.table}.{column.column} is gone"
+        elif not _is_same(column, columns[column.column]):
+            yield f"the values of {table.table}.{column.column} are others"
+
+
+def _rows(survey: DatabaseSurvey) -> dict[str, int]:
+    return {table.table: table.rows for table in survey.tables}
+
+
+def _is_same(one: ColumnSurvey, other: ColumnSurvey) -> bool:
+    """Whether two columns add up to the same; the order of a sum of fractions may differ."""
+    return _amounts(one) == _amounts(other) and math.isclose(
+        one.total, other.total, rel_tol=1e-9, abs_tol=1e-9
+    )
+
+
+def _amounts(one: ColumnSurvey) -> tuple[int, int, int]:
+    return one.values, one.texts, one.length
+
+
+class _Comparison:
+    def __init__(
+        self,
+        before: DatabaseSurvey,
+        after: DatabaseSurvey,
+        removing: Sequence[str],
+        database: Path,
+    ) -> None:
+        self._before = {table.table: table for table in before.tables}
+        self._after = {table.table: table for table in after.tables}
+        self._removing = removing
+        self._database = database
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield them, table by table."""
+        for name, old in self._before.items():
+            if name.startswith(TEMPORARY):
+                continue
+            new = self._after.get(name)
+            if new is None:
+                yield self._of_dropped(old)
+            else:
+                yield from self._of_table(old, new)
+
+    def _of_dropped(self, old: TableSurvey) -> Finding:
+        renamed = self._renamed(old)
+        if renamed is not None:
+            sentence = f"Table {old.table} is renamed to {renamed}, with its {_rows_of(old.rows)}."
+            return self._finding("renamed", "notice", sentence, table=old.table)
+        if not old.rows:
+            sentence = f"Table {old.table} is dropped. It was empty."
+            return self._finding("table_dropped", "notice", sentence, table=old.table)
+        sentence = f"Table {old.table} is dropped, with its {_rows_of(old.rows)}."
+        return self._finding("table_dropped", "loss", sentence, table=old.table)
+
+    def _renamed(self, old: TableSurvey) -> str | None:
+        """Return the new name of a table that a statement renamed, or that a new one equals."""
+        pattern = re.compile(_RENAMING.format(name=re.escape(old.table)), re.IGNORECASE)
+        for statement in self._removing:
+            if (found := pattern.match(statement)) and found[1].strip() in self._after:
+                return found[1].strip()
+        for name, new in self._after.items():
+            if name in self._before or new.rows != old.rows or not old.rows:
+                continue
+            columns = {column.column: column for column in new.columns}
+            if all(
+                column.column in columns and _is_same(column, columns[column.column])
+                for column in old.columns
+            ):
+                return name
+        return None
+
+    def _of_table(self, old: TableSurvey, new: TableSurvey) -> Iterator[Finding]:
+        if new.rows < old.rows:
+            yield self._of_rows(old, new)
+        columns = {column.column: column for column in new.columns}
+        for column in old.columns:
+            found = columns.get(column.column)
+            if found is None:
+                yield self._of_dropped_column(old, new, column)
+            else:
+                yield from self._of_column(old, new, column, found)
+
+    def _of_rows(self, old: TableSurvey, new: TableSurvey) -> Finding:
+        lost = old.rows - new.rows
+        sentence = f"Table {old.table} loses {_of(lost, old.rows, 'row')}."
+        if self._is_removed_from(old.table):
+            return self._finding("rows_lost", "loss", sentence, table=old.table)
+        parents = [name for name in old.parents if self._is_removed_from(name)] or [
+            name
+            for name in old.parents
+            if name in self._before
+            and (name not in self._after or self._after[name].rows < self._before[name].rows)
+        ]
+        if not parents:
+            sentence += (
+                " No statement of the migration deletes from it: a trigger may have, or a "
+                "connection of its own."
+            )
+            return self._finding("rows_lost", "loss", sentence, table=old.table)
+        parent = parents[0]
+        sentence += (
+            " No statement of the migration deletes from it: its rows refer to rows of "
+            f"{parent} with ON DELETE CASCADE, and went with those."
+        )
+        if parent in self._after and self._after[parent].rows >= self._before[parent].rows:
+            sentence += (
+                f" The migration drops {parent} to create it anew; with foreign keys switched on, "
+                "that deletes all its rows first."
+            )
+        return self._finding("cascade", "loss", sentence, table=old.table)
+
+    def _is_removed_from(self, table: str) -> bool:
+        pattern = re.compile(_REMOVING.format(name=re.escape(table)), re.IGNORECASE)
+        return any(pattern.search(statement) for statement in self._removing)
+
+    def _of_dropped_column(
+        self, old: TableSurvey, new: TableSurvey, column: ColumnSurvey
+    ) -> Finding:
+        name = f"{old.table}.{column.column}"
+        known = {one.column for one in old.columns}
+        for other in new.columns:
+            if other.column not in known and column.values and _is_same(column, other):
+                sentence = (
+                    f"Column {name} is gone; {other.column} has the same number of values and "
+                    "characters: it is taken for renamed."
+                )
+                return self._finding("renamed", "notice", sentence, table=old.table, column=column)
+        if not column.values:
+            sentence = f"Column {name} is dropped. It had no values."
+            return self._finding(
+                "column_dropped", "notice", sentence, table=old.table, column=column
+            )
+        sentence = f"Column {name} is dropped, with its {_values_of(column.values)}."
+        return self._finding("column_dropped", "loss", sentence, table=old.table, column=column)
+
+    def _of_column(
+        self, old: TableSurvey, new: TableSurvey, was: ColumnSurvey, now: ColumnSurvey
+    ) -> Iterator[Finding]:
+        name = f"{old.table}.{was.column}"
+        # Rows that are gone took their values with them, and new ones may have none.
+        nulls = (new.rows - now.values) - (old.rows - was.values)
+        lost = min(was.values - now.values, nulls)
+        if lost > 0:
+            sentence = f"Column {name} loses {_of(lost, was.values, 'value')}: they are NULL now."
+            yield self._finding("values_lost", "loss", sentence, table=old.table, column=was)
+        elif new.rows >= old.rows and now.texts >= was.texts and now.length < was.length:
+            sentence = (
+                f"Values of {name} are shorter: {was.length:,} characters in all before, "
+                f"{now.length:,} after."
+            )
+            yield self._finding("values_shortened", "loss", sentence, table=old.table, column=was)
+
+    def _finding(
+        self,
+        kind: str,
+        severity: Severity,
+        sentence: str,
+        *,
+        table: str,
+        column: ColumnSurvey | None = None,
+    ) -> Finding:
+        return Finding(
+            kind=kind,
+            severity=severity,
+            sentence=sentence,
+            database=self._database,
+            table=table,
+            column=column.column if column else "",
+        )
+
+
+def new_problems(path: Path, found: Findings, before: Findings | None) -> Iterator[Finding]:
+    """Yield what is wrong with rows and references, and was not before."""
+    severity: Severity = "error" if before is not None else "warning"
+    old = {*before.row_errors, *before.warnings} if before else set()
+    for kind, lines in (("constraint", found.row_errors), ("reference", found.warnings)):
+        for line in lines:
+            if line not in old:
+                sentence = f"After the migration, {line}."
+                if before is None:
+                    sentence += " Whether that was so before could not be told."
+                yield Finding(kind=kind, severity=severity, sentence=sentence, database=path)
+
+
+def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection[str]) -> str:
+    """Return what a failure would have left in the database, without a backup before it."""
+    leftovers = sorted(
+        name.partition(" ")[2]
+        for name in after.schema.keys() - before.schema.keys()
+        if name.startswith(f"table {TEMPORARY}")
+    )
+    if (before.tables, before.schema, _heads(before)) == (
+        after.tables,
+        after.schema,
+        _heads(after),
+    ):
+        return "What had run of the failed step was rolled back: the data would be as before."
+    at = ", ".join(sorted(heads)) or "no revision"
+    sentence = (
+        "Without a backup before it, the real run would stop half-way: the database would be "
+        f"at {at}"
+    )
+    changed = sorted(
+        {
+            *(name for name in before.schema.keys() ^ after.schema.keys()),
+            *(
+                name
+                for name in before.schema.keys() & after.schema.keys()
+                if before.schema[name] != after.schema[name]
+            ),
+        }
+    )
+    named = [name for name in changed if name.partition(" ")[2] not in leftovers]
+    if named:
+        sentence += f", with changes to {_listed(named)}"
+    if leftovers:
+        original = leftovers[0].removeprefix(TEMPORARY)
+        sentence += (
+            f"; {_listed(leftovers)} would be left over, and every later upgrade that recreates "
+            f"{original} would fail because of it"
+        )
+    return f"{sentence}."
+
+
+def _heads(survey: DatabaseSurvey) -> dict[str, tuple[str, ...]]:
+    return dict(survey.alembic_heads)
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    shown = ", ".join(names[:most])
+    more = len(names) - most
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _rows_of(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _of(part: int, whole: int, what: str) -> str:
+    """Return how many of how many, in words."""
+    if part == whole > 1:
+        return f"all its {whole:,} {what}s"
+    return f"{part:,} {what}{'' if part == 1 else 's'} of {whole:,}"
+
+
+def _values_of(count: int) -> str:
+    return f"{count:,} value{'' if count == 1 else 's'}"

@@ -1,0 +1,85 @@
+"""What a rehearsal cannot begin with, and what it found, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from soulsense_db.errors import (
+    DataLossError,
+    OptionError,
+    RehearsalFailedError,
+    UnsupportedDatabaseError,
+)
+
+_UNTOUCHED = "It ran on a copy. The live database was not touched."
+
+
+def failed(sentences: Sequence[str]) -> RehearsalFailedError:
+    """Return the error for a migration that fails, or breaks what is there."""
+    return RehearsalFailedError(
+        _first(sentences),
+        state=_UNTOUCHED,
+        hint="Correct the migration, and rehearse it again.",
+    )
+
+
+def loses_data(sentences: Sequence[str]) -> DataLossError:
+    """Return the error for a migration that ends well and loses data."""
+    return DataLossError(
+        _first(sentences),
+        state=_UNTOUCHED,
+        hint="If that is what it is for, run it: the backup before it has what it removes. "
+        "Otherwise correct the migration, and rehearse it again.",
+    )
+
+
+def no_file(database: str) -> UnsupportedDatabaseError:
+    """Return the error for a database that is no file of its own."""
+    return UnsupportedDatabaseError(
+        f"{database} is in memory: there is nothing to rehearse on.",
+        hint="Name a database file.",
+    )
+
+
+def no_process(reason: str) -> RehearsalFailedError:
+    """Return the error for a process of Python that does not start."""
+    return RehearsalFailedError(
+        f"No process could be started for the rehearsal ({reason}).",
+        state=_UNTOUCHED,
+        hint="Free memory, or raise the limit of processes.",
+        reason=reason,
+    )
+
+
+def not_found(what: str) -> RehearsalFailedError:
+    """Return the error for an env.py that does not say which database it migrates."""
+    return RehearsalFailedError(
+        f"Which database the migrations are for could not be found: {what}",
+        state=_UNTOUCHED,
+        hint="Pass the manager of the database: rehearse(config, manager=BackupManager(engine)).",
+    )
+
+
+def several(databases: Sequence[str]) -> OptionError:
+    """Return the error for migrations of several databases, where none was named."""
+    return OptionError(
+        "The migrations are for several databases. Nothing says which one is to be backed up.",
+        hint="Pass the manager of one of them: rehearse(config, manager=BackupManager(engine)). "
+        "The others are copied as well.",
+        candidates=databases,
+    )
+
+
+def no_timeout(seconds: float) -> OptionError:
+    """Return the error for a time that is none."""
+    return OptionError(
+        f"A rehearsal cannot end after {seconds:g} seconds.",
+        hint="Give a number of seconds above 0.",
+    )
+
+
+def _first(sentences: Sequence[str]) -> str:
+    """Return the first of them, and how many more there are."""
+    more = len(sentences) - 1
+    first = sentences[0] if sentences else ""
+    return f"{first} And {more} more." if more > 0 else first

@@ -1,0 +1,398 @@
+"""A rehearsal: a copy, the migrations on it in a process of their own, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soulsense_db import fs
+from soulsense_db.alembic.rehearsal import account, comparison, errors
+from soulsense_db.alembic.rehearsal.child_process import Told, run_child
+from soulsense_db.alembic.rehearsal.configuration import described
+from soulsense_db.alembic.rehearsal.copied_database import (
+    NOTHING,
+    CopiedDatabase,
+    reported,
+    survey_of,
+    without,
+)
+from soulsense_db.alembic.rehearsal.discovery import manager_of
+from soulsense_db.alembic.rehearsal.report import (
+    Failure,
+    Finding,
+    RehearsalReport,
+    RehearsedStep,
+    Severity,
+)
+from soulsense_db.drivers import (
+    DatabaseSurvey,
+    Findings,
+    RehearsalSupport,
+    rehearsal_for,
+)
+from soulsense_db.errors import BackupError, InvalidBackupError
+from soulsense_db.manager import BackupManager
+from soulsense_db.operations import Reference, ScratchCopy
+from soulsense_db.progress import Progress
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+DEFAULT_SECONDS = 3600.0
+"""After how long a rehearsal is ended, unless it is said otherwise."""
+
+_VERSION_TABLE = "alembic_version"
+_LOCK_SECONDS = 30.0
+_ORDER: dict[Severity, int] = {"error": 0, "loss": 1, "warning": 2, "notice": 3}
+
+
+def rehearse(
+    config: Config,
+    revision: str = "head",
+    *,
+    manager: BackupManager | None = None,
+    on: Reference | None = None,
+    round_trip: bool = False,
+    timeout: float | None = DEFAULT_SECONDS,
+    progress: Progress | None = None,
+) -> RehearsalReport:
+    """Upgrade a copy of the data, and tell what that did to it.
+
+    The application's own env.py and migrations run, in a process of their own. Every database that
+    they open is copied first, and they work on the copies. What they write elsewhere, or send over
+    a network, they write and send.
+
+    Args:
+        config: Alembic's configuration, as for ``alembic.command.upgrade``. Attributes of it that
+            are no plain values, such as a connection, do not reach the rehearsal.
+        revision: Where to upgrade to.
+        manager: That of the database; None for the one that the configuration leads to.
+        on: A backup to rehearse on, as for :meth:`~soulsense_db.BackupManager.get`; None for the
+            live database as it is now.
+        round_trip: Whether to downgrade again, and compare the data.
+        timeout: After how many seconds to end it; None for never.
+        progress: Told how many bytes of how many are copied; what it raises cancels.
+
+    Returns:
+        What it did. That a migration fails, or loses data, raises nothing here;
+        :meth:`RehearsalReport.require_ok` does.
+
+    Raises:
+        BackupError: The copy could not be made, as for :meth:`~soulsense_db.BackupManager.create`,
+            or the database is none that can be rehearsed on.
+        OptionError: The timeout is no time; or there are several databases, and no manager.
+
+    Example:
+        >>> from alembic.config import Config
+        >>> from soulsense_db.alembic import rehearse
+        >>> report = rehearse(Config("alembic.ini"), manager=manager)
+        >>> report.ok, report.live_unchanged
+        (True, True)
+    """
+    if timeout is not None and not timeout > 0:
+        raise errors.no_timeout(timeout)
+    started = time.monotonic()
+    rehearsal = _Rehearsal(
+        facts=described(config),
+        manager=manager or manager_of(config, timeout),
+        revision=revision,
+        timeout=timeout,
+        deadline=None if timeout is None else started + timeout,
+    )
+    report = rehearsal.run(on, round_trip=round_trip, progress=progress)
+    return replace(report, seconds=time.monotonic() - started)
+
+
+@dataclass
+class _Rehearsal:
+    facts: dict[str, Any]
+    manager: BackupManager
+    revision: str
+    timeout: float | None
+    deadline: float | None
+
+    def __post_init__(self) -> None:
+        live = self.manager.live
+        if live.path is None:
+            raise errors.no_file(self.manager.live.address or "The database")
+        self._path = live.path
+        self._support: RehearsalSupport = rehearsal_for(live.dialect)
+        self._databases: list[CopiedDatabase] = []
+        self._version_tables: tuple[str, ...] = (_VERSION_TABLE,)
+        self._findings: list[Finding] = []
+
+    def run(
+        self, on: Reference | None, *, round_trip: bool, progress: Progress | None
+    ) -> RehearsalReport:
+        free = fs.free_space(self._path.parent)
+        with ExitStack() as stack:
+            has_changed = stack.enter_context(self._watched(on))
+            copy = stack.enter_context(self.manager.scratch_copy(on, progress=progress))
+            ignore = tuple(copy.catalog_tables)
+            self._begin(copy, ignore)
+            told = self._run_child("upgrade", self.revision, copy)
+            self._take_databases(told)
+            heads = self._databases[0].heads_before
+            failure = account.failure_of(told, timeout=self.timeout, heads=heads)
+            steps = account.steps_of(told)
+            self._look_at_copies(told, failure, on, ignore)
+            self._findings += account.bypasses_of(told, self._path)
+            self._findings += account.models_of(told)
+            if failure is not None:
+                self._add_failure(failure, on)
+            elif round_trip and steps:
+                steps += self._go_back(copy, on, heads, ignore)
+            endings = self._support.companions.logs
+            changed = [one for one in self._databases if not one.is_untouched(endings)]
+            unchanged = not has_changed() and not changed
+        if not unchanged:
+            self._add(
+                "live_changed",
+                "warning",
+                "The live database was changed while the rehearsal ran: by somebody else, or by a "
+                "program that the migration started. It shows the data as it was before.",
+            )
+        times = told.of("times")
+        needed = self._space_needed()
+        if free < needed:
+            self._add(
+                "space",
+                "warning",
+                f"The real run may need {needed:,} bytes for its backup, for growth and for the "
+                f"journal; {free:,} are free.",
+            )
+        return RehearsalReport(
+            revision=self.revision,
+            backup=copy.backup.filename if copy.backup else "",
+            steps=steps,
+            databases=tuple(map(reported, self._databases)),
+            findings=tuple(sorted(self._findings, key=lambda one: _ORDER[one.severity])),
+            failure=failure,
+            seconds=0.0,
+            writers_wait_seconds=times[0]["longest"] if times else None,
+            space_needed=needed,
+            space_free=free,
+            live_unchanged=unchanged,
+            output="\n".join(told.output),
+        )
+
+    # Before
+
+    def _watched(self, on: Reference | None) -> AbstractContextManager[Callable[[], bool]]:
+        if on is not None and not fs.exists(self._path):  # there is nothing to touch
+            return nullcontext(lambda: fs.exists(self._path))
+        return self.manager.live.watched()
+
+    def _begin(self, copy: ScratchCopy, ignore: tuple[str, ...]) -> None:
+        before = self._support.survey(copy.path, ignore=ignore, version_tables=self._version_tables)
+        self._support.prepare(copy.path, copy.facts)
+        self._databases = [
+            CopiedDatabase(self._path, copy.path, before, heads_before=copy.alembic_heads)
+        ]
+
+    def _run_child(self, task: str, revision: str, copy: ScratchCopy) -> Told:
+        return run_child(
+            {
+                "task": task,
+                "revision": revision,
+                "config": self.facts,
+                "places": {str(one.path): str(one.copy) for one in self._databases},
+                "scratch": str(copy.path),
+                "lock_timeout": _LOCK_SECONDS,
+                "dialect": self.manager.live.dialect,
+                "endings": self._support.companions.endings,
+                "compares_models": task == "upgrade" and self.revision in {"head", "heads"},
+            },
+            deadline=self.deadline,
+        )
+
+    # After
+
+    def _take_databases(self, told: Told) -> None:
+        """Note the databases that the child met, and the version tables of all."""
+        for one in told.of("database"):
+            before = survey_of(one["survey"]) if one["survey"] else NOTHING
+            heads = tuple(sorted(before.alembic_heads.get(_VERSION_TABLE, ())))
+            self._databases.append(
+                CopiedDatabase(
+                    Path(one["path"]),
+                    Path(one["copy"]),
+                    before,
+                    heads_before=heads,
+                    stamp=one["stamp"],
+                )
+            )
+        tables = {_VERSION_TABLE: None} | {one["version_table"]: None for one in told.of("run")}
+        self._version_tables = tuple(tables)
+        for one in told.of("heads"):
+            for database in self._databases:
+                if str(database.path) == one["database"]:
+                    database.heads_before = tuple(sorted(one["heads"]))
+        for database in self._databases:
+            database.before = without(database.before, self._version_tables)
+
+    def _look_at_copies(
+        self, told: Told, failure: Failure | None, on: Reference | None, ignore: tuple[str, ...]
+    ) -> None:
+        removing = [text for one in told.of("times") for text in one["removing"]]
+        for database in self._databases:
+            if not fs.exists(database.copy):
+                self._add(
+                    "state",
+                    "error",
+                    f"The migration deletes its database {database.path}.",
+                    database,
+                )
+                continue
+            try:
+                after, problems = self._examine(database, on, ignore)
+            except InvalidBackupError as error:
+                sentence = (
+                    f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
+                )
+                self._add("integrity", "error", sentence, database)
+                continue
+            database.after = after
+            if failure is not None:
+                heads = after.alembic_heads.get(self._version_tables[-1], ())
+                if told.of("begin"):
+                    self._add(
+                        "state",
+                        "warning",
+                        comparison.left_behind(database.before, after, heads),
+                        database,
+                    )
+                continue
+            self._findings += problems
+            self._findings += comparison.changes(
+                database.before, after, removing=removing, database=database.path
+            )
+            for name in after.unreadable:
+                self._add(
+                    "not_measured", "notice", f"Table {name} could not be looked at.", database
+                )
+
+    def _examine(
+        self, database: CopiedDatabase, on: Reference | None, ignore: tuple[str, ...]
+    ) -> tuple[DatabaseSurvey, list[Finding]]:
+        """Survey and check a copy, side by side."""
+        support = self._support
+        support.settle(database.copy)
+        is_main = database is self._databases[0]
+        with ThreadPoolExecutor(1) as side:
+            surveying = side.submit(
+                support.survey,
+                database.copy,
+                ignore=ignore if is_main else (),
+                version_tables=self._version_tables,
+            )
+            found = support.check(database.copy)
+            after = surveying.result()
+        if not found.row_errors and not found.warnings:
+            return after, []
+        before = self._check_of_before(database, on)
+        return after, list(comparison.new_problems(database.path, found, before))
+
+    def _check_of_before(self, database: CopiedDatabase, on: Reference | None) -> Findings | None:
+        """Return what was wrong before the migration too: only asked for where something is."""
+        is_main = database is self._databases[0]
+        try:
+            with self._as_before(database, on if is_main else None, is_main=is_main) as path:
+                return self._support.check(path)
+        except BackupError:
+            return None
+
+    @contextmanager
+    def _as_before(
+        self, database: CopiedDatabase, on: Reference | None, *, is_main: bool
+    ) -> Iterator[Path]:
+        if is_main:
+            with self.manager.scratch_copy(on) as again:
+                yield again.path
+            return
+        path = database.copy.with_name(f"{database.copy.name}-before")
+        fs.create_private_file(path)
+        try:
+            self._support.copy(database.path, path, lock_timeout=_LOCK_SECONDS)
+            yield path
+        finally:
+            fs.remove(path)
+
+    def _add_failure(self, failure: Failure, on: Reference | None) -> None:
+        self._add("failed", "error", failure.what)
+        main = self._databases[0]
+        if main.before.tables and not main.heads_before:
+            which = "The backup" if on is not None else "The database"
+            self._add(
+                "older",
+                "notice",
+                f"{which} has tables and no Alembic revision: it is older than the first "
+                "revision, or was never stamped.",
+            )
+        if failure.exception and self.facts["left_out"]:
+            names = ", ".join(self.facts["left_out"])
+            self._add(
+                "not_measured",
+                "notice",
+                f"Attributes of the configuration that exist in your process only were not there "
+                f"in the rehearsal: {names}.",
+            )
+
+    def _go_back(
+        self,
+        copy: ScratchCopy,
+        on: Reference | None,
+        heads: tuple[str, ...],
+        ignore: tuple[str, ...],
+    ) -> tuple[RehearsedStep, ...]:
+        """Downgrade again, and compare; return the steps."""
+        if len(heads) > 1:
+            self._add(
+                "round_trip",
+                "notice",
+                "There was no way back to try: the data is at several revisions.",
+            )
+            return ()
+        for database in self._databases:
+            self._support.prepare(database.copy, copy.facts)
+        told = self._run_child("downgrade", next(iter(heads), "base"), copy)
+        failure = account.failure_of(told, timeout=self.timeout, heads=heads)
+        if failure is not None:
+            self._add("round_trip", "error", f"On the way back: {failure.what}")
+            return account.steps_of(told)
+        for database in self._databases:
+            is_main = database is self._databases[0]
+            self._support.settle(database.copy)
+            again = self._support.survey(
+                database.copy, ignore=ignore, version_tables=self._version_tables
+            )
+            with self._as_before(database, on if is_main else None, is_main=is_main) as was:
+                rows = self._support.compare(
+                    database.copy, was, ignore=(*ignore, *self._version_tables)
+                )
+            differences = comparison.what_differs(database.before, again, rows)
+            if differences:
+                sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
+                self._add("round_trip", "error", sentence, database)
+        return account.steps_of(told)
+
+    def _space_needed(self) -> int:
+        """Return what the real run may need: a backup, the growth, the journal of everything."""
+        needed = 0
+        for one in self._databases:
+            before = one.before.size_bytes
+            needed += 2 * before + max(0, (one.after.size_bytes if one.after else before) - before)
+        return needed
+
+    def _add(
+        self, kind: str, severity: Severity, sentence: str, database: CopiedDatabase | None = None
+    ) -> None:
+        path = database.path if database else None
+        self._findings.append(
+            Finding(kind=kind, severity=severity, sentence=sentence, database=path)
+        )

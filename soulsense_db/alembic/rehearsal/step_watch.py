@@ -1,0 +1,183 @@
+"""What the child sees of the steps: when each begins and ends, what it locks, what it says.
+
+How long writers would wait is measured on the connections that SQLAlchemy makes: from the beginning
+of the first statement that writes to the end of the commit or rollback after it, or of that
+statement where it is in no transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.default import DefaultDialect
+
+from soulsense_db.alembic.rehearsal.channel import Channel
+from soulsense_db.alembic.rehearsal.places import Places
+from soulsense_db.alembic.steps import may_have_steps
+from soulsense_db.drivers import rehearsal_for
+
+_MOST_STATEMENTS = 2000
+_LONGEST_STATEMENT = 2000
+_REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE OR REPLACE", "WITH")
+
+
+@dataclass
+class _Step:
+    number: int
+    revision: str
+    began: float
+    ended: float | None = None
+
+
+@dataclass
+class WriteClock:
+    """Measures for how long connections hold the lock of writers."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list)
+    removing: dict[str, None] = field(default_factory=dict)
+    _began: dict[int, float] = field(default_factory=dict)
+    _held: dict[int, float] = field(default_factory=dict)
+
+    def install(self) -> None:
+        """Watch all engines, for the rest of the process."""
+        event.listen(Engine, "before_cursor_execute", self._before)
+        event.listen(Engine, "after_cursor_execute", self._after)
+        for name in ("do_commit", "do_rollback"):
+            setattr(DefaultDialect, name, self._ending(getattr(DefaultDialect, name)))
+
+    def longest(self, start: float, end: float) -> float:
+        """Return the longest time of a lock between two moments."""
+        now = time.monotonic()
+        spans = [*self.spans, *((since, now) for since in self._held.values())]
+        held = (min(end, to) - max(start, since) for since, to in spans)
+        return max(0.0, max(held, default=0.0))
+
+    def _before(self, connection: Any, *_: Any) -> None:
+        self._began[id(connection.connection.dbapi_connection)] = time.monotonic()
+
+    def _after(self, connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        support = rehearsal_for(connection.dialect.name)
+        key = id(connection.connection.dbapi_connection)
+        began = self._began.pop(key, time.monotonic())
+        if support.writes(statement):
+            self._held.setdefault(key, began)
+            self._note(statement)
+        if not support.is_in_transaction(connection.connection.driver_connection):
+            self._release(key)
+
+    def _note(self, statement: str) -> None:
+        text = " ".join(statement[:_LONGEST_STATEMENT].split())
+        if text.upper().startswith(_REMOVES) and len(self.removing) < _MOST_STATEMENTS:
+            self.removing[text] = None
+
+    def _ending(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def end(dialect: Any, dbapi_connection: Any) -> Any:
+            try:
+                return original(dialect, dbapi_connection)
+            finally:
+                self._release(id(getattr(dbapi_connection, "dbapi_connection", dbapi_connection)))
+
+        return end
+
+    def _release(self, key: int) -> None:
+        since = self._held.pop(key, None)
+        if since is not None:
+            self.spans.append((since, time.monotonic()))
+
+
+class StepWatch:
+    """Tells of the steps of all runs; ``current``: the revision that runs, empty between them."""
+
+    def __init__(self, channel: Channel, places: Places) -> None:
+        self.current = ""
+        self.clock = WriteClock()
+        self._channel = channel
+        self._places = places
+        self._steps: list[_Step] = []
+
+    def install(self) -> None:
+        """Watch all runs, for the rest of the process."""
+        self.clock.install()
+        run_migrations = MigrationContext.run_migrations
+        watch = self
+
+        @functools.wraps(run_migrations)
+        def watched(self: MigrationContext, **kw: Any) -> None:
+            if may_have_steps(self) and self.connection is not None:
+                watch._watch(self)
+            run_migrations(self, **kw)
+
+        MigrationContext.run_migrations = watched  # type: ignore[method-assign]
+
+    def tell_times(self) -> None:
+        """Tell, at the end, how long writers would have waited."""
+        now = time.monotonic()
+        times = {
+            step.number: self.clock.longest(step.began, step.ended or now) for step in self._steps
+        }
+        began = self._steps[0].began if self._steps else now
+        self._channel.tell(
+            "times",
+            steps=times,
+            longest=self.clock.longest(began, now) if self._steps else 0.0,
+            removing=list(self.clock.removing),
+        )
+
+    def _watch(self, context: MigrationContext) -> None:
+        assert context.connection is not None
+        support = rehearsal_for(context.connection.dialect.name)
+        database = self._places.original_of(support.file_of(context.connection))
+        self._channel.tell("run", database=database, version_table=context.version_table)
+        find_steps: Any = context._migrations_fn
+        context._migrations_fn = lambda heads, of: self._each(
+            find_steps(heads, of), heads, database
+        )
+        context.on_version_apply_callbacks = (
+            *context.on_version_apply_callbacks,
+            lambda **_: self._end(),
+        )
+
+    def _each(self, steps: Iterable[Any], heads: Any, database: str | None) -> Iterator[Any]:
+        self._channel.tell("heads", database=database, heads=list(heads or ()))
+        for step in steps:
+            if not step.info.is_stamp:
+                step.migration_fn = self._timed(step, database, step.migration_fn)
+            yield step
+
+    def _timed(
+        self, step: Any, database: str | None, run: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        revision = step.revision
+
+        @functools.wraps(run)
+        def timed(*arguments: Any, **kw: Any) -> Any:
+            number = len(self._steps)
+            self.current = str(revision.revision)
+            self._channel.tell(
+                "begin",
+                step=number,
+                revision=self.current,
+                message=str(revision.doc or "").partition("\n")[0].strip(),
+                direction="upgrade" if step.is_upgrade else "downgrade",
+                database=database,
+            )
+            self._steps.append(_Step(number, self.current, time.monotonic()))
+            return run(*arguments, **kw)
+
+        return timed
+
+    def _end(self) -> None:
+        if not self._steps or self._steps[-1].ended is not None:
+            return
+        step = self._steps[-1]
+        step.ended = time.monotonic()
+        self.current = ""
+        self._channel.tell("end", step=step.number, seconds=step.ended - step.began)

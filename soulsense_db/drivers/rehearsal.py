@@ -1,0 +1,140 @@
+"""What a rehearsal of migrations has to know of a dialect.
+
+A rehearsal runs the application's own code in a process of its own, on copies of its databases.
+There each connection is led from the file that it names to the copy of it; before and after, the
+copies are surveyed. :attr:`soulsense_db.drivers.Driver.rehearsal` names the class of a dialect; a
+dialect without one cannot be rehearsed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db import fs
+from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
+
+Place = Callable[[Path], Path]
+"""Returns the copy to be opened in the place of a database file; the file itself for a copy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSurvey:
+    """What the values of one column add up to.
+
+    ``values``: how many are not NULL; ``texts``: how many of those are text or blobs; ``length``:
+    of all texts and blobs, in characters and bytes; ``total``: the sum of all numbers.
+    """
+
+    column: str
+    values: int
+    texts: int
+    length: int
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSurvey:
+    """What one table holds; ``parents``: tables whose deleted rows take rows of this one along."""
+
+    table: str
+    rows: int
+    columns: tuple[ColumnSurvey, ...]
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSurvey:
+    """What a database holds.
+
+    ``alembic_heads``: by version table; ``schema``: the definition of each thing in it, by its
+    name; ``unreadable``: tables that could not be surveyed.
+    """
+
+    size_bytes: int
+    tables: tuple[TableSurvey, ...]
+    alembic_heads: Mapping[str, tuple[str, ...]]
+    schema: Mapping[str, str]
+    unreadable: tuple[str, ...] = ()
+
+
+class RehearsalSupport(ABC):
+    """What a rehearsal does with databases of one dialect that are files.
+
+    Errors are those of the tree, unless it is said otherwise.
+    """
+
+    companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
+    """As of the driver."""
+
+    @abstractmethod
+    def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
+        """Change what an engine gives its library so that it opens ``place(file)``.
+
+        Source: SQLAlchemy's ``do_connect`` event. What is in memory stays as it is.
+        """
+
+    @abstractmethod
+    def watch(
+        self,
+        place: Place,
+        *,
+        is_copy: Callable[[Path], bool],
+        refuse: Callable[[Path, str], object],
+    ) -> None:
+        """Watch, for the rest of the process, what goes past the engines to the library itself.
+
+        Connections made by a file's name are led to ``place(file)``. What cannot be led there is
+        told to ``refuse`` (file, what was tried), which raises an :class:`OSError`.
+        """
+
+    @abstractmethod
+    def unwatched(self) -> AbstractContextManager[None]:
+        """Let this thread open, in the block, the files themselves."""
+
+    @abstractmethod
+    def file_of(self, connection: Connection) -> Path | None:
+        """Return the file that ``connection`` has open, None in memory. No transaction is begun."""
+
+    @abstractmethod
+    def writes(self, statement: str) -> bool:
+        """Whether ``statement`` takes the lock of writers."""
+
+    @abstractmethod
+    def is_in_transaction(self, connection: Any) -> bool:
+        """Whether a connection of the library itself, or of its async face, is in a transaction."""
+
+    @abstractmethod
+    def copy(self, source: Path, target: Path, *, lock_timeout: float) -> SnapshotInfo:
+        """Copy the database file ``source``, which may be in use, to the empty ``target``."""
+
+    @abstractmethod
+    def prepare(self, copy: Path, facts: Mapping[str, str]) -> None:
+        """Make ``copy`` behave as its source did; ``facts`` are those of its snapshot."""
+
+    @abstractmethod
+    def settle(self, copy: Path) -> None:
+        """Undo in ``copy`` what was never committed, and bring all the rest into the one file."""
+
+    @abstractmethod
+    def survey(
+        self, copy: Path, *, ignore: Collection[str], version_tables: Collection[str]
+    ) -> DatabaseSurvey:
+        """Return what is in ``copy``, a settled file; tables named in ``ignore`` are left out.
+
+        ``version_tables``: of Alembic, which are left out as well.
+        """
+
+    @abstractmethod
+    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
+        """Return what would change in ``copy`` if it became ``other``; both are settled files."""
+
+    @abstractmethod
+    def check(self, copy: Path) -> Findings:
+        """Return what is wrong with rows and references in ``copy``, a settled file."""

@@ -1,0 +1,191 @@
+"""SQLite in a rehearsal: connections are led to copies, and what goes past that is stopped.
+
+An engine's arguments are changed when it connects. What calls ``sqlite3.connect`` itself, by a
+file's name or as the ``creator`` of an engine, is led to the copy as well, by a function of ours in
+the place of that one. It gives each connection an authorizer that lets it ATTACH no file that
+exists. A connection that is made in still another way is seen by an audit hook, and refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
+from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
+from soulsense_db.drivers.sqlite import check
+from soulsense_db.drivers.sqlite.arguments import ConnectArguments
+from soulsense_db.drivers.sqlite.cancel import interruptible
+from soulsense_db.drivers.sqlite.compare import compare
+from soulsense_db.drivers.sqlite.errors import backup_errors
+from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
+from soulsense_db.drivers.sqlite.identity import path_of
+from soulsense_db.drivers.sqlite.pages import write_snapshot
+from soulsense_db.drivers.sqlite.survey import survey
+
+# The first word of what takes no lock of writers; "BEGIN IMMEDIATE" does.
+_READS = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:SELECT|PRAGMA|EXPLAIN|VALUES|SAVEPOINT|RELEASE|ATTACH|DETACH|COMMIT|END|ROLLBACK"
+    r"|BEGIN(?!\s+(?:IMMEDIATE|EXCLUSIVE))|WITH\b(?!.*\b(?:INSERT|UPDATE|DELETE|REPLACE)\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_CONNECT = "sqlite3.connect"
+_UNKNOWN = Path("a database whose name is a parameter")
+
+
+class SQLiteRehearsalSupport(RehearsalSupport):
+    """SQLite through ``sqlite3`` or ``aiosqlite``."""
+
+    companions = COMPANIONS
+
+    def __init__(self) -> None:
+        self._own = threading.local()
+
+    def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
+        """Put the copy's name in the place of the file's, with all options of a URI."""
+        if not arguments:
+            return
+        name = os.fsdecode(os.fspath(arguments[0]))
+        given = ConnectArguments.given([name, *arguments[1:]], keywords)
+        path = path_of(given.file)
+        if path is not None:
+            arguments[0] = given.renamed(place(path))
+
+    def watch(
+        self,
+        place: Place,
+        *,
+        is_copy: Callable[[Path], bool],
+        refuse: Callable[[Path, str], object],
+    ) -> None:
+        """Put a function in the place of ``sqlite3.connect``, and an audit hook behind it."""
+        connect = sqlite3.connect
+
+        @functools.wraps(connect)
+        def connect_to_copy(*arguments: Any, **keywords: Any) -> Any:
+            given = list(arguments)
+            if not given and "database" in keywords:
+                given.append(keywords.pop("database"))
+            if self._is_own:
+                return connect(*given, **keywords)
+            self.redirect(given, keywords, place)
+            connection = connect(*given, **keywords)
+            connection.set_authorizer(functools.partial(_authorize, refuse))
+            return connection
+
+        sqlite3.connect = sqlite3.dbapi2.connect = connect_to_copy
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == _CONNECT and not self._is_own:
+                _require_copy(arguments[0], is_copy, refuse)
+
+        sys.addaudithook(hook)
+
+    @property
+    def _is_own(self) -> bool:
+        return getattr(self._own, "depth", 0) > 0
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Let this thread alone open the files themselves."""
+        self._own.depth = getattr(self._own, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._own.depth -= 1
+
+    def file_of(self, connection: Connection) -> Path | None:
+        """Ask SQLite, whatever the URL looks like."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'")
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        return path_of(str(row[0])) if row and row[0] else None
+
+    def writes(self, statement: str) -> bool:
+        """Tell by the first word; what is not known writes."""
+        return _READS.match(statement) is None
+
+    def is_in_transaction(self, connection: Any) -> bool:
+        """Ask the connection, which knows without a statement."""
+        return bool(getattr(connection, "in_transaction", False))
+
+    def copy(self, source: Path, target: Path, *, lock_timeout: float) -> SnapshotInfo:
+        """Copy at one point in time, with what a log adds."""
+        check.require_contents(source)
+        opened = check.opened_in_use(source, lock_timeout=lock_timeout)
+        with self.unwatched(), backup_errors(source), opened as connection:
+            connection.execute("BEGIN")
+            return write_snapshot(connection, target, lock_timeout=lock_timeout, progress=None)
+
+    def prepare(self, copy: Path, facts: Mapping[str, str]) -> None:
+        """Give the copy the journal mode of its source: locks behave differently in WAL mode."""
+        if facts.get("journal_mode") == "wal":
+            with self.unwatched(), closing(connect_new(copy)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+
+    def settle(self, copy: Path) -> None:
+        """Open it once, which rolls back, and take it out of WAL mode."""
+        with (
+            self.unwatched(),
+            backup_errors(copy),
+            closing(sqlite3.connect(copy, isolation_level=None)) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+    def survey(
+        self, copy: Path, *, ignore: Collection[str], version_tables: Collection[str]
+    ) -> DatabaseSurvey:
+        """Count and add up, in one pass over each table."""
+        with self.unwatched(), backup_errors(copy):
+            return survey(copy, ignore=ignore, version_tables=version_tables)
+
+    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
+        """Compare row by row."""
+        with self.unwatched(), check.opened(copy) as one, check.opened(other) as two:
+            return interruptible(lambda: compare(one, two, other, ignore=ignore), one, two)
+
+    def check(self, copy: Path) -> Findings:
+        """Run ``integrity_check`` and ``foreign_key_check``."""
+        with self.unwatched():
+            return check.check_own(copy)
+
+
+def _require_copy(
+    name: Any, is_copy: Callable[[Path], bool], refuse: Callable[[Path, str], object]
+) -> None:
+    text = os.fsdecode(os.fspath(name))
+    path = path_of(ConnectArguments.given([text], {"uri": text.startswith("file:")}).file)
+    if path is not None and not is_copy(path):
+        refuse(path, "open")
+
+
+def _authorize(
+    refuse: Callable[[Path, str], object], action: int, name: str | None, *_: str | None
+) -> int:
+    """Let a connection attach no file that exists; VACUUM attaches one without a name."""
+    if action != sqlite3.SQLITE_ATTACH or name in {"", ":memory:"}:
+        return sqlite3.SQLITE_OK
+    path: Path | None = _UNKNOWN  # SQLite tells no name that is a parameter
+    if name is not None:
+        path = path_of(ConnectArguments.given([name], {"uri": name.startswith("file:")}).file)
+    if path is not None and (path is _UNKNOWN or path.exists()):
+        try:
+            refuse(path, "attach")
+        except OSError:
+            return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK

@@ -1,0 +1,388 @@
+"""What a rehearsal finds: failures, losses, and nothing where there is nothing to find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from alembic_project import Project
+from rehearsals import kinds, manager_of, one, project, rehearsed, run_sql, untouched
+
+from soulsense_db import BackupManager
+from soulsense_db.alembic import rehearse
+from soulsense_db.errors import DataLossError, OptionError, RehearsalFailedError
+
+FOREIGN_KEYS_ON = """
+    from sqlalchemy import event
+    @event.listens_for(connectable, "connect")
+    def switch_on(connection, record):
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    with connectable.connect() as connection:
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Project:
+    """Return a project at revision ``first``."""
+    return project(tmp_path / "project")
+
+
+def with_foreign_keys(made: Project) -> None:
+    """Have env.py switch foreign keys on."""
+    made.edit_env("    with connectable.connect() as connection:\n", FOREIGN_KEYS_ON.lstrip("\n"))
+
+
+def test_a_good_migration_gives_no_finding(made: Project) -> None:
+    """A migration that adds and changes without loss: its step, its time, and nothing else."""
+    made.revision(
+        "second",
+        "first",
+        'op.add_column("entry", sa.Column("note", sa.Text))\n'
+        "op.execute(\"UPDATE entry SET note = text || '!'\")",
+    )
+    report = rehearsed(made)
+    assert report.findings == ()
+    assert (report.ok, report.loses_data, report.failure) == (True, False, None)
+    (step,) = report.steps
+    assert (step.revision, step.direction, step.database) == ("second", "upgrade", made.database)
+    assert step.seconds is not None
+    assert step.locked_seconds is not None
+    assert 0 < step.locked_seconds <= step.seconds
+    (database,) = report.databases
+    assert (database.heads_before, database.alembic_heads) == (("first",), ("second",))
+    assert [(t.table, t.before, t.after) for t in database.tables] == [
+        ("entry", 3, 3),
+        ("person", 2, 2),
+    ]
+    assert report.live_unchanged
+    report.require_ok()
+
+
+def test_there_may_be_nothing_to_do(made: Project) -> None:
+    """A database that is at the revision already: no steps, and that is fine."""
+    report = rehearsed(made)
+    assert (report.steps, report.findings, report.ok) == ((), (), True)
+    assert "nothing to migrate" in report.verdict
+
+
+def test_a_failing_step_is_named(made: Project) -> None:
+    """A step that fails: its revision, what the database said, where, and what it would leave."""
+    made.revision("second", "first", 'op.create_table("mood", sa.Column("id", sa.Integer))')
+    made.revision(
+        "third",
+        "second",
+        'op.create_table("half", sa.Column("id", sa.Integer))\n'
+        "op.execute(\"INSERT INTO nowhere VALUES ('a secret')\")",
+    )
+    report = rehearsed(made)
+    assert report.failure is not None
+    assert report.failure.revision == "third"
+    assert report.failure.exception == "OperationalError"
+    assert report.error.startswith("Step third fails: OperationalError: no such table: nowhere (")
+    assert "third.py, line" in report.error
+    assert "nowhere" in report.failure.traceback
+    assert report.steps[-1].seconds is None
+    assert "the database would be at second, with changes to table half" in (
+        one(report, "state").sentence
+    )
+    with pytest.raises(RehearsalFailedError) as caught:
+        report.require_ok()
+    assert caught.value.exit_code == 76
+    assert "was not touched" in caught.value.message
+
+
+def test_a_left_over_table_of_a_batch_operation_is_said(made: Project) -> None:
+    """What would block each later upgrade, the table that a failed batch leaves, is named."""
+    made.revision(
+        "second",
+        "first",
+        'op.create_table("_alembic_tmp_entry", sa.Column("id", sa.Integer))\nop.execute("OH NO")',
+    )
+    sentence = one(rehearsed(made), "state").sentence
+    assert "_alembic_tmp_entry would be left over" in sentence
+    assert "recreates entry would fail" in sentence
+
+
+def test_a_step_that_is_rolled_back_leaves_nothing(made: Project) -> None:
+    """Where the database would be as before, the report does not say half migrated."""
+    made.revision("second", "first", 'op.execute("DELETE FROM entry")\nop.execute("OH NO")')
+    assert "the data would be as before" in one(rehearsed(made), "state").sentence
+
+
+def test_a_cascade_is_found(made: Project) -> None:
+    """A batch operation with foreign keys on deletes the rows of another table: found and said."""
+    with_foreign_keys(made)
+    made.revision(
+        "second",
+        "first",
+        'with op.batch_alter_table("person") as batch:\n'
+        '    batch.alter_column("name", nullable=True, type_=sa.String(300))',
+    )
+    report = rehearsed(made)
+    assert kinds(report) == [("loss", "cascade")]
+    sentence = one(report, "cascade").sentence
+    assert sentence.startswith("Table entry loses all its 3 rows. No statement of the migration")
+    assert "person with ON DELETE CASCADE" in sentence
+    assert "drops person to create it anew" in sentence
+    assert report.loses_data
+    with pytest.raises(DataLossError) as caught:
+        report.require_ok()
+    assert caught.value.exit_code == 77
+
+
+def test_deleted_rows_are_no_cascade(made: Project) -> None:
+    """Rows that a statement of the migration deletes are lost, and not called a cascade."""
+    made.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id > 1")')
+    report = rehearsed(made)
+    assert kinds(report) == [("loss", "rows_lost")]
+    assert one(report, "rows_lost").sentence == "Table entry loses 2 rows of 3."
+
+
+def test_truncated_values_are_found(made: Project) -> None:
+    """A migration that shortens values: which column, how many characters before and after."""
+    made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')
+    report = rehearsed(made)
+    assert kinds(report) == [("loss", "values_shortened")]
+    assert one(report, "values_shortened").sentence == (
+        "Values of person.name are shorter: 24 characters in all before, 10 after."
+    )
+
+
+def test_values_that_become_null_are_found(made: Project) -> None:
+    """A migration after which values are NULL: which column, and how many."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = NULL WHERE id = 3")')
+    report = rehearsed(made)
+    assert one(report, "values_lost").sentence == (
+        "Column entry.mood loses 1 value of 2: they are NULL now."
+    )
+    assert (one(report, "values_lost").table, one(report, "values_lost").column) == (
+        "entry",
+        "mood",
+    )
+
+
+def test_what_is_dropped_is_counted(made: Project) -> None:
+    """A column and a table that are dropped: with how many values and rows."""
+    made.revision("second", "first", 'op.drop_column("entry", "mood")\nop.drop_table("person")')
+    report = rehearsed(made)
+    assert one(report, "column_dropped").sentence == (
+        "Column entry.mood is dropped, with its 2 values."
+    )
+    assert one(report, "table_dropped").sentence == ("Table person is dropped, with its 2 rows.")
+
+
+def test_what_is_renamed_is_not_lost(made: Project) -> None:
+    """A column and a table under new names, with all their values, are a note and no loss."""
+    made.revision(
+        "second",
+        "first",
+        'op.rename_table("person", "human")\n'
+        'op.execute("ALTER TABLE entry RENAME COLUMN text TO body")',
+    )
+    report = rehearsed(made)
+    assert kinds(report) == [("notice", "renamed"), ("notice", "renamed")]
+    assert report.ok
+
+
+def test_numbers_in_the_place_of_text_are_no_loss(made: Project) -> None:
+    """A column that changes its type has no characters any more, and all its values."""
+    made.revision("before", "first", "op.execute(\"UPDATE person SET name = '12345'\")")
+    made.upgrade("before")
+    made.revision(
+        "second",
+        "before",
+        'with op.batch_alter_table("person") as batch:\n'
+        '    batch.alter_column("name", type_=sa.Integer)',
+    )
+    assert rehearsed(made).findings == ()
+
+
+def test_a_reference_that_breaks_is_found(made: Project) -> None:
+    """Rows that refer to nothing afterwards; those that did before are not told of."""
+    run_sql(made.database, "INSERT INTO entry (person_id, text) VALUES (99, 'orphan')")
+    made.revision("second", "first", 'op.execute("UPDATE person SET name = upper(name)")')
+    assert rehearsed(made).findings == ()
+    made.revision("second", "first", 'op.execute("UPDATE entry SET person_id = 77 WHERE id = 1")')
+    report = rehearsed(made)
+    assert kinds(report) == [("error", "reference")]
+    assert "2 row(s) of table entry refer to rows that do not exist" in report.findings[0].sentence
+    with pytest.raises(RehearsalFailedError):
+        report.require_ok()
+
+
+def test_a_constraint_that_rows_break_is_found(made: Project) -> None:
+    """A constraint that a migration adds past SQLite's checks, and that rows break."""
+    made.revision(
+        "second",
+        "first",
+        'op.execute("PRAGMA ignore_check_constraints = ON")\n'
+        'with op.batch_alter_table("entry") as batch:\n'
+        '    batch.create_check_constraint("short", "length(text) < 4")',
+    )
+    report = rehearsed(made)
+    assert ("error", "constraint") in kinds(report)
+
+
+def test_a_slow_step_is_seen(made: Project) -> None:
+    """A step that holds the lock of writers: so long others would wait."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")\ntime.sleep(0.3)')
+    report = rehearsed(made)
+    (step,) = report.steps
+    assert step.locked_seconds is not None
+    assert 0.3 <= step.locked_seconds < 5
+    assert report.writers_wait_seconds is not None
+    assert report.writers_wait_seconds >= step.locked_seconds
+
+
+def test_a_pause_without_a_lock_is_no_wait(made: Project) -> None:
+    """A step that takes long and locks nothing meanwhile would keep nobody waiting."""
+    made.revision("second", "first", "time.sleep(0.3)")
+    (step,) = rehearsed(made).steps
+    assert step.seconds is not None
+    assert step.seconds >= 0.3
+    assert step.locked_seconds is not None
+    assert step.locked_seconds < 0.2
+
+
+def test_the_models_are_compared(made: Project) -> None:
+    """What 'alembic check' would still find is a note; with equal models there is none."""
+    models = (
+        "import sqlalchemy as sa\n"
+        "target_metadata = sa.MetaData()\n"
+        'sa.Table("person", target_metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
+        '         sa.Column("name", sa.String(200)))\n'
+        'sa.Table("entry", target_metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
+        '         sa.Column("person_id", sa.Integer,\n'
+        '                   sa.ForeignKey("person.id", ondelete="CASCADE")),\n'
+        '         sa.Column("text", sa.Text, nullable=False), sa.Column("mood", sa.Integer))\n'
+    )
+    made.edit_env("target_metadata = None\n", models)
+    made.revision("second", "first", "pass")
+    assert rehearsed(made).findings == ()
+    made.edit_env('sa.Column("mood", sa.Integer))\n', 'sa.Column("wind", sa.Integer))\n')
+    report = rehearsed(made)
+    assert kinds(report) == [("notice", "models_differ")]
+    assert "entry.wind" in report.findings[0].sentence or "wind" in report.findings[0].sentence
+    assert report.ok
+
+
+def test_a_round_trip_compares_the_data(made: Project) -> None:
+    """Down again: the data is compared with what it was, row by row."""
+    made.revision(
+        "second",
+        "first",
+        'op.add_column("entry", sa.Column("note", sa.Text))',
+        'op.drop_column("entry", "note")',
+    )
+    report = rehearsed(made, round_trip=True)
+    assert report.ok
+    assert [step.direction for step in report.steps] == ["upgrade", "downgrade"]
+    made.revision("second", "first", 'op.execute("UPDATE person SET name = upper(name)")', "pass")
+    report = rehearsed(made, round_trip=True)
+    assert one(report, "round_trip").sentence == (
+        "The data does not survive the way back: in person, 2 rows changed."
+    )
+    assert not report.ok
+
+
+def test_a_way_back_that_fails_is_said(made: Project) -> None:
+    """A downgrade that fails is found by a round trip alone."""
+    made.revision("second", "first", "pass", "raise NotImplementedError('no way back')")
+    assert rehearsed(made).ok
+    report = rehearsed(made, round_trip=True)
+    sentence = one(report, "round_trip").sentence
+    assert sentence.startswith(
+        "On the way back: Step second fails: NotImplementedError: no way back"
+    )
+
+
+def test_a_backup_can_be_rehearsed_on(made: Project) -> None:
+    """The data of a backup, not that of the live database, is what is migrated."""
+    manager = manager_of(made)
+    manager.create("with three")
+    run_sql(made.database, "DELETE FROM entry WHERE id = 1")
+    made.revision("second", "first", 'op.execute("DELETE FROM entry")')
+    report = rehearsed(made, manager=manager, on="latest")
+    assert report.backup.startswith("soulsense_backup_")
+    assert one(report, "rows_lost").sentence == "Table entry loses all its 3 rows."
+    assert one(rehearsed(made, manager=manager), "rows_lost").sentence.endswith("all its 2 rows.")
+
+
+def test_the_catalog_is_none_of_the_tables(made: Project) -> None:
+    """The table of the backups is no table of the application's."""
+    manager = manager_of(made)
+    manager.create()
+    made.revision("second", "first", 'op.execute("DELETE FROM backups")')
+    report = rehearsed(made, manager=manager)
+    assert report.findings == ()
+    assert {table.table for table in report.databases[0].tables} == {"entry", "person"}
+
+
+def test_a_change_from_outside_is_said(made: Project) -> None:
+    """Somebody writes to the live database meanwhile: the report says so."""
+    made.revision(
+        "second",
+        "first",
+        "import subprocess, sys\n"
+        'subprocess.run([sys.executable, "-c", "import sqlite3; '
+        f"c = sqlite3.connect('{made.database}'); c.execute('DELETE FROM entry'); "
+        'c.commit()"], check=True)',
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.folder)
+        report = rehearse(made.config(), manager=manager_of(made))
+    assert not report.live_unchanged
+    assert ("warning", "live_changed") in kinds(report)
+    assert "not touched" not in report.verdict
+
+
+def test_the_database_is_found_by_the_configuration(made: Project) -> None:
+    """Without a manager, the database is the one that env.py configures."""
+    made.revision("second", "first", 'op.execute("DELETE FROM entry")')
+    report = rehearsed(made, manager=None)
+    assert report.databases[0].path == made.database
+    assert one(report, "rows_lost")
+
+
+def test_the_report_is_plain_values(made: Project) -> None:
+    """What to_json returns is JSON, with verdict and exit code."""
+    made.revision("second", "first", 'op.execute("DELETE FROM entry")')
+    found = json.loads(json.dumps(rehearsed(made).to_json()))
+    assert (found["ok"], found["loses_data"], found["exit_code"]) == (False, True, 77)
+    assert found["findings"][0]["kind"] == "rows_lost"
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_a_timeout_is_a_time(made: Project, timeout: float) -> None:
+    """A timeout that is no time is refused at once."""
+    with pytest.raises(OptionError, match="cannot end after"):
+        rehearsed(made, timeout=timeout)
+
+
+def test_arguments_for_env_py_reach_it(made: Project) -> None:
+    """What alembic -x gives, and what a program sets in the configuration, is there."""
+    made.revision(
+        "second",
+        "first",
+        "arguments = context.get_x_argument(as_dictionary=True)\n"
+        "assert arguments == {'tenant': 'one'}, arguments\n"
+        "assert context.config.get_main_option('own') == 'value %'\n"
+        "assert context.config.attributes == {'plain': 1}, context.config.attributes",
+    )
+    config = made.config()
+    from argparse import Namespace
+
+    config.cmd_opts = Namespace(x=["tenant=one"])
+    config.set_main_option("own", "value %%")
+    config.attributes.update(plain=1, connection=object())
+    with untouched(made.folder):
+        report = rehearse(config, manager=manager_of(made))
+    assert report.error == ""
+
+
+def test_a_database_in_memory_cannot_be_rehearsed(made: Project) -> None:
+    """There is no file to copy: a clear error."""
+    with pytest.raises(Exception, match="in memory"):
+        rehearse(made.config(), manager=BackupManager.from_url("sqlite://", made.folder / "b"))

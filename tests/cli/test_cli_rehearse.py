@@ -1,0 +1,115 @@
+"""The command rehearse: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from alembic_project import Project
+from helpers import clean_environment
+from rehearsals import manager_of, project, untouched
+
+SCHEMA: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "docs" / "cli.schema.json").read_text()
+)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Project:
+    """Return a project at revision ``first``."""
+    return project(tmp_path / "project")
+
+
+def run(made: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in the project's folder; it leaves nothing there."""
+    with untouched(made.folder):
+        return subprocess.run(
+            [sys.executable, "-m", "soulsense_db", "rehearse", *arguments],
+            cwd=made.folder,
+            env=clean_environment() | {"PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def test_a_good_one_ends_with_0(made: Project) -> None:
+    """A good migration: its steps as a table, the figures, the verdict, nothing on stderr."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    result = run(made)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"Rehearsed on a copy of the live database {made.database}, ")
+    assert lines[2].split() == ["STEP", "TIME", "WRITERS", "WAIT", "WHAT"]
+    assert lines[3].startswith("second")
+    assert lines[-2].startswith("Writers would wait for up to ")
+    assert lines[-1] == "This migration runs to its end, and no data is lost."
+
+
+def test_a_failing_one_ends_with_76(made: Project) -> None:
+    """A migration that fails: which step, why, what it printed last; no traceback."""
+    made.revision("second", "first", 'print("on the way \\x1b[2J")\nop.execute("OH NO")')
+    result = run(made)
+    assert result.returncode == 76
+    assert 'Fails: Step second fails: OperationalError: near "OH": syntax error' in result.stdout
+    assert "  on the way  [2J" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert result.stdout.endswith("This migration fails. The live database was not touched.\n")
+
+
+def test_one_that_loses_data_ends_with_77(made: Project) -> None:
+    """A migration that loses data: what, and the verdict."""
+    made.revision("second", "first", 'op.execute("DELETE FROM entry")')
+    result = run(made)
+    assert result.returncode == 77
+    assert "Loses data: Table entry loses all its 3 rows." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [("pass", 0), ('op.execute("OH NO")', 76), ('op.execute("DELETE FROM entry")', 77)],
+)
+def test_json_is_as_described(made: Project, step: str, code: int) -> None:
+    """With --json, one object as the schema describes it, whatever came out."""
+    made.revision("second", "first", step)
+    result = run(made, "--json")
+    answer = json.loads(result.stdout)
+    jsonschema.Draft202012Validator(SCHEMA).validate(answer)
+    assert (result.returncode, answer["result"]["exit_code"]) == (code, code)
+    assert answer["result"]["live_unchanged"]
+
+
+def test_an_error_before_it_is_one_of_the_tree(made: Project) -> None:
+    """What keeps it from beginning is said in one line, with the exit code of its class."""
+    result = run(made, "--on", "nosuch")
+    assert result.returncode == 20
+    assert result.stderr.startswith("Error: ")
+    result = run(made, "--timeout", "0")
+    assert result.returncode == 71
+    assert "cannot end after 0 seconds" in result.stderr
+    made.ini.rename(made.folder / "other.ini")
+    result = run(made, "--url", str(made.database))
+    assert (result.returncode, "no alembic.ini here" in result.stderr) == (71, True)
+    result = run(made, "--url", str(made.database), "--config", "other.ini")
+    assert result.returncode == 0
+    assert "nothing to migrate" in result.stdout
+
+
+def test_options_reach_the_rehearsal(made: Project) -> None:
+    """A revision, a backup and an argument for env.py are what the rehearsal works with."""
+    manager_of(made).create("three rows")
+    made.revision(
+        "second",
+        "first",
+        "assert context.get_x_argument(as_dictionary=True) == {'tenant': 'one', 'n': '2'}",
+    )
+    made.revision("third", "second", 'op.execute("OH NO")')
+    result = run(made, "second", "--on", "latest", "-x", "tenant=one", "-x", "n=2")
+    assert result.returncode == 0, result.stdout
+    assert "of the backup soulsense_backup_" in result.stdout
+    assert "third" not in result.stdout
