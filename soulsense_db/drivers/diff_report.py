@@ -44,6 +44,7 @@ class LongValue:
         start: How it begins.
 
     Example:
+        >>> from soulsense_db.drivers import LongValue
         >>> LongValue(kind="text", length=70_000, sha256="9f86...", start="Dear diary").length
         70000
     """
@@ -96,8 +97,9 @@ class ColumnChange:
         became_shorter: How many of these are text or bytes on both sides, and shorter now.
 
     Example:
-        >>> ColumnChange(column="body", differing=3, became_null=1, became_shorter=2).differing
-        3
+        >>> for table in manager.diff("latest").changed_tables:
+        ...     for column in table.columns:
+        ...         print(table.table, column.column, column.became_null, "became NULL")
     """
 
     column: str

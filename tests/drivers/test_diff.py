@@ -218,6 +218,18 @@ def test_text_in_another_encoding(tmp_path: Path, make_engine: EngineMaker, key:
     assert _counts(table) == (0, 0, None if counted else 1)
 
 
+@pytest.mark.parametrize("declared", ["", "BLOB", "TEXT"])
+def test_another_type_is_another_value(two: Two, declared: str) -> None:
+    """1 is not 1.0 and not '1', wherever a column may hold them both."""
+    two.both(
+        f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {declared})", "INSERT INTO t VALUES (1, 1)"
+    )
+    execute(two.second, "UPDATE t SET v = 1.0")
+    table = two.only_table()
+    assert _counts(table) == (0, 0, 1)
+    assert [c.differing for c in table.columns] == [1]
+
+
 VALUES = [None, 0, 1.0, 2**63 - 1, -(2**63), 2**53 + 1, float("inf"), float("-inf"), "", "é", b""]
 VALUES += ["\x00a", b"\x00\xff", "x" * 5000, b"y" * 300_000]
 
