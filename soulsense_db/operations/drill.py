@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.catalog import CatalogRows
 from soulsense_db.drivers import Driver, Findings
 from soulsense_db.errors import (
@@ -125,7 +125,9 @@ def drill_backup(
         scratch = _scratch(repository, folder)
         with not_found_if_deleted(Path(info.path), info):
             report = _restored(scratch, info, progress)
-        return _examined(repository, scratch.driver, report, checks, started=started)
+        return _examined(
+            repository, scratch.driver, report, checks, started=started, progress=progress
+        )
 
 
 def _scratch(repository: Repository, folder: Path) -> Repository:
@@ -177,13 +179,16 @@ def _examined(
     checks: tuple[Check, ...],
     *,
     started: float,
+    progress: Progress | None,
 ) -> VerificationReport:
     """Look at the restored database of ``driver``, and let the ``checks`` look at it."""
     info, path = report.backup, driver.location
     assert path is not None
+    size = info.restored_size_bytes
+    poll = None if progress is None else lambda: progress(size, size)  # which may cancel
     with _blamed_on_copy(info):
-        findings = driver.check(path, level="full")
-        counts = driver.count_rows(path)
+        findings = driver.check(path, level="full", poll=poll)
+        counts = driver.count_rows(path, poll=poll)
         heads = driver.heads_in(path)
     warnings = list(findings.row_errors + findings.warnings)
     if not report.checksum and findings.row_errors:
@@ -233,7 +238,7 @@ def _require_references(info: BackupInfo, findings: Findings) -> None:
 
 
 def _are_the_revisions(info: BackupInfo, found: tuple[str, ...]) -> bool:
-    if set(found) == set(info.alembic_heads):
+    if set(recordable_heads(found)) == set(info.alembic_heads):
         return True
     # Of a version table that has another name, or of one of several. Earlier versions did not note
     # that.
