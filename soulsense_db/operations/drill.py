@@ -29,6 +29,7 @@ from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of, run_checks
 from soulsense_db.operations.drill_errors import (
     cannot_be_drilled,
+    difference_of,
     faulty_after_restore,
     more_broken_references,
     not_restored,
@@ -199,7 +200,7 @@ def _examined(
     elif dict(recorded) != dict(counts):
         names = sorted(recorded.keys() | counts.keys())
         both = [(name, recorded.get(name), counts.get(name)) for name in names]
-        raise other_rows(info, [one for one in both if one[1] != one[2]])
+        raise other_rows(info, [difference_of(*one) for one in both if one[1] != one[2]])
     _require_references(info, findings)
     if report.checksum and not _are_the_revisions(info, heads):
         raise other_revisions(info, heads)
