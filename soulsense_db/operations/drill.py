@@ -35,6 +35,7 @@ from soulsense_db.operations.drill_errors import (
     not_restored,
     other_revisions,
     other_rows,
+    scratch_failed,
 )
 from soulsense_db.operations.drill_record import DrillRecordFile
 from soulsense_db.operations.new_backup import HEADS_GIVEN
@@ -169,7 +170,11 @@ def _blamed_on(info: BackupInfo) -> Iterator[None]:
     """Say of a scratch database that cannot be made, or read, that the backup is no good."""
     try:
         yield
-    except (DatabaseDamagedError, RestoreError, UnsupportedDatabaseError) as error:
+    except RestoreError as error:
+        if isinstance(error.__cause__, DatabaseDamagedError):
+            raise not_restored(info, error.cause) from error
+        raise scratch_failed(info, error.cause) from error  # it says nothing of the backup
+    except (DatabaseDamagedError, UnsupportedDatabaseError) as error:
         raise not_restored(info, error.cause) from error
 
 

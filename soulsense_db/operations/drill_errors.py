@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import DrillError, OptionError, UnsupportedDatabaseError
+from soulsense_db.errors import DrillError, OptionError, StorageError, UnsupportedDatabaseError
 
 _MOST_NAMED = 5
 _CHECKS_HINT = (
@@ -26,6 +26,15 @@ def cannot_be_drilled(dialect: str) -> UnsupportedDatabaseError:
 def not_restored(info: BackupInfo, reason: str) -> DrillError:
     """Return the error for a backup that cannot be restored to an empty place."""
     return _failed(info, f"it cannot be restored: {reason.rstrip('.')}", reason)
+
+
+def scratch_failed(info: BackupInfo, reason: str) -> StorageError:
+    """Return the error for a disk that does not hold what is restored to it."""
+    return StorageError(
+        f"The drill of {info.filename} could not be made: {reason}.",
+        hint="Check the disk, and try again. It says nothing of the backup.",
+        reason=reason,
+    )
 
 
 def other_rows(info: BackupInfo, differing: Sequence[str]) -> DrillError:
