@@ -134,8 +134,6 @@ class Disk:
         for directory in sorted(self.directories):
             Path(directory).mkdir(parents=True, mode=0o700)
         for path, file in names.items():
-            if str(Path(path).parent) not in self.directories:
-                continue  # it went with its folder
             Path(path).write_bytes(file.after_a_crash(random, choice))
             Path(path).chmod(0o600)
 
