@@ -58,6 +58,7 @@ class HealthCheck:
         message: What was found, for a person.
 
     Example:
+        >>> from soulsense_db.health import check_health
         >>> check = check_health(manager).checks[0]
         >>> print(check.name, check.state.name, check.message)
         newest backup OK 0 s old (...)
@@ -77,6 +78,7 @@ class HealthReport:
         numbers: The numbers behind them, by name: bytes, seconds and counts; None where unknown.
 
     Example:
+        >>> from soulsense_db.health import check_health
         >>> check_health(manager).numbers["backups"]
         1
     """

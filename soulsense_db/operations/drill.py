@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.backup_info import BackupInfo
+from soulsense_db.backup_info import BackupInfo, recordable_heads
 from soulsense_db.catalog import CatalogRows
 from soulsense_db.drivers import Driver, Findings
 from soulsense_db.errors import (
@@ -29,11 +29,13 @@ from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
 from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of, run_checks
 from soulsense_db.operations.drill_errors import (
     cannot_be_drilled,
+    difference_of,
     faulty_after_restore,
     more_broken_references,
     not_restored,
     other_revisions,
     other_rows,
+    scratch_failed,
 )
 from soulsense_db.operations.drill_record import DrillRecordFile
 from soulsense_db.operations.new_backup import HEADS_GIVEN
@@ -125,7 +127,9 @@ def drill_backup(
         scratch = _scratch(repository, folder)
         with not_found_if_deleted(Path(info.path), info):
             report = _restored(scratch, info, progress)
-        return _examined(repository, scratch.driver, report, checks, started=started)
+        return _examined(
+            repository, scratch.driver, report, checks, started=started, progress=progress
+        )
 
 
 def _scratch(repository: Repository, folder: Path) -> Repository:
@@ -166,7 +170,11 @@ def _blamed_on(info: BackupInfo) -> Iterator[None]:
     """Say of a scratch database that cannot be made, or read, that the backup is no good."""
     try:
         yield
-    except (DatabaseDamagedError, RestoreError, UnsupportedDatabaseError) as error:
+    except RestoreError as error:
+        if isinstance(error.__cause__, DatabaseDamagedError):
+            raise not_restored(info, error.cause) from error
+        raise scratch_failed(info, error.cause) from error  # it says nothing of the backup
+    except (DatabaseDamagedError, UnsupportedDatabaseError) as error:
         raise not_restored(info, error.cause) from error
 
 
@@ -177,13 +185,16 @@ def _examined(
     checks: tuple[Check, ...],
     *,
     started: float,
+    progress: Progress | None,
 ) -> VerificationReport:
     """Look at the restored database of ``driver``, and let the ``checks`` look at it."""
     info, path = report.backup, driver.location
     assert path is not None
+    size = info.restored_size_bytes
+    poll = None if progress is None else lambda: progress(size, size)  # which may cancel
     with _blamed_on_copy(info):
-        findings = driver.check(path, level="full")
-        counts = driver.count_rows(path)
+        findings = driver.check(path, level="full", poll=poll)
+        counts = driver.count_rows(path, poll=poll)
         heads = driver.heads_in(path)
     warnings = list(findings.row_errors + findings.warnings)
     if not report.checksum and findings.row_errors:
@@ -194,7 +205,7 @@ def _examined(
     elif dict(recorded) != dict(counts):
         names = sorted(recorded.keys() | counts.keys())
         both = [(name, recorded.get(name), counts.get(name)) for name in names]
-        raise other_rows(info, [one for one in both if one[1] != one[2]])
+        raise other_rows(info, [difference_of(*one) for one in both if one[1] != one[2]])
     _require_references(info, findings)
     if report.checksum and not _are_the_revisions(info, heads):
         raise other_revisions(info, heads)
@@ -233,7 +244,7 @@ def _require_references(info: BackupInfo, findings: Findings) -> None:
 
 
 def _are_the_revisions(info: BackupInfo, found: tuple[str, ...]) -> bool:
-    if set(found) == set(info.alembic_heads):
+    if set(recordable_heads(found)) == set(info.alembic_heads):
         return True
     # Of a version table that has another name, or of one of several. Earlier versions did not note
     # that.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import DrillError, OptionError, UnsupportedDatabaseError
+from soulsense_db.errors import DrillError, OptionError, StorageError, UnsupportedDatabaseError
 
 _MOST_NAMED = 5
 _CHECKS_HINT = (
@@ -28,16 +28,24 @@ def not_restored(info: BackupInfo, reason: str) -> DrillError:
     return _failed(info, f"it cannot be restored: {reason.rstrip('.')}", reason)
 
 
-def other_rows(
-    info: BackupInfo, differing: Sequence[tuple[str, int | None, int | None]]
-) -> DrillError:
-    """Return the error for tables with other numbers of rows: name, then, now."""
-    named = "; ".join(_told(*one) for one in differing[:_MOST_NAMED])
+def scratch_failed(info: BackupInfo, reason: str) -> StorageError:
+    """Return the error for a disk that does not hold what is restored to it."""
+    return StorageError(
+        f"The drill of {info.filename} could not be made: {reason}.",
+        hint="Check the disk, and try again. It says nothing of the backup.",
+        reason=reason,
+    )
+
+
+def other_rows(info: BackupInfo, differing: Sequence[str]) -> DrillError:
+    """Return the error for tables with other numbers of rows, a clause each."""
+    named = "; ".join(differing[:_MOST_NAMED])
     more = f"; and {len(differing) - _MOST_NAMED} more" if differing[_MOST_NAMED:] else ""
     return _failed(info, f"its rows are not those of when it was taken: {named}{more}", named)
 
 
-def _told(table: str, before: int | None, now: int | None) -> str:
+def difference_of(table: str, before: int | None, now: int | None) -> str:
+    """Return how many rows a table had and has, a clause; None where there is no such table."""
     if now is None:
         return f"the table {table} is gone, with {before:,} row(s)"
     if before is None:

@@ -17,10 +17,11 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import StreamError, decrypt, encrypt
 from soulsense_db.errors import IdentityError
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.stored_form_errors import cannot_be_opened, description_damaged
+from soulsense_db.operations.stored_form_errors import cannot_be_opened, sealed_fact_damaged
 
 _MOST_BYTES = 1024 * 1024
 _LONGEST_SEALED = 128 * 1024
+_ROWS = "record of the rows"
 
 
 def with_sealed_facts(repository: Repository, info: BackupInfo) -> BackupInfo:
@@ -50,7 +51,7 @@ def with_opened_description(repository: Repository, info: BackupInfo) -> BackupI
     """
     if info.sealed_description is None:
         return info
-    description = _opened(repository, info, info.sealed_description)
+    description = _opened(repository, info, info.sealed_description, "description")
     return replace(info, description=description, sealed_description=None)
 
 
@@ -61,11 +62,11 @@ def opened_row_counts(repository: Repository, info: BackupInfo) -> Mapping[str, 
     """
     if info.sealed_row_counts is None:
         return info.row_counts
-    text = _opened(repository, info, info.sealed_row_counts)
+    text = _opened(repository, info, info.sealed_row_counts, _ROWS)
     try:
         return {str(table): int(rows) for table, rows in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
-        raise description_damaged(Path(info.path), str(error)) from error
+        raise sealed_fact_damaged(Path(info.path), _ROWS, str(error)) from error
 
 
 def _sealed(repository: Repository, text: str) -> str:
@@ -74,7 +75,7 @@ def _sealed(repository: Repository, text: str) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def _opened(repository: Repository, info: BackupInfo, sealed: str) -> str:
+def _opened(repository: Repository, info: BackupInfo, sealed: str, what: str) -> str:
     stream = io.BytesIO()
     path = Path(info.path)
     try:
@@ -88,4 +89,4 @@ def _opened(repository: Repository, info: BackupInfo, sealed: str) -> str:
     except IdentityError as error:
         raise cannot_be_opened(path, error) from error
     except (StreamError, ValueError) as error:
-        raise description_damaged(path, str(error)) from error
+        raise sealed_fact_damaged(path, what, str(error)) from error

@@ -77,10 +77,10 @@ def cannot_be_opened(
     return IdentityError(what, **error.facts | {"path": path})
 
 
-def description_damaged(path: Path, reason: str) -> InvalidBackupError:
-    """Return the error for an encrypted description that cannot be decrypted."""
+def sealed_fact_damaged(path: Path, what: str, reason: str) -> InvalidBackupError:
+    """Return the error for ``what`` is encrypted in a meta file and cannot be decrypted."""
     return InvalidBackupError(
-        f"The description of {path.name} cannot be decrypted ({reason}).",
+        f"The {what} of {path.name} cannot be decrypted ({reason}).",
         hint="The data may be whole: verify the backup.",
         path=path,
         reason=reason,

@@ -134,8 +134,6 @@ class Disk:
         for directory in sorted(self.directories):
             Path(directory).mkdir(parents=True, mode=0o700)
         for path, file in names.items():
-            # A folder that was removed is still there as long as a file is in it.
-            Path(path).parent.mkdir(parents=True, mode=0o700, exist_ok=True)
             Path(path).write_bytes(file.after_a_crash(random, choice))
             Path(path).chmod(0o600)
 

@@ -66,7 +66,7 @@ CALLS: dict[str, Callable[..., Any]] = {
 def warm_up() -> None:
     """Run everything once: an import in the middle of a case would be a part of it."""
     assert "coverage" not in sys.modules, "its calls would be counted and made to fail as ours"
-    for name in operations.OPERATIONS:
+    for name in (*operations.OPERATIONS, *operations.DRILLS):
         _run_once(name)
     for engine in engines.OTHERS:
         engines.choose(engine)

@@ -596,3 +596,16 @@ def test_functions_of_the_application_are_not_needed(
     assert report.drill is not None
     assert report.drill.rows_compared
     assert any("not checked in full" in line for line in report.warnings)
+
+
+def test_a_drill_can_be_cancelled(manager: BackupManager, database: Path) -> None:
+    """What progress raises comes out as it is; nothing is recorded, and nothing is left."""
+    info = manager.create()
+
+    def progress(_done: int, _total: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        manager.verify(info, level="drill", progress=progress)
+    assert manager.get(info).drilled_at is None
+    assert leftovers(database.parent) == []

@@ -344,7 +344,7 @@ class SQLiteDriver(Driver):
         with backup_errors(source), sqlite_check.opened(source) as opened:
             try:
                 return interruptible(lambda: count_rows(opened, source), opened, poll=poll)
-            except (InvalidBackupError, sqlite3.Error) as error:
+            except (InvalidBackupError, sqlite3.Error, UnicodeDecodeError) as error:
                 # A newer SQLite may; what is damaged, the check of the file tells.
                 log_ignored(f"The rows of {source.name} are not counted", error)
                 return None
