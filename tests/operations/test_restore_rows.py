@@ -330,7 +330,9 @@ def test_children_come_along_and_theirs(app: BackupManager, journal: Path) -> No
     assert digest(journal) == before
 
 
-def test_a_circle_of_references_comes_back(plain: Callable[[str], BackupManager]) -> None:
+def test_a_circle_of_references_comes_back(
+    plain: Callable[[str], BackupManager], make_engine: EngineMaker
+) -> None:
     """Rows that refer to each other, and to themselves, are no endless search and no violation."""
     manager = plain(
         "CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER NOT NULL REFERENCES b (id));"
@@ -340,6 +342,7 @@ def test_a_circle_of_references_comes_back(plain: Callable[[str], BackupManager]
     )
     path = manager.database
     assert path is not None
+    manager = BackupManager(enforcing(make_engine(path)))
     before = digest(path)
     execute(path, "DELETE FROM a", "DELETE FROM b")
     report = manager.restore_rows("latest", "a", "id = 1", with_parents=True)
@@ -520,6 +523,16 @@ def test_no_value_is_changed_on_the_way(
     report = manager.restore_rows("latest", "t", replace=True, expected=plan)
     assert report.plan.writes == len(ODD_VALUES)
     assert rows(path, everything) == before
+
+
+def test_a_number_of_another_type_is_another_value(plain: Callable[[str], BackupManager]) -> None:
+    """1 and 1.0 are equal to Python and to SQLite, and are not stored the same."""
+    manager = plain("CREATE TABLE t (id PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (2, '2');")
+    path = manager.database
+    assert path is not None
+    execute(path, "UPDATE t SET v = 1.0 WHERE id = 1", "UPDATE t SET v = 2 WHERE id = 2")
+    assert manager.restore_rows("latest", "t", replace=True).replaced == 2
+    assert rows(path, "SELECT typeof(v) FROM t ORDER BY id") == [("integer",), ("text",)]
 
 
 def test_odd_names_are_names(plain: Callable[[str], BackupManager]) -> None:
@@ -1084,6 +1097,19 @@ def test_what_changes_under_its_hands_is_refused(
     assert rows(journal, "SELECT * FROM entries WHERE id = 17 AND title = 'Mon'") == []
     assert app.safety_backup() is None
     assert leftovers(journal.parent) == []
+
+
+def test_a_parent_that_goes_meanwhile_is_noticed_where_nobody_enforces_it(
+    journal: Path, make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The references are looked at under the lock as well: SQLite would not complain."""
+    manager = BackupManager(make_engine(journal))
+    manager.create()
+    execute(journal, "DELETE FROM entries WHERE id = 17")
+    _after_the_first_copy(monkeypatch, lambda: execute(journal, "DELETE FROM users WHERE id = 1"))
+    with pytest.raises(RowsRefusedError, match="users id 1"):
+        manager.restore_rows("latest", "entries", "id = 17")
+    assert rows(journal, "SELECT * FROM entries WHERE id = 17") == []
 
 
 def test_a_failure_leaves_the_earlier_safety_backup(

@@ -28,7 +28,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     value_lost,
 )
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
-from soulsense_db.drivers.sqlite.row_tables import Column, Shape, Tables, Unique, folded
+from soulsense_db.drivers.sqlite.row_tables import Column, ForeignKey, Shape, Tables, Unique, folded
 from soulsense_db.drivers.sqlite.row_values import (
     Row,
     bound,
@@ -78,6 +78,11 @@ class Pair:
     @cached_property
     def _places(self) -> dict[str, int]:
         return {folded(name): at for at, name in enumerate(self.columns)}
+
+    @cached_property
+    def references(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys of the live table."""
+        return self.live.references(self.name)
 
     # Rows of the backup
 
