@@ -156,9 +156,7 @@ class RowLoader:
 
     def _first_look(self, raw: sqlite3.Connection, expected: RowsPlan | None) -> RowsPlan:
         version = pragmas.number(raw, "data_version")
-        draft = self._draft(raw)
-        _require_as_shown(draft.plan, expected)
-        _require_possible(draft.plan)
+        draft = self._checked_draft(raw, expected)
         if self._live.path is not None:  # else somebody may use this very connection
             self._looked_at = version, draft
         return draft.plan
@@ -189,6 +187,9 @@ class RowLoader:
         version = pragmas.number(raw, "data_version")
         if self._looked_at is not None and self._looked_at[0] == version:
             return self._looked_at[1]  # nobody has committed since
+        return self._checked_draft(raw, expected)
+
+    def _checked_draft(self, raw: sqlite3.Connection, expected: RowsPlan | None) -> Draft:
         if pragmas.number(raw, "schema_version") != self._schema_version:
             raise schema_changed()
         draft = self._draft(raw)
