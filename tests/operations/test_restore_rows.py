@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from age_keys import Key
 from conftest import EngineMaker
 from helpers import (
     NOBODY,
@@ -37,6 +38,7 @@ from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
+    IdentityError,
     InterruptedMigrationError,
     InvalidBackupError,
     NotEnoughSpaceError,
@@ -646,12 +648,43 @@ def test_what_would_not_be_whole_is_refused(
     app: BackupManager, journal: Path, changes: list[str], message: str
 ) -> None:
     """The message names the column or table; neither a preview nor a restore guesses."""
+    delete(journal, "entries WHERE id = 17")
     execute(journal, *changes)
     before = digest(journal)
     for call in (app.preview_rows, app.restore_rows):
         with pytest.raises(RowsRefusedError, match=message):
             call("latest", "entries", "id = 17")
     assert (digest(journal), app.safety_backup()) == (before, None)
+
+
+def test_rows_that_are_not_written_lose_nothing(app: BackupManager, journal: Path) -> None:
+    """A value in a column that is gone matters for rows that come back, not for those there."""
+    execute(journal, "DROP TRIGGER entries_edited", "ALTER TABLE entries DROP COLUMN body")
+    execute(journal, "ALTER TABLE answers DROP COLUMN text", "DELETE FROM answers")
+    assert app.restore_rows("latest", "entries").plan.tables[0].same == 3
+    delete(journal, "entries WHERE id = 17")
+    plan = app.preview_rows("latest", "entries", "id = 17", without_columns=["body"])
+    assert plan.missing_children[0].rows == 2
+    with pytest.raises(RowsRefusedError, match="no column text any more"):
+        app.preview_rows(
+            "latest", "entries", "id = 17", without_columns=["body"], with_children=True
+        )
+
+
+def test_without_the_key_there_are_no_rows(
+    tmp_path: Path, make_engine: EngineMaker, key: Key
+) -> None:
+    """The error of an encrypted backup that nothing at hand opens; with the key it works."""
+    path = make_journal(tmp_path / "app.db")
+    sealing = BackupManager(make_engine(path), recipients=key.recipients)
+    sealing.create()
+    delete(path, "entries WHERE id = 17")
+    for call in (sealing.preview_rows, sealing.restore_rows):
+        with pytest.raises(IdentityError):
+            call("latest", "entries")
+    opening = sealing.with_identities(key.path)
+    assert opening.restore_rows("latest", "entries").inserted == 1
+    assert leftovers(tmp_path) == []
 
 
 def test_a_column_may_be_left_out(app: BackupManager, journal: Path) -> None:

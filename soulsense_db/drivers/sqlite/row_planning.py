@@ -37,6 +37,7 @@ from soulsense_db.drivers.sqlite.row_pairs import Pair, paired
 from soulsense_db.drivers.sqlite.row_selection import Ident
 from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
 from soulsense_db.drivers.sqlite.row_values import Row, digest_of, is_same, named
+from soulsense_db.errors import RowsRefusedError
 from soulsense_db.shown_text import printable
 
 Action = Literal["insert", "replace"]
@@ -198,6 +199,7 @@ class Planner:
             writes.kept.add(ident)
         else:
             action: Action = "insert" if found is None else "replace"
+            writes.pair.require_whole(ident, row)
             writes.actions[ident] = action
             self._note(writes.pair, action, row, found)
 
@@ -311,8 +313,11 @@ class Planner:
 
     def _only_in_backup(self, reference: ForeignKey, idents: list[Ident]) -> int:
         writes = self._writes.get(folded(reference.table))
-        pair = writes.pair if writes else paired(self._live, self._backup, reference.table)
         known = writes.actions if writes else {}
+        try:
+            pair = writes.pair if writes else paired(self._live, self._backup, reference.table)
+        except RowsRefusedError:
+            return 0  # they could not come back
         return sum(
             1
             for ident in referring_rows(self._backup, reference, idents, self._look)
@@ -321,7 +326,10 @@ class Planner:
 
     @staticmethod
     def _has_live(pair: Pair, ident: Ident) -> bool:
-        row = pair.read(ident)
+        try:
+            row = pair.read(ident)
+        except RowsRefusedError:
+            return True  # as above
         return not pair.has_key(row) or pair.find(row) is not None
 
 
