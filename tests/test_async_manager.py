@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from helpers import CHILD_SECONDS, add_child, digest, leftovers, make_database
+from helpers import (
+    CHILD_SECONDS,
+    add_child,
+    digest,
+    execute,
+    leftovers,
+    make_database,
+    scalar,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
@@ -173,6 +181,48 @@ def test_a_database_in_memory_is_backed_up(tmp_path: Path) -> None:
         await manager.restore("latest")
         async with engine.connect() as connection:
             assert await connection.scalar(sa.text("SELECT count(*) FROM entry")) == 1
+        await engine.dispose()
+
+    asyncio.run(work())
+
+
+def test_rows_come_back_to_a_database_in_a_file(database: Path, engine_kind: EngineKind) -> None:
+    """They are looked for, shown and written in the thread of the connection, and undone."""
+
+    async def work() -> None:
+        engine = engine_kind(database)
+        manager = AsyncBackupManager(engine)
+        await manager.create()
+        before = digest(database)
+        execute(database, "DELETE FROM child WHERE id IN (3, 4)")
+        plan = await manager.preview_rows("latest", "child", "id = 3", samples=1)
+        assert plan.inserted == 1
+        report = await manager.restore_rows("latest", "child", "id = 3", expected=plan)
+        assert report.inserted == 1
+        assert (await manager.restore_rows("latest", "child")).inserted == 1
+        assert digest(database) == before
+        await manager.undo_restore()
+        assert scalar(database, "SELECT count(*) FROM child WHERE id IN (3, 4)") == 1
+        await _dispose(engine)
+
+    asyncio.run(work())
+
+
+def test_rows_come_back_to_a_database_in_memory(tmp_path: Path) -> None:
+    """Through the engine's only connection, which is borrowed step by step."""
+
+    async def work() -> None:
+        engine = create_async_engine("sqlite+aiosqlite://", poolclass=StaticPool)
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("CREATE TABLE entry (id INTEGER PRIMARY KEY)"))
+            await connection.execute(sa.text("INSERT INTO entry VALUES (1), (2)"))
+        manager = AsyncBackupManager(engine, tmp_path / "backups")
+        await manager.create()
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("DELETE FROM entry WHERE id = 2"))
+        assert (await manager.restore_rows("latest", "entry", "id = 2")).inserted == 1
+        async with engine.connect() as connection:
+            assert await connection.scalar(sa.text("SELECT count(*) FROM entry")) == 2
         await engine.dispose()
 
     asyncio.run(work())

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from age_keys import Key
 from conftest import EngineMaker
 from helpers import (
     NOBODY,
@@ -37,6 +38,7 @@ from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
+    IdentityError,
     InterruptedMigrationError,
     InvalidBackupError,
     NotEnoughSpaceError,
@@ -330,7 +332,9 @@ def test_children_come_along_and_theirs(app: BackupManager, journal: Path) -> No
     assert digest(journal) == before
 
 
-def test_a_circle_of_references_comes_back(plain: Callable[[str], BackupManager]) -> None:
+def test_a_circle_of_references_comes_back(
+    plain: Callable[[str], BackupManager], make_engine: EngineMaker
+) -> None:
     """Rows that refer to each other, and to themselves, are no endless search and no violation."""
     manager = plain(
         "CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER NOT NULL REFERENCES b (id));"
@@ -340,6 +344,7 @@ def test_a_circle_of_references_comes_back(plain: Callable[[str], BackupManager]
     )
     path = manager.database
     assert path is not None
+    manager = BackupManager(enforcing(make_engine(path)))
     before = digest(path)
     execute(path, "DELETE FROM a", "DELETE FROM b")
     report = manager.restore_rows("latest", "a", "id = 1", with_parents=True)
@@ -522,6 +527,16 @@ def test_no_value_is_changed_on_the_way(
     assert rows(path, everything) == before
 
 
+def test_a_number_of_another_type_is_another_value(plain: Callable[[str], BackupManager]) -> None:
+    """1 and 1.0 are equal to Python and to SQLite, and are not stored the same."""
+    manager = plain("CREATE TABLE t (id PRIMARY KEY, v); INSERT INTO t VALUES (1, 1), (2, '2');")
+    path = manager.database
+    assert path is not None
+    execute(path, "UPDATE t SET v = 1.0 WHERE id = 1", "UPDATE t SET v = 2 WHERE id = 2")
+    assert manager.restore_rows("latest", "t", replace=True).replaced == 2
+    assert rows(path, "SELECT typeof(v) FROM t ORDER BY id") == [("integer",), ("text",)]
+
+
 def test_odd_names_are_names(plain: Callable[[str], BackupManager]) -> None:
     """Whatever is in the name of a table, a column or a trigger, it is only that."""
     table = 'x"; DROP TABLE t; --'
@@ -633,12 +648,43 @@ def test_what_would_not_be_whole_is_refused(
     app: BackupManager, journal: Path, changes: list[str], message: str
 ) -> None:
     """The message names the column or table; neither a preview nor a restore guesses."""
+    delete(journal, "entries WHERE id = 17")
     execute(journal, *changes)
     before = digest(journal)
     for call in (app.preview_rows, app.restore_rows):
         with pytest.raises(RowsRefusedError, match=message):
             call("latest", "entries", "id = 17")
     assert (digest(journal), app.safety_backup()) == (before, None)
+
+
+def test_rows_that_are_not_written_lose_nothing(app: BackupManager, journal: Path) -> None:
+    """A value in a column that is gone matters for rows that come back, not for those there."""
+    execute(journal, "DROP TRIGGER entries_edited", "ALTER TABLE entries DROP COLUMN body")
+    execute(journal, "ALTER TABLE answers DROP COLUMN text", "DELETE FROM answers")
+    assert app.restore_rows("latest", "entries").plan.tables[0].same == 3
+    delete(journal, "entries WHERE id = 17")
+    plan = app.preview_rows("latest", "entries", "id = 17", without_columns=["body"])
+    assert plan.missing_children[0].rows == 2
+    with pytest.raises(RowsRefusedError, match="no column text any more"):
+        app.preview_rows(
+            "latest", "entries", "id = 17", without_columns=["body"], with_children=True
+        )
+
+
+def test_without_the_key_there_are_no_rows(
+    tmp_path: Path, make_engine: EngineMaker, key: Key
+) -> None:
+    """The error of an encrypted backup that nothing at hand opens; with the key it works."""
+    path = make_journal(tmp_path / "app.db")
+    sealing = BackupManager(make_engine(path), recipients=key.recipients)
+    sealing.create()
+    delete(path, "entries WHERE id = 17")
+    for call in (sealing.preview_rows, sealing.restore_rows):
+        with pytest.raises(IdentityError):
+            call("latest", "entries")
+    opening = sealing.with_identities(key.path)
+    assert opening.restore_rows("latest", "entries").inserted == 1
+    assert leftovers(tmp_path) == []
 
 
 def test_a_column_may_be_left_out(app: BackupManager, journal: Path) -> None:
@@ -1084,6 +1130,19 @@ def test_what_changes_under_its_hands_is_refused(
     assert rows(journal, "SELECT * FROM entries WHERE id = 17 AND title = 'Mon'") == []
     assert app.safety_backup() is None
     assert leftovers(journal.parent) == []
+
+
+def test_a_parent_that_goes_meanwhile_is_noticed_where_nobody_enforces_it(
+    journal: Path, make_engine: EngineMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The references are looked at under the lock as well: SQLite would not complain."""
+    manager = BackupManager(make_engine(journal))
+    manager.create()
+    execute(journal, "DELETE FROM entries WHERE id = 17")
+    _after_the_first_copy(monkeypatch, lambda: execute(journal, "DELETE FROM users WHERE id = 1"))
+    with pytest.raises(RowsRefusedError, match="users id 1"):
+        manager.restore_rows("latest", "entries", "id = 17")
+    assert rows(journal, "SELECT * FROM entries WHERE id = 17") == []
 
 
 def test_a_failure_leaves_the_earlier_safety_backup(

@@ -147,6 +147,14 @@ def unreachable(table: str) -> RowsRefusedError:
     )
 
 
+def unreadable_name(table: str) -> RowsRefusedError:
+    """Return the error for a table with a column that no statement can name."""
+    return RowsRefusedError(
+        f"A column of {table} has a name that is no text in the database's encoding.",
+        hint=_RESTORE_ALL,
+    )
+
+
 def no_such_column(table: str, names: Sequence[str], known: Sequence[str]) -> OptionError:
     """Return the error for columns to be left out that there are not, or must be there."""
     return OptionError(

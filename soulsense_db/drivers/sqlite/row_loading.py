@@ -1,8 +1,9 @@
 """Bring rows of a backup into the live database: find them, copy what is there, write, commit.
 
-What is written is found out twice: before the write lock, for what is found then can be shown and
-refused in peace, and again under it. The lock is held for the second look and the writing; for the
-safety copy as well only where somebody wrote while that was taken without it.
+What is written is found out before the write lock, for what is found then can be shown and refused
+in peace; under the lock it is found out again where somebody has committed since. The lock is held
+for that and for the writing; for the safety copy as well only where somebody wrote while that was
+taken without it.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class RowLoader:
         self._selection = selection
         self._progress = progress
         self._schema_version = 0
+        self._looked_at: tuple[int, Draft] | None = None
         self._chosen = self._choose()
 
     def plan(self, *, samples: int) -> RowsPlan:
@@ -153,20 +155,17 @@ class RowLoader:
             return planner.draft(samples=samples, hints=hints)
 
     def _first_look(self, raw: sqlite3.Connection, expected: RowsPlan | None) -> RowsPlan:
-        plan = self._draft(raw).plan
-        _require_as_shown(plan, expected)
-        _require_possible(plan)
-        return plan
+        version = pragmas.number(raw, "data_version")
+        draft = self._checked_draft(raw, expected)
+        if self._live.path is not None:  # else somebody may use this very connection
+            self._looked_at = version, draft
+        return draft.plan
 
     def _write(self, raw: sqlite3.Connection, expected: RowsPlan, safety: SafetyCopy) -> RowsPlan:
         """Look again, write and commit, in the transaction that ``raw`` is in."""
         try:
             with as_stored(raw):
-                if pragmas.number(raw, "schema_version") != self._schema_version:
-                    raise schema_changed()
-                draft = self._draft(raw)
-                _require_as_shown(draft.plan, expected)
-                _require_possible(draft.plan)
+                draft = self._second_look(raw, expected)
                 total = draft.plan.writes
                 write_rows(
                     Tables(raw),
@@ -182,6 +181,21 @@ class RowLoader:
                 raw.rollback()
             raise
         return draft.plan
+
+    def _second_look(self, raw: sqlite3.Connection, expected: RowsPlan) -> Draft:
+        """Return what is to be written, now that nobody else can write."""
+        version = pragmas.number(raw, "data_version")
+        if self._looked_at is not None and self._looked_at[0] == version:
+            return self._looked_at[1]  # nobody has committed since
+        return self._checked_draft(raw, expected)
+
+    def _checked_draft(self, raw: sqlite3.Connection, expected: RowsPlan | None) -> Draft:
+        if pragmas.number(raw, "schema_version") != self._schema_version:
+            raise schema_changed()
+        draft = self._draft(raw)
+        _require_as_shown(draft.plan, expected)
+        _require_possible(draft.plan)
+        return draft
 
     # What a person is told
 

@@ -28,7 +28,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     value_lost,
 )
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
-from soulsense_db.drivers.sqlite.row_tables import Column, Shape, Tables, Unique, folded
+from soulsense_db.drivers.sqlite.row_tables import Column, ForeignKey, Shape, Tables, Unique, folded
 from soulsense_db.drivers.sqlite.row_values import (
     Row,
     bound,
@@ -79,32 +79,42 @@ class Pair:
     def _places(self) -> dict[str, int]:
         return {folded(name): at for at, name in enumerate(self.columns)}
 
+    @cached_property
+    def references(self) -> tuple[ForeignKey, ...]:
+        """The foreign keys of the live table."""
+        return self.live.references(self.name)
+
     # Rows of the backup
 
-    @cached_property
-    def _select(self) -> str:
-        wanted = [quoted(name) for name in (*self.columns, *self.gone)]
-        return f"SELECT {_values(wanted)} FROM main.{quoted(self.source.name)}"  # noqa: S608 - quoted
-
     def read(self, ident: Ident) -> Row:
-        """Return a row of the backup as the live table would keep it; refuse one that it would not.
+        """Return a row of the backup as the live table would keep it.
 
-        Raises :class:`~soulsense_db.errors.RowsRefusedError`.
+        Raises :class:`~soulsense_db.errors.RowsRefusedError` where it would keep something else.
         """
-        by = ident_columns(self.source)
-        values = (ident,) if self.source.rowid else ident
-        condition, parameters = equal(by, values, self.backup.encoding)
-        whole = self.backup.row(f"{self._select} WHERE {condition}", parameters)
-        row, lost = whole[: len(self.columns)], whole[len(self.columns) :]
-        for column, value in zip(self.gone, lost, strict=True):
-            if value is not None:
-                raise column_gone(self.name, column, self.called(row), self.added)
-        if self._rehearsal is not None:
-            row = self._rehearsal.kept(self, row)
+        row = self._values_of(ident, self.columns)
+        return row if self._rehearsal is None else self._rehearsal.kept(self, row)
+
+    def require_whole(self, ident: Ident, row: Row) -> None:
+        """Raise :class:`~soulsense_db.errors.RowsRefusedError` for a row that would lack a value.
+
+        Either the live table has no column for it, or the backup has none.
+        """
+        if self.gone:
+            lost = self._values_of(ident, self.gone)
+            for column, value in zip(self.gone, lost, strict=True):
+                if value is not None:
+                    raise column_gone(self.name, column, self.called(row), self.added)
         for at in self._must_have:
             if row[at] is None:
                 raise null_value(self.name, self.columns[at], self.called(row))
-        return row
+
+    def _values_of(self, ident: Ident, columns: Sequence[str]) -> Row:
+        by = ident_columns(self.source)
+        values = (ident,) if self.source.rowid else ident
+        condition, parameters = equal(by, values, self.backup.encoding)
+        wanted = _values([quoted(name) for name in columns])
+        table = f"main.{quoted(self.source.name)}"
+        return self.backup.row(f"SELECT {wanted} FROM {table} WHERE {condition}", parameters)  # noqa: S608 - quoted
 
     @cached_property
     def _must_have(self) -> tuple[int, ...]:

@@ -37,6 +37,7 @@ from soulsense_db.drivers.sqlite.row_pairs import Pair, paired
 from soulsense_db.drivers.sqlite.row_selection import Ident
 from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
 from soulsense_db.drivers.sqlite.row_values import Row, digest_of, is_same, named
+from soulsense_db.errors import RowsRefusedError
 from soulsense_db.shown_text import printable
 
 Action = Literal["insert", "replace"]
@@ -119,6 +120,8 @@ class Planner:
         self._samples: list[RowSample] = []
         self._missing: dict[tuple[ForeignKey, Row], MissingParent] = {}
         self._present: set[tuple[ForeignKey, Row]] = set()
+        self._wanted: Counter[tuple[ForeignKey, Row]] = Counter()
+        self._most_samples = 0
         self._clashes: list[str] = []
 
     def draft(self, *, samples: int = 0, hints: bool = False) -> Draft:
@@ -129,11 +132,11 @@ class Planner:
         """
         if self._live.encoding != self._backup.encoding:
             raise other_encoding(self._backup.encoding, self._live.encoding)
+        self._most_samples = samples
         for name, idents in self._chosen.idents.items():
             role: Role = "child" if name in self._chosen.children else "chosen"
             self._classify(self._writes_of(name, role), idents)
         self._bring_parents()
-        self._describe(samples)
         if self._clashes:
             raise clashes(
                 self._clashes[0].partition(":")[0],
@@ -144,7 +147,7 @@ class Planner:
         plan = RowsPlan(
             tables=tuple(self._plan_of(one) for one in tables),
             samples=tuple(self._samples),
-            missing_parents=tuple(islice(self._missing.values(), _MOST_LISTED)),
+            missing_parents=tuple(self._missing_in_order()[:_MOST_LISTED]),
             missing_children=tuple(self._children_left()) if hints else (),
             notes=tuple(note for one in tables for note in _notes(one.pair)),
             fingerprint=self._fingerprint.hexdigest(),
@@ -195,48 +198,51 @@ class Planner:
         elif found is not None and not self._selection.replace:
             writes.kept.add(ident)
         else:
-            writes.actions[ident] = "insert" if found is None else "replace"
+            action: Action = "insert" if found is None else "replace"
+            writes.pair.require_whole(ident, row)
+            writes.actions[ident] = action
+            self._note(writes.pair, action, row, found)
+
+    def _note(self, pair: Pair, action: Action, row: Row, found: Row | None) -> None:
+        """Note what is written over what, what is in its way, and which rows it refers to."""
+        self._fingerprint.update(
+            digest_of((pair.name, action, digest_of(row), digest_of(found or ())))
+        )
+        if len(self._samples) < self._most_samples:
+            self._samples.append(_sample(pair, action, row, found))
+        if clash := pair.clash(row):
+            self._clashes.append(f"{pair.name}: {clash}")
+        for reference in pair.references:
+            values = parent_values(pair, reference, row)
+            if values is not None and (reference, values) not in self._present:
+                self._wanted[reference, values] += 1
 
     # Parents
 
     def _bring_parents(self) -> None:
-        """Look for the parent of each row that is written; add those that are to come as well."""
-        done: dict[str, int] = {}
-        while True:
-            before = sum(len(one.actions) for one in self._writes.values())
-            for key, writes in list(self._writes.items()):
-                new = list(islice(writes.actions, done.get(key, 0), None))
-                done[key] = len(writes.actions)
-                self._require_parents(writes, new)
-            if sum(len(one.actions) for one in self._writes.values()) == before:
-                return
+        """Look for each row that is referred to; add those that are to come as well.
 
-    def _require_parents(self, writes: Writes, idents: list[Ident]) -> None:
-        references = self._live.references(writes.pair.name)
-        if not references:
-            return
-        for number, ident in enumerate(idents):
+        Not before all others are there: it may be one of them. What is added refers to more.
+        """
+        number = 0
+        while self._wanted:
+            (reference, values), rows = self._wanted.popitem()
             if number % _LOOK_EVERY == 0:
                 self._look()
-            row = writes.pair.read(ident)
-            for reference in references:
-                values = parent_values(writes.pair, reference, row)
-                if values is not None:
-                    self._require_parent(reference, values)
+            number += 1
+            self._require_parent(reference, values, rows)
 
-    def _require_parent(self, reference: ForeignKey, values: Row) -> None:
+    def _require_parent(self, reference: ForeignKey, values: Row, rows: int) -> None:
         wanted = (reference, values)
-        if wanted in self._present:
-            return
         if wanted in self._missing:
-            self._miss(reference, values, in_backup=self._missing[wanted].in_backup)
+            self._miss(reference, values, rows, in_backup=self._missing[wanted].in_backup)
             return
         if has_parent(self._live, reference, values):
             self._present.add(wanted)
             return
         ident = parent_in(self._backup, reference, values)
         if ident is None:
-            self._miss(reference, values, in_backup=False)
+            self._miss(reference, values, rows, in_backup=False)
             return
         writes = self._writes_of(reference.parent, "parent")
         if ident not in writes.actions and self._selection.with_parents:
@@ -245,7 +251,10 @@ class Planner:
             self._present.add(wanted)
             return
         differs = ident in writes.kept or self._is_there(writes, ident)
-        self._miss(reference, values, in_backup=True, differs=differs)
+        self._miss(reference, values, rows, in_backup=True, differs=differs)
+
+    def _missing_in_order(self) -> list[MissingParent]:
+        return sorted(self._missing.values(), key=lambda one: (one.parent, one.key))
 
     def _is_there(self, writes: Writes, ident: Ident) -> bool:
         """Whether the live database has a row with the key of the parent, and other values."""
@@ -253,7 +262,13 @@ class Planner:
         return writes.pair.has_key(row) and writes.pair.find(row) is not None
 
     def _miss(
-        self, reference: ForeignKey, values: Row, *, in_backup: bool, differs: bool = False
+        self,
+        reference: ForeignKey,
+        values: Row,
+        rows: int,
+        *,
+        in_backup: bool,
+        differs: bool = False,
     ) -> None:
         known = self._missing.get((reference, values))
         self._missing[reference, values] = MissingParent(
@@ -261,30 +276,13 @@ class Planner:
             columns=reference.columns,
             parent=reference.parent,
             key=named(reference.parent_columns or reference.columns, values),
-            rows=known.rows + 1 if known else 1,
+            rows=known.rows + rows if known else rows,
             in_backup=in_backup,
             differs=known.differs if known else differs,
             blocks=in_backup or self._live.enforces_references,
         )
 
     # What is told of it
-
-    def _describe(self, samples: int) -> None:
-        """Note of each row what would be written over what, and find what is in its way."""
-        for writes in self._writes.values():
-            pair = writes.pair
-            for number, (ident, action) in enumerate(writes.actions.items()):
-                if number % _LOOK_EVERY == 0:
-                    self._look()
-                row = pair.read(ident)
-                found = pair.find(row) if action == "replace" else None
-                self._fingerprint.update(
-                    digest_of((pair.name, action, digest_of(row), digest_of(found or ())))
-                )
-                if clash := pair.clash(row):
-                    self._clashes.append(f"{pair.name}: {clash}")
-                if len(self._samples) < samples:
-                    self._samples.append(_sample(pair, action, row, found))
 
     def _plan_of(self, writes: Writes) -> TablePlan:
         name = writes.pair.name
@@ -315,8 +313,11 @@ class Planner:
 
     def _only_in_backup(self, reference: ForeignKey, idents: list[Ident]) -> int:
         writes = self._writes.get(folded(reference.table))
-        pair = writes.pair if writes else paired(self._live, self._backup, reference.table)
         known = writes.actions if writes else {}
+        try:
+            pair = writes.pair if writes else paired(self._live, self._backup, reference.table)
+        except RowsRefusedError:
+            return 0  # they could not come back
         return sum(
             1
             for ident in referring_rows(self._backup, reference, idents, self._look)
@@ -325,7 +326,10 @@ class Planner:
 
     @staticmethod
     def _has_live(pair: Pair, ident: Ident) -> bool:
-        row = pair.read(ident)
+        try:
+            row = pair.read(ident)
+        except RowsRefusedError:
+            return True  # as above
         return not pair.has_key(row) or pair.find(row) is not None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.row_errors import unreadable_name
 from soulsense_db.drivers.sqlite.row_values import Row
 
 _ROWIDS = ("rowid", "_rowid_", "oid")
@@ -139,6 +140,8 @@ class Tables:
 
     def _describe(self, name: str) -> Shape:
         found = self.rows(f"PRAGMA main.table_xinfo({quoted(name)})")
+        if not all(isinstance(one[1], str) for one in found):
+            raise unreadable_name(name)
         columns = tuple(
             Column(column, declared, bool(not_null), default, key, hidden in _GENERATED)
             for _, column, declared, not_null, default, key, hidden in found
@@ -184,9 +187,11 @@ class Tables:
             of_one.sort(key=lambda part: part[1])
             parent = of_one[0][2]
             to = tuple(part[4] for part in of_one)
-            if None in to:  # the primary key is meant
+            if None in to and isinstance(parent, str):  # the primary key is meant
                 to = self.shape(parent).key if self.is_plain(parent) else ()
             columns = tuple(part[3] for part in of_one)
+            if not all(isinstance(one, str) for one in (parent, *columns, *to)):
+                continue  # a name that is no text, which no statement of ours can have
             if len(columns) == len(to) or not self.is_plain(parent):
                 yield ForeignKey(name, columns, self.name_of(parent) or parent, to)
 
