@@ -237,13 +237,20 @@ def test_a_slow_step_is_seen(made: Project) -> None:
 
 
 def test_a_pause_without_a_lock_is_no_wait(made: Project) -> None:
-    """A step that takes long and locks nothing meanwhile would keep nobody waiting."""
-    made.revision("second", "first", "time.sleep(0.3)")
+    """A step that takes long and only reads meanwhile would keep nobody waiting."""
+    made.revision(
+        "second",
+        "first",
+        "connection = op.get_bind()\n"
+        'connection.exec_driver_sql("BEGIN")\n'
+        'connection.exec_driver_sql("SELECT count(*) FROM entry").all()\n'
+        "time.sleep(1)",
+    )
     (step,) = rehearsed(made).steps
     assert step.seconds is not None
-    assert step.seconds >= 0.3
+    assert step.seconds >= 1
     assert step.locked_seconds is not None
-    assert step.locked_seconds < 0.2
+    assert step.locked_seconds < 0.9
 
 
 def test_the_models_are_compared(made: Project) -> None:

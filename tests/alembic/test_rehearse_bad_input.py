@@ -112,6 +112,40 @@ def test_a_fork_is_ended_too(made: Project, tmp_path: Path) -> None:
     assert eventually(lambda: not is_alive(int(pid.read_text())))
 
 
+def test_a_fork_does_not_speak_for_it(made: Project) -> None:
+    """What happens to a fork is no failure of the step, unless that says so."""
+    made.revision(
+        "second",
+        "first",
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    raise RuntimeError('in the fork')\n"
+        "os.waitpid(child, 0)",
+    )
+    report = rehearsed(made)
+    assert (report.error, [step.revision for step in report.steps]) == ("", ["second"])
+    assert report.steps[0].seconds is not None
+
+
+def test_what_leaves_its_session_is_not_waited_for(made: Project, tmp_path: Path) -> None:
+    """A program that a migration has put into the background for good does not hold it up."""
+    pid = tmp_path / "pid"
+    made.revision(
+        "second",
+        "first",
+        "import subprocess, sys\n"
+        'other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],\n'
+        "                         start_new_session=True)\n"
+        f'Path("{pid}").write_text(str(other.pid))',
+    )
+    try:
+        report = rehearsed(made)
+        assert report.ok
+        assert report.seconds < 60
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("ending", "said"),
     [
