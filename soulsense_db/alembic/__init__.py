@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from soulsense_db._lazy import names_from
-
 if TYPE_CHECKING:
     from soulsense_db.alembic.rehearsal import (
         Failure,
@@ -47,7 +45,12 @@ __all__ = [
 _HOMES = {name: "soulsense_db.alembic.rehearsal" for name in __all__ if name != "safe_migrations"}
 
 if not TYPE_CHECKING:  # else a misspelt name would pass the type checker
-    __getattr__ = names_from(_HOMES, __name__)
+
+    def __getattr__(name: str) -> Any:
+        """Return what the rehearsal hands out, which is imported when it is first asked for."""
+        from soulsense_db._lazy import names_from
+
+        return names_from(_HOMES, __name__)(name)
 
 
 # This module is imported with Alembic itself half imported (by the plugin beside it): whatever
