@@ -14,14 +14,17 @@ from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
 M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Asynchronous(Protocol[M]):
+class _Asynchronous(Protocol[M_co]):
     """What has an object whose methods are awaited."""
 
-    sync_manager: M
+    @property
+    def sync_manager(self) -> M_co:
+        """The object, whose methods block."""
 
 
 class Awaited(Generic[M, P, T]):
@@ -36,7 +39,7 @@ class Awaited(Generic[M, P, T]):
         self._method: Callable[..., T] = method
         self._can_stop = "progress" in inspect.signature(method).parameters
         self._until_done = is_done_at_the_last_call
-        self.__doc__ = f"Await it: as ``{method.__qualname__}``."
+        self.__doc__ = f"Await it: what ``sync_manager.{method.__name__}`` does."
 
     @overload
     def __get__(self, manager: None, owner: type) -> Self: ...

@@ -29,7 +29,7 @@ from soulsense_db.async_manager import AsyncMirrors
 from soulsense_db.drivers.sqlite import pages
 from soulsense_db.errors import BackupNotFoundError
 from soulsense_db.events import Failed
-from soulsense_db.manager_aliases import OldNames
+from soulsense_db.manager.old_names import OldNames
 from soulsense_db.mirroring import MirrorOperations
 from soulsense_db.scheduled import run_auto
 
