@@ -207,7 +207,7 @@ def verify(
     """Check a backup by reading all of it, or by restoring it elsewhere, and record the result.
 
     A drill compares the rows of each table and the Alembic revision with what was recorded when the
-    backup was taken, and makes the checks of [tool.soulsense-db.drill] in pyproject.toml. The
+    backup was taken, and makes the checks in pyproject.toml. The
     database is not touched.
     """
     wanted = _level_of(level, quick=quick)

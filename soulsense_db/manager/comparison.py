@@ -55,10 +55,10 @@ class ManagerComparison(Bound):
     ) -> DiffReport:
         """Return what differs from a backup to the live database, or from one backup to another.
 
-        The direction is that of time: "added" is what only the second one has, which is the live
-        database unless ``other`` is given. The catalog is left out. Of the live database a copy is
-        compared, and then removed: it is locked no longer than the copy takes. Backups of other
-        databases may be named; a warning says so.
+        "Added" is what only the second one has, which is the live database unless ``other`` is
+        given. The catalog is left out. Of the live database a copy is compared, and then removed:
+        it is locked no longer than the copy takes. Backups of other databases may be named; a
+        warning says so.
 
         Args:
             ref: A backup as for :meth:`get`, or what :meth:`safety_backup` returned.

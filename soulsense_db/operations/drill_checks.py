@@ -99,10 +99,11 @@ def _query(number: int, given: Mapping[str, Any]) -> Check:
 
 
 def _problem_of_rows(rows: Sequence[Sequence[Any]], key: str, wanted: str | float) -> str:
-    if len(rows) != 1 or len(rows[0]) != 1:
-        number = "several rows" if rows[1:] else "no row"
-        what = f"{len(rows[0])} columns" if len(rows) == 1 else number
-        return f"it returned {what}, and must return one value"
+    if not rows:
+        return "it returned no row, and must return one value"
+    if rows[1:] or len(rows[0]) != 1:
+        what = f"{len(rows[0])} columns" if not rows[1:] else "several rows"
+        raise QueryError(f"it returns {what}, and must return one value", is_wrong=True)
     found = rows[0][0]
     if _fits(found, key, wanted):
         return ""

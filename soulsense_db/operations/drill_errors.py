@@ -9,6 +9,8 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import DrillError, OptionError, StorageError, UnsupportedDatabaseError
 
 _MOST_NAMED = 5
+# The meta file says from now on that it failed.
+_STATE = "The database was not touched."
 _CHECKS_HINT = (
     'Write it as { sql = "SELECT count(*) FROM users", at-least = 1 }: sql, at most one of is, '
     "at-least and at-most, and a name if you like."
@@ -79,6 +81,7 @@ def check_failed(info: BackupInfo, check: str, reason: str) -> DrillError:
     """Return the error for a check of the user's: what it is called, and what came of it."""
     return DrillError(
         f"{info.filename} failed the drill: the check '{check}' failed: {reason.rstrip('.')}.",
+        state=_STATE,
         hint="If the check is right, use another backup. If it is wrong, correct it and drill "
         "again.",
         path=Path(info.path),
@@ -95,6 +98,7 @@ def wrong_check(number: int, what: str) -> OptionError:
 def _failed(info: BackupInfo, what: str, reason: str) -> DrillError:
     return DrillError(
         f"{info.filename} failed the drill: {what}.",
+        state=_STATE,
         hint="Use another backup.",
         path=Path(info.path),
         reason=reason,

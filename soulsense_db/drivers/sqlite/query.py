@@ -15,7 +15,10 @@ _READING = {
     sqlite3.SQLITE_RECURSIVE,
 }
 _ONE_SELECT = "only reading is allowed: write one SELECT"
-_MISSPELT = re.compile(r"syntax error|incomplete input|unrecognized token")
+# A function may be one that only the application's own connections have.
+_MISSPELT = re.compile(
+    r"syntax error|incomplete input|unrecognized token|no such function|wrong number of arguments"
+)
 _MOST_ROWS = 2  # one that is asked for, and that there are more
 
 
