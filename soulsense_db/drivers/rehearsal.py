@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 from sqlalchemy.engine import Connection
 
 from soulsense_db import fs
-from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
+from soulsense_db.drivers.base import Findings, SnapshotInfo
+from soulsense_db.drivers.diff_report import DiffReport
 
 Place = Callable[[Path], Path]
 """Returns the copy to be opened in the place of a database file; the file itself for a copy."""
@@ -132,8 +133,8 @@ class RehearsalSupport(ABC):
         """
 
     @abstractmethod
-    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
-        """Return what would change in ``copy`` if it became ``other``; both are settled files."""
+    def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
+        """Return what differs from ``first`` to ``second``, row by row; both are settled files."""
 
     @abstractmethod
     def check(self, copy: Path) -> Findings:

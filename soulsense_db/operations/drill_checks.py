@@ -137,7 +137,7 @@ def _function(function: Callable[[Engine], object]) -> Check:
 def _problem_of_function(driver: Driver, function: Callable[[Engine], object]) -> str:
     try:
         result = function(driver.engine)
-    except Exception as error:  # noqa: BLE001 - whatever the application raises is its answer
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - what the application raises is its answer
         said = str(error).strip().splitlines()
         kind = type(error).__name__
         told = f"{kind}: {_shortened(said[0])}" if said else kind
@@ -148,7 +148,7 @@ def _problem_of_function(driver: Driver, function: Callable[[Engine], object]) -
     return "it returned False" if result is False else ""
 
 
-def _place_of(error: Exception, function: Callable[[Engine], object]) -> str:
+def _place_of(error: BaseException, function: Callable[[Engine], object]) -> str:
     """Return where in the file of ``function`` it was raised: an assertion may say nothing."""
     file = getattr(getattr(function, "__code__", None), "co_filename", None)
     lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]

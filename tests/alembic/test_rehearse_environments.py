@@ -84,7 +84,31 @@ def test_functions_of_the_application_are_there(tmp_path: Path) -> None:
         "    with connectable.connect() as connection:\n",
     )
     made.revision("second", "first", 'op.execute("UPDATE person SET name = backwards(name)")')
-    assert rehearsed(made).findings == ()
+    assert kinds(rehearsed(made)) == [("notice", "values_changed")]
+
+
+def test_the_own_file_of_a_tool_is_left_alone(tmp_path: Path) -> None:
+    """What a tool keeps in SQLite, as coverage.py does, is none of the application's data."""
+    made = project(tmp_path / "project")
+    cache, log = tmp_path / "cache.sqlite", tmp_path / "log.sqlite"
+    run_sql(log, "CREATE TABLE line (text)")
+    made.edit_env(
+        "    with connectable.connect() as connection:\n",
+        "    import atexit, os, sqlite3\n"
+        f"    with sqlite3.connect({str(cache)!r}) as tool:\n"
+        "        tool.execute('CREATE TABLE hit (count)')\n"
+        f"    os.replace({str(cache)!r}, {str(cache)!r} + '2')\n"
+        "    def write():\n"
+        f"        with sqlite3.connect({str(log)!r}) as tool:\n"
+        "            tool.execute(\"INSERT INTO line VALUES ('done')\")\n"
+        "    atexit.register(write)\n"
+        "    with connectable.connect() as connection:\n",
+    )
+    made.revision("second", "first", "pass")
+    report = rehearsed(made)
+    assert (report.ok, report.findings) == (True, ())
+    with closing(sqlite3.connect(log)) as connection:
+        assert set(connection.execute("SELECT text FROM line")) == {("done",)}
 
 
 def test_several_databases_are_copied_each(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -416,12 +417,17 @@ def _denying(_: Engine) -> bool:
     return False
 
 
+def _leaving(_: Engine) -> None:
+    sys.exit(0)
+
+
 @pytest.mark.parametrize(
     ("function", "words"),
     [
         (_raising, "LookupError: no user of that name (test_drill.py, line "),
         (_asserting, "AssertionError: there is one"),
         (_denying, "it returned False"),
+        (_leaving, "SystemExit: 0"),
     ],
 )
 def test_a_function_that_is_not_content(

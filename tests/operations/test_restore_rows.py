@@ -400,6 +400,35 @@ def test_a_reference_by_another_key_and_with_several_columns(
     assert scalar(path, "SELECT count(*) FROM visit") == 1
 
 
+@pytest.mark.parametrize("action", ["SET NULL", "SET DEFAULT", "CASCADE", "NO ACTION"])
+@pytest.mark.parametrize("enforced", [True, False], ids=["enforced", "not enforced"])
+def test_a_value_that_others_refer_to_is_not_replaced(
+    plain: Callable[[str], BackupManager],
+    make_engine: EngineMaker,
+    action: str,
+    enforced: bool,
+) -> None:
+    """Rows that nobody chose neither change with it, nor refer to nothing afterwards."""
+    path = plain(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY, code TEXT COLLATE NOCASE UNIQUE, note TEXT);"
+        "CREATE TABLE ch (id INTEGER PRIMARY KEY, code TEXT"
+        f" REFERENCES p (code) ON UPDATE {action});"
+        "INSERT INTO p VALUES (1, 'A', 'x'), (2, 'C', 'x'); INSERT INTO ch VALUES (5, 'a');"
+    ).database
+    assert path is not None
+    engine = make_engine(path)
+    manager = BackupManager(enforcing(engine) if enforced else engine, lock_timeout=5)
+    execute(path, "UPDATE ch SET code = 'b'", "UPDATE p SET code = code || 'b', note = 'y'")
+    execute(path, "UPDATE p SET code = 'B' WHERE id = 1")
+    before = digest(path)
+    with pytest.raises(RowsRefusedError, match="Rows of ch refer to the row id 1 of p"):
+        manager.restore_rows("latest", "p", replace=True)
+    assert digest(path) == before
+    report = manager.restore_rows("latest", "p", "id = 2", replace=True)  # to that one none refers
+    assert report.replaced == 1
+    assert rows(path, "SELECT code FROM ch") == [("b",)]
+
+
 def digest_unordered(path: Path) -> list[Any]:
     """Return all rows of all tables, sorted: some tables here have no rowid to order by."""
     names = rows(path, "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'backups'")

@@ -43,6 +43,7 @@ def main(request: dict[str, Any]) -> None:
         child.run()
     except BaseException as error:  # noqa: BLE001 - also what ends a process
         channel.tell("failed", revision=child.steps.current, **_described(error))
+    child.is_over = True
     child.steps.tell_times()
     channel.tell("ended")
     for stream in (sys.stdout, sys.stderr):
@@ -61,6 +62,8 @@ class _Child:
             empty=request["task"] == "find",
         )
         self._supports: dict[str, RehearsalSupport] = {}
+        self._left_alone: set[str] = set()
+        self.is_over = False
         self.steps = StepWatch(channel, self._places)
 
     def run(self) -> None:
@@ -119,7 +122,7 @@ class _Child:
         support = self._support(self._request["dialect"])
         support.watch(
             lambda path: self._by_itself(path, support),
-            is_copy=self._places.is_copy,
+            is_copy=lambda path: self._places.is_copy(path) or self._is_left_alone(path),
             refuse=self._refuse,
         )
         guard_files(self._places.originals, self._request["endings"], self._refuse)
@@ -130,10 +133,24 @@ class _Child:
 
     def _by_itself(self, path: Path, support: RehearsalSupport) -> Path:
         """Lead a connection that no engine makes to the copy as well, and say so."""
+        if _is_made_by_an_engine():
+            return self._places.of(path, support)
+        if self._is_left_alone(path):
+            return path
         copy = self._places.of(path, support)
-        if copy != path and not _is_made_by_an_engine():
+        if copy != path:
             self._tell_of_bypass(path, "open", blocked=False)
         return copy
+
+    def _is_left_alone(self, path: Path) -> bool:
+        """Whether it is a tool's own file, such as the data of coverage.py, and nobody's data.
+
+        That is one which the tool makes now, or opens after all migrations have run.
+        """
+        real = os.path.realpath(path)
+        if self._places.original_like(real) is None and (self.is_over or _is_empty(real)):
+            self._left_alone.add(real)
+        return real in self._left_alone
 
     def _refuse(self, path: Path, what: str) -> None:
         self._tell_of_bypass(path, what, blocked=True)
@@ -148,6 +165,13 @@ class _Child:
         if dialect not in self._supports:
             self._supports[dialect] = rehearsal_for(dialect)
         return self._supports[dialect]
+
+
+def _is_empty(file: str) -> bool:
+    try:
+        return os.stat(file).st_size == 0
+    except FileNotFoundError:
+        return True
 
 
 def _take_over_streams() -> int:

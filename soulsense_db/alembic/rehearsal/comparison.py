@@ -1,4 +1,4 @@
-"""What a migration did to the data: surveys of before and after, as findings.
+"""What a migration did to the data, as findings: by its rows, and by the sums of its columns.
 
 :func:`changes` alone decides what counts as lost.
 """
@@ -11,7 +11,14 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.report import Finding, Severity, TableRows
-from soulsense_db.drivers import ColumnSurvey, DatabaseDiff, DatabaseSurvey, Findings, TableSurvey
+from soulsense_db.drivers import (
+    ColumnChange,
+    ColumnSurvey,
+    DatabaseSurvey,
+    DiffReport,
+    Findings,
+    TableSurvey,
+)
 
 TEMPORARY = "_alembic_tmp_"
 _REMOVING = (
@@ -22,10 +29,19 @@ _RENAMING = r"ALTER\s+TABLE\s+[\"`\[]?{name}[\"`\]]?\s+RENAME\s+TO\s+[\"`\[]?([^
 
 
 def changes(
-    before: DatabaseSurvey, after: DatabaseSurvey, *, removing: Sequence[str], database: Path
+    before: DatabaseSurvey,
+    after: DatabaseSurvey,
+    rows: DiffReport,
+    *,
+    removing: Sequence[str],
+    database: Path,
 ) -> list[Finding]:
-    """Return what is gone; ``removing``: the statements that ran and can remove something."""
-    return [*_Comparison(before, after, removing, database).findings()]
+    """Return what is gone, and what is another value now.
+
+    ``rows``: what differs from before to after; ``removing``: the statements that ran and can
+    remove something.
+    """
+    return [*_Comparison(before, after, rows, removing, database).findings()]
 
 
 def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[TableRows, ...]:
@@ -37,11 +53,11 @@ def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[Table
     )
 
 
-def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DatabaseDiff) -> list[str]:
+def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DiffReport) -> list[str]:
     """Return what of the data is not what it was, a sentence each.
 
-    ``rows``: what restoring the state of before would change; a table whose columns are not what
-    they were is known by its sums alone.
+    ``rows``: what differs from before to now; a table whose rows could only be counted is known by
+    its sums alone.
     """
     known = {table.table: table for table in before.tables}
     new = {table.table: table for table in again.tables}
@@ -49,12 +65,13 @@ def what_differs(before: DatabaseSurvey, again: DatabaseSurvey, rows: DatabaseDi
     for diff in rows.tables:
         if diff.table not in known or diff.table not in new:
             continue
-        if diff.changed is not None:
-            counts = {"gone": diff.gained, "changed": diff.changed, "new": diff.lost}
-            said = ", ".join(f"{_rows_of(n)} {word}" for word, n in counts.items() if n)
-            found.append(f"in {diff.table}, {said}")
+        if diff.changed is None:
+            found += _columns_that_differ(known[diff.table], new[diff.table])
             continue
-        found += _columns_that_differ(known[diff.table], new[diff.table])
+        found += [f"column {diff.table}.{column} is gone" for column in diff.columns_removed]
+        counts = {"gone": diff.removed, "changed": diff.changed, "new": diff.added}
+        if said := ", ".join(f"{_rows_of(n)} {word}" for word, n in counts.items() if n):
+            found.append(f"in {diff.table}, {said}")
     return found
 
 
@@ -90,11 +107,13 @@ class _Comparison:
         self,
         before: DatabaseSurvey,
         after: DatabaseSurvey,
+        rows: DiffReport,
         removing: Sequence[str],
         database: Path,
     ) -> None:
         self._before = {table.table: table for table in before.tables}
         self._after = {table.table: table for table in after.tables}
+        self._rows = {table.table: table for table in rows.tables}
         self._removing = removing
         self._database = database
 
@@ -138,19 +157,31 @@ class _Comparison:
         return None
 
     def _of_table(self, old: TableSurvey, new: TableSurvey) -> Iterator[Finding]:
-        if new.rows < old.rows:
-            yield self._of_rows(old, new)
+        rows = self._rows.get(old.table)
+        if rows is not None and (rows.changed is None or rows.matched_by == "values"):
+            # Nobody knows which row became which: the sums tell what can be told.
+            rows = None
+            sentence = f"Rows of {old.table} are compared by sums alone: they have another key now."
+            yield self._finding("not_measured", "notice", sentence, table=old.table)
+        lost = max(0, old.rows - new.rows) if rows is None else rows.removed
+        if lost:
+            yield self._of_rows(old, new, lost)
         columns = {column.column: column for column in new.columns}
+        changed = {one.column: one for one in rows.columns} if rows else {}
         for column in old.columns:
             found = columns.get(column.column)
             if found is None:
                 yield self._of_dropped_column(old, new, column)
-            else:
+            elif rows is None:
                 yield from self._of_column(old, new, column, found)
+            elif column.column in changed:
+                yield from self._of_values(old, changed[column.column])
 
-    def _of_rows(self, old: TableSurvey, new: TableSurvey) -> Finding:
-        lost = old.rows - new.rows
+    def _of_rows(self, old: TableSurvey, new: TableSurvey, lost: int) -> Finding:
         sentence = f"Table {old.table} loses {_of(lost, old.rows, 'row')}."
+        gained = new.rows - old.rows + lost
+        if gained > 0:
+            sentence = f"{sentence[:-1]}, and gets {gained:,} that it did not have."
         if self._is_removed_from(old.table):
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parents = [name for name in old.parents if self._is_removed_from(name)] or [
@@ -200,6 +231,27 @@ class _Comparison:
             )
         sentence = f"Column {name} is dropped, with its {_values_of(column.values)}."
         return self._finding("column_dropped", "loss", sentence, table=old.table, column=column)
+
+    def _of_values(self, table: TableSurvey, of: ColumnChange) -> Iterator[Finding]:
+        """Yield what became of the values of a column, row by row."""
+        name = f"{table.table}.{of.column}"
+        column = next(one for one in table.columns if one.column == of.column)
+        if of.became_null:
+            sentence = (
+                f"Column {name} loses {_of(of.became_null, column.values, 'value')}: they are NULL "
+                "now."
+            )
+            yield self._finding("values_lost", "loss", sentence, table=table.table, column=column)
+        if of.became_shorter:
+            sentence = f"{_values_of(of.became_shorter)} of {name} became shorter."
+            yield self._finding(
+                "values_shortened", "loss", sentence, table=table.table, column=column
+            )
+        if others := of.differing - of.became_null - of.became_shorter:
+            sentence = f"{_values_of(others)} of {name} changed."
+            yield self._finding(
+                "values_changed", "notice", sentence, table=table.table, column=column
+            )
 
     def _of_column(
         self, old: TableSurvey, new: TableSurvey, was: ColumnSurvey, now: ColumnSurvey

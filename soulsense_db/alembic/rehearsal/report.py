@@ -116,9 +116,9 @@ class Finding:
 
     Attributes:
         kind: What it is, one word: ``failed``, ``rows_lost``, ``cascade``, ``table_dropped``,
-            ``column_dropped``, ``values_lost``, ``values_shortened``, ``reference``,
-            ``constraint``, ``models_differ``, ``renamed``, ``state``, ``space``, ``bypass``,
-            ``live_changed``, ``round_trip``, ``not_measured``, ``older``.
+            ``column_dropped``, ``values_lost``, ``values_shortened``, ``values_changed``,
+            ``reference``, ``constraint``, ``models_differ``, ``renamed``, ``state``, ``space``,
+            ``bypass``, ``live_changed``, ``round_trip``, ``not_measured``, ``older``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
         database: The live file that it is about.
@@ -236,10 +236,7 @@ class RehearsalReport:
             return f"This migration runs to its end and breaks something.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
-        return (
-            "This migration runs to its end. No table has fewer rows, and no column fewer values "
-            "or characters."
-        )
+        return "This migration runs to its end, and no rows or values are lost."
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values, as ``--json`` prints them.

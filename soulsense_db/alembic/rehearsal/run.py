@@ -31,6 +31,7 @@ from soulsense_db.alembic.rehearsal.report import (
 )
 from soulsense_db.drivers import (
     DatabaseSurvey,
+    DiffReport,
     Findings,
     RehearsalSupport,
     rehearsal_for,
@@ -48,6 +49,8 @@ DEFAULT_SECONDS = 3600.0
 
 _VERSION_TABLE = "alembic_version"
 _LOCK_SECONDS = 30.0
+_BEFORE = "-before"
+_NO_ROWS = DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_heads_after=())
 _ORDER: dict[Severity, int] = {"error": 0, "loss": 1, "warning": 2, "notice": 3}
 
 
@@ -140,13 +143,13 @@ class _Rehearsal:
             heads = self._databases[0].heads_before
             failure = account.failure_of(told, timeout=self.timeout, heads=heads)
             steps = account.steps_of(told)
-            self._look_at_copies(told, failure, on, ignore)
+            self._look_at_copies(told, failure, ignore)
             self._findings += account.bypasses_of(told, self._path)
             self._findings += account.models_of(told)
             if failure is not None:
                 self._add_failure(failure, on)
             elif round_trip and steps:
-                steps += self._go_back(copy, on, heads, ignore)
+                steps += self._go_back(copy, heads, ignore)
             endings = self._support.companions.logs
             changed = [one for one in self._databases if not one.is_untouched(endings)]
             unchanged = not has_changed() and not changed
@@ -190,6 +193,10 @@ class _Rehearsal:
 
     def _begin(self, copy: ScratchCopy, ignore: tuple[str, ...]) -> None:
         before = self._support.survey(copy.path, ignore=ignore, version_tables=self._version_tables)
+        self._kept = copy.path.with_name(f"{copy.path.name}{_BEFORE}")
+        fs.require_space(self._kept.parent, before.size_bytes)
+        fs.create_private_file(self._kept)
+        fs.copy_contents(copy.path, self._kept)
         self._support.prepare(copy.path, copy.facts)
         self._databases = [
             CopiedDatabase(self._path, copy.path, before, heads_before=copy.alembic_heads)
@@ -236,9 +243,7 @@ class _Rehearsal:
         for database in self._databases:
             database.before = without(database.before, self._version_tables)
 
-    def _look_at_copies(
-        self, told: Told, failure: Failure | None, on: Reference | None, ignore: tuple[str, ...]
-    ) -> None:
+    def _look_at_copies(self, told: Told, failure: Failure | None, ignore: tuple[str, ...]) -> None:
         removing = [text for one in told.of("times") for text in one["removing"]]
         for database in self._databases:
             if not fs.exists(database.copy):
@@ -250,7 +255,7 @@ class _Rehearsal:
                 )
                 continue
             try:
-                after, problems = self._examine(database, on, ignore)
+                after, problems = self._examine(database, ignore)
             except InvalidBackupError as error:
                 sentence = (
                     f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
@@ -270,7 +275,11 @@ class _Rehearsal:
                 continue
             self._findings += problems
             self._findings += comparison.changes(
-                database.before, after, removing=removing, database=database.path
+                database.before,
+                after,
+                self._rows_that_differ(database, ignore),
+                removing=removing,
+                database=database.path,
             )
             for name in after.unreadable:
                 self._add(
@@ -278,7 +287,7 @@ class _Rehearsal:
                 )
 
     def _examine(
-        self, database: CopiedDatabase, on: Reference | None, ignore: tuple[str, ...]
+        self, database: CopiedDatabase, ignore: tuple[str, ...]
     ) -> tuple[DatabaseSurvey, list[Finding]]:
         """Survey and check a copy, side by side."""
         support = self._support
@@ -295,27 +304,31 @@ class _Rehearsal:
             after = surveying.result()
         if not found.row_errors and not found.warnings:
             return after, []
-        before = self._check_of_before(database, on)
+        before = self._check_of_before(database)
         return after, list(comparison.new_problems(database.path, found, before))
 
-    def _check_of_before(self, database: CopiedDatabase, on: Reference | None) -> Findings | None:
+    def _check_of_before(self, database: CopiedDatabase) -> Findings | None:
         """Return what was wrong before the migration too: only asked for where something is."""
-        is_main = database is self._databases[0]
         try:
-            with self._as_before(database, on if is_main else None, is_main=is_main) as path:
+            with self._as_before(database) as path:
                 return self._support.check(path)
         except BackupError:
             return None
 
+    def _rows_that_differ(self, database: CopiedDatabase, ignore: tuple[str, ...]) -> DiffReport:
+        if not database.before.size_bytes:  # the migration made it
+            return _NO_ROWS
+        with self._as_before(database) as before:
+            left_out = (*ignore, *self._version_tables)
+            return self._support.diff(before, database.copy, ignore=left_out)
+
     @contextmanager
-    def _as_before(
-        self, database: CopiedDatabase, on: Reference | None, *, is_main: bool
-    ) -> Iterator[Path]:
-        if is_main:
-            with self.manager.scratch_copy(on) as again:
-                yield again.path
+    def _as_before(self, database: CopiedDatabase) -> Iterator[Path]:
+        """Yield the data as it was: of other databases, as their files have it now."""
+        if database is self._databases[0]:
+            yield self._kept
             return
-        path = database.copy.with_name(f"{database.copy.name}-before")
+        path = database.copy.with_name(f"{database.copy.name}{_BEFORE}")
         fs.create_private_file(path)
         try:
             self._support.copy(database.path, path, lock_timeout=_LOCK_SECONDS)
@@ -346,7 +359,6 @@ class _Rehearsal:
     def _go_back(
         self,
         copy: ScratchCopy,
-        on: Reference | None,
         heads: tuple[str, ...],
         ignore: tuple[str, ...],
     ) -> tuple[RehearsedStep, ...]:
@@ -366,15 +378,11 @@ class _Rehearsal:
             self._add("round_trip", "error", f"On the way back: {failure.what}")
             return account.steps_of(told)
         for database in self._databases:
-            is_main = database is self._databases[0]
             self._support.settle(database.copy)
             again = self._support.survey(
                 database.copy, ignore=ignore, version_tables=self._version_tables
             )
-            with self._as_before(database, on if is_main else None, is_main=is_main) as was:
-                rows = self._support.compare(
-                    database.copy, was, ignore=(*ignore, *self._version_tables)
-                )
+            rows = self._rows_that_differ(database, ignore)
             differences = comparison.what_differs(database.before, again, rows)
             if differences:
                 sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."

@@ -21,12 +21,13 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.base import DatabaseDiff, Findings, SnapshotInfo
+from soulsense_db.drivers.base import Findings, SnapshotInfo
+from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
 from soulsense_db.drivers.sqlite import check
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
 from soulsense_db.drivers.sqlite.cancel import interruptible
-from soulsense_db.drivers.sqlite.compare import compare
+from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
 from soulsense_db.drivers.sqlite.identity import path_of
@@ -41,6 +42,8 @@ _READS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CONNECT = "sqlite3.connect"
+# The place of the factory among the arguments of sqlite3.connect.
+_FACTORY_AT = 5
 _UNKNOWN = Path("a database whose name is a parameter")
 
 
@@ -80,9 +83,12 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             if self._is_own:
                 return connect(*given, **keywords)
             self.redirect(given, keywords, place)
-            connection = connect(*given, **keywords)
-            connection.set_authorizer(functools.partial(_authorize, refuse))
-            return connection
+            guard = functools.partial(_authorize, refuse)
+            if len(given) > _FACTORY_AT:
+                given[_FACTORY_AT] = _guarded(given[_FACTORY_AT], guard)
+            else:
+                keywords["factory"] = _guarded(keywords.get("factory", sqlite3.Connection), guard)
+            return connect(*given, **keywords)
 
         sqlite3.connect = sqlite3.dbapi2.connect = connect_to_copy
 
@@ -154,10 +160,11 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         with self.unwatched(), backup_errors(copy):
             return survey(copy, ignore=ignore, version_tables=version_tables)
 
-    def compare(self, copy: Path, other: Path, *, ignore: Collection[str]) -> DatabaseDiff:
+    def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
         """Compare row by row."""
-        with self.unwatched(), check.opened(copy) as one, check.opened(other) as two:
-            return interruptible(lambda: compare(one, two, other, ignore=ignore), one, two)
+        with self.unwatched(), check.opened(first) as before, check.opened(second) as after:
+            sides = Opened(before, first), Opened(after, second)
+            return interruptible(lambda: diff(*sides, ignore=ignore), before, after)
 
     def check(self, copy: Path) -> Findings:
         """Run ``integrity_check`` and ``foreign_key_check``."""
@@ -172,6 +179,33 @@ def _require_copy(
     path = path_of(ConnectArguments.given([text], {"uri": text.startswith("file:")}).file)
     if path is not None and not is_copy(path):
         refuse(path, "open")
+
+
+def _guarded(factory: Any, guard: Callable[..., int]) -> Any:
+    """Return a class of connections that ask ``guard``, whatever authorizer they are given."""
+    if not isinstance(factory, type):  # a function makes them: they ask until they are given one
+        return lambda *given, **keywords: _asking(factory(*given, **keywords), guard)
+
+    class Guarded(factory):  # type: ignore[misc]
+        def __init__(self, *given: Any, **keywords: Any) -> None:
+            super().__init__(*given, **keywords)
+            self.set_authorizer(None)
+
+        def set_authorizer(self, authorizer_callback: Callable[..., int] | None) -> None:
+            def both(*action: Any) -> int:
+                verdict = guard(*action)
+                if verdict != sqlite3.SQLITE_OK or authorizer_callback is None:
+                    return verdict
+                return authorizer_callback(*action)
+
+            super().set_authorizer(both)
+
+    return Guarded
+
+
+def _asking(connection: Any, guard: Callable[..., int]) -> Any:
+    connection.set_authorizer(guard)
+    return connection
 
 
 def _authorize(

@@ -235,6 +235,15 @@ def refused_by_database(table: str, row: str, reason: str) -> RowsRefusedError:
     )
 
 
+def referred_to(table: str, row: str, child: str) -> RowsRefusedError:
+    """Return the error for a row that is not replaced: rows refer to a value that would change."""
+    return RowsRefusedError(
+        f"Rows of {child} refer to the row {row} of {table} by a value that would be replaced: "
+        "they would change with it, or refer to nothing.",
+        hint="Leave the row out with the condition, or restore the whole backup.",
+    )
+
+
 def references_refused(reason: str) -> RowsRefusedError:
     """Return the error for a commit that SQLite refuses because of a foreign key."""
     return RowsRefusedError(

@@ -120,6 +120,21 @@ def has_parent(live: Tables, reference: ForeignKey, values: Row) -> bool:
     return bool(live.rows(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1", parameters))  # noqa: S608 - quoted
 
 
+def has_child(live: Tables, reference: ForeignKey, values: Row) -> bool:
+    """Whether a live row may refer to ``values`` by ``reference``.
+
+    In doubt it does: SQLite compares by the collation and the affinity of the other table.
+    """
+    marks = [placeholder(one) for one in values]
+    condition = " AND ".join(
+        f"({name} = {mark} OR CAST({name} AS TEXT) = CAST({mark} AS TEXT) COLLATE NOCASE)"
+        for name, mark in zip(map(quoted, reference.columns), marks, strict=True)
+    )
+    parameters = [one for value in bound(values, live.encoding) for one in (value, value)]
+    table = f"main.{quoted(live.shape(reference.table).name)}"
+    return bool(live.rows(f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1", parameters))  # noqa: S608 - quoted
+
+
 def parent_in(backup: Tables, reference: ForeignKey, values: Row) -> Ident | None:
     """Return what the parent is found by in the backup, None where it is not there either."""
     name = reference.parent

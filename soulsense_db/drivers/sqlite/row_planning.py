@@ -24,9 +24,11 @@ from soulsense_db.drivers.sqlite.row_errors import (
     no_such_table,
     other_encoding,
     protected,
+    referred_to,
 )
 from soulsense_db.drivers.sqlite.row_family import (
     Chosen,
+    has_child,
     has_parent,
     parent_in,
     parent_values,
@@ -201,7 +203,25 @@ class Planner:
             action: Action = "insert" if found is None else "replace"
             writes.pair.require_whole(ident, row)
             writes.actions[ident] = action
+            if found is not None:
+                self._require_unreferred(writes.pair, row, found)
             self._note(writes.pair, action, row, found)
+
+    def _require_unreferred(self, pair: Pair, row: Row, found: Row) -> None:
+        """Raise where a value is replaced to which rows refer: they would change with it.
+
+        Or, where SQLite does not enforce that, refer to nothing.
+        """
+        for reference in self._live.referring_to(pair.name):
+            places = [
+                at for one in reference.parent_columns if (at := pair.place_of(one)) is not None
+            ]
+            old, new = (tuple(one[at] for at in places) for one in (found, row))
+            if len(places) < len(reference.parent_columns) or None in old or is_same(old, new):
+                continue
+            if has_child(self._live, reference, old):
+                key = " ".join(f"{name} {value}" for name, value in pair.shown_key(row))
+                raise referred_to(pair.name, key, reference.table)
 
     def _note(self, pair: Pair, action: Action, row: Row, found: Row | None) -> None:
         """Note what is written over what, what is in its way, and which rows it refers to."""
