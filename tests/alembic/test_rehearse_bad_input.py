@@ -37,6 +37,7 @@ def test_an_unknown_revision_is_named(made: Project) -> None:
         report.error == "The migrations cannot begin: Can't locate revision identified by 'nosuch'."
     )
     assert report.steps == ()
+    assert report.verdict == "No migration ran. The live database was not touched."
 
 
 def test_several_heads_are_no_target(made: Project) -> None:

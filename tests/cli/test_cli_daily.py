@@ -325,7 +325,7 @@ def test_completion_completes(shell: Shell) -> None:
     """What the script asks the program is answered with commands."""
     shell.env |= {
         "_SOULSENSE_DB_COMPLETE": "complete_bash",
-        "COMP_WORDS": "soulsense-db re",
+        "COMP_WORDS": "soulsense-db rest",
         "COMP_CWORD": "1",
     }
     assert shell.run().stdout.split() == ["restore"]

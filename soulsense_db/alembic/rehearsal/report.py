@@ -228,7 +228,8 @@ class RehearsalReport:
         """What all of it comes to, one sentence, or two."""
         untouched = " The live database was not touched." if self.live_unchanged else ""
         if self.failure is not None:
-            return f"This migration fails.{untouched}"
+            what = "This migration fails." if self.steps else "No migration ran."
+            return f"{what}{untouched}"
         problem = self.problem()
         if isinstance(problem, DataLossError):
             return f"This migration runs to its end and loses data.{untouched}"
