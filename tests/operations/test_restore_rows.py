@@ -578,7 +578,8 @@ def test_odd_names_are_names(plain: Callable[[str], BackupManager]) -> None:
     path = manager.database
     assert path is not None
     execute(path, f"DELETE FROM {name}")
-    assert manager.restore_rows("latest", table, '"select" = 1').inserted == 1
+    where = """"select" = 1 AND "a'b""[c]" = 2 AND [d`e] = '3' AND '"no" it''s' <> '' -- "x"""
+    assert manager.restore_rows("latest", table, where).inserted == 1
     assert rows(path, f"SELECT * FROM {name}") == [(1, 2, "3")]
     assert rows(path, "SELECT * FROM t") == []
 
@@ -868,6 +869,7 @@ def test_a_full_text_index_that_triggers_keep_follows_when_they_run(
         ("id = '\ud800'", "not one SQL expression"),
         ("(DELETE FROM users)", "not one SQL expression"),
         ("nosuch = 1", "no such column: nosuch"),
+        ('"titel" <> 1', "no such column: titel"),
         ("id = (SELECT x FROM nosuch)", "no such table: nosuch"),
         ("count(*) > 1", "misuse of aggregate"),
         ("myfunction(id)", "no such function"),

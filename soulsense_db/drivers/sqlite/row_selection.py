@@ -45,6 +45,10 @@ _NOT_ALLOWED = {
 _LEAST_SECONDS = 60.0
 _BYTES_A_SECOND = 5_000_000  # slower than any disk that is read from end to end
 _LEAST_LENGTH = 1_000_000
+_QUOTED = re.compile(
+    r"""'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)|"((?:[^"]|"")*)\"""",
+    re.DOTALL,
+)
 _DENIED = re.compile(r"not authorized|prohibited")
 _IS_SYNTAX = re.compile(
     r"syntax error|incomplete input|unrecognized token|one statement at a time|null character"
@@ -69,6 +73,7 @@ def select_rows(
     wanted = ident_columns(shape)
     condition = ""
     if where is not None:
+        where = _without_strings_in_double_quotes(where)
         _require_one_expression(backup.connection, shape, where)
         # On lines of its own: a comment ends there.
         condition = f" WHERE (\n{where}\n)"
@@ -92,6 +97,20 @@ def select_rows(
     if not found:
         raise no_rows(shape.name, where)
     return found
+
+
+def _without_strings_in_double_quotes(where: str) -> str:
+    """Return ``where`` with names in backquotes: in double quotes a misspelt one is a string.
+
+    Source: https://www.sqlite.org/quirks.html#double_quoted_string_literals_are_accepted
+    """
+
+    def renamed(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        return "`" + found[1].replace('""', '"').replace("`", "``") + "`"
+
+    return _QUOTED.sub(renamed, where)
 
 
 def ident_columns(shape: Shape) -> tuple[str, ...]:
