@@ -247,6 +247,32 @@ def test_triggers_run_when_asked_for(app: BackupManager, journal: Path) -> None:
     assert rows(journal, "SELECT * FROM log") == [("added 17",)]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "chosen"),
+    [
+        ("BEFORE INSERT ON t BEGIN SELECT RAISE(IGNORE)", 1),
+        ("AFTER INSERT ON t BEGIN DELETE FROM t WHERE id = new.id", 1),
+        ("BEFORE UPDATE ON t BEGIN SELECT RAISE(IGNORE)", 2),
+    ],
+)
+def test_a_row_that_a_trigger_does_not_let_come_back_is_not_said_to_be_back(
+    plain: Callable[[str], BackupManager], trigger: str, chosen: int
+) -> None:
+    """With the triggers running, what one of them undoes is an error, and nothing is written."""
+    manager = plain(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, x TEXT); INSERT INTO t VALUES (1, 'a'), (2, 'b');"
+    )
+    path = manager.database
+    assert path is not None
+    execute(path, "DELETE FROM t WHERE id = 1", "UPDATE t SET x = 'c' WHERE id = 2")
+    execute(path, f"CREATE TRIGGER g {trigger}; END")
+    before = digest(path)
+    where = f"id = {chosen}"
+    with pytest.raises(RowsRefusedError, match="was not kept"):
+        manager.restore_rows("latest", "t", where, replace=True, triggers="run")
+    assert digest(path) == before
+
+
 def test_a_trigger_that_refuses_is_told_and_nothing_is_written(
     app: BackupManager, journal: Path
 ) -> None:

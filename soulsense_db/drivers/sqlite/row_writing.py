@@ -59,7 +59,7 @@ def write_rows(
 
 
 def _write(writes: Writes, ident: Ident, *, is_exact: bool) -> None:
-    """Write one row. ``is_exact``: nothing may change it on the way, and what is there is read."""
+    """Write one row, which is there then. ``is_exact``: nothing may change it on the way."""
     pair = writes.pair
     row = pair.read(ident)
     try:
@@ -71,7 +71,7 @@ def _write(writes: Writes, ident: Ident, *, is_exact: bool) -> None:
             written = pair.find(row) if pair.has_key(row) else pair.at_rowid(rowid)
     except sqlite3.IntegrityError as error:
         raise refused_by_database(pair.name, pair.called(row), reason_of(error)) from error
-    if is_exact and (written is None or not is_same(written, row)):
+    if written is None or (is_exact and not is_same(written, row)):
         raise not_kept(pair.name, pair.called(row))
 
 
@@ -83,7 +83,7 @@ def _insert(pair: Pair, ident: Ident, row: Row) -> int:
     table = f"INSERT OR ABORT INTO main.{quoted(pair.name)}"
     marks = ", ".join(map(placeholder, values))
     statement = f"{table} ({', '.join(columns)}) VALUES ({marks})"
-    cursor = _run(pair, statement if columns else f"{table} DEFAULT VALUES", values)
+    cursor = _run(pair, row, statement if columns else f"{table} DEFAULT VALUES", values)
     return cursor.lastrowid or 0
 
 
@@ -98,11 +98,14 @@ def _update(pair: Pair, row: Row) -> None:
     condition, parameters = pair.by_key(row)
     statement = f"UPDATE OR ABORT main.{quoted(pair.name)} SET {setting} WHERE {condition}"  # noqa: S608 - quoted
     values = bound([row[at] for at in changed], pair.live.encoding)
-    pair.live.connection.execute(statement, [*values, *parameters])
+    _run(pair, row, statement, [*values, *parameters])
 
 
-def _run(pair: Pair, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
-    return pair.live.connection.execute(statement, bound(values, pair.live.encoding))
+def _run(pair: Pair, row: Row, statement: str, values: Sequence[object]) -> sqlite3.Cursor:
+    cursor = pair.live.connection.execute(statement, bound(values, pair.live.encoding))
+    if cursor.rowcount == 0:  # a trigger with RAISE(IGNORE)
+        raise not_kept(pair.name, pair.called(row))
+    return cursor
 
 
 @contextmanager
