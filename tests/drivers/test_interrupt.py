@@ -19,7 +19,7 @@ from soulsense_db import BackupManager
 pytestmark = pytest.mark.slow
 # How soon it is obeyed, benchmarks/interrupt.py tells. To check it all takes minutes.
 _LESS_THAN_ALL_OF_IT = 30
-_ROWS = 400_000
+_ROWS = 1_600_000
 
 
 def _slow_to_check(path: Path) -> Path:
