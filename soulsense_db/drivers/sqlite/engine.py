@@ -149,13 +149,12 @@ class EngineConnections:
 
 
 _LIMITS = [getattr(sqlite3, name) for name in dir(sqlite3) if name.startswith("SQLITE_LIMIT_")]
-_NO_LIMIT = 2**31 - 1  # SQLite takes the highest that it was compiled for
 
 
 def without_limits(connection: sqlite3.Connection) -> None:
     """Lift the limits of the application's own statements: the schema may be beyond them."""
     for limit in _LIMITS:
-        connection.setlimit(limit, _NO_LIMIT)
+        connection.setlimit(limit, pragmas.NO_LIMIT)
 
 
 def make_ours(connection: sqlite3.Connection) -> None:

@@ -17,6 +17,9 @@ from soulsense_db.notices import Wait, ignoring
 SYNCHRONOUS_EXTRA = 3
 SMALLEST_READ = "PRAGMA main.schema_version"
 """Reads the header and no more: it needs no schema that this SQLite understands."""
+NO_LIMIT = 2**31 - 1
+"""SQLite takes the highest that it was compiled for."""
+_LENGTH: int | None = getattr(sqlite3, "SQLITE_LIMIT_LENGTH", None)
 _SHORT_WAIT_MS = 3  # SQLite asks after 1 and 3 ms; later ever more seldom
 
 
@@ -44,6 +47,28 @@ def text_as(connection: sqlite3.Connection, text_factory: Callable[[bytes], Any]
         yield
     finally:
         connection.text_factory = before
+
+
+def longest_value(connection: sqlite3.Connection) -> int:
+    """Return how many bytes a value may have.
+
+    A library that cannot tell, as pysqlite3 cannot, has no limit.
+    """
+    return NO_LIMIT if _LENGTH is None else connection.getlimit(_LENGTH)
+
+
+@contextmanager
+def values_limited(connection: sqlite3.Connection, length: int) -> Iterator[None]:
+    """Have SQLite refuse to read longer values in the block, where the library can ask it to."""
+    if _LENGTH is None:
+        yield
+        return
+    before = connection.getlimit(_LENGTH)
+    connection.setlimit(_LENGTH, length)
+    try:
+        yield
+    finally:
+        connection.setlimit(_LENGTH, before)
 
 
 def wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:

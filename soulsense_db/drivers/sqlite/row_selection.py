@@ -173,16 +173,14 @@ def _is_of_the_file(error: sqlite3.Error) -> bool:
 @contextmanager
 def _reading_only(connection: sqlite3.Connection) -> Iterator[None]:
     """Let statements of the block read the database and compute, and nothing else."""
-    before = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
     # No value of the file is longer than the file.
     longest = max(_LEAST_LENGTH, _size_of(connection))
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(longest, before))
-    connection.set_authorizer(_authorize)
-    try:
-        yield
-    finally:
-        connection.set_authorizer(None)
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    with pragmas.values_limited(connection, min(longest, pragmas.longest_value(connection))):
+        connection.set_authorizer(_authorize)
+        try:
+            yield
+        finally:
+            connection.set_authorizer(None)
 
 
 def _size_of(connection: sqlite3.Connection) -> int:

@@ -8,8 +8,8 @@ and a value is an expression under a name of ours, for which there is no convert
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from collections.abc import Collection, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -88,7 +88,7 @@ class Side:
         self._connection = connection
         self._path = path
         self.encoding = str(self._row("PRAGMA encoding")[0])
-        self._longest = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+        self._longest = pragmas.longest_value(connection)
         self._counted: dict[str, int] = {}
         self.tables: dict[str, Table] = {}
         self.unreadable: set[str] = set()
@@ -210,17 +210,9 @@ class Side:
             with self._limited(-1):
                 return str(self._row(statement, rowid)[0])
 
-    @contextmanager
-    def _limited(self, length: int) -> Iterator[None]:
-        """Let no value be longer than ``length``: SQLite refuses it before it takes memory."""
-        before = self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
-        if length < 0:
-            length = self._longest
-        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, length)
-        try:
-            yield
-        finally:
-            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    def _limited(self, length: int) -> AbstractContextManager[None]:
+        """Let no value be longer than ``length``; below 0, let it be as long as it can."""
+        return pragmas.values_limited(self._connection, self._longest if length < 0 else length)
 
     def _names(self) -> list[str]:
         found = self.query("SELECT name, sql FROM main.sqlite_master WHERE type = 'table'")
@@ -288,7 +280,10 @@ class Side:
         self, done: int, statement: str, way: _Way
     ) -> Generator[list[Row], None, None]:
         """Yield the rows of ``statement``, some at a time, but not the first ``done``."""
-        with self._limited(way.longest), closing(self._chunks(statement, (), way)) as chunks:
+        with (
+            self._limited(way.longest),
+            closing(self._chunks(statement, (), way)) as chunks,
+        ):
             for rows in chunks:
                 if done < len(rows):
                     yield rows[done:] if done else rows
@@ -307,7 +302,7 @@ class Side:
                 if way.is_valid and UNDECODABLE in str(error):
                     raise _InvalidTextError from error
                 too_long = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
-                limit = self._connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+                limit = pragmas.longest_value(self._connection)
                 # Without a limit of ours, nothing is that long: the file is damaged.
                 if too_long and limit < self._longest:
                     raise _TooLargeError from error
