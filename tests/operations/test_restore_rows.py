@@ -592,6 +592,19 @@ def test_a_number_of_another_type_is_another_value(plain: Callable[[str], Backup
     assert rows(path, "SELECT typeof(v) FROM t ORDER BY id") == [("integer",), ("text",)]
 
 
+@pytest.mark.parametrize("key", ["", " PRIMARY KEY"])
+def test_rows_that_nothing_tells_apart_are_refused(
+    plain: Callable[[str], BackupManager], key: str
+) -> None:
+    """A table whose columns have all the names of the rowid, and no key or NULL in it."""
+    manager = plain(
+        f"CREATE TABLE t (rowid TEXT, _rowid_ TEXT, oid TEXT, k TEXT{key});"
+        "INSERT INTO t VALUES ('1', '2', '3', NULL), ('1', '2', '3', 'a');"
+    )
+    with pytest.raises(RowsRefusedError, match="cannot be told apart"):
+        manager.preview_rows("latest", "t")
+
+
 def test_odd_names_are_names(plain: Callable[[str], BackupManager]) -> None:
     """Whatever is in the name of a table, a column or a trigger, it is only that."""
     table = 'x"; DROP TABLE t; --'

@@ -141,8 +141,8 @@ def other_key(table: str, before: Sequence[str], now: Sequence[str]) -> RowsRefu
 def unreachable(table: str) -> RowsRefusedError:
     """Return the error for a table whose rows nothing tells apart."""
     return RowsRefusedError(
-        f"The rows of {table} cannot be told apart: it has no primary key, and columns that are "
-        "called rowid, _rowid_ and oid.",
+        f"The rows of {table} cannot be told apart: they have no primary key, or NULL in it, and "
+        "columns that are called rowid, _rowid_ and oid.",
         hint=_RESTORE_ALL,
     )
 

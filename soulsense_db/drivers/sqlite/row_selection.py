@@ -25,6 +25,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     not_allowed,
     not_usable,
     unknown_column,
+    unreachable,
 )
 from soulsense_db.drivers.sqlite.row_tables import Shape, Tables
 
@@ -96,6 +97,8 @@ def select_rows(
         found = interruptible(select, backup.connection, poll=look)
     if not found:
         raise no_rows(shape.name, where)
+    if shape.rowid is None and any(None in ident for ident in found):
+        raise unreachable(shape.name)
     return found
 
 
