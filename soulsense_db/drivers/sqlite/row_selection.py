@@ -72,6 +72,8 @@ def select_rows(
     """
     table = f"main.{quoted(shape.name)}"
     wanted = ident_columns(shape)
+    if not wanted:
+        raise unreachable(shape.name)
     condition = ""
     if where is not None:
         where = _without_strings_in_double_quotes(where)
