@@ -35,13 +35,13 @@ from soulsense_db.mirrors.object_store_errors import (
 )
 from soulsense_db.mirrors.object_upload import Upload
 from soulsense_db.mirrors.url import MirrorUrl
+from soulsense_db.notices import log_event, warn
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutResult
 
     from soulsense_db.mirrors.object_store_config import Store
 
-log = logging.getLogger(__name__)
 
 # A part may take this long on the slowest line that is worth waiting for. A server that says that
 # it is alive, and never answers to a part, is waited for as long.
@@ -96,7 +96,7 @@ class ObjectStoreMirror(Mirror):
         except obstore.exceptions.InvalidPathError:
             # Somebody's key that the library does not take. Folder by folder there is none of them,
             # as long as it is in another one.
-            log.debug("an odd key at %s: listed folder by folder", self.address)
+            log_event(logging.DEBUG, f"an odd key at {self.address}: listed folder by folder")
         else:
             return
         for name in [folder] if folder is not None else self._folders():
@@ -105,7 +105,7 @@ class ObjectStoreMirror(Mirror):
             except MirrorError as error:
                 if folder is not None or error.reason != "odd key":
                     raise
-                log.warning("%s", error)
+                warn(str(error))
                 continue
             yield from (found for found in found_there if found.key > last)
 
@@ -139,7 +139,8 @@ class ObjectStoreMirror(Mirror):
             if _md5_of(here) == parts.md5():
                 return
             # Encrypted by a key of its own, or no MD5 in this store.
-            log.debug("%s at %s is read back: the store has no MD5 of it", key, self.address)
+            text = f"{key} at {self.address} is read back: the store has no MD5 of it"
+            log_event(logging.DEBUG, text)
             checksum = hashlib.sha256()
             for piece in self.read(key):
                 checksum.update(piece)
@@ -161,7 +162,7 @@ class ObjectStoreMirror(Mirror):
                 # Others are at it in the same moment, and perhaps all of them are told so.
                 if said(error).code != "ConditionalRequestConflict":
                     return False
-                log.debug("%s at %s: somebody else creates it", key, self.address)
+                log_event(logging.DEBUG, f"{key} at {self.address}: somebody else creates it")
                 time.sleep(0.1 * 2**attempt)
             else:
                 return True
@@ -181,7 +182,7 @@ class ObjectStoreMirror(Mirror):
             try:
                 self._fail(error, "delete", key)
             except BackupNotFoundError:
-                log.debug("%s was not at %s", key, self.address)
+                log_event(logging.DEBUG, f"{key} was not at {self.address}")
 
     def close(self) -> None:
         """Close connections."""
@@ -202,7 +203,7 @@ class ObjectStoreMirror(Mirror):
 
     def _fail(self, error: BaseException, action: str, key: str = "") -> NoReturn:
         what = said(error)
-        log.debug("%s %s at %s: %s", action, key, self.address, what)
+        log_event(logging.DEBUG, f"{action} {key} at {self.address}: {what}")
         raise translated(
             error, self.url, action, key=key, timeout=self.timeout, region=self._maker.region
         ) from None
@@ -278,7 +279,7 @@ class ObjectStoreMirror(Mirror):
         """Return whether it is worth another try: the store may not know the checksums."""
         if said(error).code != "NotImplemented" or not self._maker.sends_checksums:
             return False
-        log.debug("%s takes no checksums", self.address)
+        log_event(logging.DEBUG, f"{self.address} takes no checksums")
         self._maker.sends_checksums = False
         self._opened.clear()
         return True
@@ -304,7 +305,8 @@ class ObjectStoreMirror(Mirror):
                 if self._goes_without_checksums(error):
                     continue
                 if what.is_timeout and not self._is_slow and self._is_alive(what):
-                    log.debug("the line to %s is slow: uploaded patiently", self.address)
+                    text = f"the line to {self.address} is slow: uploaded patiently"
+                    log_event(logging.DEBUG, text)
                     self._is_slow = True
                     continue
                 self._fail(error, "write", key)
@@ -337,7 +339,7 @@ class ObjectStoreMirror(Mirror):
         try:
             self._check_alive()
         except MirrorUnreachableError as error:
-            log.debug("%s", error)
+            log_event(logging.DEBUG, str(error))
             return False
         return True
 
@@ -352,7 +354,7 @@ class ObjectStoreMirror(Mirror):
             except MirrorUnreachableError:
                 raise
             except BackupError as said_something:
-                log.debug("it is there: %s", said_something)
+                log_event(logging.DEBUG, f"it is there: {said_something}")
 
 
 def _md5_of(stored: ObjectMeta) -> str | None:

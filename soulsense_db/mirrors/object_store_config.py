@@ -21,13 +21,13 @@ from soulsense_db.mirrors.object_store_errors import (
     not_encrypted,
 )
 from soulsense_db.mirrors.url import MirrorUrl
+from soulsense_db.notices import log_event
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
 
     Store = S3Store | GCSStore | AzureStore
 
-log = logging.getLogger(__name__)
 
 _FOR_EVER = timedelta(days=1)  # of a request as a whole: a slow one that goes on is no broken one
 _CONNECT = 15.0
@@ -205,7 +205,7 @@ class StoreMaker:
             asked.request("GET", "/")
             asked.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            log.debug("no machine in a cloud at %s: %s", parts.hostname, error)
+            log_event(logging.DEBUG, f"no machine in a cloud at {parts.hostname}: {error}")
             raise no_credentials(self._url) from None
         finally:
             asked.close()

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from soulsense_db.errors import MirrorUnreachableError
 from soulsense_db.mirrors.object_parts import Parts
+from soulsense_db.notices import log_event
 
 if TYPE_CHECKING:
     from obstore import PutResult
 
-log = logging.getLogger(__name__)
 
 _LOOK = 0.1  # seconds between two looks whether the other thread has ended
 _PROBES = 2
@@ -113,7 +113,7 @@ class Upload:
                 silent = 0
             except MirrorUnreachableError as error:
                 silent += 1
-                log.debug("%s", error)
+                log_event(logging.DEBUG, str(error))
                 if silent == _PROBES:
                     raise
         return True
