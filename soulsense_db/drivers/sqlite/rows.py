@@ -235,7 +235,8 @@ class Side:
         rowid = _rowid(names)
         key = tuple(quoted(column) for _, column, _ in keyed) or (rowid or _ROWIDS[0],)
         # A key that is not the rowid has an index, also in a table WITHOUT ROWID.
-        indexes = self.query(f"PRAGMA main.index_list({quoted(name)})")
+        # All of them: what is not read to its end would be closed after the connection is.
+        indexes = list(self.query(f"PRAGMA main.index_list({quoted(name)})"))
         grows = all(origin != "pk" for _, _, _, origin, *_ in indexes) and bool(keyed or rowid)
         if rowid is not None and not self._has_rowid(name, rowid):
             rowid = None
