@@ -161,7 +161,7 @@ class _Comparison:
         if rows is not None and (rows.changed is None or rows.matched_by == "values"):
             # Nobody knows which row became which: the sums tell what can be told.
             rows = None
-            sentence = f"Rows of {old.table} are compared by sums alone: they have another key now."
+            sentence = f"Rows of {old.table} are compared by sums alone: nothing matches them."
             yield self._finding("not_measured", "notice", sentence, table=old.table)
         lost = max(0, old.rows - new.rows) if rows is None else rows.removed
         if lost:
