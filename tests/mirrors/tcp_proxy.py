@@ -22,6 +22,18 @@ class _Connection:
 
     writers: list[asyncio.StreamWriter]
     passed: int = 0
+    is_ended: bool = False
+
+    def end(self) -> None:
+        """End both directions: each end reads what was passed on before, and then the end.
+
+        A reset makes the kernel throw away what the program has not read yet: all of it, if that
+        has little of the processor.
+        """
+        self.is_ended = True
+        for writer in self.writers:
+            with contextlib.suppress(OSError):  # it has gone by itself
+                writer.write_eof()
 
     def reset(self) -> None:
         """Close both ends so that each sees a connection reset by its peer."""
@@ -101,7 +113,7 @@ class TcpProxy:
 
         Args:
             size: Counted over all connections; afterwards everything passes.
-            always: Count in each connection, and cut each of them.
+            always: Count in each connection, and end each of them: what was passed on arrives.
         """
         self._change(lambda: _Weather(cut_at=size, always=always))
 
@@ -178,13 +190,15 @@ class TcpProxy:
     ) -> None:
         while piece := await reader.read(self._piece_size()):
             rest = piece
-            while rest:
+            while rest and not connection.is_ended:
                 passing = await self._allowed(rest, connection)
                 writer.write(passing)
                 await writer.drain()
                 rest = rest[len(passing) :]
                 if self._is_cut(connection):
-                    raise ConnectionResetError
+                    if not self._weather.always:
+                        raise ConnectionResetError
+                    connection.end()
         with contextlib.suppress(OSError):  # the other side closed meanwhile
             writer.write_eof()
 

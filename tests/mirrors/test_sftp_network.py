@@ -101,10 +101,13 @@ def test_an_upload_that_was_cut_off_goes_on(
 def test_an_upload_that_is_always_cut_off_comes_to_its_end(
     mirror: Mirror, proxy: TcpProxy, tmp_path: Path
 ) -> None:
-    """Each connection that lasts for a megabyte brings some of it, there and back."""
+    """Connections that last for a megabyte bring some of it, there and back.
+
+    How much, nobody can say: what sshd has not handed on when its connection ends, it forgets.
+    """
     data = some_bytes(8 * MB)
     proxy.cut_after(1 * MB, always=True)
-    for _ in range(50):
+    for _ in range(500):
         try:
             mirror.write(KEY, outgoing(tmp_path, data))
         except MirrorUnreachableError:
@@ -147,7 +150,8 @@ def test_a_download_that_is_always_cut_off_comes_to_its_end(
         except MirrorUnreachableError:
             continue
         break
-    assert found == data
+    is_whole = found == data
+    assert is_whole
 
 
 @pytest.mark.parametrize("after", [0, 3 * MB])

@@ -82,11 +82,11 @@ def test_a_connection_is_cut_once(proxy: TcpProxy) -> None:
 
 
 def test_each_connection_is_cut(proxy: TcpProxy) -> None:
-    """With ``always``, each connection has its own count."""
+    """With ``always``, each connection has its own count; what was passed on by then arrives."""
     proxy.cut_after(150, always=True)
     for _ in range(3):
-        with _connected(proxy) as client, pytest.raises(ConnectionResetError):
-            _echoed(client, b"a" * 100)
+        with _connected(proxy) as client:
+            assert _echoed(client, b"a" * 100) == b"a" * 50
     proxy.pass_on()
     with _connected(proxy) as client:
         assert _echoed(client, b"b" * 1000) == b"b" * 1000
