@@ -244,6 +244,15 @@ def referred_to(table: str, row: str, child: str) -> RowsRefusedError:
     )
 
 
+def one_key_for_two(table: str, row: str) -> RowsRefusedError:
+    """Return the error for rows of the backup of which only one could be kept."""
+    return RowsRefusedError(
+        f"Another row of {table} in the backup is now the same row as the row {row}: the live "
+        "database does not tell their keys apart. One would overwrite the other.",
+        hint="Choose one of them with the condition.",
+    )
+
+
 def references_refused(reason: str) -> RowsRefusedError:
     """Return the error for a commit that SQLite refuses because of a foreign key."""
     return RowsRefusedError(

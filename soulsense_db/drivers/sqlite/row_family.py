@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.row_pairs import Pair, equal
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
-from soulsense_db.drivers.sqlite.row_values import Row, bound, chunks, placeholder
+from soulsense_db.drivers.sqlite.row_values import Row, bound, placeholder
 
-_KEYS_AT_ONCE = 200
+_LOOK_EVERY = 1000
 
 
 @dataclass(slots=True)
@@ -64,41 +63,38 @@ def _has(tables: Tables, name: str, columns: Sequence[str]) -> bool:
 
 
 def referring_rows(
-    backup: Tables, reference: ForeignKey, parents: Sequence[Ident], look: Callable[[], object]
+    backup: Tables, reference: ForeignKey, parents: Collection[Ident], look: Callable[[], object]
 ) -> Iterator[Ident]:
     """Yield what the rows of the backup are found by that refer to ``parents``.
 
-    Many are asked for at once: without an index, each statement reads the whole table.
+    SQLite compares a foreign key by the collation and the affinity of the parent's column: that is
+    so where the parent stands on the left, and the child's column has no affinity (``+``).
+    https://www.sqlite.org/foreignkeys.html#fk_indexes
     """
-    shape = backup.shape(reference.table)
-    wanted = ", ".join(ident_columns(shape))
-    columns = ", ".join(map(quoted, reference.columns))
-    select = f"SELECT {wanted} FROM main.{quoted(shape.name)} WHERE ({columns}) IN"  # noqa: S608 - quoted
-    for some in chunks(parents, _KEYS_AT_ONCE):
-        look()
-        keys = [
-            _values_of(backup, reference.parent, ident, reference.parent_columns) for ident in some
-        ]
-        keys = [key for key in keys if None not in key]
-        if not keys:
-            continue
-        marks = ", ".join(f"({', '.join(map(placeholder, key))})" for key in keys)
-        parameters = [value for key in keys for value in bound(key, backup.encoding)]
-        for row in backup.rows(f"{select} (VALUES {marks})", parameters):
-            yield row[0] if shape.rowid else row
+    wanted = set(parents)
+    child, parent = backup.shape(reference.table), backup.shape(reference.parent)
+    of_child, of_parent = _idents("child", child), _idents("parent", parent)
+    equal_columns = " AND ".join(
+        f"parent.{quoted(to)} = +child.{quoted(column)}"
+        for to, column in zip(reference.parent_columns, reference.columns, strict=True)
+    )
+    statement = (
+        f"SELECT {', '.join([*of_child, *of_parent])} FROM main.{quoted(child.name)} AS child "  # noqa: S608 - quoted
+        f"CROSS JOIN main.{quoted(parent.name)} AS parent WHERE {equal_columns}"
+    )
+    for number, row in enumerate(backup.each(statement)):
+        if number % _LOOK_EVERY == 0:
+            look()
+        if _ident(parent, row[len(of_child) :]) in wanted:
+            yield _ident(child, row[: len(of_child)])
 
 
-def _values_of(tables: Tables, name: str, ident: Ident, columns: Sequence[str]) -> Row:
-    shape = tables.shape(name)
-    wanted = ", ".join(f"+{quoted(column)}" for column in columns)
-    condition, parameters = at_ident(shape, ident, tables.encoding)
-    statement = f"SELECT {wanted} FROM main.{quoted(shape.name)} WHERE {condition}"  # noqa: S608 - quoted
-    return tables.row(statement, parameters)
+def _idents(alias: str, shape: Shape) -> list[str]:
+    return [f"{alias}.{column}" for column in ident_columns(shape)]
 
 
-def at_ident(shape: Shape, ident: Ident, encoding: str) -> tuple[str, list[Any]]:
-    """Return the condition for the row that is found by ``ident``, and its parameters."""
-    return equal(ident_columns(shape), (ident,) if shape.rowid else ident, encoding)
+def _ident(shape: Shape, row: Row) -> Ident:
+    return row[0] if shape.rowid else tuple(row)
 
 
 def parent_values(pair: Pair, reference: ForeignKey, row: Row) -> Row | None:
@@ -148,4 +144,4 @@ def parent_in(backup: Tables, reference: ForeignKey, values: Row) -> Ident | Non
     found = backup.rows(statement, parameters)
     if not found:
         return None
-    return found[0][0] if shape.rowid else found[0]
+    return _ident(shape, found[0])

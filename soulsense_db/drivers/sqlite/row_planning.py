@@ -22,6 +22,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     clashes,
     no_rows_of_its_own,
     no_such_table,
+    one_key_for_two,
     other_encoding,
     protected,
     referred_to,
@@ -52,13 +53,17 @@ _VERSION_COLUMN = "version_num"
 
 @dataclass(slots=True)
 class Writes:
-    """What is written to one table: the rows of the backup, and what is done with each."""
+    """What is written to one table: the rows of the backup, and what is done with each.
+
+    ``found``: by the keys of live rows, those of the backup that they are the same rows as.
+    """
 
     pair: Pair
     role: Role
     actions: dict[Ident, Action] = field(default_factory=dict)
     same: int = 0
     kept: set[Ident] = field(default_factory=set)
+    found: dict[bytes, Ident] = field(default_factory=dict)
 
     def count(self, action: Action) -> int:
         """Return how many rows have that ``action``."""
@@ -195,6 +200,8 @@ class Planner:
                 writes.same += 1
 
     def _decide(self, writes: Writes, ident: Ident, row: Row, found: Row | None) -> None:
+        if found is not None and self._selection.replace:
+            self._require_one_for_one(writes, ident, row, found)
         if found is not None and is_same(found, row):
             writes.same += 1
         elif found is not None and not self._selection.replace:
@@ -206,6 +213,13 @@ class Planner:
             if found is not None:
                 self._require_unreferred(writes.pair, row, found)
             self._note(writes.pair, action, row, found)
+
+    @staticmethod
+    def _require_one_for_one(writes: Writes, ident: Ident, row: Row, found: Row) -> None:
+        """Raise where two rows of the backup have what is one key in the live database."""
+        key = digest_of(tuple(found[at] for at in writes.pair.key))
+        if writes.found.setdefault(key, ident) != ident:
+            raise one_key_for_two(writes.pair.name, writes.pair.called(row))
 
     def _require_unreferred(self, pair: Pair, row: Row, found: Row) -> None:
         """Raise where a value is replaced to which rows refer: they would change with it.

@@ -62,11 +62,15 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a table is like; ``rowid``: a name that reaches it, None where nothing does."""
+    """What a table is like; ``rowid``: a name that reaches it, None where nothing does.
+
+    ``key_is_rowid``: whether the primary key is another name of the rowid.
+    """
 
     name: str
     columns: tuple[Column, ...]
     rowid: str | None
+    key_is_rowid: bool
     is_strict: bool
 
     @property
@@ -79,12 +83,6 @@ class Shape:
     def stored(self) -> tuple[Column, ...]:
         """The columns that have values of their own."""
         return tuple(one for one in self.columns if not one.is_generated)
-
-    @property
-    def key_is_rowid(self) -> bool:
-        """Whether the primary key is another name of the rowid."""
-        types = [one.type.upper() for one in self.columns if one.key]
-        return self.rowid is not None and types == ["INTEGER"]
 
 
 def folded(name: str) -> str:
@@ -151,8 +149,11 @@ class Tables:
         rowid = next((one for one in _ROWIDS if one not in taken), None)
         if rowid is not None and not self._has(name, rowid):
             rowid = None
+        # Any other key has an index: also INTEGER PRIMARY KEY DESC, and one of WITHOUT ROWID.
+        indexes = self.rows(f"PRAGMA main.index_list({quoted(name)})")
+        is_rowid = any(one.key for one in columns) and all(one[3] != "pk" for one in indexes)
         strict = bool(list(self._listed("name = ? AND strict", name)))
-        return Shape(name, columns, rowid, strict)
+        return Shape(name, columns, rowid, is_rowid, strict)
 
     def _has(self, name: str, rowid: str) -> bool:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -93,9 +93,3 @@ def _shown_bytes(value: bytes) -> str:
 def named(names: Sequence[str], values: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     """Return each name with its value as it is shown."""
     return tuple((printable(n), shown(v)) for n, v in zip(names, values, strict=True))
-
-
-def chunks(values: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield ``values`` in pieces of ``size``."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
