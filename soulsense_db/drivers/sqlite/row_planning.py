@@ -39,7 +39,7 @@ from soulsense_db.drivers.sqlite.row_family import (
 from soulsense_db.drivers.sqlite.row_pairs import Pair, paired
 from soulsense_db.drivers.sqlite.row_selection import Ident
 from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
-from soulsense_db.drivers.sqlite.row_values import Row, digest_of, is_same, named
+from soulsense_db.drivers.sqlite.row_values import Row, digest_of, is_same, named, shown_apart
 from soulsense_db.errors import RowsRefusedError
 from soulsense_db.shown_text import printable
 
@@ -374,13 +374,14 @@ def _sample(pair: Pair, action: Action, row: Row, found: Row | None) -> RowSampl
             table=pair.name, action=action, key=pair.shown_key(row), values=named(names, row)
         )
     changed = [at for at in range(len(row)) if not is_same((row[at],), (found[at],))]
-    changed_names = [names[at] for at in changed]
+    changed_names = [printable(names[at]) for at in changed]
+    texts = [shown_apart(found[at], row[at]) for at in changed]
     return RowSample(
         table=pair.name,
         action=action,
         key=pair.shown_key(row),
-        values=named(changed_names, [row[at] for at in changed]),
-        before=named(changed_names, [found[at] for at in changed]),
+        values=tuple(zip(changed_names, (after for _, after in texts), strict=True)),
+        before=tuple(zip(changed_names, (before for before, _ in texts), strict=True)),
     )
 
 

@@ -70,24 +70,39 @@ def _packed(row: Row) -> bytes:
     return marshal.dumps(plain, 2)
 
 
-def shown(value: object) -> str:
-    """Return a value as SQL, shortened, with nothing in it that acts on a terminal."""
+def shown(value: object, *, start: int = 0) -> str:
+    """Return a value as SQL, shortened, with nothing in it that acts on a terminal.
+
+    ``start``: how many characters or bytes of a long one are left out before.
+    """
     if value is None:
         return "NULL"
+    before = "…" if start else ""
     if isinstance(value, RawText):
-        value = value[: 4 * _LONGEST_SHOWN].decode(errors="replace")
+        value, start = value[start : start + 4 * _LONGEST_SHOWN].decode(errors="replace"), 0
     if isinstance(value, bytes):
-        return _shown_bytes(value)
+        part = value[start : start + _LONGEST_SHOWN // 4]
+        after = "…" if len(value) > start + len(part) else ""
+        return f"x'{before}{part.hex()}{after}' ({len(value):,} bytes)"
     if isinstance(value, str):
-        cut = value[:_LONGEST_SHOWN]
+        cut = value[start : start + _LONGEST_SHOWN]
         text = printable(cut).replace("'", "''")
-        return f"'{text}…'" if len(value) > len(cut) else f"'{text}'"
+        after = "…" if len(value) > start + len(cut) else ""
+        return f"'{before}{text}{after}'"
     return str(value)
 
 
-def _shown_bytes(value: bytes) -> str:
-    most = _LONGEST_SHOWN // 4
-    return f"x'{value[:most].hex()}{'…' if len(value) > most else ''}' ({len(value):,} bytes)"
+def shown_apart(before: object, after: object) -> tuple[str, str]:
+    """Return two values that differ as :func:`shown`: long ones from where they begin to differ."""
+    texts = shown(before), shown(after)
+    if texts[0] != texts[1] or not (
+        isinstance(before, str | bytes) and isinstance(after, str | bytes)
+    ):
+        return texts
+    pairs = enumerate(zip(before, after, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(before), len(after)))
+    start = max(0, same - _LONGEST_SHOWN // 8)
+    return shown(before, start=start), shown(after, start=start)
 
 
 def named(names: Sequence[str], values: Sequence[Any]) -> tuple[tuple[str, str], ...]:
