@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
+    from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
     from soulsense_db.operations.verify import (
         DrillReport,
         VerificationReport,
@@ -77,6 +78,8 @@ __all__ = [
     "RestoreReport",
     "RowsReport",
     "ScratchCopy",
+    "Upgrade",
+    "UpgradeReport",
     "VerificationReport",
     "VerifyLevel",
     "adopt_backup",
@@ -141,6 +144,8 @@ _HOMES = {
     "RowsReport": "soulsense_db.operations.row_restore",
     "preview_rows": "soulsense_db.operations.row_restore",
     "restore_rows": "soulsense_db.operations.row_restore",
+    "Upgrade": "soulsense_db.operations.upgrading",
+    "UpgradeReport": "soulsense_db.operations.upgrading",
     "VerificationReport": "soulsense_db.operations.verify",
     "adopt_backup": "soulsense_db.operations.adopt",
     "check_restore": "soulsense_db.operations.restore_check",
