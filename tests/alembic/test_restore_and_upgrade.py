@@ -169,7 +169,7 @@ FAULTS = {
     ),
     "deletes its database": (
         "os.remove(op.get_bind().exec_driver_sql('PRAGMA database_list').fetchone()[2])",
-        "The migration deletes its database",
+        "Step third fails: OperationalError",
     ),
 }
 
@@ -200,12 +200,12 @@ def test_an_env_py_that_saves_nothing(made: Project) -> None:
     """All steps ran, and were rolled back: that is no upgrade."""
     moved_on(made)
     made.edit_env(
-        "with connectable.connect() as connection:", "if connection := connectable.connect():"
+        "    with connectable.connect() as connection:\n",
+        "    with connectable.connect() as connection:\n        outer = connection.begin()\n",
     )
     made.edit_env(
-        "with context.begin_transaction():\n            context.run_migrations()",
-        "connection.exec_driver_sql('BEGIN')\n        context.run_migrations()\n"
-        "        connection.exec_driver_sql('ROLLBACK')",
+        "            context.run_migrations()",
+        "            context.run_migrations()\n        outer.rollback()",
     )
     with refused(made) as caught:
         restored(made)
@@ -298,14 +298,16 @@ def test_a_cancelled_upgrade_changes_nothing(made: Project) -> None:
 def test_other_databases_stay_what_they_are(tmp_path: Path) -> None:
     """A multidb env.py: the others are at head, and only copies of them are looked at."""
     made = multidb(tmp_path)
-    before = (made.folder / "dbname2.db").read_bytes()
-    manager = BackupManager.from_url(f"sqlite:///{made.folder / 'dbname.db'}")
+    other = made.folder / "dbname2.db"
+    manager = BackupManager.from_url(f"sqlite:///{made.database}")
     made.upgrade("second")
-    restored(made, manager=manager)
-    assert manager.live.alembic_heads() == ("second",)
     manager.restore("latest")
-    made.upgrade("second")
-    assert before != b""
+    before = other.read_bytes(), other.stat().st_mtime_ns
+    report = restored(made, manager=manager)
+    assert manager.live.alembic_heads() == ("second",)
+    assert (other.read_bytes(), other.stat().st_mtime_ns) == before
+    assert report.upgrade is not None
+    assert report.upgrade.others == ()
 
 
 def multidb(folder: Path) -> Project:
@@ -320,7 +322,7 @@ def multidb(folder: Path) -> Project:
         )
     )
     made.upgrade("first")
-    BackupManager.from_url(f"sqlite:///{made.folder / 'dbname.db'}").create("old")
+    BackupManager.from_url(f"sqlite:///{made.folder / 'app.db'}").create("old")
     (made.folder / "mig" / "versions" / "second.py").write_text(
         MULTI.format(
             name="second",
@@ -351,7 +353,7 @@ def upgrade_engine2():
 def test_migrations_that_write_to_another_database_are_refused(tmp_path: Path) -> None:
     """The other one is not in the backup: its part would be lost, so nothing is done."""
     made = multidb(tmp_path)
-    manager = BackupManager.from_url(f"sqlite:///{made.folder / 'dbname.db'}")
+    manager = BackupManager.from_url(f"sqlite:///{made.folder / 'app.db'}")
     with refused(made, UnsupportedDatabaseError) as caught:
         restored(made, manager=manager)
     assert f"also write to {made.folder / 'dbname2.db'}" in caught.value.what
