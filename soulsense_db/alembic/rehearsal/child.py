@@ -10,6 +10,7 @@ Standard output is for events (:mod:`.channel`); what the application prints goe
 from __future__ import annotations
 
 import os
+import select
 import sys
 import sysconfig
 import traceback
@@ -199,6 +200,11 @@ def _end_with_parent(request: int) -> None:
         fcntl.fcntl(request, fcntl.F_SETOWN, -os.getpgrp())
         flags = fcntl.fcntl(request, fcntl.F_GETFL)
         fcntl.fcntl(request, fcntl.F_SETFL, flags | os.O_ASYNC)  # type: ignore[attr-defined,unused-ignore]
+        # It may have gone before that, while this process imported what it needs.
+        gone = select.poll()
+        gone.register(request, 0)
+        if any(event & select.POLLHUP for _, event in gone.poll(0)):
+            os._exit(1)
     except (ImportError, AttributeError, OSError):  # a system without it: the timeout is left
         return
 
