@@ -106,6 +106,8 @@ def restore(
         return restore_rows(session, info, rows, trust_directory=trust_directory)
     comparison = _preview(session, info)
     _warn_of_half_run(info)
+    if info.drill_result == "failed":
+        warn(f"{info.filename} failed its last drill: see 'soulsense-db info'.")
     which = "this backup"
     if info.of_unknown_origin:
         _show_tables(session, info)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
     from soulsense_db.operations.diff import diff_backups
-    from soulsense_db.operations.drill import drill_and_record, drill_backup
+    from soulsense_db.operations.drill import (
+        DrillPlan,
+        drill_and_record,
+        drill_backup,
+        not_migrated,
+    )
     from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of
     from soulsense_db.operations.drill_record import DrillRecordFile
     from soulsense_db.operations.drill_turns import DRILL_DAYS, drill_turn
@@ -63,6 +68,7 @@ __all__ = [
     "DifferentialPolicy",
     "Doubt",
     "DrillCheck",
+    "DrillPlan",
     "DrillRecordFile",
     "DrillReport",
     "Finder",
@@ -98,6 +104,7 @@ __all__ = [
     "export_backup",
     "import_file",
     "in_order",
+    "not_migrated",
     "origin_facts",
     "plan_prune",
     "preview_rows",
@@ -121,12 +128,14 @@ _HOMES = {
     "DRILL_DAYS": "soulsense_db.operations.drill_turns",
     "drill_turn": "soulsense_db.operations.drill_turns",
     "DrillCheck": "soulsense_db.operations.drill_checks",
+    "DrillPlan": "soulsense_db.operations.drill",
     "DrillRecordFile": "soulsense_db.operations.drill_record",
     "DrillReport": "soulsense_db.operations.verify",
     "VerifyLevel": "soulsense_db.operations.verify",
     "checks_of": "soulsense_db.operations.drill_checks",
     "drill_and_record": "soulsense_db.operations.drill",
     "drill_backup": "soulsense_db.operations.drill",
+    "not_migrated": "soulsense_db.operations.drill",
     "in_order": "soulsense_db.operations.prune",
     "origin_facts": "soulsense_db.operations.new_backup",
     "plan_prune": "soulsense_db.operations.prune",

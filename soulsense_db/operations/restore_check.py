@@ -29,7 +29,7 @@ from soulsense_db.operations.restore_source import room_of_restore
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.operations.verify import failed_drill, verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 
 
@@ -100,7 +100,7 @@ class _RestoreChecker:
         warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._repository, info, level="full", progress=progress)
-            warnings = report.warnings
+            warnings = report.warnings + failed_drill(info)
         except BackupError as error:
             problems.append(error)
         problems += _problem(

@@ -248,7 +248,10 @@ def _one_line(error: BaseException) -> str:
         said = error.orig or error.args[0]
     elif isinstance(error, BackupError):
         said = error.what
-    lines = str(said).strip().splitlines()
+    try:
+        lines = str(said).strip().splitlines()
+    except Exception:  # noqa: BLE001 - of the application
+        return "it cannot say what happened"
     return " ".join(lines[0].split()) if lines else ""
 
 
