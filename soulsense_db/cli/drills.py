@@ -20,7 +20,7 @@ UpgradeToo = Annotated[
     bool,
     typer.Option(
         "--upgrade",
-        help="Of a drill: migrate what was restored to today's code as well, to see that it can be.",
+        help="Of a drill: migrate what was restored to today's code, too.",
     ),
 ]
 

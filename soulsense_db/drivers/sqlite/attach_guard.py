@@ -1,4 +1,4 @@
-"""Connections that attach no database file but their own: to ATTACH one is to be able to write it."""
+"""Connections that attach no other database file: what is attached can be written."""
 
 from __future__ import annotations
 
