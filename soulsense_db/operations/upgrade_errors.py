@@ -57,8 +57,8 @@ def writes_elsewhere(info: BackupInfo, others: Sequence[Path]) -> UnsupportedDat
 def taken_half_way(info: BackupInfo) -> InterruptedMigrationError:
     """Return the error for a backup whose data was half migrated when it was taken."""
     return InterruptedMigrationError(
-        f"{info.filename} was taken before a migration had finished: it is half migrated, and no "
-        "migration can go on from there.",
+        f"{info.filename} was taken before a migration had finished: no migration can go on from "
+        "there.",
         hint=f"Use a backup from before that migration. {_AS_IT_IS}",
         path=Path(info.path),
     )
