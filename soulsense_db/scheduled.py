@@ -32,6 +32,7 @@ from soulsense_db.operations import (
     DRILL_DAYS,
     Doubt,
     DrillCheck,
+    Upgrade,
     VerificationReport,
     checks_of,
     doubts_about,
@@ -111,6 +112,7 @@ def run_auto(
     mirrors: bool = True,
     drill: bool = False,
     drill_checks: Sequence[DrillCheck] = (),
+    drill_upgrade: Upgrade | None = None,
 ) -> AutoReport | None:
     """Back up unless the newest backup is sound and has the same content; verify; prune; mirror.
 
@@ -135,6 +137,7 @@ def run_auto(
         drill: True drills the backups whose turn it is. One that fails is in the report, and no
             error.
         drill_checks: As ``checks`` of :meth:`BackupManager.verify`.
+        drill_upgrade: As ``upgrade`` there.
 
     Returns:
         What was done. None when another run for the same database is at work, which does what there
@@ -152,19 +155,24 @@ def run_auto(
     """
     checks_of(drill_checks)
     drills = tuple(drill_checks) if drill else None
-    report = _run(manager, policy, description, progress, drills)
+    report = _run(manager, policy, description, progress, drills=drills, upgrade=drill_upgrade)
     if report is None or not mirrors:
         return report
     # After the lock: the next run need not wait for a slow one.
     synced = tuple(manager.mirrors.sync(if_not_paused=True))
     report = replace(report, mirrors=synced)
     if drills is not None:
-        report = replace(report, mirror_drills=tuple(drill_mirrors(manager, synced, drills)))
+        report = replace(
+            report, mirror_drills=tuple(drill_mirrors(manager, synced, drills, drill_upgrade))
+        )
     return report
 
 
 def drill_mirrors(
-    manager: BackupManager, synced: Iterable[SyncReport], checks: Sequence[DrillCheck]
+    manager: BackupManager,
+    synced: Iterable[SyncReport],
+    checks: Sequence[DrillCheck],
+    upgrade: Upgrade | None = None,
 ) -> Iterator[MirrorDrill]:
     """Drill the share of today at each mirror that was reached; yield what came of each."""
     for report in synced:
@@ -172,7 +180,11 @@ def drill_mirrors(
             continue
         try:
             found = manager.mirrors.verify(
-                url=report.address, within_days=DRILL_DAYS, level="drill", checks=checks
+                url=report.address,
+                within_days=DRILL_DAYS,
+                level="drill",
+                checks=checks,
+                upgrade=upgrade,
             )
         except BackupError as error:
             yield MirrorDrill(address=report.address, check=None, error=error)
@@ -185,7 +197,9 @@ def _run(
     policy: RetentionPolicy | None,
     description: str,
     progress: Progress | None,
+    *,
     drills: Sequence[DrillCheck] | None,
+    upgrade: Upgrade | None,
 ) -> AutoReport | None:
     if _marker(manager) is None:  # else it may be locked for as long as that takes
         manager.require_ready()
@@ -214,7 +228,7 @@ def _run(
             except BackupError as error:  # what was created is, all the same
                 prune_error = error
         # After the prune: of those that stay.
-        passed, errors = _drilled(manager, drills) if drills is not None else ((), ())
+        passed, errors = _drilled(manager, drills, upgrade) if drills is not None else ((), ())
         return AutoReport(
             created=created,
             verified=verified,
@@ -228,14 +242,14 @@ def _run(
 
 
 def _drilled(
-    manager: BackupManager, checks: Sequence[DrillCheck]
+    manager: BackupManager, checks: Sequence[DrillCheck], upgrade: Upgrade | None
 ) -> tuple[tuple[VerificationReport, ...], tuple[tuple[BackupInfo, BackupError], ...]]:
     """Drill the backups whose turn it is; return the reports, and what failed."""
     passed: list[VerificationReport] = []
     errors: list[tuple[BackupInfo, BackupError]] = []
     for info in manager.drills_due():
         try:
-            passed.append(manager.verify(info, level="drill", checks=checks))
+            passed.append(manager.verify(info, level="drill", checks=checks, upgrade=upgrade))
         except BackupNotFoundError as error:
             log_ignored(f"{info.filename} was removed meanwhile", error)
         except BackupError as error:  # of one: the next has its turn all the same

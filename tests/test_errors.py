@@ -54,6 +54,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.mirrors import MirrorUrl
 from soulsense_db.mirrors.object_store_errors import Said
+from soulsense_db.operations import UpgradeReport
 
 
 def _tree(root: type[BackupError] = BackupError) -> Iterator[type[BackupError]]:
@@ -214,6 +215,16 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
     Exception: (ValueError("what the application says"),),
     OSError: tuple(OSError(code, "what the system says") for code in (5, 13, 20, 28)),
     BackupInfo: (INFO,),
+    UpgradeReport: (
+        UpgradeReport(
+            revision="head",
+            heads_before=("a1",),
+            alembic_heads=(),
+            steps=("b2",),
+            seconds=0.5,
+            problem="Step b2 fails: ValueError: no such mood.",
+        ),
+    ),
     Outcome: tuple(Outcome),
     Command: (Command(Action.UNDO, "Then undo the restore"),),
     BackupError: (

@@ -11,7 +11,8 @@ Or, on Alembic 1.18 and later with env.py untouched, ``soulsense_backup = true``
 ``[alembic]`` section of alembic.ini (``[tool.alembic]`` of pyproject.toml), or
 ``SOULSENSE_BACKUP=1`` in the environment. ``SOULSENSE_BACKUP=0`` shuts both doors.
 
-What a migration will do to the data, :func:`rehearse` finds out on a copy.
+What a migration will do to the data, :func:`rehearse` finds out on a copy. An old backup comes back
+to today's code with :func:`restore_and_upgrade`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         RehearsedStep,
         TableRows,
         rehearse,
+        restore_and_upgrade,
+        upgrade_to,
     )
 
 __all__ = [
@@ -39,7 +42,9 @@ __all__ = [
     "RehearsedStep",
     "TableRows",
     "rehearse",
+    "restore_and_upgrade",
     "safe_migrations",
+    "upgrade_to",
 ]
 
 _HOMES = {name: "soulsense_db.alembic.rehearsal" for name in __all__ if name != "safe_migrations"}

@@ -118,6 +118,8 @@ class BackupInfo:
             full check; None before that.
         drilled_at: When it was last drilled, whatever came of it (UTC); else None.
         drill_result: ``passed`` or ``failed``; None where it was never drilled.
+        drill_revision: The Alembic revision that the last drill migrated its data to, of several
+            separated by commas; None where it did not.
         meta_problem: Why the meta file cannot be trusted; empty when it can.
         filename: The name of the data file, without its directory.
         timestamp: ``created_at`` as naive local time, to compare with ``datetime.now()``.
@@ -227,6 +229,12 @@ class BackupInfo:
     broken_references: _Number | None = None
     drilled_at: _Moment | None = None
     drill_result: Annotated[DrillResult, Meta(description="one of passed, failed")] | None = None
+    drill_revision: (
+        Annotated[
+            str, Meta(max_length=MAX_NOTE, description=f"text of at most {MAX_NOTE:,} characters")
+        ]
+        | None
+    ) = None
     meta_problem: str = ""
     if TYPE_CHECKING:  # arguments as well, see _init_by_hand
         filename: str = ""

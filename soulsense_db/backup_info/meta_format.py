@@ -49,7 +49,7 @@ _NOT_STORED = {"path", "meta_problem"}
 _STORED = tuple(f.name for f in fields(BackupInfo) if f.name not in _NOT_STORED)
 # Facts of later versions of the format: a file without them is whole.
 _ADDED = {"verified_at", "pinned", "pin_note", "ordered_at", "half_run"}
-_ADDED |= {"row_counts", "broken_references", "drilled_at", "drill_result"}
+_ADDED |= {"row_counts", "broken_references", "drilled_at", "drill_result", "drill_revision"}
 _OF_ENCODED = {"plain_size_bytes", "plain_sha256"}
 _OF_DIFFERENTIAL = {"base_sha256", "base_name"}
 _OF_ENCRYPTED = {"sealed_description", "sealed_row_counts", "recipients_sha256"}

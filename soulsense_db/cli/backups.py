@@ -13,7 +13,7 @@ from soulsense_db.backup_info import KINDS, BackupInfo, Form, bases_for, without
 from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen, fetched
-from soulsense_db.cli.drills import drill_checks, drill_json, told
+from soulsense_db.cli.drills import UpgradeToo, drill_checks, drill_json, drill_upgrade, told
 from soulsense_db.cli.facts import facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.mirror_options import MirrorSource
@@ -203,6 +203,7 @@ def verify(
         ),
     ] = "full",
     quick: Annotated[bool, typer.Option("--quick", help="The same as --level quick.")] = False,
+    upgrade: UpgradeToo = False,
 ) -> dict[str, Any]:
     """Check a backup by reading all of it, or by restoring it elsewhere, and record the result.
 
@@ -211,11 +212,16 @@ def verify(
     database is not touched.
     """
     wanted = _level_of(level, quick=quick)
+    if upgrade and wanted != "drill":
+        raise typer.BadParameter("it is for --level drill", param_hint="--upgrade")
     checks = drill_checks(session) if wanted == "drill" else []
+    migrations = drill_upgrade(session, wanted=upgrade) if wanted == "drill" else None
     info = chosen(session, ref, "Verify")
     session.prepare_to_read(info)
     with session.progress("Verifying") as progress:
-        report = session.manager.verify(info, level=wanted, checks=checks, progress=progress)
+        report = session.manager.verify(
+            info, level=wanted, checks=checks, upgrade=migrations, progress=progress
+        )
     checksum = "checksum matches" if report.checksum else "no checksum recorded"
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level}{' check' * (report.drill is None)}, {checksum}")

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from soulsense_db.cli import output
 from soulsense_db.cli.defaults import DRILL_TABLE, drill_table
 from soulsense_db.cli.session import Session
+from soulsense_db.cli.upgrading import GivenUpgrade, upgrade_json, upgrade_of, upgraded_sentence
 from soulsense_db.errors import OptionError
 from soulsense_db.finding import function_named
-from soulsense_db.operations import DrillCheck, DrillReport, checks_of
+from soulsense_db.operations import DrillCheck, DrillReport, Upgrade, checks_of
 
-_CHECKS, _CALLABLE = "checks", "callable"
+_CHECKS, _CALLABLE, _UPGRADE = "checks", "callable", "upgrade"
+UpgradeToo = Annotated[
+    bool,
+    typer.Option(
+        "--upgrade",
+        help="Of a drill: migrate what was restored to today's code, too.",
+    ),
+]
 
 
 def drill_checks(session: Session) -> list[DrillCheck]:
@@ -32,15 +42,38 @@ def drill_checks(session: Session) -> list[DrillCheck]:
             f"that of --{next(iter(session.named))}. To make them, add --config pyproject.toml."
         )
         return []
-    if unknown := sorted(table.keys() - {_CHECKS, _CALLABLE}):
-        raise OptionError(
-            f"There is no option '{unknown[0]}' for [{DRILL_TABLE}].",
-            hint=f"The options are: {_CALLABLE}, {_CHECKS}.",
-        )
+    _require_known(table)
     found: list[DrillCheck] = [*_list_of(table, _CHECKS, (str, Mapping))]
     found += [function_named(name) for name in _list_of(table, _CALLABLE, (str,))]
     checks_of(found)
     return found
+
+
+def drill_upgrade(session: Session, *, wanted: bool) -> Upgrade | None:
+    """Return what migrates a drilled copy; None where neither the caller nor the table wants it.
+
+    As for :func:`drill_checks`, the table of another project says nothing. Raises
+    :class:`OptionError`.
+    """
+    assert session.context is not None
+    table = drill_table(session.context)
+    if not session.named or session.config is not None:
+        _require_known(table)
+        value = table.get(_UPGRADE, False)
+        if not isinstance(value, bool):
+            raise OptionError(
+                f"'{_UPGRADE}' of [{DRILL_TABLE}] cannot be used.", hint="Write true or false."
+            )
+        wanted = wanted or value
+    return upgrade_of(session, GivenUpgrade(wanted=wanted))
+
+
+def _require_known(table: Mapping[str, Any]) -> None:
+    if unknown := sorted(table.keys() - {_CHECKS, _CALLABLE, _UPGRADE}):
+        raise OptionError(
+            f"There is no option '{unknown[0]}' for [{DRILL_TABLE}].",
+            hint=f"The options are: {_CALLABLE}, {_CHECKS}, {_UPGRADE}.",
+        )
 
 
 def _list_of(table: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any]:
@@ -65,6 +98,8 @@ def told(drill: DrillReport, recorded: Sequence[str]) -> list[str]:
         # Else they are of another version table than the usual one.
         same = ": as recorded" * (set(drill.alembic_heads) == set(recorded))
         lines.append(f"revision {', '.join(drill.alembic_heads)}{same}")
+    if drill.upgrade is not None:
+        lines.append(upgraded_sentence(drill.upgrade).rstrip("."))
     lines += [f"passed: {name}" for name in drill.checks]
     return lines
 
@@ -80,4 +115,5 @@ def drill_json(drill: DrillReport | None) -> dict[str, Any] | None:
         "rows_compared": drill.rows_compared,
         "alembic_heads": list(drill.alembic_heads),
         "checks": list(drill.checks),
+        "upgrade": upgrade_json(drill.upgrade),
     }

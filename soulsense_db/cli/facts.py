@@ -121,6 +121,8 @@ def _drill(info: BackupInfo) -> str:
     if info.drilled_at is None:
         return ""
     outcome = "passed" if info.drill_result == "passed" else "FAILED"
+    if info.drill_revision:
+        outcome += f", migrates to {info.drill_revision}"
     moment = f"{local_time(info.drilled_at):%Y-%m-%d %H:%M:%S}"
     return f"{moment} ({age_of(info.drilled_at)} ago), {outcome}"
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from soulsense_db.cli import commands
-from soulsense_db.cli.drills import drill_checks
+from soulsense_db.cli.drills import UpgradeToo, drill_checks, drill_upgrade
 from soulsense_db.cli.facts import print_list
 from soulsense_db.cli.grammar import ELSEWHERE, ProgramGroup
 from soulsense_db.cli.mirror_output import check_json, set_exit_code, sync_json, synced
@@ -189,14 +189,18 @@ def verify(
             help="full: all of it is read. drill: it is restored to a scratch folder as well.",
         ),
     ] = "full",
+    upgrade: UpgradeToo = False,
 ) -> dict[str, Any]:
     """Download the backups of this database from the mirrors, and verify each in full."""
     if level not in {"full", "drill"}:
         raise typer.BadParameter(
             f"{level!r} is not a level. The levels are: full, drill", param_hint="--level"
         )
+    if upgrade and level != "drill":
+        raise typer.BadParameter("it is for --level drill", param_hint="--upgrade")
     mirrors = session.manager.mirrors
     own = drill_checks(session) if level == "drill" else []
+    migrations = drill_upgrade(session, wanted=upgrade) if level == "drill" else None
 
     def check_at(url: str) -> list[MirrorCheck]:
         with session.progress("Verifying") as progress:
@@ -205,6 +209,7 @@ def verify(
                 within_days=within_days,
                 level="drill" if level == "drill" else "full",
                 checks=own,
+                upgrade=migrations,
                 progress=progress,
             )
 

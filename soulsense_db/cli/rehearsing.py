@@ -12,11 +12,10 @@ from soulsense_db.cli import commands
 from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.output import print_table
 from soulsense_db.cli.session import REF_HELP, Session
-from soulsense_db.errors import OptionError
+from soulsense_db.cli.upgrading import alembic_config
 
 if TYPE_CHECKING:
     from soulsense_db.alembic import RehearsalReport
-    from soulsense_db.finding import AlembicConfiguration
 
 _TIMEOUT_SECONDS = 3600.0
 _LINES = 10
@@ -61,16 +60,14 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
     loses data.
     """
     from soulsense_db.alembic import rehearse as rehearsed
-    from soulsense_db.alembic.configured import configuration_of
 
     manager = session.manager
     source = None
     if on is not None:
         source = manager.get(on)
         session.prepare_to_read(source)
-    found = _configuration(session)
     words = [word for one in x_argument or [] for word in ("-x", one)]
-    config = configuration_of(found.ini, found.toml, words=[*words, "upgrade", revision])
+    config = alembic_config(session, [*words, "upgrade", revision])
     with session.progress("Copying") as progress:
         report = rehearsed(
             config,
@@ -86,18 +83,6 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
     problem = report.problem()
     session.exit_code = problem.exit_code if problem else 0
     return report.to_json()
-
-
-def _configuration(session: Session) -> AlembicConfiguration:
-    """Return the configuration whose migrations are meant."""
-    found = session.files.configurations()
-    for one in found:
-        if one.env_py() is not None:
-            return one
-    raise OptionError(
-        f"{found[0].name} leads to no env.py." if found else "There is no alembic.ini here.",
-        hint="Run this where alembic.ini is, or name it with --config.",
-    )
 
 
 def _show(session: Session, report: RehearsalReport) -> None:

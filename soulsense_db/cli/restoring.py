@@ -15,6 +15,14 @@ from soulsense_db.cli.output import age_of, backup_json, print_table, shown_desc
 from soulsense_db.cli.restoring_rows import restore_rows
 from soulsense_db.cli.row_options import NO_ROWS, GivenRows, row_options
 from soulsense_db.cli.session import RefOrChoice, Session
+from soulsense_db.cli.upgrading import (
+    NO_UPGRADE,
+    GivenUpgrade,
+    upgrade_json,
+    upgrade_of,
+    upgrade_options,
+    upgraded_sentence,
+)
 from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
     BackupError,
@@ -27,13 +35,20 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
-from soulsense_db.operations import RestoreReport
+from soulsense_db.operations import RestoreReport, Upgrade, UpgradeReport
 from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    commands.add(app, restore, panel=EVERYDAY, example="restore latest", rows=row_options)
+    commands.add(
+        app,
+        restore,
+        panel=EVERYDAY,
+        example="restore latest",
+        rows=row_options,
+        migrations=upgrade_options,
+    )
     commands.add(app, undo, panel=EVERYDAY, example="undo")
 
 
@@ -57,17 +72,18 @@ def restore(
     ] = False,
     *,
     rows: GivenRows = NO_ROWS,
+    migrations: GivenUpgrade = NO_UPGRADE,
 ) -> dict[str, Any]:
     """Replace the database with a backup. 'undo' brings the previous database back.
 
-    With --table, only chosen rows come back, and all else stays as it is.
+    With --table, only chosen rows come back, and all else stays as it is. With --upgrade, an old
+    backup is migrated to today's code first.
 
     With --from, the backup is downloaded from a mirror first; nothing else need be on this machine.
     """
     if accept and (ref is not None or from_ is not None or rows.table is not None):
         raise typer.BadParameter("give either a REF or --accept", param_hint="REF")
-    if accept and rows.dry_run:
-        raise typer.BadParameter("--accept asks before it does anything", param_hint="--dry-run")
+    _require_sense(rows, migrations, accept=accept)
     if ref is None and not accept:
         require_terminal(session)
     manager = session.manager
@@ -81,6 +97,7 @@ def restore(
     else:
         info = chosen(session, ref, "Restore", warns=False)  # the preview tells of a missing one
     session.prepare_to_read(info)
+    upgrade = upgrade_of(session, migrations)
     with session.progress("Verifying") as progress:  # a damaged one is nothing to ask about
         manager.verify(info, progress=progress)
     if rows.table is not None:
@@ -89,21 +106,52 @@ def restore(
         return restore_rows(session, info, rows, trust_directory=trust_directory)
     comparison = _preview(session, info)
     _warn_of_half_run(info)
+    if info.drill_result == "failed":
+        warn(f"{info.filename} failed its last drill: see 'soulsense-db info'.")
     which = "this backup"
     if info.of_unknown_origin:
         _show_tables(session, info)
         which = "this backup of unknown origin"
     if rows.dry_run:
+        tried = _try_upgrade(session, info, upgrade) if upgrade is not None else None
         session.say("Nothing was changed: this was a dry run.")
         return {
             "backup": backup_json(info),
             "dry_run": True,
             "comparison": _comparison_json(comparison),
+            "upgrade": upgrade_json(tried),
         }
+    if upgrade is not None:
+        session.say(f"  upgrade   to {migrations.revision}, on a copy, before anything is replaced")
+        which = f"{which}, migrated"
     session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
-        report = manager.restore(info, progress=progress, trust_directory=trust_directory)
-    return _reported(session, report, comparison, then="undo")
+        report = manager.restore(
+            info, upgrade=upgrade, progress=progress, trust_directory=trust_directory
+        )
+    if report.upgrade is not None:
+        session.say(upgraded_sentence(report.upgrade))
+    result = _reported(session, report, comparison, then="undo")
+    return {**result, "upgrade": upgrade_json(report.upgrade)}
+
+
+def _try_upgrade(session: Session, info: BackupInfo, upgrade: Upgrade) -> UpgradeReport | None:
+    """Migrate a copy that is thrown away, and say what that did; raise what is in the way."""
+    with session.progress("Migrating a copy") as progress:
+        check = session.manager.can_restore(info, upgrade=upgrade, progress=progress)
+    for problem in check.problems:
+        raise problem
+    if check.upgrade is not None:
+        session.say(upgraded_sentence(check.upgrade, would=True))
+    return check.upgrade
+
+
+def _require_sense(rows: GivenRows, migrations: GivenUpgrade, *, accept: bool) -> None:
+    """Raise a usage error for options that say nothing together."""
+    if accept and rows.dry_run:
+        raise typer.BadParameter("--accept asks before it does anything", param_hint="--dry-run")
+    if migrations.wanted and (accept or rows.table is not None):
+        raise typer.BadParameter("it is for a whole backup", param_hint="--upgrade")
 
 
 def undo(session: Session) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from soulsense_db.cli import commands
-from soulsense_db.cli.drills import drill_checks
+from soulsense_db.cli.drills import UpgradeToo, drill_checks, drill_upgrade
 from soulsense_db.cli.grammar import KEEPING, UNATTENDED
 from soulsense_db.cli.mirror_output import check_json, sync_json, synced
 from soulsense_db.cli.notify import Note, NotifyUrls, notifying
@@ -56,6 +56,7 @@ def auto(  # noqa: PLR0917 - Typer gives them by name
             "days, those at the mirrors too.",
         ),
     ] = False,
+    upgrade: UpgradeToo = False,
     ping: PingUrl = None,
     notify: NotifyUrls = None,
 ) -> dict[str, Any]:
@@ -67,14 +68,15 @@ def auto(  # noqa: PLR0917 - Typer gives them by name
     """
     session.keep_at_mirrors(mirror_policy)
     with pinging(ping, session), notifying(notify, "auto", session) as note:
-        return _auto(session, policy, note, drills=drill)
+        return _auto(session, policy, note, drills=drill, upgrades=upgrade)
 
 
 def _auto(
-    session: Session, policy: RetentionPolicy | None, note: Note, *, drills: bool
+    session: Session, policy: RetentionPolicy | None, note: Note, *, drills: bool, upgrades: bool
 ) -> dict[str, Any]:
     chosen = chosen_policy(session, policy)
     checks = drill_checks(session) if drills else []
+    upgrade = drill_upgrade(session, wanted=upgrades) if drills else None
     session.prepare_new()
     with session.progress("Backing up") as progress:
         report = run_auto(
@@ -84,6 +86,7 @@ def _auto(
             mirrors=False,
             drill=drills,
             drill_checks=checks,
+            drill_upgrade=upgrade,
         )
     if report is None:
         session.say("auto: another run is in progress; nothing was done")
@@ -107,7 +110,7 @@ def _auto(
     for info, failure in report.drill_errors:
         _tell_failed_drill(session, note, info.filename, failure)
     reports = synced(session, if_not_paused=True)
-    there = list(drill_mirrors(session.manager, reports, checks)) if drills else []
+    there = list(drill_mirrors(session.manager, reports, checks, upgrade)) if drills else []
     for one in there:
         _tell_mirror_drill(session, note, one)
     return {

@@ -39,7 +39,16 @@ def drill_check(
     if age is None or (limit is not None and age > limit) or newest in failed:
         state = State.CRITICAL
     passed = "none has passed" if age is None else f"one passed {display_age(age)} ago"
+    if migrated := _migrated_to(backups):
+        passed += f", and migrated to {migrated}"
     names = first_of([info.filename for info in failed], ", ")
     yield HealthCheck(
         name="drill", state=state, message=f"{passed}; FAILED: {names}" if failed else passed
     )
+
+
+def _migrated_to(backups: Sequence[BackupInfo]) -> str:
+    """Return where the last drill that passed here migrated its data to; empty for nowhere."""
+    passed = (info for info in backups if info.drilled_at and info.drill_result == "passed")
+    last = max(passed, key=lambda info: info.drilled_at or info.created_at, default=None)
+    return (last.drill_revision or "") if last else ""

@@ -8,14 +8,25 @@ from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Progress, RowSelection, RowsPlan, Triggers
 from soulsense_db.manager.bound import Bound
-from soulsense_db.operations import DatabaseLock, Reference, RestoreCheck, RestoreReport, RowsReport
+from soulsense_db.operations import (
+    DatabaseLock,
+    Reference,
+    RestoreCheck,
+    RestoreReport,
+    RowsReport,
+    Upgrade,
+)
 
 
 class ManagerRestore(Bound):
     """The way back: whole backups, single rows, and the way back from that."""
 
     def can_restore(
-        self, ref: Reference | None = None, *, progress: Progress | None = None
+        self,
+        ref: Reference | None = None,
+        *,
+        upgrade: Upgrade | None = None,
+        progress: Progress | None = None,
     ) -> RestoreCheck:
         """Return what would keep :meth:`restore` from restoring a backup here and now.
 
@@ -27,6 +38,7 @@ class ManagerRestore(Bound):
         Args:
             ref: The backup, as for :meth:`get`. None looks only at the database and its place, as
                 the Alembic hook does before it needs a backup.
+            upgrade: As for :meth:`restore`. The migrations run, on a copy that is thrown away.
             progress: As for :meth:`verify`.
 
         Returns:
@@ -41,12 +53,13 @@ class ManagerRestore(Bound):
             True
         """
         info = None if ref is None else self._finder.get_own(ref)
-        return operations.check_restore(self._repository, info, progress=progress)
+        return operations.check_restore(self._repository, info, upgrade=upgrade, progress=progress)
 
     def restore(
         self,
         ref: Reference,
         *,
+        upgrade: Upgrade | None = None,
         progress: Progress | None = None,
         trust_directory: bool = False,
     ) -> RestoreReport:
@@ -63,6 +76,9 @@ class ManagerRestore(Bound):
 
         Args:
             ref: The backup, as for :meth:`get`.
+            upgrade: What migrates the data on a private copy, before the live database is touched;
+                see :func:`soulsense_db.alembic.upgrade_to`. Only data that arrives, and passes the
+                checks again, is put in place. None for the data as it is.
             progress: Told how many bytes of how many are done; what it raises cancels, but for the
                 last call, which finds the restore done.
             trust_directory: True also restores from a directory that another user owns or could
@@ -73,6 +89,9 @@ class ManagerRestore(Bound):
 
         Raises:
             InvalidBackupError: The backup fails a check.
+            RehearsalFailedError: Its data does not migrate; the live database is what it was.
+            InterruptedMigrationError: It is to be migrated, and was half migrated when it was
+                taken.
             WrongDatabaseError: It is a backup of another database.
             MetaFileError: Its meta file cannot be trusted.
             UntrustedDirectoryError: Another user owns the directory or could replace it.
@@ -87,7 +106,11 @@ class ManagerRestore(Bound):
             (True, 'app.db.safety_backup')
         """
         return operations.restore_backup(
-            self._repository, ref, progress=progress, trust_directory=trust_directory
+            self._repository,
+            ref,
+            upgrade=upgrade,
+            progress=progress,
+            trust_directory=trust_directory,
         )
 
     def undo_restore(self, *, progress: Progress | None = None) -> RestoreReport:

@@ -10,7 +10,13 @@ from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo, check_note
 from soulsense_db.drivers import Progress
 from soulsense_db.manager.listing import ManagerListing
-from soulsense_db.operations import DrillCheck, Reference, VerificationReport, VerifyLevel
+from soulsense_db.operations import (
+    DrillCheck,
+    Reference,
+    Upgrade,
+    VerificationReport,
+    VerifyLevel,
+)
 from soulsense_db.retention import PruneReport, RetentionPolicy
 
 
@@ -23,6 +29,7 @@ class ManagerUpkeep(ManagerListing):
         *,
         level: VerifyLevel = "full",
         checks: Iterable[DrillCheck] = (),
+        upgrade: Upgrade | None = None,
         progress: Progress | None = None,
     ) -> VerificationReport:
         """Check a backup by reading it, or by restoring it; its data file is never written to.
@@ -42,6 +49,8 @@ class ManagerUpkeep(ManagerListing):
                 that must be true; a mapping with ``sql`` and one of ``is``, ``at-least`` and
                 ``at-most``; or a function that is called with an engine, and raises or returns
                 False if something is wrong. No time limit ends a function.
+            upgrade: Of a drill, what migrates what was restored before ``checks`` look at it; see
+                :func:`soulsense_db.alembic.upgrade_to`.
             progress: Told how many bytes of how many were read; what it raises cancels.
 
         Returns:
@@ -50,13 +59,16 @@ class ManagerUpkeep(ManagerListing):
 
         Raises:
             InvalidBackupError: The backup fails a check; each check has a class of its own.
-            DrillError: What was restored is not what was backed up, or fails one of ``checks``.
+            DrillError: What was restored is not what was backed up, does not migrate, or fails one
+                of ``checks``.
+            RehearsalFailedError: The migrations cannot be run here, whatever the backup is.
             IdentityError: Nothing at hand decrypts it.
             NotEnoughSpaceError: There is no room to restore it to.
             OptionError: One of ``checks`` says nothing.
             MetaFileError: Its meta file cannot be trusted.
             StorageError: It cannot be read.
-            ValueError: There is no such level; or there are ``checks``, and it is no drill.
+            ValueError: There is no such level; or there are ``checks`` or an ``upgrade``, and it
+                is no drill.
             BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
 
         Example:
@@ -69,10 +81,10 @@ class ManagerUpkeep(ManagerListing):
         """
         if level == "drill":
             return operations.drill_and_record(
-                self._repository, ref, checks=checks, progress=progress
+                self._repository, ref, checks=checks, upgrade=upgrade, progress=progress
             )
-        if checks:
-            raise ValueError("checks are for level='drill'")
+        if checks or upgrade is not None:
+            raise ValueError("checks, and an upgrade, are for level='drill'")
         return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
 
     def drills_due(self) -> builtins.list[BackupInfo]:

@@ -37,12 +37,13 @@ from soulsense_db.mirroring.job import Stop
 from soulsense_db.mirrors import Mirror, MirrorRecord, RecordFile
 from soulsense_db.notices import log_ignored
 from soulsense_db.operations import (
-    Check,
+    DrillPlan,
     DrillRecordFile,
     Repository,
     VerifyLevel,
     drill_backup,
     drill_turn,
+    not_migrated,
     verify_backup,
 )
 
@@ -167,12 +168,12 @@ def verify_there(
     folder: str,
     *,
     within_days: int | None,
-    drills: tuple[Check, ...] | None,
+    drills: DrillPlan | None,
     stop: Stop,
 ) -> MirrorCheck:
     """Download the backups in ``folder``, or a share of them, and verify each in full.
 
-    ``drills``: the user's own checks, where they are to be drilled.
+    ``drills``: what is done with each, where they are to be drilled.
     """
     file = RecordFile(repository.directory.directory, repository.database)
     with held(file, repository, stop):
@@ -204,7 +205,7 @@ def _verified(
     record: MirrorRecord,
     file: RecordFile,
     *,
-    drills: tuple[Check, ...] | None,
+    drills: DrillPlan | None,
     stop: Stop,
 ) -> MirrorCheck:
     verified: list[BackupInfo] = []
@@ -282,12 +283,14 @@ def _turn_to_drill(
 
 
 def _verify(
-    repository: Repository, path: Path, drills: tuple[Check, ...] | None, stop: Stop
+    repository: Repository, path: Path, drills: DrillPlan | None, stop: Stop
 ) -> VerifyLevel:
     info = read_backup(path)
     try:
         if drills is not None:
-            drill_backup(repository, info, checks=drills, progress=lambda *_: stop.check())
+            report = drill_backup(repository, info, plan=drills, progress=lambda *_: stop.check())
+            if (problem := not_migrated(report)) is not None:
+                raise problem
             return "drill"
         verify_backup(repository, info, level="full", progress=lambda *_: stop.check())
         return "full"

@@ -38,7 +38,7 @@ from soulsense_db.mirrors import (
     mirror_for,
     token_of,
 )
-from soulsense_db.operations import DrillCheck, Repository, checks_of
+from soulsense_db.operations import DrillCheck, DrillPlan, Repository, Upgrade, checks_of
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -272,6 +272,7 @@ class MirrorOperations:
         within_days: int | None = None,
         level: Literal["full", "drill"] = "full",
         checks: Iterable[DrillCheck] = (),
+        upgrade: Upgrade | None = None,
         deadline: float | None = None,
         progress: Progress | None = None,
     ) -> builtins.list[MirrorCheck]:
@@ -284,6 +285,7 @@ class MirrorOperations:
             within_days: Only a share: with one call a day, all are read within so many days.
             level: ``full`` or ``drill``, as for ``BackupManager.verify``.
             checks: Of a drill, as there. Functions are called in another thread.
+            upgrade: Of a drill, as there.
             deadline: Seconds to wait for each mirror; None waits for as long as it takes.
             progress: Told how many bytes of how many were downloaded, in another thread.
 
@@ -293,8 +295,8 @@ class MirrorOperations:
         Raises:
             OptionError: It is no URL of a mirror; or there is none; or one of ``checks`` says
                 nothing.
-            ValueError: It is no number of days, or there is no such level; or there are ``checks``,
-                and it is no drill.
+            ValueError: It is no number of days, or there is no such level; or there are ``checks``
+                or an ``upgrade``, and it is no drill.
             MirrorError: A mirror refuses it.
             StorageError: The file system refused something.
 
@@ -309,9 +311,9 @@ class MirrorOperations:
             raise ValueError(f"within_days must be 1 or more, not {within_days}")
         if level not in ("full", "drill"):
             raise ValueError(f"level must be 'full' or 'drill', not {level!r}")
-        if checks and level != "drill":
-            raise ValueError("checks are for level='drill'")
-        drills = checks_of(checks) if level == "drill" else None
+        if (checks or upgrade is not None) and level != "drill":
+            raise ValueError("checks, and an upgrade, are for level='drill'")
+        drills = DrillPlan(checks_of(checks), upgrade) if level == "drill" else None
         targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
 
         def work(mirror: Mirror, stop: Stop) -> MirrorCheck:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     )
     from soulsense_db.operations.delete import delete_backup, dependents_of
     from soulsense_db.operations.diff import diff_backups
-    from soulsense_db.operations.drill import drill_and_record, drill_backup
+    from soulsense_db.operations.drill import (
+        DrillPlan,
+        drill_and_record,
+        drill_backup,
+        not_migrated,
+    )
     from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of
     from soulsense_db.operations.drill_record import DrillRecordFile
     from soulsense_db.operations.drill_turns import DRILL_DAYS, drill_turn
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
+    from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
     from soulsense_db.operations.verify import (
         DrillReport,
         VerificationReport,
@@ -62,6 +68,7 @@ __all__ = [
     "DifferentialPolicy",
     "Doubt",
     "DrillCheck",
+    "DrillPlan",
     "DrillRecordFile",
     "DrillReport",
     "Finder",
@@ -77,6 +84,8 @@ __all__ = [
     "RestoreReport",
     "RowsReport",
     "ScratchCopy",
+    "Upgrade",
+    "UpgradeReport",
     "VerificationReport",
     "VerifyLevel",
     "adopt_backup",
@@ -95,6 +104,7 @@ __all__ = [
     "export_backup",
     "import_file",
     "in_order",
+    "not_migrated",
     "origin_facts",
     "plan_prune",
     "preview_rows",
@@ -118,12 +128,14 @@ _HOMES = {
     "DRILL_DAYS": "soulsense_db.operations.drill_turns",
     "drill_turn": "soulsense_db.operations.drill_turns",
     "DrillCheck": "soulsense_db.operations.drill_checks",
+    "DrillPlan": "soulsense_db.operations.drill",
     "DrillRecordFile": "soulsense_db.operations.drill_record",
     "DrillReport": "soulsense_db.operations.verify",
     "VerifyLevel": "soulsense_db.operations.verify",
     "checks_of": "soulsense_db.operations.drill_checks",
     "drill_and_record": "soulsense_db.operations.drill",
     "drill_backup": "soulsense_db.operations.drill",
+    "not_migrated": "soulsense_db.operations.drill",
     "in_order": "soulsense_db.operations.prune",
     "origin_facts": "soulsense_db.operations.new_backup",
     "plan_prune": "soulsense_db.operations.prune",
@@ -141,6 +153,8 @@ _HOMES = {
     "RowsReport": "soulsense_db.operations.row_restore",
     "preview_rows": "soulsense_db.operations.row_restore",
     "restore_rows": "soulsense_db.operations.row_restore",
+    "Upgrade": "soulsense_db.operations.upgrading",
+    "UpgradeReport": "soulsense_db.operations.upgrading",
     "VerificationReport": "soulsense_db.operations.verify",
     "adopt_backup": "soulsense_db.operations.adopt",
     "check_restore": "soulsense_db.operations.restore_check",

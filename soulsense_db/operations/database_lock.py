@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,8 @@ from soulsense_db.operations.restore import (
 )
 from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.stored_form import OpenedBackup
+from soulsense_db.operations.upgraded_copy import upgraded_copy
+from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     SAFETY_NAMES,
@@ -46,10 +48,14 @@ def restore_backup(
     repository: Repository,
     ref: Reference,
     *,
+    upgrade: Upgrade | None = None,
     progress: Progress | None,
     trust_directory: bool,
 ) -> RestoreReport:
-    """Do what ``BackupManager.restore`` does."""
+    """Do what ``BackupManager.restore`` does.
+
+    With an ``upgrade``, all migrations have run, and what they made is checked, before the lock.
+    """
     driver, directory = repository.driver, repository.directory
     with repository.failing("restore"):
         require_no_backup(driver.location)
@@ -58,15 +64,32 @@ def restore_backup(
         directory.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
         info = trusted_meta(repository.finder.get_own(ref))
-        with not_found_if_deleted(Path(info.path), info):
-            version = fs.version_of(Path(info.path))
-        with opened_to_restore(repository, info) as source:
-            with not_found_if_deleted(Path(info.path), info):
-                verified = verify_opened(driver, source, level="full", version=version)
+        with ExitStack() as stack:
+            upgraded: UpgradeReport | None = None
+            if upgrade is None:
+                source, verified = stack.enter_context(_verified(repository, info))
+            else:
+                made = stack.enter_context(
+                    upgraded_copy(repository, info, upgrade, is_trial=False, progress=progress)
+                )
+                source, verified, upgraded = made.source, made.verified, made.report
             with DatabaseLock(repository, timeout=driver.lock_timeout) as lock:
-                return lock._restore(
+                report = lock._restore(
                     verified.backup, verified=verified, source=source, progress=progress
                 )
+                return replace(report, upgrade=upgraded)
+
+
+@contextmanager
+def _verified(
+    repository: Repository, info: BackupInfo
+) -> Iterator[tuple[OpenedBackup, VerificationReport]]:
+    with not_found_if_deleted(Path(info.path), info):
+        version = fs.version_of(Path(info.path))
+    with opened_to_restore(repository, info) as source:
+        with not_found_if_deleted(Path(info.path), info):
+            verified = verify_opened(repository.driver, source, level="full", version=version)
+        yield source, verified
 
 
 def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:

@@ -7,9 +7,9 @@ a drill is recorded in the meta file alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of, r
 from soulsense_db.operations.drill_errors import (
     cannot_be_drilled,
     difference_of,
+    does_not_migrate,
     faulty_after_restore,
     more_broken_references,
     not_restored,
@@ -38,12 +39,15 @@ from soulsense_db.operations.drill_errors import (
     scratch_failed,
 )
 from soulsense_db.operations.drill_record import DrillRecordFile
+from soulsense_db.operations.live_database import LiveDatabase
 from soulsense_db.operations.new_backup import HEADS_GIVEN
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import Restorer
+from soulsense_db.operations.scratch import ScratchCopy
 from soulsense_db.operations.sealing import opened_row_counts
 from soulsense_db.operations.stored_form import opened
+from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
 from soulsense_db.operations.verify import (
     DrillReport,
     VerificationReport,
@@ -52,6 +56,18 @@ from soulsense_db.operations.verify import (
 )
 from soulsense_db.progress import Progress
 
+
+@dataclass(frozen=True, slots=True)
+class DrillPlan:
+    """What is done with a restored backup besides looking at it: migrations, then checks."""
+
+    checks: tuple[Check, ...] = ()
+    upgrade: Upgrade | None = None
+
+
+NOTHING_MORE = DrillPlan()
+
+_HALF_RUN = "it was half migrated when it was taken, and was not migrated any further"
 _NOT_COUNTED = "how many rows each table had was not recorded when the backup was taken"
 
 
@@ -60,28 +76,38 @@ def drill_and_record(
     ref: Reference,
     *,
     checks: Iterable[DrillCheck] = (),
+    upgrade: Upgrade | None = None,
     progress: Progress | None = None,
 ) -> VerificationReport:
     """Do what ``BackupManager.verify`` does with the level ``drill``."""
-    ready = checks_of(checks)
+    plan = DrillPlan(checks_of(checks), upgrade)
     with repository.failing("verify"):
         info = repository.finder.get(ref)
         try:
-            report = drill_backup(repository, info, checks=ready, progress=progress)
+            report = drill_backup(repository, info, plan=plan, progress=progress)
         except InvalidBackupError:
             record_check(
-                repository, info, verified_at=None, drilled_at=_now(), drill_result="failed"
+                repository,
+                info,
+                verified_at=None,
+                drilled_at=_now(),
+                drill_result="failed",
+                drill_revision=None,
             )
             raise
         moment = _now()
+        problem = not_migrated(report)
         recorded = record_check(
             repository,
             info,
-            verified_at=moment,
+            verified_at=moment,  # where it does not migrate, too: that is a matter of the code
             drilled_at=moment,
-            drill_result="passed",
+            drill_result="failed" if problem else "passed",
+            drill_revision=None if problem else _revision_of(report),
             broken_references=_first_known(info, report),
         )
+        if problem is not None:
+            raise problem
         DrillRecordFile.of(repository).passed(moment)
         report = replace(report, recorded=recorded)
     repository.tell(
@@ -99,6 +125,20 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def not_migrated(report: VerificationReport) -> DrillError | None:
+    """Return the error of a drill whose data does not migrate; None where it does."""
+    upgrade = report.drill.upgrade if report.drill else None
+    if upgrade is None or not upgrade.problem:
+        return None
+    return does_not_migrate(report.backup, upgrade.revision, upgrade.problem)
+
+
+def _revision_of(report: VerificationReport) -> str | None:
+    """Return where the drill migrated the data to."""
+    upgrade = report.drill.upgrade if report.drill else None
+    return None if upgrade is None else ",".join(upgrade.alembic_heads) or None
+
+
 def _first_known(info: BackupInfo, report: VerificationReport) -> int | None:
     before = info.broken_references
     return report.broken_references if before is None else before
@@ -108,12 +148,13 @@ def drill_backup(
     repository: Repository,
     info: BackupInfo,
     *,
-    checks: tuple[Check, ...] = (),
+    plan: DrillPlan = NOTHING_MORE,
     progress: Progress | None = None,
 ) -> VerificationReport:
     """Restore ``info`` to a scratch folder, and compare what came with what is recorded.
 
-    Nothing is recorded. Raises errors as :func:`verify_backup`,
+    Then do what is in the ``plan``. That it does not migrate is in the report, for
+    :func:`not_migrated`. Nothing is recorded. Raises errors as :func:`verify_backup`,
     :class:`~soulsense_db.errors.DrillError`, :class:`~soulsense_db.errors.IdentityError`, and
     :class:`~soulsense_db.errors.NotEnoughSpaceError` before anything is written.
     """
@@ -128,7 +169,7 @@ def drill_backup(
         with not_found_if_deleted(Path(info.path), info):
             report = _restored(scratch, info, progress)
         return _examined(
-            repository, scratch.driver, report, checks, started=started, progress=progress
+            repository, scratch.driver, report, plan, started=started, progress=progress
         )
 
 
@@ -182,12 +223,12 @@ def _examined(
     repository: Repository,
     driver: Driver,
     report: VerificationReport,
-    checks: tuple[Check, ...],
+    plan: DrillPlan,
     *,
     started: float,
     progress: Progress | None,
 ) -> VerificationReport:
-    """Look at the restored database of ``driver``, and let the ``checks`` look at it."""
+    """Look at the restored database of ``driver``, and do what is in the ``plan`` with it."""
     info, path = report.backup, driver.location
     assert path is not None
     size = info.restored_size_bytes
@@ -209,7 +250,14 @@ def _examined(
     _require_references(info, findings)
     if report.checksum and not _are_the_revisions(info, heads):
         raise other_revisions(info, heads)
-    run_checks(driver, info, checks)
+    upgraded = None
+    if plan.upgrade is not None and info.half_run:
+        warnings.append(_HALF_RUN)
+    elif plan.upgrade is not None:
+        copy = ScratchCopy(path=path, backup=info, alembic_heads=heads, facts=info.driver_facts)
+        upgraded = _upgraded(repository, copy, plan.upgrade, poll)
+    if upgraded is None or not upgraded.problem:  # they are written for today's code
+        run_checks(driver, info, plan.checks)
     return replace(
         report,
         level="drill",
@@ -221,9 +269,22 @@ def _examined(
             rows=None if counts is None else sum(counts.values()),
             rows_compared=recorded is not None and counts is not None,
             alembic_heads=heads,
-            checks=tuple(check.name for check in checks),
+            checks=tuple(check.name for check in plan.checks),
+            upgrade=upgraded,
         ),
     )
+
+
+def _upgraded(
+    repository: Repository,
+    copy: ScratchCopy,
+    upgrade: Upgrade,
+    poll: Callable[[], object] | None,
+) -> UpgradeReport:
+    """Migrate what was restored. What it writes to other databases goes to copies of them."""
+    assert copy.backup is not None
+    with _blamed_on_copy(copy.backup):
+        return upgrade(copy, LiveDatabase(repository.driver), is_trial=True, poll=poll)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +14,23 @@ from sqlalchemy.engine import Engine
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver, QueryError
-from soulsense_db.operations.drill_errors import check_failed, wrong_check
+from soulsense_db.operations.drill_errors import check_failed, wrong_check, wrong_function
 from soulsense_db.shown_text import printable
 
 DrillCheck = str | Mapping[str, Any] | Callable[[Engine], object]
 """A ``SELECT`` that must be true; a mapping with ``sql`` and one of ``is``, ``at-least``,
 ``at-most``; or a function that is called with an engine and raises, or returns False, if something
-is wrong."""
+is wrong; otherwise it returns True or nothing."""
 
 _COMPARISONS = ("is", "at-least", "at-most")
 _KEYS = {"sql", "name", *_COMPARISONS}
 _MOST_SHOWN = 60
+# What is called returns at once, and its body has not run.
+_LAZY = (
+    inspect.isgeneratorfunction,
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+)
 # Behind comments. What else is in it, the database refuses.
 _SELECT = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n)*(?:select|with|values)\b", re.I | re.S)
 
@@ -51,7 +58,7 @@ def checks_of(given: Iterable[DrillCheck]) -> tuple[Check, ...]:
         elif isinstance(one, Mapping):
             queries.append(_query(number, one))
         elif callable(one):
-            functions.append(_function(one))
+            functions.append(_function(number, one))
         else:
             raise wrong_check(number, f"{_shown(one)} is neither a query nor a function")
     return (*queries, *functions)
@@ -127,25 +134,39 @@ def _fits(found: Any, key: str, wanted: str | float) -> bool:
 # Functions
 
 
-def _function(function: Callable[[Engine], object]) -> Check:
+def _function(number: int, function: Callable[[Engine], object]) -> Check:
     name = getattr(function, "__qualname__", type(function).__name__)
     module = getattr(function, "__module__", None)
     name = f"{module}:{name}" if module else name
-    return Check(name, lambda driver: _problem_of_function(driver, function))
+    if any(is_lazy(function) for is_lazy in _LAZY):
+        raise wrong_function(number, name, "calling it runs nothing: it is async, or has a yield")
+
+    def problem(driver: Driver) -> str:
+        try:
+            result = function(driver.engine)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - what the application raises is its answer
+            return _told_of(error) + _place_of(error, function)
+        finally:
+            driver.engine.dispose()
+        if result is not None and not isinstance(result, bool):
+            # A number or a text may mean either; what is still to be run has looked at nothing.
+            raise wrong_function(
+                number, name, f"it returned something else ({type(result).__name__})"
+            )
+        # What returns nothing has found nothing.
+        return "it returned False" if result is False else ""
+
+    return Check(name, problem)
 
 
-def _problem_of_function(driver: Driver, function: Callable[[Engine], object]) -> str:
+def _told_of(error: BaseException) -> str:
+    """Return the kind of an error, and its first line: of the application, which may fail too."""
+    kind = type(error).__name__
     try:
-        result = function(driver.engine)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - what the application raises is its answer
         said = str(error).strip().splitlines()
-        kind = type(error).__name__
-        told = f"{kind}: {_shortened(said[0])}" if said else kind
-        return told + _place_of(error, function)
-    finally:
-        driver.engine.dispose()
-    # What returns nothing has found nothing.
-    return "it returned False" if result is False else ""
+    except Exception:  # noqa: BLE001
+        return f"{kind}, which cannot say what happened"
+    return f"{kind}: {_shortened(said[0])}" if said else kind
 
 
 def _place_of(error: BaseException, function: Callable[[Engine], object]) -> str:

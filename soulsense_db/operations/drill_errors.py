@@ -55,6 +55,19 @@ def difference_of(table: str, before: int | None, now: int | None) -> str:
     return f"{table} had {before:,} row(s) and has {now:,}"
 
 
+def does_not_migrate(info: BackupInfo, revision: str, problem: str) -> DrillError:
+    """Return the error for data that does not come to today's code; ``problem`` says why."""
+    return DrillError(
+        f"{info.filename} failed the drill: it does not migrate to {revision}: "
+        f"{problem.rstrip('.')}.",
+        state=_STATE,
+        hint="Correct the migration, and drill again. Without it, the backup can be restored as it "
+        "is.",
+        path=Path(info.path),
+        reason=problem,
+    )
+
+
 def other_revisions(info: BackupInfo, found: Sequence[str]) -> DrillError:
     """Return the error for a backup at other Alembic revisions than recorded."""
     before = ", ".join(info.alembic_heads) or "none"
@@ -93,6 +106,15 @@ def check_failed(info: BackupInfo, check: str, reason: str) -> DrillError:
 def wrong_check(number: int, what: str) -> OptionError:
     """Return the error for a check that says nothing; ``what`` is wrong: a clause."""
     return OptionError(f"Check {number} of the drill cannot be used: {what}.", hint=_CHECKS_HINT)
+
+
+def wrong_function(number: int, name: str, what: str) -> OptionError:
+    """Return the error for a function that says nothing of the copy; ``what``: why, a clause."""
+    return OptionError(
+        f"Check {number} of the drill, {name}, cannot be used: {what}.",
+        hint="Write a function that raises, or returns False, if something is wrong, and else "
+        "returns True or nothing.",
+    )
 
 
 def _failed(info: BackupInfo, what: str, reason: str) -> DrillError:

@@ -34,6 +34,7 @@ from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import Source, opened_to_restore
 from soulsense_db.operations.safety_copy import removed_on_error, stage_safety_copy
 from soulsense_db.operations.stored_form import OpenedBackup
+from soulsense_db.operations.upgrading import UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     FAILED_MIGRATION,
@@ -60,6 +61,7 @@ class RestoreReport:
         duration_seconds: How long it took.
         catalog_rebuilt: Whether the table ``backups`` was brought in step.
         warnings: What failed once the database was restored, a sentence each.
+        upgrade: What migrations did to the data before it was put in place; None without any.
 
     Example:
         >>> report = manager.restore("latest")
@@ -74,6 +76,7 @@ class RestoreReport:
     duration_seconds: float
     catalog_rebuilt: bool = False
     warnings: tuple[str, ...] = ()
+    upgrade: UpgradeReport | None = None
 
     @property
     def read_back(self) -> bool:
@@ -127,13 +130,15 @@ class Restorer:
         """Verify ``info`` in full, back up the live database, replace it, read it back.
 
         ``verified`` counts if it is of this very file and its facts, and so does what was
-        ``opened_before`` for it. ``accepts_source_errors``: it is the way back, to the faults that
-        the database had then as well.
+        ``opened_before`` for it; what is changed there counts in any case.
+        ``accepts_source_errors``: it is the way back, to the faults that the database had then as
+        well.
         """
         started = time.monotonic()
         self._safety.recover()
         with ExitStack() as stack:
-            is_verified = verified is not None and verified.is_of(info)
+            is_changed = opened_before is not None and opened_before.is_changed
+            is_verified = is_changed or (verified is not None and verified.is_of(info))
             data = opened_before if is_verified else None
             if data is None:
                 info = trusted_meta(info)

@@ -27,7 +27,9 @@ from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import room_of_restore
 from soulsense_db.operations.stored_form import opened
-from soulsense_db.operations.verify import verify_backup
+from soulsense_db.operations.upgraded_copy import upgraded_copy
+from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
+from soulsense_db.operations.verify import failed_drill, verify_backup
 from soulsense_db.sidecars import SAFETY_NAMES, SafetyFiles, lock_path
 
 
@@ -39,6 +41,7 @@ class RestoreCheck:
         backup: The backup that was looked at; None where only the database and its place were.
         problems: The errors that a restore would raise, or the Alembic hook when it puts back.
         warnings: Those of the verification.
+        upgrade: What migrations did to a copy of its data; None without any, or with problems.
 
     Example:
         >>> check = manager.can_restore("latest")
@@ -49,6 +52,7 @@ class RestoreCheck:
     backup: BackupInfo | None
     problems: tuple[BackupError, ...]
     warnings: tuple[str, ...] = ()
+    upgrade: UpgradeReport | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -63,11 +67,17 @@ class RestoreCheck:
 
 
 def check_restore(
-    repository: Repository, info: BackupInfo | None, *, progress: Progress | None
+    repository: Repository,
+    info: BackupInfo | None,
+    *,
+    upgrade: Upgrade | None = None,
+    progress: Progress | None,
 ) -> RestoreCheck:
     """Do all that a restore of ``info`` does before its first write; None: but for the backup."""
     checker = _RestoreChecker(repository)
-    return checker.check_place() if info is None else checker.check(info, progress=progress)
+    if info is None:
+        return checker.check_place()
+    return checker.check(info, upgrade=upgrade, progress=progress)
 
 
 class _RestoreChecker:
@@ -82,13 +92,15 @@ class _RestoreChecker:
         problems = (*_problem(self._driver.require_restorable), *self._place(None))
         return RestoreCheck(backup=None, problems=problems)
 
-    def check(self, info: BackupInfo, *, progress: Progress | None = None) -> RestoreCheck:
+    def check(
+        self, info: BackupInfo, *, upgrade: Upgrade | None, progress: Progress | None
+    ) -> RestoreCheck:
         """Look at the backup ``info`` as well: read all of it, and bring it into shape."""
         problems: list[BackupError] = []
         warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._repository, info, level="full", progress=progress)
-            warnings = report.warnings
+            warnings = report.warnings + failed_drill(info)
         except BackupError as error:
             problems.append(error)
         problems += _problem(
@@ -97,13 +109,32 @@ class _RestoreChecker:
             )
         )
         problems += self._place(info)
-        if not problems:
+        upgraded: list[UpgradeReport] = []
+        if not problems and upgrade is None:
             problems += _problem(lambda: self._rehearse(info))
-        return RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
+        elif not problems and upgrade is not None:
+            problems += _problem(
+                lambda: upgraded.append(self._rehearse_upgraded(info, upgrade, progress))
+            )
+        return RestoreCheck(
+            backup=info,
+            problems=tuple(problems),
+            warnings=warnings,
+            upgrade=next(iter(upgraded), None),
+        )
 
     def _rehearse(self, info: BackupInfo) -> None:
         with opened(self._repository, info) as source:
             self._driver.rehearse(source.path)
+
+    def _rehearse_upgraded(
+        self, info: BackupInfo, upgrade: Upgrade, progress: Progress | None
+    ) -> UpgradeReport:
+        with upgraded_copy(
+            self._repository, info, upgrade, is_trial=True, progress=progress
+        ) as made:
+            self._driver.rehearse(made.source.path)
+            return made.report
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""

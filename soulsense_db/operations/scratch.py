@@ -43,14 +43,18 @@ class ScratchCopy:
 
 @contextmanager
 def scratch_copy(
-    repository: Repository, ref: Reference | None, *, progress: Progress | None = None
+    repository: Repository,
+    ref: Reference | None,
+    *,
+    spares: int = 0,
+    progress: Progress | None = None,
 ) -> Iterator[ScratchCopy]:
-    """Do what ``BackupManager.scratch_copy`` does."""
+    """Do what ``BackupManager.scratch_copy`` does; ``spares``: as of ``Repository.work_file``."""
     driver = repository.driver
     tables = repository.rows.tables(if_unreadable=True)
     if ref is None:
         driver.require_database()
-        with repository.work_file(driver.size()) as path:
+        with repository.work_file(driver.size(), spares=spares) as path:
             found = driver.snapshot(path, progress=progress)
             yield ScratchCopy(
                 path=path,
@@ -62,10 +66,10 @@ def scratch_copy(
         return
     info = trusted_meta(repository.finder.get_own(ref))
     with ExitStack() as stack:
-        source = stack.enter_context(opened(repository, info, progress=progress))
+        source = stack.enter_context(opened(repository, info, spares=spares, progress=progress))
         path = source.path
         if not source.is_private:  # that one is a copy of ours already
-            path = stack.enter_context(repository.work_file(info.size_bytes))
+            path = stack.enter_context(repository.work_file(info.size_bytes, spares=spares))
             _copy(info, path, progress)
         yield ScratchCopy(
             path=path,

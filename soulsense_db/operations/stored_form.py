@@ -45,12 +45,14 @@ class OpenedBackup:
     """A backup whose data can be read at ``path`` as a plain database file.
 
     ``is_private``: that is a copy of our own, which was checked against the meta file, and which
-    nobody else changes.
+    nobody else changes. ``is_changed``: we have changed it since, by migrations: what was read from
+    the backup itself does not stand for it any more.
     """
 
     info: BackupInfo
     path: Path
     is_private: bool
+    is_changed: bool = False
 
 
 @contextmanager

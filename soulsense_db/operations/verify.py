@@ -28,6 +28,7 @@ from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.stored_form import OpenedBackup, opened, verify_stored
 from soulsense_db.operations.stored_form_errors import base_changed
+from soulsense_db.operations.upgrading import UpgradeReport
 from soulsense_db.progress import Progress
 
 _WAIT_SECONDS = 0.1
@@ -49,6 +50,7 @@ class DrillReport:
             taken; an old backup has no such record.
         alembic_heads: The revisions that it is at.
         checks: The names of the user's own checks, which passed.
+        upgrade: What migrations did to what was restored; None without any.
 
     Example:
         >>> drill = manager.verify("latest", level="drill").drill
@@ -62,6 +64,7 @@ class DrillReport:
     rows_compared: bool
     alembic_heads: tuple[str, ...]
     checks: tuple[str, ...] = ()
+    upgrade: UpgradeReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +159,28 @@ def check_and_record(
     except InvalidBackupError:
         record_check(repository, info, verified_at=None)
         raise
-    facts: dict[str, Any] = {"verified_at": datetime.now(UTC)}
+    facts: dict[str, Any] = {}
+    if info.drill_result != "failed":
+        facts["verified_at"] = datetime.now(UTC)
     if info.broken_references is None and report.broken_references is not None:
         facts["broken_references"] = report.broken_references
-    return replace(report, recorded=record_check(repository, info, **facts))
+    recorded = bool(facts) and record_check(repository, info, **facts)
+    return replace(
+        report,
+        recorded=recorded and "verified_at" in facts,
+        warnings=report.warnings + failed_drill(info),
+    )
+
+
+def failed_drill(info: BackupInfo) -> tuple[str, ...]:
+    """Return what is to be said of a backup whose last drill failed; nothing of any other.
+
+    A drill looks at more than a check by reading does: only one that passes takes that back.
+    """
+    if info.drill_result != "failed" or info.drilled_at is None:
+        return ()
+    day = f"{info.drilled_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    return (f"it failed its last drill, on {day}, and counts as failed until it passes one",)
 
 
 def record_check(repository: Repository, info: BackupInfo, **facts: Any) -> bool:

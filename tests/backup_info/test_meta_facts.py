@@ -101,6 +101,7 @@ WRONG: dict[str, list[Any]] = {
     "broken_references": [-1, 2**63, 1.5, "3", True, [1]],
     "drilled_at": [5, "", "yesterday", "2026-01-15T10:30:00", True],
     "drill_result": [5, "", "ok", ["passed"], True],
+    "drill_revision": [10**30, 5, 1e300, "x" * 10_001, ["b2"], True, "\ud800"],
     "format": [None, "1", 1.0, True, 0, -5, [1]],
 }
 

@@ -22,7 +22,10 @@ def test_a_drill_that_is_killed_leaves_nothing(
     """Killed before any call that changes a file, it is recorded or not, and all is as it was."""
     baseline = matrix.baseline(operation, mode)
     points = kill_points(baseline)[:: 1 if full else _SAMPLE]
-    matrix.require_nothing(baseline, points, lambda worker, point: kill(worker, baseline, point))
+    for outcome in matrix.require_nothing(
+        baseline, points, lambda worker, point: kill(worker, baseline, point)
+    ):
+        matrix.record("drills", f"{operation}, killed", outcome)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -33,4 +36,7 @@ def test_a_drill_on_a_bad_disk_says_nothing_of_the_backup(
     """Whatever call fails, the backup keeps its last good check, and nothing is left."""
     baseline = matrix.baseline(operation, mode)
     points = error_points(baseline)[:: 1 if full else _SAMPLE]
-    matrix.require_nothing(baseline, points, lambda worker, point: fail(worker, baseline, point))
+    for outcome in matrix.require_nothing(
+        baseline, points, lambda worker, point: fail(worker, baseline, point)
+    ):
+        matrix.record("drills", f"{operation}, a call fails", outcome)

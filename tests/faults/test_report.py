@@ -16,7 +16,7 @@ def test_every_operation_has_its_row(fault: str, full: bool) -> None:
     assert full or operations_of(block(PAGE.read_text(), fault)) == list(OPERATIONS)
 
 
-@pytest.mark.parametrize("fault", ["concurrency", "damage"])
+@pytest.mark.parametrize("fault", ["concurrency", "damage", "drills"])
 def test_the_other_tables_are_filled(fault: str, full: bool) -> None:
     """The other tables were made by a run as well."""
     assert full or operations_of(block(PAGE.read_text(), fault))

@@ -1,6 +1,6 @@
 """Create, restore or undo, and say at each stage that it is reached; go on when told to.
 
-killed_at_a_stage.py create|restore|undo|verify|compare DATABASE [FORM [RECIPIENT KEY-FILE]]
+killed_at_a_stage.py create|restore|upgrade|undo|verify|compare DATABASE [FORM [RECIPIENT KEY-FILE]]
 
 FORM is that of a new backup: none, zstd, differential.
 """
@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 import sqlalchemy as sa
+from alembic.config import Config
 
 from soulsense_db import BackupManager
+from soulsense_db.alembic import restore_and_upgrade
 from soulsense_db.drivers.sqlite import pages
 from soulsense_db.operations import DifferentialPolicy
 
@@ -61,6 +63,9 @@ if work == "create":
     manager.create("killed", progress=progress)
 elif work == "restore":
     manager.restore("latest", progress=progress)
+elif work == "upgrade":  # with the migrations beside the database
+    config = Config(str(Path(database).with_name("alembic.ini")))
+    restore_and_upgrade(config, "latest", manager=manager, progress=progress)
 elif work == "verify":
     manager.verify("latest", progress=progress)
 elif work == "compare":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TableRows,
     )
     from soulsense_db.alembic.rehearsal.run import DEFAULT_SECONDS, rehearse
+    from soulsense_db.alembic.rehearsal.upgrade import restore_and_upgrade, upgrade_to
 
 __all__ = [
     "DEFAULT_SECONDS",
@@ -28,11 +29,15 @@ __all__ = [
     "Severity",
     "TableRows",
     "rehearse",
+    "restore_and_upgrade",
+    "upgrade_to",
 ]
 
 _HOMES = {
     "DEFAULT_SECONDS": "soulsense_db.alembic.rehearsal.run",
     "rehearse": "soulsense_db.alembic.rehearsal.run",
+    "restore_and_upgrade": "soulsense_db.alembic.rehearsal.upgrade",
+    "upgrade_to": "soulsense_db.alembic.rehearsal.upgrade",
     "Failure": "soulsense_db.alembic.rehearsal.report",
     "Finding": "soulsense_db.alembic.rehearsal.report",
     "RehearsalReport": "soulsense_db.alembic.rehearsal.report",

@@ -10,6 +10,7 @@ Standard output is for events (:mod:`.channel`); what the application prints goe
 from __future__ import annotations
 
 import os
+import select
 import sys
 import sysconfig
 import traceback
@@ -199,6 +200,11 @@ def _end_with_parent(request: int) -> None:
         fcntl.fcntl(request, fcntl.F_SETOWN, -os.getpgrp())
         flags = fcntl.fcntl(request, fcntl.F_GETFL)
         fcntl.fcntl(request, fcntl.F_SETFL, flags | os.O_ASYNC)  # type: ignore[attr-defined,unused-ignore]
+        # It may have gone before that, while this process imported what it needs.
+        gone = select.poll()
+        gone.register(request, 0)
+        if any(event & select.POLLHUP for _, event in gone.poll(0)):
+            os._exit(1)
     except (ImportError, AttributeError, OSError):  # a system without it: the timeout is left
         return
 
@@ -242,7 +248,10 @@ def _one_line(error: BaseException) -> str:
         said = error.orig or error.args[0]
     elif isinstance(error, BackupError):
         said = error.what
-    lines = str(said).strip().splitlines()
+    try:
+        lines = str(said).strip().splitlines()
+    except Exception:  # noqa: BLE001 - of the application
+        return "it cannot say what happened"
     return " ".join(lines[0].split()) if lines else ""
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -26,7 +27,9 @@ _START = (
 _LINES = 40
 _LONGEST_LINE = 500
 _JOIN_SECONDS = 2.0
-_SWITCHED = {"SOULSENSE_BACKUP": "0", "SOULSENSE_REHEARSAL": "1"}
+_SWITCHED = {"SOULSENSE_BACKUP": "0"}
+_REHEARSING = "SOULSENSE_REHEARSAL"
+_POLL_SECONDS = 0.2
 
 
 @dataclass
@@ -51,13 +54,22 @@ class Told:
         return bool(self.of("ended")) and not self.timed_out
 
 
-def run_child(request: dict[str, Any], *, deadline: float | None) -> Told:
+def run_child(
+    request: dict[str, Any],
+    *,
+    deadline: float | None,
+    is_trial: bool = True,
+    poll: Callable[[], object] | None = None,
+) -> Told:
     """Run the child for ``request`` to its end, or to ``deadline``, and return what it told.
+
+    ``is_trial``: whether the migrations are told that it is a rehearsal; ``poll`` is called now and
+    then, and what it raises ends the child.
 
     It, and all processes that it started in its group, are gone then, whatever is raised here.
     """
     told = Told()
-    process = _started()
+    process = _started(is_trial=is_trial)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -70,7 +82,7 @@ def run_child(request: dict[str, Any], *, deadline: float | None) -> Told:
             process.stdin.write(json.dumps({**request, "path": sys.path}).encode() + b"\n")
             process.stdin.flush()
         try:
-            process.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            _wait(process, deadline, poll)
         except subprocess.TimeoutExpired:
             told.timed_out = True
     finally:
@@ -83,9 +95,32 @@ def run_child(request: dict[str, Any], *, deadline: float | None) -> Told:
     return told
 
 
-def _started() -> subprocess.Popen[bytes]:
+def _wait(
+    process: subprocess.Popen[bytes],
+    deadline: float | None,
+    poll: Callable[[], object] | None,
+) -> None:
+    """Wait for its end; raises ``TimeoutExpired`` at the ``deadline``."""
+    while True:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if poll is None:
+            process.wait(left)
+            return
+        poll()
+        try:
+            process.wait(_POLL_SECONDS if left is None else min(left, _POLL_SECONDS))
+            return
+        except subprocess.TimeoutExpired:
+            if left is not None and left <= _POLL_SECONDS:
+                raise
+
+
+def _started(*, is_trial: bool) -> subprocess.Popen[bytes]:
     options: dict[str, Any] = {"start_new_session": True} if os.name == "posix" else {}
     pipe = subprocess.PIPE
+    environment = {**os.environ, **_SWITCHED, _REHEARSING: "1"}
+    if not is_trial:
+        del environment[_REHEARSING]
     try:
         return subprocess.Popen(
             # -P: the current directory is no place for modules until the request says so.
@@ -93,7 +128,7 @@ def _started() -> subprocess.Popen[bytes]:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            env={**os.environ, **_SWITCHED},
+            env=environment,
             **options,
         )
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from soulsense_db.errors import (
     DataLossError,
@@ -48,6 +49,18 @@ def no_process(reason: str) -> RehearsalFailedError:
         state=_UNTOUCHED,
         hint="Free memory, or raise the limit of processes.",
         reason=reason,
+    )
+
+
+def not_run(database: Path, what: str) -> RehearsalFailedError:
+    """Return the error for migrations that do not come to the data at all; it says why."""
+    return RehearsalFailedError(
+        f"The migrations of {database} could not be run: {what}",
+        state=_UNTOUCHED,
+        hint="Run 'alembic current' to see whether env.py works here, and for which database. It "
+        "says nothing of the backup.",
+        path=database,
+        reason=what,
     )
 
 

@@ -107,6 +107,7 @@ class Places:
             path=str(file),
             copy=str(target),
             stamp=stamp,
+            copy_stamp=stamp_of(target, ()),
             survey=asdict(survey) if survey else None,
         )
         return target

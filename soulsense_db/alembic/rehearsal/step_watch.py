@@ -142,7 +142,7 @@ class StepWatch:
         )
         context.on_version_apply_callbacks = (
             *context.on_version_apply_callbacks,
-            lambda **_: self._end(),
+            lambda *, heads, **_: self._end(heads),
         )
 
     def _each(self, steps: Iterable[Any], heads: Any, database: str | None) -> Iterator[Any]:
@@ -174,10 +174,11 @@ class StepWatch:
 
         return timed
 
-    def _end(self) -> None:
+    def _end(self, heads: Iterable[Any]) -> None:
         if not self._steps or self._steps[-1].ended is not None:
             return
         step = self._steps[-1]
         step.ended = time.monotonic()
         self.current = ""
-        self._channel.tell("end", step=step.number, seconds=step.ended - step.began)
+        seconds = step.ended - step.began
+        self._channel.tell("end", step=step.number, seconds=seconds, heads=sorted(map(str, heads)))

@@ -32,6 +32,7 @@ from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
+from soulsense_db.drivers.sqlite.attach_guard import factory_for
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.compare import compare, count_rows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
@@ -350,9 +351,13 @@ class SQLiteDriver(Driver):
                 return None
 
     def scratch(self, path: Path) -> SQLiteDriver:
-        """Return the driver of the file ``path``, as an application that has just been set up."""
+        """Return the driver of the file ``path``, as an application that has just been set up.
+
+        Its connections attach no file elsewhere, such as the live database.
+        """
         url = sa.URL.create("sqlite", database=str(path))
-        engine = sa.create_engine(url, poolclass=NullPool)
+        arguments = {"factory": factory_for(path.parent)}
+        engine = sa.create_engine(url, poolclass=NullPool, connect_args=arguments)
         return SQLiteDriver(engine, lock_timeout=self.lock_timeout)
 
     def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:

@@ -26,6 +26,7 @@ from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
 from soulsense_db.drivers.sqlite import check
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
+from soulsense_db.drivers.sqlite.attach_guard import authorize, guarded
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import backup_errors
@@ -44,7 +45,6 @@ _READS = re.compile(
 _CONNECT = "sqlite3.connect"
 # The place of the factory among the arguments of sqlite3.connect.
 _FACTORY_AT = 5
-_UNKNOWN = Path("a database whose name is a parameter")
 
 
 class SQLiteRehearsalSupport(RehearsalSupport):
@@ -83,11 +83,11 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             if self._is_own:
                 return connect(*given, **keywords)
             self.redirect(given, keywords, place)
-            guard = functools.partial(_authorize, refuse)
+            guard = functools.partial(authorize, refuse)
             if len(given) > _FACTORY_AT:
-                given[_FACTORY_AT] = _guarded(given[_FACTORY_AT], guard)
+                given[_FACTORY_AT] = guarded(given[_FACTORY_AT], guard)
             else:
-                keywords["factory"] = _guarded(keywords.get("factory", sqlite3.Connection), guard)
+                keywords["factory"] = guarded(keywords.get("factory", sqlite3.Connection), guard)
             return connect(*given, **keywords)
 
         sqlite3.connect = sqlite3.dbapi2.connect = connect_to_copy
@@ -179,47 +179,3 @@ def _require_copy(
     path = path_of(ConnectArguments.given([text], {"uri": text.startswith("file:")}).file)
     if path is not None and not is_copy(path):
         refuse(path, "open")
-
-
-def _guarded(factory: Any, guard: Callable[..., int]) -> Any:
-    """Return a class of connections that ask ``guard``, whatever authorizer they are given."""
-    if not isinstance(factory, type):  # a function makes them: they ask until they are given one
-        return lambda *given, **keywords: _asking(factory(*given, **keywords), guard)
-
-    class Guarded(factory):  # type: ignore[misc]
-        def __init__(self, *given: Any, **keywords: Any) -> None:
-            super().__init__(*given, **keywords)
-            self.set_authorizer(None)
-
-        def set_authorizer(self, authorizer_callback: Callable[..., int] | None) -> None:
-            def both(*action: Any) -> int:
-                verdict = guard(*action)
-                if verdict != sqlite3.SQLITE_OK or authorizer_callback is None:
-                    return verdict
-                return authorizer_callback(*action)
-
-            super().set_authorizer(both)
-
-    return Guarded
-
-
-def _asking(connection: Any, guard: Callable[..., int]) -> Any:
-    connection.set_authorizer(guard)
-    return connection
-
-
-def _authorize(
-    refuse: Callable[[Path, str], object], action: int, name: str | None, *_: str | None
-) -> int:
-    """Let a connection attach no file that exists; VACUUM attaches one without a name."""
-    if action != sqlite3.SQLITE_ATTACH or name in {"", ":memory:"}:
-        return sqlite3.SQLITE_OK
-    path: Path | None = _UNKNOWN  # SQLite tells no name that is a parameter
-    if name is not None:
-        path = path_of(ConnectArguments.given([name], {"uri": name.startswith("file:")}).file)
-    if path is not None and (path is _UNKNOWN or path.exists()):
-        try:
-            refuse(path, "attach")
-        except OSError:
-            return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
