@@ -86,6 +86,11 @@ class Pair:
 
     # Rows of the backup
 
+    @property
+    def is_converted(self) -> bool:
+        """Whether the live table may keep another value than the backup has."""
+        return self._rehearsal is not None
+
     def read(self, ident: Ident) -> Row:
         """Return a row of the backup as the live table would keep it.
 
@@ -168,13 +173,29 @@ class Pair:
         return f"SELECT {wanted} FROM main.{quoted(self.name)}"  # noqa: S608 - quoted
 
     def missing_of(self, wanted: Counter[bytes]) -> Counter[bytes]:
-        """Return how many rows of each digest the live table lacks; one look through all of it."""
-        missing = Counter(wanted)
+        """Return how many rows of each digest the live table lacks; one look through all of it.
+
+        Of those that are ``wanted``: the live rows may just as well be others that the backup has.
+        """
+        missing = self._in_backup(wanted)
         for row in self.live.each(self._select_live):
             digest = digest_of(row)
             if missing.get(digest, 0) > 0:
                 missing[digest] -= 1
-        return missing
+        return missing & wanted
+
+    def _in_backup(self, wanted: Counter[bytes]) -> Counter[bytes]:
+        """Return how many rows of each digest the backup has, wanted or not."""
+        if self.is_converted:  # row by row in memory: only those that are wanted were
+            return Counter(wanted)
+        found: Counter[bytes] = Counter()
+        columns = _values([quoted(name) for name in self.columns])
+        table = f"main.{quoted(self.source.name)}"
+        for row in self.backup.each(f"SELECT {columns} FROM {table}"):  # noqa: S608 - quoted
+            digest = digest_of(row)
+            if digest in wanted:
+                found[digest] += 1
+        return found
 
     def clash(self, row: Row) -> str:
         """Return which other live row has a value of ``row`` that must be unique, or ""."""
