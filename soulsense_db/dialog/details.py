@@ -12,8 +12,8 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.elsewhere import Elsewhere
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.key_ring import KeyRing
-from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.theme import AutoScrollbar, Look
+from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.texts import _, plural
+from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import BackupError, Remedy, presentable
 from soulsense_db.operations import doubts_about

@@ -17,8 +17,8 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.elsewhere import Elsewhere, columns_with_place
 from soulsense_db.dialog.formatting import Order, columns_for
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.dialog.translation import _
 from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02

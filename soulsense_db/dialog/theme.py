@@ -209,6 +209,19 @@ class FittedLabel(ttk.Label):
             self.configure(text=self._look.fitted(self._whole, self.winfo_width(), font))
 
 
+class CheckBox(ttk.Checkbutton):
+    """A box that is on or off; ``command`` is called when it has been turned."""
+
+    def __init__(self, parent: tk.Misc, *, text: str, command: Callable[[], object]) -> None:
+        super().__init__(parent, text=text, command=command)
+        self.state(["!alternate"])  # without a variable it would begin as neither
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has its mark."""
+        return bool(self.instate(["selected"]))
+
+
 class AutoScrollbar(ttk.Scrollbar):
     """A scroll bar of ``view`` in a grid, there only while it is of use.
 

@@ -1,0 +1,173 @@
+"""The rows of one table of a backup, each with a box that can be ticked."""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from tkinter import ttk
+
+from soulsense_db.dialog import formatting
+from soulsense_db.dialog.row_values import cell, tip
+from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.drivers import FoundRow, FoundRows, RowKey
+
+Ticks = dict[RowKey, bool]
+"""The rows that are ticked, by key, and whether the database has them with other values."""
+
+_TICK = "tick"
+_LEAST_CHARACTERS, _MOST_CHARACTERS = 6, 36
+_MEASURED_ROWS = 60
+
+
+class RowTable(ttk.Frame):
+    """Rows with boxes: a click on a row or Space ticks it. ``ticked``: called when one is."""
+
+    def __init__(self, parent: tk.Misc, look: Look, *, ticked: Callable[[], object]) -> None:
+        super().__init__(parent)
+        self._look = look
+        self._ticked = ticked
+        self._rows: dict[str, FoundRow] = {}  # by row of the tree
+        self._columns: tuple[str, ...] = ()
+        self._cells: dict[str, tuple[str, ...]] = {}
+        self.ticks: Ticks = {}
+        self.tree = ttk.Treeview(
+            self, columns=[_TICK], show="headings", selectmode="browse", style=ROW_STYLE, height=8
+        )
+        self.tree.grid(row=0, column=0, sticky="nsew")
+        AutoScrollbar(self, self.tree).grid(row=0, column=1, sticky="ns")
+        AutoScrollbar(self, self.tree, horizontal=True).grid(row=1, column=0, sticky="ew")
+        self.columnconfigure(0, weight=1)
+        self.rowconfigure(0, weight=1)
+        self._notice = tk.Label(self.tree, justify="center")
+        self.tree.bind("<ButtonRelease-1>", self._clicked, add=True)
+        self.tree.bind("<space>", self._space)
+        self.tree.bind("<<TraverseIn>>", self._enter)  # by Tab
+        self.tree.bind("<Configure>", self._fold, add=True)
+        for key, step in (("<Left>", -1), ("<Right>", 1)):
+            self.tree.bind(key, self._scroll_by(step))
+        Tooltip(self.tree, look, self._tip_at)
+        look.when_changed(self._dress)
+
+    @property
+    def shown(self) -> int:
+        """How many rows are shown."""
+        return len(self._rows)
+
+    @property
+    def all_ticked(self) -> bool:
+        """Whether each row that is shown is ticked."""
+        return bool(self._rows) and all(row.key in self.ticks for row in self._rows.values())
+
+    def show(self, found: FoundRows | None, ticks: Ticks, *, notice: str = "") -> None:
+        """Show rows, or a ``notice`` where there are none; ``ticks``: what is ticked, and kept."""
+        self.ticks = ticks
+        self.tree.delete(*self.tree.get_children())
+        self._rows.clear()
+        self._cells.clear()
+        columns = found.columns if found else ()
+        if columns != self._columns:
+            self._columns = columns
+            self.tree.configure(columns=[_TICK, *(f"c{at}" for at in range(len(columns)))])
+        for number, row in enumerate(found.rows if found else ()):
+            iid = f"row{number}"
+            self._rows[iid] = row
+            self._cells[iid] = tuple(cell(row, at) for at in range(len(columns)))
+            self.tree.insert("", "end", iid=iid)
+        self._dress()
+        self._mark_all()
+        self.say("" if self._rows else notice)
+
+    def say(self, text: str) -> None:
+        """Show ``text`` where there are no rows."""
+        self._notice.configure(text=text)
+        if text:
+            self._notice.place(relx=0.5, rely=0.5, anchor="center")
+        else:
+            self._notice.place_forget()
+
+    def tick_all(self) -> None:
+        """Tick all rows that are shown; or none of them, where all are."""
+        untick = self.all_ticked
+        for row in self._rows.values():
+            self.ticks.pop(row.key, None)
+            if not untick:
+                self.ticks[row.key] = row.now is not None
+        self._mark_all()
+        self._ticked()
+
+    # Ticking
+
+    def _turn(self, iid: str) -> None:
+        row = self._rows[iid]
+        if row.key in self.ticks:
+            del self.ticks[row.key]
+        else:
+            self.ticks[row.key] = row.now is not None
+        self._mark_all()
+        self._ticked()
+
+    def _mark_all(self) -> None:
+        """Show which rows are ticked: all, for several may have one key."""
+        on, off = self._look.sign("☑", "[x]"), self._look.sign("☐", "[ ]")
+        for iid, row in self._rows.items():
+            is_ticked = row.key in self.ticks
+            values = (on if is_ticked else off, *self._cells[iid])
+            self.tree.item(iid, values=values, tags="ticked" if is_ticked else "")
+
+    def _clicked(self, event: tk.Event[ttk.Treeview]) -> None:
+        iid = self.tree.identify_row(event.y)
+        if iid and self.tree.identify_region(event.x, event.y) == "cell":
+            self._turn(iid)
+
+    def _space(self, _event: object) -> str:
+        if iid := self.tree.focus():
+            self._turn(iid)
+        return "break"
+
+    def _enter(self, _event: object) -> None:
+        """Give the keys a row to begin with."""
+        rows = self.tree.get_children()
+        if rows and not self.tree.selection():
+            self.tree.selection_set(rows[0])
+            self.tree.focus(rows[0])
+
+    # Looks
+
+    def _dress(self) -> None:
+        look = self._look
+        beside = 2 * (look.pad + CELL_INSET)
+        box = max(look.width(sign, look.row_font) for sign in ("☑", "[x]"))
+        self.tree.heading(_TICK, text="")
+        self.tree.column(_TICK, width=box + beside, minwidth=box + beside, stretch=False)
+        measured = list(self._cells.values())[:_MEASURED_ROWS]
+        for at, name in enumerate(self._columns):
+            heading = formatting.plain(name)
+            widest = max((look.width(row[at], look.row_font) for row in measured), default=0)
+            widest = max(widest, look.width(heading, look.bold), look.characters(_LEAST_CHARACTERS))
+            width = min(widest, look.characters(_MOST_CHARACTERS)) + beside
+            self.tree.heading(f"c{at}", text=heading, anchor="w")
+            # Else Tk would make them narrower than their text, and there is a scroll bar for that.
+            self.tree.column(f"c{at}", width=width, minwidth=width, stretch=True)
+        self._notice.configure(
+            background=look.field, foreground=look.field_foreground, font=look.font
+        )
+        self.tree.tag_configure("ticked", font=look.bold)
+
+    def _fold(self, event: tk.Event[tk.Misc]) -> None:
+        self._notice.configure(wraplength=max(self._look.em * 8, event.width - 4 * self._look.em))
+
+    def _scroll_by(self, step: int) -> Callable[[object], str]:
+        def scroll(_event: object) -> str:
+            self.tree.xview_scroll(step * self._look.em * 2, "units")
+            return "break"
+
+        return scroll
+
+    def _tip_at(self, x: int, y: int) -> str:
+        iid = self.tree.identify_row(y)
+        place = int(self.tree.identify_column(x).removeprefix("#") or 0) - 2
+        if not iid or place < 0 or self.tree.identify_region(x, y) != "cell":
+            return ""
+        text = tip(self._rows[iid], place)
+        room = int(self.tree.column(f"c{place}", "width")) - 2 * (self._look.pad + CELL_INSET)
+        return text if self._look.width(text, self._look.row_font) > room else ""
