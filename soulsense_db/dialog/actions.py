@@ -9,7 +9,6 @@ from tkinter import filedialog
 
 from soulsense_db.backup_info import BackupInfo, Form
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.chosen import chosen, with_opened
 from soulsense_db.dialog.deletion import ask_to_delete
 from soulsense_db.dialog.file_dialogs import ask_for_path
@@ -17,7 +16,7 @@ from soulsense_db.dialog.folder import open_folder
 from soulsense_db.dialog.jobs import Job
 from soulsense_db.dialog.key_question import KeyQuestion
 from soulsense_db.dialog.question import Question
-from soulsense_db.dialog.restoring import AfterRestore, BeforeRestore, Restoring
+from soulsense_db.dialog.restoring import Restoring
 from soulsense_db.dialog.row_menu import Entry, open_menu
 from soulsense_db.dialog.theme import NOTE_STYLE
 from soulsense_db.dialog.translation import _, plural
@@ -30,24 +29,11 @@ _MOST_REMARKS = 10
 _Made = tuple[BackupInfo, list[str]]
 
 
-class Actions:
+class Actions(Restoring):
     """What can be done in ``window``; what is given ``info`` does it with that, not the selected.
 
     Nothing is begun while something else is done, asked or told.
     """
-
-    def __init__(
-        self,
-        window: BaseWindow,
-        *,
-        before_restore: BeforeRestore | None,
-        after_restore: AfterRestore | None,
-    ) -> None:
-        self._window = window
-        self._manager = window.manager
-        self.restoring = Restoring(
-            window, before_restore=before_restore, after_restore=after_restore
-        )
 
     # Make, check, remove
 
@@ -217,8 +203,8 @@ class Actions:
             return
         absent = texts.PLACE_MIRROR if self.why_not(info) else ""
         entries = (
-            Entry(texts.RESTORE, partial(self.restoring.restore, info)),
-            Entry(texts.ROWS, partial(self.restoring.bring_back_rows, info)),
+            Entry(texts.RESTORE, partial(self.restore, info)),
+            Entry(texts.ROWS, partial(self.bring_back_rows, info)),
             Entry(texts.VERIFY, partial(self.verify, info)),
             Entry(texts.UNPIN if info.pinned else texts.PIN, partial(self.pin, info), absent),
             Entry(texts.EXPORT, partial(self.export, info)),

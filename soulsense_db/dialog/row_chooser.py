@@ -30,7 +30,7 @@ _MOST_ROWS = 300
 _SEARCH_AFTER_MS = 250
 _CHARACTERS_WIDE, _LINES_HIGH = 120, 34
 _LEAST_WIDE, _LEAST_HIGH = 70, 22
-_NAME_CHARACTERS, _NUMBER_CHARACTERS = 18, 10
+_NAME_CHARACTERS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,13 @@ class RowChooser(Question):
         self._workers = Workers(self)
         self._search_timer: str | None = None
         self._job: Job[FoundRows] | None = None
+        self._all_tables: list[_Listed] = []
         self._tables: dict[str, _Listed] = {}  # by row of the list
         self._ticks: dict[str, Ticks] = {}  # by table
         self._found: FoundRows | None = None
         self.headline(headline)
         self.describe(info)
-        self.say(_(texts.ROWS_MEANING))
+        self.say(_(texts.ROWS_MEANING)).configure(wraplength=0)
         self._build()
         assert self.yes is not None
         self.yes.configure(command=self._ask)
@@ -105,13 +106,14 @@ class RowChooser(Question):
         self.search = ttk.Entry(above, validate="key")
         self.search.configure(validatecommand=(self.register(self._searched), "%P"))
         self.search.grid(row=0, column=1, sticky="ew", padx=(pad, 0))
+        self.search.bind("<Escape>", self._leave_search)
         bind_select_all(self.search)
         self.rows = RowTable(panes, self.look, ticked=self._show_ticks)
         self.rows.grid(row=1, column=1, sticky="nsew", pady=(pad, 0))
         below = ttk.Frame(panes)
         below.grid(row=2, column=1, sticky="ew", pady=(pad, 0))
         below.columnconfigure(1, weight=1)
-        self._different = CheckBox(below, text=_(texts.ROWS_DIFFERING), command=self._look)
+        self._different = CheckBox(below, text=_(texts.ROWS_DIFFERING), command=self._turn)
         self._different.grid(row=0, column=0, sticky="w")
         self._all = ttk.Button(below, text=_(texts.ROWS_TICK_ALL), command=self.rows.tick_all)
         self._all.grid(row=0, column=2, sticky="e")
@@ -128,24 +130,27 @@ class RowChooser(Question):
 
     def _build_tables(self, left: ttk.Frame) -> None:
         look = self.look
-        headings = texts.TABLE, texts.ROWS_MISSING
+        headings = texts.TABLE, texts.ROWS_MISSING, texts.ROWS_DIFFERENT
         self.tables = tree = ttk.Treeview(
-            left, columns=headings, show="headings", selectmode="browse", style=ROW_STYLE, height=8
+            left,
+            columns=headings,
+            displaycolumns=headings[:2],
+            show="headings",
+            selectmode="browse",
+            style=ROW_STYLE,
+            height=8,
         )
         tree.grid(row=0, column=0, sticky="ns")
         AutoScrollbar(left, tree).grid(row=0, column=1, sticky="ns")
 
         def dress() -> None:
             beside = 2 * (look.pad + CELL_INSET)
-            for heading, least in zip(
-                headings, (_NAME_CHARACTERS, _NUMBER_CHARACTERS), strict=True
-            ):
-                width = max(look.characters(least), look.width(_(heading), look.bold)) + beside
-                anchor = "w" if heading == texts.TABLE else "e"
-                tree.heading(heading, text=_(heading), anchor="w" if anchor == "w" else "e")
-                tree.column(
-                    heading, width=width, minwidth=width, anchor="w" if anchor == "w" else "e"
-                )
+            for heading in headings:
+                is_name = heading == texts.TABLE
+                least = look.characters(_NAME_CHARACTERS if is_name else 0)
+                width = max(least, look.width(_(heading), look.bold)) + beside
+                tree.heading(heading, text=_(heading), anchor="w" if is_name else "e")
+                tree.column(heading, width=width, minwidth=width, anchor="w" if is_name else "e")
 
         look.when_changed(dress)
         tree.bind("<<TreeviewSelect>>", lambda _: self._selected())
@@ -198,28 +203,54 @@ class RowChooser(Question):
         heads = (*job.result.alembic_heads_before, *job.result.alembic_heads_after)
         tables = formatting.entries(filter(_may_come_back, job.result.tables), heads)
         listed = [_Listed(one.table, one.removed, one.changed) for one in tables]
-        listed.sort(key=lambda one: (-one.missing, one.name.casefold()))
-        room = self.look.characters(_NAME_CHARACTERS)
-        for number, one in enumerate(listed):
-            row = f"table{number}"
-            self._tables[row] = one
-            name = self.look.fitted(formatting.plain(one.name), room, self.look.row_font)
-            self.tables.insert("", "end", iid=row, values=(name, f"{one.missing:,}"))
+        self._all_tables = sorted(listed, key=lambda one: (-one.missing, one.name.casefold()))
         if not listed:
             self.rows.say(_(texts.ROWS_NOTHING))
             return
-        if not listed[0].missing:
+        if not self._all_tables[0].missing:
             self._different.invoke()
-        self.tables.selection_set("table0")
-        self.tables.focus("table0")
+        else:
+            self._list_tables()
         if self.focus_get() is self.no:
             self.tables.focus_set()
+
+    def _turn(self) -> None:
+        """Show rows that are different now as well, or no more."""
+        table = self._table
+        self._list_tables()
+        if table == self._table:
+            self._look()
+
+    def _list_tables(self) -> None:
+        """List the tables that have rows to show; select the one that was, or else the first."""
+        differing, selected = self._different.is_on, self._table
+        shown = self.tables.cget("columns") if differing else (texts.TABLE, texts.ROWS_MISSING)
+        self.tables.configure(displaycolumns=shown)
+        self.tables.delete(*self.tables.get_children())
+        listed = [one for one in self._all_tables if one.missing or differing]
+        self._tables = {f"table{number}": one for number, one in enumerate(listed)}
+        room = self.look.characters(_NAME_CHARACTERS)
+        for row, one in self._tables.items():
+            name = self.look.fitted(formatting.plain(one.name), room, self.look.row_font)
+            values = name, f"{one.missing:,}", formatting.number(one.different)
+            self.tables.insert("", "end", iid=row, values=values)
+        names = [one.name for one in listed]
+        row = f"table{names.index(selected) if selected in names else 0}"
+        self.tables.selection_set(row)
+        self.tables.focus(row)
 
     # Which rows
 
     def _selected(self) -> None:
+        if self._found is None or self._found.table != self._table:
+            self.search.delete(0, "end")
+            self._look()
+
+    def _leave_search(self, _event: object) -> str | None:
+        if not self.search.get():
+            return None  # as everywhere: the window closes
         self.search.delete(0, "end")
-        self._look()
+        return "break"
 
     def _searched(self, _text: str) -> bool:
         self._stop_timer()

@@ -39,7 +39,7 @@ class RowTable(ttk.Frame):
         self.columnconfigure(0, weight=1)
         self.rowconfigure(0, weight=1)
         self._notice = tk.Label(self.tree, justify="center")
-        self.tree.bind("<ButtonRelease-1>", self._clicked, add=True)
+        self.tree.bind("<Button-1>", self._clicked, add=True)
         self.tree.bind("<space>", self._space)
         self.tree.bind("<<TraverseIn>>", self._enter)  # by Tab
         self.tree.bind("<Configure>", self._fold, add=True)
@@ -110,9 +110,8 @@ class RowTable(ttk.Frame):
         """Show which rows are ticked: all, for several may have one key."""
         on, off = self._look.sign("☑", "[x]"), self._look.sign("☐", "[ ]")
         for iid, row in self._rows.items():
-            is_ticked = row.key in self.ticks
-            values = (on if is_ticked else off, *self._cells[iid])
-            self.tree.item(iid, values=values, tags="ticked" if is_ticked else "")
+            values = (on if row.key in self.ticks else off, *self._cells[iid])
+            self.tree.item(iid, values=values)
 
     def _clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         iid = self.tree.identify_row(event.y)
@@ -151,7 +150,6 @@ class RowTable(ttk.Frame):
         self._notice.configure(
             background=look.field, foreground=look.field_foreground, font=look.font
         )
-        self.tree.tag_configure("ticked", font=look.bold)
 
     def _fold(self, event: tk.Event[tk.Misc]) -> None:
         self._notice.configure(wraplength=max(self._look.em * 8, event.width - 4 * self._look.em))

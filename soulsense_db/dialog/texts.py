@@ -289,7 +289,8 @@ ROWS_QUESTION = N_("Bring back rows of this backup")
 ROWS_MEANING = N_(
     "Choose a table, then tick the rows that you want back. All else stays as it is now."
 )
-ROWS_MISSING = N_("Missing now")
+ROWS_MISSING = N_("Missing")
+ROWS_DIFFERENT = N_("Different")
 ROWS_COMPARING = N_("Looking for rows that are missing now…")
 ROWS_LOOKING = N_("Searching the backup…")
 ROWS_NOTHING = N_("Nothing is missing: the database has every row of this backup, just like that.")

@@ -113,10 +113,10 @@ class BackupWindow(BaseWindow):
 
     def _build_buttons(self, outer: ttk.Frame) -> ttk.Frame:
         row = ButtonBar(outer, self.look)
-        actions, restoring = self.actions, self.actions.restoring
+        actions = self.actions
         self._of_selected = [
-            row.add(texts.RESTORE, restoring.restore, group=0),
-            row.add(texts.ROWS, restoring.bring_back_rows, group=0),
+            row.add(texts.RESTORE, actions.restore, group=0),
+            row.add(texts.ROWS, actions.bring_back_rows, group=0),
             row.add(texts.VERIFY, actions.verify, group=0),
             row.add(texts.EXPORT, actions.export, group=0),
             row.add(texts.DELETE, actions.delete, group=0),
@@ -125,7 +125,7 @@ class BackupWindow(BaseWindow):
         Tooltip(self._delete, self.look, lambda _x, _y: actions.why_not(self.table.selection))
         self._import = row.add(texts.IMPORT, actions.import_file, group=1)
         row.add(texts.OPEN_FOLDER, actions.open_folder, group=1)
-        self._undo_button = row.add(texts.UNDO_RESTORE, restoring.undo, group=1)
+        self._undo_button = row.add(texts.UNDO_RESTORE, actions.undo, group=1)
         row.add(texts.CLOSE, self.close, group=2)
         return row
 
@@ -139,9 +139,9 @@ class BackupWindow(BaseWindow):
         for key in ("<Delete>", *look.delete_keys):
             on_key(tree, key, self.actions.delete)
         for key in ("<Return>", "<KP_Enter>"):
-            on_key(tree, key, self.actions.restoring.restore)
+            on_key(tree, key, self.actions.restore)
         for b in "bB":  # with Caps Lock, too
-            on_key(tree, f"<{look.modifier}-{b}>", self.actions.restoring.bring_back_rows)
+            on_key(tree, f"<{look.modifier}-{b}>", self.actions.bring_back_rows)
         tree.bind("<Double-1>", self._double_clicked)
         tree.bind(look.right_button, self._right_clicked)
         for key in ("<Shift-F10>", *look.menu_keys):
@@ -275,7 +275,7 @@ class BackupWindow(BaseWindow):
 
     def _double_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         if self.table.tree.identify_region(event.x, event.y) == "cell":
-            self.actions.restoring.restore()
+            self.actions.restore()
 
     def _right_clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         if row := self.table.tree.identify_row(event.y):
