@@ -70,6 +70,19 @@ def verified(info: BackupInfo, today: date) -> str:
     return when(local_time(info.verified_at), today)
 
 
+def drilled(info: BackupInfo, today: date) -> str:
+    """Return when a backup was last drilled, and that it failed, if so; empty for never."""
+    if info.drilled_at is None:
+        return ""
+    moment = when(local_time(info.drilled_at), today)
+    return _(texts.DRILL_FAILED).format(when=moment) if drill_failed(info) else moment
+
+
+def drill_failed(info: BackupInfo) -> bool:
+    """Whether the last drill found that the backup does not come back."""
+    return info.drill_result == "failed"
+
+
 def doubts(info: BackupInfo) -> str:
     """Return why the program never chooses this backup by itself; empty where it may."""
     return ", ".join(_(texts.DOUBTS[doubt]) for doubt in doubts_about(info))
@@ -207,6 +220,15 @@ COLUMNS = (
         lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
     ),
     Column(
+        "drilled",
+        texts.DRILLED,
+        lambda: [_(texts.DRILL_FAILED).format(when=moment) for moment in _widest_when()],
+        drilled,
+        lambda i: (drill_failed(i), i.drilled_at.timestamp() if i.drilled_at else float("-inf")),
+        tells=lambda i: i.drilled_at is not None,
+        usual=False,
+    ),
+    Column(
         "kind",
         texts.KIND,
         lambda: map(_, texts.KIND_NAMES.values()),
@@ -249,7 +271,7 @@ class Order:
         """Return the order after a click on the heading of ``column``."""
         if column == self.column:
             return Order(column, not self.descending)
-        return Order(column, descending=column in {"when", "size", "verified"})
+        return Order(column, descending=column in {"when", "size", "verified", "drilled"})
 
     def sort(
         self, backups: Iterable[BackupInfo], columns: Iterable[Column] = COLUMNS
@@ -268,6 +290,8 @@ def tip(column: Column, info: BackupInfo) -> str:
         return full_date(info.timestamp)
     if column.name == "verified" and info.verified_at is not None:
         return full_date(local_time(info.verified_at))
+    if column.name == "drilled" and info.drilled_at is not None:
+        return full_date(local_time(info.drilled_at))
     return plain(info.meta_problem)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable
+from math import ceil
 from tkinter import ttk
 
-from soulsense_db.dialog import formatting
+from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.row_values import cell, tip
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.dialog.translation import _
 from soulsense_db.drivers import FoundRow, FoundRows, RowKey
 
 Ticks = dict[RowKey, bool]
 """The rows that are ticked, by key, and whether the database has them with other values."""
 
-_TICK = "tick"
-_LEAST_CHARACTERS, _MOST_CHARACTERS = 6, 36
+# The box, and whether the row is missing or only different.
+_TICK, _STATE = "tick", "state"
+_STATES = texts.ROWS_IS_MISSING, texts.ROWS_IS_DIFFERENT
+_LEAST_CHARACTERS, _MOST_CHARACTERS = 6, 48
 _MEASURED_ROWS = 60
 
 
@@ -29,12 +33,18 @@ class RowTable(ttk.Frame):
         self._rows: dict[str, FoundRow] = {}  # by row of the tree
         self._columns: tuple[str, ...] = ()
         self._cells: dict[str, tuple[str, ...]] = {}
+        self._fitting: str | None = None
         self.ticks: Ticks = {}
         self.tree = ttk.Treeview(
-            self, columns=[_TICK], show="headings", selectmode="browse", style=ROW_STYLE, height=8
+            self,
+            columns=[_TICK, _STATE],
+            show="headings",
+            selectmode="browse",
+            style=ROW_STYLE,
+            height=8,
         )
         self.tree.grid(row=0, column=0, sticky="nsew")
-        AutoScrollbar(self, self.tree).grid(row=0, column=1, sticky="ns")
+        AutoScrollbar(self, self.tree, moved=self._fit_soon).grid(row=0, column=1, sticky="ns")
         AutoScrollbar(self, self.tree, horizontal=True).grid(row=1, column=0, sticky="ew")
         self.columnconfigure(0, weight=1)
         self.rowconfigure(0, weight=1)
@@ -43,6 +53,8 @@ class RowTable(ttk.Frame):
         self.tree.bind("<space>", self._space)
         self.tree.bind("<<TraverseIn>>", self._enter)  # by Tab
         self.tree.bind("<Configure>", self._fold, add=True)
+        self.tree.bind("<ButtonRelease-1>", self._fit_soon, add=True)  # a column has another width
+        self.tree.bind("<Destroy>", self._gone, add=True)
         for key, step in (("<Left>", -1), ("<Right>", 1)):
             self.tree.bind(key, self._scroll_by(step))
         Tooltip(self.tree, look, self._tip_at)
@@ -64,17 +76,21 @@ class RowTable(ttk.Frame):
         self.tree.delete(*self.tree.get_children())
         self._rows.clear()
         self._cells.clear()
-        columns = found.columns if found else ()
-        if columns != self._columns:
-            self._columns = columns
-            self.tree.configure(columns=[_TICK, *(f"c{at}" for at in range(len(columns)))])
+        self._columns = found.columns if found else ()
+        names = [f"c{at}" for at in range(len(self._columns))]
+        self.tree.configure(displaycolumns="#all")
+        self.tree.configure(columns=[_TICK, _STATE, *names])
         for number, row in enumerate(found.rows if found else ()):
             iid = f"row{number}"
             self._rows[iid] = row
-            self._cells[iid] = tuple(cell(row, at) for at in range(len(columns)))
+            state = _(texts.ROWS_IS_MISSING if row.now is None else texts.ROWS_IS_DIFFERENT)
+            self._cells[iid] = (state, *(cell(row, at) for at in range(len(self._columns))))
             self.tree.insert("", "end", iid=iid)
+        differ = any(row.now is not None for row in self._rows.values())
+        self.tree.configure(displaycolumns=[_TICK, *([_STATE] if differ else []), *names])
         self._dress()
         self._mark_all()
+        self._fit()
         self.say("" if self._rows else notice)
 
     def say(self, text: str) -> None:
@@ -110,8 +126,7 @@ class RowTable(ttk.Frame):
         """Show which rows are ticked: all, for several may have one key."""
         on, off = self._look.sign("☑", "[x]"), self._look.sign("☐", "[ ]")
         for iid, row in self._rows.items():
-            values = (on if row.key in self.ticks else off, *self._cells[iid])
-            self.tree.item(iid, values=values)
+            self.tree.set(iid, _TICK, on if row.key in self.ticks else off)
 
     def _clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         iid = self.tree.identify_row(event.y)
@@ -138,18 +153,48 @@ class RowTable(ttk.Frame):
         box = max(look.width(sign, look.row_font) for sign in ("☑", "[x]"))
         self.tree.heading(_TICK, text="")
         self.tree.column(_TICK, width=box + beside, minwidth=box + beside, stretch=False)
+        state = max(look.width(_(text), look.row_font) for text in _STATES)
+        self.tree.heading(_STATE, text=_(texts.ROWS_NOW), anchor="w")
+        self.tree.column(_STATE, width=state + beside, minwidth=state + beside, stretch=False)
         measured = list(self._cells.values())[:_MEASURED_ROWS]
         for at, name in enumerate(self._columns):
             heading = formatting.plain(name)
-            widest = max((look.width(row[at], look.row_font) for row in measured), default=0)
+            widest = max((look.width(row[at + 1], look.row_font) for row in measured), default=0)
             widest = max(widest, look.width(heading, look.bold), look.characters(_LEAST_CHARACTERS))
             width = min(widest, look.characters(_MOST_CHARACTERS)) + beside
             self.tree.heading(f"c{at}", text=heading, anchor="w")
-            # Else Tk would make them narrower than their text, and there is a scroll bar for that.
-            self.tree.column(f"c{at}", width=width, minwidth=width, stretch=True)
+            self.tree.column(f"c{at}", width=width, minwidth=look.characters(_LEAST_CHARACTERS))
         self._notice.configure(
             background=look.field, foreground=look.field_foreground, font=look.font
         )
+
+    def _fit_soon(self, _event: object = None) -> None:
+        if self._fitting is None:
+            self._fitting = self.after_idle(self._fit)
+
+    def _fit(self) -> None:
+        """Cut the cells that can be seen to the width of their columns."""
+        self._fitting = None
+        rows = list(self._cells)
+        first, last = (share * len(rows) for share in self.tree.yview())
+        places = range(len(self._columns))
+        rooms = [self._room(at) for at in places]
+        for iid in rows[int(first) : ceil(last) + 1]:
+            texts_of_row = self._cells[iid]
+            fitted = [
+                self._look.fitted(texts_of_row[at + 1], rooms[at], self._look.row_font)
+                for at in places
+            ]
+            box = self.tree.set(iid, _TICK)
+            self.tree.item(iid, values=[box, texts_of_row[0], *fitted])
+
+    def _room(self, place: int) -> int:
+        return int(self.tree.column(f"c{place}", "width")) - 2 * (self._look.pad + CELL_INSET)
+
+    def _gone(self, _event: object) -> None:
+        if self._fitting is not None:
+            self.after_cancel(self._fitting)
+            self._fitting = None
 
     def _fold(self, event: tk.Event[tk.Misc]) -> None:
         self._notice.configure(wraplength=max(self._look.em * 8, event.width - 4 * self._look.em))
@@ -163,9 +208,15 @@ class RowTable(ttk.Frame):
 
     def _tip_at(self, x: int, y: int) -> str:
         iid = self.tree.identify_row(y)
-        place = int(self.tree.identify_column(x).removeprefix("#") or 0) - 2
-        if not iid or place < 0 or self.tree.identify_region(x, y) != "cell":
+        if not iid or self.tree.identify_region(x, y) != "cell":
             return ""
-        text = tip(self._rows[iid], place)
-        room = int(self.tree.column(f"c{place}", "width")) - 2 * (self._look.pad + CELL_INSET)
-        return text if self._look.width(text, self._look.row_font) > room else ""
+        shown = self.tree.cget("displaycolumns")
+        column = str(shown[int(self.tree.identify_column(x).removeprefix("#")) - 1])
+        if column in {_TICK, _STATE}:
+            return ""
+        place = int(column.removeprefix("c"))
+        row = self._rows[iid]
+        differs = row.now is not None and row.now[place] != row.values[place]
+        text = tip(row, place)
+        is_cut = self._look.width(text, self._look.row_font) > self._room(place)
+        return text if differs or is_cut else ""

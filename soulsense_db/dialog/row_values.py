@@ -10,24 +10,25 @@ from soulsense_db.drivers import FoundRow, LongValue, Value
 from soulsense_db.operations import RowsReport
 
 _CELL_CHARACTERS = 120
+_CHARACTERS_OF_TWO = 20  # where two values share a cell
 _TIP_CHARACTERS = 600
 
 
 def cell(row: FoundRow, place: int) -> str:
     """Return a value of a row; and the one that is there now, where that is another one."""
-    return _shown(row, place, _CELL_CHARACTERS)
+    return _shown(row, place, _CELL_CHARACTERS, _CHARACTERS_OF_TWO)
 
 
 def tip(row: FoundRow, place: int) -> str:
     """Return the same with more of a long text."""
-    return _shown(row, place, _TIP_CHARACTERS)
+    return _shown(row, place, _TIP_CHARACTERS, _TIP_CHARACTERS)
 
 
-def _shown(row: FoundRow, place: int, length: int) -> str:
-    text = _value(row.values[place], length)
+def _shown(row: FoundRow, place: int, length: int, of_two: int) -> str:
     if row.now is None or row.now[place] == row.values[place]:
-        return text
-    return _(texts.ROWS_VALUE_NOW).format(value=text, now=_value(row.now[place], length))
+        return _value(row.values[place], length)
+    value, now = _value(row.values[place], of_two), _value(row.now[place], of_two)
+    return _(texts.ROWS_VALUE_NOW).format(value=value, now=now)
 
 
 def _value(value: Value, length: int) -> str:

@@ -212,7 +212,8 @@ class BackupTable(ttk.Frame):
             self.tree.insert("", "end", iid=row, values=cells)
         else:
             self.tree.item(row, values=cells)
-        tag = "problem" if info.meta_problem or doubts_about(info) else ""
+        bad = info.meta_problem or doubts_about(info) or formatting.drill_failed(info)
+        tag = "problem" if bad else ""
         tag = tag or ("absent" if self.elsewhere.has_only(info) else "")
         if tag != self._tags.get(row, ""):
             self.tree.item(row, tags=tag)
