@@ -78,6 +78,7 @@ class RowChooser(Question):
         self._build()
         assert self.yes is not None
         self.yes.configure(command=self._ask)
+        self.no.lift()  # the order of the Tab key: as they stand
         self.set_ready(ready=False)
 
     @property
@@ -211,7 +212,7 @@ class RowChooser(Question):
             self._different.invoke()
         else:
             self._list_tables()
-        if self.focus_get() is self.no:
+        if self.focus_lastfor() is self.no:
             self.tables.focus_set()
 
     def _turn(self) -> None:

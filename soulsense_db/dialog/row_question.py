@@ -99,15 +99,23 @@ class RowQuestion(Question):
         self._job: Job[RowsPlan] | None = None
         self._replaces = choice.replace
         self.headline(headline)
-        self._waiting = self.say(_(texts.ROWS_PLANNING))
-        self._bar = ttk.Progressbar(self.body, mode="indeterminate")
-        self._bar.grid(sticky="ew", pady=(self.look.pad, 0))
+        waiting = ttk.Frame(self.body)
+        waiting.grid(sticky="ew")
+        waiting.columnconfigure(0, weight=1)
+        self._waiting = self.say(_(texts.ROWS_PLANNING), place=waiting)
+        self._waiting.grid(row=0)
+        self._bar = ttk.Progressbar(waiting, mode="indeterminate")
+        self._bar.grid(row=1, sticky="ew", pady=(self.look.pad, 0))
         self._found = ttk.Frame(self.body)
         self._found.grid(sticky="nsew")
         self._found.columnconfigure(0, weight=1)
-        self._parents = self._option(texts.ROWS_WITH_PARENTS)
-        self._children = self._option(texts.ROWS_WITH_CHILDREN)
-        self._safety = self.say(_(texts.SAFETY))
+        # What comes and goes has places of its own: tkinter would give one away meanwhile.
+        options = ttk.Frame(self.body)
+        options.grid(sticky="w")
+        self._parents = self._option(options, 0, texts.ROWS_WITH_PARENTS)
+        self._children = self._option(options, 1, texts.ROWS_WITH_CHILDREN)
+        self._safety = self.say(_(texts.SAFETY), place=options)
+        self._safety.grid(row=2)
         self._safety.grid_remove()
 
     def open(self) -> None:
@@ -115,9 +123,9 @@ class RowQuestion(Question):
         super().open()
         self._look()
 
-    def _option(self, text: str) -> CheckBox:
-        box = CheckBox(self.body, text=_(text), command=self._look)
-        box.grid(sticky="w", pady=(self.look.pad, 0))
+    def _option(self, place: ttk.Frame, row: int, text: str) -> CheckBox:
+        box = CheckBox(place, text=_(text), command=self._look)
+        box.grid(row=row, sticky="w", pady=(self.look.pad, 0))
         box.grid_remove()
         return box
 

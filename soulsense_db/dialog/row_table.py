@@ -19,7 +19,7 @@ Ticks = dict[RowKey, bool]
 # The box, and whether the row is missing or only different.
 _TICK, _STATE = "tick", "state"
 _STATES = texts.ROWS_IS_MISSING, texts.ROWS_IS_DIFFERENT
-_LEAST_CHARACTERS, _MOST_CHARACTERS = 6, 48
+_LEAST_CHARACTERS, _SMALL_CHARACTERS, _MOST_CHARACTERS = 5, 24, 48
 _MEASURED_ROWS = 60
 
 
@@ -160,10 +160,12 @@ class RowTable(ttk.Frame):
         for at, name in enumerate(self._columns):
             heading = formatting.plain(name)
             widest = max((look.width(row[at + 1], look.row_font) for row in measured), default=0)
-            widest = max(widest, look.width(heading, look.bold), look.characters(_LEAST_CHARACTERS))
-            width = min(widest, look.characters(_MOST_CHARACTERS)) + beside
+            least = max(look.width(heading, look.bold), look.characters(_LEAST_CHARACTERS))
+            width = max(least, min(widest, look.characters(_MOST_CHARACTERS)))
+            # Tk makes it less wide, down to this, before it lets it be scrolled.
+            small = max(least, min(width, look.characters(_SMALL_CHARACTERS)))
             self.tree.heading(f"c{at}", text=heading, anchor="w")
-            self.tree.column(f"c{at}", width=width, minwidth=look.characters(_LEAST_CHARACTERS))
+            self.tree.column(f"c{at}", width=width + beside, minwidth=small + beside)
         self._notice.configure(
             background=look.field, foreground=look.field_foreground, font=look.font
         )
