@@ -99,19 +99,14 @@ class RowQuestion(Question):
         self._job: Job[RowsPlan] | None = None
         self._replaces = choice.replace
         self.headline(headline)
-        waiting = ttk.Frame(self.body)
-        waiting.grid(sticky="ew")
-        waiting.columnconfigure(0, weight=1)
-        self._waiting = self.say(_(texts.ROWS_PLANNING), place=waiting)
-        self._waiting.grid(row=0)
-        self._bar = ttk.Progressbar(waiting, mode="indeterminate")
-        self._bar.grid(row=1, sticky="ew", pady=(self.look.pad, 0))
-        self._found = ttk.Frame(self.body)
-        self._found.grid(sticky="nsew")
-        self._found.columnconfigure(0, weight=1)
-        # What comes and goes has places of its own: tkinter would give one away meanwhile.
-        options = ttk.Frame(self.body)
-        options.grid(sticky="w")
+        # What comes and goes has rows of its own: tkinter would give one away meanwhile.
+        self._waiting, self._found, options = (ttk.Frame(self.body) for _ in range(3))
+        for row, part in enumerate((self._waiting, self._found, options), start=1):
+            part.grid(row=row, sticky="nsew")
+            part.columnconfigure(0, weight=1)
+        self.say(_(texts.ROWS_PLANNING), place=self._waiting)
+        self._bar = ttk.Progressbar(self._waiting, mode="indeterminate")
+        self._bar.grid(sticky="ew", pady=(self.look.pad, 0))
         self._parents = self._option(options, 0, texts.ROWS_WITH_PARENTS)
         self._children = self._option(options, 1, texts.ROWS_WITH_CHILDREN)
         self._safety = self.say(_(texts.SAFETY), place=options)
@@ -148,7 +143,6 @@ class RowQuestion(Question):
         self._bar.configure(mode="indeterminate", maximum=100, value=0)
         self._bar.start()
         self._waiting.grid()
-        self._bar.grid()
         choice = self._choice
         self._job = self._workers.start(
             lambda job: choice.preview(self._manager, self._info, job.go_on),
@@ -160,7 +154,6 @@ class RowQuestion(Question):
         if job is not self._job:
             return
         self._bar.stop()
-        self._bar.grid_remove()
         self._waiting.grid_remove()
         if job.error is not None:
             self.answer(yes=False)
@@ -168,7 +161,11 @@ class RowQuestion(Question):
             return
         self._choice = replace(self._choice, plan=job.result)
         self._show(job.result)
-        self.set_ready(ready=job.result.problem is None and job.result.writes > 0)
+        self.set_ready(ready=self._is_possible(job.result))
+
+    @staticmethod
+    def _is_possible(plan: RowsPlan) -> bool:
+        return plan.problem is None and plan.writes > 0
 
     def _show(self, plan: RowsPlan) -> None:
         for child in self._found.winfo_children():
@@ -210,8 +207,10 @@ class RowQuestion(Question):
             self._parents.grid()
         if plan.missing_children:
             self._children.grid()
-        if plan.writes:
+        if self._is_possible(plan):
             self._safety.grid()
+        else:
+            self._safety.grid_remove()
         make_room(self, self.look.em, [table])
         self.fit()
 

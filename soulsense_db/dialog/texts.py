@@ -330,12 +330,12 @@ ROWS_SAME = N_("Already there")
 ROWS_KEPT = N_("Stay as they are")
 ROWS_PARENTS = N_("These rows refer to others that are missing now, and cannot come back without:")
 ROWS_PARENTS_GONE = N_("The backup does not have all of them. Look into an earlier backup.")
-ROWS_WITH_PARENTS = N_("Bring these back too")
+ROWS_WITH_PARENTS = N_("Also bring back what they refer to")
 ROWS_CHILDREN = NN_(
     "{count} row that belongs to these is missing now too ({tables}).",
     "{count} rows that belong to these are missing now too ({tables}).",
 )
-ROWS_WITH_CHILDREN = N_("Bring what belongs to them back too")
+ROWS_WITH_CHILDREN = N_("Also bring back what belongs to them")
 ROWS_LISTED = N_("{table}: {key}")
 ROWS_TRIGGERS = N_("The triggers of these tables are not run: {names}.")
 ROWS_NO_WRITES = N_("There is nothing to bring back: these rows are in the database already.")

@@ -259,14 +259,14 @@ def test_what_rows_refer_to_comes_along_if_wished(person: MakePerson, database: 
     assert user.sees("• parent: id 4")
     yes = user.find(AGREE, within=question(user), kind="button")
     assert not yes.enabled
-    user.click("Bring these back too")
+    user.click("Also bring back what they refer to")
     user.wait_until(
         lambda: user.find(AGREE, within=question(user), kind="button").enabled, "the answer"
     )
     assert not user.sees("cannot come back without:")
-    user.click("Bring these back too")  # taken back again
+    user.click("Also bring back what they refer to")  # taken back again
     user.waits_for("cannot come back without:")
-    user.click("Bring these back too")
+    user.click("Also bring back what they refer to")
     user.wait_until(lambda: not user.sees("cannot come back without:"), "the plan")
     agree(user)
     user.waits_for("2 rows of the backup of today")
@@ -282,7 +282,7 @@ def test_what_belongs_to_rows_comes_along_if_wished(person: MakePerson, database
     tick(user, "parent 4")
     ask(user)
     user.waits_for("30 rows that belong to these are missing now too (child).")
-    user.click("Bring what belongs to them back too")
+    user.click("Also bring back what belongs to them")
     user.wait_until(lambda: not user.sees("belong to these are missing"), "the plan")
     agree(user)
     user.waits_for("31 rows of the backup of today")

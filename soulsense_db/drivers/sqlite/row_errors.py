@@ -294,7 +294,7 @@ def changed_since_shown() -> RowsRefusedError:
     return RowsRefusedError(
         "The database has changed since these rows were looked at: something else would be done "
         "than was shown.",
-        hint="Run the command again.",
+        hint="Repeat it, to see what would be done now.",
     )
 
 
@@ -302,5 +302,5 @@ def schema_changed() -> RowsRefusedError:
     """Return the error for tables that were changed while rows were looked for."""
     return RowsRefusedError(
         "The tables of the database were changed while the rows were looked for.",
-        hint="Run the command again.",
+        hint="Repeat it, to see what would be done now.",
     )
