@@ -8,6 +8,7 @@ from math import ceil
 from tkinter import ttk
 
 from soulsense_db.dialog import formatting, texts
+from soulsense_db.dialog.notice import Notice
 from soulsense_db.dialog.row_values import cell, tip
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
 from soulsense_db.dialog.translation import _
@@ -48,11 +49,10 @@ class RowTable(ttk.Frame):
         AutoScrollbar(self, self.tree, horizontal=True).grid(row=1, column=0, sticky="ew")
         self.columnconfigure(0, weight=1)
         self.rowconfigure(0, weight=1)
-        self._notice = tk.Label(self.tree, justify="center")
+        self._notice = Notice(self.tree, look)
         self.tree.bind("<Button-1>", self._clicked, add=True)
         self.tree.bind("<space>", self._space)
         self.tree.bind("<<TraverseIn>>", self._enter)  # by Tab
-        self.tree.bind("<Configure>", self._fold, add=True)
         self.tree.bind("<ButtonRelease-1>", self._fit_soon, add=True)  # a column has another width
         self.tree.bind("<Destroy>", self._gone, add=True)
         for key, step in (("<Left>", -1), ("<Right>", 1)):
@@ -90,16 +90,11 @@ class RowTable(ttk.Frame):
         self.tree.configure(displaycolumns=[_TICK, *([_STATE] if differ else []), *names])
         self._dress()
         self._mark_all()
-        self._fit()
         self.say("" if self._rows else notice)
 
     def say(self, text: str) -> None:
         """Show ``text`` where there are no rows."""
-        self._notice.configure(text=text)
-        if text:
-            self._notice.place(relx=0.5, rely=0.5, anchor="center")
-        else:
-            self._notice.place_forget()
+        self._notice.say(text)
 
     def tick_all(self) -> None:
         """Tick all rows that are shown; or none of them, where all are."""
@@ -166,9 +161,7 @@ class RowTable(ttk.Frame):
             small = max(least, min(width, look.characters(_SMALL_CHARACTERS)))
             self.tree.heading(f"c{at}", text=heading, anchor="w")
             self.tree.column(f"c{at}", width=width + beside, minwidth=small + beside)
-        self._notice.configure(
-            background=look.field, foreground=look.field_foreground, font=look.font
-        )
+        self._fit_soon()
 
     def _fit_soon(self, _event: object = None) -> None:
         if self._fitting is None:
@@ -197,9 +190,6 @@ class RowTable(ttk.Frame):
         if self._fitting is not None:
             self.after_cancel(self._fitting)
             self._fitting = None
-
-    def _fold(self, event: tk.Event[tk.Misc]) -> None:
-        self._notice.configure(wraplength=max(self._look.em * 8, event.width - 4 * self._look.em))
 
     def _scroll_by(self, step: int) -> Callable[[object], str]:
         def scroll(_event: object) -> str:
