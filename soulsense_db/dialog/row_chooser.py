@@ -212,7 +212,7 @@ class RowChooser(Question):
             self._different.invoke()
         else:
             self._list_tables()
-        if self.focus_lastfor() is self.no:
+        if self.focus_lastfor() is not self.search:
             self.tables.focus_set()
 
     def _turn(self) -> None:
@@ -284,8 +284,15 @@ class RowChooser(Question):
                 progress=job.progress,
             ),
             ended=self._looked,
+            reached=self._tell_reached,
             may_be_left=True,
         )
+
+    def _tell_reached(self, job: Job[FoundRows]) -> None:
+        if job is self._job and job.reached is not None and job.reached[1]:
+            done, total = job.reached
+            text = _(texts.ROWS_LOOKED).format(percent=f"{100 * done // total}")
+            self._shown.configure(text=text)
 
     def _looked(self, job: Job[FoundRows]) -> None:
         if job is not self._job:

@@ -268,3 +268,26 @@ def test_never_all_of_a_table_is_in_memory(made: Make) -> None:
         tracemalloc.stop()
     assert len(found.rows) == 100
     assert most < 5_000_000
+
+
+def test_keys_are_compared_as_the_database_compares_them(made: Make) -> None:
+    """What is one key to the database is one here: another case, 1 and 1.0, but not text and bytes.
+
+    Text that is not valid and the same bytes are two keys.
+    """
+    manager, path = made(
+        "CREATE TABLE names (name TEXT PRIMARY KEY COLLATE NOCASE, v);"
+        "INSERT INTO names VALUES ('ann', 1), ('bob', 2);"
+        "CREATE TABLE numbers (n PRIMARY KEY, v);"
+        "INSERT INTO numbers VALUES (1, 1), (CAST(x'61ff' AS TEXT), 2), (x'61ff', 3);"
+    )
+    execute(
+        path,
+        "UPDATE names SET name = 'ANN' WHERE v = 1",
+        "DELETE FROM names WHERE v = 2",
+        "UPDATE numbers SET n = 1.0 WHERE v = 1",
+        "DELETE FROM numbers WHERE v = 2",
+    )
+    assert keys(manager.find_rows("latest", "names")) == [("bob",)]
+    assert keys(manager.find_rows("latest", "numbers")) == [("a\udcff",)]
+    assert keys(manager.find_rows("latest", "names", differing=True)) == [("ann",), ("bob",)]

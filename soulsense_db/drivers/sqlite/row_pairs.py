@@ -30,6 +30,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import Column, ForeignKey, Shape, Tables, Unique, folded
 from soulsense_db.drivers.sqlite.row_values import (
+    RawText,
     Row,
     bound,
     digest_of,
@@ -148,6 +149,28 @@ class Pair:
         rows = self.live.rows(f"{self._select_live} WHERE {condition}", parameters)
         return rows[0] if rows else None
 
+    def find_each(self, rows: Sequence[Row], *, only_keys: bool = False) -> list[Row | None]:
+        """Return what :meth:`find` returns for each of ``rows``, in a fraction of the time.
+
+        They have keys, and are few enough for one statement; ``only_keys``: instead of a live row,
+        its key will do. What is equal to SQLite and not to
+        Python, such as text in another case under some collations, is looked up again.
+        """
+        if len(self.key) != 1:
+            return [self.find(row) for row in rows]
+        (at,) = self.key
+        values = [row[at] for row in rows]
+        marks = ", ".join(map(placeholder, values))
+        column = quoted(self.columns[at])
+        select, place = self._select_live, at
+        if only_keys:
+            select, place = f"SELECT {_values([column])} FROM main.{quoted(self.name)}", 0  # noqa: S608 - quoted
+        found = self.live.rows(
+            f"{select} WHERE {column} IN ({marks})", bound(values, self.live.encoding)
+        )
+        by_key = {_told_apart(one[place]): one for one in found}
+        return [by_key.get(_told_apart(row[at])) or self.find(row) for row in rows]
+
     def by_key(self, row: Row) -> tuple[str, list[Any]]:
         """Return the condition for the live row with the key of ``row``, and its parameters."""
         names = [quoted(self.columns[at]) for at in self.key]
@@ -225,6 +248,11 @@ class Pair:
             return is_same(other, row)
         found = self.find(row)
         return found is not None and is_same(found, other)
+
+
+def _told_apart(value: Any) -> tuple[bool, Any]:
+    """Return a value such that text that is not valid is no bytes."""
+    return isinstance(value, RawText), value
 
 
 def paired(live: Tables, backup: Tables, name: str, *, without: Sequence[str] = ()) -> Pair:

@@ -10,6 +10,7 @@ import sqlite3
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from soulsense_db.drivers.diff_report import Value
@@ -30,6 +31,7 @@ from soulsense_db.errors import RowsRefusedError
 from soulsense_db.progress import Progress
 
 _TELL_EVERY = 500
+_AT_ONCE = 50  # rows that are in memory, each with all its values
 _LONGEST_SHOWN = 4096
 # Rows without a key are compared all at once, by digests that are kept.
 _MOST_UNKEYED = 10_000
@@ -84,19 +86,31 @@ class RowSearch:
         places = [self._places[folded(name)] for name in pair.columns]
         rows: list[FoundRow] = []
         unkeyed: dict[Ident, bytes] = {}
-        for ident, key, values in self._matching():
-            row = tuple(values[at] for at in places)
-            if not pair.has_key(row):
-                unkeyed[ident] = digest_of(_as_kept(pair, ident, row))
-                if len(unkeyed) >= _MOST_UNKEYED:
-                    return self._with_unkeyed(pair, rows, unkeyed, is_complete=False)
-                continue
-            now = pair.find(row)
-            if now is None or (self._differing and not is_same(now, _as_kept(pair, ident, row))):
+        for some in self._batches():
+            keyed: list[tuple[Ident, Row, Row, Row]] = []
+            for ident, key, values in some:
+                row = tuple([values[at] for at in places])
+                if pair.has_key(row):
+                    keyed.append((ident, key, values, row))
+                else:
+                    unkeyed[ident] = digest_of(_as_kept(pair, ident, row))
+            wanted = [row for *_, row in keyed]
+            lives = pair.find_each(wanted, only_keys=not self._differing) if wanted else []
+            for (ident, key, values, row), now in zip(keyed, lives, strict=True):
+                if now is not None and not self._differs(pair, ident, row, now):
+                    continue
                 if len(rows) >= self._limit:
                     return rows, False
                 rows.append(_found(key, values, self._in_order(now, places)))
+            if len(unkeyed) >= _MOST_UNKEYED:
+                return self._with_unkeyed(pair, rows, unkeyed, is_complete=False)
         return self._with_unkeyed(pair, rows, unkeyed, is_complete=True)
+
+    def _differs(self, pair: Pair, ident: Ident, row: Row, now: Row) -> bool:
+        """Whether a row counts that the live database has as well, as ``now``."""
+        if not self._differing or is_same(now, row):
+            return False
+        return not is_same(now, _as_kept(pair, ident, row))
 
     def _with_unkeyed(
         self, pair: Pair, rows: list[FoundRow], unkeyed: dict[Ident, bytes], *, is_complete: bool
@@ -126,6 +140,12 @@ class RowSearch:
         return tuple(found)
 
     # The backup
+
+    def _batches(self) -> Iterator[list[tuple[Ident, Row, Row]]]:
+        """Yield the rows that have the words, some at a time."""
+        matching = self._matching()
+        while some := list(islice(matching, _AT_ONCE)):
+            yield some
 
     def _matching(self) -> Iterator[tuple[Ident, Row, Row]]:
         """Yield what each row that has the words is found by, its key and its values."""
@@ -184,13 +204,14 @@ def _shown(values: Row) -> tuple[Value, ...]:
 
 
 def _has_words(values: Row, words: Sequence[str]) -> bool:
-    texts = (_text(value) for value in values if value is not None)
-    folded_texts = [_folded(text) for text in texts if text]
-    return all(any(word in text for text in folded_texts) for word in words)
+    text = _folded("\n".join([_text(value) for value in values if value is not None]))
+    return all(word in text for word in words)
 
 
 def _text(value: Any) -> str:
     """Return what a search looks in; bytes that are no text are not searched."""
+    if isinstance(value, str):
+        return value
     value = public_value(value)
     return "" if isinstance(value, bytes) else str(value)
 
