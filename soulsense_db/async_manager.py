@@ -129,6 +129,7 @@ class AsyncBackupManager:
     restore = Awaited(BackupManager.restore, is_done_at_the_last_call=True)
     can_restore = Awaited(BackupManager.can_restore)
     undo_restore = Awaited(BackupManager.undo_restore, is_done_at_the_last_call=True)
+    find_rows = Awaited(BackupManager.find_rows)
     preview_rows = Awaited(BackupManager.preview_rows)
     restore_rows = Awaited(BackupManager.restore_rows)
     safety_backup = Awaited(BackupManager.safety_backup)

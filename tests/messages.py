@@ -13,15 +13,15 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import write_po
 
-from soulsense_db.dialog import texts
+from soulsense_db.dialog import texts, translation
 
-TEMPLATE = texts.LOCALE / f"{texts.DOMAIN}.pot"
+TEMPLATE = translation.LOCALE / f"{translation.DOMAIN}.pot"
 _KEYWORDS = {"N_": None, "NN_": (1, 2)}
 
 
 def template() -> bytes:
     """Return the template as it has to be."""
-    catalog = Catalog(project=texts.DOMAIN, copyright_holder="the authors", fuzzy=False)
+    catalog = Catalog(project=translation.DOMAIN, copyright_holder="the authors", fuzzy=False)
     catalog.header_comment = "# Every text of soulsense_db's window."
     for _line, message, comments, _context in extract_from_file(
         "python", texts.__file__, keywords=_KEYWORDS

@@ -14,8 +14,8 @@ from tkinter import ttk
 from typing import Any
 
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.actions import AfterRestore, BeforeRestore
-from soulsense_db.dialog.texts import use_translation
+from soulsense_db.dialog.restoring import AfterRestore, BeforeRestore
+from soulsense_db.dialog.translation import _, use_translation
 from soulsense_db.dialog.window import BackupWindow
 from soulsense_db.errors import UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
@@ -49,8 +49,9 @@ def open_backup_dialog(
             application here. If it raises, the window shows the error and restores nothing.
         after_restore: Called when the restore or undo has ended, in any case. Reload the data here.
             It gets the :class:`~soulsense_db.operations.restore.RestoreReport`, or None if the
-            restore was cancelled or failed. In that case too, reload the data: the error that is
-            shown says whether the database has changed.
+            restore was cancelled or failed, or if only chosen rows were brought back. In these
+            cases too, reload the data: an error that is shown says whether the database has
+            changed.
 
     Returns:
         The window.
@@ -107,9 +108,9 @@ def manage_backups_button(
             parent, manager, before_restore=before_restore, after_restore=after_restore
         )
 
-    return ttk.Button(parent, **{"text": texts._(texts.MANAGE), "command": open_dialog, **options})
+    return ttk.Button(parent, **{"text": _(texts.MANAGE), "command": open_dialog, **options})
 
 
 def _require_file(manager: BackupManager) -> None:
     if manager.database is None:
-        raise UnsupportedDatabaseError(texts._(texts.IN_MEMORY), hint=texts._(texts.IN_MEMORY_HINT))
+        raise UnsupportedDatabaseError(_(texts.IN_MEMORY), hint=_(texts.IN_MEMORY_HINT))

@@ -9,8 +9,8 @@ from tkinter import ttk
 
 from soulsense_db.backup_info import display_size
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import NOTE_STYLE, Look, bind_select_all
+from soulsense_db.dialog.translation import _
 from soulsense_db.directory import NAME_CHARACTERS
 
 

@@ -6,8 +6,8 @@ from soulsense_db.backup_info import BackupInfo, dependents
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.question import Question
-from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.theme import BAD_STYLE, NOTE_STYLE
+from soulsense_db.dialog.translation import _, plural
 from soulsense_db.errors import ProtectedBackupError
 from soulsense_db.manager import BackupManager
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tkinter as tk
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.elsewhere import Elsewhere
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.key_ring import KeyRing
-from soulsense_db.dialog.texts import _, plural
 from soulsense_db.dialog.theme import AutoScrollbar, Look
+from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import RowCounts
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
@@ -132,6 +133,7 @@ class Details(ttk.Frame):
         verified = _(texts.FACT_NOT_VERIFIED)
         if info.verified_at is not None:
             verified = formatting.full_date(local_time(info.verified_at))
+        failed = formatting.drill_failed(info)
         facts = [
             (texts.ABOUT, opened_description or info.description.strip() or _sealed(info)),
             (texts.FACT_DOUBTS, formatting.doubts(info)),
@@ -151,9 +153,12 @@ class Details(ttk.Frame):
             (texts.FACT_NEEDED, _needed_by(info, self._backups)),
             (texts.KIND, formatting.kind(info)),
             (texts.VERIFIED, verified),
+            (texts.DRILLED, "" if failed else _drilled(info)),
             (texts.VERSION, version),
         ]
         problem = [(_problem(info), "bad")] if info.meta_problem else []
+        if failed:
+            problem.append((f"{_drilled(info)}\n", "bad"))
         return [*problem, *self._pairs(facts)]
 
     def _file_facts(self, info: BackupInfo) -> list[tuple[str, str]]:
@@ -290,6 +295,17 @@ def _needed_by(info: BackupInfo, backups: Collection[BackupInfo]) -> str:
     """Return how many backups cannot be restored without ``info``; nothing for none."""
     needing = len(dependents(info, backups))
     return plural(texts.NEEDED_BY, needing) if needing else ""
+
+
+def _drilled(info: BackupInfo) -> str:
+    """Return when it was last drilled and what came of it; nothing for never."""
+    if info.drilled_at is None:
+        return ""
+    date = formatting.full_date(local_time(info.drilled_at))
+    if not formatting.drill_failed(info):
+        return _(texts.FACT_DRILL_PASSED).format(date=date)
+    command = f"soulsense-db verify --level drill {shlex.quote(formatting.plain(info.filename))}"
+    return _(texts.FACT_DRILL_FAILED).format(date=date, command=command)
 
 
 def _problem(info: BackupInfo) -> str:

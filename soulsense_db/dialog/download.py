@@ -9,8 +9,8 @@ from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.jobs import Job
 from soulsense_db.dialog.question import Question
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import NOTE_STYLE
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import collected_warnings, log_ignored

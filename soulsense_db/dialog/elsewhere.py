@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.formatting import COLUMNS, Column
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import BackupError
 from soulsense_db.manager import BackupManager
 from soulsense_db.mirrors import token_of

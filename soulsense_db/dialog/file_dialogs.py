@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 from soulsense_db.notices import ignoring, log_ignored
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import StorageError
 
 _SECONDS = 5

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from soulsense_db.backup_info import BackupInfo, display_size, local_time
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.texts import _, plural
+from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import BackupError, Remedy, presentable
 from soulsense_db.operations import doubts_about
@@ -68,6 +68,19 @@ def verified(info: BackupInfo, today: date) -> str:
     if info.verified_at is None:
         return _(texts.NEVER)
     return when(local_time(info.verified_at), today)
+
+
+def drilled(info: BackupInfo, today: date) -> str:
+    """Return when a backup was last drilled, and that it failed, if so; empty for never."""
+    if info.drilled_at is None:
+        return ""
+    moment = when(local_time(info.drilled_at), today)
+    return _(texts.DRILL_FAILED).format(when=moment) if drill_failed(info) else moment
+
+
+def drill_failed(info: BackupInfo) -> bool:
+    """Whether the last drill found that the backup does not come back."""
+    return info.drill_result == "failed"
 
 
 def doubts(info: BackupInfo) -> str:
@@ -207,6 +220,15 @@ COLUMNS = (
         lambda i: i.verified_at.timestamp() if i.verified_at else float("-inf"),
     ),
     Column(
+        "drilled",
+        texts.DRILLED,
+        lambda: [_(texts.DRILL_FAILED).format(when=moment) for moment in _widest_when()],
+        drilled,
+        lambda i: (drill_failed(i), i.drilled_at.timestamp() if i.drilled_at else float("-inf")),
+        tells=lambda i: i.drilled_at is not None,
+        usual=False,
+    ),
+    Column(
         "kind",
         texts.KIND,
         lambda: map(_, texts.KIND_NAMES.values()),
@@ -249,7 +271,7 @@ class Order:
         """Return the order after a click on the heading of ``column``."""
         if column == self.column:
             return Order(column, not self.descending)
-        return Order(column, descending=column in {"when", "size", "verified"})
+        return Order(column, descending=column in {"when", "size", "verified", "drilled"})
 
     def sort(
         self, backups: Iterable[BackupInfo], columns: Iterable[Column] = COLUMNS
@@ -268,6 +290,8 @@ def tip(column: Column, info: BackupInfo) -> str:
         return full_date(info.timestamp)
     if column.name == "verified" and info.verified_at is not None:
         return full_date(local_time(info.verified_at))
+    if column.name == "drilled" and info.drilled_at is not None:
+        return full_date(local_time(info.drilled_at))
     return plain(info.meta_problem)
 
 

@@ -76,6 +76,11 @@ class Job(Generic[T]):
         if self.is_cancelled:
             raise Cancelled
 
+    def go_on(self, _done: int, _total: int) -> None:
+        """Like :meth:`progress`, where the numbers are none of bytes, and are not shown."""
+        if self.is_cancelled:
+            raise Cancelled
+
     def progress_until_done(self, done: int, total: int) -> None:
         """Like :meth:`progress`, where the last call comes too late: what was asked for is done."""
         if done < total:

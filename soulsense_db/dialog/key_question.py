@@ -14,8 +14,8 @@ from soulsense_db.dialog.file_dialogs import ask_for_path
 from soulsense_db.dialog.jobs import Job, Workers
 from soulsense_db.dialog.key_ring import identities_of
 from soulsense_db.dialog.question import Question, on_key
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import BAD_STYLE, bind_select_all
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import IdentityError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored

@@ -8,7 +8,7 @@ from pathlib import Path
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.codecs import Identities, Secret
 from soulsense_db.dialog import texts
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import BackupError, IdentityError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored

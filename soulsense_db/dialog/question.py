@@ -9,8 +9,8 @@ from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import BAD_STYLE, NOTE_STYLE, TITLE_STYLE, AutoScrollbar, Look
+from soulsense_db.dialog.translation import _
 from soulsense_db.errors import BackupError, without_passwords
 from soulsense_db.notices import ignoring
 
@@ -76,10 +76,17 @@ class Question(tk.Toplevel):
         line = self.look.line
         self.configure(highlightthickness=1, highlightbackground=line, highlightcolor=line)
 
-    def say(self, text: str, *, style: str = "TLabel", gap: bool = True) -> ttk.Label:
-        """Add a paragraph."""
+    def say(
+        self,
+        text: str,
+        *,
+        style: str = "TLabel",
+        gap: bool = True,
+        place: ttk.Frame | None = None,
+    ) -> ttk.Label:
+        """Add a paragraph; ``place``: a part of the body, with a grid."""
         label = ttk.Label(
-            self.body,
+            place or self.body,
             text=text,
             style=style,
             justify="left",

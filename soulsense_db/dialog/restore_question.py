@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from tkinter import ttk
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.jobs import Job, Workers
+from soulsense_db.dialog.number_table import make_room, number_table
 from soulsense_db.dialog.question import Question
-from soulsense_db.dialog.texts import _
-from soulsense_db.dialog.theme import (
-    BAD_STYLE,
-    CELL_INSET,
-    ROW_STYLE,
-    AutoScrollbar,
-    Tooltip,
-)
+from soulsense_db.dialog.theme import BAD_STYLE
+from soulsense_db.dialog.translation import _
 from soulsense_db.drivers import DatabaseDiff, RowCounts
 from soulsense_db.errors import (
     BackupError,
@@ -31,9 +26,6 @@ from soulsense_db.errors import (
 )
 from soulsense_db.manager import BackupManager
 
-_MOST_TABLES, _LEAST_TABLES = 8, 2  # that are seen without scrolling
-_NAME_CHARACTERS, _MOST_NAME_CHARACTERS = 22, 40
-_NUMBER_CHARACTERS = 11
 _COLUMNS = texts.TABLE, texts.GAINED, texts.LOST, texts.NEWER, texts.CHANGED
 _COUNTED = texts.TABLE, texts.ROWS_IN_BACKUP, texts.ROWS_NOW
 
@@ -153,7 +145,7 @@ class RestoreQuestion(Question):
         self._bar.destroy()
         self._waiting.destroy()
         self._show(self._preview)
-        self._make_room()
+        make_room(self, self.look.em, self._tables)
         self.fit()
         self.set_ready(ready=True)
 
@@ -171,31 +163,24 @@ class RestoreQuestion(Question):
         if self._info.of_unknown_origin and not self._is_undo:
             self.say(_(texts.UNKNOWN_ORIGIN), style=BAD_STYLE)
             counted = formatting.entries(found.rows, self._heads(found))
-            self._show_table(_COUNTED, formatting.count_rows(counted))
+            self._tables.append(
+                number_table(self.body, self.look, _COUNTED, formatting.count_rows(counted))
+            )
         if found.comparison is None:
             self._show_problem(found.problem)
             return
         tables = formatting.entries(found.comparison.tables, self._heads(found))
         if tables:
             self.say(_(texts.CHANGES)).configure(font=self.look.bold)
-            self._show_table(_COLUMNS, formatting.change_rows(tables))
+            self._tables.append(
+                number_table(self.body, self.look, _COLUMNS, formatting.change_rows(tables))
+            )
         self.say(formatting.change_summary(found.comparison, tables))
         if found.may_change_revision(self._info):
             version = formatting.revision(self._info.alembic_heads)
             now = formatting.revision(found.comparison.alembic_heads)
             self.say(_(texts.VERSION_CHANGES).format(version=version, now=now), style=BAD_STYLE)
         self.say(_(texts.SAFETY))
-
-    def _make_room(self) -> None:
-        """Let the tables show fewer rows where the buttons would not be on the screen."""
-        room = self.winfo_screenheight() - 3 * self.look.em  # for the frame of the window
-        self.update_idletasks()
-        while self._tables and self.winfo_reqheight() > room:
-            longest = max(self._tables, key=_rows_seen)
-            if _rows_seen(longest) <= _LEAST_TABLES:
-                return
-            longest.configure(height=_rows_seen(longest) - 1, takefocus=True)
-            self.update_idletasks()
 
     def _heads(self, found: Preview) -> tuple[str, ...]:
         """Return Alembic's revisions on either side."""
@@ -211,52 +196,3 @@ class RestoreQuestion(Question):
             reason = formatting.plain(problem.what)
             self.say(_(texts.NOT_COMPARED).format(reason=reason), style=BAD_STYLE)
             self.say(_(texts.SAFETY))
-
-    def _show_table(self, headings: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
-        """Show a table; the first column has the names of tables, the others have numbers."""
-        look = self.look
-        frame = ttk.Frame(self.body)
-        frame.grid(sticky="nsew", pady=(look.pad // 2, 0))
-        frame.columnconfigure(0, weight=1)
-        tree = ttk.Treeview(
-            frame,
-            columns=headings,
-            show="headings",
-            selectmode="none",
-            style=ROW_STYLE,
-            height=min(len(rows), _MOST_TABLES),
-            takefocus=len(rows) > _MOST_TABLES,
-        )
-        beside = 2 * (look.pad + CELL_INSET)
-        for place, heading in enumerate(headings):
-            first = place == 0
-            least = look.characters(_NAME_CHARACTERS if first else _NUMBER_CHARACTERS)
-            widest = max(look.width(row[place], look.row_font) for row in rows) if rows else 0
-            if first:
-                widest = min(widest, look.characters(_MOST_NAME_CHARACTERS))
-            width = max(least, widest, look.width(_(heading), look.bold))
-            tree.heading(heading, text=_(heading), anchor="w" if first else "e")
-            tree.column(heading, width=width + beside, anchor="w" if first else "e", stretch=first)
-        names = [row[0] for row in rows]
-
-        def fit(_event: object) -> None:
-            room = int(tree.column(headings[0], "width")) - beside
-            for name, row in zip(names, tree.get_children(), strict=True):
-                tree.set(row, headings[0], look.fitted(name, room, look.row_font))
-
-        def name_at(_x: int, y: int) -> str:
-            row = tree.identify_row(y)
-            name = names[tree.index(row)] if row else ""
-            return "" if not row or tree.set(row, headings[0]) == name else name
-
-        for row in rows:
-            tree.insert("", "end", values=list(row))
-        tree.bind("<Configure>", fit, add=True)
-        Tooltip(tree, look, name_at)
-        tree.grid(row=0, column=0, sticky="nsew")
-        AutoScrollbar(frame, tree).grid(row=0, column=1, sticky="ns")
-        self._tables.append(tree)
-
-
-def _rows_seen(tree: ttk.Treeview) -> int:
-    return int(tree.cget("height"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.base_window import BaseWindow
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 
 
 @dataclass(frozen=True, slots=True)

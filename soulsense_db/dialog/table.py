@@ -17,8 +17,9 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.dialog import formatting, texts
 from soulsense_db.dialog.elsewhere import Elsewhere, columns_with_place
 from soulsense_db.dialog.formatting import Order, columns_for
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.notice import Notice
 from soulsense_db.dialog.theme import CELL_INSET, ROW_STYLE, AutoScrollbar, Look, Tooltip
+from soulsense_db.dialog.translation import _
 from soulsense_db.operations import doubts_about
 
 _SLICE_SECONDS = 0.02
@@ -80,7 +81,7 @@ class BackupTable(ttk.Frame):
         across.grid(row=1, column=0, sticky="ew")
         self.columnconfigure(0, weight=1)
         self.rowconfigure(0, weight=1)
-        self._notice = tk.Label(self.tree, justify="center")
+        self._notice = Notice(self.tree, look)
         self.tree.bind("<<TreeviewSelect>>", lambda _: selected())
         self.tree.bind("<<TraverseIn>>", self._select_first)  # by Tab
         self.tree.bind("<Destroy>", self._destroyed, add=True)
@@ -166,11 +167,7 @@ class BackupTable(ttk.Frame):
 
     def say(self, text: str) -> None:
         """Show ``text`` where there are no rows."""
-        self._notice.configure(text=text)
-        if text:
-            self._notice.place(relx=0.5, rely=0.45, anchor="center")
-        else:
-            self._notice.place_forget()
+        self._notice.say(text)
 
     # Filling
 
@@ -212,7 +209,8 @@ class BackupTable(ttk.Frame):
             self.tree.insert("", "end", iid=row, values=cells)
         else:
             self.tree.item(row, values=cells)
-        tag = "problem" if info.meta_problem or doubts_about(info) else ""
+        bad = info.meta_problem or doubts_about(info) or formatting.drill_failed(info)
+        tag = "problem" if bad else ""
         tag = tag or ("absent" if self.elsewhere.has_only(info) else "")
         if tag != self._tags.get(row, ""):
             self.tree.item(row, tags=tag)
@@ -331,9 +329,6 @@ class BackupTable(ttk.Frame):
             self._measures = measures
             self._dress_columns()
         self._dress_headings()
-        self._notice.configure(
-            background=look.field, foreground=look.field_foreground, font=look.font
-        )
         self.tree.tag_configure("problem", foreground=look.bad)
         self.tree.tag_configure("absent", foreground=look.note)
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from soulsense_db.dialog import texts
 from soulsense_db.dialog.bars import StatusBar
 from soulsense_db.dialog.jobs import Cancelled, Job, Workers
-from soulsense_db.dialog.texts import _
+from soulsense_db.dialog.translation import _
 
 T = TypeVar("T")
 _Failed = Callable[[BaseException | None], object]

@@ -1,70 +1,14 @@
-"""Every text of the window, and its translation by gettext.
+"""Every text of the window.
 
-The texts are marked here with ``N_`` (``NN_`` for one that counts) and translated where they are
-shown, with :func:`_` and :func:`plural`. ``locale/soulsense_db.pot`` is generated from this file
-(``python3 tests/messages.py``); a translation is
-``locale/<language>/LC_MESSAGES/soulsense_db.mo`` or what the application gives to
-:func:`use_translation`. Names in braces are filled in and stay as they are.
+``locale/soulsense_db.pot`` is generated from this file (``python3 tests/messages.py``). Names in
+braces are filled in and stay as they are.
 """
 
 from __future__ import annotations
 
-import gettext
-from pathlib import Path
-
+from soulsense_db.dialog.translation import N_, NN_
 from soulsense_db.errors import Action, Outcome
 from soulsense_db.operations import Doubt
-
-DOMAIN = "soulsense_db"
-LOCALE = Path(__file__).parent / "locale"
-
-Plural = tuple[str, str]
-
-
-def N_(text: str) -> str:  # noqa: N802 - gettext's own name for it
-    """Mark ``text`` for translation."""
-    return text
-
-
-def NN_(one: str, many: str) -> Plural:  # noqa: N802 - gettext's own name for it
-    """Mark a text that counts ``{count}`` things."""
-    return one, many
-
-
-_translation: gettext.NullTranslations | None = None
-
-
-def use_translation(translation: gettext.NullTranslations | None) -> None:
-    """Show the window's texts in another language.
-
-    Args:
-        translation: The translated texts. None selects the language of the environment.
-
-    Example:
-        >>> import gettext
-        >>> use_translation(gettext.translation("soulsense_db", "locale", fallback=True))
-        >>> use_translation(None)
-    """
-    global _translation  # noqa: PLW0603 - one language for all windows, as gettext has it
-    _translation = translation
-
-
-def _current() -> gettext.NullTranslations:
-    global _translation  # noqa: PLW0603 - see use_translation
-    if _translation is None:
-        _translation = gettext.translation(DOMAIN, LOCALE, fallback=True)
-    return _translation
-
-
-def _(text: str) -> str:
-    """Return ``text`` in the language of the user."""
-    return _current().gettext(text)
-
-
-def plural(texts: Plural, count: int) -> str:
-    """Return the form for ``count``, with the number filled in."""
-    return _current().ngettext(*texts, count).format(count=f"{count:,}")
-
 
 # The window
 
@@ -90,6 +34,8 @@ SIZE = N_("Size")
 KIND = N_("Kind")
 VERSION = N_("Version")
 VERIFIED = N_("Verified")
+DRILLED = N_("Drilled")
+DRILL_FAILED = N_("failed {when}")
 FORM = N_("Stored as")
 PLACE = N_("Place")
 ABOUT = N_("Description")
@@ -158,6 +104,8 @@ FACT_BASE_MISSING = N_("{file} is missing; this backup cannot be restored withou
 FACT_NEEDED = N_("Needed by")
 NEEDED_BY = NN_("{count} differential backup", "{count} differential backups")
 FACT_NOT_VERIFIED = N_("not yet, or the last check failed")
+FACT_DRILL_PASSED = N_("{date}: it comes back")
+FACT_DRILL_FAILED = N_("The drill failed on {date}. Drill it again to see why: {command}")
 FACT_PINNED = N_("Pinned")
 FACT_ALSO_AT = N_("Also at")
 FACT_ONLY_AT = N_("Only at")
@@ -178,6 +126,7 @@ ABSENT = N_("–")
 # What can be done with a backup
 
 RESTORE = N_("Restore…")
+ROWS = N_("Bring back rows…")
 VERIFY = N_("Verify")
 DELETE = N_("Delete…")
 IMPORT = N_("Import file…")
@@ -231,6 +180,7 @@ CANCELLED = {
     "create": N_("Cancelled. No backup was created."),
     "verify": N_("Cancelled. The backup was not changed."),
     "restore": N_("Cancelled. The database was not changed."),
+    "rows": N_("Cancelled. The database was not changed."),
     "import": N_("Cancelled. Nothing was imported."),
     "export": N_("Cancelled. Nothing was exported."),
     "fetch": N_("Cancelled. Nothing was downloaded."),
@@ -326,6 +276,7 @@ CLOSE_QUESTION = {
     "create": N_("A backup is being created. Stop and close?"),
     "verify": N_("A backup is being verified. Stop and close?"),
     "restore": N_("The database is being restored. Stop and close?"),
+    "rows": N_("Rows are being brought back. Stop and close?"),
     "import": N_("A file is being imported. Stop and close?"),
     "export": N_("A backup is being exported. Stop and close?"),
     "fetch": N_("A backup is being downloaded. Stop and close?"),
@@ -335,6 +286,68 @@ CLOSE_MEANING = N_(
 )
 CLOSE_YES = N_("Stop and close")
 CLOSE_NO = N_("Continue")
+
+# Rows
+
+ROWS_QUESTION = N_("Bring back rows of this backup")
+ROWS_MEANING = N_(
+    "Choose a table, then tick the rows that you want back. All else stays as it is now."
+)
+ROWS_MISSING = N_("Missing")
+ROWS_DIFFERENT = N_("Different")
+ROWS_NOW = N_("Now")
+ROWS_IS_MISSING = N_("missing")
+ROWS_IS_DIFFERENT = N_("different")
+ROWS_COMPARING = N_("Looking for rows that are missing now…")
+ROWS_LOOKING = N_("Searching the backup…")
+ROWS_LOOKED = N_("Searching the backup… {percent} %")
+ROWS_NOTHING = N_("Nothing is missing: the database has every row of this backup, just like that.")
+ROWS_NO_TABLE = N_("Select a table.")
+ROWS_NONE_MISSING = N_("No row of this table is missing now.")
+ROWS_NONE_DIFFER = N_("No row of this table is missing or different now.")
+ROWS_NO_MATCH = N_("No such row matches your search.")
+ROWS_REFUSED = N_("{happened}\n{hint}")
+ROWS_DIFFERING = N_("Also show rows that are different now")
+ROWS_TICK_ALL = N_("Tick all")
+ROWS_TICK_NONE = N_("Untick all")
+ROWS_SHOWN = NN_("{count} row", "{count} rows")
+ROWS_FIRST = NN_(
+    "Only the first row is shown. Search to see others.",
+    "Only the first {count} rows are shown. Search to see others.",
+)
+ROWS_TICKED = NN_("{count} row ticked", "{count} rows ticked")
+ROWS_VALUE_NOW = N_("{value} (now: {now})")
+ROWS_BYTES = NN_("({count} byte)", "({count} bytes)")
+ROWS_YES = N_("Bring back…")
+ROWS_AGREED = N_("Bring back")
+ROWS_SURE = NN_(
+    "Bring back {count} row of {table}?",
+    "Bring back {count} rows of {table}?",
+)
+ROWS_PLANNING = N_("Looking at what would change…")
+ROWS_INSERTED = N_("Come back")
+ROWS_REPLACED = N_("Replaced")
+ROWS_SAME = N_("Already there")
+ROWS_KEPT = N_("Stay as they are")
+ROWS_PARENTS = N_("These rows refer to others that are missing now, and cannot come back without:")
+ROWS_PARENTS_GONE = N_("The backup does not have all of them. Look into an earlier backup.")
+ROWS_WITH_PARENTS = N_("Also bring back what they refer to")
+ROWS_CHILDREN = NN_(
+    "{count} row that belongs to these is missing now too ({tables}).",
+    "{count} rows that belong to these are missing now too ({tables}).",
+)
+ROWS_WITH_CHILDREN = N_("Also bring back what belongs to them")
+ROWS_LISTED = N_("{table}: {key}")
+ROWS_TRIGGERS = N_("The triggers of these tables are not run: {names}.")
+ROWS_NO_WRITES = N_("There is nothing to bring back: these rows are in the database already.")
+ROWS_RETURNING = N_("Checking the backup and bringing back the rows…")
+ROWS_BACK = NN_(
+    "{count} row of the backup of {when} is back.",
+    "{count} rows of the backup of {when} are back.",
+)
+ROWS_OVERWRITTEN = NN_("{count} of them replaced another.", "{count} of them replaced others.")
+ROWS_NOT_NEEDED = N_("Nothing was changed: these rows were in the database already.")
+ROWS_RELOAD = N_("If the application does not show them, restart it.")
 
 # After a restore
 

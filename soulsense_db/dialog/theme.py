@@ -15,6 +15,7 @@ ROW_STYLE: Final = "SoulSense.Treeview"
 TITLE_STYLE: Final = "SoulSenseTitle.TLabel"
 NOTE_STYLE: Final = "SoulSenseNote.TLabel"
 BAD_STYLE: Final = "SoulSenseBad.TLabel"
+CHECK_STYLE: Final = "SoulSense.TCheckbutton"
 
 _TOOLTIP_AFTER_MS = 400
 # What text must have on its ground (WCAG AA).
@@ -78,6 +79,16 @@ class Look:
         self._style.configure(TITLE_STYLE, font=self._font(bold=True, larger=1.25))
         self._style.configure(NOTE_STYLE, foreground=self.note)
         self._style.configure(BAD_STYLE, foreground=self.bad)
+        # Its box, by the name that one theme or another has for it, does not grow with the font.
+        box = round(self.em * 0.7)
+        self._style.configure(
+            CHECK_STYLE,
+            indicatorsize=box,
+            indicatordiameter=box,
+            indicatormargin=(self.pad // 3, 0, self.pad, 0),
+            indicatorbackground=self.field,
+            indicatorforeground=self.field_foreground,
+        )
 
     def when_changed(self, listener: Callable[[], object]) -> None:
         """Call ``listener`` now and whenever the theme has changed."""
@@ -207,6 +218,19 @@ class FittedLabel(ttk.Label):
         if self.winfo_ismapped():
             font = str(ttk.Style(self).lookup(self.cget("style"), "font"))
             self.configure(text=self._look.fitted(self._whole, self.winfo_width(), font))
+
+
+class CheckBox(ttk.Checkbutton):
+    """A box that is on or off; ``command`` is called when it has been turned."""
+
+    def __init__(self, parent: tk.Misc, *, text: str, command: Callable[[], object]) -> None:
+        super().__init__(parent, text=text, command=command, style=CHECK_STYLE)
+        self.state(["!alternate"])  # without a variable it would begin as neither
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it has its mark."""
+        return bool(self.instate(["selected"]))
 
 
 class AutoScrollbar(ttk.Scrollbar):

@@ -7,7 +7,7 @@ from tkinter import ttk
 from typing import TypeVar
 
 from soulsense_db.dialog import formatting, texts
-from soulsense_db.dialog.actions import Actions, AfterRestore, BeforeRestore
+from soulsense_db.dialog.actions import Actions
 from soulsense_db.dialog.bars import ButtonBar, CreateBar, StatusBar
 from soulsense_db.dialog.base_window import BaseWindow
 from soulsense_db.dialog.details import Details
@@ -19,8 +19,8 @@ from soulsense_db.dialog.question import (
     place_over,
     take_grab,
 )
+from soulsense_db.dialog.restoring import AfterRestore, BeforeRestore
 from soulsense_db.dialog.table import BackupTable
-from soulsense_db.dialog.texts import _
 from soulsense_db.dialog.theme import (
     NOTE_STYLE,
     TITLE_STYLE,
@@ -28,6 +28,7 @@ from soulsense_db.dialog.theme import (
     Tooltip,
     bind_select_all,
 )
+from soulsense_db.dialog.translation import _
 from soulsense_db.dialog.watcher import Seen, Watcher
 from soulsense_db.manager import BackupManager
 
@@ -115,6 +116,7 @@ class BackupWindow(BaseWindow):
         actions = self.actions
         self._of_selected = [
             row.add(texts.RESTORE, actions.restore, group=0),
+            row.add(texts.ROWS, actions.bring_back_rows, group=0),
             row.add(texts.VERIFY, actions.verify, group=0),
             row.add(texts.EXPORT, actions.export, group=0),
             row.add(texts.DELETE, actions.delete, group=0),
@@ -138,6 +140,8 @@ class BackupWindow(BaseWindow):
             on_key(tree, key, self.actions.delete)
         for key in ("<Return>", "<KP_Enter>"):
             on_key(tree, key, self.actions.restore)
+        for b in "bB":  # with Caps Lock, too
+            on_key(tree, f"<{look.modifier}-{b}>", self.actions.bring_back_rows)
         tree.bind("<Double-1>", self._double_clicked)
         tree.bind(look.right_button, self._right_clicked)
         for key in ("<Shift-F10>", *look.menu_keys):

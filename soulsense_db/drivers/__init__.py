@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         TablePlan,
         Triggers,
     )
+    from soulsense_db.drivers.row_search import FoundRow, FoundRows, RowKey
     from soulsense_db.drivers.sqlite import SQLiteDriver
     from soulsense_db.progress import Progress
 
@@ -65,6 +66,8 @@ __all__ = [
     "DiffReport",
     "Driver",
     "Findings",
+    "FoundRow",
+    "FoundRows",
     "LongValue",
     "MatchedBy",
     "MissingChildren",
@@ -74,6 +77,7 @@ __all__ = [
     "RehearsalSupport",
     "RowChange",
     "RowCounts",
+    "RowKey",
     "RowSample",
     "RowSelection",
     "RowsPlan",
@@ -126,6 +130,9 @@ _HOMES = {
     "RowSample": "soulsense_db.drivers.row_plan",
     "RowSelection": "soulsense_db.drivers.row_plan",
     "RowsPlan": "soulsense_db.drivers.row_plan",
+    "FoundRow": "soulsense_db.drivers.row_search",
+    "FoundRows": "soulsense_db.drivers.row_search",
+    "RowKey": "soulsense_db.drivers.row_search",
     "SafetyCopy": "soulsense_db.drivers.row_plan",
     "TablePlan": "soulsense_db.drivers.row_plan",
     "Triggers": "soulsense_db.drivers.row_plan",

@@ -23,6 +23,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.errors import no_diff, no_single_rows
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
+from soulsense_db.drivers.row_search import FoundRows
 from soulsense_db.progress import Progress
 
 if TYPE_CHECKING:
@@ -409,6 +410,24 @@ class Driver(ABC):
         """Return what :meth:`load_rows` would do; no lock is held for long, nothing is written.
 
         ``samples``: how many rows to show. By default it is refused, as :meth:`load_rows` is.
+        """
+        raise no_single_rows(self.dialect)
+
+    def find_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        text: str = "",
+        differing: bool = False,
+        limit: int = 100,
+        progress: Progress | None = None,
+    ) -> FoundRows:
+        """Return rows of ``source`` that the live database has not, ``limit`` of them at most.
+
+        ``selection``: its table, and what is protected. ``text``: words that a row must have;
+        ``differing``: also rows that the live database has with other values. By default it is
+        refused, as :meth:`load_rows` is. Of ``progress`` the numbers are rows.
         """
         raise no_single_rows(self.dialect)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from soulsense_db.errors import RowsRefusedError, UnsupportedDatabaseError
+from soulsense_db.errors import OptionError, RowsRefusedError, UnsupportedDatabaseError
 
 _HOW_TO_WRITE_IT = "Write it like sqlite:///data/soulsense.db, or give the file's path."
 
@@ -90,6 +90,14 @@ def no_single_rows(dialect: str) -> UnsupportedDatabaseError:
     return UnsupportedDatabaseError(
         f"Single rows cannot be brought back into databases of dialect '{dialect}'.",
         hint="Restore the whole backup.",
+    )
+
+
+def chosen_twice() -> OptionError:
+    """Return the error for rows that are chosen by a condition and by their keys as well."""
+    return OptionError(
+        "The rows are chosen by both where and keys.",
+        hint="Give one of them, or none for all rows.",
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from soulsense_db.drivers.errors import parents_missing
+from soulsense_db.drivers.errors import chosen_twice, parents_missing
+from soulsense_db.drivers.row_search import RowKey
 from soulsense_db.errors import RowsRefusedError
 
 _MOST_NAMED = 5
@@ -21,19 +22,26 @@ Role = Literal["chosen", "parent", "child"]
 class RowSelection:
     """Which rows of a backup come back, and how.
 
-    ``where``: an SQL expression over the columns of ``table`` in the backup; None for all rows.
+    ``where``: an SQL expression over the columns of ``table`` in the backup, or ``keys``: what the
+    rows are found by there. None of both for all rows, and both of them is an
+    :class:`~soulsense_db.errors.OptionError`.
     ``protected``: tables that are never written, and why, by name. The options are those of
     :meth:`~soulsense_db.manager.BackupManager.restore_rows`.
     """
 
     table: str
     where: str | None = None
+    keys: tuple[RowKey, ...] | None = None
     replace: bool = False
     with_parents: bool = False
     with_children: bool = False
     without_columns: tuple[str, ...] = ()
     triggers: Triggers = "skip"
     protected: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.where is not None and self.keys is not None:
+            raise chosen_twice()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

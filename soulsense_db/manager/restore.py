@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from soulsense_db import operations
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.drivers import Progress, RowSelection, RowsPlan, Triggers
+from soulsense_db.drivers import (
+    FoundRows,
+    Progress,
+    RowKey,
+    RowSelection,
+    RowsPlan,
+    Triggers,
+    Value,
+)
 from soulsense_db.manager.bound import Bound
 from soulsense_db.operations import (
     DatabaseLock,
@@ -154,12 +162,65 @@ class ManagerRestore(Bound):
         """
         return operations.safety_backup(self._repository)
 
+    def find_rows(
+        self,
+        ref: Reference,
+        table: str,
+        text: str = "",
+        *,
+        differing: bool = False,
+        limit: int = 100,
+        progress: Progress | None = None,
+    ) -> FoundRows:
+        """Return rows of a backup that the live database does not have: those to choose from.
+
+        The backup is read from end to end, and each row is looked up in the live database; no more
+        than ``limit`` rows are in memory, and nothing is locked. The backup is not verified for it.
+
+        Args:
+            ref: The backup, as for :meth:`get`.
+            table: The name of the table, in the backup.
+            text: Words, each of which is in one of the values of a row, in any case of the letters.
+                Bytes are not searched.
+            differing: True also returns rows that the live database has with other values.
+            limit: The most rows that are returned, from 1 to 1,000.
+            progress: Told how many rows of how many were read; what it raises cancels.
+
+        Returns:
+            The rows, with the keys that :meth:`restore_rows` takes.
+
+        Raises:
+            RowsRefusedError: Rows of this table cannot come back.
+            OptionError: ``limit`` is not from 1 to 1,000.
+            InvalidBackupError: The backup cannot be read.
+            WrongDatabaseError: It is a backup of another database.
+            DatabaseFileNotFoundError: The database file does not exist.
+            DatabaseLockedError: The database was locked for ``lock_timeout`` seconds.
+            StorageError: The file system refused something.
+            BackupNotFoundError: There is no such backup; and the other errors of :meth:`get`.
+
+        Example:
+            >>> found = manager.find_rows("latest", "entries", "import")
+            >>> found.columns, found.rows
+            (('id', 'title'), ())
+        """
+        return operations.find_rows(
+            self._repository,
+            ref,
+            table,
+            text=text,
+            differing=differing,
+            limit=limit,
+            progress=progress,
+        )
+
     def preview_rows(
         self,
         ref: Reference,
         table: str,
         where: str | None = None,
         *,
+        keys: Iterable[Value | RowKey] | None = None,
         replace: bool = False,
         with_parents: bool = False,
         with_children: bool = False,
@@ -176,6 +237,7 @@ class ManagerRestore(Bound):
             ref: As for :meth:`restore_rows`; and so are the other options.
             table: As for :meth:`restore_rows`.
             where: As for :meth:`restore_rows`.
+            keys: As for :meth:`restore_rows`.
             replace: As for :meth:`restore_rows`.
             with_parents: As for :meth:`restore_rows`.
             with_children: As for :meth:`restore_rows`.
@@ -190,7 +252,8 @@ class ManagerRestore(Bound):
 
         Raises:
             RowsRefusedError: The rows cannot come back, whatever the options are.
-            OptionError: ``where`` is not one SQL expression that reads, or a column is none.
+            OptionError: ``where`` is not one SQL expression that reads, a key is none of the table,
+                or a column is none.
             InvalidBackupError: The backup cannot be read.
             WrongDatabaseError: It is a backup of another database.
             DatabaseFileNotFoundError: The database file does not exist.
@@ -202,10 +265,13 @@ class ManagerRestore(Bound):
             >>> plan = manager.preview_rows("latest", "entries", "id = 1")
             >>> [(one.table, one.inserted, one.same) for one in plan.tables]
             [('entries', 0, 1)]
+            >>> manager.preview_rows("latest", "entries", keys=[1, 2]).writes
+            0
         """
         selection = RowSelection(
             table=table,
             where=where,
+            keys=_as_keys(keys),
             replace=replace,
             with_parents=with_parents,
             with_children=with_children,
@@ -222,6 +288,7 @@ class ManagerRestore(Bound):
         table: str,
         where: str | None = None,
         *,
+        keys: Iterable[Value | RowKey] | None = None,
         replace: bool = False,
         with_parents: bool = False,
         with_children: bool = False,
@@ -244,6 +311,9 @@ class ManagerRestore(Bound):
             table: The name of the table, in the backup.
             where: An SQL expression over the columns of the table in the backup, as ``id = 17``:
                 which rows. It can only read the backup. None for all rows.
+            keys: Which rows, instead of ``where``: the primary key of each, a tuple where it has
+                several columns. In a table without one, the rowid in the backup. :meth:`find_rows`
+                returns both.
             replace: True also overwrites rows that have other values now.
             with_parents: True also brings back the rows that these refer to by a foreign key, and
                 that are gone, and those that they refer to. Otherwise they are refused.
@@ -264,7 +334,8 @@ class ManagerRestore(Bound):
 
         Raises:
             RowsRefusedError: The rows do not fit into the database as it is.
-            OptionError: ``where`` is not one SQL expression that reads, or a column is none.
+            OptionError: ``where`` is not one SQL expression that reads, a key is none of the table,
+                or a column is none.
             InvalidBackupError: The backup fails a check.
             WrongDatabaseError: It is a backup of another database.
             MetaFileError: Its meta file cannot be trusted.
@@ -284,6 +355,7 @@ class ManagerRestore(Bound):
         selection = RowSelection(
             table=table,
             where=where,
+            keys=_as_keys(keys),
             replace=replace,
             with_parents=with_parents,
             with_children=with_children,
@@ -325,3 +397,9 @@ class ManagerRestore(Bound):
             repository if make_table else repository.with_catalog_as_it_is(),
             timeout=self._repository.driver.lock_timeout if timeout is None else timeout,
         )
+
+
+def _as_keys(keys: Iterable[Value | RowKey] | None) -> tuple[RowKey, ...] | None:
+    if keys is None:
+        return None
+    return tuple(key if isinstance(key, tuple) else (key,) for key in keys)

@@ -47,7 +47,12 @@ if TYPE_CHECKING:
     from soulsense_db.operations.repository import Repository
     from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
-    from soulsense_db.operations.row_restore import RowsReport, preview_rows, restore_rows
+    from soulsense_db.operations.row_restore import (
+        RowsReport,
+        find_rows,
+        preview_rows,
+        restore_rows,
+    )
     from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
@@ -102,6 +107,7 @@ __all__ = [
     "drill_backup",
     "drill_turn",
     "export_backup",
+    "find_rows",
     "import_file",
     "in_order",
     "not_migrated",
@@ -151,6 +157,7 @@ _HOMES = {
     "RestoreCheck": "soulsense_db.operations.restore_check",
     "RestoreReport": "soulsense_db.operations.restore",
     "RowsReport": "soulsense_db.operations.row_restore",
+    "find_rows": "soulsense_db.operations.row_restore",
     "preview_rows": "soulsense_db.operations.row_restore",
     "restore_rows": "soulsense_db.operations.row_restore",
     "Upgrade": "soulsense_db.operations.upgrading",

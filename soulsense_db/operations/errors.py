@@ -56,6 +56,13 @@ def no_such_number_of_rows(rows: int, most: int) -> OptionError:
     )
 
 
+def no_such_limit(rows: int, most: int) -> OptionError:
+    """Return the error for a number of rows that cannot be found at a time."""
+    return OptionError(
+        f"{rows:,} rows cannot be found at a time.", hint=f"Give a number from 1 to {most:,}."
+    )
+
+
 # Which backup is meant
 
 

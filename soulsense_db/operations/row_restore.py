@@ -11,7 +11,7 @@ from pathlib import Path
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
-from soulsense_db.drivers import Progress, RowSelection, RowsPlan
+from soulsense_db.drivers import FoundRows, Progress, RowSelection, RowsPlan
 from soulsense_db.errors import BackupError, Outcome, StorageError
 from soulsense_db.events import RowsRestored
 from soulsense_db.fs import require_trusted_directory
@@ -19,7 +19,8 @@ from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trus
 from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.alarm import MigrationAlarm
 from soulsense_db.operations.database_lock import DatabaseLock
-from soulsense_db.operations.errors import disk_failed
+from soulsense_db.operations.diff import MOST_ROWS
+from soulsense_db.operations.errors import disk_failed, no_such_limit
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import opened_to_restore
@@ -81,6 +82,30 @@ def preview_rows(
     with opened(repository, info) as source, not_found_if_deleted(source.path):
         driver.check(source.path, level="quick")  # SQLite takes an empty file for a database
         return driver.plan_rows(source.path, selection, samples=samples, progress=progress)
+
+
+def find_rows(
+    repository: Repository,
+    ref: Reference,
+    table: str,
+    *,
+    text: str,
+    differing: bool,
+    limit: int,
+    progress: Progress | None,
+) -> FoundRows:
+    """Do what ``BackupManager.find_rows`` does."""
+    if not 1 <= limit <= MOST_ROWS:
+        raise no_such_limit(limit, MOST_ROWS)
+    info = repository.finder.get_own(ref)
+    driver = repository.driver
+    driver.require_database()
+    selection = _protecting(repository, RowSelection(table=table))
+    with opened(repository, info) as source, not_found_if_deleted(source.path):
+        driver.check(source.path, level="quick")  # as for a preview
+        return driver.find_rows(
+            source.path, selection, text=text, differing=differing, limit=limit, progress=progress
+        )
 
 
 def restore_rows(

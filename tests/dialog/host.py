@@ -35,6 +35,7 @@ MANAGE = "Manage Backups"
 CREATE = "Create Backup"
 RESTORE = "Restore…"
 RESTORE_YES = "Restore"
+ROWS = "Bring back rows…"
 RESTORE_TITLE = "Replace app.db with this backup?"
 DELETE_TITLE = "Delete this backup?"
 

@@ -157,3 +157,20 @@ class ReadsSlowly(BackupManager):
         while SLOW.exists():
             time.sleep(0.01)
         return found
+
+
+class DiffsLate(BackupManager):
+    """Waits before it tells what differs."""
+
+    def diff(self, *arguments: Any, progress: Any = None, **options: Any) -> Any:
+        """Wait, and compare."""
+        wait_for_go(lambda: progress(0, 0))  # here a cancel arrives
+        return super().diff(*arguments, progress=progress, **options)
+
+
+class RowsLate(BackupManager):
+    """Waits when rows are about to be written."""
+
+    def restore_rows(self, *arguments: Any, progress: Any = None, **options: Any) -> Any:
+        """Write, and wait."""
+        return super().restore_rows(*arguments, progress=gate(progress), **options)

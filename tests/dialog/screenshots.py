@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(EXAMPLE)]
 import sample_data  # noqa: E402 - found by the line above, as all that follow
 import sqlalchemy as sa  # noqa: E402
 from app_copy import AppCopy  # noqa: E402
+from helpers import execute  # noqa: E402
 
 from dialog.display import Display, missing  # noqa: E402
 from dialog.host import (  # noqa: E402
@@ -36,6 +37,7 @@ from dialog.host import (  # noqa: E402
     MANAGE,
     RESTORE,
     RESTORE_YES,
+    ROWS,
     row,
 )
 from dialog.person import Person  # noqa: E402
@@ -182,7 +184,7 @@ class Studio:
         shutil.copytree(self._data, self._folder)
         if empty:
             shutil.rmtree(self.backups)
-        database = self._folder / "data" / "soulsense.db"
+        database = self.database
         usb = f"file://{self._place}/usb"
         facts = {
             "database": str(database),
@@ -203,15 +205,21 @@ class Studio:
             user.close()
 
     @property
+    def database(self) -> Path:
+        """The database."""
+        return self._folder / "data" / "soulsense.db"
+
+    @property
     def backups(self) -> Path:
         """The backup directory."""
         return self._folder / "data" / "backups"
 
-    def take(self, user: Person, name: str, *, colours: int = 96) -> None:
-        """Write the picture of all windows that are open."""
+    def take(self, user: Person, name: str, *, colours: int = 96, window: str = "") -> None:
+        """Write the picture of all windows that are open, or of what one ``window`` covers."""
         display = user.display
         display.xdotool("mousemove", display.width - 1, display.height - 1)
-        seen = user.look().widgets
+        within = user.window(window).path if window else ""
+        seen = [one for one in user.look().widgets if within in {"", one.window}]
         left, top = min(one.x for one in seen), min(one.y for one in seen)
         width = max(one.x + one.width for one in seen) - left
         height = max(one.y + one.height for one in seen) - top
@@ -278,6 +286,35 @@ def take_restore(studio: Studio) -> None:
         studio.take(user, "window-restored")
 
 
+def take_rows(studio: Studio) -> None:
+    """Take the rows that are missing of a person who was deleted, and the question about one."""
+    with studio.person() as user:
+        _open(user)
+        execute(
+            studio.database,
+            *(
+                f"DELETE FROM {table} WHERE {column} = 47"
+                for table, column in (
+                    ("journal_entries", "user_id"),
+                    ("exam_scores", "user_id"),
+                    ("settings", "user_id"),
+                    ("users", "id"),
+                )
+            ),
+        )
+        _select(user, "Entries of spring")
+        user.click(ROWS)
+        user.window("Bring back rows")
+        user.waits_for("exam_scores")
+        user.click_row("journal_entries", within="Bring back rows")
+        user.click_row("Called my sister", within="Bring back rows")
+        user.waits_for("1 row ticked")
+        studio.take(user, "window-rows", window="Bring back rows")
+        user.click("Bring back…")
+        user.waits_for("cannot come back without")
+        studio.take(user, "window-rows-question", window="Bring back rows")
+
+
 def take_mirror(studio: Studio) -> None:
     """Take the list with backups that are only at a mirror."""
     with studio.person(_MIRRORED) as user:
@@ -338,6 +375,7 @@ SCENES = (
     take_empty,
     take_list_and_creating,
     take_restore,
+    take_rows,
     take_mirror,
     take_delete,
     take_error,

@@ -24,6 +24,7 @@ from dialog.host import (
     RESTORE,
     RESTORE_TITLE,
     RESTORE_YES,
+    ROWS,
     host,
     let_go,
     open_window,
@@ -231,12 +232,12 @@ def test_everything_is_reached_by_tab(person: MakePerson, database: Path) -> Non
         reached.append(now)
         user.press("Tab")
         user.wait_until(lambda: focus(user) != reached[-1], f"the focus to leave {reached[-1]}")
-    buttons = [CREATE, RESTORE, "Verify", "Export…", "Delete…", "Import file…", "Open folder"]
-    for wanted in [*buttons, "Close", "Treeview", "Text"]:
+    buttons = [CREATE, RESTORE, ROWS, "Verify", "Export…", "Delete…", "Import file…"]
+    for wanted in [*buttons, "Open folder", "Close", "Treeview", "Text"]:
         assert any(wanted in one for one in reached), wanted
     assert sum("TEntry" in one for one in reached) == 2
     begin = next(place for place, one in enumerate(reached) if CREATE in one)
-    in_order = [CREATE, "TEntry", "Treeview", "Text", RESTORE, "Verify", "Export…", "Delete…"]
+    in_order = [CREATE, "TEntry", "Treeview", "Text", RESTORE, ROWS, "Verify", "Export…"]
     for wanted, one in zip(in_order, reached[begin:] + reached[:begin], strict=False):
         assert wanted in one, "Tab goes where the eye goes"
     for _ in reached:

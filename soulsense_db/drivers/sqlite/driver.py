@@ -30,6 +30,7 @@ from soulsense_db.drivers.base import (
 )
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
+from soulsense_db.drivers.row_search import FoundRows
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.attach_guard import factory_for
@@ -58,6 +59,7 @@ from soulsense_db.drivers.sqlite.query import selected
 from soulsense_db.drivers.sqlite.rehearsal import SQLiteRehearsalSupport
 from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
 from soulsense_db.drivers.sqlite.row_progress import Told
+from soulsense_db.drivers.sqlite.row_search import RowSearch
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     journal_that_survives,
@@ -485,6 +487,28 @@ class SQLiteDriver(Driver):
         with opened_tables(source) as backup:
             loader = RowLoader(self._live, backup, selection, progress=progress)
             return loader.plan(samples=samples)
+
+    def find_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        text: str = "",
+        differing: bool = False,
+        limit: int = 100,
+        progress: Progress | None = None,
+    ) -> FoundRows:
+        """Read the table in ``source`` from end to end, and look each row up by its key."""
+        with opened_tables(source) as backup:
+            return RowSearch(
+                self._live,
+                backup,
+                selection,
+                text=text,
+                differing=differing,
+                limit=limit,
+                progress=progress,
+            ).found()
 
     def load_rows(
         self,

@@ -61,6 +61,26 @@ def never_ends(seconds: float) -> OptionError:
     )
 
 
+# keys
+
+
+def wrong_key(table: str, names: Sequence[str], given: str) -> OptionError:
+    """Return the error for what is no key of the table."""
+    called = ", ".join(names)
+    return OptionError(
+        f"{given} is no key of {table}.",
+        hint=f"A key has a number, text, bytes or None for each of these: {called}.",
+    )
+
+
+def no_row_with_key(table: str, key: str) -> RowsRefusedError:
+    """Return the error where the backup has no row with a key."""
+    return RowsRefusedError(
+        f"The backup has no row of {table} with {key}.",
+        hint="Check the key, or look into an earlier backup.",
+    )
+
+
 # Which table
 
 
@@ -283,7 +303,7 @@ def changed_since_shown() -> RowsRefusedError:
     return RowsRefusedError(
         "The database has changed since these rows were looked at: something else would be done "
         "than was shown.",
-        hint="Run the command again.",
+        hint="Repeat it, to see what would be done now.",
     )
 
 
@@ -291,5 +311,5 @@ def schema_changed() -> RowsRefusedError:
     """Return the error for tables that were changed while rows were looked for."""
     return RowsRefusedError(
         "The tables of the database were changed while the rows were looked for.",
-        hint="Run the command again.",
+        hint="Repeat it, to see what would be done now.",
     )

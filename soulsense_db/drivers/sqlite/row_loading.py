@@ -28,6 +28,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     schema_changed,
 )
 from soulsense_db.drivers.sqlite.row_family import Chosen, add_children
+from soulsense_db.drivers.sqlite.row_keys import rows_with_keys
 from soulsense_db.drivers.sqlite.row_planning import (
     Draft,
     Planner,
@@ -135,7 +136,11 @@ class RowLoader:
     def _choose(self) -> Chosen:
         """Return the rows that were asked for, and with them all that refer to them if wanted."""
         shape = require_table(self._backup, self._selection)
-        found = select_rows(self._backup, shape, self._selection.where, poll=self._ask)
+        keys = self._selection.keys
+        if keys is not None:
+            found = rows_with_keys(self._backup, shape, keys, poll=self._ask)
+        else:
+            found = select_rows(self._backup, shape, self._selection.where, poll=self._ask)
         chosen = Chosen({shape.name: dict.fromkeys(found)})
 
         def read(raw: sqlite3.Connection) -> None:

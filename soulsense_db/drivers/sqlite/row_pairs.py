@@ -30,6 +30,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import Column, ForeignKey, Shape, Tables, Unique, folded
 from soulsense_db.drivers.sqlite.row_values import (
+    RawText,
     Row,
     bound,
     digest_of,
@@ -85,6 +86,11 @@ class Pair:
         return self.live.references(self.name)
 
     # Rows of the backup
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the live table may keep another value than the backup has."""
+        return self._rehearsal is not None
 
     def read(self, ident: Ident) -> Row:
         """Return a row of the backup as the live table would keep it.
@@ -143,6 +149,28 @@ class Pair:
         rows = self.live.rows(f"{self._select_live} WHERE {condition}", parameters)
         return rows[0] if rows else None
 
+    def find_each(self, rows: Sequence[Row], *, only_keys: bool = False) -> list[Row | None]:
+        """Return what :meth:`find` returns for each of ``rows``, in a fraction of the time.
+
+        They have keys, and are few enough for one statement; ``only_keys``: instead of a live row,
+        its key will do. What is equal to SQLite and not to
+        Python, such as text in another case under some collations, is looked up again.
+        """
+        if len(self.key) != 1:
+            return [self.find(row) for row in rows]
+        (at,) = self.key
+        values = [row[at] for row in rows]
+        marks = ", ".join(map(placeholder, values))
+        column = quoted(self.columns[at])
+        select, place = self._select_live, at
+        if only_keys:
+            select, place = f"SELECT {_values([column])} FROM main.{quoted(self.name)}", 0  # noqa: S608 - quoted
+        found = self.live.rows(
+            f"{select} WHERE {column} IN ({marks})", bound(values, self.live.encoding)
+        )
+        by_key = {_told_apart(one[place]): one for one in found}
+        return [by_key.get(_told_apart(row[at])) or self.find(row) for row in rows]
+
     def by_key(self, row: Row) -> tuple[str, list[Any]]:
         """Return the condition for the live row with the key of ``row``, and its parameters."""
         names = [quoted(self.columns[at]) for at in self.key]
@@ -168,13 +196,29 @@ class Pair:
         return f"SELECT {wanted} FROM main.{quoted(self.name)}"  # noqa: S608 - quoted
 
     def missing_of(self, wanted: Counter[bytes]) -> Counter[bytes]:
-        """Return how many rows of each digest the live table lacks; one look through all of it."""
-        missing = Counter(wanted)
+        """Return how many rows of each digest the live table lacks; one look through all of it.
+
+        Of those that are ``wanted``: the live rows may just as well be others that the backup has.
+        """
+        missing = self._in_backup(wanted)
         for row in self.live.each(self._select_live):
             digest = digest_of(row)
             if missing.get(digest, 0) > 0:
                 missing[digest] -= 1
-        return missing
+        return missing & wanted
+
+    def _in_backup(self, wanted: Counter[bytes]) -> Counter[bytes]:
+        """Return how many rows of each digest the backup has, wanted or not."""
+        if self.is_converted:  # row by row in memory: only those that are wanted were
+            return Counter(wanted)
+        found: Counter[bytes] = Counter()
+        columns = _values([quoted(name) for name in self.columns])
+        table = f"main.{quoted(self.source.name)}"
+        for row in self.backup.each(f"SELECT {columns} FROM {table}"):  # noqa: S608 - quoted
+            digest = digest_of(row)
+            if digest in wanted:
+                found[digest] += 1
+        return found
 
     def clash(self, row: Row) -> str:
         """Return which other live row has a value of ``row`` that must be unique, or ""."""
@@ -204,6 +248,11 @@ class Pair:
             return is_same(other, row)
         found = self.find(row)
         return found is not None and is_same(found, other)
+
+
+def _told_apart(value: Any) -> tuple[bool, Any]:
+    """Return a value such that text that is not valid is no bytes."""
+    return isinstance(value, RawText), value
 
 
 def paired(live: Tables, backup: Tables, name: str, *, without: Sequence[str] = ()) -> Pair:
