@@ -143,7 +143,7 @@ def test_a_page_of_its_own(shell: Shell) -> None:
     assert "Column parent.nick was added" in page.text
     shell.ok("diff", "latest", "latest", "--html", "diff.html")  # one of ours is replaced
     assert "No differences" in file.read_text(encoding="utf-8")
-    assert not [name for name in snapshot_of(shell.folder) if "soulsense_diff" in name]
+    assert not [name for name in snapshot_of(shell.folder) if "soulsense_report" in name]
 
 
 def test_a_page_replaces_nothing_else(shell: Shell) -> None:
@@ -151,7 +151,7 @@ def test_a_page_replaces_nothing_else(shell: Shell) -> None:
     shell.create()
     before = shell.database.read_bytes()
     told = shell.fails(errors.OptionError, "diff", "latest", "--html", str(shell.database))
-    assert "is no page of this program" in told
+    assert "is no file that --html has written" in told
     assert shell.database.read_bytes() == before
     shell.fails(errors.StorageError, "diff", "latest", "--html", "nosuch/diff.html")
 
