@@ -32,6 +32,7 @@ _CHECKS = {
     "The live database was not touched": {"live_changed", "bypass"},
     "There is space on the disk": {"space"},
 }
+_OF_STEPS = {"failed", "state", "way_back", "older"}
 _ROUND_TRIP = "The data survives the way back"
 _MODELS = "The models match (alembic check)"
 _OTHER = "Everything was measured"
@@ -87,7 +88,7 @@ def _steps(report: RehearsalReport) -> list[_Case]:
         cases.append(_Case("migration steps", f"upgrade to {report.revision}"))
     # The one that failed is the last that began.
     for finding in report.findings:
-        if finding.kind in {"failed", "state", "older"}:
+        if finding.kind in _OF_STEPS:
             cases[-1].take(finding)
     if report.failure is not None and report.output:
         cases[-1].others += ["The last lines that it printed:", *report.output.splitlines()]
@@ -100,7 +101,7 @@ def _checks(report: RehearsalReport) -> list[_Case]:
     cases = dict(_made(suite, report))
     other = _Case(suite, _OTHER)
     for finding in report.findings:
-        if finding.kind not in {"failed", "state", "older"}:
+        if finding.kind not in _OF_STEPS:
             cases.get(finding.kind, other).take(finding)
     found = list({id(case): case for case in cases.values()}.values())
     return [*found, other] if other.failures or other.others else found
