@@ -49,6 +49,7 @@ _KNOWN = {
     *("soulsense_describe_openly", "soulsense_work_directory"),
     *("soulsense_mirrors", "soulsense_mirror_folder", "soulsense_mirror_deadline"),
     *("soulsense_mirror_before_upgrade", "soulsense_mirror_keep_within"),
+    *("soulsense_rehearse", "soulsense_rehearse_timeout"),
     "soulsense_mirror_max_total_size",
     *(PREFIX + name for name in COUNTS),
     *(f"{PREFIX}mirror_{name}" for name in COUNTS),
@@ -90,7 +91,9 @@ class Settings:
     ``identity_command``, where the private keys are; ``describes_openly``; ``work_directory``.
     Of mirrors: ``mirrors``, their URLs; ``mirror_retention``, what each keeps; ``mirror_folder``
     and ``mirror_deadline`` in seconds, None for the usual; ``mirrors_before_upgrade``: whether a
-    mirror must have the safety backup before a migration begins.
+    mirror must have the safety backup before a migration begins. Of rehearsals: ``rehearses``,
+    whether an upgrade is rehearsed before it runs; ``rehearse_timeout`` in seconds, None for the
+    usual.
     """
 
     protects: bool = False
@@ -111,6 +114,8 @@ class Settings:
     mirror_folder: str | None = None
     mirror_deadline: float | None = None
     mirrors_before_upgrade: bool = False
+    rehearses: bool = False
+    rehearse_timeout: float | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -148,6 +153,8 @@ class Settings:
             mirror_folder=options.get("soulsense_mirror_folder") or None,
             mirror_deadline=_seconds(options, "soulsense_mirror_deadline"),
             mirrors_before_upgrade=_switch(options, "soulsense_mirror_before_upgrade"),
+            rehearses=_switch(options, "soulsense_rehearse"),
+            rehearse_timeout=_seconds(options, "soulsense_rehearse_timeout"),
         )
 
     def mirror_options(self) -> MirrorOptions:

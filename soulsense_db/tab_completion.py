@@ -52,7 +52,7 @@ VALUE_OPTIONS = {
     *("--mirror-keep-last", "--mirror-keep-hourly", "--mirror-keep-daily"),
     *("--mirror-keep-weekly", "--mirror-keep-monthly", "--mirror-keep-yearly"),
     *("--mirror-keep-within", "--mirror-max-total-size"),
-    *("--table", "--rows", "--html", "--where", "--without-column", "--triggers"),
+    *("--table", "--rows", "--html", "--junit", "--where", "--without-column", "--triggers"),
     *(
         "--critical-age",
         "--warning-free",

@@ -1,4 +1,4 @@
-"""The pictures of the README: a terminal in which an upgrade fails, and the badges.
+"""Pictures of terminals: an upgrade that fails (README), a rehearsal (its page); the badges.
 
 ``python tests/readme_pictures.py`` draws them: it runs the commands in a scratch folder, and reads
 pyproject.toml.
@@ -11,6 +11,8 @@ import re
 import subprocess
 import tempfile
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from anybadge import Badge
@@ -21,6 +23,7 @@ from rich.text import Text
 
 _IMAGES = ROOT / "docs" / "images"
 PICTURE = _IMAGES / "upgrade.svg"
+REHEARSAL = _IMAGES / "rehearsal.svg"
 _WIDTH = 92
 _COUNT = 'sqlite3 app.db "SELECT count(*) FROM settings"'
 # A user's address is taken twice, and the last revision drops the settings before it notices.
@@ -30,6 +33,22 @@ sqlite3 app.db "UPDATE users SET email = 'person1@example.org' WHERE id = 2"
 alembic upgrade 0003_mood
 rm -r backups
 """
+# The last revision makes a column longer, with foreign keys switched on.
+_PREPARE_REHEARSAL = """
+rm migrations/versions/0004_one_account.py
+sqlite3 app.db "CREATE TABLE tags (id INTEGER PRIMARY KEY, name TEXT, entry_id INTEGER REFERENCES journal_entries (id) ON DELETE CASCADE)"
+sqlite3 app.db "INSERT INTO tags (name, entry_id) SELECT 'holiday', id FROM journal_entries LIMIT 25"
+cat > migrations/versions/0004_longer_moods.py <<'END'
+\"\"\"Longer moods\"\"\"
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "0004_longer_moods", "0003_mood"
+def upgrade():
+    op.execute("PRAGMA foreign_keys = ON")
+    with op.batch_alter_table("journal_entries") as batch:
+        batch.alter_column("mood", type_=sa.String(320))
+END
+"""  # noqa: E501 - a line of SQL for the shell
 # What is shown of the upgrade: each of these is the beginning of a line.
 _SHOWN = (
     "INFO  [alembic.soulsense_db]",
@@ -38,10 +57,15 @@ _SHOWN = (
     "The migration failed.",
 )
 _LEFT_OUT = "..."
+_CODE = "echo $?"
 
 
-def session() -> list[tuple[str, list[str]]]:
-    """Run the commands of the picture; return each with the lines of it that are shown."""
+_Shown = list[tuple[str, list[str]]]
+
+
+@contextmanager
+def _shell(prepare: str) -> Iterator[Callable[[str], list[str]]]:
+    """Yield what runs a command in a prepared project, and returns the lines it printed."""
     with tempfile.TemporaryDirectory() as scratch, fast_programs() as programs:
         folder = Path(scratch).resolve() / "app"
         make_project(folder)
@@ -58,8 +82,14 @@ def session() -> list[tuple[str, list[str]]]:
             )
             return done.stdout.replace(str(folder), SHOWN_FOLDER).splitlines()
 
-        run(_PREPARE)
-        shown: list[tuple[str, list[str]]] = [(_COUNT, run(_COUNT))]
+        run(prepare)
+        yield run
+
+
+def session() -> _Shown:
+    """Run the commands of the README's picture; return each with its lines that are shown."""
+    with _shell(_PREPARE) as run:
+        shown = [(_COUNT, run(_COUNT))]
         upgrade = [line for line in run("alembic upgrade head") if line.startswith(_SHOWN)]
         upgrade.insert(-1, _LEFT_OUT)  # the traceback
         shown.append(("alembic upgrade head", upgrade))
@@ -67,20 +97,30 @@ def session() -> list[tuple[str, list[str]]]:
         return shown
 
 
-def draw_session(shown: list[tuple[str, list[str]]]) -> str:
+def rehearsal() -> _Shown:
+    """Run a rehearsal of an upgrade that loses rows; return what it printed."""
+    with _shell(_PREPARE_REHEARSAL) as run:
+        command = "soulsense-db rehearse"
+        *lines, code = run(f"{command}; {_CODE}")
+        return [(command, lines), (_CODE, [code])]
+
+
+def draw_session(shown: _Shown, name: str = "upgrade") -> str:
     """Return the session as SVG, in any font with a fixed width and without anything of the web."""
     console = Console(record=True, width=_WIDTH, file=io.StringIO())
     for command, lines in shown:
         console.print(Text.assemble(("$ ", "green"), (command, "bold")), highlight=False)
         for line in lines:
             console.print(Text(line, style=_style(line)), highlight=False)
-    svg = console.export_svg(title="/srv/app", theme=MONOKAI, unique_id="upgrade")
+    svg = console.export_svg(title="/srv/app", theme=MONOKAI, unique_id=name)
     return re.sub(r"@font-face \{.*?\}\n", "", svg, flags=re.DOTALL)
 
 
 def _style(line: str) -> str:
     if "Error" in line:
         return "red"
+    if line.startswith(("Loses data:", "This migration")):
+        return "bold red" if "loses" in line.lower() else ""
     return "bold yellow" if "put back" in line else ""
 
 
@@ -101,5 +141,6 @@ def _badge(name: str, value: str) -> str:
 
 
 if __name__ == "__main__":
-    for path, svg in (badges() | {PICTURE: draw_session(session())}).items():
+    drawn = {PICTURE: draw_session(session()), REHEARSAL: draw_session(rehearsal(), "rehearsal")}
+    for path, svg in (badges() | drawn).items():
         path.write_text(svg, encoding="utf-8")

@@ -33,7 +33,12 @@ from doc_blocks import (
 from helpers import make_database
 
 from soulsense_db import BackupManager, errors, settings
-from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
+from soulsense_db.alembic.errors import (
+    DataLossRefusedError,
+    MigrationFailedError,
+    MigrationRefusedError,
+    RehearsalRefusedError,
+)
 from soulsense_db.alembic.options import ENVIRONMENT_VARIABLE
 from soulsense_db.backup_info import to_meta
 from soulsense_db.cli import app
@@ -230,6 +235,7 @@ def test_every_error_is_on_the_page_with_its_exit_code() -> None:
         assert all(rest), row
         told[name.strip("`")] = int(code)
     classes += [MigrationRefusedError, MigrationFailedError]
+    classes += [RehearsalRefusedError, DataLossRefusedError]
     assert told == {cls.__name__: cls.exit_code for cls in classes}
 
 

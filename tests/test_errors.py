@@ -72,7 +72,8 @@ def _modules() -> Iterator[types.ModuleType]:
 
 
 MODULES = list(_modules())
-CLASSES = [cls for cls in _tree() if cls.__module__.startswith("soulsense_db.")]
+# An error may be of two branches.
+CLASSES = [cls for cls in dict.fromkeys(_tree()) if cls.__module__.startswith("soulsense_db.")]
 NOT_CHANGED = "Nothing was changed."
 
 

@@ -58,6 +58,18 @@ def test_the_picture_shows_what_happens() -> None:
     assert before == after == ["40"]
 
 
+def test_the_picture_of_a_rehearsal_shows_what_happens() -> None:
+    """The terminal on the page has the lines that the command prints, but for what it measures."""
+    drawn = readme_pictures.draw_session(readme_pictures.rehearsal(), "rehearsal")
+    kept = readme_pictures.REHEARSAL.read_text(encoding="utf-8")
+    assert _without_measures(_words(drawn)) == _without_measures(_words(kept))
+    assert "and loses data" in _words(drawn)
+
+
+def _without_measures(text: str) -> str:
+    return re.sub(r"[\d.]+ (ms|s|AGE|[KMGT]?B)\b", "N", text.replace("AGE", "N ms"))
+
+
 def _words(svg: str) -> str:
     text = " ".join(re.findall(r"<text[^>]*>([^<]*)", svg)).replace("&#160;", " ")
     return _without_times(" ".join(text.split()))

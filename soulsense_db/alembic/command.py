@@ -38,7 +38,7 @@ class Command:
             from soulsense_db.alembic.command_guard import CommandGuard
             from soulsense_db.alembic.options import read_settings
 
-            self._guards[thread] = CommandGuard(read_settings(self.config))
+            self._guards[thread] = CommandGuard(read_settings(self.config), self.config)
         return self._guards[thread]
 
     @property

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.errors import MigrationFailedError, swallowed
+from soulsense_db.alembic.first_rehearsal import FirstRehearsal
 from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction
 from soulsense_db.alembic.protection import messages_of
 from soulsense_db.alembic.signals import Signals
@@ -26,8 +28,9 @@ from soulsense_db.sidecars import read_markers
 class CommandGuard:
     """The databases of one command in one thread, in the order in which it came to them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, config: Config | None) -> None:
         self.settings = settings
+        self._rehearsal = FirstRehearsal(settings, config)
         self._contexts: list[MigrationContext] = []
         self._databases: dict[Path, GuardedDatabase] = {}
         self._signals = Signals()
@@ -60,13 +63,17 @@ class CommandGuard:
         database = known or GuardedDatabase(manager, path, self.settings)
         self._signals.arm()
         try:
-            if database.begin(context, connection):
+            if database.begin(context, connection, before_backup=self._rehearsal.run):
                 self._databases[path] = database
                 # A program may leave while a thread of its own still migrates.
                 last_word.is_of(path, database.cut_off())
         finally:
             if not self._databases:
                 self._signals.disarm()
+
+    def is_protecting(self, context: MigrationContext) -> bool:
+        """Whether :meth:`protect` was called for ``context``."""
+        return context in self._contexts
 
     @contextmanager
     def noting_attached(self) -> Iterator[None]:

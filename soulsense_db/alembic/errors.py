@@ -11,15 +11,25 @@ from soulsense_db.codecs import PASSPHRASE
 from soulsense_db.errors import (
     BackupError,
     DatabaseLockedError,
+    DataLossError,
     IdentityError,
+    OptionError,
     Outcome,
+    RehearsalFailedError,
     UnsupportedDatabaseError,
 )
 from soulsense_db.settings import KEY_FILE_VARIABLE, FormOptions
 
-__all__ = ["MigrationFailedError", "MigrationRefusedError"]
+__all__ = [
+    "DataLossRefusedError",
+    "MigrationFailedError",
+    "MigrationRefusedError",
+    "RehearsalRefusedError",
+]
 
 _NOT_RUN = "No migration was run."
+ACCEPT_LOSS = "soulsense_accept_loss"
+"""The argument for env.py (``-x``) with which a user accepts that an upgrade loses data."""
 
 
 class MigrationRefusedError(BackupError, CommandError):
@@ -41,12 +51,29 @@ class MigrationFailedError(BackupError, CommandError):
     exit_code = 75
 
 
+class RehearsalRefusedError(MigrationRefusedError, RehearsalFailedError):
+    """The rehearsal before the upgrade failed, so no step was run on the live database."""
+
+    exit_code = 78
+
+
+class DataLossRefusedError(MigrationRefusedError, DataLossError):
+    """The rehearsal before the upgrade lost data, so no step was run on the live database."""
+
+    exit_code = 79
+
+
 def refused(error: BackupError) -> MigrationRefusedError:
     """Return the refusal to migrate because of ``error``."""
     # Nothing was written to the database yet: whatever failed, it is what it was.
     is_half_run = error.outcome is Outcome.HALF_RUN
     outcome = Outcome.HALF_RUN if is_half_run else Outcome.UNCHANGED
-    return MigrationRefusedError(error.what, **error.facts | {"outcome": outcome, "state": ""})
+    refusal: type[MigrationRefusedError] = MigrationRefusedError
+    if isinstance(error, RehearsalFailedError):
+        refusal = RehearsalRefusedError
+    elif isinstance(error, DataLossError):
+        refusal = DataLossRefusedError
+    return refusal(error.what, **error.facts | {"outcome": outcome, "state": ""})
 
 
 def require_identities(forms: FormOptions) -> None:
@@ -61,6 +88,50 @@ def require_identities(forms: FormOptions) -> None:
             f"{KEY_FILE_VARIABLE}. Or set soulsense_on_failure = keep: then nothing is put back, "
             "and no key is needed.",
         )
+
+
+def rehearsal_lost_data(first: str, more: int, target: str) -> DataLossError:
+    """Return the error for an upgrade to ``target`` whose rehearsal lost data.
+
+    ``first``: the first finding; ``more``: how many more there are.
+    """
+    return DataLossError(
+        f"The rehearsal of this upgrade loses data. {_with_more(first, more)}",
+        hint="If that is what the upgrade is for, accept it: "
+        f"alembic -x {ACCEPT_LOSS}=1 upgrade {target}   Otherwise correct the migration.",
+    )
+
+
+def rehearsal_failed(first: str, more: int) -> RehearsalFailedError:
+    """Return the error for an upgrade that fails in its rehearsal, or breaks something there."""
+    return RehearsalFailedError(
+        f"The rehearsal of this upgrade failed. {_with_more(first, more)}",
+        hint="Correct the migration. 'soulsense-db rehearse' shows all that was found.",
+    )
+
+
+def rehearsal_missed(path: Path) -> RehearsalFailedError:
+    """Return the error for a rehearsal in which env.py led to another database than ``path``."""
+    return RehearsalFailedError(
+        f"The rehearsal of this upgrade ran no step on a copy of {path}: in a process of its own, "
+        "env.py leads to another database.",
+        hint="Let env.py find the database without what this process alone has, such as a "
+        "connection in config.attributes; or set soulsense_rehearse = false.",
+        path=path,
+    )
+
+
+def rehearsal_without_backup() -> OptionError:
+    """Return the error for migrations that are to be rehearsed and are not protected."""
+    return OptionError(
+        "soulsense_rehearse is set, and nothing protects these migrations.",
+        hint="Set soulsense_backup = true as well, or put 'with safe_migrations(context):' into "
+        "env.py.",
+    )
+
+
+def _with_more(first: str, more: int) -> str:
+    return f"{first} And {more} more." if more else first
 
 
 def other_thread(seconds: float) -> MigrationRefusedError:

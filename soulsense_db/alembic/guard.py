@@ -15,8 +15,13 @@ from alembic.runtime.migration import MigrationContext
 
 from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.command import Command, command_of
-from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError, refused
-from soulsense_db.alembic.options import is_switched_off, is_switched_on
+from soulsense_db.alembic.errors import (
+    MigrationFailedError,
+    MigrationRefusedError,
+    refused,
+    rehearsal_without_backup,
+)
+from soulsense_db.alembic.options import is_switched_off, is_switched_on, read_settings
 from soulsense_db.alembic.steps import may_have_steps
 from soulsense_db.alembic.telling import say
 from soulsense_db.errors import BackupError
@@ -67,6 +72,8 @@ def around_steps(context: MigrationContext, newest_config: Callable[[], Any]) ->
             # An application may use BackupManager alone.
             hide_catalog(context, command.guard().settings.catalog)
     if not protects:
+        with refusing():
+            _require_protection(command, context)
         yield
         return
     with command.scope():
@@ -74,6 +81,14 @@ def around_steps(context: MigrationContext, newest_config: Callable[[], Any]) ->
             command.guard().protect(context)
         with command.guard().noting_attached():
             yield
+
+
+def _require_protection(command: Command, context: MigrationContext) -> None:
+    """Raise where the steps of ``context`` are to be rehearsed, and no door is open."""
+    if not read_settings(command.config).rehearses or is_switched_off():
+        return
+    if may_have_steps(context) and not command.guard().is_protecting(context):
+        raise rehearsal_without_backup()
 
 
 def _command_around(context: MigrationContext, newest_config: Callable[[], Any]) -> Command:

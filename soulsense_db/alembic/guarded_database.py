@@ -5,6 +5,7 @@ They outlive the command where its caller has a transaction open: until that end
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -39,8 +40,18 @@ class GuardedDatabase(Protection):
         super().__init__(manager, path, settings)
         self._awaited: AwaitedTransaction | None = None
 
-    def begin(self, context: MigrationContext, connection: Connection) -> bool:
-        """Lock, look, back up, mark; False when there is nothing to run."""
+    def begin(
+        self,
+        context: MigrationContext,
+        connection: Connection,
+        *,
+        before_backup: Callable[[MigrationContext, Pending, BackupManager], None],
+    ) -> bool:
+        """Lock, look, back up, mark; False when there is nothing to run.
+
+        ``before_backup`` is called before the first backup of this database, with its lock held:
+        what it raises refuses the migration.
+        """
         # Locked before the first read: a transaction begun while another upgrade runs would show
         # the old heads after it.
         was_finished = self.finished
@@ -52,6 +63,8 @@ class GuardedDatabase(Protection):
                 self._look_for_a_marker()
             if pending.steps:
                 self._warn_of_attached(context, pending)
+                if self.backup is None:
+                    before_backup(context, pending, self.manager)
                 self._mark(context, pending)
                 self.awaits_commit = False  # a commit between the steps is not the end
         except BaseException:

@@ -92,6 +92,8 @@ _WITHOUT_STEPS = frozenset(
     }
 )
 
+_UPGRADE = ("alembic.command", "upgrade")
+
 
 def may_have_steps(context: MigrationContext) -> bool:
     """Whether the command may run steps: upgrade, downgrade, or a program's own (or stamp)."""
@@ -101,6 +103,18 @@ def may_have_steps(context: MigrationContext) -> bool:
         return False
     of_alembic = getattr(fn, "__module__", "") == "alembic.command"
     return not (of_alembic and fn.__name__ in _WITHOUT_STEPS)
+
+
+def upgrade_target(context: MigrationContext) -> str | None:
+    """Return where ``alembic upgrade`` was told to go, as the user wrote it.
+
+    None for any other command, and for a program's own way to run steps.
+    """
+    fn = context.opts.get("fn")
+    if (getattr(fn, "__module__", ""), getattr(fn, "__name__", "")) != _UPGRADE:
+        return None
+    target = context.opts.get("destination_rev")
+    return None if target is None else str(target)
 
 
 def pending_steps(

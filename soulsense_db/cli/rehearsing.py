@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from soulsense_db.backup_info import display_size
 from soulsense_db.cli import commands
 from soulsense_db.cli.grammar import EVERYDAY
-from soulsense_db.cli.output import print_table
+from soulsense_db.cli.page import page_start
+from soulsense_db.cli.rehearsal_junit import START, rehearsal_junit
+from soulsense_db.cli.rehearsal_page import rehearsal_page
+from soulsense_db.cli.rehearsal_text import print_problem, print_report
+from soulsense_db.cli.report_files import require_report_file, write_report_file
 from soulsense_db.cli.session import REF_HELP, Session
 from soulsense_db.cli.upgrading import alembic_config
-
-if TYPE_CHECKING:
-    from soulsense_db.alembic import RehearsalReport
+from soulsense_db.errors import OptionError
 
 _TIMEOUT_SECONDS = 3600.0
-_LINES = 10
-_BREAKS = {"reference", "constraint", "integrity", "round_trip"}
-_WORDS = {"error": "Fails", "loss": "Loses data", "warning": "Warning", "notice": "Note"}
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +51,14 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
             "--x-argument", "-x", metavar="NAME=VALUE", help="An argument for env.py: Alembic's -x."
         ),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write a page for a browser."),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Also write JUnit's XML, for a pipeline."),
+    ] = None,
 ) -> dict[str, Any]:
     """Run your migrations on a copy of the data, and see what they do to it.
 
@@ -61,6 +67,7 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
     """
     from soulsense_db.alembic import rehearse as rehearsed
 
+    _require_files(html, junit)  # before anything is read
     manager = session.manager
     source = None
     if on is not None:
@@ -79,70 +86,22 @@ def rehearse(  # noqa: PLR0917 - Typer gives them by name
             progress=progress,
         )
     if session.talks:
-        _show(session, report)
+        print_report(report)
+    elif session.quiet and not session.as_json:
+        print_problem(report)
+    for path, make in ((html, rehearsal_page), (junit, rehearsal_junit)):
+        if path is not None:
+            write_report_file(path, make(report))
+            session.say(f"Written to {path}")
     problem = report.problem()
     session.exit_code = problem.exit_code if problem else 0
     return report.to_json()
 
 
-def _show(session: Session, report: RehearsalReport) -> None:
-    main = report.databases[0]
-    what = f"the backup {report.backup}" if report.backup else f"the live database {main.path}"
-    session.say(f"Rehearsed on a copy of {what}, {display_size(main.size_before)}.")
-    if report.steps:
-        session.say("")
-        several = len({step.database for step in report.steps}) > 1
-        names = ("STEP", *(("DATABASE",) if several else ()), ">TIME", ">WRITERS WAIT", "WHAT")
-        print_table(names, list(_rows(report, several=several)))
-    if report.findings:
-        session.say("")
-    for finding in report.findings:
-        word = (
-            "Breaks"
-            if finding.kind in _BREAKS and finding.severity == "error"
-            else _WORDS[finding.severity]
-        )
-        session.say(f"{word}: {finding.sentence}")
-    if report.failure and report.output:
-        session.say("")
-        session.say("The last lines that it printed:")
-        for line in report.output.splitlines()[-_LINES:]:
-            session.say(f"  {line}")
-    session.say("")
-    if report.steps and report.failure is None:
-        session.say(_figures(report))
-    session.say(report.verdict)
-
-
-def _rows(report: RehearsalReport, *, several: bool) -> Iterator[tuple[str, ...]]:
-    for step in report.steps:
-        name = step.revision if step.direction == "upgrade" else f"{step.revision} (down)"
-        database = (step.database.name if step.database else "-",) if several else ()
-        time = _seconds(step.seconds) if step.seconds is not None else "failed"
-        yield (name, *database, time, _seconds(step.locked_seconds), step.message or "-")
-
-
-def _figures(report: RehearsalReport) -> str:
-    main = report.databases[0]
-    parts = []
-    if report.writers_wait_seconds is not None:
-        parts.append(f"writers would wait for up to {_seconds(report.writers_wait_seconds)}")
-    if main.size_after != main.size_before:
-        grows = "grows" if main.size_after > main.size_before else "shrinks"
-        parts.append(
-            f"the database {grows} from {display_size(main.size_before)} to "
-            f"{display_size(main.size_after)}"
-        )
-    free = f" ({display_size(report.space_free)} are free)" if report.space_free else ""
-    parts.append(f"up to {display_size(report.space_needed)} of disk are needed{free}")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _seconds(seconds: float | None) -> str:
-    """Return a time as a person says it."""
-    if seconds is None:
-        return "-"
-    if seconds < 1:
-        return f"{max(1, round(seconds * 1000))} ms" if seconds else "0 ms"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+def _require_files(html: Path | None, junit: Path | None) -> None:
+    if html is not None:
+        require_report_file(html, "--html", page_start("rehearse"))
+    if junit is not None:
+        require_report_file(junit, "--junit", START)
+        if html is not None and html.absolute() == junit.absolute():
+            raise OptionError("--html and --junit name the same file.", hint="Name two.", path=html)

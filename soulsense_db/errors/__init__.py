@@ -48,8 +48,8 @@
         ├── MirrorNotFoundError      83   no such bucket or directory, or a drive is not mounted
         └── MirrorFullError          84   no space is left there
 
-``MigrationRefusedError`` (72) and ``MigrationFailedError`` (75) are Alembic's errors as well: see
-``soulsense_db.alembic``.
+``MigrationRefusedError`` (72), ``MigrationFailedError`` (75), ``RehearsalRefusedError`` (78) and
+``DataLossRefusedError`` (79) are Alembic's errors as well: see ``soulsense_db.alembic``.
 
 The number is the exit code of the command line. An error carries facts: ``what`` happened, the
 ``outcome`` for the data, a ``remedy``, and where they are known the ``path``, the ``reason``, the

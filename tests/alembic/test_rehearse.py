@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from alembic_project import Project
-from rehearsals import kinds, manager_of, one, project, rehearsed, run_sql, untouched
+from alembic_project import Project, needs_plugins
+from rehearsals import TABLES, kinds, manager_of, one, project, rehearsed, run_sql, untouched
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic import rehearse
@@ -256,7 +256,10 @@ def test_a_reference_that_breaks_is_found(made: Project) -> None:
     made.revision("second", "first", 'op.execute("UPDATE entry SET person_id = 77 WHERE id = 1")')
     report = rehearsed(made)
     assert kinds(report) == [("error", "reference"), ("notice", "values_changed")]
-    assert "2 row(s) of table entry refer to rows that do not exist" in report.findings[0].sentence
+    assert (
+        "2 row(s) of table entry refer to rows of person that do not exist, by person_id"
+        in report.findings[0].sentence
+    )
     with pytest.raises(RehearsalFailedError):
         report.require_ok()
 
@@ -442,3 +445,54 @@ def test_a_database_in_memory_cannot_be_rehearsed(made: Project) -> None:
     """There is no file to copy: a clear error."""
     with pytest.raises(Exception, match="in memory"):
         rehearse(made.config(), manager=BackupManager.from_url("sqlite://", made.folder / "b"))
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (None, "Nothing would put it back."),
+        ("soulsense_backup = true", "the real run would put the backup back"),
+        ("soulsense_backup = true\nsoulsense_on_failure = keep", "would leave it so"),
+    ],
+)
+@needs_plugins
+def test_what_becomes_of_a_real_run_that_fails(
+    tmp_path: Path, option: str | None, said: str
+) -> None:
+    """Beside what a failure leaves, it is said whether a backup would be put back, and by what."""
+    made = project(tmp_path / "project")
+    made.revision("second", "first", 'op.execute("OH NO")')
+    if option:
+        made.set_option(*option.split(" = ", 1))
+    assert said in one(rehearsed(made), "way_back").sentence
+
+
+def test_the_line_in_env_py_puts_it_back(tmp_path: Path) -> None:
+    """The other door is known as well; where nothing was left, nothing is said of it."""
+    made = Project(tmp_path / "project", "env.py")
+    made.revision("first", None, TABLES)
+    made.upgrade("first")
+    made.revision("second", "first", 'op.execute("OH NO")')
+    assert "would put the backup back" in one(rehearsed(made), "way_back").sentence
+    assert "way_back" not in {found.kind for found in rehearsed(made, "nosuch").findings}
+
+
+def test_each_broken_reference_is_named(tmp_path: Path) -> None:
+    """A table with two foreign keys: which column refers to rows of which table."""
+    made = project(tmp_path / "project")
+    made.revision(
+        "second",
+        "first",
+        """
+        op.execute("CREATE TABLE link (a INTEGER REFERENCES person, b INTEGER, c INTEGER, "
+                   "FOREIGN KEY (b) REFERENCES entry (id))")
+        op.execute("INSERT INTO link VALUES (77, 1, 1), (1, 88, 1), (1, 89, 1)")
+        """,
+    )
+    found = [finding.sentence for finding in rehearsed(made).findings]
+    assert found == [
+        "After the migration, 2 row(s) of table link refer to rows of entry that do not exist, "
+        "by b.",
+        "After the migration, 1 row(s) of table link refer to rows of person that do not exist, "
+        "by a.",
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html.parser
 import json
 import re
 import sqlite3
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from helpers import add_child, execute, snapshot_of
+from html_page import Page
 from shell import Shell
 from test_cli_json import answer
 
@@ -99,31 +99,6 @@ def test_json_loses_nothing(shell: Shell) -> None:
     assert answer(shell, "diff", "latest", "latest")["result"]["identical"]
 
 
-class _Page(html.parser.HTMLParser):
-    """Checks that each element is closed, and keeps all text, tags and attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += attrs
-        if tag not in {"meta", "br"}:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_a_page_of_its_own(shell: Shell) -> None:
     """One file for its owner, with nothing from elsewhere, in which no value is HTML."""
     _fill(shell)
@@ -132,7 +107,7 @@ def test_a_page_of_its_own(shell: Shell) -> None:
     assert printed.splitlines()[-1] == "Written to diff.html"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     text = file.read_text(encoding="utf-8")
-    page = _Page(text)
+    page = Page(text)
     assert page.open == []
     assert "script" not in page.tags
     assert not page.tags & {"link", "img", "iframe", "object"}
@@ -143,7 +118,7 @@ def test_a_page_of_its_own(shell: Shell) -> None:
     assert "Column parent.nick was added" in page.text
     shell.ok("diff", "latest", "latest", "--html", "diff.html")  # one of ours is replaced
     assert "No differences" in file.read_text(encoding="utf-8")
-    assert not [name for name in snapshot_of(shell.folder) if "soulsense_diff" in name]
+    assert not [name for name in snapshot_of(shell.folder) if "soulsense_report" in name]
 
 
 def test_a_page_replaces_nothing_else(shell: Shell) -> None:
@@ -151,7 +126,7 @@ def test_a_page_replaces_nothing_else(shell: Shell) -> None:
     shell.create()
     before = shell.database.read_bytes()
     told = shell.fails(errors.OptionError, "diff", "latest", "--html", str(shell.database))
-    assert "is no page of this program" in told
+    assert "is no file that --html has written" in told
     assert shell.database.read_bytes() == before
     shell.fails(errors.StorageError, "diff", "latest", "--html", "nosuch/diff.html")
 

@@ -40,7 +40,8 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
     step = _named(running, begun)
     if told.timed_out:
         where = f"{step} had not come to its end" if running else "it had not come to its end"
-        more = "If the migration needs longer, allow more time (--timeout)."
+        more = "If the migration needs longer, allow more time (--timeout, in the hook "
+        more += "soulsense_rehearse_timeout)."
         return Failure(
             revision=running,
             what=f"The rehearsal was ended after {timeout:g} s: {where}. {more}",

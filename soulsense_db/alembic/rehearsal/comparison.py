@@ -204,7 +204,8 @@ class _Comparison:
         if parent in self._after and self._after[parent].rows >= self._before[parent].rows:
             sentence += (
                 f" The migration drops {parent} to create it anew; with foreign keys switched on, "
-                "that deletes all its rows first."
+                f"that deletes all its rows first. To keep the rows of {old.table}, switch foreign "
+                "keys off on the connection that migrates."
             )
         return self._finding("cascade", "loss", sentence, table=old.table)
 

@@ -8,13 +8,16 @@ from typing import Any
 
 from alembic.config import CommandLine, Config
 
+from soulsense_db.alembic.rehearsal.way_back import way_back
+
 _SIMPLE = (str, int, float, bool, type(None))
 
 
 def described(config: Config) -> dict[str, Any]:
     """Return what makes the same configuration in another process, as plain values.
 
-    ``left_out``: attributes that exist in this process only, such as a connection.
+    ``left_out``: attributes that exist in this process only, such as a connection; ``way_back``:
+    what becomes of a real run that fails, a sentence.
     """
     attributes: dict[Any, Any] = config.attributes
     return {
@@ -30,6 +33,7 @@ def described(config: Config) -> dict[str, Any]:
             for section in config.file_config.sections()
         },
         "attributes": {k: v for k, v in attributes.items() if isinstance(v, _SIMPLE)},
+        "way_back": way_back(config),
         "left_out": sorted(str(k) for k, v in attributes.items() if not isinstance(v, _SIMPLE)),
     }
 

@@ -118,7 +118,7 @@ class Finding:
         kind: What it is, one word: ``failed``, ``rows_lost``, ``cascade``, ``table_dropped``,
             ``column_dropped``, ``values_lost``, ``values_shortened``, ``values_changed``,
             ``reference``, ``constraint``, ``models_differ``, ``renamed``, ``state``, ``space``,
-            ``bypass``, ``live_changed``, ``round_trip``, ``not_measured``, ``older``,
+            ``way_back``, ``bypass``, ``live_changed``, ``round_trip``, ``not_measured``, ``older``,
             ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.

@@ -347,6 +347,8 @@ class _Rehearsal:
                 f"{which} has tables and no Alembic revision: it is older than the first "
                 "revision, or was never stamped.",
             )
+        if any(finding.kind == "state" for finding in self._findings):
+            self._add("way_back", "notice", self.facts["way_back"])
         if failure.exception and self.facts["left_out"]:
             names = ", ".join(self.facts["left_out"])
             self._add(

@@ -168,19 +168,30 @@ def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination
 
 
 def _broken_references(connection: sqlite3.Connection) -> tuple[tuple[str, ...], int | None]:
-    """Return a line per table, and their number: SQLite enforces no reference unless asked."""
-    broken = Counter[str]()
+    """Return a line per reference, and their number: SQLite enforces no reference unless asked."""
+    broken = Counter[tuple[str, str, int]]()
     try:
-        broken.update(row[0] for row in _each(connection, "PRAGMA main.foreign_key_check"))
+        rows = _each(connection, "PRAGMA main.foreign_key_check")
+        broken.update((table, parent, key) for table, _, parent, key in rows)
     except (sqlite3.OperationalError, UnicodeDecodeError) as error:
         if primary_code(error) != sqlite3.SQLITE_ERROR:
             raise
         return (f"references not checked: {reason_of(error)}",), None
     lines = tuple(
-        f"{count} row(s) of table {table} refer to rows that do not exist"
-        for table, count in sorted(broken.items())
+        f"{count} row(s) of table {table} refer to rows of {parent} that do not exist"
+        f"{_by_columns(connection, table, key)}"
+        for (table, parent, key), count in sorted(broken.items())
     )
     return lines, broken.total()
+
+
+def _by_columns(connection: sqlite3.Connection, table: str, key: int) -> str:
+    """Return the columns of a foreign key, as a part of a sentence; nothing where none is known."""
+    if not _can_be_sent(table):
+        return ""
+    keys = _each(connection, f"PRAGMA main.foreign_key_list({quoted(table)})")
+    columns = [str(row[3]) for row in keys if row[0] == key]
+    return f", by {', '.join(columns)}" if columns else ""
 
 
 def _by_table(

@@ -1,0 +1,57 @@
+"""What becomes of a real run that fails: whether a backup before it would be put back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import alembic
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from soulsense_db.alembic.options import is_switched_off, is_switched_on, read_settings
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import log_ignored
+
+_FIRST_WITH_PLUGINS = (1, 18)
+_CALL = "safe_migrations"
+_SWITCH = "soulsense_backup = true in the configuration of Alembic"
+_CHANGE = f"'with {_CALL}(context):' in env.py"
+
+
+def way_back(config: Config) -> str:
+    """Return it as a sentence."""
+    try:
+        is_off, is_on = is_switched_off(), is_switched_on(config)
+        restores = read_settings(config).restores
+    except BackupError as error:  # that of an option, which the real run refuses
+        log_ignored("Whether migrations are protected cannot be told", error)
+        return "The real run would be refused: an option of the backup before migrations is wrong."
+    if is_off:
+        return "Nothing would put it back: SOULSENSE_BACKUP=0 switches the backup off."
+    if not (is_on and _has_plugins()) and not _calls_us(config):
+        return (
+            "Nothing would put it back. To have that done, switch on the backup before "
+            f"migrations: {_SWITCH if _has_plugins() else _CHANGE}."
+        )
+    if not restores:
+        return (
+            "The real run would leave it so (soulsense_on_failure = keep), with a backup from "
+            "before."
+        )
+    return "The backup before migrations is switched on: the real run would put the backup back."
+
+
+def _has_plugins() -> bool:
+    numbers = (part for part in alembic.__version__.split(".")[:2] if part.isdigit())
+    return tuple(map(int, numbers)) >= _FIRST_WITH_PLUGINS
+
+
+def _calls_us(config: Config) -> bool:
+    """Whether env.py has the line of the other door."""
+    try:
+        env_py = Path(ScriptDirectory.from_config(config).env_py_location)
+        return _CALL in env_py.read_text(encoding="utf-8")
+    except (OSError, ValueError, CommandError) as error:
+        log_ignored("env.py could not be read", error)
+        return False
