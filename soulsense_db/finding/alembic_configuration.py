@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +73,9 @@ class AlembicConfiguration:
             return None
         path = Path(location, "env.py")
         if ":" in location and not path.is_file():
-            return _in_package(location)
+            path = _in_package(location)
+            if not path.is_file():
+                return path
         if path.is_absolute() and path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
         return path if path.is_file() else None
@@ -130,13 +134,22 @@ class AlembicConfiguration:
 
 
 def _in_package(location: str) -> Path:
-    """Return the env.py of ``package:folder``; the package is not imported for it."""
-    package, _, folder = location.partition(":")
-    inside = Path(*package.split("."), folder, "env.py")
-    for path in (inside, "src" / inside):
+    """Return the env.py of ``package:folder:folder``; the package is not imported for it."""
+    package, *folders = location.split(":")
+    names = (*package.split("."), *folders, "env.py")
+    inside = Path(*names)
+    for path in (inside, "src" / inside, *_installed(*names)):
         if path.is_file():
             return path
-    return inside  # of a package that is installed
+    return inside
+
+
+def _installed(package: str, *names: str) -> Iterator[Path]:
+    """Yield where files of an installed package may be."""
+    with suppress(ValueError):  # it is loaded, and says nothing of where from
+        spec = find_spec(package)
+        for place in (spec.submodule_search_locations if spec else None) or ():
+            yield Path(place, *names)
 
 
 def _address(engine: Engine) -> str:

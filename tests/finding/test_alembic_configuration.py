@@ -236,6 +236,23 @@ def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
     assert found.engine().url.database == str(project.database)
 
 
+def test_an_env_py_in_an_installed_package_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``script_location = package:folder:folder`` of a package on the module path, as Alembic."""
+    project = project_of(folder)
+    installed = folder / "site" / "bookshop"
+    (installed / "server").mkdir(parents=True)
+    (installed / "__init__.py").write_text("1 / 0  # nobody imports it to find a file")
+    project.env_py.parent.rename(installed / "server" / "mig")
+    monkeypatch.syspath_prepend(installed.parent)
+    ini = project.ini.read_text()
+    (line,) = [line for line in ini.splitlines() if line.startswith("script_location =")]
+    project.ini.write_text(ini.replace(line, "script_location = bookshop:server:mig"))
+    found = configuration_of(project)
+    assert found.says() == "site/bookshop/server/mig/env.py"
+
+
 def test_a_configuration_without_url_and_env_py_leads_to_none(folder: Path) -> None:
     """It is passed over, with the reason."""
     Path("alembic.ini").write_text("[alembic]\nsqlalchemy.url =\n")
