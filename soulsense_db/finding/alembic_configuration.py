@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from soulsense_db.drivers import driver_for, engine_for
 from soulsense_db.errors import BackupError, OptionError, without_passwords
@@ -49,7 +50,8 @@ class AlembicConfiguration:
     def url(self) -> str | None:
         """Return its URL, None for none, for that of a template, and for one with a gap.
 
-        A gap, ``%(DB_FILE)s``, is filled in by env.py.
+        A gap, ``%(DB_FILE)s``, is filled in by env.py, and so is the place of a URL that is of no
+        dialect at all, such as ``scheme://localhost/app``.
         """
         found: str | None = None
         for path in filter(None, (self.toml, self.ini)):
@@ -59,7 +61,8 @@ class AlembicConfiguration:
                 if self.env_py() is None or not _has_gap(path):
                     raise
                 url = ""
-            found = found if _NO_URL.match(url) else url
+            is_none = _NO_URL.match(url) or (_has_no_dialect(url) and self.env_py() is not None)
+            found = found if is_none else url
         return found
 
     def env_py(self) -> Path | None:
@@ -162,6 +165,16 @@ def _address(engine: Engine) -> str:
 
 def _has_gap(path: Path) -> bool:
     return _WITH_GAP.search(path.read_text(encoding="utf-8")) is not None
+
+
+def _has_no_dialect(url: str) -> bool:
+    try:
+        make_url(url).get_dialect()
+    except NoSuchModuleError:
+        return True
+    except (ArgumentError, ImportError):  # whoever opens it says what is wrong
+        return False
+    return False
 
 
 def _is_script_location(name: str) -> bool:

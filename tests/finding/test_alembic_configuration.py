@@ -221,6 +221,16 @@ def test_a_url_with_a_gap_is_filled_in_by_env_py(folder: Path) -> None:
         configuration_of(project).url()
 
 
+def test_a_url_of_no_dialect_stands_for_none(folder: Path) -> None:
+    """``scheme://localhost/app`` in the ini is a placeholder: env.py knows the database."""
+    project = project_of(folder)
+    stock = "driver://user:pass@localhost/dbname"
+    project.ini.write_text(project.ini.read_text().replace(stock, "scheme://localhost/app"))
+    found = configuration_of(project)
+    assert found.url() is None
+    assert found.engine().url.database == str(project.database)
+
+
 def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
     """``script_location = package:folder`` is a folder of a package, here of a src layout."""
     project = project_of(folder)
