@@ -52,14 +52,17 @@ def rehearsed(made: Project, *arguments: Any, **options: Any) -> RehearsalReport
 
 
 @contextmanager
-def untouched(folder: Path) -> Iterator[None]:
-    """Assert of each file of ``folder`` that it is what it was, and that there are no more."""
-    before = _files(folder)
+def untouched(folder: Path, *, but: tuple[str, ...] = ()) -> Iterator[None]:
+    """Assert of each file of ``folder`` that it is what it was, and that there are no more.
+
+    ``but``: endings of the names of those that may change.
+    """
+    before = _files(folder, but)
     yield
-    assert _files(folder) == before
+    assert _files(folder, but) == before
 
 
-def _files(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+def _files(folder: Path, but: tuple[str, ...] = ()) -> dict[str, tuple[int, int, bytes]]:
     return {
         str(path.relative_to(folder)): (
             path.stat().st_mtime_ns,
@@ -67,7 +70,7 @@ def _files(folder: Path) -> dict[str, tuple[int, int, bytes]]:
             path.read_bytes(),
         )
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.endswith(but)
     }
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         DatabaseSurvey,
         RehearsalSupport,
         TableSurvey,
+        Unchanged,
     )
     from soulsense_db.drivers.row_plan import (
         MissingChildren,
@@ -91,6 +92,7 @@ __all__ = [
     "TablePlan",
     "TableSurvey",
     "Triggers",
+    "Unchanged",
     "Value",
     "WriteLock",
     "driver_for",
@@ -141,6 +143,7 @@ _HOMES = {
     "DatabaseSurvey": "soulsense_db.drivers.rehearsal",
     "RehearsalSupport": "soulsense_db.drivers.rehearsal",
     "TableSurvey": "soulsense_db.drivers.rehearsal",
+    "Unchanged": "soulsense_db.drivers.rehearsal",
 }
 
 

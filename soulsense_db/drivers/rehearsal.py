@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
@@ -63,6 +64,18 @@ class DatabaseSurvey:
     alembic_heads: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, str]
     unreadable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """Tables that are the same in two databases, known without reading their rows.
+
+    ``rows``: their rows are the same, with the values of all columns that the first has;
+    ``checks``: so are their indexes and constraints: a check says the same of them.
+    """
+
+    rows: frozenset[str] = frozenset()
+    checks: frozenset[str] = frozenset()
 
 
 class RehearsalSupport(ABC):
@@ -123,13 +136,24 @@ class RehearsalSupport(ABC):
     def settle(self, copy: Path) -> None:
         """Undo in ``copy`` what was never committed, and bring all the rest into the one file."""
 
+    def unchanged(self, first: Path, second: Path) -> Unchanged:
+        """Return what is known to be the same in two settled files; in doubt, nothing."""
+        return Unchanged()
+
     @abstractmethod
     def survey(
-        self, copy: Path, *, ignore: Collection[str], version_tables: Collection[str]
+        self,
+        copy: Path,
+        *,
+        ignore: Collection[str],
+        version_tables: Collection[str],
+        counted: Collection[str] = (),
+        known: Mapping[str, TableSurvey] = MappingProxyType({}),
     ) -> DatabaseSurvey:
         """Return what is in ``copy``, a settled file; tables named in ``ignore`` are left out.
 
-        ``version_tables``: of Alembic, which are left out as well.
+        ``version_tables``: of Alembic, which are left out as well; ``counted``: tables of which
+        only the rows are counted; ``known``: what is known already of tables.
         """
 
     @abstractmethod
@@ -137,5 +161,15 @@ class RehearsalSupport(ABC):
         """Return what differs from ``first`` to ``second``, row by row; both are settled files."""
 
     @abstractmethod
-    def check(self, copy: Path) -> Findings:
-        """Return what is wrong with rows and references in ``copy``, a settled file."""
+    def check(
+        self,
+        copy: Path,
+        *,
+        without: Collection[str] = (),
+        poll: Callable[[], object] | None = None,
+    ) -> Findings:
+        """Return what is wrong with rows and references in ``copy``, a settled file.
+
+        ``without``: tables of which it is known already; what refers to others is looked at.
+        ``poll`` is called now and then; what it raises cancels.
+        """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from soulsense_db.drivers import driver_for, engine_for
 from soulsense_db.errors import BackupError, OptionError, without_passwords
@@ -47,7 +50,8 @@ class AlembicConfiguration:
     def url(self) -> str | None:
         """Return its URL, None for none, for that of a template, and for one with a gap.
 
-        A gap, ``%(DB_FILE)s``, is filled in by env.py.
+        A gap, ``%(DB_FILE)s``, is filled in by env.py, and so is the place of a URL that is of no
+        dialect at all, such as ``scheme://localhost/app``.
         """
         found: str | None = None
         for path in filter(None, (self.toml, self.ini)):
@@ -57,7 +61,8 @@ class AlembicConfiguration:
                 if self.env_py() is None or not _has_gap(path):
                     raise
                 url = ""
-            found = found if _NO_URL.match(url) else url
+            is_none = _NO_URL.match(url) or (_has_no_dialect(url) and self.env_py() is not None)
+            found = found if is_none else url
         return found
 
     def env_py(self) -> Path | None:
@@ -71,7 +76,9 @@ class AlembicConfiguration:
             return None
         path = Path(location, "env.py")
         if ":" in location and not path.is_file():
-            return _in_package(location)
+            path = _in_package(location)
+            if not path.is_file():
+                return path
         if path.is_absolute() and path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
         return path if path.is_file() else None
@@ -130,13 +137,22 @@ class AlembicConfiguration:
 
 
 def _in_package(location: str) -> Path:
-    """Return the env.py of ``package:folder``; the package is not imported for it."""
-    package, _, folder = location.partition(":")
-    inside = Path(*package.split("."), folder, "env.py")
-    for path in (inside, "src" / inside):
+    """Return the env.py of ``package:folder:folder``; the package is not imported for it."""
+    package, *folders = location.split(":")
+    names = (*package.split("."), *folders, "env.py")
+    inside = Path(*names)
+    for path in (inside, "src" / inside, *_installed(*names)):
         if path.is_file():
             return path
-    return inside  # of a package that is installed
+    return inside
+
+
+def _installed(package: str, *names: str) -> Iterator[Path]:
+    """Yield where files of an installed package may be."""
+    with suppress(ValueError):  # it is loaded, and says nothing of where from
+        spec = find_spec(package)
+        for place in (spec.submodule_search_locations if spec else None) or ():
+            yield Path(place, *names)
 
 
 def _address(engine: Engine) -> str:
@@ -149,6 +165,16 @@ def _address(engine: Engine) -> str:
 
 def _has_gap(path: Path) -> bool:
     return _WITH_GAP.search(path.read_text(encoding="utf-8")) is not None
+
+
+def _has_no_dialect(url: str) -> bool:
+    try:
+        make_url(url).get_dialect()
+    except NoSuchModuleError:
+        return True
+    except (ArgumentError, ImportError):  # whoever opens it says what is wrong
+        return False
+    return False
 
 
 def _is_script_location(name: str) -> bool:

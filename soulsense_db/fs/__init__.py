@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.fs.copying import durable_copy, sha256_of_own
+    from soulsense_db.fs.copying import copy_own, durable_copy, sha256_of_own
     from soulsense_db.fs.durable import (
         PRIVATE_DIRECTORY,
         PRIVATE_FILE,
@@ -76,6 +76,7 @@ __all__ = [
     "beside",
     "close_when_unused",
     "copy_contents",
+    "copy_own",
     "create_private_file",
     "directory_problem",
     "durable_copy",
@@ -131,6 +132,7 @@ _HOMES = {
     "beside": "soulsense_db.fs.sidecar_names",
     "close_when_unused": "soulsense_db.fs.reading",
     "copy_contents": "soulsense_db.fs.reading",
+    "copy_own": "soulsense_db.fs.copying",
     "create_private_file": "soulsense_db.fs.durable",
     "directory_problem": "soulsense_db.fs.path_safety",
     "durable_copy": "soulsense_db.fs.copying",

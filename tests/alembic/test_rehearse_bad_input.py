@@ -209,6 +209,12 @@ def test_a_connection_by_path_is_led_to_the_copy(made: Project, connecting: str)
         ("shutil.copyfile(__file__, live)", "write to"),
         ("shutil.move(live, live + '.old')", "move"),
         ("os.symlink(live, live + '.link'); open(live + '.link', 'a')", "write to"),
+        ("os.link(live, live + '.link')", "make a link of"),
+        ("os.chmod(live, 0o400)", "change the permissions of"),
+        ("os.utime(live)", "change the times of"),
+        ("os.chown(live, os.getuid(), os.getgid())", "change the owner of"),
+        ("os.ftruncate(os.open(live, os.O_RDONLY), 0)", "truncate"),
+        ("os.chdir('/'); os.remove('app.db', dir_fd=os.open(os.path.dirname(live), 0))", "delete"),
     ],
 )
 def test_the_live_file_is_kept_from_it(made: Project, doing: str, said: str) -> None:
@@ -261,11 +267,36 @@ def test_an_authorizer_of_the_application_takes_ours_off_for_nobody(
     assert not report.ok
 
 
-def test_the_directory_is_kept_from_it(made: Project) -> None:
-    """The directory of the live file is not deleted either."""
-    made.revision("second", "first", f"import shutil\nshutil.rmtree({str(made.folder)!r})")
+def test_what_lies_beside_the_live_file_is_kept_from_it(made: Project) -> None:
+    """SQLite would take a file of that name for the journal of the live database."""
+    journal = f"{made.database}-journal"
+    made.revision("second", "first", f"os.symlink('/nowhere', {journal!r})")
     report = rehearsed(made)
-    assert f"tries to delete the directory {made.folder} by" in one(report, "bypass").sentence
+    assert f"tries to make a link of {journal} by itself" in one(report, "bypass").sentence
+
+
+def test_another_name_of_the_live_file_is_no_way_to_it(made: Project, tmp_path: Path) -> None:
+    """A hard link that was there before leads to the same bytes."""
+    link = tmp_path / "link.db"
+    link.hardlink_to(made.database)
+    made.revision("second", "first", f"open({str(link)!r}, 'r+b')")
+    report = rehearsed(made)
+    assert f"tries to write to {link} by itself" in one(report, "bypass").sentence
+
+
+@pytest.mark.parametrize(
+    ("doing", "said"),
+    [
+        ("shutil.rmtree({!r})", "delete the directory"),
+        ("shutil.move({!r}, '/nowhere/at/all')", "move"),
+        ("os.rename({!r}, '/nowhere/at/all')", "rename or replace"),
+    ],
+)
+def test_the_directory_is_kept_from_it(made: Project, doing: str, said: str) -> None:
+    """The directory of the live file is not deleted or moved away either."""
+    made.revision("second", "first", f"import shutil\n{doing.format(str(made.folder))}")
+    report = rehearsed(made)
+    assert f"tries to {said} {made.folder} by" in one(report, "bypass").sentence
 
 
 def test_a_migration_may_delete_its_copy(made: Project) -> None:

@@ -221,6 +221,16 @@ def test_a_url_with_a_gap_is_filled_in_by_env_py(folder: Path) -> None:
         configuration_of(project).url()
 
 
+def test_a_url_of_no_dialect_stands_for_none(folder: Path) -> None:
+    """``scheme://localhost/app`` in the ini is a placeholder: env.py knows the database."""
+    project = project_of(folder)
+    stock = "driver://user:pass@localhost/dbname"
+    project.ini.write_text(project.ini.read_text().replace(stock, "scheme://localhost/app"))
+    found = configuration_of(project)
+    assert found.url() is None
+    assert found.engine().url.database == str(project.database)
+
+
 def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
     """``script_location = package:folder`` is a folder of a package, here of a src layout."""
     project = project_of(folder)
@@ -234,6 +244,23 @@ def test_an_env_py_in_a_package_is_found(folder: Path) -> None:
     found = configuration_of(project)
     assert found.says() == "src/shop/mig/env.py"
     assert found.engine().url.database == str(project.database)
+
+
+def test_an_env_py_in_an_installed_package_is_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``script_location = package:folder:folder`` of a package on the module path, as Alembic."""
+    project = project_of(folder)
+    installed = folder / "site" / "bookshop"
+    (installed / "server").mkdir(parents=True)
+    (installed / "__init__.py").write_text("1 / 0  # nobody imports it to find a file")
+    project.env_py.parent.rename(installed / "server" / "mig")
+    monkeypatch.syspath_prepend(installed.parent)
+    ini = project.ini.read_text()
+    (line,) = [line for line in ini.splitlines() if line.startswith("script_location =")]
+    project.ini.write_text(ini.replace(line, "script_location = bookshop:server:mig"))
+    found = configuration_of(project)
+    assert found.says() == "site/bookshop/server/mig/env.py"
 
 
 def test_a_configuration_without_url_and_env_py_leads_to_none(folder: Path) -> None:

@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import tempfile
 import uuid
+from collections import Counter
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -17,17 +19,26 @@ _SCHEMA = "(schema)"
 _PASSES = 6
 
 
-def fill(path: Path, rows: int) -> dict[str, int]:
-    """Add up to ``rows`` rows to every table; return how many each has.
+def fill(path: Path, rows: int, *, without: Collection[str] = ()) -> dict[str, int]:
+    """Add up to ``rows`` rows to every table but those ``without``; return how many each has.
 
     Values go by the declared type; a foreign key takes that of a row of the other table. A row that
     a constraint of the application refuses is left out.
     """
     with closing(sqlite3.connect(path)) as connection:
         tables = _tables(connection)
-        for _ in range(_PASSES):  # tables that refer to each other need more than one
-            for table in tables:
+        waiting = [name for name in tables if name not in without]
+        while waiting:
+            # Those whose parents have rows; where tables refer to each other, the one that is
+            # referred to most, so that as few rows as can be refer to nothing.
+            free = [name for name in waiting if not _lacking(connection, name, waiting)]
+            for table in free or [_most_wanted(connection, waiting)]:
+                waiting.remove(table)
                 if _count(connection, table) == 0:
+                    _fill_table(connection, table, rows)
+        for _ in range(_PASSES):  # rows that needed one of a table that came later
+            for table in tables:
+                if _count(connection, table) == 0 and table not in without:
                     _fill_table(connection, table, rows)
         connection.commit()
         broken = connection.execute("PRAGMA foreign_key_check").fetchall()
@@ -111,6 +122,16 @@ def _parents(connection: sqlite3.Connection, table: str) -> dict[str, tuple[str,
     return {key[3]: (key[2], key[4] or "id") for key in keys}
 
 
+def _lacking(connection: sqlite3.Connection, table: str, waiting: Collection[str]) -> set[str]:
+    """Return the parents of a table that are still to be filled."""
+    return {parent for parent, _ in _parents(connection, table).values()} & {*waiting} - {table}
+
+
+def _most_wanted(connection: sqlite3.Connection, waiting: Collection[str]) -> str:
+    wanted = Counter(parent for table in waiting for parent in _lacking(connection, table, waiting))
+    return max(waiting, key=lambda table: wanted[table])
+
+
 def _fill_table(connection: sqlite3.Connection, table: str, rows: int) -> None:
     parents = _parents(connection, table)
     columns = connection.execute(f'PRAGMA table_info("{table}")').fetchall()
@@ -146,7 +167,7 @@ def _value_of_parent(
     rows = _count(connection, parent)
     if not rows:
         return None
-    query = f'SELECT "{column}" FROM "{parent}" ORDER BY 1 LIMIT 1 OFFSET ?'
+    query = f'SELECT "{column}" FROM "{parent}" ORDER BY rowid LIMIT 1 OFFSET ?'
     return connection.execute(query, (number % rows,)).fetchone()[0]
 
 

@@ -13,15 +13,29 @@ from pathlib import Path
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# How many of the first arguments are paths, and what is done to them.
-_WATCHED = {
-    "open": (1, "write to"),
-    "os.remove": (1, "delete"),
-    "os.rename": (2, "rename or replace"),
-    "os.truncate": (1, "truncate"),
-    "shutil.rmtree": (1, "delete the directory"),
-    "shutil.move": (2, "move"),
+_NO_DIRECTORY = None
+_OPENED = "/proc/self/fd/{}"
+# What is done, and where among the arguments a path is, and the directory that it begins in.
+# Source: https://docs.python.org/3/library/audit_events.html
+_WATCHED: dict[str, tuple[str, tuple[tuple[int, int | None], ...]]] = {
+    "open": ("write to", ((0, _NO_DIRECTORY),)),
+    "os.remove": ("delete", ((0, 1),)),
+    "os.rename": ("rename or replace", ((0, 2), (1, 3))),
+    "os.truncate": ("truncate", ((0, _NO_DIRECTORY),)),
+    "os.link": ("make a link of", ((0, 2), (1, 3))),
+    "os.symlink": ("make a link of", ((1, 2),)),
+    "os.chmod": ("change the permissions of", ((0, 2),)),
+    "os.chown": ("change the owner of", ((0, 3),)),
+    "os.utime": ("change the times of", ((0, 3),)),
+    "os.setxattr": ("change the attributes of", ((0, _NO_DIRECTORY),)),
+    "os.removexattr": ("change the attributes of", ((0, _NO_DIRECTORY),)),
+    "shutil.chown": ("change the owner of", ((0, _NO_DIRECTORY),)),
+    "shutil.copyfile": ("write to", ((1, _NO_DIRECTORY),)),
+    "shutil.rmtree": ("delete the directory", ((0, _NO_DIRECTORY),)),
+    "shutil.move": ("move", ((0, _NO_DIRECTORY), (1, _NO_DIRECTORY))),
 }
+# What takes the files in a directory along.
+_OF_DIRECTORIES = {"os.rename", "shutil.rmtree", "shutil.move"}
 
 
 def guard_files(
@@ -35,7 +49,8 @@ def guard_files(
     """
 
     def is_original(path: str) -> bool:
-        return any(path == f"{one}{ending}" for one in originals() for ending in ("", *endings))
+        kept = [f"{one}{ending}" for one in originals() for ending in ("", *endings)]
+        return path in kept or any(_is_same_file(path, one) for one in kept)
 
     def is_above(path: str) -> bool:
         return any(one.startswith(path + os.sep) for one in originals())
@@ -43,14 +58,22 @@ def guard_files(
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in _WATCHED:
             return
-        count, what = _WATCHED[event]
         if event == "open" and not _is_writing(arguments):
             return
-        for path in map(_resolved, arguments[:count]):
-            if path and (is_original(path) or (event.startswith("shutil.") and is_above(path))):
+        what, places = _WATCHED[event]
+        for path in (_resolved(arguments, *place) for place in places):
+            if path and (is_original(path) or (event in _OF_DIRECTORIES and is_above(path))):
                 refuse(Path(path), what)
 
     sys.addaudithook(hook)
+
+
+def _is_same_file(path: str, original: str) -> bool:
+    """Whether it is another name, a hard link, of the same file."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_nlink > 1 and os.path.samestat(found, os.stat(original))
+    return False
 
 
 def _is_writing(arguments: tuple[Any, ...]) -> bool:
@@ -60,10 +83,15 @@ def _is_writing(arguments: tuple[Any, ...]) -> bool:
     return isinstance(flags, int) and bool(flags & _WRITING)
 
 
-def _resolved(path: Any) -> str:
-    """Return the path with links resolved; empty for a descriptor."""
-    if isinstance(path, int):
-        return ""
-    with suppress(OSError, TypeError, ValueError):
-        return os.path.realpath(os.fsdecode(os.fspath(path)))
+def _resolved(arguments: tuple[Any, ...], at: int, directory_at: int | None) -> str:
+    """Return the path with links resolved; that of a descriptor, where the system tells it."""
+    with suppress(OSError, TypeError, ValueError, IndexError):
+        path = arguments[at]
+        if isinstance(path, int):
+            return os.path.realpath(_OPENED.format(path))
+        name = os.fsdecode(os.fspath(path))
+        directory = -1 if directory_at is None else arguments[directory_at]
+        if isinstance(directory, int) and directory >= 0:
+            name = os.path.join(_OPENED.format(directory), name)  # noqa: PTH118
+        return os.path.realpath(name)
     return ""

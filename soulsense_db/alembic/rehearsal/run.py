@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from soulsense_db.alembic.rehearsal.copied_database import (
     without,
 )
 from soulsense_db.alembic.rehearsal.discovery import manager_of
+from soulsense_db.alembic.rehearsal.examined_copy import Examination
 from soulsense_db.alembic.rehearsal.report import (
     Failure,
     Finding,
@@ -29,13 +29,7 @@ from soulsense_db.alembic.rehearsal.report import (
     RehearsedStep,
     Severity,
 )
-from soulsense_db.drivers import (
-    DatabaseSurvey,
-    DiffReport,
-    Findings,
-    RehearsalSupport,
-    rehearsal_for,
-)
+from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
 from soulsense_db.errors import BackupError, InvalidBackupError
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import Reference, ScratchCopy
@@ -50,7 +44,6 @@ DEFAULT_SECONDS = 3600.0
 _VERSION_TABLE = "alembic_version"
 _LOCK_SECONDS = 30.0
 _BEFORE = "-before"
-_NO_ROWS = DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_heads_after=())
 _ORDER: dict[Severity, int] = {"error": 0, "loss": 1, "warning": 2, "notice": 3}
 
 
@@ -137,7 +130,7 @@ class _Rehearsal:
             has_changed = stack.enter_context(self._watched(on))
             copy = stack.enter_context(self.manager.scratch_copy(on, progress=progress))
             ignore = tuple(copy.catalog_tables)
-            self._begin(copy, ignore)
+            self._begin(copy)
             told = self._run_child("upgrade", self.revision, copy)
             self._take_databases(told)
             heads = self._databases[0].heads_before
@@ -191,15 +184,14 @@ class _Rehearsal:
             return nullcontext(lambda: fs.exists(self._path))
         return self.manager.live.watched()
 
-    def _begin(self, copy: ScratchCopy, ignore: tuple[str, ...]) -> None:
-        before = self._support.survey(copy.path, ignore=ignore, version_tables=self._version_tables)
+    def _begin(self, copy: ScratchCopy) -> None:
         self._kept = copy.path.with_name(f"{copy.path.name}{_BEFORE}")
-        fs.require_space(self._kept.parent, before.size_bytes)
+        fs.require_space(self._kept.parent, copy.path.stat().st_size)
         fs.create_private_file(self._kept)
-        fs.copy_contents(copy.path, self._kept)
+        fs.copy_own(copy.path, self._kept)
         self._support.prepare(copy.path, copy.facts)
         self._databases = [
-            CopiedDatabase(self._path, copy.path, before, heads_before=copy.alembic_heads)
+            CopiedDatabase(self._path, copy.path, NOTHING, heads_before=copy.alembic_heads)
         ]
 
     def _run_child(self, task: str, revision: str, copy: ScratchCopy) -> Told:
@@ -246,66 +238,71 @@ class _Rehearsal:
     def _look_at_copies(self, told: Told, failure: Failure | None, ignore: tuple[str, ...]) -> None:
         removing = [text for one in told.of("times") for text in one["removing"]]
         for database in self._databases:
-            if not fs.exists(database.copy):
-                self._add(
-                    "state",
-                    "error",
-                    f"The migration deletes its database {database.path}.",
-                    database,
-                )
-                continue
-            try:
-                after, problems = self._examine(database, ignore)
-            except InvalidBackupError as error:
-                sentence = (
-                    f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
-                )
-                self._add("integrity", "error", sentence, database)
-                continue
-            database.after = after
-            if failure is not None:
-                heads = after.alembic_heads.get(self._version_tables[-1], ())
-                if told.of("begin"):
-                    self._add(
-                        "state",
-                        "warning",
-                        comparison.left_behind(database.before, after, heads),
-                        database,
+            sentence = self._look_at(database, told, failure, ignore, removing)
+            if sentence:
+                kind = "integrity" if fs.exists(database.copy) else "state"
+                self._add(kind, "error", sentence, database)
+                if self._is_main(database):
+                    database.before = self._support.survey(
+                        self._kept, ignore=ignore, version_tables=self._version_tables
                     )
-                continue
-            self._findings += problems
-            self._findings += comparison.changes(
-                database.before,
-                after,
-                self._rows_that_differ(database, ignore),
-                removing=removing,
-                database=database.path,
-            )
-            for name in after.unreadable:
-                self._add(
-                    "not_measured", "notice", f"Table {name} could not be looked at.", database
-                )
 
-    def _examine(
-        self, database: CopiedDatabase, ignore: tuple[str, ...]
-    ) -> tuple[DatabaseSurvey, list[Finding]]:
-        """Survey and check a copy, side by side."""
-        support = self._support
-        support.settle(database.copy)
-        is_main = database is self._databases[0]
-        with ThreadPoolExecutor(1) as side:
-            surveying = side.submit(
-                support.survey,
+    def _look_at(
+        self,
+        database: CopiedDatabase,
+        told: Told,
+        failure: Failure | None,
+        ignore: tuple[str, ...],
+        removing: list[str],
+    ) -> str:
+        """Add what is found in one copy; return why it cannot be looked at, if so."""
+        if not fs.exists(database.copy):
+            return f"The migration deletes its database {database.path}."
+        try:
+            self._support.settle(database.copy)
+            with self._examination(database, ignore, compares_rows=failure is None) as looking:
+                examined = looking.run(compares_rows=failure is None)
+        except InvalidBackupError as error:
+            return f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
+        database.before, after = examined.before, examined.after
+        database.after = after
+        if failure is not None:
+            if told.of("begin"):
+                heads = after.alembic_heads.get(self._version_tables[-1], ())
+                sentence = comparison.left_behind(database.before, after, heads)
+                self._add("state", "warning", sentence, database)
+            return ""
+        if examined.found.row_errors or examined.found.warnings:
+            before = self._check_of_before(database)
+            self._findings += comparison.new_problems(database.path, examined.found, before)
+        self._findings += comparison.changes(
+            database.before, after, examined.rows, removing=removing, database=database.path
+        )
+        for name in after.unreadable:
+            self._add("not_measured", "notice", f"Table {name} could not be looked at.", database)
+        return ""
+
+    @contextmanager
+    def _examination(
+        self, database: CopiedDatabase, ignore: tuple[str, ...], *, compares_rows: bool
+    ) -> Iterator[Examination]:
+        """Yield how to look at a copy that is settled."""
+        is_main = self._is_main(database)
+        with ExitStack() as stack:
+            before = None
+            if is_main or (compares_rows and database.before.size_bytes):
+                before = stack.enter_context(self._as_before(database))
+            yield Examination(
+                self._support,
                 database.copy,
+                before,
                 ignore=ignore if is_main else (),
                 version_tables=self._version_tables,
+                known=None if is_main else database.before,
             )
-            found = support.check(database.copy)
-            after = surveying.result()
-        if not found.row_errors and not found.warnings:
-            return after, []
-        before = self._check_of_before(database)
-        return after, list(comparison.new_problems(database.path, found, before))
+
+    def _is_main(self, database: CopiedDatabase) -> bool:
+        return database is self._databases[0]
 
     def _check_of_before(self, database: CopiedDatabase) -> Findings | None:
         """Return what was wrong before the migration too: only asked for where something is."""
@@ -315,17 +312,10 @@ class _Rehearsal:
         except BackupError:
             return None
 
-    def _rows_that_differ(self, database: CopiedDatabase, ignore: tuple[str, ...]) -> DiffReport:
-        if not database.before.size_bytes:  # the migration made it
-            return _NO_ROWS
-        with self._as_before(database) as before:
-            left_out = (*ignore, *self._version_tables)
-            return self._support.diff(before, database.copy, ignore=left_out)
-
     @contextmanager
     def _as_before(self, database: CopiedDatabase) -> Iterator[Path]:
         """Yield the data as it was: of other databases, as their files have it now."""
-        if database is self._databases[0]:
+        if self._is_main(database):
             yield self._kept
             return
         path = database.copy.with_name(f"{database.copy.name}{_BEFORE}")
@@ -381,11 +371,8 @@ class _Rehearsal:
             return account.steps_of(told)
         for database in self._databases:
             self._support.settle(database.copy)
-            again = self._support.survey(
-                database.copy, ignore=ignore, version_tables=self._version_tables
-            )
-            rows = self._rows_that_differ(database, ignore)
-            differences = comparison.what_differs(database.before, again, rows)
+            with self._examination(database, ignore, compares_rows=True) as looking:
+                differences = comparison.what_differs(*looking.surveyed())
             if differences:
                 sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
                 self._add("round_trip", "error", sentence, database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -97,14 +97,23 @@ def check(
         )
 
 
-def check_own(path: Path) -> Findings:
-    """Check ``path``, a file that is ours alone, in full.
+def check_own(
+    path: Path,
+    *,
+    without: Collection[str] = (),
+    poll: Callable[[], object] | None = None,
+) -> Findings:
+    """Check ``path``, a file that is ours alone, in full, but for the tables ``without``.
 
     On a connection that could write: on one that only reads, ``integrity_check`` of SQLite 3.40
     passes over CHECK constraints.
     """
     with backup_errors(path), closing(_connect(path, "mode=rw")) as connection:
-        return interruptible(lambda: _check_pages(connection, path.name, full=True), connection)
+        return interruptible(
+            lambda: _check_pages(connection, path.name, full=True, without=without),
+            connection,
+            poll=poll,
+        )
 
 
 def check_live(connection: sqlite3.Connection, name: str) -> None:
@@ -136,11 +145,16 @@ def is_sound(path: Path) -> bool:
 
 
 def _check_pages(
-    connection: sqlite3.Connection, name: str, *, full: bool, is_borrowed: bool = False
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    full: bool,
+    is_borrowed: bool = False,
+    without: Collection[str] = (),
 ) -> Findings:
     """Tell damaged pages (an error) from faulty rows and from what cannot be checked here."""
     try:
-        found = examine(connection, full=full, is_borrowed=is_borrowed)
+        found = examine(connection, full=full, is_borrowed=is_borrowed, without=without)
     except DamageError as error:
         raise invalid(name, str(error)) from error
     if full and found.schema_problem:

@@ -17,17 +17,25 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.base import Findings, SnapshotInfo
 from soulsense_db.drivers.diff_report import DiffReport
-from soulsense_db.drivers.rehearsal import DatabaseSurvey, Place, RehearsalSupport
+from soulsense_db.drivers.rehearsal import (
+    DatabaseSurvey,
+    Place,
+    RehearsalSupport,
+    TableSurvey,
+    Unchanged,
+)
 from soulsense_db.drivers.sqlite import check
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
 from soulsense_db.drivers.sqlite.attach_guard import authorize, guarded
 from soulsense_db.drivers.sqlite.cancel import interruptible
+from soulsense_db.drivers.sqlite.changed_pages import unchanged_tables
 from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
@@ -153,12 +161,25 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
 
+    def unchanged(self, first: Path, second: Path) -> Unchanged:
+        """Compare the pages."""
+        with self.unwatched():
+            return unchanged_tables(first, second)
+
     def survey(
-        self, copy: Path, *, ignore: Collection[str], version_tables: Collection[str]
+        self,
+        copy: Path,
+        *,
+        ignore: Collection[str],
+        version_tables: Collection[str],
+        counted: Collection[str] = (),
+        known: Mapping[str, TableSurvey] = MappingProxyType({}),
     ) -> DatabaseSurvey:
         """Count and add up, in one pass over each table."""
         with self.unwatched(), backup_errors(copy):
-            return survey(copy, ignore=ignore, version_tables=version_tables)
+            return survey(
+                copy, ignore=ignore, version_tables=version_tables, counted=counted, known=known
+            )
 
     def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
         """Compare row by row."""
@@ -166,10 +187,16 @@ class SQLiteRehearsalSupport(RehearsalSupport):
             sides = Opened(before, first), Opened(after, second)
             return interruptible(lambda: diff(*sides, ignore=ignore), before, after)
 
-    def check(self, copy: Path) -> Findings:
+    def check(
+        self,
+        copy: Path,
+        *,
+        without: Collection[str] = (),
+        poll: Callable[[], object] | None = None,
+    ) -> Findings:
         """Run ``integrity_check`` and ``foreign_key_check``."""
         with self.unwatched():
-            return check.check_own(copy)
+            return check.check_own(copy, without=without, poll=poll)
 
 
 def _require_copy(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,18 +80,25 @@ class _Table:
 
 
 def examine(
-    connection: sqlite3.Connection, *, full: bool, is_borrowed: bool = False
+    connection: sqlite3.Connection,
+    *,
+    full: bool,
+    is_borrowed: bool = False,
+    without: Collection[str] = (),
 ) -> Examination:
     """Look through the database ``main`` of ``connection``.
 
     ``full``: every index and reference as well, which only ``integrity_check`` looks at;
     ``is_borrowed``: the connection is the application's, and must stay as it is: what needs a
-    function that it does not have is not checked in full. Raises :class:`DamageError`; other errors
-    of SQLite, as for a lock, come through.
+    function that it does not have is not checked in full; ``without``: tables that are passed by,
+    and then only tables are looked at, one by one. Raises :class:`DamageError`; other errors of
+    SQLite, as for a lock, come through.
     """
     with pragmas.text_as(connection, _any_text), _damage_told(), understood(connection) as problem:
         if problem:
             return _examine_partly(connection, problem)
+        if without:
+            return _examine_others(connection, {name.lower() for name in without})
         return _examine_whole(connection, full=full, is_borrowed=is_borrowed)
 
 
@@ -167,12 +174,38 @@ def _examine_partly(connection: sqlite3.Connection, problem: str) -> Examination
     return Examination(row_errors=(line, *row_errors), warnings=warnings, schema_problem=problem)
 
 
-def _broken_references(connection: sqlite3.Connection) -> tuple[tuple[str, ...], int | None]:
-    """Return a line per reference, and their number: SQLite enforces no reference unless asked."""
+def _examine_others(connection: sqlite3.Connection, without: set[str]) -> Examination:
+    """Check all tables but those ``without``, and what refers from one of these to one of those."""
+    row_errors, warnings = _by_table(connection, "integrity_check", without)
+    names = [table.name for table in _tables(connection) if not table.is_virtual]
+    asked = []
+    for name in names:
+        if _can_be_sent(name) and name.lower() in without:
+            keys = _rows(connection, f"PRAGMA main.foreign_key_list({quoted(name)})")
+            if {str(row[2]).lower() for row in keys} <= without:
+                continue
+        asked.append(name)
+    references, broken = _broken_references(
+        connection, asked if all(map(_can_be_sent, asked)) else None
+    )
+    return Examination(
+        row_errors=row_errors, warnings=warnings + references, broken_references=broken
+    )
+
+
+def _broken_references(
+    connection: sqlite3.Connection, tables: Collection[str] | None = None
+) -> tuple[tuple[str, ...], int | None]:
+    """Return a line per reference, and their number: SQLite enforces no reference unless asked.
+
+    ``tables``: those to be looked at, None for all.
+    """
     broken = Counter[tuple[str, str, int]]()
+    checks = [f"PRAGMA main.foreign_key_check({quoted(name)})" for name in tables or ()]
     try:
-        rows = _each(connection, "PRAGMA main.foreign_key_check")
-        broken.update((table, parent, key) for table, _, parent, key in rows)
+        for asked in ["PRAGMA main.foreign_key_check"] if tables is None else checks:
+            rows = _each(connection, asked)
+            broken.update((table, parent, key) for table, _, parent, key in rows)
     except (sqlite3.OperationalError, UnicodeDecodeError) as error:
         if primary_code(error) != sqlite3.SQLITE_ERROR:
             raise
@@ -195,12 +228,17 @@ def _by_columns(connection: sqlite3.Connection, table: str, key: int) -> str:
 
 
 def _by_table(
-    connection: sqlite3.Connection, pragma: str
+    connection: sqlite3.Connection, pragma: str, without: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return faulty rows and, as warnings, what virtual tables say of themselves."""
+    """Return faulty rows and, as warnings, what virtual tables say of themselves.
+
+    ``without``: tables that are passed by, in small letters.
+    """
     row_errors: list[str] = []
     warnings: list[str] = []
     for table in _tables(connection):
+        if table.name.lower() in without:
+            continue
         lines, error = _lines(
             # Not by its name: Python sends none to SQLite that is not UTF-8.
             connection,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,14 @@ _COLUMNS_IN_ONE = 400
 
 
 def survey(
-    path: Path, *, ignore: Collection[str], version_tables: Collection[str]
+    path: Path,
+    *,
+    ignore: Collection[str],
+    version_tables: Collection[str],
+    counted: Collection[str],
+    known: Mapping[str, TableSurvey],
 ) -> DatabaseSurvey:
-    """Survey the file ``path``, which nobody else has open."""
+    """Survey the file ``path``, which nobody else has open; as ``RehearsalSupport.survey``."""
     with (
         closing(_opened(path)) as connection,
         any_text(connection),
@@ -46,8 +51,12 @@ def survey(
         for name, table in sorted(side.tables.items()):
             if name.lower() in left_out:
                 continue
+            if name in known:
+                tables.append(known[name])
+                continue
+            columns = () if name in counted else table.columns
             try:
-                tables.append(_survey_table(connection, name, table.columns))
+                tables.append(_survey_table(connection, name, columns))
             except sqlite3.Error as error:  # a function that only the application has
                 unreadable.append(f"{name} ({reason_of(error)})")
         heads = {

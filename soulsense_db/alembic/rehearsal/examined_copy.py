@@ -1,0 +1,100 @@
+"""What became of one copy: surveyed, compared with what it was, and checked, side by side."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from soulsense_db.drivers import (
+    DatabaseSurvey,
+    DiffReport,
+    Findings,
+    RehearsalSupport,
+    TableSurvey,
+    Unchanged,
+)
+
+NO_ROWS = DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_heads_after=())
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What was in the database, what is in the copy, which rows differ, and what is wrong."""
+
+    before: DatabaseSurvey
+    after: DatabaseSurvey
+    rows: DiffReport
+    found: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Looks at a settled ``copy``, and at ``before``, the file as it was, where there is one.
+
+    ``known``: what was in that, where it is known. Tables whose pages are the same are not read.
+    """
+
+    support: RehearsalSupport
+    copy: Path
+    before: Path | None
+    ignore: tuple[str, ...]
+    version_tables: tuple[str, ...]
+    known: DatabaseSurvey | None = None
+
+    def run(self, *, compares_rows: bool) -> Examined:
+        """Check on one core, survey and compare on another."""
+        same = self._same()
+        given_up = threading.Event()
+
+        def poll() -> None:
+            if given_up.is_set():
+                raise InterruptedError
+
+        with ThreadPoolExecutor(1) as side:
+            checking = side.submit(self.support.check, self.copy, without=same.checks, poll=poll)
+            try:
+                before, after = self._surveyed(same)
+                rows = self._differing(same) if compares_rows else NO_ROWS
+                found = checking.result()
+            except BaseException:
+                given_up.set()
+                raise
+        return Examined(before, after, rows, found)
+
+    def surveyed(self) -> tuple[DatabaseSurvey, DatabaseSurvey, DiffReport]:
+        """Return what was in it, what is in it, and which rows differ; nothing is checked."""
+        same = self._same()
+        return *self._surveyed(same), self._differing(same)
+
+    def _same(self) -> Unchanged:
+        if self.before is None:
+            return Unchanged()
+        return self.support.unchanged(self.before, self.copy)
+
+    def _surveyed(self, same: Unchanged) -> tuple[DatabaseSurvey, DatabaseSurvey]:
+        before = self.known
+        if before is None:
+            assert self.before is not None
+            before = self._survey(self.before, counted=same.rows)
+        kept = [table for table in before.tables if table.table in same.rows]
+        return before, self._survey(self.copy, known=kept)
+
+    def _survey(
+        self, path: Path, *, counted: Iterable[str] = (), known: Iterable[TableSurvey] = ()
+    ) -> DatabaseSurvey:
+        return self.support.survey(
+            path,
+            ignore=self.ignore,
+            version_tables=self.version_tables,
+            counted=frozenset(counted),
+            known={table.table: table for table in known},
+        )
+
+    def _differing(self, same: Unchanged) -> DiffReport:
+        if self.before is None:
+            return NO_ROWS
+        ignore = (*self.ignore, *self.version_tables, *same.rows)
+        return self.support.diff(self.before, self.copy, ignore=ignore)
