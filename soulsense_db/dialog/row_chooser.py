@@ -310,7 +310,11 @@ class RowChooser(Question):
             self._show(None, text)
             return
         none = texts.ROWS_NONE_DIFFER if self._different.is_on else texts.ROWS_NONE_MISSING
-        self._show(job.result, _(texts.ROWS_NO_MATCH if self.search.get().strip() else none))
+        if not job.result.is_complete:
+            none = texts.ROWS_TOO_MANY
+        elif self.search.get().strip():
+            none = texts.ROWS_NO_MATCH
+        self._show(job.result, _(none))
 
     def _show(self, found: FoundRows | None, notice: str) -> None:
         self._found = found

@@ -309,6 +309,10 @@ ROWS_UNKNOWN_ORIGIN = N_(
 ROWS_NONE_MISSING = N_("No row of this table is missing now.")
 ROWS_NONE_DIFFER = N_("No row of this table is missing or different now.")
 ROWS_NO_MATCH = N_("No such row matches your search.")
+ROWS_TOO_MANY = N_(
+    "This table has no key, and too many rows to compare them all. Search for words that are in "
+    "the row."
+)
 ROWS_REFUSED = N_("{happened}\n{hint}")
 ROWS_DIFFERING = N_("Also show rows that are different now")
 ROWS_TICK_ALL = N_("Tick all")
