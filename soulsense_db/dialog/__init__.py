@@ -45,8 +45,9 @@ def open_backup_dialog(
     Args:
         parent: The window or widget that the new window belongs to.
         manager: The manager of the database.
-        before_restore: Called before a restore or an undo begins. Close the sessions of the
-            application here. If it raises, the window shows the error and restores nothing.
+        before_restore: Called before a restore, the return of chosen rows or an undo begins. Close
+            the sessions of the application here. If it raises, the window shows the error and
+            restores nothing.
         after_restore: Called when the restore or undo has ended, in any case. Reload the data here.
             It gets the :class:`~soulsense_db.operations.restore.RestoreReport`, or None if the
             restore was cancelled or failed, or if only chosen rows were brought back. In these

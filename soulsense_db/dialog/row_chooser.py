@@ -14,6 +14,7 @@ from soulsense_db.dialog.question import ErrorWindow, Question, on_key, place_ov
 from soulsense_db.dialog.row_question import RowChoice, RowQuestion
 from soulsense_db.dialog.row_table import RowTable, Ticks
 from soulsense_db.dialog.theme import (
+    BAD_STYLE,
     CELL_INSET,
     NOTE_STYLE,
     ROW_STYLE,
@@ -75,11 +76,13 @@ class RowChooser(Question):
         self.headline(headline)
         self.describe(info)
         self.say(_(texts.ROWS_MEANING)).configure(wraplength=0)
+        if info.of_unknown_origin:
+            self.say(_(texts.ROWS_UNKNOWN_ORIGIN), style=BAD_STYLE).configure(wraplength=0)
         self._build()
         assert self.yes is not None
         self.yes.configure(command=self._ask)
         self.no.lift()  # the order of the Tab key: as they stand
-        self.set_ready(ready=False)
+        self._show_ticks()
 
     @property
     def _table(self) -> str:
@@ -235,6 +238,10 @@ class RowChooser(Question):
             name = self.look.fitted(formatting.plain(one.name), room, self.look.row_font)
             values = name, f"{one.missing:,}", formatting.number(one.different)
             self.tables.insert("", "end", iid=row, values=values)
+        if not listed:
+            if self._all_tables:
+                self._show(None, _(texts.ROWS_ONLY_DIFFERENT))
+            return
         names = [one.name for one in listed]
         row = f"table{names.index(selected) if selected in names else 0}"
         self.tables.selection_set(row)
@@ -303,7 +310,11 @@ class RowChooser(Question):
             self._show(None, text)
             return
         none = texts.ROWS_NONE_DIFFER if self._different.is_on else texts.ROWS_NONE_MISSING
-        self._show(job.result, _(texts.ROWS_NO_MATCH if self.search.get().strip() else none))
+        if not job.result.is_complete:
+            none = texts.ROWS_TOO_MANY
+        elif self.search.get().strip():
+            none = texts.ROWS_NO_MATCH
+        self._show(job.result, _(none))
 
     def _show(self, found: FoundRows | None, notice: str) -> None:
         self._found = found

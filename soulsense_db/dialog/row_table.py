@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import ceil
 from tkinter import ttk
 
@@ -35,6 +35,8 @@ class RowTable(ttk.Frame):
         self._columns: tuple[str, ...] = ()
         self._cells: dict[str, tuple[str, ...]] = {}
         self._fitting: str | None = None
+        self._rooms: list[int] = []
+        self._fitted: set[str] = set()  # the rows that are cut to these
         self.ticks: Ticks = {}
         self.tree = ttk.Treeview(
             self,
@@ -76,6 +78,7 @@ class RowTable(ttk.Frame):
         self.tree.delete(*self.tree.get_children())
         self._rows.clear()
         self._cells.clear()
+        self._fitted.clear()
         self._columns = found.columns if found else ()
         names = [f"c{at}" for at in range(len(self._columns))]
         self.tree.configure(displaycolumns="#all")
@@ -89,7 +92,7 @@ class RowTable(ttk.Frame):
         differ = any(row.now is not None for row in self._rows.values())
         self.tree.configure(displaycolumns=[_TICK, *([_STATE] if differ else []), *names])
         self._dress()
-        self._mark_all()
+        self._mark(self._rows)
         self.say("" if self._rows else notice)
 
     def say(self, text: str) -> None:
@@ -103,7 +106,7 @@ class RowTable(ttk.Frame):
             self.ticks.pop(row.key, None)
             if not untick:
                 self.ticks[row.key] = row.now is not None
-        self._mark_all()
+        self._mark(self._rows)
         self._ticked()
 
     # Ticking
@@ -114,14 +117,14 @@ class RowTable(ttk.Frame):
             del self.ticks[row.key]
         else:
             self.ticks[row.key] = row.now is not None
-        self._mark_all()
+        self._mark(iid for iid, one in self._rows.items() if one.key == row.key)
         self._ticked()
 
-    def _mark_all(self) -> None:
-        """Show which rows are ticked: all, for several may have one key."""
+    def _mark(self, rows: Iterable[str]) -> None:
+        """Show which of ``rows`` are ticked."""
         on, off = self._look.sign("☑", "[x]"), self._look.sign("☐", "[ ]")
-        for iid, row in self._rows.items():
-            self.tree.set(iid, _TICK, on if row.key in self.ticks else off)
+        for iid in rows:
+            self.tree.set(iid, _TICK, on if self._rows[iid].key in self.ticks else off)
 
     def _clicked(self, event: tk.Event[ttk.Treeview]) -> None:
         iid = self.tree.identify_row(event.y)
@@ -174,7 +177,13 @@ class RowTable(ttk.Frame):
         first, last = (share * len(rows) for share in self.tree.yview())
         places = range(len(self._columns))
         rooms = [self._room(at) for at in places]
+        if rooms != self._rooms:
+            self._rooms = rooms
+            self._fitted.clear()
         for iid in rows[int(first) : ceil(last) + 1]:
+            if iid in self._fitted:
+                continue
+            self._fitted.add(iid)
             texts_of_row = self._cells[iid]
             fitted = [
                 self._look.fitted(texts_of_row[at + 1], rooms[at], self._look.row_font)

@@ -302,10 +302,17 @@ ROWS_COMPARING = N_("Looking for rows that are missing now…")
 ROWS_LOOKING = N_("Searching the backup…")
 ROWS_LOOKED = N_("Searching the backup… {percent} %")
 ROWS_NOTHING = N_("Nothing is missing: the database has every row of this backup, just like that.")
-ROWS_NO_TABLE = N_("Select a table.")
+ROWS_ONLY_DIFFERENT = N_("No row is missing now. Some are different.")
+ROWS_UNKNOWN_ORIGIN = N_(
+    "There is no record that this backup is of this database. Look at the rows with care."
+)
 ROWS_NONE_MISSING = N_("No row of this table is missing now.")
 ROWS_NONE_DIFFER = N_("No row of this table is missing or different now.")
 ROWS_NO_MATCH = N_("No such row matches your search.")
+ROWS_TOO_MANY = N_(
+    "This table has no key, and too many rows to compare them all. Search for words that are in "
+    "the row."
+)
 ROWS_REFUSED = N_("{happened}\n{hint}")
 ROWS_DIFFERING = N_("Also show rows that are different now")
 ROWS_TICK_ALL = N_("Tick all")

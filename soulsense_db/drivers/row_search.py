@@ -38,7 +38,8 @@ class FoundRows:
         columns: Its columns, as the backup has them.
         key: The columns of its primary key; empty for a table without one.
         rows: The rows, in the order in which the backup has them.
-        is_complete: Whether there are no more than these.
+        is_complete: Whether there are no more than these. Where it is False and there are no rows,
+            too many have no key to be compared; words that are in the row make them fewer.
 
     Example:
         >>> found = manager.find_rows("latest", "entries")

@@ -339,6 +339,40 @@ def test_nothing_to_bring_back_is_said(person: MakePerson, database: Path) -> No
     assert user.sees("Bring back rows…")
 
 
+def test_rows_that_are_only_different_are_shown_at_once(person: MakePerson, database: Path) -> None:
+    """Where none is missing the second choice is made already; without it, nothing is listed.
+
+    It can be made while the backup is still compared.
+    """
+    backed_up(database, "UPDATE parent SET name = 'Other' WHERE id = 3")
+    user = choose(person, database, manager="DiffsLate")
+    user.waits_for("Looking for rows that are missing now…")
+    user.click(DIFFERENT)
+    user.click(DIFFERENT)
+    let_go(user)
+    row_of(user, "(now: Other)")
+    user.click(DIFFERENT)
+    user.waits_for("No row is missing now. Some are different.")
+    user.click(DIFFERENT)
+    row_of(user, "(now: Other)")
+
+
+def test_a_backup_of_unknown_origin_is_looked_at_with_care(
+    person: MakePerson, database: Path
+) -> None:
+    """Where nothing says that it is of this database, the window says so before anything."""
+    info = BackupManager.from_url(str(database)).create("mine")
+    Path(info.meta_path).write_text("typed by a person")
+    execute(database, NO_LONGER)
+    user = person(host(database))
+    open_window(user)
+    user.click(row(user, "typed by a person"))
+    user.click(ROWS)
+    user.window(TITLE)
+    assert user.sees("There is no record that this backup is of this database.")
+    row_of(user, "line 16 ")
+
+
 def test_a_backup_without_its_key_asks_for_it(person: MakePerson, database: Path) -> None:
     """A passphrase is asked for before the rows are shown; what it opens can come back."""
     recipients = Recipients.with_passphrase(text_of("correct horse"))

@@ -65,6 +65,8 @@ def test_a_driver_that_knows_only_whole_databases_says_so(tmp_path: Path) -> Non
     with pytest.raises(UnsupportedDatabaseError, match="Single rows"):
         Driver.plan_rows(driver, tmp_path, RowSelection(table="t"))
     with pytest.raises(UnsupportedDatabaseError, match="Single rows"):
+        Driver.find_rows(driver, tmp_path, RowSelection(table="t"))
+    with pytest.raises(UnsupportedDatabaseError, match="Single rows"):
         Driver.load_rows(driver, tmp_path, RowSelection(table="t"), safety=Safety(tmp_path))
 
 

@@ -14,6 +14,7 @@ from helpers import digest, execute
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import FoundRows, LongValue
+from soulsense_db.drivers.sqlite import row_search
 from soulsense_db.errors import OptionError, RowsRefusedError
 
 Make = Callable[..., tuple[BackupManager, Path]]
@@ -133,6 +134,21 @@ def test_of_equal_rows_without_a_key_as_many_are_found_as_are_missing(made: Make
     assert [row.values for row in found.rows] == [(1, 2), (1, 2)]
     manager.restore_rows("latest", "t", keys=keys(found))
     assert manager.find_rows("latest", "t").rows == ()
+
+
+def test_rows_without_a_key_are_compared_as_far_as_they_fit_into_memory(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of too many the first are compared, and it is said that there are more; words help."""
+    monkeypatch.setattr(row_search, "_MOST_UNKEYED", 50)
+    values = ", ".join(f"('row {number}')" for number in range(200))
+    manager, path = made(f"CREATE TABLE t (a);INSERT INTO t VALUES {values}")
+    execute(path, "DELETE FROM t WHERE a = 'row 177'")
+    found = manager.find_rows("latest", "t")
+    assert (found.rows, found.is_complete) == ((), False)
+    found = manager.find_rows("latest", "t", "177")
+    assert [row.values for row in found.rows] == [("row 177",)]
+    assert found.is_complete
 
 
 def test_keys_that_are_no_text_or_null_are_found_again(made: Make) -> None:

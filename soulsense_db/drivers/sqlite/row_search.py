@@ -34,7 +34,7 @@ _TELL_EVERY = 500
 _AT_ONCE = 50  # rows that are in memory, each with all its values
 _LONGEST_SHOWN = 4096
 # Rows without a key are compared all at once, by digests that are kept.
-_MOST_UNKEYED = 10_000
+_MOST_UNKEYED = 100_000
 
 
 class RowSearch:
