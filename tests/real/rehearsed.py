@@ -74,20 +74,13 @@ class Rehearsed:
     true: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-def _cascade(parent: str, child: str, *, enforced: bool) -> Fault:
-    """Return a fault that takes the rows of ``child`` along, which refer to ``parent``.
-
-    ``enforced``: env.py leaves foreign keys switched on, as the application's engine has them.
-    """
+def _cascade(parent: str, child: str) -> Fault:
+    """Return a fault that takes the rows of ``child`` along, which refer to ``parent``."""
     body = f"""
-with op.batch_alter_table({parent!r}, recreate="always") as batch:
-    batch.add_column(sa.Column("planted", sa.Integer))
-"""
-    if not enforced:
-        inner = body.replace("\n", "\n    ").rstrip()
-        body = f"""
 with op.get_context().autocommit_block():
-    op.execute("PRAGMA foreign_keys = ON"){inner}
+    op.execute("PRAGMA foreign_keys = ON")
+    with op.batch_alter_table({parent!r}, recreate="always") as batch:
+        batch.add_column(sa.Column("planted", sa.Integer))
 """
     return Fault("a cascade that no statement shows", ("cascade", child), body)
 
@@ -156,11 +149,7 @@ REHEARSED = (
         build=(("alembic", "-c", "{ini}", "upgrade", "c48df7985d57"),),
         runs_in="dstack/_internal/server",
         true={("column_dropped", "instances"): "its chain drops instances.job_id"},
-        faults=(
-            _cascade("projects", "members", enforced=False),
-            _truncation("projects", "name"),
-            _failure("projects", "name"),
-        ),
+        faults=(_truncation("projects", "name"), _failure("projects", "name")),
     ),
     Rehearsed(
         name="Airflow",
@@ -181,7 +170,7 @@ REHEARSED = (
             **{("cascade", table): _BATCH_OF_AIRFLOW for table in _GO_WITH_TASK_INSTANCE},
         },
         faults=(
-            _cascade("asset", "asset_trigger", enforced=True),
+            _cascade("asset", "asset_trigger"),
             _truncation("dag", "fileloc"),
             _failure("dag", "fileloc"),
         ),
