@@ -126,6 +126,24 @@ def bypasses_of(told: Told, live: Path) -> Iterator[Finding]:
         )
 
 
+def live_changed(told: Told) -> Finding:
+    """Return that the live database was changed, and who may have been it."""
+    sentence = (
+        "The live database was changed while the rehearsal ran: by somebody else, or by a program "
+        "that the migration started. The rehearsal shows the data as it was before."
+    )
+    programs = {(one["revision"], one["name"]): None for one in told.of("program")}
+    for revision, name in list(programs)[:1]:
+        who = f"Step {revision}" if revision else "env.py, or a module that it imports,"
+        more = f" and {len(programs) - 1} more" if len(programs) > 1 else ""
+        sentence = (
+            "The live database was changed while the rehearsal ran, by somebody else or by a "
+            f"program of the migrations. {who} started a program ({name}){more}: see whether that "
+            "writes to the database. The rehearsal shows the data as it was before."
+        )
+    return Finding(kind="live_changed", severity="warning", sentence=sentence)
+
+
 def models_of(told: Told) -> Iterator[Finding]:
     """Yield what ``alembic check`` would still find."""
     for one in told.of("models"):

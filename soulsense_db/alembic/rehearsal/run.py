@@ -148,12 +148,7 @@ class _Rehearsal:
             changed = [one for one in self._databases if not one.is_untouched(endings)]
             unchanged = not has_changed() and not changed
         if not unchanged:
-            self._add(
-                "live_changed",
-                "warning",
-                "The live database was changed while the rehearsal ran: by somebody else, or by a "
-                "program that the migration started. It shows the data as it was before.",
-            )
+            self._findings.append(account.live_changed(told))
         times = told.of("times")
         needed = self._space_needed()
         if free < needed:
