@@ -48,6 +48,13 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
     failed = told.of("failed")
     if failed:
         return _of_exception(failed[0], begun, heads)
+    if running and told.has_ended and told.code == 0:
+        # It is not at an end, and nobody heard of it: the real run would say that all is well.
+        return Failure(
+            revision=running,
+            what=f"{step} does not come to its end, and env.py passes over its error: the real run "
+            "would say nothing of it.",
+        )
     if told.has_ended and told.code == 0:
         return None
     who = step if running else "env.py, or a module that it imports,"
