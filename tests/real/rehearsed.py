@@ -117,6 +117,12 @@ def _arguments_of_galaxy(folder: Path) -> tuple[str, ...]:
     )
 
 
+# Galaxy's env.py passes over every OperationalError that is no deadlock of PostgreSQL.
+_SWALLOWED = Fault(
+    "a step whose error env.py passes over",
+    ("failed", ""),
+    """op.execute('INSERT INTO nowhere VALUES (1)')""",
+)
 # 'airflow db migrate' itself loses them on SQLite, seen on a copy: with foreign keys switched on,
 # 3ac9e5732b1f creates task_instance anew.
 _BATCH_OF_AIRFLOW = "3ac9e5732b1f drops task_instance to create it anew, with foreign keys on"
@@ -195,6 +201,6 @@ REHEARSED = (
             ("table_dropped", "custos_authnz_token"): "724237cc4cf0 moves its rows elsewhere",
             ("column_dropped", "job"): "a5c5455b849a drops job.params",
         },
-        faults=(_truncation("galaxy_user", "email"), _failure("galaxy_user", "email")),
+        faults=(_SWALLOWED, _truncation("galaxy_user", "email"), _failure("galaxy_user", "email")),
     ),
 )

@@ -48,15 +48,8 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
     failed = told.of("failed")
     if failed:
         return _of_exception(failed[0], begun, heads)
-    if running and told.has_ended and told.code == 0:
-        # It is not at an end, and nobody heard of it: the real run would say that all is well.
-        return Failure(
-            revision=running,
-            what=f"{step} does not come to its end, and env.py passes over its error: the real run "
-            "would say nothing of it.",
-        )
     if told.has_ended and told.code == 0:
-        return None
+        return _passed_over(running, step) if running else None
     who = step if running else "env.py, or a module that it imports,"
     if told.code < 0:
         name = _signal_name(-told.code)
@@ -66,6 +59,15 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
             revision=running, what=f"{who} ended the process itself, with exit code {told.code}."
         )
     return None  # all was told; what an application does at its exit is its own matter
+
+
+def _passed_over(revision: str, step: str) -> Failure:
+    """Return that a step is not at its end, and nobody heard of it."""
+    what = (
+        f"{step} does not come to its end, and env.py passes over its error: the real run would "
+        "say nothing of it."
+    )
+    return Failure(revision=revision, what=what)
 
 
 def _of_exception(
