@@ -258,11 +258,13 @@ def prune_backups(
 ) -> PruneReport:
     """Remove what ``policy`` does not keep; ``dry_run``: return what that is, and do nothing.
 
-    The newest backup that passes a check stays, of each kind from which something is removed.
+    The newest backup that passes a check stays, of each kind from which something is removed. The
+    copies that killed processes left beside the database go too.
     """
     if dry_run:
         return _plan(repository, policy, kinds, protected).report
     with repository.failing("prune"):
+        repository.remove_abandoned_work()
         plan = _plan(repository, policy, kinds, protected)
         plan = checked(plan, lambda info: check_and_record(repository, info, level="quick"))
         return execute(repository, plan)

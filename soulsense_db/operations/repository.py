@@ -18,7 +18,7 @@ from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.errors import work_directory_of_backups
 from soulsense_db.operations.forms import Forms
 from soulsense_db.operations.references import Finder
-from soulsense_db.sidecars import work_file, work_folder
+from soulsense_db.sidecars import remove_abandoned_work, work_file, work_folder
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
@@ -99,6 +99,14 @@ class Repository:
             spares=spares,
             directory=self.forms.work_directory,
             is_secret=is_secret,
+        )
+
+    def remove_abandoned_work(self) -> None:
+        """Remove what processes that were killed have left of :meth:`work_file` and the like."""
+        remove_abandoned_work(
+            self.database if self.driver.location is not None else None,
+            companions=self.driver.companions,
+            directory=self.forms.work_directory,
         )
 
     def work_folder(

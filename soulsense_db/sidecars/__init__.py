@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         SafetyFiles,
         newest_safety_backup,
     )
-    from soulsense_db.sidecars.work_files import work_file, work_folder
+    from soulsense_db.sidecars.work_files import remove_abandoned_work, work_file, work_folder
 
 __all__ = [
     "FAILED_MIGRATION",
@@ -59,6 +59,7 @@ __all__ = [
     "newest_safety_backup",
     "raise_alarm_of",
     "read_markers",
+    "remove_abandoned_work",
     "remove_markers",
     "standing",
     "standing_for_a_copy",
@@ -92,6 +93,7 @@ _HOMES = {
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
     "withdraw_alarm": "soulsense_db.sidecars.half_run",
+    "remove_abandoned_work": "soulsense_db.sidecars.work_files",
     "work_file": "soulsense_db.sidecars.work_files",
     "work_folder": "soulsense_db.sidecars.work_files",
 }

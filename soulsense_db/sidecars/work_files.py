@@ -96,6 +96,21 @@ def work_folder(
         yield path.parent
 
 
+def remove_abandoned_work(
+    database: Path | None, *, companions: Companions, directory: Path | None = None
+) -> None:
+    """Remove the work files and folders of processes that were killed; arguments as above.
+
+    It fails for none of them: what is in use or cannot be removed stays.
+    """
+    places = [database] if database else []
+    if directory is not None:
+        places.append(directory / (database.name if database else "memory"))
+    for place in places:
+        with ignoring(StorageError, what=f"What is beside {place} is left over"):
+            _remove_abandoned(place, companions)
+
+
 @contextmanager
 def _work_place(
     database: Path | None,

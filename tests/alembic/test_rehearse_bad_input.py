@@ -14,7 +14,7 @@ from alembic_project import Project
 from helpers import disk_of, eventually, leftovers
 from rehearsals import is_alive, kinds, manager_of, one, project, rehearsed, untouched
 
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.alembic import rehearse
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -90,8 +90,8 @@ def test_a_migration_without_end_is_ended(made: Project, tmp_path: Path) -> None
         f'Path("{pids}").write_text(f"{{os.getpid()}} {{other.pid}}")\n'
         "time.sleep(600)",
     )
-    report = rehearsed(made, timeout=4)
-    assert report.error.startswith("The rehearsal was ended after 4 s: Step second had not come")
+    report = rehearsed(made, timeout=8)
+    assert report.error.startswith("The rehearsal was ended after 8 s: Step second had not come")
     for process in map(int, pids.read_text().split()):
         assert eventually(lambda process=process: not is_alive(process))  # type: ignore[misc]
 
@@ -388,7 +388,7 @@ def test_a_missing_database_is_said(made: Project) -> None:
 PROGRAM = """
 import sys
 from alembic.config import Config
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.alembic import rehearse
 report = rehearse(Config("alembic.ini"), manager=BackupManager.from_url(sys.argv[1]))
 print(report.verdict)
@@ -438,6 +438,40 @@ def test_an_interrupt_ends_all_of_it(made: Project, tmp_path: Path) -> None:
     assert process.returncode != 0
     assert eventually(lambda: not is_alive(child))
     assert leftovers(made.folder) == []
+
+
+def test_a_prune_removes_what_a_killed_rehearsal_left(made: Project, tmp_path: Path) -> None:
+    """Also a schedule that only prunes frees the disk; what is in use stays."""
+    process, child = waiting(made, tmp_path)
+    manager = manager_of(made)
+    policy = RetentionPolicy(keep_last=3)
+    manager.prune(policy)
+    assert leftovers(made.folder)
+    process.kill()
+    process.communicate(timeout=60)
+    assert eventually(lambda: not is_alive(child))
+    manager.prune(policy, dry_run=True)
+    assert leftovers(made.folder)
+    manager.prune(policy)
+    assert leftovers(made.folder) == []
+
+
+def test_a_program_that_was_started_is_named_where_the_live_data_changed(made: Project) -> None:
+    """Nobody keeps a program from the live file: that it was started is said beside the change."""
+    code = f"import sqlite3; c = sqlite3.connect({str(made.database)!r}); "
+    code += "c.execute('DELETE FROM entry'); c.commit()"
+    made.revision(
+        "second",
+        "first",
+        f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}], check=True)",
+    )
+    report = rehearse(made.config(), manager=manager_of(made))
+    assert not report.live_unchanged
+    found = one(report, "live_changed")
+    assert found.severity == "warning"
+    assert "Step second started a program (" in found.sentence
+    made.revision("second", "first", "import subprocess\nsubprocess.run(['true'])")
+    assert kinds(rehearse(made.config(), manager=manager_of(made))) == []
 
 
 def test_a_killed_rehearsal_leaves_nothing_that_runs(made: Project, tmp_path: Path) -> None:

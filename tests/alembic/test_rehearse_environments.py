@@ -284,3 +284,23 @@ def test_it_knows_that_it_is_a_rehearsal(tmp_path: Path) -> None:
     made = project(tmp_path / "project")
     made.revision("second", "first", "assert os.environ['SOULSENSE_REHEARSAL'] == '1'")
     assert rehearsed(made).ok
+
+
+def test_an_env_py_that_passes_over_errors_hides_none(tmp_path: Path) -> None:
+    """A step that fails is said to fail, also where env.py catches the error, and exits with 0."""
+    made = project(tmp_path / "project")
+    made.env_py.write_text(
+        made.env_py.read_text().replace(
+            "            context.run_migrations()",
+            "            try:\n                context.run_migrations()\n"
+            "            except Exception:\n                pass",
+        )
+    )
+    made.revision("second", "first", 'op.execute("INSERT INTO nowhere VALUES (1)")')
+    report = rehearsed(made)
+    assert not report.ok
+    assert report.failure is not None
+    assert report.failure.revision == "second"
+    assert "env.py passes over its error" in report.error
+    made.revision("second", "first", "pass")
+    assert rehearsed(made).ok

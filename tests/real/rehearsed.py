@@ -74,20 +74,13 @@ class Rehearsed:
     true: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-def _cascade(parent: str, child: str, *, enforced: bool) -> Fault:
-    """Return a fault that takes the rows of ``child`` along, which refer to ``parent``.
-
-    ``enforced``: env.py leaves foreign keys switched on, as the application's engine has them.
-    """
+def _cascade(parent: str, child: str) -> Fault:
+    """Return a fault that takes the rows of ``child`` along, which refer to ``parent``."""
     body = f"""
-with op.batch_alter_table({parent!r}, recreate="always") as batch:
-    batch.add_column(sa.Column("planted", sa.Integer))
-"""
-    if not enforced:
-        inner = body.replace("\n", "\n    ").rstrip()
-        body = f"""
 with op.get_context().autocommit_block():
-    op.execute("PRAGMA foreign_keys = ON"){inner}
+    op.execute("PRAGMA foreign_keys = ON")
+    with op.batch_alter_table({parent!r}, recreate="always") as batch:
+        batch.add_column(sa.Column("planted", sa.Integer))
 """
     return Fault("a cascade that no statement shows", ("cascade", child), body)
 
@@ -124,6 +117,12 @@ def _arguments_of_galaxy(folder: Path) -> tuple[str, ...]:
     )
 
 
+# Galaxy's env.py passes over every OperationalError that is no deadlock of PostgreSQL.
+_SWALLOWED = Fault(
+    "a step whose error env.py passes over",
+    ("failed", ""),
+    """op.execute('INSERT INTO nowhere VALUES (1)')""",
+)
 # 'airflow db migrate' itself loses them on SQLite, seen on a copy: with foreign keys switched on,
 # 3ac9e5732b1f creates task_instance anew.
 _BATCH_OF_AIRFLOW = "3ac9e5732b1f drops task_instance to create it anew, with foreign keys on"
@@ -156,11 +155,7 @@ REHEARSED = (
         build=(("alembic", "-c", "{ini}", "upgrade", "c48df7985d57"),),
         runs_in="dstack/_internal/server",
         true={("column_dropped", "instances"): "its chain drops instances.job_id"},
-        faults=(
-            _cascade("projects", "members", enforced=False),
-            _truncation("projects", "name"),
-            _failure("projects", "name"),
-        ),
+        faults=(_truncation("projects", "name"), _failure("projects", "name")),
     ),
     Rehearsed(
         name="Airflow",
@@ -181,7 +176,7 @@ REHEARSED = (
             **{("cascade", table): _BATCH_OF_AIRFLOW for table in _GO_WITH_TASK_INSTANCE},
         },
         faults=(
-            _cascade("asset", "asset_trigger", enforced=True),
+            _cascade("asset", "asset_trigger"),
             _truncation("dag", "fileloc"),
             _failure("dag", "fileloc"),
         ),
@@ -206,6 +201,6 @@ REHEARSED = (
             ("table_dropped", "custos_authnz_token"): "724237cc4cf0 moves its rows elsewhere",
             ("column_dropped", "job"): "a5c5455b849a drops job.params",
         },
-        faults=(_truncation("galaxy_user", "email"), _failure("galaxy_user", "email")),
+        faults=(_SWALLOWED, _truncation("galaxy_user", "email"), _failure("galaxy_user", "email")),
     ),
 )

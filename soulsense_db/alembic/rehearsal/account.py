@@ -50,7 +50,7 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
     if failed:
         return _of_exception(failed[0], begun, heads)
     if told.has_ended and told.code == 0:
-        return None
+        return _passed_over(running, step) if running else None
     who = step if running else "env.py, or a module that it imports,"
     if told.code < 0:
         name = _signal_name(-told.code)
@@ -60,6 +60,15 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
             revision=running, what=f"{who} ended the process itself, with exit code {told.code}."
         )
     return None  # all was told; what an application does at its exit is its own matter
+
+
+def _passed_over(revision: str, step: str) -> Failure:
+    """Return that a step is not at its end, and nobody heard of it."""
+    what = (
+        f"{step} does not come to its end, and env.py passes over its error: the real run would "
+        "say nothing of it."
+    )
+    return Failure(revision=revision, what=what)
 
 
 def _of_exception(
@@ -125,6 +134,24 @@ def bypasses_of(told: Told, live: Path) -> Iterator[Finding]:
             sentence=sentence,
             database=file,
         )
+
+
+def live_changed(told: Told) -> Finding:
+    """Return that the live database was changed, and who may have been it."""
+    sentence = (
+        "The live database was changed while the rehearsal ran: by somebody else, or by a program "
+        "that the migration started. The rehearsal shows the data as it was before."
+    )
+    programs = {(one["revision"], one["name"]): None for one in told.of("program")}
+    for revision, name in list(programs)[:1]:
+        who = f"Step {revision}" if revision else "env.py, or a module that it imports,"
+        more = f" and {len(programs) - 1} more" if len(programs) > 1 else ""
+        sentence = (
+            "The live database was changed while the rehearsal ran, by somebody else or by a "
+            f"program of the migrations. {who} started a program ({name}){more}: see whether that "
+            "writes to the database. The rehearsal shows the data as it was before."
+        )
+    return Finding(kind="live_changed", severity="warning", sentence=sentence)
 
 
 def models_of(told: Told) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from soulsense_db.alembic.rehearsal.channel import Channel
 from soulsense_db.alembic.rehearsal.configuration import configured
 from soulsense_db.alembic.rehearsal.differences import sentences_of
-from soulsense_db.alembic.rehearsal.file_guard import guard_files
+from soulsense_db.alembic.rehearsal.file_guard import guard_files, watch_programs
 from soulsense_db.alembic.rehearsal.places import Places
 from soulsense_db.alembic.rehearsal.step_watch import StepWatch
 from soulsense_db.drivers import RehearsalSupport, rehearsal_for
@@ -127,6 +127,9 @@ class _Child:
             refuse=self._refuse,
         )
         guard_files(self._places.originals, self._request["endings"], self._refuse)
+        watch_programs(
+            lambda name: self._channel.tell("program", name=name, revision=self.steps.current)
+        )
 
     def _redirect(self, dialect: Any, _record: Any, arguments: Any, keywords: Any) -> None:
         support = self._support(dialect.name)

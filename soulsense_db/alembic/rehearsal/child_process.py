@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -19,10 +19,11 @@ from soulsense_db.alembic.rehearsal.errors import no_process
 from soulsense_db.errors import without_passwords
 from soulsense_db.shown_text import printable
 
+# It imports what it needs before it is asked for something, and ends where it never is.
 _START = (
-    "import json, sys; request = json.loads(sys.stdin.buffer.readline()); "
-    "sys.path[:] = request['path']; "
-    "from soulsense_db.alembic.rehearsal.child import main; main(request)"
+    "import json, sys; sys.path[:] = json.loads(sys.stdin.buffer.readline()); "
+    "from soulsense_db.alembic.rehearsal.child import main; "
+    "request = sys.stdin.buffer.readline(); request and main(json.loads(request))"
 )
 _LINES = 40
 _LONGEST_LINE = 500
@@ -54,22 +55,60 @@ class Told:
         return bool(self.of("ended")) and not self.timed_out
 
 
+class ReadyChild:
+    """A process that makes itself ready, while the caller does something else."""
+
+    def __init__(self, *, is_trial: bool = True) -> None:
+        self.process = _started(is_trial=is_trial)
+        self.has_run = False
+        self._write(sys.path)
+
+    def ask(self, request: dict[str, Any]) -> None:
+        """Let it do what the request says."""
+        self._write(request)
+
+    def _write(self, line: Any) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # it died before it could read: its exit code tells
+            self.process.stdin.write(json.dumps(line).encode() + b"\n")
+            self.process.stdin.flush()
+
+
+@contextmanager
+def ready_child() -> Iterator[ReadyChild]:
+    """Start a child for one :func:`run_child`; it is gone at the end of the block."""
+    child = ReadyChild()
+    try:
+        yield child
+    finally:
+        if not child.has_run:  # else it is gone, and its number may be another process's
+            _end(child.process)
+            for stream in (child.process.stdin, child.process.stdout, child.process.stderr):
+                with suppress(OSError):
+                    if stream is not None:
+                        stream.close()
+
+
 def run_child(
     request: dict[str, Any],
     *,
     deadline: float | None,
     is_trial: bool = True,
     poll: Callable[[], object] | None = None,
+    child: ReadyChild | None = None,
 ) -> Told:
     """Run the child for ``request`` to its end, or to ``deadline``, and return what it told.
 
     ``is_trial``: whether the migrations are told that it is a rehearsal; ``poll`` is called now and
-    then, and what it raises ends the child.
+    then, and what it raises ends the child; ``child``: one that is ready, has not run yet, and
+    stands for ``is_trial``.
 
     It, and all processes that it started in its group, are gone then, whatever is raised here.
     """
     told = Told()
-    process = _started(is_trial=is_trial)
+    child = child or ReadyChild(is_trial=is_trial)
+    child.has_run = True
+    process = child.process
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -78,9 +117,7 @@ def run_child(
         _reading(process.stderr, lambda line: _take_output(told, line)),
     ]
     try:
-        with suppress(BrokenPipeError):  # it died before it could read: its exit code tells
-            process.stdin.write(json.dumps({**request, "path": sys.path}).encode() + b"\n")
-            process.stdin.flush()
+        child.ask(request)
         try:
             _wait(process, deadline, poll)
         except subprocess.TimeoutExpired:

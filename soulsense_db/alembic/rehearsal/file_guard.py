@@ -38,6 +38,24 @@ _WATCHED: dict[str, tuple[str, tuple[tuple[int, int | None], ...]]] = {
 _OF_DIRECTORIES = {"os.rename", "shutil.rmtree", "shutil.move"}
 
 
+_PROGRAMS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn"}
+
+
+def watch_programs(started: Callable[[str], object]) -> None:
+    """Call ``started`` with the name of each program that is started, for the rest of the process.
+
+    Nothing keeps a program from a file.
+    """
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _PROGRAMS:
+            name = arguments[1] if event == "os.spawn" else arguments[0]
+            with suppress(TypeError, ValueError):
+                started(os.path.basename(os.fsdecode(os.fspath(name)).split(" ")[0]))  # noqa: PTH119
+
+    sys.addaudithook(hook)
+
+
 def guard_files(
     originals: Callable[[], Collection[str]],
     endings: Collection[str],

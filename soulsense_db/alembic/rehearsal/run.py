@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from soulsense_db import fs
 from soulsense_db.alembic.rehearsal import account, comparison, errors
-from soulsense_db.alembic.rehearsal.child_process import Told, run_child
+from soulsense_db.alembic.rehearsal.child_process import ReadyChild, Told, ready_child, run_child
 from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.copied_database import (
     NOTHING,
@@ -127,11 +127,12 @@ class _Rehearsal:
     ) -> RehearsalReport:
         free = fs.free_space(self._path.parent)
         with ExitStack() as stack:
+            child = stack.enter_context(ready_child())  # while the copy is made
             has_changed = stack.enter_context(self._watched(on))
             copy = stack.enter_context(self.manager.scratch_copy(on, progress=progress))
             ignore = tuple(copy.catalog_tables)
             self._begin(copy)
-            told = self._run_child("upgrade", self.revision, copy)
+            told = self._run_child("upgrade", self.revision, copy, child)
             self._take_databases(told)
             heads = self._databases[0].heads_before
             failure = account.failure_of(told, timeout=self.timeout, heads=heads)
@@ -147,12 +148,7 @@ class _Rehearsal:
             changed = [one for one in self._databases if not one.is_untouched(endings)]
             unchanged = not has_changed() and not changed
         if not unchanged:
-            self._add(
-                "live_changed",
-                "warning",
-                "The live database was changed while the rehearsal ran: by somebody else, or by a "
-                "program that the migration started. It shows the data as it was before.",
-            )
+            self._findings.append(account.live_changed(told))
         times = told.of("times")
         needed = self._space_needed()
         if free < needed:
@@ -194,7 +190,9 @@ class _Rehearsal:
             CopiedDatabase(self._path, copy.path, NOTHING, heads_before=copy.alembic_heads)
         ]
 
-    def _run_child(self, task: str, revision: str, copy: ScratchCopy) -> Told:
+    def _run_child(
+        self, task: str, revision: str, copy: ScratchCopy, child: ReadyChild | None = None
+    ) -> Told:
         return run_child(
             {
                 "task": task,
@@ -208,6 +206,7 @@ class _Rehearsal:
                 "compares_models": task == "upgrade" and self.revision in {"head", "heads"},
             },
             deadline=self.deadline,
+            child=child,
         )
 
     # After

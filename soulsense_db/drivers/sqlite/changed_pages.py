@@ -46,8 +46,10 @@ def unchanged_tables(first: Path, second: Path) -> Unchanged:
         with _mapped(first) as old, _mapped(second) as new:
             if any(old[part] != new[part] for part in _SETTINGS) or any(old[_AUTO_VACUUM]):
                 return Unchanged()
+            file = _File(old)
+            changed = _changed_pages(first, second, file.page_size)
             with check.opened(first) as before, check.opened(second) as after:
-                return _compared(old, new, before, after)
+                return _compared(file, changed, before, after)
     except (_OddPageError, sqlite3.Error, UnicodeDecodeError, ValueError):
         return Unchanged()
 
@@ -62,10 +64,9 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 
 def _compared(
-    old: mmap.mmap, new: mmap.mmap, before: sqlite3.Connection, after: sqlite3.Connection
+    file: _File, changed: set[int], before: sqlite3.Connection, after: sqlite3.Connection
 ) -> Unchanged:
-    file = _File(old)
-    unknown = _changed_pages(old, new, file.page_size) - file.free_pages()
+    unknown = changed - file.free_pages()
     changed_roots = set()
     schemas = [_schema(connection) for connection in (before, after)]
     for root in {_SCHEMA_ROOT, *(found.root for found in schemas[0].values())}:
@@ -127,16 +128,23 @@ def _has_the_same_columns(before: sqlite3.Connection, after: sqlite3.Connection,
     return bool(old) and not is_computed and new[: len(old)] == old
 
 
-def _changed_pages(old: mmap.mmap, new: mmap.mmap, page_size: int) -> set[int]:
+def _changed_pages(first: Path, second: Path, page_size: int) -> set[int]:
     """Return the numbers of the pages of the first that the second has not, or has otherwise."""
-    changed = set()
+    changed: set[int] = set()
     step = max(page_size, _BLOCK)
-    for start in range(0, len(old), step):
-        if old[start : start + step] == new[start : start + step]:
-            continue
-        for at in range(start, min(start + step, len(old)), page_size):
-            if old[at : at + page_size] != new[at : at + page_size]:
-                changed.add(at // page_size + 1)
+    blocks = bytearray(step), bytearray(step)
+    with first.open("rb", buffering=0) as old, second.open("rb", buffering=0) as new:
+        start = 0
+        while length := old.readinto(blocks[0]):
+            there = new.readinto(blocks[1])
+            if there != length or blocks[0] != blocks[1]:
+                changed.update(
+                    (start + at) // page_size + 1
+                    for at in range(0, length, page_size)
+                    if at + page_size > there
+                    or blocks[0][at : at + page_size] != blocks[1][at : at + page_size]
+                )
+            start += length
     return changed
 
 
