@@ -68,7 +68,8 @@ def referring_rows(
     """Yield what the rows of the backup are found by that refer to ``parents``.
 
     SQLite compares a foreign key by the collation and the affinity of the parent's column: that is
-    so where the parent stands on the left, and the child's column has no affinity (``+``).
+    so where the parent stands on the left, and the child's column has no affinity (``+``). No index
+    of the child can be used then: all of it is read, once for however many parents.
     https://www.sqlite.org/foreignkeys.html#fk_indexes
     """
     wanted = set(parents)
