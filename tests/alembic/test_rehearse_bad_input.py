@@ -91,7 +91,7 @@ def test_a_migration_without_end_is_ended(made: Project, tmp_path: Path) -> None
         "time.sleep(600)",
     )
     report = rehearsed(made, timeout=8)
-    assert report.error.startswith("The rehearsal was ended after 8 s: Step second had not come")
+    assert report.error.startswith("The time limit of 8 s was reached: Step second had not come")
     for process in map(int, pids.read_text().split()):
         assert eventually(lambda process=process: not is_alive(process))  # type: ignore[misc]
 

@@ -111,7 +111,7 @@ def test_where_there_are_no_migrations(made: Project, tmp_path: Path) -> None:
 
 
 def test_from_a_mirror_to_a_new_machine(made: Project, tmp_path: Path) -> None:
-    """Only the code and the mirror are there; the encrypted, compressed backup migrates."""
+    """Only the code and the mirror are there; the compressed backup migrates."""
     mirror = f"file://{tmp_path / 'mirror'}"
     manager = BackupManager.from_url(
         f"sqlite:///{made.database}", mirrors=[mirror], compression="zstd"

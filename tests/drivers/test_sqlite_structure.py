@@ -357,6 +357,18 @@ SCHEMAS = {
 }
 
 
+def test_a_table_is_passed_by_and_not_the_one_with_the_other_letter(tmp_path: Path) -> None:
+    """"Ä" and "ä" are two tables for SQLite; "A" and "a" are one."""
+    with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
+        connection.executescript('CREATE TABLE "Ä" (n); CREATE TABLE "ä" (n CHECK (n > 0));')
+        connection.executescript('PRAGMA ignore_check_constraints = 1; INSERT INTO "ä" VALUES (0);')
+        connection.execute("PRAGMA ignore_check_constraints = 0")
+        found = sqlite_structure.examine(connection, full=True, without=("Ä",))
+        assert found.row_errors
+        connection.execute('ALTER TABLE "ä" RENAME TO "a"')
+        assert not sqlite_structure.examine(connection, full=True, without=("A",)).row_errors
+
+
 def latin_1_database(path: Path, what: str) -> Path:
     """Make a database whose schema has bytes in it that are no UTF-8."""
     make_database(path)

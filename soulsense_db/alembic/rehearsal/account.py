@@ -44,7 +44,7 @@ def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> 
         more += "soulsense_rehearse_timeout)."
         return Failure(
             revision=running,
-            what=f"The rehearsal was ended after {timeout:g} s: {where}. {more}",
+            what=f"The time limit of {timeout:g} s was reached: {where}. {more}",
         )
     failed = told.of("failed")
     if failed:

@@ -158,7 +158,9 @@ class _Child:
 
     def _refuse(self, path: Path, what: str) -> None:
         self._tell_of_bypass(path, what, blocked=True)
-        raise PermissionError(13, f"A rehearsal lets nobody {what} this file", str(path))
+        raise PermissionError(
+            13, f"Migrations that run on a copy may not {what} this file", str(path)
+        )
 
     def _tell_of_bypass(self, path: Path, what: str, *, blocked: bool) -> None:
         facts = {"file": str(path), "what": what, "blocked": blocked}

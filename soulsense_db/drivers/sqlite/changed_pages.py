@@ -16,7 +16,7 @@ from pathlib import Path
 
 from soulsense_db.drivers.rehearsal import Unchanged
 from soulsense_db.drivers.sqlite import check
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 
 _HEADER = 100  # bytes at the beginning of the first page
 _BLOCK = 1024 * 1024
@@ -116,7 +116,7 @@ def _indexes(schema: dict[tuple[str, str], _Entry], table: str) -> dict[str, _En
     return {
         name: entry
         for (kind, name), entry in schema.items()
-        if kind == "index" and entry.table.lower() == table.lower()
+        if kind == "index" and folded(entry.table) == folded(table)
     }
 
 

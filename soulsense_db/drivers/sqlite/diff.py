@@ -12,6 +12,7 @@ from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.compare import both_sides, same_as_stored
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pair import COUNTED, Pair
+from soulsense_db.drivers.sqlite.pragmas import folded
 from soulsense_db.drivers.sqlite.refusals import no_such_tables
 from soulsense_db.drivers.sqlite.row_diff import Found, Tally
 from soulsense_db.drivers.sqlite.row_progress import RowProgress
@@ -91,11 +92,11 @@ def _heads(opened: Opened) -> tuple[str, ...]:
 
 def _chosen(only: Collection[str], names: Collection[str]) -> set[str]:
     """Return the tables of ``only`` as they are called, whatever the case of the letters."""
-    folded = {name.lower(): name for name in sorted(names)}
-    unknown = [name for name in only if name not in names and name.lower() not in folded]
+    by_folded = {folded(name): name for name in sorted(names)}
+    unknown = [name for name in only if name not in names and folded(name) not in by_folded]
     if unknown:
         raise no_such_tables(unknown, sorted(names))
-    return {name if name in names else folded[name.lower()] for name in only}
+    return {name if name in names else by_folded[folded(name)] for name in only}
 
 
 def _without(schema: Schema, left_out: Collection[str]) -> Schema:

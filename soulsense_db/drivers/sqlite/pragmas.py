@@ -35,6 +35,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def folded(name: str) -> str:
+    """Return ``name`` as SQLite compares names: ASCII letters in lower case, no others."""
+    return name.encode(errors="surrogateescape").lower().decode(errors="surrogateescape")
+
+
 @contextmanager
 def text_as(connection: sqlite3.Connection, text_factory: Callable[[bytes], Any]) -> Iterator[None]:
     """Read text in the block as what ``text_factory`` makes of it, not what the application's does.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_pairs import Pair, equal
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
-from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
+from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables
 from soulsense_db.drivers.sqlite.row_values import Row, bound, placeholder
 
 _LOOK_EVERY = 1000

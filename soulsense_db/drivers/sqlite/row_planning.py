@@ -18,6 +18,7 @@ from soulsense_db.drivers.row_plan import (
     RowsPlan,
     TablePlan,
 )
+from soulsense_db.drivers.sqlite.pragmas import folded
 from soulsense_db.drivers.sqlite.row_errors import (
     clashes,
     no_rows_of_its_own,
@@ -38,7 +39,7 @@ from soulsense_db.drivers.sqlite.row_family import (
 )
 from soulsense_db.drivers.sqlite.row_pairs import Pair, paired
 from soulsense_db.drivers.sqlite.row_selection import Ident
-from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables, folded
+from soulsense_db.drivers.sqlite.row_tables import ForeignKey, Shape, Tables
 from soulsense_db.drivers.sqlite.row_values import Row, digest_of, is_same, named, shown_apart
 from soulsense_db.errors import RowsRefusedError
 from soulsense_db.shown_text import printable

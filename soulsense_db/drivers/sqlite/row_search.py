@@ -19,13 +19,13 @@ from soulsense_db.drivers.row_search import FoundRow, FoundRows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
 from soulsense_db.drivers.sqlite.live_connection import require_not_interrupted
 from soulsense_db.drivers.sqlite.long_values import shortened
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_errors import unreachable
 from soulsense_db.drivers.sqlite.row_keys import key_columns, public_value
 from soulsense_db.drivers.sqlite.row_pairs import Pair, equal, paired
 from soulsense_db.drivers.sqlite.row_planning import require_table
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
-from soulsense_db.drivers.sqlite.row_tables import Tables, folded
+from soulsense_db.drivers.sqlite.row_tables import Tables
 from soulsense_db.drivers.sqlite.row_values import Row, as_stored, digest_of, is_same
 from soulsense_db.errors import RowsRefusedError
 from soulsense_db.progress import Progress

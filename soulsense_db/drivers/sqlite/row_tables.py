@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from soulsense_db.drivers.sqlite.errors import backup_errors
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_errors import unreadable_name
 from soulsense_db.drivers.sqlite.row_values import Row
 
@@ -83,11 +83,6 @@ class Shape:
     def stored(self) -> tuple[Column, ...]:
         """The columns that have values of their own."""
         return tuple(one for one in self.columns if not one.is_generated)
-
-
-def folded(name: str) -> str:
-    """Return ``name`` as SQLite compares names: ASCII letters in lower case, no others."""
-    return name.encode(errors="surrogateescape").lower().decode(errors="surrogateescape")
 
 
 class Tables:

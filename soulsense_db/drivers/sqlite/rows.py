@@ -19,7 +19,7 @@ from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
 from soulsense_db.drivers.sqlite.errors import UNDECODABLE, backup_errors
 from soulsense_db.drivers.sqlite.long_values import read_long_value, shortened
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.errors import BackupError
 
 Row = tuple[Any, ...]
@@ -342,7 +342,7 @@ class _TooLargeError(Exception):
 
 def _rowid(columns: Collection[str]) -> str | None:
     """Return a name of the rowid that no column has, None when there is none left."""
-    taken = {column.lower() for column in columns}
+    taken = set(map(folded, columns))
     return next((name for name in _ROWIDS if name not in taken), None)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.rows import OWN_PREFIX, Row, Side
 from soulsense_db.drivers.sqlite.table_sql import read_table
 
@@ -140,7 +140,7 @@ def _table(side: Side, name: str, sql: str) -> TableSchema:
     for _, column, declared, is_required, default, place, hidden in _pragma(
         side, "table_xinfo", name
     ):
-        collation = said.collations.get(column.lower(), "")
+        collation = said.collations.get(folded(column), "")
         columns[column] = Column(
             str(declared or "").upper(),  # SQLite before 3.37 has it as it was typed
             bool(is_required),

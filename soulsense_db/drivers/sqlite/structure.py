@@ -25,7 +25,7 @@ from soulsense_db.drivers.sqlite.errors import (
     primary_code,
     reason_of,
 )
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.notices import ignoring
 
 _MOST_LINES = 100
@@ -98,7 +98,7 @@ def examine(
         if problem:
             return _examine_partly(connection, problem)
         if without:
-            return _examine_others(connection, {name.lower() for name in without})
+            return _examine_others(connection, set(map(folded, without)))
         return _examine_whole(connection, full=full, is_borrowed=is_borrowed)
 
 
@@ -180,9 +180,9 @@ def _examine_others(connection: sqlite3.Connection, without: set[str]) -> Examin
     names = [table.name for table in _tables(connection) if not table.is_virtual]
     asked = []
     for name in names:
-        if _can_be_sent(name) and name.lower() in without:
+        if _can_be_sent(name) and folded(name) in without:
             keys = _rows(connection, f"PRAGMA main.foreign_key_list({quoted(name)})")
-            if {str(row[2]).lower() for row in keys} <= without:
+            if {folded(str(row[2])) for row in keys} <= without:
                 continue
         asked.append(name)
     references, broken = _broken_references(
@@ -232,12 +232,12 @@ def _by_table(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return faulty rows and, as warnings, what virtual tables say of themselves.
 
-    ``without``: tables that are passed by, in small letters.
+    ``without``: tables that are passed by, folded.
     """
     row_errors: list[str] = []
     warnings: list[str] = []
     for table in _tables(connection):
-        if table.name.lower() in without:
+        if folded(table.name) in without:
             continue
         lines, error = _lines(
             # Not by its name: Python sends none to SQLite that is not UTF-8.

@@ -12,7 +12,7 @@ from soulsense_db.drivers.rehearsal import ColumnSurvey, DatabaseSurvey, TableSu
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.as_stored import all_collations, any_text
 from soulsense_db.drivers.sqlite.errors import reason_of
-from soulsense_db.drivers.sqlite.pragmas import quoted
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.rows import Side
 
 _SEQUENCE = "sqlite_sequence"
@@ -46,10 +46,10 @@ def survey(
         all_collations(connection),
     ):
         side = Side(connection)
-        left_out = {name.lower() for name in (*ignore, *version_tables, _SEQUENCE)}
+        left_out = set(map(folded, (*ignore, *version_tables, _SEQUENCE)))
         tables, unreadable = [], list(side.unreadable)
         for name, table in sorted(side.tables.items()):
-            if name.lower() in left_out:
+            if folded(name) in left_out:
                 continue
             if name in known:
                 tables.append(known[name])
@@ -152,5 +152,5 @@ def _schema(connection: sqlite3.Connection, left_out: Collection[str]) -> dict[s
         "WHERE name NOT GLOB 'sqlite_*'",
     )
     return {
-        f"{row[0]} {row[1]}": str(row[2]) for row in found if str(row[3]).lower() not in left_out
+        f"{row[0]} {row[1]}": str(row[2]) for row in found if folded(str(row[3])) not in left_out
     }

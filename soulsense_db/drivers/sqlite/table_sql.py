@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from soulsense_db.drivers.sqlite.pragmas import folded
+
 _TOKEN = re.compile(
     r"""
     (?P<space> \s+ | --[^\n]* | /\*.*?(?:\*/|\Z) )
@@ -51,7 +53,7 @@ def tokens(sql: str) -> list[Token]:
             end = text[0]
             text = text[1:-1].replace(_UNESCAPED.get(end, end), end)
         if kind in {"quoted", "word"}:
-            text = text.lower()
+            text = folded(text)
         found.append(Token(text, kind in {"quoted", "word"}, match.start(), match.end()))
     return found
 
