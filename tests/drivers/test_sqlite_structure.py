@@ -358,7 +358,7 @@ SCHEMAS = {
 
 
 def test_a_table_is_passed_by_and_not_the_one_with_the_other_letter(tmp_path: Path) -> None:
-    """"Ä" and "ä" are two tables for SQLite; "A" and "a" are one."""
+    """For SQLite "Ä" and "ä" are two tables, "A" and "a" are one."""
     with closing(sqlite3.connect(tmp_path / "app.db")) as connection:
         connection.executescript('CREATE TABLE "Ä" (n); CREATE TABLE "ä" (n CHECK (n > 0));')
         connection.executescript('PRAGMA ignore_check_constraints = 1; INSERT INTO "ä" VALUES (0);')
