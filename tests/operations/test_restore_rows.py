@@ -697,6 +697,14 @@ def test_new_columns_get_their_default(app: BackupManager, journal: Path) -> Non
         (["ALTER TABLE entries RENAME COLUMN body TO content"], "no column body any more"),
         (["DROP TRIGGER entries_edited", "ALTER TABLE entries DROP COLUMN body"], "no column body"),
         (
+            [
+                "DROP TRIGGER entries_edited",
+                "ALTER TABLE entries DROP COLUMN body",
+                "ALTER TABLE entries ADD COLUMN body TEXT AS ('of user ' || user_id)",
+            ],
+            "computes its column body now",
+        ),
+        (
             ["DROP TABLE entries", "CREATE TABLE entries (id TEXT, x PRIMARY KEY)"],
             "primary key of entries has changed",
         ),

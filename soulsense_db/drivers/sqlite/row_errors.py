@@ -213,6 +213,16 @@ def column_gone(table: str, column: str, row: str, added: Sequence[str]) -> Rows
     )
 
 
+def column_computed(table: str, column: str, row: str) -> RowsRefusedError:
+    """Return the error for a value of a column that the table computes now."""
+    return RowsRefusedError(
+        f"{table} computes its column {column} now, and the backup's row {row} has a value of its "
+        "own in it. It would be lost.",
+        hint=f"To bring the row back without that value, add --without-column {column}.",
+        candidates=[column],
+    )
+
+
 def value_lost(table: str, column: str, row: str) -> RowsRefusedError:
     """Return the error for a value that a column of another type would not keep."""
     return RowsRefusedError(

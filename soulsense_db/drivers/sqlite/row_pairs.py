@@ -16,6 +16,7 @@ from typing import Any
 
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_errors import (
+    column_computed,
     column_gone,
     gone_table,
     needs_value,
@@ -47,8 +48,9 @@ class Pair:
     """The table ``name`` on both sides.
 
     ``columns``: those that both have, as the live database writes their names; a row is a tuple of
-    their values. ``gone``: columns that only the backup has; ``added``: that only the live table
-    has; ``left_out``: that are not to be written.
+    their values. ``gone``: columns that only the backup stores: the live table does not have them,
+    or computes them; ``added``: that only the live table has; ``left_out``: that are not to be
+    written.
     """
 
     live: Tables
@@ -80,6 +82,11 @@ class Pair:
     def _places(self) -> dict[str, int]:
         return {folded(name): at for at, name in enumerate(self.columns)}
 
+    def is_computed(self, column: str) -> bool:
+        """Whether the live table computes the values of a column."""
+        computed = {folded(one.name) for one in self.shape.columns if one.is_generated}
+        return folded(column) in computed
+
     @cached_property
     def references(self) -> tuple[ForeignKey, ...]:
         """The foreign keys of the live table."""
@@ -109,6 +116,8 @@ class Pair:
             lost = self._values_of(ident, self.gone)
             for column, value in zip(self.gone, lost, strict=True):
                 if value is not None:
+                    if self.is_computed(column):
+                        raise column_computed(self.name, column, self.called(row))
                     raise column_gone(self.name, column, self.called(row), self.added)
         for at in self._must_have:
             if row[at] is None:
@@ -281,7 +290,9 @@ def paired(live: Tables, backup: Tables, name: str, *, without: Sequence[str] = 
     gone = tuple(
         one.name
         for key, one in before.items()
-        if key not in now and not one.is_generated and key not in left_out
+        if (key not in now or now[key].is_generated)
+        and not one.is_generated
+        and key not in left_out
     )
     written = {folded(one) for one in columns}
     added = tuple(

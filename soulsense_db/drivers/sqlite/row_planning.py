@@ -394,7 +394,8 @@ def _notes(pair: Pair) -> Iterator[str]:
             f"{name}: {', '.join(new)} is new since the backup. Rows that are inserted get the "
             "default there."
         )
-    if pair.gone:
-        yield (f"{name}: {', '.join(pair.gone)} is gone since the backup, and empty in these rows.")
+    for gone in pair.gone:
+        what = "is computed now" if pair.is_computed(gone) else "is gone since the backup"
+        yield f"{name}: {gone} {what}, and empty in these rows of the backup."
     if pair.left_out:
         yield f"{name}: {', '.join(pair.left_out)} of the backup is left out."
