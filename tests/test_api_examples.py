@@ -224,7 +224,7 @@ def test_an_example_shows_what_happens(
     """Each line of an example runs, and prints what the page shows."""
     if "mirror" in name.lower():
         world = request.getfixturevalue("mirrored")
-    if re.search(r"\.alembic\.(?!safe_|errors)", name):
+    if re.search(r"\.(alembic\.(?!safe_|errors)|upgrading)\b", name):
         world = request.getfixturevalue("rehearsed")
     elif "alembic" in name:
         request.getfixturevalue("context")

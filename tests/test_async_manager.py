@@ -33,6 +33,9 @@ from soulsense_db.manager.old_names import OldNames
 from soulsense_db.mirroring import MirrorOperations
 from soulsense_db.scheduled import run_auto
 
+# More turns of the loop than a cancellation takes to come where it is caught.
+_TURNS = 20
+
 ENGINES: dict[str, Callable[[Path], AsyncEngine | sa.Engine]] = {
     "aiosqlite": lambda path: create_async_engine(f"sqlite+aiosqlite:///{path}"),
     "sqlite3": lambda path: sa.create_engine(f"sqlite:///{path}"),
@@ -96,11 +99,18 @@ def test_mirrors_are_awaited_and_cancelled(
         loop = asyncio.get_running_loop()
         waits = threading.Event()
 
+        def let_on(turns: int) -> None:
+            """Let the thread go on once the loop has handed the cancellation on."""
+            if turns:
+                loop.call_soon(let_on, turns - 1)
+            else:
+                waits.set()
+
         def cancel(done: int, total: int) -> None:
             assert task is not None
             if not waits.is_set():
                 loop.call_soon_threadsafe(task.cancel)
-                loop.call_soon_threadsafe(waits.set)
+                loop.call_soon_threadsafe(let_on, _TURNS)
                 waits.wait(CHILD_SECONDS)
 
         with pytest.raises(asyncio.CancelledError):

@@ -183,7 +183,7 @@ def test_verify_knows_three_levels(manager: BackupManager) -> None:
     info = manager.create()
     with pytest.raises(ValueError, match="'quick', 'full' or 'drill'"):
         manager.verify(info, level="thorough")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="checks are for"):
+    with pytest.raises(ValueError, match="are for level='drill'"):
         manager.verify(info, checks=["SELECT 1"])
 
 

@@ -84,7 +84,7 @@ class ManagerUpkeep(ManagerListing):
                 self._repository, ref, checks=checks, upgrade=upgrade, progress=progress
             )
         if checks or upgrade is not None:
-            raise ValueError("checks, and an upgrade, are for level='drill'")
+            raise ValueError("checks and upgrade are for level='drill'")
         return operations.verify_and_record(self._repository, ref, level=level, progress=progress)
 
     def drills_due(self) -> builtins.list[BackupInfo]:

@@ -312,7 +312,7 @@ class MirrorOperations:
         if level not in ("full", "drill"):
             raise ValueError(f"level must be 'full' or 'drill', not {level!r}")
         if (checks or upgrade is not None) and level != "drill":
-            raise ValueError("checks, and an upgrade, are for level='drill'")
+            raise ValueError("checks and upgrade are for level='drill'")
         drills = DrillPlan(checks_of(checks), upgrade) if level == "drill" else None
         targets = self._mirrors.targets if url is None else (self._mirrors.named(url),)
 

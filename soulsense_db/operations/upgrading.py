@@ -29,10 +29,11 @@ class UpgradeReport:
         problem: Why the data did not get there, a sentence; empty where it did.
 
     Example:
+        >>> from alembic.config import Config
         >>> from soulsense_db.alembic import restore_and_upgrade
         >>> report = restore_and_upgrade(Config("alembic.ini"), "latest", manager=manager)
         >>> report.upgrade.alembic_heads
-        ('1975ea83b712',)
+        ('27c6a30d7c24',)
     """
 
     revision: str
@@ -48,10 +49,11 @@ class Upgrade(Protocol):
     """Migrates a copy of a backup's data: what ``BackupManager.restore`` and ``verify`` take.
 
     Example:
+        >>> from alembic.config import Config
         >>> from soulsense_db.alembic import upgrade_to
         >>> report = manager.restore("latest", upgrade=upgrade_to(Config("alembic.ini")))
         >>> report.upgrade.steps
-        ()
+        ('27c6a30d7c24',)
     """
 
     def __call__(
@@ -79,6 +81,7 @@ class Upgrade(Protocol):
                 backup.
 
         Example:
+            >>> from alembic.config import Config
             >>> from soulsense_db.alembic import upgrade_to
             >>> upgrade = upgrade_to(Config("alembic.ini"))
             >>> with manager.scratch_copy("latest") as copy:

@@ -262,7 +262,7 @@ def test_it_ends_after_its_time(project: Project) -> None:
     project.set_option("soulsense_rehearse_timeout", "3")
     project.revision("second", "first", "time.sleep(1000)")
     said = assert_refused(project, "upgrade", "head")
-    assert "ended after 3 s" in said and "soulsense_rehearse_timeout" in said
+    assert "time limit of 3 s was reached" in said and "soulsense_rehearse_timeout" in said
     text = project.ini.read_text()
     project.ini.write_text(text.replace("_timeout = 3", "_timeout = never"))
     assert "soulsense_rehearse_timeout is 'never'" in assert_refused(project, "upgrade", "head")

@@ -219,7 +219,7 @@ def test_a_migration_that_never_ends(made: Project) -> None:
     made.revision("third", "second", "time.sleep(600)")
     with refused(made) as caught:
         restored(made, timeout=5)
-    assert "ended after 5 s" in caught.value.what
+    assert "time limit of 5 s was reached" in caught.value.what
 
 
 def test_a_backup_that_is_newer_than_the_code(made: Project) -> None:

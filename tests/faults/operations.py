@@ -30,7 +30,7 @@ from soulsense_db import BackupManager, RetentionPolicy
 from soulsense_db.backup_info import FORMS
 from soulsense_db.errors import BackupError, BackupNotFoundError, Outcome, StorageError
 from soulsense_db.manager import ManagerOptions
-from soulsense_db.operations import DifferentialPolicy
+from soulsense_db.operations import DifferentialPolicy, ScratchCopy, UpgradeReport
 
 ROWS = 24
 LOCK_TIMEOUT = 5.0
@@ -317,6 +317,21 @@ def _restore_rows(folder: Path) -> None:
     )
 
 
+def _migrate_copy(copy: ScratchCopy, *_: object, **__: object) -> UpgradeReport:
+    """Do to a copy what the first step does: here, for a process of its own is not ours to stop."""
+    with closing(sqlite3.connect(copy.path)) as connection:
+        connection.execute("ALTER TABLE parent ADD COLUMN mood VARCHAR(20)")
+        connection.execute("UPDATE alembic_version SET version_num = 'r2'")
+        connection.commit()
+    return UpgradeReport(
+        revision="r2", heads_before=("r1",), alembic_heads=("r2",), steps=("r2",), seconds=0
+    )
+
+
+def _restore_upgraded(folder: Path) -> None:
+    manager_of(folder).restore(_named(folder, "first"), upgrade=_migrate_copy)
+
+
 def _rebuild_catalog(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "app.db")) as connection:
         connection.execute("DELETE FROM backups")
@@ -348,6 +363,7 @@ OPERATIONS: dict[str, Operation] = {
     "restore, live damaged": Operation(
         lambda folder: manager_of(folder).restore(_named(folder, "first")), _damage
     ),
+    "restore, upgraded": Operation(_restore_upgraded),
     "restore rows": Operation(_restore_rows, _lose_rows),
     "undo": Operation(lambda folder: manager_of(folder).undo_restore()),
     "delete": Operation(

@@ -115,7 +115,7 @@ def upgrade_to(
         >>> from soulsense_db.alembic import upgrade_to
         >>> check = manager.can_restore("latest", upgrade=upgrade_to(Config("alembic.ini")))
         >>> check.ok, check.upgrade.steps
-        (True, ())
+        (True, ('27c6a30d7c24',))
     """
     if timeout is not None and not timeout > 0:
         raise errors.no_timeout(timeout)

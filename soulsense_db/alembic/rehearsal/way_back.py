@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import alembic
@@ -49,9 +50,12 @@ def _has_plugins() -> bool:
 
 def _calls_us(config: Config) -> bool:
     """Whether env.py has the line of the other door."""
+    paths = list(sys.path)  # Alembic puts prepend_sys_path there, for good
     try:
         env_py = Path(ScriptDirectory.from_config(config).env_py_location)
         return _CALL in env_py.read_text(encoding="utf-8")
     except (OSError, ValueError, CommandError) as error:
         log_ignored("env.py could not be read", error)
         return False
+    finally:
+        sys.path[:] = paths
