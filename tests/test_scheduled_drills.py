@@ -229,7 +229,7 @@ def test_a_check_that_fails_at_a_mirror_uploads_nothing_again(
     (check,) = manager.mirrors.verify(level="drill")
     assert len(check.verified) == 1
     assert manager.last_drill() is not None
-    with pytest.raises(ValueError, match="checks are for"):
+    with pytest.raises(ValueError, match="are for level='drill'"):
         manager.mirrors.verify(checks=["SELECT 1"])
 
 

@@ -193,12 +193,14 @@ class Driver(ABC):
     longest_path: ClassVar[int | None] = None
     """Bytes of the longest path of a file that the driver opens; None: as the system allows."""
 
-    rehearsal: ClassVar[type[RehearsalSupport] | None] = None
-    """What a rehearsal of migrations needs to know; None: there can be none."""
-
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
+
+    @classmethod
+    def rehearsal(cls) -> RehearsalSupport | None:
+        """Return what a rehearsal of migrations needs to know; None: there can be none."""
+        return None
 
     @property
     @abstractmethod

@@ -60,10 +60,10 @@ def rehearsal_for(dialect: str) -> RehearsalSupport:
 
     Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` where nothing is known of it.
     """
-    support = _driver_class(dialect).rehearsal
+    support = _driver_class(dialect).rehearsal()
     if support is None:
         raise no_rehearsal(dialect)
-    return support()
+    return support
 
 
 def engine_for(url: str) -> Engine:

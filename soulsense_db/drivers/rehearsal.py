@@ -2,7 +2,7 @@
 
 A rehearsal runs the application's own code in a process of its own, on copies of its databases.
 There each connection is led from the file that it names to the copy of it; before and after, the
-copies are surveyed. :attr:`soulsense_db.drivers.Driver.rehearsal` names the class of a dialect; a
+copies are surveyed. :meth:`soulsense_db.drivers.Driver.rehearsal` returns that of a dialect; a
 dialect without one cannot be rehearsed.
 """
 

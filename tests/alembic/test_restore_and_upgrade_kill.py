@@ -19,7 +19,9 @@ NOTE = (
     "op.execute(\"UPDATE entry SET note = text || '!'\")"
 )
 STAGES = [
-    *(("copied", times) for times in (1, 3, 6, 10, 14)),
+    # The first megabyte of the data, all of it, and when the migrations are begun. How often more
+    # is told while they run depends on the time they take.
+    *(("copied", times) for times in (1, 2, 3)),
     ("before rename", 1),
     *(("after rename", times) for times in (1, 2)),
     *(("written", times) for times in (1, 3, 5)),  # of the pages of the live database

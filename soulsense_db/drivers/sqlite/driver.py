@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -37,7 +37,6 @@ from soulsense_db.drivers.sqlite.attach_guard import factory_for
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.compare import compare, count_rows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
-from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import (
     backup_errors,
     damaged,
@@ -56,10 +55,7 @@ from soulsense_db.drivers.sqlite.files import (
 from soulsense_db.drivers.sqlite.kept_state import KeptState
 from soulsense_db.drivers.sqlite.pages import copy_pages, write_snapshot
 from soulsense_db.drivers.sqlite.query import selected
-from soulsense_db.drivers.sqlite.rehearsal import SQLiteRehearsalSupport
-from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
 from soulsense_db.drivers.sqlite.row_progress import Told
-from soulsense_db.drivers.sqlite.row_search import RowSearch
 from soulsense_db.drivers.sqlite.shape import (
     compatible_source,
     journal_that_survives,
@@ -77,6 +73,9 @@ from soulsense_db.errors import BackupError, InvalidBackupError, Outcome, Storag
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.progress import Progress
 
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
+
 T = TypeVar("T")
 
 _REHEARSAL_SECONDS = 1.0  # a lock that somebody has now says nothing of a restore
@@ -84,7 +83,10 @@ _MEMORY = ":memory:"
 
 
 class SQLiteDriver(Driver):
-    """SQLite in a file or in memory, through ``sqlite3`` or ``aiosqlite``."""
+    """SQLite in a file or in memory, through ``sqlite3`` or ``aiosqlite``.
+
+    What few programs call is imported when it is called.
+    """
 
     dialect = "sqlite"
     url_drivers = frozenset({"pysqlite", "aiosqlite"})
@@ -93,11 +95,17 @@ class SQLiteDriver(Driver):
     companions = COMPANIONS
     working_copies = WORKING_COPIES
     longest_path = LONGEST_PATH
-    rehearsal = SQLiteRehearsalSupport
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._live = LiveDatabase(engine, lock_timeout=lock_timeout)
+
+    @classmethod
+    def rehearsal(cls) -> RehearsalSupport:
+        """Return what leads connections to copies."""
+        from soulsense_db.drivers.sqlite.rehearsal import SQLiteRehearsalSupport
+
+        return SQLiteRehearsalSupport()
 
     @property
     def database(self) -> str:
@@ -300,6 +308,8 @@ class SQLiteDriver(Driver):
         progress: Progress | None = None,
     ) -> DiffReport:
         """Find what differs between two files, row by row, on connections of our own."""
+        from soulsense_db.drivers.sqlite.diff import Opened, diff
+
         for path in (first, second):
             if path not in of_live:
                 sqlite_check.check(path, level="quick")  # SQLite takes an empty one for a database
@@ -484,6 +494,8 @@ class SQLiteDriver(Driver):
         progress: Progress | None = None,
     ) -> RowsPlan:
         """Compare the chosen rows of ``source`` with the live ones, each looked up by its key."""
+        from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
+
         with opened_tables(source) as backup:
             loader = RowLoader(self._live, backup, selection, progress=progress)
             return loader.plan(samples=samples)
@@ -499,6 +511,9 @@ class SQLiteDriver(Driver):
         progress: Progress | None = None,
     ) -> FoundRows:
         """Read the table in ``source`` from end to end, and look each row up by its key."""
+        from soulsense_db.drivers.sqlite.row_loading import opened_tables
+        from soulsense_db.drivers.sqlite.row_search import RowSearch
+
         with opened_tables(source) as backup:
             return RowSearch(
                 self._live,
@@ -520,6 +535,8 @@ class SQLiteDriver(Driver):
         progress: Progress | None = None,
     ) -> RowsPlan:
         """Insert and update the chosen rows in one transaction, on a private connection."""
+        from soulsense_db.drivers.sqlite.row_loading import RowLoader, opened_tables
+
         with opened_tables(source) as backup:
             loader = RowLoader(self._live, backup, selection, progress=progress)
             return loader.load(safety, expected=expected, lock_timeout=self.lock_timeout)
