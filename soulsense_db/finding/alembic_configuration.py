@@ -172,7 +172,7 @@ def _has_no_dialect(url: str) -> bool:
         make_url(url).get_dialect()
     except NoSuchModuleError:
         return True
-    except (ArgumentError, ImportError):  # whoever opens it says what is wrong
+    except (ArgumentError, ImportError, ValueError):  # whoever opens it says what is wrong
         return False
     return False
 
