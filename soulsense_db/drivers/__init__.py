@@ -8,18 +8,7 @@ from typing import TYPE_CHECKING, Any
 from soulsense_db._lazy import names_from
 
 if TYPE_CHECKING:
-    from soulsense_db.drivers.base import (
-        CheckLevel,
-        ConcurrentCommitError,
-        DatabaseDiff,
-        Driver,
-        Findings,
-        QueryError,
-        RowCounts,
-        SnapshotInfo,
-        TableDiff,
-        WriteLock,
-    )
+    from soulsense_db.drivers.base import Driver
     from soulsense_db.drivers.diff_report import (
         ChangeKind,
         ColumnChange,
@@ -41,6 +30,17 @@ if TYPE_CHECKING:
         RehearsalSupport,
         TableSurvey,
         Unchanged,
+    )
+    from soulsense_db.drivers.results import (
+        CheckLevel,
+        ConcurrentCommitError,
+        DatabaseDiff,
+        Findings,
+        QueryError,
+        RowCounts,
+        SnapshotInfo,
+        TableDiff,
+        WriteLock,
     )
     from soulsense_db.drivers.row_plan import (
         MissingChildren,
@@ -112,18 +112,18 @@ _HOMES = {
     "SchemaItem": "soulsense_db.drivers.diff_report",
     "TableChange": "soulsense_db.drivers.diff_report",
     "Value": "soulsense_db.drivers.diff_report",
-    "DatabaseDiff": "soulsense_db.drivers.base",
-    "CheckLevel": "soulsense_db.drivers.base",
+    "DatabaseDiff": "soulsense_db.drivers.results",
+    "CheckLevel": "soulsense_db.drivers.results",
     "Driver": "soulsense_db.drivers.base",
-    "Findings": "soulsense_db.drivers.base",
-    "QueryError": "soulsense_db.drivers.base",
-    "WriteLock": "soulsense_db.drivers.base",
-    "ConcurrentCommitError": "soulsense_db.drivers.base",
+    "Findings": "soulsense_db.drivers.results",
+    "QueryError": "soulsense_db.drivers.results",
+    "WriteLock": "soulsense_db.drivers.results",
+    "ConcurrentCommitError": "soulsense_db.drivers.results",
     "Progress": "soulsense_db.progress",
     "SQLiteDriver": "soulsense_db.drivers.sqlite",
-    "SnapshotInfo": "soulsense_db.drivers.base",
-    "TableDiff": "soulsense_db.drivers.base",
-    "RowCounts": "soulsense_db.drivers.base",
+    "SnapshotInfo": "soulsense_db.drivers.results",
+    "TableDiff": "soulsense_db.drivers.results",
+    "RowCounts": "soulsense_db.drivers.results",
     "driver_for": "soulsense_db.drivers.registry",
     "engine_for": "soulsense_db.drivers.registry",
     "engine_of": "soulsense_db.drivers.engines",

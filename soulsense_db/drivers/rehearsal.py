@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 from sqlalchemy.engine import Connection
 
 from soulsense_db import fs
-from soulsense_db.drivers.base import Findings, SnapshotInfo
 from soulsense_db.drivers.diff_report import DiffReport
+from soulsense_db.drivers.results import Findings, SnapshotInfo
 
 Place = Callable[[Path], Path]
 """Returns the copy to be opened in the place of a database file; the file itself for a copy."""

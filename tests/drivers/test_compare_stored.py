@@ -214,7 +214,7 @@ def test_the_application_writes_while_rows_are_compared(
     def compare(*arguments: Any, **options: Any) -> DatabaseDiff:
         return real(*arguments, **options | {"progress": write})
 
-    monkeypatch.setattr("soulsense_db.drivers.sqlite.driver.compare", compare)
+    monkeypatch.setattr("soulsense_db.drivers.sqlite.reading.compare", compare)
     if call == "compare":
         assert manager.compare("latest").identical
     else:

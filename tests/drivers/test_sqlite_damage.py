@@ -16,7 +16,7 @@ from test_sqlite import driver_of, taken
 
 from soulsense_db import BackupManager
 from soulsense_db.drivers import Findings, SQLiteDriver
-from soulsense_db.drivers.base import CheckLevel
+from soulsense_db.drivers.results import CheckLevel
 from soulsense_db.errors import (
     DatabaseDamagedError,
     InvalidBackupError,

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers.base import CheckLevel, Findings
+from soulsense_db.drivers.results import CheckLevel, Findings
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
 from soulsense_db.drivers.sqlite.errors import (

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
-from soulsense_db.drivers.base import DatabaseDiff, TableDiff
+from soulsense_db.drivers.results import DatabaseDiff, TableDiff
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.as_stored import all_collations, any_text
 from soulsense_db.drivers.sqlite.errors import backup_errors

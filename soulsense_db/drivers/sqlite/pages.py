@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers.base import ConcurrentCommitError, SnapshotInfo, WriteLock
+from soulsense_db.drivers.results import ConcurrentCommitError, SnapshotInfo, WriteLock
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.errors import locked, target_errors
 from soulsense_db.drivers.sqlite.files import connect_new

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import Any
 
-from soulsense_db.drivers.base import QueryError
+from soulsense_db.drivers.results import QueryError
 
 _READING = {
     sqlite3.SQLITE_SELECT,

@@ -22,7 +22,6 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.base import Findings, SnapshotInfo
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.rehearsal import (
     DatabaseSurvey,
@@ -31,6 +30,7 @@ from soulsense_db.drivers.rehearsal import (
     TableSurvey,
     Unchanged,
 )
+from soulsense_db.drivers.results import Findings, SnapshotInfo
 from soulsense_db.drivers.sqlite import check
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
 from soulsense_db.drivers.sqlite.attach_guard import authorize, guarded

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from soulsense_db.drivers.base import ConcurrentCommitError
+from soulsense_db.drivers.results import ConcurrentCommitError
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
