@@ -318,13 +318,22 @@ def _restore_rows(folder: Path) -> None:
 
 
 def _migrate_copy(copy: ScratchCopy, *_: object, **__: object) -> UpgradeReport:
-    """Do to a copy what the first step does: here, for a process of its own is not ours to stop."""
-    with closing(sqlite3.connect(copy.path)) as connection:
-        connection.execute("ALTER TABLE parent ADD COLUMN mood VARCHAR(20)")
-        connection.execute("UPDATE alembic_version SET version_num = 'r2'")
-        connection.commit()
+    """Do to a copy what the first step does: here, where each call can be made to fail."""
+    problem = ""
+    try:
+        with closing(sqlite3.connect(copy.path)) as connection:
+            connection.execute("ALTER TABLE parent ADD COLUMN mood VARCHAR(20)")
+            connection.execute("UPDATE alembic_version SET version_num = 'r2'")
+            connection.commit()
+    except sqlite3.Error as error:
+        problem = f"Step r2 failed: {error}."
     return UpgradeReport(
-        revision="r2", heads_before=("r1",), alembic_heads=("r2",), steps=("r2",), seconds=0
+        revision="r2",
+        heads_before=("r1",),
+        alembic_heads=("r2",),
+        steps=("r2",),
+        seconds=0,
+        problem=problem,
     )
 
 

@@ -112,8 +112,9 @@ def note(event: str, found: tuple[Any, ...]) -> None:
             except ValueError:  # a NUL: the system never sees it
                 continue
             allowed = real.startswith(ours) or real.startswith(python)
-            # The directory of the database: made sure of for locks, and flushed.
-            allowed = allowed or (event in {"os.mkdir", "open"} and real == root)
+            # The directory of the database: made sure of for locks, flushed, and searched for the
+            # copies of processes that were killed.
+            allowed = allowed or (event in {"os.mkdir", "open", "os.listdir"} and real == root)
             if not allowed and not (event == "open" and real.startswith(ours_too)):
                 answer["strays"].append([now[0], event, real])
                 raise PermissionError(13, "refused by the test", real)
