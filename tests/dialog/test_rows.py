@@ -175,6 +175,7 @@ def test_the_keyboard_is_enough(person: MakePerson, database: Path) -> None:
     user.press("ctrl+a")
     user.wait_until(lambda: not user.sees("ticked"), "no tick")
     user.press("ctrl+a")
+    user.waits_for("2 rows ticked")
     user.press("Tab", "Tab", "Tab", "Return")  # the box, “Untick all”, “Bring back…”
     user.waits_for("Come back")
     user.press("Return")  # the harmless answer has the focus
