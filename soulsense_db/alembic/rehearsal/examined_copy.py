@@ -45,7 +45,7 @@ class Examination:
     known: DatabaseSurvey | None = None
 
     def run(self, *, compares_rows: bool) -> Examined:
-        """Check on one core, survey and compare on another."""
+        """Compare rows on one core, check and survey on another: each takes about as long."""
         same = self._same()
         given_up = threading.Event()
 
@@ -55,12 +55,14 @@ class Examination:
 
         with ThreadPoolExecutor(1) as side:
             checking = side.submit(self.support.check, self.copy, without=same.checks, poll=poll)
+            surveying = side.submit(self._surveyed, same)
             try:
-                before, after = self._surveyed(same)
                 rows = self._differing(same) if compares_rows else NO_ROWS
                 found = checking.result()
+                before, after = surveying.result()
             except BaseException:
                 given_up.set()
+                surveying.cancel()
                 raise
         return Examined(before, after, rows, found)
 
