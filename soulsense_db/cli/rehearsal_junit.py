@@ -25,7 +25,13 @@ START = '<?xml version="1.0" encoding="utf-8"?>\n<!-- soulsense-db rehearse -->\
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CHECKS = {
     "Rows are kept": {"rows_lost", "cascade", "table_dropped", "renamed"},
-    "Values are kept": {"values_lost", "values_shortened", "values_changed", "column_dropped"},
+    "Values are kept": {
+        "values_lost",
+        "values_shortened",
+        "values_rounded",
+        "values_changed",
+        "column_dropped",
+    },
     "Foreign keys are kept": {"reference"},
     "Constraints are kept": {"constraint"},
     "The file is sound": {"integrity"},

@@ -95,6 +95,8 @@ class ColumnChange:
         differing: In how many rows the value is another one.
         became_null: How many of these had a value, and have none now.
         became_shorter: How many of these are text or bytes on both sides, and shorter now.
+        became_inexact: How many of these are numbers now that say less than before: a number was
+            rounded, or a text had more in it, such as a leading zero.
 
     Example:
         >>> for table in manager.diff("latest").changed_tables:
@@ -106,6 +108,7 @@ class ColumnChange:
     differing: int
     became_null: int
     became_shorter: int
+    became_inexact: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,22 @@ class RehearsalSupport(ABC):
     def settle(self, copy: Path) -> None:
         """Undo in ``copy`` what was never committed, and bring all the rest into the one file."""
 
+    def rename_back(
+        self,
+        copy: Path,
+        *,
+        tables: Mapping[str, str],
+        columns: Mapping[tuple[str, str], str],
+    ) -> bool:
+        """Give tables and columns of a settled ``copy`` their old names back.
+
+        ``tables``: new names by old ones; ``columns``: new names by table (old name) and old one.
+        Of the rest only rows matter from now on. Returns whether all of it could be done; by
+        default nothing is.
+        """
+        del copy, tables, columns
+        return False
+
     def unchanged(self, first: Path, second: Path) -> Unchanged:
         """Return what is known to be the same in two settled files; in doubt, nothing."""
         return Unchanged()

@@ -199,6 +199,121 @@ def test_numbers_in_the_place_of_text_are_no_loss(made: Project) -> None:
     assert report.ok
 
 
+LOST_AFTER_RENAME = {
+    "rows of a table": ["ALTER TABLE entry RENAME TO note", "DELETE FROM note"],
+    "a row of a table": ["ALTER TABLE entry RENAME TO note", "DELETE FROM note WHERE id = 1"],
+    "values of a table": [
+        "ALTER TABLE entry RENAME TO note",
+        "UPDATE note SET text = substr(text, 1, 1)",
+    ],
+    "a column of a table": [
+        "ALTER TABLE entry RENAME TO note",
+        "ALTER TABLE note DROP COLUMN text",
+    ],
+    "values of a column": [
+        "ALTER TABLE entry RENAME COLUMN text TO body",
+        "UPDATE entry SET body = ''",
+    ],
+    "a column that another only adds up to": [
+        "ALTER TABLE person ADD COLUMN unit TEXT NOT NULL DEFAULT 'kg'",
+        "ALTER TABLE person DROP COLUMN lang",
+    ],
+    "a table that another only adds up to": [
+        "CREATE TABLE audit (a, b)",
+        "INSERT INTO audit VALUES (2, 'x'), (1, 'y')",
+        "DROP TABLE place",
+    ],
+    "the data of a batch operation that failed": ["DROP TABLE _alembic_tmp_place"],
+}
+
+
+@pytest.mark.parametrize("what", LOST_AFTER_RENAME)
+def test_what_is_lost_under_a_new_name_is_lost(made: Project, what: str) -> None:
+    """A rename hides nothing, and columns that only add up to the same are no rename."""
+    run_sql(
+        made.database,
+        "ALTER TABLE person ADD COLUMN lang TEXT",
+        "UPDATE person SET lang = 'en'",
+        "CREATE TABLE place (a, b)",
+        "INSERT INTO place VALUES (1, 'x'), (2, 'y')",
+        "CREATE TABLE _alembic_tmp_place AS SELECT * FROM place",
+    )
+    statements = LOST_AFTER_RENAME[what]
+    made.revision("second", "first", "\n".join(f"op.execute({text!r})" for text in statements))
+    report = rehearsed(made)
+    losses = [finding for finding in report.findings if finding.severity == "loss"]
+    assert losses, report.findings
+    with pytest.raises(DataLossError):
+        report.require_ok()
+
+
+LESS_EXACT = {
+    "leading zeros": ("'00001'", "CAST(a AS INTEGER)"),
+    "a house number": ("'12 Main Street'", "CAST(a AS INTEGER)"),
+    "words": ("'a long text'", "CAST(a AS INTEGER)"),
+    "more digits than a number has": ("'12345678901234567890123'", "CAST(a AS REAL)"),
+    "a fraction": ("1.5", "CAST(a AS INTEGER)"),
+    "cents": ("19.99", "round(a)"),
+    "a large integer": ("9007199254740993", "CAST(a AS REAL)"),
+}
+AS_EXACT = {
+    "a number that was text": ("'1.50'", "CAST(a AS REAL)"),
+    "cents of euros": ("19.99", "CAST(round(a * 100) AS INTEGER)"),
+    "a word that has a number": ("'good'", "CASE WHEN id = 1 THEN 5 ELSE 0 END"),
+    "another price": ("19.99", "a * 1.1"),
+    "a float of the same value": ("5", "CAST(a AS REAL)"),
+}
+
+
+@pytest.mark.parametrize("what", [*LESS_EXACT, *AS_EXACT])
+def test_a_number_that_says_less_is_a_loss(made: Project, what: str) -> None:
+    """Rounded, or made of a text that had more in it; what somebody computed is no loss."""
+    value, expression = (LESS_EXACT | AS_EXACT)[what]
+    run_sql(
+        made.database,
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
+        f"INSERT INTO thing (a) VALUES ({value}), ({value})",
+    )
+    made.revision("second", "first", f'op.execute("UPDATE thing SET a = {expression}")')
+    report = rehearsed(made)
+    expected = ("loss", "values_rounded") if what in LESS_EXACT else ("notice", "values_changed")
+    assert kinds(report) == [expected]
+
+
+RENAMED = {
+    "a table, without a statement": [
+        "CREATE TABLE note (id INTEGER PRIMARY KEY, person_id INTEGER, text TEXT, mood INTEGER)",
+        "INSERT INTO note SELECT id, person_id, text, mood FROM entry",
+        "DROP TABLE entry",
+    ],
+    "a column, without a statement": [
+        "ALTER TABLE entry ADD COLUMN body TEXT",
+        "UPDATE entry SET body = text",
+        "ALTER TABLE entry DROP COLUMN text",
+    ],
+    "a table, twice, and its column": [
+        "ALTER TABLE entry RENAME TO note",
+        "ALTER TABLE note RENAME COLUMN text TO body",
+        "ALTER TABLE note RENAME TO page",
+    ],
+    "with views and triggers on it": [
+        "CREATE VIEW moods AS SELECT mood FROM entry",
+        "CREATE TRIGGER t AFTER DELETE ON entry BEGIN DELETE FROM person WHERE 0; END",
+        "ALTER TABLE entry RENAME TO note",
+        "ALTER TABLE note RENAME COLUMN text TO body",
+    ],
+}
+
+
+@pytest.mark.parametrize("how", RENAMED)
+def test_what_has_all_its_values_under_a_new_name_is_no_loss(made: Project, how: str) -> None:
+    """Row by row it is the same; whether a statement says so or not."""
+    made.revision("second", "first", "\n".join(f"op.execute({text!r})" for text in RENAMED[how]))
+    report = rehearsed(made)
+    assert {one.kind for one in report.findings} == {"renamed"}, report.findings
+    assert report.ok
+
+
 @pytest.mark.parametrize(
     ("statements", "found"),
     [

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from soulsense_db.alembic.rehearsal.renames import Renames, is_same_in_sum
 from soulsense_db.alembic.rehearsal.report import Finding, Severity, TableRows
 from soulsense_db.drivers import (
     ColumnChange,
@@ -25,7 +25,6 @@ _REMOVING = (
     r"(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
     r"(?:main\.)?[\"`\[]?{name}[\"`\]]?(?!\w)"
 )
-_RENAMING = r"ALTER\s+TABLE\s+[\"`\[]?{name}[\"`\]]?\s+RENAME\s+TO\s+[\"`\[]?([^\"`\];]+)"
 
 
 def changes(
@@ -34,14 +33,19 @@ def changes(
     rows: DiffReport,
     *,
     removing: Sequence[str],
+    renames: Renames,
     database: Path,
 ) -> list[Finding]:
     """Return what is gone, and what is another value now.
 
     ``rows``: what differs from before to after; ``removing``: the statements that ran and can
-    remove something.
+    remove something; ``renames``: what has its old name in ``after`` and ``rows``, and another in
+    the database.
     """
-    return [*_Comparison(before, after, rows, removing, database).findings()]
+    comparison = _Comparison(
+        before, after, rows, removing=removing, renames=renames, database=database
+    )
+    return [*comparison.findings()]
 
 
 def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[TableRows, ...]:
@@ -83,23 +87,12 @@ def _columns_that_differ(table: TableSurvey, other: TableSurvey) -> Iterator[str
     for column in table.columns:
         if column.column not in columns:
             yield f"column {table.table}.{column.column} is gone"
-        elif not _is_same(column, columns[column.column]):
+        elif not is_same_in_sum(column, columns[column.column]):
             yield f"the values of {table.table}.{column.column} are others"
 
 
 def _rows(survey: DatabaseSurvey) -> dict[str, int]:
     return {table.table: table.rows for table in survey.tables}
-
-
-def _is_same(one: ColumnSurvey, other: ColumnSurvey) -> bool:
-    """Whether two columns add up to the same; the order of a sum of fractions may differ."""
-    return _amounts(one) == _amounts(other) and math.isclose(
-        one.total, other.total, rel_tol=1e-9, abs_tol=1e-9
-    )
-
-
-def _amounts(one: ColumnSurvey) -> tuple[int, int, int]:
-    return one.values, one.texts, one.length
 
 
 class _Comparison:
@@ -108,53 +101,36 @@ class _Comparison:
         before: DatabaseSurvey,
         after: DatabaseSurvey,
         rows: DiffReport,
+        *,
         removing: Sequence[str],
+        renames: Renames,
         database: Path,
     ) -> None:
         self._before = {table.table: table for table in before.tables}
         self._after = {table.table: table for table in after.tables}
         self._rows = {table.table: table for table in rows.tables}
         self._removing = removing
+        self._new_names = renames
         self._database = database
 
     def findings(self) -> Iterator[Finding]:
         """Yield them, table by table."""
         for name, old in self._before.items():
-            if name.startswith(TEMPORARY):
-                continue
             new = self._after.get(name)
             if new is None:
                 yield self._of_dropped(old)
-            else:
-                yield from self._of_table(old, new)
+                continue
+            if name in self._new_names.tables:
+                sentence = f"Table {name} is renamed to {self._new_names.tables[name]}."
+                yield self._finding("renamed", "notice", sentence, table=name)
+            yield from self._of_table(old, new)
 
     def _of_dropped(self, old: TableSurvey) -> Finding:
-        renamed = self._renamed(old)
-        if renamed is not None:
-            sentence = f"Table {old.table} is renamed to {renamed}, with its {_rows_of(old.rows)}."
-            return self._finding("renamed", "notice", sentence, table=old.table)
         if not old.rows:
             sentence = f"Table {old.table} is dropped. It was empty."
             return self._finding("table_dropped", "notice", sentence, table=old.table)
         sentence = f"Table {old.table} is dropped, with its {_rows_of(old.rows)}."
         return self._finding("table_dropped", "loss", sentence, table=old.table)
-
-    def _renamed(self, old: TableSurvey) -> str | None:
-        """Return the new name of a table that a statement renamed, or that a new one equals."""
-        pattern = re.compile(_RENAMING.format(name=re.escape(old.table)), re.IGNORECASE)
-        for statement in self._removing:
-            if (found := pattern.match(statement)) and found[1].strip() in self._after:
-                return found[1].strip()
-        for name, new in self._after.items():
-            if name in self._before or new.rows != old.rows or not old.rows:
-                continue
-            columns = {column.column: column for column in new.columns}
-            if all(
-                column.column in columns and _is_same(column, columns[column.column])
-                for column in old.columns
-            ):
-                return name
-        return None
 
     def _of_table(self, old: TableSurvey, new: TableSurvey) -> Iterator[Finding]:
         rows = self._rows.get(old.table)
@@ -171,8 +147,12 @@ class _Comparison:
         for column in old.columns:
             found = columns.get(column.column)
             if found is None:
-                yield self._of_dropped_column(old, new, column)
-            elif rows is None:
+                yield self._of_dropped_column(old, column)
+                continue
+            if now := self._new_names.columns.get((old.table, column.column)):
+                sentence = f"Column {old.table}.{column.column} is renamed to {now}."
+                yield self._finding("renamed", "notice", sentence, table=old.table, column=column)
+            if rows is None:
                 yield from self._of_column(old, new, column, found)
             elif column.column in changed:
                 yield from self._of_values(old, changed[column.column])
@@ -213,18 +193,8 @@ class _Comparison:
         pattern = re.compile(_REMOVING.format(name=re.escape(table)), re.IGNORECASE)
         return any(pattern.search(statement) for statement in self._removing)
 
-    def _of_dropped_column(
-        self, old: TableSurvey, new: TableSurvey, column: ColumnSurvey
-    ) -> Finding:
+    def _of_dropped_column(self, old: TableSurvey, column: ColumnSurvey) -> Finding:
         name = f"{old.table}.{column.column}"
-        known = {one.column for one in old.columns}
-        for other in new.columns:
-            if other.column not in known and column.values and _is_same(column, other):
-                sentence = (
-                    f"Column {name} is gone; {other.column} has the same number of values and "
-                    "characters: it is taken for renamed."
-                )
-                return self._finding("renamed", "notice", sentence, table=old.table, column=column)
         if not column.values:
             sentence = f"Column {name} is dropped. It had no values."
             return self._finding(
@@ -248,7 +218,15 @@ class _Comparison:
             yield self._finding(
                 "values_shortened", "loss", sentence, table=table.table, column=column
             )
-        if others := of.differing - of.became_null - of.became_shorter:
+        if of.became_inexact:
+            sentence = (
+                f"{_values_of(of.became_inexact)} of {name} became less exact: a number was "
+                "rounded, or a text that became a number had more in it, such as leading zeros."
+            )
+            yield self._finding(
+                "values_rounded", "loss", sentence, table=table.table, column=column
+            )
+        if others := of.differing - of.became_null - of.became_shorter - of.became_inexact:
             sentence = f"{_values_of(others)} of {name} changed."
             yield self._finding(
                 "values_changed", "notice", sentence, table=table.table, column=column

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from soulsense_db import fs
+from soulsense_db.alembic.rehearsal.renames import Renames, possible_renames
 from soulsense_db.drivers import (
     DatabaseSurvey,
     DiffReport,
@@ -22,19 +25,25 @@ NO_ROWS = DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_head
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was in the database, what is in the copy, which rows differ, and what is wrong."""
+    """What was in the database, what is in the copy, which rows differ, and what is wrong.
+
+    ``compared``: what is in the copy, and ``rows``, both with the old names of what was renamed.
+    """
 
     before: DatabaseSurvey
     after: DatabaseSurvey
+    compared: DatabaseSurvey
     rows: DiffReport
     found: Findings
+    renames: Renames
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
     """Looks at a settled ``copy``, and at ``before``, the file as it was, where there is one.
 
-    ``known``: what was in that, where it is known. Tables whose pages are the same are not read.
+    ``known``: what was in that, where it is known; ``statements``: those that may have renamed
+    something. Tables whose pages are the same are not read.
     """
 
     support: RehearsalSupport
@@ -43,6 +52,7 @@ class Examination:
     ignore: tuple[str, ...]
     version_tables: tuple[str, ...]
     known: DatabaseSurvey | None = None
+    statements: Sequence[str] = ()
 
     def run(self, *, compares_rows: bool) -> Examined:
         """Compare rows on one core, check and survey on another: each takes about as long."""
@@ -64,12 +74,58 @@ class Examination:
                 given_up.set()
                 surveying.cancel()
                 raise
-        return Examined(before, after, rows, found)
+        renames, compared = Renames(), after
+        if compares_rows and self.before is not None:
+            renames, compared, rows = self._under_old_names(self.before, before, after, rows)
+        return Examined(before, after, compared, rows, found, renames)
 
     def surveyed(self) -> tuple[DatabaseSurvey, DatabaseSurvey, DiffReport]:
         """Return what was in it, what is in it, and which rows differ; nothing is checked."""
         same = self._same()
         return *self._surveyed(same), self._differing(same)
+
+    def _under_old_names(
+        self,
+        path: Path,
+        before: DatabaseSurvey,
+        after: DatabaseSurvey,
+        rows: DiffReport,
+    ) -> tuple[Renames, DatabaseSurvey, DiffReport]:
+        """Return what was renamed, and the survey and the rows with the old names of that."""
+        renames = possible_renames(before, after, self.statements)
+        while renames:
+            with self._renamed_back(renames) as copy:
+                if copy is None:
+                    break
+                chosen = renames.touched
+                others = {table.table for table in after.tables} - chosen
+                ignore = (*self.ignore, *self.version_tables, *others)
+                again = self.support.diff(path, copy, ignore=ignore)
+                wrong = renames.refuted(again)
+                if not wrong:
+                    kept = [table for table in after.tables if table.table in others]
+                    tables = [one for one in rows.tables if one.table not in chosen]
+                    tables += (one for one in again.tables if one.table in chosen)
+                    return (
+                        renames,
+                        self._survey(copy, known=kept),
+                        replace(rows, tables=tuple(tables)),
+                    )
+            renames = renames.without(wrong)
+        return Renames(), after, rows
+
+    @contextmanager
+    def _renamed_back(self, renames: Renames) -> Iterator[Path | None]:
+        """Yield a copy of the copy with the old names, None where they cannot be given back."""
+        path = self.copy.with_name(f"{self.copy.name}-renamed")
+        fs.require_space(path.parent, self.copy.stat().st_size)
+        fs.create_private_file(path)
+        try:
+            fs.copy_own(self.copy, path)
+            can = self.support.rename_back(path, tables=renames.tables, columns=renames.columns)
+            yield path if can else None
+        finally:
+            fs.remove(path)
 
     def _same(self) -> Unchanged:
         if self.before is None:

@@ -116,10 +116,10 @@ class Finding:
 
     Attributes:
         kind: What it is, one word: ``failed``, ``rows_lost``, ``cascade``, ``table_dropped``,
-            ``column_dropped``, ``values_lost``, ``values_shortened``, ``values_changed``,
-            ``reference``, ``constraint``, ``models_differ``, ``renamed``, ``state``, ``space``,
-            ``way_back``, ``bypass``, ``live_changed``, ``round_trip``, ``not_measured``, ``older``,
-            ``integrity``.
+            ``column_dropped``, ``values_lost``, ``values_shortened``, ``values_rounded``,
+            ``values_changed``, ``reference``, ``constraint``, ``models_differ``, ``renamed``,
+            ``state``, ``space``, ``way_back``, ``bypass``, ``live_changed``, ``round_trip``,
+            ``not_measured``, ``older``, ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
         database: The live file that it is about.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -259,7 +259,9 @@ class _Rehearsal:
             return f"The migration deletes its database {database.path}."
         try:
             self._support.settle(database.copy)
-            with self._examination(database, ignore, compares_rows=failure is None) as looking:
+            with self._examination(
+                database, ignore, compares_rows=failure is None, statements=removing
+            ) as looking:
                 examined = looking.run(compares_rows=failure is None)
         except InvalidBackupError as error:
             return f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
@@ -275,7 +277,12 @@ class _Rehearsal:
             before = self._check_of_before(database)
             self._findings += comparison.new_problems(database.path, examined.found, before)
         self._findings += comparison.changes(
-            database.before, after, examined.rows, removing=removing, database=database.path
+            database.before,
+            examined.compared,
+            examined.rows,
+            removing=removing,
+            renames=examined.renames,
+            database=database.path,
         )
         for name in after.unreadable:
             self._add("not_measured", "notice", f"Table {name} could not be looked at.", database)
@@ -283,7 +290,12 @@ class _Rehearsal:
 
     @contextmanager
     def _examination(
-        self, database: CopiedDatabase, ignore: tuple[str, ...], *, compares_rows: bool
+        self,
+        database: CopiedDatabase,
+        ignore: tuple[str, ...],
+        *,
+        compares_rows: bool,
+        statements: Sequence[str] = (),
     ) -> Iterator[Examination]:
         """Yield how to look at a copy that is settled."""
         is_main = self._is_main(database)
@@ -298,6 +310,7 @@ class _Rehearsal:
                 ignore=ignore if is_main else (),
                 version_tables=self._version_tables,
                 known=None if is_main else database.before,
+                statements=statements,
             )
 
     def _is_main(self, database: CopiedDatabase) -> bool:

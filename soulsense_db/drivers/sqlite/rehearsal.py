@@ -41,7 +41,9 @@ from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
 from soulsense_db.drivers.sqlite.identity import path_of
 from soulsense_db.drivers.sqlite.pages import write_snapshot
+from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.survey import survey
+from soulsense_db.notices import log_ignored
 
 # The first word of what takes no lock of writers; "BEGIN IMMEDIATE" does.
 _READS = re.compile(
@@ -160,6 +162,33 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         ):
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+
+    def rename_back(
+        self,
+        copy: Path,
+        *,
+        tables: Mapping[str, str],
+        columns: Mapping[tuple[str, str], str],
+    ) -> bool:
+        """Drop views and triggers, which could be in the way, and let SQLite rename."""
+        kinds = "SELECT type, name FROM main.sqlite_master WHERE type IN ('view', 'trigger')"
+        try:
+            with self.unwatched(), closing(connect_new(copy)) as connection:
+                connection.execute("PRAGMA foreign_keys = OFF")
+                connection.execute("PRAGMA legacy_alter_table = ON")  # what refers to it may stay
+                for kind, name in connection.execute(kinds).fetchall():
+                    connection.execute(f"DROP {kind} main.{quoted(name)}")
+                for old, new in tables.items():
+                    connection.execute(f"ALTER TABLE main.{quoted(new)} RENAME TO {quoted(old)}")
+                for (table, old), new in columns.items():
+                    connection.execute(
+                        f"ALTER TABLE main.{quoted(table)} "
+                        f"RENAME COLUMN {quoted(new)} TO {quoted(old)}"
+                    )
+        except (sqlite3.Error, UnicodeError) as error:
+            log_ignored("What was renamed is not compared row by row", error)
+            return False
+        return True
 
     def unchanged(self, first: Path, second: Path) -> Unchanged:
         """Compare the pages."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from soulsense_db.drivers.diff_report import ChangeKind, ColumnChange, LongValue, RowChange, Value
 from soulsense_db.drivers.sqlite.long_values import shortened
+from soulsense_db.drivers.sqlite.precision import is_less_exact, says_no_number
 from soulsense_db.drivers.sqlite.rows import Row
 
 _LONGEST_IN_SAMPLE = 4096
@@ -42,13 +43,22 @@ class Tally:
         self._differing = [0] * len(columns)
         self._became_null = [0] * len(columns)
         self._became_shorter = [0] * len(columns)
+        self._became_inexact = [0] * len(columns)
+        # Texts without a number that became 0, as by a CAST, and those that became another number.
+        self._became_zero = [0] * len(columns)
+        self._became_number = [0] * len(columns)
         self._digest = 0
 
     @property
     def found(self) -> Found:
         """What was counted so far."""
         counts = zip(
-            self.columns, self._differing, self._became_null, self._became_shorter, strict=True
+            self.columns,
+            self._differing,
+            self._became_null,
+            self._became_shorter,
+            self._inexact,
+            strict=True,
         )
         return Found(
             self._added,
@@ -60,12 +70,26 @@ class Tally:
                     differing=differing,
                     became_null=became_null,
                     became_shorter=became_shorter,
+                    became_inexact=inexact,
                 )
-                for column, differing, became_null, became_shorter in counts
+                for column, differing, became_null, became_shorter, inexact in counts
                 if differing
             ),
             tuple(sample for samples in self._samples.values() for sample in samples),
         )
+
+    @property
+    def _inexact(self) -> list[int]:
+        """How many numbers say less than before, by column.
+
+        Where words became several numbers, somebody gave each its own.
+        """
+        return [
+            rounded + (0 if others else zeros)
+            for rounded, zeros, others in zip(
+                self._became_inexact, self._became_zero, self._became_number, strict=True
+            )
+        ]
 
     @property
     def is_renumbered(self) -> bool:
@@ -111,6 +135,11 @@ class Tally:
                 self._became_null[at] += 1
             elif _is_shorter(new, old):
                 self._became_shorter[at] += 1
+            elif is_less_exact(new, old):
+                self._became_inexact[at] += 1
+            elif isinstance(new, int | float) and says_no_number(old):
+                self._became_zero[at] += new == 0
+                self._became_number[at] += new != 0
 
     def _keep(self, kind: ChangeKind, key_size: int, before: Row | None, after: Row | None) -> None:
         samples = self._samples[kind]
