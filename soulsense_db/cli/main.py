@@ -20,6 +20,7 @@ from soulsense_db.cli import (
     schedules,
     window,
 )
+from soulsense_db.cli.ending import code_of_interrupt, end_in_order
 from soulsense_db.cli.grammar import SETTING_UP, ProgramCommand, ProgramGroup
 from soulsense_db.cli.output import (
     WANTS_JSON,
@@ -113,6 +114,7 @@ def completion(
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    end_in_order()
     open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that knows fewer characters
@@ -180,9 +182,9 @@ def _interrupted(as_json: bool) -> int:
     done = done_before_interrupt or ["The interrupted operation changed nothing."]
     message = " ".join(["Interrupted.", *done])
     if as_json:
-        return print_json_failure("Interrupted", message, "", _INTERRUPTED)
+        return print_json_failure("Interrupted", message, "", code_of_interrupt())
     say(message, to=sys.stderr)
-    return _INTERRUPTED
+    return code_of_interrupt()
 
 
 def _unexpected(error: Exception, as_json: bool) -> int:

@@ -17,6 +17,8 @@ from soulsense_db.errors import NotConfirmedError, OptionError
 from soulsense_db.retention import PruneDecision, PruneReport, RetentionPolicy
 
 _ALL_KINDS = "all"
+# With it a prune removes what killed processes left, and no backup that came since the question.
+_KEEP_ALL = RetentionPolicy(keep_last=-1)
 
 
 def prune(
@@ -62,6 +64,8 @@ def prune(
             session.say(f"Removed {decision.backup.filename}")
         session.say(_pruned(report))
     elif not report.removed:
+        if not dry_run:
+            manager.prune(_KEEP_ALL)
         session.say("Nothing to remove.")
     else:
         session.say(f"Would remove {len(report.removed)}, keep {len(report.kept)}.")
