@@ -68,7 +68,7 @@ def test_a_signal_ends_a_command_in_order(
     made: Project, key: Key, words: tuple[str, ...], number: signal.Signals
 ) -> None:
     """The exit code is a shell's; no decrypted copy stays, and no process that migrates."""
-    with untouched(made.folder, but=(".lock",)), _migrating(made, words, key) as process:
+    with untouched(made.folder, but=(".lock", ".meta")), _migrating(made, words, key) as process:
         process.send_signal(number)
         _, said = process.communicate(timeout=CHILD_SECONDS)
         assert process.returncode == 128 + number
