@@ -104,7 +104,7 @@ def restore(
         _say_which(session, info)
         _warn_of_half_run(info, "its rows may be half migrated")
         return restore_rows(session, info, rows, trust_directory=trust_directory)
-    comparison = _preview(session, info)
+    comparison = _preview(session, info, migrates=upgrade is not None)
     _warn_of_half_run(info)
     if info.drill_result == "failed":
         warn(f"{info.filename} failed its last drill: see 'soulsense-db info'.")
@@ -230,8 +230,11 @@ def _accept(session: Session) -> dict[str, Any]:
     return {"accepted": accepted}
 
 
-def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
-    """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
+def _preview(session: Session, info: BackupInfo, *, migrates: bool = False) -> DatabaseDiff | None:
+    """Say what a restore of ``info`` means, and return it; None where nothing can be compared.
+
+    ``migrates``: its data is migrated first, and that is not known here.
+    """
     _say_which(session, info)
     try:
         with session.progress("Comparing"):
@@ -251,11 +254,13 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     if info.alembic_heads or found.alembic_heads:
         session.say(f"  revision  {here}; the database is at {now}")
     if found.identical:
-        session.say("  rows      the same as in the database: a restore would change nothing")
+        more = "" if migrates else ": a restore would change nothing"
+        session.say(f"  rows      the same as in the database{more}")
     elif not found.tables:
         session.say("  rows      the same as in the database; tables or indexes differ")
     elif session.talks:
-        session.say("  rows      changes if you restore:")
+        when = "before the migrations, changes" if migrates else "changes"
+        session.say(f"  rows      {when} if you restore:")
         rows = [
             (
                 table.table,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import OptionError
-from soulsense_db.operations import Upgrade, UpgradeReport
+from soulsense_db.operations import FewerRows, Upgrade, UpgradeReport
+from soulsense_db.shown_text import printable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _PANEL = "Migrations"
 _HEAD = "head"
 _MOST_STEPS = 5
+_MOST_TABLES = 10
 _TIMEOUT_SECONDS = 3600.0
 
 
@@ -126,7 +128,16 @@ def upgraded_sentence(report: UpgradeReport, *, would: bool = False) -> str:
     steps = ", ".join(report.steps[:_MOST_STEPS])
     more = len(report.steps) - _MOST_STEPS
     steps += f" and {more} more" if more > 0 else ""
-    return f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
+    sentence = f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
+    if report.fewer_rows:
+        sentence += f" Rows that went with that: {_fewer_rows(report.fewer_rows)}."
+    return sentence
+
+
+def _fewer_rows(tables: Sequence[FewerRows]) -> str:
+    shown = "; ".join(printable(str(one)) for one in tables[:_MOST_TABLES])
+    more = len(tables) - _MOST_TABLES
+    return f"{shown}; and {more} more tables" if more > 0 else shown
 
 
 def upgrade_json(report: UpgradeReport | None) -> dict[str, Any] | None:
@@ -139,4 +150,5 @@ def upgrade_json(report: UpgradeReport | None) -> dict[str, Any] | None:
         "alembic_heads": list(report.alembic_heads),
         "steps": list(report.steps),
         "seconds": report.seconds,
+        "fewer_rows": [asdict(one) for one in report.fewer_rows],
     }

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
     from soulsense_db.operations.sealing import with_opened_description
     from soulsense_db.operations.transfer import export_backup, import_file
-    from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
+    from soulsense_db.operations.upgrading import FewerRows, Upgrade, UpgradeReport
     from soulsense_db.operations.verify import (
         DrillReport,
         VerificationReport,
@@ -76,6 +76,7 @@ __all__ = [
     "DrillPlan",
     "DrillRecordFile",
     "DrillReport",
+    "FewerRows",
     "Finder",
     "Forms",
     "IdentitiesOption",
@@ -160,6 +161,7 @@ _HOMES = {
     "find_rows": "soulsense_db.operations.row_restore",
     "preview_rows": "soulsense_db.operations.row_restore",
     "restore_rows": "soulsense_db.operations.row_restore",
+    "FewerRows": "soulsense_db.operations.upgrading",
     "Upgrade": "soulsense_db.operations.upgrading",
     "UpgradeReport": "soulsense_db.operations.upgrading",
     "VerificationReport": "soulsense_db.operations.verify",

@@ -47,7 +47,7 @@ from soulsense_db.operations.restore import Restorer
 from soulsense_db.operations.scratch import ScratchCopy
 from soulsense_db.operations.sealing import opened_row_counts
 from soulsense_db.operations.stored_form import opened
-from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
+from soulsense_db.operations.upgrading import Upgrade, UpgradeReport, fewer_rows
 from soulsense_db.operations.verify import (
     DrillReport,
     VerificationReport,
@@ -256,6 +256,9 @@ def _examined(
     elif plan.upgrade is not None:
         copy = ScratchCopy(path=path, backup=info, alembic_heads=heads, facts=info.driver_facts)
         upgraded = _upgraded(repository, copy, plan.upgrade, poll)
+        if not upgraded.problem:
+            now = driver.count_rows(path, poll=poll)
+            upgraded = replace(upgraded, fewer_rows=fewer_rows(counts, now))
     if upgraded is None or not upgraded.problem:  # they are written for today's code
         run_checks(driver, info, plan.checks)
     return replace(

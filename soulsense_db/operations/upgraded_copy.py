@@ -23,7 +23,7 @@ from soulsense_db.operations.upgrade_errors import (
     taken_half_way,
     writes_elsewhere,
 )
-from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
+from soulsense_db.operations.upgrading import Upgrade, UpgradeReport, fewer_rows
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.progress import Progress
 
@@ -62,18 +62,23 @@ def upgraded_copy(
         with _said_of(info, copy):
             before = OpenedBackup(info, copy.path, is_private=True)
             verify_opened(driver, before, level="quick", version=version)
-            report = upgrade(
-                copy, LiveDatabase(driver), is_trial=is_trial, poll=_polling(info, progress)
-            )
+            poll = _polling(info, progress)
+            counts = driver.count_rows(copy.path, poll=poll)
+            report = upgrade(copy, LiveDatabase(driver), is_trial=is_trial, poll=poll)
         if report.problem:
             raise not_upgraded(info, report)
         if report.others:
             raise writes_elsewhere(info, report.others)
         source = replace(before, is_changed=True)
+        checked = fs.version_of(copy.path)
         try:
             verified = verify_opened(driver, source, level="full", version=version)
+            now = driver.count_rows(copy.path, poll=poll)
         except InvalidBackupError as error:
             raise damaged_by_upgrade(info, report, error.reason or error.cause) from error
+        if fs.version_of(copy.path) != checked:  # a process that the migrations left behind
+            raise damaged_by_upgrade(info, report, "something still writes to the copy")
+        report = replace(report, fewer_rows=fewer_rows(counts, now))
         yield UpgradedCopy(source, verified, report)
 
 

@@ -6,13 +6,44 @@ does it, such as :func:`soulsense_db.alembic.upgrade_to` returns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from soulsense_db.operations.live_database import LiveDatabase
 from soulsense_db.operations.scratch import ScratchCopy
+
+# Of a table of Alembic's own: a migration that merges branches leaves fewer revisions in it.
+_VERSIONS = "alembic_version"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewerRows:
+    """A table that has fewer rows once the data is migrated.
+
+    Attributes:
+        table: Its name.
+        before: How many rows it had.
+        after: How many it has now; None where the table is gone.
+
+    Example:
+        >>> from alembic.config import Config
+        >>> from soulsense_db.alembic import upgrade_to
+        >>> report = manager.restore("latest", upgrade=upgrade_to(Config("alembic.ini")))
+        >>> report.upgrade.fewer_rows
+        ()
+    """
+
+    table: str
+    before: int
+    after: int | None
+
+    def __str__(self) -> str:
+        rows = f"{self.before:,} row{'' if self.before == 1 else 's'}"
+        if self.after is None:
+            return f"{self.table} is gone, with its {rows}"
+        return f"{self.table} has {self.after:,} of {rows}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +58,7 @@ class UpgradeReport:
         seconds: How long it took.
         others: Other databases that the migrations write to. They wrote to copies, which are gone.
         problem: Why the data did not get there, a sentence; empty where it did.
+        fewer_rows: The tables that have fewer rows now. A rehearsal on the backup tells why.
 
     Example:
         >>> from alembic.config import Config
@@ -43,6 +75,7 @@ class UpgradeReport:
     seconds: float
     others: tuple[Path, ...] = ()
     problem: str = ""
+    fewer_rows: tuple[FewerRows, ...] = ()
 
 
 class Upgrade(Protocol):
@@ -89,3 +122,27 @@ class Upgrade(Protocol):
             ''
         """
         ...
+
+
+def fewer_rows(
+    before: Mapping[str, int] | None, after: Mapping[str, int] | None
+) -> tuple[FewerRows, ...]:
+    """Return which tables have fewer rows; None: nobody could count them.
+
+    A table that is gone, while a new one has as many rows, is taken for renamed.
+    """
+    if before is None or after is None:
+        return ()
+    new = [rows for table, rows in after.items() if table not in before]
+
+    def found() -> Iterator[FewerRows]:
+        for table, rows in sorted(before.items()):
+            now = after.get(table)
+            if _VERSIONS in table or not rows or (now is not None and now >= rows):
+                continue
+            if now is None and rows in new:
+                new.remove(rows)
+                continue
+            yield FewerRows(table=table, before=rows, after=now)
+
+    return tuple(found())

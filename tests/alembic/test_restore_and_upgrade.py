@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -375,3 +377,59 @@ def test_can_restore_tells_what_would_be_done(made: Project) -> None:
     with untouched(made.folder):
         check = manager.can_restore("latest", upgrade=upgrade_to(made.config()))
     assert [type(problem) for problem in check.problems] == [RehearsalFailedError]
+
+
+def test_rows_that_the_migrations_take_are_told(made: Project) -> None:
+    """By table, before and after; a renamed one is not gone."""
+    made.revision(
+        "third",
+        "second",
+        'op.execute("CREATE TABLE page AS SELECT * FROM entry")\n'
+        'op.drop_table("entry")\n'
+        'op.execute("DELETE FROM person WHERE id = 2")',
+    )
+    check = manager_of(made).can_restore("latest", upgrade=upgrade_to(made.config()))
+    assert check.upgrade is not None
+    assert [str(one) for one in check.upgrade.fewer_rows] == ["person has 1 of 2 rows"]
+    done = restored(made).upgrade
+    assert done is not None
+    assert done.fewer_rows == check.upgrade.fewer_rows
+    report = manager_of(made).verify("latest", level="drill", upgrade=upgrade_to(made.config()))
+    assert report.drill is not None
+    assert report.drill.upgrade is not None
+    assert report.drill.upgrade.fewer_rows == check.upgrade.fewer_rows
+
+
+def test_a_dropped_table_is_told(made: Project) -> None:
+    """With the rows that it had."""
+    made.revision("third", "second", 'op.drop_table("entry")')
+    report = restored(made)
+    assert report.upgrade is not None
+    assert [str(one) for one in report.upgrade.fewer_rows] == ["entry is gone, with its 3 rows"]
+
+
+def test_what_a_process_still_writes_is_not_put_in_place(made: Project, tmp_path: Path) -> None:
+    """One that left the group of the migration is not ended, and what it does is not checked."""
+    mark = tmp_path / "process"
+    made.revision(
+        "third",
+        "second",
+        "path = op.get_bind().exec_driver_sql('PRAGMA database_list').fetchone()[2]\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    Path({str(mark)!r}).write_text(str(os.getpid()))\n"
+        "    while True:\n"
+        "        os.utime(path)",
+    )
+    try:
+        with refused(made) as caught:
+            restored(made)
+    finally:
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+    assert "something still writes to the copy" in caught.value.what
+
+
+def test_a_revision_has_a_name(made: Project) -> None:
+    """An empty one is refused at once."""
+    with pytest.raises(OptionError, match="the name is empty"):
+        upgrade_to(made.config(), "")

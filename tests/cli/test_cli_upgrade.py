@@ -154,3 +154,19 @@ def test_a_restore_says_that_the_drill_failed(made: Project) -> None:
     shell.fails(DrillError, "verify", "latest", "--level", "drill")
     result = shell.run("restore", "latest", "--dry-run")
     assert "failed its last drill" in result.stderr
+
+
+def test_rows_that_went_are_said(made: Project) -> None:
+    """By a dry run, by the restore and by a drill; the preview is of the data as it was."""
+    made.revision("third", "second", 'op.execute("DELETE FROM entry WHERE id > 1")')
+    shell = Shell(made.folder)
+    went = "Rows that went with that: entry has 1 of 3 rows."
+    out = shell.ok("restore", "latest", "--upgrade", "--dry-run")
+    assert went in out
+    assert "before the migrations, changes if you restore" in out
+    assert "would change nothing" not in out
+    found = shell.json("restore", "latest", "--upgrade", "--dry-run")["upgrade"]
+    assert found["fewer_rows"] == [{"table": "entry", "before": 3, "after": 1}]
+    assert went.rstrip(".") in shell.ok("verify", "latest", "--level", "drill", "--upgrade")
+    assert went in shell.ok("restore", "latest", "--upgrade", "--yes")
+    shell.fails(OptionError, "restore", "latest", "--upgrade", "--revision", "", "--yes")

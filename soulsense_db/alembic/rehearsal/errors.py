@@ -86,9 +86,14 @@ def several(databases: Sequence[str]) -> OptionError:
 def no_timeout(seconds: float) -> OptionError:
     """Return the error for a time that is none."""
     return OptionError(
-        f"A rehearsal cannot end after {seconds:g} seconds.",
+        f"{seconds:g} seconds are no time limit.",
         hint="Give a number of seconds above 0.",
     )
+
+
+def no_revision() -> OptionError:
+    """Return the error for an empty name of a revision."""
+    return OptionError("No revision is named: the name is empty.", hint="Name one, such as head.")
 
 
 def _first(sentences: Sequence[str]) -> str:

@@ -81,7 +81,8 @@ def rehearse(
     Raises:
         BackupError: The copy could not be made, as for :meth:`~soulsense_db.BackupManager.create`,
             or the database is none that can be rehearsed on.
-        OptionError: The timeout is no time; or there are several databases, and no manager.
+        OptionError: The timeout is no time, or the revision has no name; or there are several
+            databases, and no manager.
 
     Example:
         >>> from alembic.config import Config
@@ -90,6 +91,8 @@ def rehearse(
         >>> report.ok, report.live_unchanged
         (True, True)
     """
+    if not revision:
+        raise errors.no_revision()
     if timeout is not None and not timeout > 0:
         raise errors.no_timeout(timeout)
     started = time.monotonic()

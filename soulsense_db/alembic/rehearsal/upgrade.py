@@ -72,7 +72,8 @@ def restore_and_upgrade(
         RehearsalFailedError: The data does not migrate, or the migrations cannot be run here.
         InterruptedMigrationError: The backup was half migrated when it was taken.
         UnsupportedDatabaseError: The migrations write to another database as well.
-        OptionError: The timeout is no time; or there are several databases, and no manager.
+        OptionError: The timeout is no time, or the revision has no name; or there are several
+            databases, and no manager.
         BackupError: As for :meth:`~soulsense_db.BackupManager.restore`.
 
     Example:
@@ -108,7 +109,7 @@ def upgrade_to(
         The upgrade.
 
     Raises:
-        OptionError: The timeout is no time.
+        OptionError: The timeout is no time, or the revision has no name.
 
     Example:
         >>> from alembic.config import Config
@@ -117,6 +118,8 @@ def upgrade_to(
         >>> check.ok, check.upgrade.steps
         (True, ('27c6a30d7c24',))
     """
+    if not revision:
+        raise errors.no_revision()
     if timeout is not None and not timeout > 0:
         raise errors.no_timeout(timeout)
     return _Upgrade(described(config), revision, timeout)
