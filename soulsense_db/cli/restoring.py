@@ -259,8 +259,8 @@ def _preview(session: Session, info: BackupInfo, *, migrates: bool = False) -> D
     elif not found.tables:
         session.say("  rows      the same as in the database; tables or indexes differ")
     elif session.talks:
-        when = "before the migrations, changes" if migrates else "changes"
-        session.say(f"  rows      {when} if you restore:")
+        when = ", not counting the migrations:" if migrates else " if you restore:"
+        session.say(f"  rows      changes{when}")
         rows = [
             (
                 table.table,

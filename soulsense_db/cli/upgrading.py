@@ -130,7 +130,7 @@ def upgraded_sentence(report: UpgradeReport, *, would: bool = False) -> str:
     steps += f" and {more} more" if more > 0 else ""
     sentence = f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
     if report.fewer_rows:
-        sentence += f" Rows that went with that: {_fewer_rows(report.fewer_rows)}."
+        sentence += f" Fewer rows than in the backup: {_fewer_rows(report.fewer_rows)}."
     return sentence
 
 

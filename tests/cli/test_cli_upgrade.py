@@ -160,10 +160,10 @@ def test_rows_that_went_are_said(made: Project) -> None:
     """By a dry run, by the restore and by a drill; the preview is of the data as it was."""
     made.revision("third", "second", 'op.execute("DELETE FROM entry WHERE id > 1")')
     shell = Shell(made.folder)
-    went = "Rows that went with that: entry has 1 of 3 rows."
+    went = "Fewer rows than in the backup: entry has 1 of 3 rows."
     out = shell.ok("restore", "latest", "--upgrade", "--dry-run")
     assert went in out
-    assert "before the migrations, changes if you restore" in out
+    assert "changes, not counting the migrations:" in out
     assert "would change nothing" not in out
     found = shell.json("restore", "latest", "--upgrade", "--dry-run")["upgrade"]
     assert found["fewer_rows"] == [{"table": "entry", "before": 3, "after": 1}]
