@@ -94,7 +94,8 @@ class ColumnChange:
         column: The name of the column.
         differing: In how many rows the value is another one.
         became_null: How many of these had a value, and have none now.
-        became_shorter: How many of these are text or bytes on both sides, and shorter now.
+        became_shorter: How many of these are text or bytes on both sides, and shorter now; text is
+            only compared with text, but for what is empty.
         became_inexact: How many of these are numbers now that say less than before: a number was
             rounded, or a text had more in it, such as a leading zero.
 

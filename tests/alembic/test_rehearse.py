@@ -280,6 +280,45 @@ def test_a_number_that_says_less_is_a_loss(made: Project, what: str) -> None:
     assert kinds(report) == [expected]
 
 
+UNMATCHED = {
+    "another key": (
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
+        "CREATE TABLE new (id INTEGER, a, PRIMARY KEY (id, a))",
+        "INSERT INTO new SELECT * FROM thing {}",
+    ),
+    "a key at last": (
+        "CREATE TABLE thing (id, a)",
+        "CREATE TABLE new (id INTEGER PRIMARY KEY, a)",
+        "INSERT INTO new SELECT * FROM thing {}",
+    ),
+    "no key": (
+        "CREATE TABLE thing (id, a)",
+        "CREATE TABLE new (id, a)",
+        "INSERT INTO new SELECT * FROM thing {}",
+    ),
+}
+
+
+@pytest.mark.parametrize("loses", [True, False])
+@pytest.mark.parametrize("what", UNMATCHED)
+def test_rows_that_nothing_matches_are_there_or_lost(made: Project, what: str, loses: bool) -> None:
+    """In a table that was created anew, a new row does not make up for one that is gone."""
+    table, new, copied = UNMATCHED[what]
+    rows = "(1, 'one'), (2, 'two'), (3, 'six')"
+    run_sql(made.database, table, f"INSERT INTO thing VALUES {rows}")
+    statements = [
+        new,
+        copied.format("WHERE id <> 2" if loses else ""),
+        "INSERT INTO new VALUES (2, 'ten')" if loses else "SELECT 1",
+        "DROP TABLE thing",
+        "ALTER TABLE new RENAME TO thing",
+    ]
+    made.revision("second", "first", "\n".join(f"op.execute({text!r})" for text in statements))
+    report = rehearsed(made)
+    assert kinds(report) == ([("loss", "rows_not_found")] if loses else [])
+    assert report.loses_data is loses
+
+
 RENAMED = {
     "a table, without a statement": [
         "CREATE TABLE note (id INTEGER PRIMARY KEY, person_id INTEGER, text TEXT, mood INTEGER)",

@@ -120,7 +120,8 @@ def _check_columns(change: TableChange) -> None:
             continue
         assert told.became_null == sum(new is None for _, new in differing)
         assert told.became_shorter == sum(
-            type(old) is type(new) and _length(new) < _length(old) for old, new in differing
+            _length(new) < _length(old) and (type(old) is type(new) or new in {"", b""})
+            for old, new in differing
         )
 
 

@@ -17,6 +17,8 @@ from soulsense_db.drivers import (
     DatabaseSurvey,
     DiffReport,
     Findings,
+    MatchedBy,
+    TableChange,
     TableSurvey,
 )
 
@@ -134,11 +136,13 @@ class _Comparison:
 
     def _of_table(self, old: TableSurvey, new: TableSurvey) -> Iterator[Finding]:
         rows = self._rows.get(old.table)
-        if rows is not None and (rows.changed is None or rows.matched_by == "values"):
-            # Nobody knows which row became which: the sums tell what can be told.
+        if rows is not None and rows.changed is not None and self._is_without_identity(rows):
+            yield from self._of_unmatched(old, new, rows.removed + rows.changed, rows.matched_by)
+            return
+        if rows is not None and rows.changed is None:
             rows = None
             sentence = f"Rows of {old.table} are compared by sums alone: nothing matches them."
-            yield self._finding("not_measured", "notice", sentence, table=old.table)
+            yield self._finding("not_measured", "warning", sentence, table=old.table)
         lost = max(0, old.rows - new.rows) if rows is None else rows.removed
         if lost:
             yield self._of_rows(old, new, lost)
@@ -156,6 +160,31 @@ class _Comparison:
                 yield from self._of_column(old, new, column, found)
             elif column.column in changed:
                 yield from self._of_values(old, changed[column.column])
+
+    def _is_without_identity(self, rows: TableChange) -> bool:
+        """Whether nobody knows which row became which, but only which are there as they were."""
+        if rows.matched_by == "rowid":  # of a table that was created anew, numbers mean nothing
+            return bool(rows.changed) and self._is_created_anew(rows.table)
+        return rows.matched_by == "values"
+
+    def _is_created_anew(self, table: str) -> bool:
+        dropped = rf"DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?[\"`\[]?{re.escape(table)}[\"`\]]?\s*;?$"
+        return any(re.match(dropped, statement, re.IGNORECASE) for statement in self._removing)
+
+    def _of_unmatched(
+        self, old: TableSurvey, new: TableSurvey, gone: int, matched_by: MatchedBy
+    ) -> Iterator[Finding]:
+        if gone:
+            why = "it has no primary key" if matched_by == "rowid" else "nothing matches its rows"
+            sentence = (
+                f"In table {old.table}, {_of(gone, old.rows, 'row')} are not there any more as "
+                f"they were. Whether they changed or are lost cannot be told: {why}."
+            )
+            yield self._finding("rows_not_found", "loss", sentence, table=old.table)
+        names = {column.column for column in new.columns}
+        for column in old.columns:
+            if column.column not in names:
+                yield self._of_dropped_column(old, column)
 
     def _of_rows(self, old: TableSurvey, new: TableSurvey, lost: int) -> Finding:
         sentence = f"Table {old.table} loses {_of(lost, old.rows, 'row')}."

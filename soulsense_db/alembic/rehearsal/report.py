@@ -115,11 +115,11 @@ class Finding:
     """Something that a person should know before the migration runs for real.
 
     Attributes:
-        kind: What it is, one word: ``failed``, ``rows_lost``, ``cascade``, ``table_dropped``,
-            ``column_dropped``, ``values_lost``, ``values_shortened``, ``values_rounded``,
-            ``values_changed``, ``reference``, ``constraint``, ``models_differ``, ``renamed``,
-            ``state``, ``space``, ``way_back``, ``bypass``, ``live_changed``, ``round_trip``,
-            ``not_measured``, ``older``, ``integrity``.
+        kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``, ``cascade``,
+            ``table_dropped``, ``column_dropped``, ``values_lost``, ``values_shortened``,
+            ``values_rounded``, ``values_changed``, ``reference``, ``constraint``,
+            ``models_differ``, ``renamed``, ``state``, ``space``, ``way_back``, ``bypass``,
+            ``live_changed``, ``round_trip``, ``not_measured``, ``older``, ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
         database: The live file that it is about.
@@ -238,7 +238,22 @@ class RehearsalReport:
             return f"This migration runs to its end and breaks something.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
+        if self.has_gaps:
+            return (
+                "This migration runs to its end. No loss of rows or values was found, but not all "
+                "of them could be compared."
+            )
         return "This migration runs to its end, and no rows or values are lost."
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether something could not be compared, or looked at; the findings say what.
+
+        Example:
+            >>> report.has_gaps
+            False
+        """
+        return any(finding.kind == "not_measured" for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values, as ``--json`` prints them.

@@ -171,9 +171,13 @@ def _kind(value: Any) -> str | None:
 
 
 def _is_shorter(value: Any, than: Any) -> bool:
-    """Whether both are text or both are bytes, and this is less of it."""
-    kind = _kind(value)
-    return kind is not None and kind == _kind(than) and _length(value) < _length(than)
+    """Whether both are text or bytes, and this is less of it."""
+    kind, other = _kind(value), _kind(than)
+    if kind is None or other is None:
+        return False
+    if kind != other:  # characters and bytes cannot be compared, but with nothing
+        return _length(value) == 0 < _length(than)
+    return _length(value) < _length(than)
 
 
 def _length(value: Any) -> int:
