@@ -23,11 +23,14 @@ def require_report_file(path: Path, option: str, start: str) -> None:
     with fs.storage_errors("write", path):
         folder = path.absolute().parent
         fs.require_directory(folder)
-        # The name may be that of the database.
-        if fs.exists(path) and not (path.is_file() and _is_ours(path, start)):
+        # The name may be that of the database, or of a log that its library keeps beside it.
+        is_other = fs.exists(path) and not (path.is_file() and _is_ours(path, start))
+        if is_other or _is_beside_another(path):
             what = option.removeprefix("--")
             raise OptionError(
-                f"{option} would replace {path}, which is no file that {option} has written.",
+                f"{option} would replace {path}, which is no file that {option} has written."
+                if is_other
+                else f"{option} would write {path}, which may belong to the file whose name it has.",
                 hint=f"Name another file, such as report.{'xml' if what == 'junit' else what}.",
                 path=path,
             )
@@ -51,6 +54,12 @@ def write_report_file(path: Path, text: str) -> None:
             with suppress(FileNotFoundError):
                 Path(name).unlink()
             raise
+
+
+def _is_beside_another(path: Path) -> bool:
+    """Whether the name is that of another file with a hyphen and a word, as ``app.db-wal``."""
+    owner, hyphen, _ = path.name.rpartition("-")
+    return bool(owner and hyphen) and fs.exists(path.with_name(owner))
 
 
 def _is_ours(path: Path, start: str) -> bool:

@@ -120,3 +120,32 @@ def test_a_descending_key_is_not_the_rowid(made: Make) -> None:
     )
     manager.restore_rows("latest", "t", "id = 1")
     assert _rows(manager, "SELECT rowid, id FROM t ORDER BY id") == [(70, 1), (80, 2)]
+
+
+@pytest.mark.parametrize("ending", ["", " WITHOUT ROWID"])
+def test_a_key_with_a_collation_of_its_own_is_refused(made: Make, ending: str) -> None:
+    """There "A" and "a" are two rows, and the column says that they are the same."""
+    manager = made(
+        f"CREATE TABLE t (a TEXT COLLATE NOCASE, v, PRIMARY KEY (a COLLATE BINARY)){ending};"
+        "INSERT INTO t VALUES ('A', 'one'), ('a', 'two');",
+        "DELETE FROM t WHERE v = 'one'",
+    )
+    before = _rows(manager, "SELECT * FROM t")
+    for call in (manager.preview_rows, manager.restore_rows, manager.find_rows):
+        with pytest.raises(RowsRefusedError, match="compares text in another way"):
+            call("latest", "t")
+    assert _rows(manager, "SELECT * FROM t") == before
+
+
+def test_a_parent_with_such_a_key_is_refused(made: Make) -> None:
+    """No other parent comes back in its place."""
+    manager = made(
+        "CREATE TABLE p (k TEXT COLLATE NOCASE, v, PRIMARY KEY (k COLLATE BINARY));"
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, k REFERENCES p);"
+        "INSERT INTO p VALUES ('X', 'big'), ('x', 'small'); INSERT INTO t VALUES (1, 'x');",
+        "DELETE FROM t",
+        "DELETE FROM p",
+    )
+    with pytest.raises(RowsRefusedError, match="compares text in another way"):
+        manager.restore_rows("latest", "t", keys=[1], with_parents=True)
+    assert _rows(manager, "SELECT * FROM p") == []

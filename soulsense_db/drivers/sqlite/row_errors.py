@@ -158,6 +158,15 @@ def other_key(table: str, before: Sequence[str], now: Sequence[str]) -> RowsRefu
     )
 
 
+def key_compares_otherwise(table: str) -> RowsRefusedError:
+    """Return the error for a table whose key has a collation that its columns have not."""
+    return RowsRefusedError(
+        f"The primary key of {table} compares text in another way (COLLATE) than its columns do. "
+        "Which rows are the same cannot be told.",
+        hint=_RESTORE_ALL,
+    )
+
+
 def unreachable(table: str) -> RowsRefusedError:
     """Return the error for a table whose rows nothing tells apart."""
     return RowsRefusedError(

@@ -19,6 +19,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     column_computed,
     column_gone,
     gone_table,
+    key_compares_otherwise,
     needs_value,
     no_rows_of_its_own,
     no_such_column,
@@ -279,6 +280,8 @@ def paired(live: Tables, backup: Tables, name: str, *, without: Sequence[str] = 
     before = {folded(one.name): one for one in source.columns}
     if [*map(folded, shape.key)] != [*map(folded, source.key)]:
         raise other_key(shape.name, source.key, shape.key)
+    if shape.key_differs or source.key_differs:
+        raise key_compares_otherwise(shape.name)
     if source.rowid is None and not source.key:
         raise unreachable(source.name)
     left_out = _left_out(source, without)

@@ -15,6 +15,7 @@ from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_errors import unreadable_name
 from soulsense_db.drivers.sqlite.row_values import Row
+from soulsense_db.drivers.sqlite.table_sql import read_table
 
 _ROWIDS = ("rowid", "_rowid_", "oid")
 _PLAIN = 0  # what table_xinfo says of a column that is neither generated nor hidden
@@ -64,7 +65,8 @@ class Trigger:
 class Shape:
     """What a table is like; ``rowid``: a name that reaches it, None where nothing does.
 
-    ``key_is_rowid``: whether the primary key is another name of the rowid.
+    ``key_is_rowid``: whether the primary key is another name of the rowid; ``key_differs``: whether
+    it tells values apart in another way than their columns do, by a COLLATE of its own.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Shape:
     rowid: str | None
     key_is_rowid: bool
     is_strict: bool
+    key_differs: bool = False
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -148,7 +151,21 @@ class Tables:
         indexes = self.rows(f"PRAGMA main.index_list({quoted(name)})")
         is_rowid = any(one.key for one in columns) and all(one[3] != "pk" for one in indexes)
         strict = bool(list(self._listed("name = ? AND strict", name)))
-        return Shape(name, columns, rowid, is_rowid, strict)
+        differs = any(self._compares_otherwise(name, one[1]) for one in indexes if one[3] == "pk")
+        return Shape(name, columns, rowid, is_rowid, strict, differs)
+
+    def _compares_otherwise(self, name: str, index: str) -> bool:
+        """Whether an index has another collation than one of its columns."""
+        sql = self.row(
+            "SELECT sql FROM main.sqlite_master WHERE type = 'table' AND name = ?", (name,)
+        )
+        said = read_table(str(sql[0])).collations
+        parts = self.rows(f"PRAGMA main.index_xinfo({quoted(index)})")
+        return any(
+            str(part[4]).upper() != said.get(folded(str(part[2])), "BINARY").upper()
+            for part in parts
+            if part[5]
+        )
 
     def _has(self, name: str, rowid: str) -> bool:
         try:
