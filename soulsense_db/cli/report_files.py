@@ -30,7 +30,7 @@ def require_report_file(path: Path, option: str, start: str) -> None:
             raise OptionError(
                 f"{option} would replace {path}, which is no file that {option} has written."
                 if is_other
-                else f"{option} would write {path}, which may belong to the file whose name it has.",
+                else f"{option} would write {path}, which may belong to the file of that name.",
                 hint=f"Name another file, such as report.{'xml' if what == 'junit' else what}.",
                 path=path,
             )

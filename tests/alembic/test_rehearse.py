@@ -214,6 +214,10 @@ LOST_AFTER_RENAME = {
         "ALTER TABLE entry RENAME COLUMN text TO body",
         "UPDATE entry SET body = ''",
     ],
+    "a column that is made anew": [
+        "ALTER TABLE person DROP COLUMN lang",
+        "ALTER TABLE person ADD COLUMN lang TEXT DEFAULT 'unknown'",
+    ],
     "a column that another only adds up to": [
         "ALTER TABLE person ADD COLUMN unit TEXT NOT NULL DEFAULT 'kg'",
         "ALTER TABLE person DROP COLUMN lang",

@@ -157,8 +157,8 @@ def test_files_are_looked_at_before_it_begins(made: Project, tmp_path: Path) -> 
     made.revision("second", "first", "raise RuntimeError('it ran')")
     for arguments, code, said in (
         (("--html", str(made.database)), 71, "is no file that --html has written"),
-        (("--html", f"{made.database}-wal"), 71, "may belong to the file whose name it has"),
-        (("--junit", f"{made.database}-journal"), 71, "may belong to the file whose name it has"),
+        (("--html", f"{made.database}-wal"), 71, "may belong to the file of that name"),
+        (("--junit", f"{made.database}-journal"), 71, "may belong to the file of that name"),
         (("--junit", str(made.ini)), 71, "is no file that --junit has written"),
         (("--junit", str(tmp_path / "no" / "x")), 40, "Storage error"),
         (("--html", "same", "--junit", "same"), 71, "--html and --junit name the same file"),

@@ -171,6 +171,11 @@ class _Comparison:
         dropped = rf"DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?[\"`\[]?{re.escape(table)}[\"`\]]?\s*;?$"
         return any(re.match(dropped, statement, re.IGNORECASE) for statement in self._removing)
 
+    def _is_dropped(self, table: str, column: str) -> bool:
+        names = [rf"[\"`\[]?{re.escape(name)}[\"`\]]?" for name in (table, column)]
+        dropped = rf"ALTER\s+TABLE\s+{names[0]}\s+DROP\s+(?:COLUMN\s+)?{names[1]}\s*;?$"
+        return any(re.match(dropped, statement, re.IGNORECASE) for statement in self._removing)
+
     def _of_unmatched(
         self, old: TableSurvey, new: TableSurvey, gone: int, matched_by: MatchedBy
     ) -> Iterator[Finding]:
@@ -256,6 +261,12 @@ class _Comparison:
                 "values_rounded", "loss", sentence, table=table.table, column=column
             )
         if others := of.differing - of.became_null - of.became_shorter - of.became_inexact:
+            if self._is_dropped(table.table, of.column):
+                sentence = f"Column {name} is dropped and made anew: {_values_of(others)} changed."
+                yield self._finding(
+                    "column_dropped", "loss", sentence, table=table.table, column=column
+                )
+                return
             sentence = f"{_values_of(others)} of {name} changed."
             yield self._finding(
                 "values_changed", "notice", sentence, table=table.table, column=column
