@@ -57,7 +57,7 @@ def write_report_file(path: Path, text: str) -> None:
 
 
 def _is_beside_another(path: Path) -> bool:
-    """Whether the name is that of another file with a hyphen and a word, as ``app.db-wal``."""
+    """Whether the name is that of another file, with a hyphen and a word behind it."""
     owner, hyphen, _ = path.name.rpartition("-")
     return bool(owner and hyphen) and fs.exists(path.with_name(owner))
 
