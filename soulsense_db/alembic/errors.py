@@ -97,8 +97,8 @@ def rehearsal_lost_data(first: str, more: int, target: str) -> DataLossError:
     """
     return DataLossError(
         f"The rehearsal of this upgrade loses data. {_with_more(first, more)}",
-        hint="If that is what the upgrade is for, accept it: "
-        f"alembic -x {ACCEPT_LOSS}=1 upgrade {target}   Otherwise correct the migration.",
+        hint="Correct the migration; 'soulsense-db rehearse' shows all that was found. If the loss "
+        f"is what the upgrade is for, accept it: alembic -x {ACCEPT_LOSS}=1 upgrade {target}",
     )
 
 
@@ -106,7 +106,7 @@ def rehearsal_failed(first: str, more: int) -> RehearsalFailedError:
     """Return the error for an upgrade that fails in its rehearsal, or breaks something there."""
     return RehearsalFailedError(
         f"The rehearsal of this upgrade failed. {_with_more(first, more)}",
-        hint="Correct the migration. 'soulsense-db rehearse' shows all that was found.",
+        hint="Correct the migration, or env.py. 'soulsense-db rehearse' shows all that was found.",
     )
 
 

@@ -88,6 +88,8 @@ def create(
     if info.half_run:
         _warn_of_half_run(session)
     reports = []
+    if session.manager.mirrors.addresses and not wait_for_mirrors:
+        session.say("Not uploaded yet: 'auto' or 'mirror sync' does that, or --wait-for-mirrors.")
     if wait_for_mirrors:
         reports = synced(session, deadline=session.manager.mirrors.deadline)
         set_exit_code(session, reports)

@@ -37,8 +37,9 @@ _CHECKS = {
     "The file is sound": {"integrity"},
     "The live database was not touched": {"live_changed", "bypass"},
     "There is space on the disk": {"space"},
+    "Others can write in time": {"writers_wait"},
 }
-_OF_STEPS = {"failed", "state", "way_back", "older"}
+_OF_STEPS = {"failed", "state", "way_back", "older", "not_saved", "no_effect"}
 _ROUND_TRIP = "The data survives the way back"
 _MODELS = "The models match (alembic check)"
 _OTHER = "Everything was measured"
@@ -114,7 +115,7 @@ def _checks(report: RehearsalReport) -> list[_Case]:
 
 
 def _made(suite: str, report: RehearsalReport) -> list[tuple[str, _Case]]:
-    always = {"live_changed", "space"}
+    always = {"live_changed", "space", "writers_wait"}
     cases = []
     for name, kinds in _CHECKS.items():
         if report.failure is None or kinds & always:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -61,8 +61,9 @@ def _parts(report: RehearsalReport) -> Iterator[str]:
         if report.failure is None:
             yield f"<p>{html_text(figures(report))}</p>\n"
     yield f"<h2>{'Database' if report.failure else 'Rows'}</h2>\n"
+    wrong = {finding.table for finding in report.of_severity("error", "loss")}
     for database in report.databases:
-        yield from _database(database, is_known=report.failure is None)
+        yield from _database(database, wrong, is_known=report.failure is None)
     if report.output:
         yield "<h2>What the migrations printed</h2>\n<details><summary>The last lines</summary>\n"
         yield _block(report.output) + "</details>\n"
@@ -100,7 +101,9 @@ def _steps(report: RehearsalReport) -> Iterator[str]:
     yield "</table></div>\n"
 
 
-def _database(database: RehearsedDatabase, *, is_known: bool) -> Iterator[str]:
+def _database(
+    database: RehearsedDatabase, wrong: Collection[str], *, is_known: bool
+) -> Iterator[str]:
     before, after = (
         ", ".join(heads) or "no revision"
         for heads in (database.heads_before, database.alembic_heads)
@@ -112,10 +115,11 @@ def _database(database: RehearsedDatabase, *, is_known: bool) -> Iterator[str]:
     yield "</p>\n"
     if not is_known:  # the rows of a copy that is half migrated
         return
-    for is_same, tables in groupby(
-        sorted(database.tables, key=lambda one: one.before == one.after),
-        key=lambda one: one.before == one.after,
-    ):
+
+    def is_quiet(one: TableRows) -> bool:
+        return one.before == one.after and one.table not in wrong
+
+    for is_same, tables in groupby(sorted(database.tables, key=is_quiet), key=is_quiet):
         found = list(tables)
         if is_same:
             count = f"{len(found)} table{'' if len(found) == 1 else 's'}"

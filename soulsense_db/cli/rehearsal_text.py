@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from soulsense_db.alembic import Finding, RehearsalReport, RehearsedStep
 
 _LINES = 10
-_BREAKS = {"reference", "constraint", "integrity", "round_trip"}
+_BREAKS = {"reference", "constraint", "integrity", "round_trip", "not_saved"}
 _WORDS = {"error": "Fails", "loss": "Loses data", "warning": "Warning", "notice": "Note"}
 
 
@@ -95,7 +95,8 @@ def figures(report: RehearsalReport) -> str:
             f"{display_size(main.size_after)}"
         )
     free = f" ({display_size(report.space_free)} are free)" if report.space_free else ""
-    parts.append(f"up to {display_size(report.space_needed)} of disk are needed{free}")
+    needed = display_size(report.space_needed)
+    parts.append(f"up to {needed} of disk are needed, backup and journal included{free}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 

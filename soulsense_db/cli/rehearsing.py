@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,5 +104,5 @@ def _require_files(html: Path | None, junit: Path | None) -> None:
         require_report_file(html, "--html", page_start("rehearse"))
     if junit is not None:
         require_report_file(junit, "--junit", START)
-        if html is not None and html.absolute() == junit.absolute():
+        if html is not None and os.path.realpath(html) == os.path.realpath(junit):
             raise OptionError("--html and --junit name the same file.", hint="Name two.", path=html)

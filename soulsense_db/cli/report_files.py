@@ -20,9 +20,14 @@ def require_report_file(path: Path, option: str, start: str) -> None:
 
     Raises :class:`~soulsense_db.errors.StorageError`, :class:`~soulsense_db.errors.OptionError`.
     """
+    folder = path.absolute().parent
     with fs.storage_errors("write", path):
-        folder = path.absolute().parent
-        fs.require_directory(folder)
+        if not folder.is_dir():
+            raise OptionError(
+                f"{option} names a file in {folder}, which is no directory.",
+                hint="Make the directory first, or name another file.",
+                path=path,
+            )
         # The name may be that of the database, or of a log that its library keeps beside it.
         is_other = fs.exists(path) and not (path.is_file() and _is_ours(path, start))
         if is_other or _is_beside_another(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -35,8 +36,10 @@ from soulsense_db.errors import (
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
-from soulsense_db.operations import RestoreReport, Upgrade, UpgradeReport
+from soulsense_db.operations import RestoreCheck, RestoreReport, Upgrade, UpgradeReport
 from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
+
+_VERSION_TABLE = "alembic_version"  # told of as the revision
 
 
 def register(app: typer.Typer) -> None:
@@ -104,16 +107,8 @@ def restore(
         _say_which(session, info)
         _warn_of_half_run(info, "its rows may be half migrated")
         return restore_rows(session, info, rows, trust_directory=trust_directory)
-    comparison = _preview(session, info, migrates=upgrade is not None)
-    _warn_of_half_run(info)
-    if info.drill_result == "failed":
-        warn(f"{info.filename} failed its last drill: see 'soulsense-db info'.")
-    which = "this backup"
-    if info.of_unknown_origin:
-        _show_tables(session, info)
-        which = "this backup of unknown origin"
+    comparison, tried = _show(session, info, upgrade, dry_run=rows.dry_run)
     if rows.dry_run:
-        tried = _try_upgrade(session, info, upgrade) if upgrade is not None else None
         session.say("Nothing was changed: this was a dry run.")
         return {
             "backup": backup_json(info),
@@ -121,29 +116,61 @@ def restore(
             "comparison": _comparison_json(comparison),
             "upgrade": upgrade_json(tried),
         }
-    if upgrade is not None:
-        session.say(f"  upgrade   to {migrations.revision}, on a copy, before anything is replaced")
-        which = f"{which}, migrated"
+    which = "this backup of unknown origin" if info.of_unknown_origin else "this backup"
+    which += ", migrated" * (upgrade is not None)
     session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(
             info, upgrade=upgrade, progress=progress, trust_directory=trust_directory
         )
-    if report.upgrade is not None:
+    if report.upgrade is not None and tried is None:
         session.say(upgraded_sentence(report.upgrade))
     result = _reported(session, report, comparison, then="undo")
     return {**result, "upgrade": upgrade_json(report.upgrade)}
 
 
-def _try_upgrade(session: Session, info: BackupInfo, upgrade: Upgrade) -> UpgradeReport | None:
-    """Migrate a copy that is thrown away, and say what that did; raise what is in the way."""
+def _show(
+    session: Session, info: BackupInfo, upgrade: Upgrade | None, *, dry_run: bool
+) -> tuple[DatabaseDiff | None, UpgradeReport | None]:
+    """Say what a restore of ``info`` means; return what it changes, and what migrations did."""
+    comparison, tried = None, None
+    if upgrade is None:
+        comparison = _preview(session, info)
+    elif (check := _try_upgrade(session, info, upgrade, dry_run=dry_run)) is not None:
+        comparison, tried = check.comparison, check.upgrade
+    _warn_of_half_run(info)
+    if info.drill_result == "failed":
+        warn(f"{info.filename} failed its last drill: see {session.command('show', info.filename)}")
+    if info.of_unknown_origin:
+        _show_tables(session, info)
+    return comparison, tried
+
+
+def _try_upgrade(
+    session: Session, info: BackupInfo, upgrade: Upgrade, *, dry_run: bool
+) -> RestoreCheck | None:
+    """Migrate a copy that is thrown away, and say what that means; raise what is in the way.
+
+    Where nobody is asked, the migrations run once only, for the restore itself: None.
+    """
+    if not dry_run:  # before the migrations run
+        session.require_answer()
+    _say_which(session, info)
+    if session.yes and not dry_run:
+        return None
     with session.progress("Migrating a copy") as progress:
         check = session.manager.can_restore(info, upgrade=upgrade, progress=progress)
     for problem in check.problems:
         raise problem
     if check.upgrade is not None:
-        session.say(upgraded_sentence(check.upgrade, would=True))
-    return check.upgrade
+        session.say(f"  upgrade   {upgraded_sentence(check.upgrade, would=True)}")
+        if check.comparison is not None:
+            _show_comparison(session, check.upgrade.alembic_heads, check.comparison)
+        else:
+            session.say("  rows      could not be compared: there may be no database yet")
+        for warning in check.upgrade.warnings:
+            warn(warning)
+    return check
 
 
 def _require_sense(rows: GivenRows, migrations: GivenUpgrade, *, accept: bool) -> None:
@@ -230,11 +257,8 @@ def _accept(session: Session) -> dict[str, Any]:
     return {"accepted": accepted}
 
 
-def _preview(session: Session, info: BackupInfo, *, migrates: bool = False) -> DatabaseDiff | None:
-    """Say what a restore of ``info`` means, and return it; None where nothing can be compared.
-
-    ``migrates``: its data is migrated first, and that is not known here.
-    """
+def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
+    """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
     _say_which(session, info)
     try:
         with session.progress("Comparing"):
@@ -249,18 +273,24 @@ def _preview(session: Session, info: BackupInfo, *, migrates: bool = False) -> D
     except BackupError as error:  # whether a restore is possible, it finds out by itself
         session.say(f"  rows      could not be compared: {error.what}")
         return None
-    here = ", ".join(info.alembic_heads) or "none"
+    _show_comparison(session, info.alembic_heads, found)
+    return found
+
+
+def _show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff) -> None:
+    """Say what data at ``heads`` would change in the database."""
+    here = ", ".join(heads) or "none"
     now = ", ".join(found.alembic_heads) or "none"
-    if info.alembic_heads or found.alembic_heads:
+    if heads or found.alembic_heads:
         session.say(f"  revision  {here}; the database is at {now}")
+    tables = [table for table in found.tables if table.table != _VERSION_TABLE]
     if found.identical:
-        more = "" if migrates else ": a restore would change nothing"
-        session.say(f"  rows      the same as in the database{more}")
-    elif not found.tables:
-        session.say("  rows      the same as in the database; tables or indexes differ")
+        session.say("  rows      the same as in the database: a restore would change nothing")
+    elif not tables:
+        what = "tables or indexes differ" if not found.same_schema else "its revision differs"
+        session.say(f"  rows      the same as in the database; {what}")
     elif session.talks:
-        when = ", not counting the migrations:" if migrates else " if you restore:"
-        session.say(f"  rows      changes{when}")
+        session.say("  rows      changes if you restore:")
         rows = [
             (
                 table.table,
@@ -268,10 +298,9 @@ def _preview(session: Session, info: BackupInfo, *, migrates: bool = False) -> D
                 f"-{table.lost:,}" if table.lost else "0",
                 f"{table.changed:,}" if table.changed is not None else "other columns",
             )
-            for table in found.tables
+            for table in tables
         ]
         print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
-    return found
 
 
 def _say_which(session: Session, info: BackupInfo) -> None:

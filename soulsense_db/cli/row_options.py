@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from dataclasses import replace as replaced
 from enum import StrEnum
 from typing import Annotated, Any
@@ -46,6 +46,13 @@ class GivenRows:
 
 
 NO_ROWS = GivenRows()
+
+
+def _first_option(given: GivenRows) -> str:
+    """Return the name of the first option that is given."""
+    names = (one.name for one in fields(given))
+    first = next(one for one in names if getattr(given, one) != getattr(NO_ROWS, one))
+    return f"--{first.removesuffix('s').replace('_', '-')}"
 
 
 def row_options(  # noqa: PLR0917 - Typer gives them by name
@@ -129,8 +136,12 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
         dry_run=dry_run,
     )
     # What a configuration may say of all restores is no request for rows.
-    if table is None and replaced(given, triggers=TriggerChoice.skip, dry_run=False) != NO_ROWS:
-        raise typer.BadParameter("name the table whose rows are to come back", param_hint="--table")
+    alone = replaced(given, triggers=TriggerChoice.skip, dry_run=False)
+    if table is None and alone != NO_ROWS:
+        raise typer.BadParameter(
+            "it needs --table, which names the table whose rows are to come back",
+            param_hint=_first_option(alone),
+        )
     if table is not None and not table.strip():  # an unset variable
         raise typer.BadParameter("it is empty; name a table", param_hint="--table")
     if where is not None and not where.strip():  # as above: not all rows are meant

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _SCRIPT_LOCATION = "script_location"
 _OF_CONFIGURATION = {".ini", ".toml", ".cfg"}
+_GO_AHEAD = "To go ahead without a question, add --yes."
 
 REF_HELP = (
     "A backup: its id or the beginning of it, its file name or path, 'latest', 'latest~1' (the one "
@@ -310,20 +311,22 @@ class Session:
         """Show a progress bar for the block, where there is a terminal."""
         return output.progress_bar(label, shown=self.talks)
 
-    def confirm(
-        self, question: str, *, hint: str = "To go ahead without a question, add --yes."
-    ) -> None:
+    def require_answer(self, *, hint: str = _GO_AHEAD) -> None:
+        """Raise :class:`NotConfirmedError` where :meth:`confirm` has nobody to ask."""
+        if not self.yes and (self.as_json or not sys.stdin.isatty()):
+            raise NotConfirmedError(
+                "This command asks for confirmation, and there is no terminal to ask on.",
+                hint=hint,
+            )
+
+    def confirm(self, question: str, *, hint: str = _GO_AHEAD) -> None:
         """Go on only after a yes; raises :class:`NotConfirmedError`.
 
         ``hint``: what to do where there is nobody to ask.
         """
         if self.yes:
             return
-        if self.as_json or not sys.stdin.isatty():
-            raise NotConfirmedError(
-                "This command asks for confirmation, and there is no terminal to ask on.",
-                hint=hint,
-            )
+        self.require_answer(hint=hint)
         try:
             confirmed = typer.confirm(printable(question), err=True)
         except typer.Abort as error:

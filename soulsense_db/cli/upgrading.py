@@ -10,8 +10,7 @@ import typer
 
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import OptionError
-from soulsense_db.operations import FewerRows, Upgrade, UpgradeReport
-from soulsense_db.shown_text import printable
+from soulsense_db.operations import Upgrade, UpgradeReport
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 _PANEL = "Migrations"
 _HEAD = "head"
 _MOST_STEPS = 5
-_MOST_TABLES = 10
 _TIMEOUT_SECONDS = 3600.0
 
 
@@ -128,16 +126,7 @@ def upgraded_sentence(report: UpgradeReport, *, would: bool = False) -> str:
     steps = ", ".join(report.steps[:_MOST_STEPS])
     more = len(report.steps) - _MOST_STEPS
     steps += f" and {more} more" if more > 0 else ""
-    sentence = f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
-    if report.fewer_rows:
-        sentence += f" Fewer rows than in the backup: {_fewer_rows(report.fewer_rows)}."
-    return sentence
-
-
-def _fewer_rows(tables: Sequence[FewerRows]) -> str:
-    shown = "; ".join(printable(str(one)) for one in tables[:_MOST_TABLES])
-    more = len(tables) - _MOST_TABLES
-    return f"{shown}; and {more} more tables" if more > 0 else shown
+    return f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
 
 
 def upgrade_json(report: UpgradeReport | None) -> dict[str, Any] | None:

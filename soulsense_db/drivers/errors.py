@@ -101,6 +101,13 @@ def chosen_twice() -> OptionError:
     )
 
 
+def no_list_of_keys(given: str | bytes) -> OptionError:
+    """Return the error for one key in the place of a list of them."""
+    return OptionError(
+        f"keys is {given!r}, and not a list of keys.", hint=f"Write keys=[{given!r}]."
+    )
+
+
 def parents_missing(
     listed: Sequence[str], more: int, *, can_come: bool, differ: bool
 ) -> RowsRefusedError:

@@ -124,6 +124,22 @@ class RehearsalSupport(ABC):
     def is_in_transaction(self, connection: Any) -> bool:
         """Whether a connection of the library itself, or of its async face, is in a transaction."""
 
+    def without_effect(self, statement: str, connection: Connection) -> str:
+        """Return why a statement that was just run did nothing; empty where it did something.
+
+        What is returned follows "Step 1a2b ..." in a sentence.
+        """
+        del statement, connection
+        return ""
+
+    def given_up(self, seconds: float) -> str:
+        """Return what becomes of others who wait to write for ``seconds``, in a sentence.
+
+        Empty where they just wait.
+        """
+        del seconds
+        return ""
+
     @abstractmethod
     def copy(self, source: Path, target: Path, *, lock_timeout: float) -> SnapshotInfo:
         """Copy the database file ``source``, which may be in use, to the empty ``target``."""

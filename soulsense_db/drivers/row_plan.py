@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from soulsense_db.drivers.errors import chosen_twice, parents_missing
+from soulsense_db.drivers.diff_report import Value
+from soulsense_db.drivers.errors import chosen_twice, no_list_of_keys, parents_missing
 from soulsense_db.drivers.row_search import RowKey
 from soulsense_db.errors import RowsRefusedError
 
@@ -42,6 +43,18 @@ class RowSelection:
     def __post_init__(self) -> None:
         if self.where is not None and self.keys is not None:
             raise chosen_twice()
+
+    @staticmethod
+    def keys_of(given: Iterable[Value | RowKey] | None) -> tuple[RowKey, ...] | None:
+        """Return keys as they are kept here: one of a single value is a tuple as well.
+
+        Raises :class:`~soulsense_db.errors.OptionError` for a text, whose characters are no keys.
+        """
+        if given is None:
+            return None
+        if isinstance(given, str | bytes):
+            raise no_list_of_keys(given)
+        return tuple(key if isinstance(key, tuple) else (key,) for key in given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -271,7 +271,7 @@ class ManagerRestore(Bound):
         selection = RowSelection(
             table=table,
             where=where,
-            keys=_as_keys(keys),
+            keys=RowSelection.keys_of(keys),
             replace=replace,
             with_parents=with_parents,
             with_children=with_children,
@@ -355,7 +355,7 @@ class ManagerRestore(Bound):
         selection = RowSelection(
             table=table,
             where=where,
-            keys=_as_keys(keys),
+            keys=RowSelection.keys_of(keys),
             replace=replace,
             with_parents=with_parents,
             with_children=with_children,
@@ -397,9 +397,3 @@ class ManagerRestore(Bound):
             repository if make_table else repository.with_catalog_as_it_is(),
             timeout=self._repository.driver.lock_timeout if timeout is None else timeout,
         )
-
-
-def _as_keys(keys: Iterable[Value | RowKey] | None) -> tuple[RowKey, ...] | None:
-    if keys is None:
-        return None
-    return tuple(key if isinstance(key, tuple) else (key,) for key in keys)

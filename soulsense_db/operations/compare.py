@@ -22,15 +22,19 @@ def compare_with_live(
 ) -> DatabaseDiff:
     """Compare a backup, or the safety backup, with a fresh snapshot of the live database."""
     info = _info_of(repository, ref)
-    driver = repository.driver
-    driver.require_database()
-    with (
-        opened(repository, info) as source,
-        not_found_if_deleted(source.path),
-        live_as_file(repository, is_secret=info.form.is_encrypted, progress=progress) as copy,
-    ):
+    repository.driver.require_database()
+    with opened(repository, info) as source, not_found_if_deleted(source.path):
+        return compare_data(repository, info, source.path, progress=progress)
+
+
+def compare_data(
+    repository: Repository, info: BackupInfo, path: Path, *, progress: Progress | None
+) -> DatabaseDiff:
+    """Compare the file ``path``, with data of ``info``, as :func:`compare_with_live` does."""
+    is_secret = info.form.is_encrypted
+    with live_as_file(repository, is_secret=is_secret, progress=progress) as copy:
         ignore = repository.rows.tables()
-        return driver.compare_copy(copy, source.path, ignore=ignore, progress=progress)
+        return repository.driver.compare_copy(copy, path, ignore=ignore, progress=progress)
 
 
 def row_counts(repository: Repository, ref: Reference) -> tuple[RowCounts, ...]:

@@ -77,7 +77,10 @@ def restore_backup(
                 report = lock._restore(
                     verified.backup, verified=verified, source=source, progress=progress
                 )
-                return replace(report, upgrade=upgraded)
+                if upgraded is None:
+                    return report
+                warnings = report.warnings + upgraded.warnings
+                return replace(report, upgrade=upgraded, warnings=warnings)
 
 
 @contextmanager

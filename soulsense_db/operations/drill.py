@@ -259,8 +259,9 @@ def _examined(
         if not upgraded.problem:
             now = driver.count_rows(path, poll=poll)
             upgraded = replace(upgraded, fewer_rows=fewer_rows(counts, now))
+            warnings += upgraded.warnings
     if upgraded is None or not upgraded.problem:  # they are written for today's code
-        run_checks(driver, info, plan.checks)
+        run_checks(driver, info, plan.checks, is_migrated=upgraded is not None)
     return replace(
         report,
         level="drill",

@@ -64,11 +64,16 @@ def checks_of(given: Iterable[DrillCheck]) -> tuple[Check, ...]:
     return (*queries, *functions)
 
 
-def run_checks(driver: Driver, info: BackupInfo, checks: Iterable[Check]) -> None:
-    """Raise :class:`~soulsense_db.errors.DrillError` for the first check that the copy fails."""
+def run_checks(
+    driver: Driver, info: BackupInfo, checks: Iterable[Check], *, is_migrated: bool
+) -> None:
+    """Raise :class:`~soulsense_db.errors.DrillError` for the first check that the copy fails.
+
+    ``is_migrated``: whether the copy was migrated to today's code before.
+    """
     for check in checks:
         if problem := check.problem(driver):
-            raise check_failed(info, check.name, problem)
+            raise check_failed(info, check.name, problem, is_migrated=is_migrated)
 
 
 # Queries

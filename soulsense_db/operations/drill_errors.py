@@ -90,13 +90,14 @@ def faulty_after_restore(info: BackupInfo, line: str) -> DrillError:
     return _failed(info, f"the restored copy has faulty rows: {line}", line)
 
 
-def check_failed(info: BackupInfo, check: str, reason: str) -> DrillError:
+def check_failed(info: BackupInfo, check: str, reason: str, *, is_migrated: bool) -> DrillError:
     """Return the error for a check of the user's: what it is called, and what came of it."""
+    migrate = "" if is_migrated else " If it is for today's tables only, drill with --upgrade."
     return DrillError(
         f"{info.filename} failed the drill: the check '{check}' failed: {reason.rstrip('.')}.",
         state=_STATE,
         hint="If the check is right, use another backup. If it is wrong, correct it and drill "
-        "again.",
+        f"again.{migrate}",
         path=Path(info.path),
         reason=reason,
         candidates=(check,),

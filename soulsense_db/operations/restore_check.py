@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soulsense_db import fs
 from soulsense_db.backup_info import META_SUFFIX, BackupInfo
-from soulsense_db.drivers import Driver, Progress
+from soulsense_db.drivers import DatabaseDiff, Driver, Progress
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -22,7 +22,9 @@ from soulsense_db.fs import (
     require_trusted_directory,
 )
 from soulsense_db.meta_file import require_no_backup
-from soulsense_db.notices import log_ignored, renamed
+from soulsense_db.notices import ignoring, log_ignored, renamed
+from soulsense_db.operations.compare import compare_data
+from soulsense_db.operations.diff import without_numbers
 from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import room_of_restore
@@ -42,6 +44,8 @@ class RestoreCheck:
         problems: The errors that a restore would raise, or the Alembic hook when it puts back.
         warnings: Those of the verification.
         upgrade: What migrations did to a copy of its data; None without any, or with problems.
+        comparison: What the migrated data would change in the live database; None without
+            migrations, or where they cannot be compared, such as where no database exists.
 
     Example:
         >>> check = manager.can_restore("latest")
@@ -53,6 +57,7 @@ class RestoreCheck:
     problems: tuple[BackupError, ...]
     warnings: tuple[str, ...] = ()
     upgrade: UpgradeReport | None = None
+    comparison: DatabaseDiff | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -109,32 +114,39 @@ class _RestoreChecker:
             )
         )
         problems += self._place(info)
-        upgraded: list[UpgradeReport] = []
-        if not problems and upgrade is None:
-            problems += _problem(lambda: self._rehearse(info))
-        elif not problems and upgrade is not None:
-            problems += _problem(
-                lambda: upgraded.append(self._rehearse_upgraded(info, upgrade, progress))
-            )
-        return RestoreCheck(
-            backup=info,
-            problems=tuple(problems),
-            warnings=warnings,
-            upgrade=next(iter(upgraded), None),
-        )
+        check = RestoreCheck(backup=info, problems=tuple(problems), warnings=warnings)
+        if problems:
+            return check
+        try:
+            if upgrade is not None:
+                return self._rehearse_upgraded(check, info, upgrade, progress)
+            self._rehearse(info)
+        except BackupError as error:
+            return replace(check, problems=_obstacles(error))
+        return check
 
     def _rehearse(self, info: BackupInfo) -> None:
         with opened(self._repository, info) as source:
             self._driver.rehearse(source.path)
 
     def _rehearse_upgraded(
-        self, info: BackupInfo, upgrade: Upgrade, progress: Progress | None
-    ) -> UpgradeReport:
+        self, check: RestoreCheck, info: BackupInfo, upgrade: Upgrade, progress: Progress | None
+    ) -> RestoreCheck:
         with upgraded_copy(
             self._repository, info, upgrade, is_trial=True, progress=progress
         ) as made:
-            self._driver.rehearse(made.source.path)
-            return made.report
+            found = None
+            # Whether a restore is possible, the rehearsal of it finds out by itself.
+            with ignoring(BackupError, what="The migrated data could not be compared"):
+                asked = None if progress is None else without_numbers(progress)
+                found = compare_data(self._repository, info, made.source.path, progress=asked)
+            warnings = check.warnings + made.report.warnings
+            check = replace(check, upgrade=made.report, comparison=found, warnings=warnings)
+            try:
+                self._driver.rehearse(made.source.path)
+            except BackupError as error:
+                return replace(check, problems=_obstacles(error))
+            return check
 
     def _place(self, info: BackupInfo | None) -> Iterator[BackupError]:
         """Yield what is wrong with the place of the live database."""
@@ -156,13 +168,20 @@ class _RestoreChecker:
 def _problem(look: Callable[[], object]) -> list[BackupError]:
     try:
         look()
-    except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
-        log_ignored("Such a database is replaced by a restore", error)
-    except DatabaseLockedError as error:
-        log_ignored("A lock passes", error)
     except BackupError as error:
-        return [error]
+        return list(_obstacles(error))
     return []
+
+
+def _obstacles(error: BackupError) -> tuple[BackupError, ...]:
+    """Return the error, unless a restore would go on in spite of it."""
+    if isinstance(error, DatabaseFileNotFoundError | DatabaseDamagedError):
+        log_ignored("Such a database is replaced by a restore", error)
+        return ()
+    if isinstance(error, DatabaseLockedError):
+        log_ignored("A lock passes", error)
+        return ()
+    return (error,)
 
 
 def _names(driver: Driver, place: Path, lock: Path) -> Iterator[BackupError]:

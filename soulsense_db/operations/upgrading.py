@@ -16,6 +16,7 @@ from soulsense_db.operations.scratch import ScratchCopy
 
 # Of a table of Alembic's own: a migration that merges branches leaves fewer revisions in it.
 _VERSIONS = "alembic_version"
+_MOST_TABLES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,24 @@ class UpgradeReport:
     others: tuple[Path, ...] = ()
     problem: str = ""
     fewer_rows: tuple[FewerRows, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of it, a sentence each.
+
+        Example:
+            >>> from alembic.config import Config
+            >>> from soulsense_db.alembic import restore_and_upgrade
+            >>> report = restore_and_upgrade(Config("alembic.ini"), "latest", manager=manager)
+            >>> report.upgrade.warnings
+            ()
+        """
+        if not self.fewer_rows:
+            return ()
+        shown = "; ".join(map(str, self.fewer_rows[:_MOST_TABLES]))
+        more = len(self.fewer_rows) - _MOST_TABLES
+        shown += f"; and {more} more tables" if more > 0 else ""
+        return (f"Once migrated, the data has fewer rows than the backup: {shown}.",)
 
 
 class Upgrade(Protocol):

@@ -22,6 +22,8 @@ FOREIGN_KEYS_ON = """
     with connectable.connect() as connection:
 """
 
+HALF_WAY = 'op.create_table("half", sa.Column("id", sa.Integer))\nop.execute("OH NO")'
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> Project:
@@ -84,7 +86,7 @@ def test_a_failing_step_is_named(made: Project) -> None:
     assert "third.py, line" in report.error
     assert "nowhere" in report.failure.traceback
     assert report.steps[-1].seconds is None
-    assert "the database would be at second, with changes to table half" in (
+    assert "stop half-way, with the database at second and changes to table half" in (
         one(report, "state").sentence
     )
     with pytest.raises(RehearsalFailedError) as caught:
@@ -106,9 +108,11 @@ def test_a_left_over_table_of_a_batch_operation_is_said(made: Project) -> None:
 
 
 def test_a_step_that_is_rolled_back_leaves_nothing(made: Project) -> None:
-    """Where the database would be as before, the report does not say half migrated."""
+    """Where the database would be as before, nobody need put it back: it is a note, and all."""
     made.revision("second", "first", 'op.execute("DELETE FROM entry")\nop.execute("OH NO")')
-    assert "the data would be as before" in one(rehearsed(made), "state").sentence
+    report = rehearsed(made)
+    assert kinds(report) == [("error", "failed"), ("notice", "state")]
+    assert "the data is as before" in one(report, "state").sentence
 
 
 def test_a_cascade_is_found(made: Project) -> None:
@@ -130,6 +134,102 @@ def test_a_cascade_is_found(made: Project) -> None:
     with pytest.raises(DataLossError) as caught:
         report.require_ok()
     assert caught.value.exit_code == 77
+
+
+def test_a_cascade_over_two_tables_begins_at_its_cause(tmp_path: Path) -> None:
+    """What goes with the rows of a recreated table comes first, with the remedy; then the rest."""
+    made = Project(tmp_path / "project", "none")
+    made.revision(
+        "first",
+        None,
+        TABLES + '    op.create_table("a_tag", sa.Column("id", sa.Integer, primary_key=True), '
+        'sa.Column("entry_id", sa.Integer, sa.ForeignKey("entry.id", ondelete="CASCADE")))\n'
+        '    op.execute("INSERT INTO a_tag (entry_id) VALUES (1), (2)")',
+    )
+    made.upgrade("first")
+    with_foreign_keys(made)
+    made.revision(
+        "second",
+        "first",
+        'with op.batch_alter_table("person") as batch:\n'
+        '    batch.alter_column("name", type_=sa.String(300))',
+    )
+    assert [found.table for found in rehearsed(made).findings] == ["entry", "a_tag"]
+    made.edit_env(
+        "    with connectable.connect() as connection:\n",
+        """
+    @event.listens_for(connectable, "connect")
+    def leave_foreign_keys_off(dbapi_connection, _):
+        cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = OFF")
+        cursor.close()
+
+    with connectable.connect() as connection:
+""",
+    )
+    assert rehearsed(made).findings == ()
+
+
+def test_an_env_py_that_saves_nothing_is_found(made: Project) -> None:
+    """A statement before Alembic's transaction begins one that nobody commits: no upgrade."""
+    made.edit_env(
+        "        context.configure(",
+        '        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")\n'
+        "        context.configure(",
+    )
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    report = rehearsed(made)
+    assert kinds(report) == [("error", "not_saved")]
+    sentence = one(report, "not_saved").sentence
+    assert "the data is at first, and should be at second" in sentence
+    assert "does not save" in report.verdict
+    made.edit_env(
+        'exec_driver_sql("PRAGMA foreign_keys = OFF")\n',
+        'exec_driver_sql("PRAGMA foreign_keys = OFF")\n        connection.commit()\n',
+    )
+    assert kinds(rehearsed(made)) == [("notice", "values_changed")]
+
+
+def test_a_version_table_elsewhere_is_not_looked_for(tmp_path: Path) -> None:
+    """Where the version table is in an attached database, nothing is said of what was saved."""
+    made = Project(tmp_path / "project", "none")
+    run_sql(made.database, "CREATE TABLE entry (id INTEGER PRIMARY KEY)")
+    made.edit_env(
+        "        context.configure(",
+        """        connection.exec_driver_sql("ATTACH ':memory:' AS versions")
+        connection.commit()
+        context.configure(version_table_schema="versions",""",
+    )
+    made.revision("first", None, 'op.add_column("entry", sa.Column("mood", sa.Integer))')
+    report = rehearsed(made)
+    assert (len(report.steps), report.findings) == (1, ())
+
+
+def test_a_switch_inside_a_transaction_is_said(made: Project) -> None:
+    """Foreign keys that stay on, because a PRAGMA came too late: a warning names the step."""
+    with_foreign_keys(made)
+    made.revision(
+        "second",
+        "first",
+        'op.execute("UPDATE entry SET mood = 1")\nop.execute("PRAGMA foreign_keys = OFF")',
+    )
+    made.revision("third", "second", 'op.execute("PRAGMA foreign_keys = OFF")')
+    report = rehearsed(made)
+    assert one(report, "no_effect").sentence == (
+        "Step second runs 'PRAGMA foreign_keys = OFF' inside a transaction, where SQLite ignores "
+        "it: foreign keys stay on."
+    )
+    assert report.verdict.endswith("Values changed: see the notes. Read the warning first.")
+
+
+def test_rows_with_new_keys_are_told_as_such(made: Project) -> None:
+    """An UPDATE of primary keys: rows are not there under their keys, and no trigger is blamed."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET id = id + 1000")')
+    report = rehearsed(made)
+    assert kinds(report) == [("loss", "rows_not_found")]
+    sentence = one(report, "rows_not_found").sentence
+    assert "all its 3 rows are not there any more under their primary keys" in sentence
+    assert "trigger" not in sentence
 
 
 def test_deleted_rows_are_no_cascade(made: Project) -> None:
@@ -182,6 +282,17 @@ def test_what_is_renamed_is_not_lost(made: Project) -> None:
     report = rehearsed(made)
     assert kinds(report) == [("notice", "renamed"), ("notice", "renamed")]
     assert report.ok
+
+
+def test_a_new_name_in_another_case_is_no_loss(made: Project) -> None:
+    """SQLite takes both names for one; what goes at the same time is found."""
+    rename = 'op.rename_table("entry", "passing")\nop.rename_table("passing", "Entry")'
+    made.revision("second", "first", rename)
+    report = rehearsed(made)
+    assert one(report, "renamed").sentence == "Table entry is renamed to Entry."
+    assert report.ok
+    made.revision("second", "first", f"{rename}\nop.execute('DELETE FROM Entry WHERE id = 1')")
+    assert one(rehearsed(made), "rows_lost").sentence == "Table entry loses 1 row of 3."
 
 
 def test_numbers_in_the_place_of_text_are_no_loss(made: Project) -> None:
@@ -446,6 +557,15 @@ def test_a_slow_step_is_seen(made: Project) -> None:
     assert report.writers_wait_seconds >= step.locked_seconds
 
 
+def test_a_wait_that_writers_give_up_is_a_warning(made: Project) -> None:
+    """A lock held for longer than Python's connections wait: a warning, also in the verdict."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")\ntime.sleep(5.1)')
+    report = rehearsed(made)
+    assert "gives up after 5 s with 'database is locked'" in one(report, "writers_wait").sentence
+    assert report.ok
+    assert report.verdict.endswith("Read the warning first.")
+
+
 def test_a_pause_without_a_lock_is_no_wait(made: Project) -> None:
     """A step that takes long and only reads meanwhile would keep nobody waiting."""
     made.revision(
@@ -495,13 +615,15 @@ def test_a_round_trip_compares_the_data(made: Project) -> None:
     )
     report = rehearsed(made, round_trip=True)
     assert report.ok
+    assert report.verdict.endswith("After the way back, all data is as it was.")
     assert [step.direction for step in report.steps] == ["upgrade", "downgrade"]
     made.revision("second", "first", 'op.execute("UPDATE person SET name = upper(name)")', "pass")
     report = rehearsed(made, round_trip=True)
     assert one(report, "round_trip").sentence == (
         "The data does not survive the way back: in person, 2 rows changed."
     )
-    assert not report.ok
+    with pytest.raises(DataLossError):
+        report.require_ok()
 
 
 def test_a_way_back_that_fails_is_said(made: Project) -> None:
@@ -608,7 +730,7 @@ def test_a_database_in_memory_cannot_be_rehearsed(made: Project) -> None:
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        (None, "Nothing would put it back."),
+        (None, "Nothing would put the data back."),
         ("soulsense_backup = true", "the real run would put the backup back"),
         ("soulsense_backup = true\nsoulsense_on_failure = keep", "would leave it so"),
     ],
@@ -619,7 +741,7 @@ def test_what_becomes_of_a_real_run_that_fails(
 ) -> None:
     """Beside what a failure leaves, it is said whether a backup would be put back, and by what."""
     made = project(tmp_path / "project")
-    made.revision("second", "first", 'op.execute("OH NO")')
+    made.revision("second", "first", HALF_WAY)
     if option:
         made.set_option(*option.split(" = ", 1))
     assert said in one(rehearsed(made), "way_back").sentence
@@ -630,7 +752,7 @@ def test_the_line_in_env_py_puts_it_back(tmp_path: Path) -> None:
     made = Project(tmp_path / "project", "env.py")
     made.revision("first", None, TABLES)
     made.upgrade("first")
-    made.revision("second", "first", 'op.execute("OH NO")')
+    made.revision("second", "first", HALF_WAY)
     assert "would put the backup back" in one(rehearsed(made), "way_back").sentence
     assert "way_back" not in {found.kind for found in rehearsed(made, "nosuch").findings}
 

@@ -415,7 +415,8 @@ def test_two_at_once_do_not_meet(made: Project) -> None:
             out, err = process.communicate(timeout=60)
             assert (process.returncode, out) == (
                 0,
-                "This migration runs to its end, and no rows or values are lost.\n",
+                "This migration runs to its end, and no rows or values are lost. Values changed: "
+                "see the notes.\n",
             ), err
 
 

@@ -80,6 +80,18 @@ def test_a_loss_is_refused_until_it_is_accepted(project: Project) -> None:
     assert len(project.backups()) == earlier + 1
 
 
+def test_an_upgrade_that_would_not_be_saved_is_refused(project: Project) -> None:
+    """env.py leaves a transaction open that nobody commits: that is found before, on the copy."""
+    project.edit_env(
+        "        context.configure(",
+        '        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")\n'
+        "        context.configure(",
+    )
+    project.revision("second", "first", "pass")
+    said = assert_refused(project, "upgrade", "head")
+    assert "env.py ends without saving it: the data is at first, and should be at second" in said
+
+
 def test_no_failure_can_be_accepted(project: Project) -> None:
     """The argument is for losses alone."""
     project.revision("second", "first", f"{LOSES}\n{FAILS}")

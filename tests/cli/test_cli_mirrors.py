@@ -94,7 +94,8 @@ def test_a_mirror_that_fails_fails_no_backup(shell: Shell, url: str) -> None:
 def test_the_machine_is_gone(shell: Shell, url: str) -> None:
     """Nothing but the URL: list, restore, and the rows are there."""
     shell.ok("mirror", "add", url)
-    shell.ok("create", "Evening", "--wait-for-mirrors")
+    assert "Not uploaded yet: 'auto' or 'mirror sync' does that" in shell.ok("create", "Noon")
+    assert "Not uploaded" not in shell.ok("create", "Evening", "--wait-for-mirrors")
     rows = digest(shell.database)
     shutil.rmtree(shell.folder / "data")
     del shell.env["SOULSENSE_MIRROR"]

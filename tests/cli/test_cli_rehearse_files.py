@@ -108,7 +108,7 @@ def test_junit_of_a_good_one(made: Project, tmp_path: Path) -> None:
     """A case for each step and for each check, and no failure."""
     made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
     file = tmp_path / "report.xml"
-    assert run(made, "--round-trip", "--junit", str(file)).returncode == 76
+    assert run(made, "--round-trip", "--junit", str(file)).returncode == 77
     cases = junit(file)
     assert {"second", "second (down)", "Rows are kept", "Foreign keys are kept"} <= cases.keys()
     # It does not come back from that.
@@ -160,7 +160,8 @@ def test_files_are_looked_at_before_it_begins(made: Project, tmp_path: Path) -> 
         (("--html", f"{made.database}-wal"), 71, "may belong to the file of that name"),
         (("--junit", f"{made.database}-journal"), 71, "may belong to the file of that name"),
         (("--junit", str(made.ini)), 71, "is no file that --junit has written"),
-        (("--junit", str(tmp_path / "no" / "x")), 40, "Storage error"),
+        (("--junit", str(tmp_path / "no" / "x")), 71, "which is no directory"),
+        (("--html", "same", "--junit", f"../{made.folder.name}/same"), 71, "name the same file"),
         (("--html", "same", "--junit", "same"), 71, "--html and --junit name the same file"),
     ):
         result = run(made, *arguments)

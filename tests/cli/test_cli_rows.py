@@ -133,6 +133,8 @@ def test_options_that_mean_nothing_are_usage_errors(
     ref = () if "--accept" in arguments else ("latest",)
     result = deleted.run("restore", *ref, *arguments, "--yes")
     assert result.returncode == USAGE, result.stdout + result.stderr
+    if arguments[0] != "--table":
+        assert f"Invalid value for {arguments[0]}: it needs" in result.stderr
     assert digest(deleted.database) == before
 
 

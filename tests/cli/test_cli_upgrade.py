@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from alembic_project import Project
 from rehearsals import manager_of, project, run_sql, untouched
 from shell import Shell
+from terminal import end_of, terminal
 
 from soulsense_db import BackupManager
 from soulsense_db.errors import DrillError, NotConfirmedError, OptionError, RehearsalFailedError
@@ -41,7 +43,6 @@ def test_an_old_backup_comes_back(made: Project) -> None:
     assert shell.run("restore", "latest", "--upgrade").returncode == NotConfirmedError.exit_code
     assert made.database.read_bytes() == before
     out = shell.ok("restore", "latest", "--upgrade", "--yes")
-    assert "  upgrade   to head, on a copy, before anything is replaced" in out
     assert "Migrated the data from first to second in " in out
     assert "Steps: second." in out
     assert "To undo the restore: soulsense-db undo" in out
@@ -157,16 +158,44 @@ def test_a_restore_says_that_the_drill_failed(made: Project) -> None:
 
 
 def test_rows_that_went_are_said(made: Project) -> None:
-    """By a dry run, by the restore and by a drill; the preview is of the data as it was."""
+    """By a dry run, by the restore and by a drill; what is compared is the migrated data."""
     made.revision("third", "second", 'op.execute("DELETE FROM entry WHERE id > 1")')
     shell = Shell(made.folder)
-    went = "Fewer rows than in the backup: entry has 1 of 3 rows."
-    out = shell.ok("restore", "latest", "--upgrade", "--dry-run")
-    assert went in out
-    assert "changes, not counting the migrations:" in out
-    assert "would change nothing" not in out
-    found = shell.json("restore", "latest", "--upgrade", "--dry-run")["upgrade"]
-    assert found["fewer_rows"] == [{"table": "entry", "before": 3, "after": 1}]
-    assert went.rstrip(".") in shell.ok("verify", "latest", "--level", "drill", "--upgrade")
+    went = "Once migrated, the data has fewer rows than the backup: entry has 1 of 3 rows."
+    out = shell.run("restore", "latest", "--upgrade", "--dry-run")
+    assert went in out.stderr
+    assert "alembic_version" not in out.stdout
+    out = shell.run("restore", "latest", "--upgrade", "--dry-run", "--json")
+    found = json.loads(out.stdout)["result"]
+    assert found["upgrade"]["fewer_rows"] == [{"table": "entry", "before": 3, "after": 1}]
+    assert [(one["table"], one["gained"]) for one in found["comparison"]["tables"]] == [
+        ("alembic_version", 1),
+        ("entry", 1),
+    ]
+    assert went in shell.ok("verify", "latest", "--level", "drill", "--upgrade")
     assert went in shell.ok("restore", "latest", "--upgrade", "--yes")
     shell.fails(OptionError, "restore", "latest", "--upgrade", "--revision", "", "--yes")
+
+
+def test_the_question_is_about_the_migrated_data(made: Project) -> None:
+    """Before it, the migrations have run on a copy: values of new columns that go are counted."""
+    run_sql(
+        made.database,
+        "INSERT INTO entry (id, person_id, text, note) VALUES (1, 1, 'one', 'of today')",
+    )
+    before = made.database.read_bytes()
+    with terminal(Shell(made.folder), "restore", "latest", "--upgrade") as child:
+        child.expect("with this backup, migrated[?]")
+        shown = child.before
+        child.sendline("n")
+        assert end_of(child) == NotConfirmedError.exit_code
+    assert "The data migrates from first to second" in shown
+    assert re.search(r"entry +\+2 +0 +1\b", shown), shown
+    assert made.database.read_bytes() == before
+
+
+def test_nobody_to_ask_is_an_error_before_the_migrations_run(made: Project) -> None:
+    """Where no answer can be given, no migration runs for nothing."""
+    made.revision("third", "second", f"Path({str(made.folder / 'ran')!r}).touch()")
+    Shell(made.folder).fails(NotConfirmedError, "restore", "latest", "--upgrade")
+    assert not (made.folder / "ran").exists()

@@ -25,8 +25,9 @@ def manager(database: Path) -> BackupManager:
 
 def test_a_failed_drill_stays_one_until_a_drill_passes(manager: BackupManager) -> None:
     """To read the backup is to look at less: that takes nothing back, and says so."""
-    with pytest.raises(DrillError):
+    with pytest.raises(DrillError) as caught:
         manager.verify("latest", level="drill", checks=["SELECT 0"])
+    assert "If it is for today's tables only, drill with --upgrade." in caught.value.hint
     for level in ("quick", "full"):
         report = manager.verify("latest", level=level)
         assert not report.recorded

@@ -176,8 +176,8 @@ def test_a_key_is_a_value_or_a_tuple(made: Make) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [[(1, 2)], [()], [object()], [2**63], ["\ud800"], []],
-    ids=["too many", "too few", "an object", "too large", "half a pair", "none"],
+    [[(1, 2)], [()], [object()], [[1]], [True], [2**63], ["\ud800"], []],
+    ids=["too many", "too few", "object", "list", "truth", "too large", "half a pair", "none"],
 )
 def test_what_is_no_key_is_refused(made: Make, wrong: list[Any]) -> None:
     """A key with other columns, of no type of a database or none at all is an option error."""
@@ -186,6 +186,28 @@ def test_what_is_no_key_is_refused(made: Make, wrong: list[Any]) -> None:
     with pytest.raises(OptionError, match=r"is no key of entries"):
         manager.restore_rows("latest", "entries", keys=wrong)
     assert digest(path) == before
+
+
+def test_a_text_is_no_list_of_keys(made: Make) -> None:
+    """Its characters are not taken for keys."""
+    manager, _ = made("CREATE TABLE t (k TEXT PRIMARY KEY);INSERT INTO t VALUES ('a'), ('b')")
+    with pytest.raises(OptionError, match="not a list of keys") as caught:
+        manager.preview_rows("latest", "t", keys="ab")
+    assert caught.value.hint == "Write keys=['ab']."
+
+
+def test_a_key_of_several_rows_stands_for_none_of_them(made: Make) -> None:
+    """A key with NULL in it may be that of several rows: all of them come back, or none."""
+    manager, path = made(
+        "CREATE TABLE t (a, b, v, PRIMARY KEY (a, b));"
+        "INSERT INTO t VALUES (1, NULL, 'x'), (1, NULL, 'y'), (1, 2, 'z')"
+    )
+    execute(path, "DELETE FROM t")
+    before = digest(path)
+    with pytest.raises(RowsRefusedError, match="has 2 rows of t with a 1, b NULL"):
+        manager.restore_rows("latest", "t", keys=[(1, None)])
+    assert digest(path) == before
+    assert manager.restore_rows("latest", "t", keys=[(1, None), (1, 2), (1, None)]).inserted == 3
 
 
 def test_a_key_that_the_backup_does_not_have_is_refused(made: Make) -> None:

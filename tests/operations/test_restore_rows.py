@@ -381,6 +381,19 @@ def test_a_circle_of_references_comes_back(
     assert digest(path) == before
 
 
+def test_missing_parents_are_listed_by_their_keys(plain: Callable[[str], BackupManager]) -> None:
+    """2 comes before 10."""
+    manager = plain(
+        "CREATE TABLE p (id INTEGER PRIMARY KEY);"
+        "CREATE TABLE c (id INTEGER PRIMARY KEY, p REFERENCES p (id));"
+        "INSERT INTO p VALUES (2), (10); INSERT INTO c VALUES (1, 10), (2, 2);"
+    )
+    assert manager.database is not None
+    execute(manager.database, "DELETE FROM c", "DELETE FROM p")
+    plan = manager.preview_rows("latest", "c")
+    assert [one.key for one in plan.missing_parents] == [(("id", "2"),), (("id", "10"),)]
+
+
 def test_a_parent_that_the_backup_lacks_too_blocks_where_keys_are_enforced(
     journal: Path, make_engine: EngineMaker
 ) -> None:

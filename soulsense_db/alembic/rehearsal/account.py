@@ -136,6 +136,13 @@ def bypasses_of(told: Told, live: Path) -> Iterator[Finding]:
         )
 
 
+def without_effect_of(told: Told) -> Iterator[Finding]:
+    """Yield the statements that did nothing, each once."""
+    for revision, what in {(one["revision"], one["what"]): None for one in told.of("idle")}:
+        who = f"Step {revision}" if revision else "env.py, or a module it imports,"
+        yield Finding(kind="no_effect", severity="warning", sentence=f"{who} {what}.")
+
+
 def live_changed(told: Told) -> Finding:
     """Return that the live database was changed, and who may have been it."""
     sentence = (
@@ -161,7 +168,7 @@ def models_of(told: Told) -> Iterator[Finding]:
             sentence = f"Whether the models differ could not be told: {one['failed']}."
             yield Finding(kind="not_measured", severity="notice", sentence=sentence)
         else:
-            sentence = f"'alembic check' would still find: {'; '.join(one['differences'])}."
+            sentence = f"After it, 'alembic check' finds: {'; '.join(one['differences'])}."
             yield Finding(kind="models_differ", severity="notice", sentence=sentence)
 
 

@@ -47,7 +47,7 @@ def changes(
     comparison = _Comparison(
         before, after, rows, removing=removing, renames=renames, database=database
     )
-    return [*comparison.findings()]
+    return comparison.findings()
 
 
 def rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[TableRows, ...]:
@@ -114,9 +114,21 @@ class _Comparison:
         self._removing = removing
         self._new_names = renames
         self._database = database
+        self._cascades: dict[str, str] = {}  # the table whose rows went first, by table
 
-    def findings(self) -> Iterator[Finding]:
-        """Yield them, table by table."""
+    def findings(self) -> list[Finding]:
+        """Return them, table by table; what took rows of other tables along comes before those."""
+        found = list(self._each())
+        return sorted(found, key=lambda one: self._depth(one.table))
+
+    def _depth(self, table: str) -> int:
+        passed = []
+        while table in self._cascades and table not in passed:
+            passed.append(table)
+            table = self._cascades[table]
+        return len(passed)
+
+    def _each(self) -> Iterator[Finding]:
         for name, old in self._before.items():
             new = self._after.get(name)
             if new is None:
@@ -204,13 +216,20 @@ class _Comparison:
             if name in self._before
             and (name not in self._after or self._after[name].rows < self._before[name].rows)
         ]
+        if not parents and self._may_have_new_keys(old.table) and gained > 0:
+            sentence = (
+                f"In table {old.table}, {_of(lost, old.rows, 'row')} are not there any more under "
+                f"their primary keys, and {gained:,} have new ones. The migration updates the "
+                "table: see whether it gives rows other keys."
+            )
+            return self._finding("rows_not_found", "loss", sentence, table=old.table)
         if not parents:
             sentence += (
                 " No statement of the migration deletes from it: a trigger may have, or a "
                 "connection of its own."
             )
             return self._finding("rows_lost", "loss", sentence, table=old.table)
-        parent = parents[0]
+        parent = self._cascades[old.table] = parents[0]
         sentence += (
             " No statement of the migration deletes from it: its rows refer to rows of "
             f"{parent} with ON DELETE CASCADE, and went with those."
@@ -218,14 +237,18 @@ class _Comparison:
         if parent in self._after and self._after[parent].rows >= self._before[parent].rows:
             sentence += (
                 f" The migration drops {parent} to create it anew; with foreign keys switched on, "
-                f"that deletes all its rows first. To keep the rows of {old.table}, switch foreign "
-                "keys off on the connection that migrates."
+                f"that deletes all its rows first. To keep the rows of {old.table}, have env.py "
+                "switch foreign keys off when it connects, before a transaction begins."
             )
         return self._finding("cascade", "loss", sentence, table=old.table)
 
     def _is_removed_from(self, table: str) -> bool:
         pattern = re.compile(_REMOVING.format(name=re.escape(table)), re.IGNORECASE)
         return any(pattern.search(statement) for statement in self._removing)
+
+    def _may_have_new_keys(self, table: str) -> bool:
+        updating = rf"UPDATE\s+(?:OR\s+\w+\s+)?(?:main\.)?[\"`\[]?{re.escape(table)}[\"`\]]?(?!\w)"
+        return any(re.match(updating, one, re.IGNORECASE) for one in self._removing)
 
     def _of_dropped_column(self, old: TableSurvey, column: ColumnSurvey) -> Finding:
         name = f"{old.table}.{column.column}"
@@ -321,8 +344,10 @@ def new_problems(path: Path, found: Findings, before: Findings | None) -> Iterat
                 yield Finding(kind=kind, severity=severity, sentence=sentence, database=path)
 
 
-def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection[str]) -> str:
-    """Return what a failure would have left in the database, without a backup before it."""
+def left_behind(
+    before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection[str]
+) -> tuple[bool, str]:
+    """Return whether a failure leaves the database half-way, and in a sentence how."""
     leftovers = sorted(
         name.partition(" ")[2]
         for name in after.schema.keys() - before.schema.keys()
@@ -333,12 +358,9 @@ def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection
         after.schema,
         _heads(after),
     ):
-        return "What had run of the failed step was rolled back: the data would be as before."
+        return False, "What had run of the failed step was rolled back: the data is as before."
     at = ", ".join(sorted(heads)) or "no revision"
-    sentence = (
-        "Without a backup before it, the real run would stop half-way: the database would be "
-        f"at {at}"
-    )
+    sentence = f"The real run would stop half-way, with the database at {at}"
     changed = sorted(
         {
             *(name for name in before.schema.keys() ^ after.schema.keys()),
@@ -351,14 +373,14 @@ def left_behind(before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection
     )
     named = [name for name in changed if name.partition(" ")[2] not in leftovers]
     if named:
-        sentence += f", with changes to {_listed(named)}"
+        sentence += f" and changes to {_listed(named)}"
     if leftovers:
         original = leftovers[0].removeprefix(TEMPORARY)
         sentence += (
             f"; {_listed(leftovers)} would be left over, and every later upgrade that recreates "
             f"{original} would fail because of it"
         )
-    return f"{sentence}."
+    return True, f"{sentence}."
 
 
 def _heads(survey: DatabaseSurvey) -> dict[str, tuple[str, ...]]:

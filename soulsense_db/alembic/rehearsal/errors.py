@@ -20,7 +20,7 @@ def failed(sentences: Sequence[str]) -> RehearsalFailedError:
     return RehearsalFailedError(
         _first(sentences),
         state=_UNTOUCHED,
-        hint="Correct the migration, and rehearse it again.",
+        hint="Correct the migration, or env.py, and rehearse it again.",
     )
 
 
@@ -29,8 +29,8 @@ def loses_data(sentences: Sequence[str]) -> DataLossError:
     return DataLossError(
         _first(sentences),
         state=_UNTOUCHED,
-        hint="If that is what it is for, run it: the backup before it has what it removes. "
-        "Otherwise correct the migration, and rehearse it again.",
+        hint="Correct the migration, and rehearse it again. If the loss is what it is for, run it: "
+        "the backup before it has what it removes.",
     )
 
 

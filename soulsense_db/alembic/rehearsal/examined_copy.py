@@ -98,7 +98,9 @@ class Examination:
                 if copy is None:
                     break
                 chosen = renames.touched
-                others = {table.table for table in after.tables} - chosen
+                # Not the new ones either, which may be the old ones in another case.
+                others = {table.table for table in after.tables}
+                others -= {*chosen, *renames.tables.values()}
                 ignore = (*self.ignore, *self.version_tables, *others)
                 again = self.support.diff(path, copy, ignore=ignore)
                 wrong = renames.refuted(again)

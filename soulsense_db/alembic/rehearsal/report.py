@@ -118,8 +118,9 @@ class Finding:
         kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``, ``cascade``,
             ``table_dropped``, ``column_dropped``, ``values_lost``, ``values_shortened``,
             ``values_rounded``, ``values_changed``, ``reference``, ``constraint``,
-            ``models_differ``, ``renamed``, ``state``, ``space``, ``way_back``, ``bypass``,
-            ``live_changed``, ``round_trip``, ``not_measured``, ``older``, ``integrity``.
+            ``models_differ``, ``renamed``, ``state``, ``not_saved``, ``writers_wait``,
+            ``no_effect``, ``space``, ``way_back``, ``bypass``, ``live_changed``,
+            ``round_trip``, ``not_measured``, ``older``, ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
         database: The live file that it is about.
@@ -226,24 +227,37 @@ class RehearsalReport:
 
     @property
     def verdict(self) -> str:
-        """What all of it comes to, one sentence, or two."""
+        """What all of it comes to, a few sentences."""
         untouched = " The live database was not touched." if self.live_unchanged else ""
         if self.failure is not None:
             what = "This migration fails." if self.steps else "No migration ran."
             return f"{what}{untouched}"
         problem = self.problem()
+        if self._has("not_saved"):
+            return f"This migration runs, and env.py does not save what it does.{untouched}"
         if isinstance(problem, DataLossError):
             return f"This migration runs to its end and loses data.{untouched}"
         if problem is not None:
             return f"This migration runs to its end and breaks something.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
+        sentence = "This migration runs to its end, and no rows or values are lost."
         if self.has_gaps:
-            return (
+            sentence = (
                 "This migration runs to its end. No loss of rows or values was found, but not all "
                 "of them could be compared."
             )
-        return "This migration runs to its end, and no rows or values are lost."
+        elif self._has("values_changed"):
+            sentence += " Values changed: see the notes."
+        if any(step.direction == "downgrade" for step in self.steps):
+            sentence += " After the way back, all data is as it was."
+        warnings = sum(1 for _ in self.of_severity("warning"))
+        if warnings:
+            sentence += f" Read the warning{'s' * (warnings > 1)} first."
+        return sentence
+
+    def _has(self, kind: str) -> bool:
+        return any(finding.kind == kind for finding in self.findings)
 
     @property
     def has_gaps(self) -> bool:
@@ -253,7 +267,7 @@ class RehearsalReport:
             >>> report.has_gaps
             False
         """
-        return any(finding.kind == "not_measured" for finding in self.findings)
+        return self._has("not_measured")
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values, as ``--json`` prints them.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soulsense_db import fs
-from soulsense_db.alembic.rehearsal import account, comparison, errors
+from soulsense_db.alembic.rehearsal import account, errors
 from soulsense_db.alembic.rehearsal.child_process import ReadyChild, Told, ready_child, run_child
 from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.copied_database import (
@@ -21,7 +21,7 @@ from soulsense_db.alembic.rehearsal.copied_database import (
     without,
 )
 from soulsense_db.alembic.rehearsal.discovery import manager_of
-from soulsense_db.alembic.rehearsal.examined_copy import Examination
+from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS, Inspection
 from soulsense_db.alembic.rehearsal.report import (
     Failure,
     Finding,
@@ -29,8 +29,7 @@ from soulsense_db.alembic.rehearsal.report import (
     RehearsedStep,
     Severity,
 )
-from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
-from soulsense_db.errors import BackupError, InvalidBackupError
+from soulsense_db.drivers import RehearsalSupport, rehearsal_for
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import Reference, ScratchCopy
 from soulsense_db.progress import Progress
@@ -42,7 +41,6 @@ DEFAULT_SECONDS = 3600.0
 """After how long a rehearsal is ended, unless it is said otherwise."""
 
 _VERSION_TABLE = "alembic_version"
-_LOCK_SECONDS = 30.0
 _BEFORE = "-before"
 _ORDER: dict[Severity, int] = {"error": 0, "loss": 1, "warning": 2, "notice": 3}
 
@@ -133,34 +131,42 @@ class _Rehearsal:
             child = stack.enter_context(ready_child())  # while the copy is made
             has_changed = stack.enter_context(self._watched(on))
             copy = stack.enter_context(self.manager.scratch_copy(on, progress=progress))
-            ignore = tuple(copy.catalog_tables)
             self._begin(copy)
             told = self._run_child("upgrade", self.revision, copy, child)
             self._take_databases(told)
             heads = self._databases[0].heads_before
             failure = account.failure_of(told, timeout=self.timeout, heads=heads)
             steps = account.steps_of(told)
-            self._look_at_copies(told, failure, ignore)
+            inspection = Inspection(
+                self._support,
+                self._databases,
+                self._kept,
+                version_tables=self._version_tables,
+                ignore=tuple(copy.catalog_tables),
+            )
+            self._findings += inspection.findings(told, failure)
+            self._findings += account.without_effect_of(told)
             self._findings += account.bypasses_of(told, self._path)
             self._findings += account.models_of(told)
             if failure is not None:
                 self._add_failure(failure, on)
             elif round_trip and steps:
-                steps += self._go_back(copy, heads, ignore)
+                steps += self._go_back(copy, heads, inspection)
             endings = self._support.companions.logs
             changed = [one for one in self._databases if not one.is_untouched(endings)]
             unchanged = not has_changed() and not changed
         if not unchanged:
             self._findings.append(account.live_changed(told))
         times = told.of("times")
+        wait = times[0]["longest"] if times else None
+        self._look_at_wait(wait)
         needed = self._space_needed()
         if free < needed:
-            self._add(
-                "space",
-                "warning",
+            sentence = (
                 f"The real run may need {needed:,} bytes for its backup, for growth and for the "
-                f"journal; {free:,} are free.",
+                f"journal; {free:,} are free."
             )
+            self._add("space", "warning", sentence)
         return RehearsalReport(
             revision=self.revision,
             backup=copy.backup.filename if copy.backup else "",
@@ -169,7 +175,7 @@ class _Rehearsal:
             findings=tuple(sorted(self._findings, key=lambda one: _ORDER[one.severity])),
             failure=failure,
             seconds=0.0,
-            writers_wait_seconds=times[0]["longest"] if times else None,
+            writers_wait_seconds=wait,
             space_needed=needed,
             space_free=free,
             live_unchanged=unchanged,
@@ -203,7 +209,7 @@ class _Rehearsal:
                 "config": self.facts,
                 "places": {str(one.path): str(one.copy) for one in self._databases},
                 "scratch": str(copy.path),
-                "lock_timeout": _LOCK_SECONDS,
+                "lock_timeout": LOCK_SECONDS,
                 "dialect": self.manager.live.dialect,
                 "endings": self._support.companions.endings,
                 "compares_models": task == "upgrade" and self.revision in {"head", "heads"},
@@ -237,110 +243,6 @@ class _Rehearsal:
         for database in self._databases:
             database.before = without(database.before, self._version_tables)
 
-    def _look_at_copies(self, told: Told, failure: Failure | None, ignore: tuple[str, ...]) -> None:
-        removing = [text for one in told.of("times") for text in one["removing"]]
-        for database in self._databases:
-            sentence = self._look_at(database, told, failure, ignore, removing)
-            if sentence:
-                kind = "integrity" if fs.exists(database.copy) else "state"
-                self._add(kind, "error", sentence, database)
-                if self._is_main(database):
-                    database.before = self._support.survey(
-                        self._kept, ignore=ignore, version_tables=self._version_tables
-                    )
-
-    def _look_at(
-        self,
-        database: CopiedDatabase,
-        told: Told,
-        failure: Failure | None,
-        ignore: tuple[str, ...],
-        removing: list[str],
-    ) -> str:
-        """Add what is found in one copy; return why it cannot be looked at, if so."""
-        if not fs.exists(database.copy):
-            return f"The migration deletes its database {database.path}."
-        try:
-            self._support.settle(database.copy)
-            with self._examination(
-                database, ignore, compares_rows=failure is None, statements=removing
-            ) as looking:
-                examined = looking.run(compares_rows=failure is None)
-        except InvalidBackupError as error:
-            return f"{database.path} cannot be read afterwards: {error.reason or error.cause}."
-        database.before, after = examined.before, examined.after
-        database.after = after
-        if failure is not None:
-            if told.of("begin"):
-                heads = after.alembic_heads.get(self._version_tables[-1], ())
-                sentence = comparison.left_behind(database.before, after, heads)
-                self._add("state", "warning", sentence, database)
-            return ""
-        if examined.found.row_errors or examined.found.warnings:
-            before = self._check_of_before(database)
-            self._findings += comparison.new_problems(database.path, examined.found, before)
-        self._findings += comparison.changes(
-            database.before,
-            examined.compared,
-            examined.rows,
-            removing=removing,
-            renames=examined.renames,
-            database=database.path,
-        )
-        for name in after.unreadable:
-            self._add("not_measured", "notice", f"Table {name} could not be looked at.", database)
-        return ""
-
-    @contextmanager
-    def _examination(
-        self,
-        database: CopiedDatabase,
-        ignore: tuple[str, ...],
-        *,
-        compares_rows: bool,
-        statements: Sequence[str] = (),
-    ) -> Iterator[Examination]:
-        """Yield how to look at a copy that is settled."""
-        is_main = self._is_main(database)
-        with ExitStack() as stack:
-            before = None
-            if is_main or (compares_rows and database.before.size_bytes):
-                before = stack.enter_context(self._as_before(database))
-            yield Examination(
-                self._support,
-                database.copy,
-                before,
-                ignore=ignore if is_main else (),
-                version_tables=self._version_tables,
-                known=None if is_main else database.before,
-                statements=statements,
-            )
-
-    def _is_main(self, database: CopiedDatabase) -> bool:
-        return database is self._databases[0]
-
-    def _check_of_before(self, database: CopiedDatabase) -> Findings | None:
-        """Return what was wrong before the migration too: only asked for where something is."""
-        try:
-            with self._as_before(database) as path:
-                return self._support.check(path)
-        except BackupError:
-            return None
-
-    @contextmanager
-    def _as_before(self, database: CopiedDatabase) -> Iterator[Path]:
-        """Yield the data as it was: of other databases, as their files have it now."""
-        if self._is_main(database):
-            yield self._kept
-            return
-        path = database.copy.with_name(f"{database.copy.name}{_BEFORE}")
-        fs.create_private_file(path)
-        try:
-            self._support.copy(database.path, path, lock_timeout=_LOCK_SECONDS)
-            yield path
-        finally:
-            fs.remove(path)
-
     def _add_failure(self, failure: Failure, on: Reference | None) -> None:
         self._add("failed", "error", failure.what)
         main = self._databases[0]
@@ -352,7 +254,7 @@ class _Rehearsal:
                 f"{which} has tables and no Alembic revision: it is older than the first "
                 "revision, or was never stamped.",
             )
-        if any(finding.kind == "state" for finding in self._findings):
+        if any(one.kind == "state" and one.severity == "warning" for one in self._findings):
             self._add("way_back", "notice", self.facts["way_back"])
         if failure.exception and self.facts["left_out"]:
             names = ", ".join(self.facts["left_out"])
@@ -367,7 +269,7 @@ class _Rehearsal:
         self,
         copy: ScratchCopy,
         heads: tuple[str, ...],
-        ignore: tuple[str, ...],
+        inspection: Inspection,
     ) -> tuple[RehearsedStep, ...]:
         """Downgrade again, and compare; return the steps."""
         if len(heads) > 1:
@@ -384,14 +286,16 @@ class _Rehearsal:
         if failure is not None:
             self._add("round_trip", "error", f"On the way back: {failure.what}")
             return account.steps_of(told)
-        for database in self._databases:
-            self._support.settle(database.copy)
-            with self._examination(database, ignore, compares_rows=True) as looking:
-                differences = comparison.what_differs(*looking.surveyed())
-            if differences:
-                sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
-                self._add("round_trip", "error", sentence, database)
+        self._findings += inspection.differences()
         return account.steps_of(told)
+
+    def _look_at_wait(self, seconds: float | None) -> None:
+        if seconds and (what := self._support.given_up(seconds)):
+            sentence = (
+                f"The write lock is held for {seconds:.1f} s at a time: {what}. Stop what writes "
+                "to the database while the migration runs, or let it wait longer."
+            )
+            self._add("writers_wait", "warning", sentence)
 
     def _space_needed(self) -> int:
         """Return what the real run may need: a backup, the growth, the journal of everything."""
@@ -401,10 +305,5 @@ class _Rehearsal:
             needed += 2 * before + max(0, (one.after.size_bytes if one.after else before) - before)
         return needed
 
-    def _add(
-        self, kind: str, severity: Severity, sentence: str, database: CopiedDatabase | None = None
-    ) -> None:
-        path = database.path if database else None
-        self._findings.append(
-            Finding(kind=kind, severity=severity, sentence=sentence, database=path)
-        )
+    def _add(self, kind: str, severity: Severity, sentence: str) -> None:
+        self._findings.append(Finding(kind=kind, severity=severity, sentence=sentence))

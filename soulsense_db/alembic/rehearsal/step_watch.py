@@ -25,7 +25,7 @@ from soulsense_db.drivers import rehearsal_for
 
 _MOST_STATEMENTS = 2000
 _LONGEST_STATEMENT = 2000
-_REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE OR REPLACE", "WITH")
+_REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH")
 
 
 @dataclass
@@ -38,8 +38,12 @@ class _Step:
 
 @dataclass
 class WriteClock:
-    """Measures for how long connections hold the lock of writers."""
+    """Measures for how long connections hold the lock of writers, and notes what they run.
 
+    ``tell_idle`` is told of a statement that does nothing.
+    """
+
+    tell_idle: Callable[[str], object]
     spans: list[tuple[float, float]] = field(default_factory=list)
     removing: dict[str, None] = field(default_factory=dict)
     _began: dict[int, float] = field(default_factory=dict)
@@ -69,6 +73,8 @@ class WriteClock:
         if support.writes(statement):
             self._held.setdefault(key, began)
             self._note(statement)
+        if idle := support.without_effect(statement, connection):
+            self.tell_idle(idle)
         if not support.is_in_transaction(connection.connection.driver_connection):
             self._release(key)
 
@@ -98,7 +104,7 @@ class StepWatch:
 
     def __init__(self, channel: Channel, places: Places) -> None:
         self.current = ""
-        self.clock = WriteClock()
+        self.clock = WriteClock(lambda what: channel.tell("idle", revision=self.current, what=what))
         self._channel = channel
         self._places = places
         self._steps: list[_Step] = []
@@ -135,7 +141,12 @@ class StepWatch:
         assert context.connection is not None
         support = rehearsal_for(context.connection.dialect.name)
         database = self._places.original_of(support.file_of(context.connection))
-        self._channel.tell("run", database=database, version_table=context.version_table)
+        self._channel.tell(
+            "run",
+            database=database,
+            version_table=context.version_table,
+            is_attached=bool(context.version_table_schema),
+        )
         find_steps: Any = context._migrations_fn
         context._migrations_fn = lambda heads, of: self._each(
             find_steps(heads, of), heads, database

@@ -13,7 +13,9 @@ from soulsense_db.alembic.rehearsal import account, errors
 from soulsense_db.alembic.rehearsal.child_process import Told, run_child
 from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.discovery import manager_of
+from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS
 from soulsense_db.alembic.rehearsal.places import stamp_of
+from soulsense_db.alembic.rehearsal.runs import Run, not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.manager import BackupManager
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 DEFAULT_UPGRADE_SECONDS = 3600.0
 """After how long the migrations of a copy are ended, unless it is said otherwise."""
 
-_LOCK_SECONDS = 30.0
 _VERSION_TABLE = "alembic_version"
 
 
@@ -153,7 +154,7 @@ class _Upgrade:
                 "config": self.facts,
                 "places": {str(live.path): str(copy.path)},
                 "scratch": str(copy.path),
-                "lock_timeout": _LOCK_SECONDS,
+                "lock_timeout": LOCK_SECONDS,
                 "dialect": live.dialect,
                 "endings": support.companions.endings,
                 "compares_models": False,
@@ -162,7 +163,7 @@ class _Upgrade:
             is_trial=is_trial,
             poll=poll,
         )
-        runs = [run for run in _runs_of(told) if run.database == str(live.path)]
+        runs = [run for run in runs_of(told) if run.database == str(live.path)]
         failure = account.failure_of(told, timeout=self.timeout, heads=copy.alembic_heads)
         if not runs:
             what = failure.what if failure else _migrates_another(told)
@@ -186,29 +187,6 @@ class _Upgrade:
         )
 
 
-@dataclass
-class _Run:
-    """One run of a chain of migrations; ``heads``: what its version table should have now."""
-
-    database: str | None
-    version_table: str
-    heads_before: tuple[str, ...] = ()
-    heads: tuple[str, ...] = ()
-
-
-def _runs_of(told: Told) -> list[_Run]:
-    """Return the runs, in their order: what is told after the beginning of one is about it."""
-    runs: list[_Run] = []
-    for one in told.events:
-        if one["kind"] == "run":
-            runs.append(_Run(one["database"], one["version_table"]))
-        elif one["kind"] == "heads" and runs:
-            runs[-1].heads_before = runs[-1].heads = tuple(sorted(one["heads"]))
-        elif one["kind"] == "end" and runs:
-            runs[-1].heads = tuple(one["heads"])
-    return runs
-
-
 def _migrates_another(told: Told) -> str:
     named = {str(one["database"]) for one in told.of("run") if one["database"]}
     if named:
@@ -225,7 +203,7 @@ def _is_written(one: dict[str, Any], support: RehearsalSupport) -> bool:
 
 
 def _look(
-    support: RehearsalSupport, copy: ScratchCopy, runs: Sequence[_Run], before: Findings
+    support: RehearsalSupport, copy: ScratchCopy, runs: Sequence[Run], before: Findings
 ) -> tuple[str, tuple[str, ...]]:
     """Return what is wrong with the copy, and the revisions that it is at."""
     if not fs.exists(copy.path):
@@ -237,14 +215,9 @@ def _look(
         found = support.survey(copy.path, ignore=(), version_tables=tuple(tables)).alembic_heads
     except InvalidBackupError as error:
         return f"It cannot be read afterwards: {error.reason or error.cause}.", ()
-    for run in runs:
-        at = tuple(sorted(found.get(run.version_table, ())))
-        if at != run.heads:
-            return (
-                f"env.py ends without saving it: the data is at {_named(at)}, and should be at "
-                f"{_named(run.heads)}.",
-                at,
-            )
+    if problem := not_saved(runs, found):
+        at = {head for run in runs for head in found.get(run.version_table, ())}
+        return problem, tuple(sorted(at))
     heads = tuple(sorted({head for run in runs for head in run.heads}))
     return _new_fault(before, now), heads
 
@@ -256,7 +229,3 @@ def _new_fault(before: Findings, now: Findings) -> str:
         new += [line for line in now.warnings if line not in before.warnings]
     more = f", and {len(new) - 1} more" if new[1:] else ""
     return f"After the migration, {new[0]}{more}." if new else ""
-
-
-def _named(heads: Sequence[str]) -> str:
-    return ", ".join(heads) or "no revision"

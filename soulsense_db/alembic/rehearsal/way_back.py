@@ -29,10 +29,10 @@ def way_back(config: Config) -> str:
         log_ignored("Whether migrations are protected cannot be told", error)
         return "The real run would be refused: an option of the backup before migrations is wrong."
     if is_off:
-        return "Nothing would put it back: SOULSENSE_BACKUP=0 switches the backup off."
+        return "Nothing would put the data back: SOULSENSE_BACKUP=0 switches the backup off."
     if not (is_on and _has_plugins()) and not _calls_us(config):
         return (
-            "Nothing would put it back. To have that done, switch on the backup before "
+            "Nothing would put the data back. To have that done, switch on the backup before "
             f"migrations: {_SWITCH if _has_plugins() else _CHANGE}."
         )
     if not restores:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import secrets
 import sqlite3
 import sys
 import threading
@@ -52,6 +53,13 @@ _READS = re.compile(
     r"|BEGIN(?!\s+(?:IMMEDIATE|EXCLUSIVE))|WITH\b(?!.*\b(?:INSERT|UPDATE|DELETE|REPLACE)\b))\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Ignored inside a transaction: https://www.sqlite.org/pragma.html#pragma_foreign_keys
+_FOREIGN_KEYS = re.compile(
+    r"\s*PRAGMA\s+(?:\w+\.)?foreign_keys\s*[=(]\s*['\"]?(\w+)", re.IGNORECASE
+)
+_ON = {"1", "on", "yes", "true"}
+# https://docs.python.org/3/library/sqlite3.html#sqlite3.connect
+_DEFAULT_TIMEOUT = 5.0
 _CONNECT = "sqlite3.connect"
 # The place of the factory among the arguments of sqlite3.connect.
 _FACTORY_AT = 5
@@ -139,6 +147,34 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         """Ask the connection, which knows without a statement."""
         return bool(getattr(connection, "in_transaction", False))
 
+    def without_effect(self, statement: str, connection: Connection) -> str:
+        """See whether foreign keys are switched as the statement asks for."""
+        asks = _FOREIGN_KEYS.match(statement)
+        if asks is None or not self.is_in_transaction(connection.connection.driver_connection):
+            return ""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("PRAGMA foreign_keys")
+            row = cursor.fetchone()
+        finally:
+            cursor.close()
+        if row is None or bool(row[0]) == (asks[1].lower() in _ON):
+            return ""
+        is_on = "on" if row[0] else "off"
+        return (
+            f"runs '{' '.join(statement.split())}' inside a transaction, where SQLite ignores it: "
+            f"foreign keys stay {is_on}"
+        )
+
+    def given_up(self, seconds: float) -> str:
+        """Know for how long a connection of Python waits, unless it says otherwise."""
+        if seconds < _DEFAULT_TIMEOUT:
+            return ""
+        return (
+            f"a connection of Python gives up after {_DEFAULT_TIMEOUT:g} s with 'database is "
+            "locked', unless it has another timeout"
+        )
+
     def copy(self, source: Path, target: Path, *, lock_timeout: float) -> SnapshotInfo:
         """Copy at one point in time, with what a log adds."""
         check.require_contents(source)
@@ -179,7 +215,12 @@ class SQLiteRehearsalSupport(RehearsalSupport):
                 for kind, name in connection.execute(kinds).fetchall():
                     connection.execute(f"DROP {kind} main.{quoted(name)}")
                 for old, new in tables.items():
-                    connection.execute(f"ALTER TABLE main.{quoted(new)} RENAME TO {quoted(old)}")
+                    # By way of another name: SQLite refuses one that differs by its case alone.
+                    between = f"{old}_{secrets.token_hex(4)}"
+                    for one, other in ((new, between), (between, old)):
+                        connection.execute(
+                            f"ALTER TABLE main.{quoted(one)} RENAME TO {quoted(other)}"
+                        )
                 for (table, old), new in columns.items():
                     connection.execute(
                         f"ALTER TABLE main.{quoted(table)} "

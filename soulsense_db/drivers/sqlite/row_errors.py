@@ -81,6 +81,14 @@ def no_row_with_key(table: str, key: str) -> RowsRefusedError:
     )
 
 
+def several_with_key(table: str, key: str, count: int) -> RowsRefusedError:
+    """Return the error for a key of which nothing tells which row is meant."""
+    return RowsRefusedError(
+        f"The backup has {count:,} rows of {table} with {key}.",
+        hint="Name the row by a condition instead; in the window, tick all rows with that key.",
+    )
+
+
 # Which table
 
 

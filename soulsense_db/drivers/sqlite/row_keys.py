@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from soulsense_db.drivers.diff_report import Value
 from soulsense_db.drivers.sqlite.pragmas import quoted
-from soulsense_db.drivers.sqlite.row_errors import no_row_with_key, unreachable, wrong_key
+from soulsense_db.drivers.sqlite.row_errors import (
+    no_row_with_key,
+    several_with_key,
+    unreachable,
+    wrong_key,
+)
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import Shape, Tables
 from soulsense_db.drivers.sqlite.row_values import RawText, Row, bound, named, placeholder
@@ -20,14 +26,15 @@ _SURROGATES = "surrogateescape"
 def rows_with_keys(
     backup: Tables,
     shape: Shape,
-    keys: Sequence[Sequence[Value]],
+    keys: Sequence[tuple[Value, ...]],
     *,
     poll: Callable[[], object] | None = None,
 ) -> list[Ident]:
     """Return what the rows with ``keys`` are found by; ``poll`` is called now and then.
 
-    Raises :class:`~soulsense_db.errors.OptionError` for what is no key of the table, and
-    :class:`~soulsense_db.errors.RowsRefusedError` where no row of the backup has it.
+    A key that several rows have, for it has NULL in it, stands for all of them if it is given as
+    often. Raises :class:`~soulsense_db.errors.OptionError` for what is no key of the table, and
+    :class:`~soulsense_db.errors.RowsRefusedError` where no row of the backup has it, or more.
     """
     idents = ident_columns(shape)
     names = key_names(shape)
@@ -37,15 +44,19 @@ def rows_with_keys(
     wanted = ", ".join(f'+{one} AS "soulsense_{n}"' for n, one in enumerate(idents))
     select = f"SELECT {wanted} FROM main.{quoted(shape.name)} WHERE "  # noqa: S608 - quoted
     found: dict[Ident, None] = {}
-    for number, key in enumerate(keys):
-        if poll is not None and number % _ASK_EVERY == 0:
-            poll()
+    for key in keys:
         if len(key) != len(by) or not all(map(_can_be_sent, key)):
             raise wrong_key(shape.name, names, repr(tuple(key)))
+    times = Counter(keys)
+    for number, key in enumerate(times):
+        if poll is not None and number % _ASK_EVERY == 0:
+            poll()
         values = [_as_stored(one) for one in key]
         rows = backup.rows(*_with_values(select, by, values, backup.encoding))
         if not rows:
             raise no_row_with_key(shape.name, _called(names, values))
+        if len(rows) > times[key]:  # a key with NULL in it may be that of several rows
+            raise several_with_key(shape.name, _called(names, values), len(rows))
         found |= dict.fromkeys(row[0] if shape.rowid else row for row in rows)
     if not found:
         raise wrong_key(shape.name, names, "()")
@@ -88,6 +99,8 @@ def _can_be_sent(value: object) -> bool:
         except UnicodeEncodeError:  # a half of a pair, which no text of a database has
             return False
         return True
+    if isinstance(value, bool):  # which is an int in Python, and equal to 1 or 0
+        return False
     if isinstance(value, int):
         return _LEAST <= value <= _MOST
     return value is None or isinstance(value, float | bytes)

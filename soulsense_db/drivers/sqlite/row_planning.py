@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -289,7 +290,8 @@ class Planner:
         self._miss(reference, values, rows, in_backup=True, differs=differs)
 
     def _missing_in_order(self) -> list[MissingParent]:
-        return sorted(self._missing.values(), key=lambda one: (one.parent, one.key))
+        found = sorted(self._missing.items(), key=lambda one: (one[1].parent, _in_order(one[0][1])))
+        return [missing for _, missing in found]
 
     def _is_there(self, writes: Writes, ident: Ident) -> bool:
         """Whether the live database has a row with the key of the parent, and other values."""
@@ -399,3 +401,11 @@ def _notes(pair: Pair) -> Iterator[str]:
         yield f"{name}: {gone} {what}, and empty in these rows of the backup."
     if pair.left_out:
         yield f"{name}: {', '.join(pair.left_out)} of the backup is left out."
+
+
+def _in_order(values: Row) -> list[tuple[float, str]]:
+    """Return what keys are sorted by: numbers by their value, then the rest as it is written."""
+    return [
+        (value, "") if isinstance(value, int | float) else (math.inf, str(value))
+        for value in values
+    ]
