@@ -52,7 +52,7 @@ def _first_option(given: GivenRows) -> str:
     """Return the name of the first option that is given."""
     names = (one.name for one in fields(given))
     first = next(one for one in names if getattr(given, one) != getattr(NO_ROWS, one))
-    return f"--{first.removesuffix('s').replace('_', '-')}"
+    return f"--{first.replace('_', '-').replace('columns', 'column')}"
 
 
 def row_options(  # noqa: PLR0917 - Typer gives them by name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -193,7 +194,11 @@ class _Rehearsal:
         self._kept = copy.path.with_name(f"{copy.path.name}{_BEFORE}")
         fs.require_space(self._kept.parent, copy.path.stat().st_size)
         fs.create_private_file(self._kept)
-        fs.copy_own(copy.path, self._kept)
+        with ThreadPoolExecutor(1) as side:
+            # Else the first commit of the migrations waits for it, and seems to take longer.
+            flushing = side.submit(fs.sync_file, copy.path)
+            fs.copy_own(copy.path, self._kept)
+            flushing.result()
         self._support.prepare(copy.path, copy.facts)
         self._databases = [
             CopiedDatabase(self._path, copy.path, NOTHING, heads_before=copy.alembic_heads)
