@@ -24,7 +24,7 @@ from soulsense_db.cli.upgrading import (
     upgrade_options,
     upgraded_sentence,
 )
-from soulsense_db.drivers import DatabaseDiff
+from soulsense_db.drivers import DatabaseDiff, TableDiff
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -229,11 +229,13 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
         f"({age_of(info.created_at)} ago), before the last restore."
     )
     if found is not None and not found.identical:
-        lost = sum(table.lost for table in found.tables)
-        changed = sum(table.changed or 0 for table in found.tables)
+        lost = sum(table.lost for table in _tables_of(found))
+        changed = sum(table.changed or 0 for table in _tables_of(found))
+        counts = {"are removed": lost, "change back": changed}
+        what = ", ".join(f"{count:,} row(s) {did}" for did, count in counts.items() if count)
         session.say(
-            f"Changes made since are replaced: {lost:,} row(s) are removed, {changed:,} change "
-            "back. The new safety backup contains all of them."
+            f"Changes made since are replaced{': ' * bool(what)}{what}. The new safety backup "
+            "contains all of them."
         )
     database = session.manager.database
     failed = newest_safety_backup(database, name=FAILED_MIGRATION) if database else None
@@ -283,7 +285,7 @@ def _show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff
     now = ", ".join(found.alembic_heads) or "none"
     if heads or found.alembic_heads:
         session.say(f"  revision  {here}; the database is at {now}")
-    tables = [table for table in found.tables if table.table != _VERSION_TABLE]
+    tables = _tables_of(found)
     if found.identical:
         session.say("  rows      the same as in the database: a restore would change nothing")
     elif not tables:
@@ -301,6 +303,11 @@ def _show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff
             for table in tables
         ]
         print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
+
+
+def _tables_of(found: DatabaseDiff) -> list[TableDiff]:
+    """Return the application's own tables that differ."""
+    return [table for table in found.tables if table.table != _VERSION_TABLE]
 
 
 def _say_which(session: Session, info: BackupInfo) -> None:

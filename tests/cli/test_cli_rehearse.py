@@ -48,7 +48,10 @@ def test_a_good_one_ends_with_0(made: Project) -> None:
     assert lines[2].split() == ["STEP", "TIME", "WRITERS", "WAIT", "WHAT"]
     assert lines[3].startswith("second")
     assert lines[-2].startswith("Writers would wait for up to ")
-    assert lines[-1] == "This migration runs to its end, and no rows or values are lost."
+    assert lines[-1] == (
+        "This migration runs to its end, and no rows or values are lost. Values changed: see the "
+        "notes."
+    )
 
 
 def test_a_failing_one_ends_with_76(made: Project) -> None:
