@@ -207,6 +207,7 @@ INFO = BackupInfo(
 MAY_BE_EMPTY = {"reason", "left_out"}
 SAMPLES: dict[Any, tuple[Any, ...]] = {
     str: ("some text",),
+    bytes: (b"some bytes",),
     int: (0, 12_345),
     float: (1.5,),
     bool: (False, True),

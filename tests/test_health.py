@@ -147,7 +147,7 @@ def test_a_base_that_is_known_to_be_damaged_is_critical(differential: BackupMana
         differential.verify(base)
     check = _check(differential, "bases")
     assert check.state is State.CRITICAL
-    assert f"the base {base.filename} cannot be used: it is not verified" in check.message
+    assert f"the base {base.filename} cannot be used: it failed its last check" in check.message
     assert two.filename in check.message
     assert one.filename in check.message
     os.truncate(base.path, 100)
