@@ -167,7 +167,7 @@ def _try_upgrade(
         if check.comparison is not None:
             _show_comparison(session, check.upgrade.alembic_heads, check.comparison)
         else:
-            session.say("  rows      could not be compared: there may be no database yet")
+            session.say("  rows      could not be compared with the database")
         for warning in check.upgrade.warnings:
             warn(warning)
     return check

@@ -57,6 +57,18 @@ def test_an_env_py_with_its_own_settings_works(tmp_path: Path) -> None:
     assert "own_settings" not in sys.modules
 
 
+def test_an_env_py_that_migrates_twice(tmp_path: Path) -> None:
+    """The second run has nothing to do: the revision before is that before the first."""
+    made = project(tmp_path / "project")
+    made.revision("second", "first", 'op.add_column("entry", sa.Column("note", sa.Text))')
+    run = "            context.run_migrations()"
+    made.edit_env(run, f"{run}\n        with context.begin_transaction():\n{run}")
+    report = rehearsed(made)
+    (database,) = report.databases
+    assert (database.heads_before, database.alembic_heads) == (("first",), ("second",))
+    assert report.findings == ()
+
+
 def test_an_engine_with_a_creator_works(tmp_path: Path) -> None:
     """What do_connect does not see, an engine with its own creator, is led to the copy as well."""
     made = project(tmp_path / "project")

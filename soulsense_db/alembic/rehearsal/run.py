@@ -30,6 +30,7 @@ from soulsense_db.alembic.rehearsal.report import (
     RehearsedStep,
     Severity,
 )
+from soulsense_db.alembic.rehearsal.runs import heads_before, runs_of
 from soulsense_db.drivers import RehearsalSupport, rehearsal_for
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import Reference, ScratchCopy
@@ -241,11 +242,10 @@ class _Rehearsal:
             )
         tables = {_VERSION_TABLE: None} | {one["version_table"]: None for one in told.of("run")}
         self._version_tables = tuple(tables)
-        for one in told.of("heads"):
-            for database in self._databases:
-                if str(database.path) == one["database"]:
-                    database.heads_before = tuple(sorted(one["heads"]))
         for database in self._databases:
+            own = [run for run in runs_of(told) if run.database == str(database.path)]
+            if own:
+                database.heads_before = heads_before(own)
             database.before = without(database.before, self._version_tables)
 
     def _add_failure(self, failure: Failure, on: Reference | None) -> None:

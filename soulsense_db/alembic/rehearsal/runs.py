@@ -35,6 +35,12 @@ def runs_of(told: Told) -> list[Run]:
     return runs
 
 
+def heads_before(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the heads before the ``runs`` on a database: of each version table before its first."""
+    first = {run.version_table: run.heads_before for run in reversed(runs)}
+    return tuple(sorted({head for heads in first.values() for head in heads}))
+
+
 def not_saved(runs: Iterable[Run], found: Mapping[str, Sequence[str]]) -> str:
     """Return that a database is not where the ``runs`` on it went, as a sentence; empty if it is.
 

@@ -15,7 +15,7 @@ from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.discovery import manager_of
 from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS
 from soulsense_db.alembic.rehearsal.places import stamp_of
-from soulsense_db.alembic.rehearsal.runs import Run, not_saved, runs_of
+from soulsense_db.alembic.rehearsal.runs import Run, heads_before, not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.manager import BackupManager
@@ -178,7 +178,7 @@ class _Upgrade:
         steps = (one for one in told.of("begin") if one["database"] == str(live.path))
         return UpgradeReport(
             revision=self.revision,
-            heads_before=runs[-1].heads_before,
+            heads_before=heads_before(runs),
             alembic_heads=heads,
             steps=tuple(one["revision"] for one in steps),
             seconds=round(time.monotonic() - started, 3),
