@@ -36,7 +36,7 @@ def runs_of(told: Told) -> list[Run]:
 
 
 def heads_before(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Return the heads before the ``runs`` on a database: of each version table before its first."""
+    """Return the heads before the ``runs`` on a database: those before the first of each chain."""
     first = {run.version_table: run.heads_before for run in reversed(runs)}
     return tuple(sorted({head for heads in first.values() for head in heads}))
 
