@@ -83,5 +83,5 @@ def _size_problem(info: BackupInfo, size: int) -> str:
     if info.sha256 is not None and size != info.size_bytes:
         return f"it has {size:,} bytes instead of {info.size_bytes:,}"
     if info.sha256 is not None and info.verified_at is None:
-        return "it failed its last check or drill, or was never checked"
+        return f"it failed its last {'drill' if info.drill_result == 'failed' else 'check'}"
     return ""
