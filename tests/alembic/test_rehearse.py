@@ -295,6 +295,19 @@ def test_a_new_name_in_another_case_is_no_loss(made: Project) -> None:
     assert one(rehearsed(made), "rows_lost").sentence == "Table entry loses 1 row of 3."
 
 
+def test_a_rename_after_thousands_of_updates_is_seen(made: Project) -> None:
+    """Statements that differ in their values do not push out one that tells of a new name."""
+    made.revision(
+        "second",
+        "first",
+        "for number in range(2100):\n"
+        '    op.execute(f"UPDATE entry SET mood = {number} WHERE id = 1")\n'
+        "op.execute(\"UPDATE entry SET text = text || '!'\")\n"
+        'op.rename_table("entry", "diary")',
+    )
+    assert one(rehearsed(made), "renamed").sentence == "Table entry is renamed to diary."
+
+
 def test_numbers_in_the_place_of_text_are_no_loss(made: Project) -> None:
     """A column that changes its type has no characters any more, and all its values."""
     made.revision("before", "first", "op.execute(\"UPDATE person SET name = '12345'\")")

@@ -14,7 +14,7 @@ from soulsense_db.alembic.rehearsal.copied_database import CopiedDatabase
 from soulsense_db.alembic.rehearsal.examined_copy import Examination
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, Severity
 from soulsense_db.alembic.rehearsal.runs import not_saved, runs_of
-from soulsense_db.drivers import DatabaseSurvey, Findings, RehearsalSupport
+from soulsense_db.drivers import Findings, RehearsalSupport
 from soulsense_db.errors import BackupError, InvalidBackupError
 
 LOCK_SECONDS = 30.0
@@ -98,10 +98,9 @@ class Inspection:
     def _survey_before(self, database: CopiedDatabase) -> None:
         """Note what was in a database of which nothing is known yet."""
         if self._is_main(database):
-            database.before = self._survey_of(self.kept)
-
-    def _survey_of(self, path: Path) -> DatabaseSurvey:
-        return self.support.survey(path, ignore=self.ignore, version_tables=self.version_tables)
+            database.before = self.support.survey(
+                self.kept, ignore=self.ignore, version_tables=self.version_tables
+            )
 
     @contextmanager
     def _examination(

@@ -249,7 +249,8 @@ class RehearsalReport:
             )
         elif self._has("values_changed"):
             sentence += " Values changed: see the notes."
-        if any(step.direction == "downgrade" for step in self.steps):
+        is_back = any(step.direction == "downgrade" for step in self.steps)
+        if is_back and not self.has_gaps:
             sentence += " After the way back, all data is as it was."
         warnings = sum(1 for _ in self.of_severity("warning"))
         if warnings:

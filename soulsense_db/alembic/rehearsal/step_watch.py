@@ -8,6 +8,7 @@ statement where it is in no transaction.
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from soulsense_db.drivers import rehearsal_for
 _MOST_STATEMENTS = 2000
 _LONGEST_STATEMENT = 2000
 _REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH")
+_OF_ROWS = ("DELETE", "UPDATE")
+_VALUES = re.compile(r"\s(?:SET|WHERE)\s", re.IGNORECASE)
 
 
 @dataclass
@@ -80,6 +83,8 @@ class WriteClock:
 
     def _note(self, statement: str) -> None:
         text = " ".join(statement[:_LONGEST_STATEMENT].split())
+        if text.upper().startswith(_OF_ROWS):  # thousands of them may differ in their values only
+            text = _VALUES.split(text, maxsplit=1)[0]
         if text.upper().startswith(_REMOVES) and len(self.removing) < _MOST_STATEMENTS:
             self.removing[text] = None
 
