@@ -244,7 +244,7 @@ class _Rehearsal:
         self._version_tables = tuple(tables)
         for database in self._databases:
             own = [run for run in runs_of(told) if run.database == str(database.path)]
-            if own:
+            if any(run.heads_before is not None for run in own):
                 database.heads_before = heads_before(own)
             database.before = without(database.before, self._version_tables)
 

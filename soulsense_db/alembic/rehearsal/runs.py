@@ -12,13 +12,14 @@ from soulsense_db.alembic.rehearsal.child_process import Told
 class Run:
     """One run of a chain of migrations; ``heads``: what its version table should have now.
 
-    ``is_attached``: whether that table is in another file, and nothing can be told of it here.
+    ``is_attached``: whether that table is in another file, and nothing can be told of it here;
+    ``heads_before``: None where the run ended before it had looked.
     """
 
     database: str | None
     version_table: str
     is_attached: bool = False
-    heads_before: tuple[str, ...] = ()
+    heads_before: tuple[str, ...] | None = None
     heads: tuple[str, ...] = ()
 
 
@@ -37,7 +38,7 @@ def runs_of(told: Told) -> list[Run]:
 
 def heads_before(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the heads before the ``runs`` on a database: those before the first of each chain."""
-    first = {run.version_table: run.heads_before for run in reversed(runs)}
+    first = {run.version_table: run.heads_before or () for run in reversed(runs)}
     return tuple(sorted({head for heads in first.values() for head in heads}))
 
 
