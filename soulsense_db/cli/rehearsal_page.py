@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STYLE = """
 .verdict { border-left: .3rem solid; padding: .5rem 1rem; font-size: 1.1rem; font-weight: 600; }
 .verdict.good { border-color: var(--added); } .verdict.bad { border-color: var(--removed); }
+.verdict.warned { border-color: var(--changed); }
 .findings { padding-left: 1.2rem; } .findings li { margin-bottom: .5rem; }
 .word { font-weight: 600; } .error, .loss { color: var(--removed); }
 .warning { color: var(--changed); }
@@ -47,6 +48,8 @@ def rehearsal_page(report: RehearsalReport) -> str:
 
 def _parts(report: RehearsalReport) -> Iterator[str]:
     kind = "good" if report.ok else "bad"
+    if report.ok and any(report.of_severity("warning")):
+        kind = "warned"
     yield f'<p class="verdict {kind}">{html_text(report.verdict)}</p>\n'
     yield f"<p>{html_text(rehearsed_on(report))}, on {datetime.now():%Y-%m-%d at %H:%M}. "
     yield f"It took {seconds_text(report.seconds)}.</p>\n"

@@ -11,6 +11,7 @@ from rehearsals import TABLES, kinds, manager_of, one, project, rehearsed, run_s
 
 from soulsense_db import BackupManager
 from soulsense_db.alembic import rehearse
+from soulsense_db.cli.rehearsal_page import rehearsal_page
 from soulsense_db.errors import DataLossError, OptionError, RehearsalFailedError
 
 FOREIGN_KEYS_ON = """
@@ -577,6 +578,7 @@ def test_a_wait_that_writers_give_up_is_a_warning(made: Project) -> None:
     assert "gives up after 5 s with 'database is locked'" in one(report, "writers_wait").sentence
     assert report.ok
     assert report.verdict.endswith("Read the warning first.")
+    assert '<p class="verdict warned">' in rehearsal_page(report)
 
 
 def test_a_pause_without_a_lock_is_no_wait(made: Project) -> None:
