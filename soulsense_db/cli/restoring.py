@@ -123,7 +123,7 @@ def restore(
         report = manager.restore(
             info, upgrade=upgrade, progress=progress, trust_directory=trust_directory
         )
-    if report.upgrade is not None and tried is None:
+    if report.upgrade is not None and not _is_as_tried(report.upgrade, tried):
         session.say(upgraded_sentence(report.upgrade))
     result = _reported(session, report, comparison, then="undo")
     return {**result, "upgrade": upgrade_json(report.upgrade)}
@@ -144,6 +144,12 @@ def _show(
     if info.of_unknown_origin:
         _show_tables(session, info)
     return comparison, tried
+
+
+def _is_as_tried(done: UpgradeReport, tried: UpgradeReport | None) -> bool:
+    """Whether the migrations did what was shown before the question."""
+    facts = (done.steps, done.alembic_heads, done.fewer_rows)
+    return tried is not None and facts == (tried.steps, tried.alembic_heads, tried.fewer_rows)
 
 
 def _try_upgrade(

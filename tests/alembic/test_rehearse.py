@@ -171,8 +171,10 @@ def test_a_cascade_over_two_tables_begins_at_its_cause(tmp_path: Path) -> None:
     assert rehearsed(made).findings == ()
 
 
-def test_an_env_py_that_saves_nothing_is_found(made: Project) -> None:
+@pytest.mark.parametrize("schema", ["", 'version_table_schema="main", '])
+def test_an_env_py_that_saves_nothing_is_found(made: Project, schema: str) -> None:
     """A statement before Alembic's transaction begins one that nobody commits: no upgrade."""
+    made.edit_env("        context.configure(", f"        context.configure({schema}")
     made.edit_env(
         "        context.configure(",
         '        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")\n'

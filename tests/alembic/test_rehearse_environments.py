@@ -69,6 +69,18 @@ def test_an_env_py_that_migrates_twice(tmp_path: Path) -> None:
     assert report.findings == ()
 
 
+def test_an_env_py_that_stamps(tmp_path: Path) -> None:
+    """A stamp is no step. One that env.py commits is no upgrade that was not saved."""
+    made = project(tmp_path / "project")
+    made.revision("second", "first", 'op.add_column("entry", sa.Column("note", sa.Text))')
+    run = "            context.run_migrations()"
+    stamp = "context.get_context().stamp(context.script, 'second')"
+    made.edit_env(run, f"            {stamp}\n            connection.commit()\n{run}")
+    report = rehearsed(made)
+    assert (report.steps, report.findings) == ((), ())
+    assert report.databases[0].alembic_heads == ("second",)
+
+
 def test_an_engine_with_a_creator_works(tmp_path: Path) -> None:
     """What do_connect does not see, an engine with its own creator, is led to the copy as well."""
     made = project(tmp_path / "project")

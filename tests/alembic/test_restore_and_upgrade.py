@@ -198,9 +198,11 @@ def test_what_was_broken_before_is_no_fault_of_the_migration(made: Project) -> N
     assert rows(made.database, NOTES) == THREE
 
 
-def test_an_env_py_that_saves_nothing(made: Project) -> None:
+@pytest.mark.parametrize("schema", ["", 'version_table_schema="main", '])
+def test_an_env_py_that_saves_nothing(made: Project, schema: str) -> None:
     """All steps ran, and were rolled back: that is no upgrade."""
     moved_on(made)
+    made.edit_env("        context.configure(", f"        context.configure({schema}")
     made.edit_env(
         "    with connectable.connect() as connection:\n",
         "    with connectable.connect() as connection:\n        outer = connection.begin()\n",

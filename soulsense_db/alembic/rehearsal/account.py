@@ -34,9 +34,9 @@ def steps_of(told: Told) -> tuple[RehearsedStep, ...]:
 
 def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> Failure | None:
     """Return why the child did not come to its end; ``heads``: those of the copy before."""
-    begun, ended = told.of("begin"), told.of("end")
+    begun, ended = told.of("begin"), {one["step"] for one in told.of("end")}
     # Of the last step that began and did not end; a killed child tells nothing any more.
-    running = begun[-1]["revision"] if len(begun) > len(ended) else ""
+    running = next((one["revision"] for one in reversed(begun) if one["step"] not in ended), "")
     step = _named(running, begun)
     if told.timed_out:
         where = f"{step} had not come to its end" if running else "it had not come to its end"

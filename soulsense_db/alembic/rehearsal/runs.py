@@ -24,22 +24,29 @@ class Run:
 
 
 def runs_of(told: Told) -> list[Run]:
-    """Return the runs, in their order: what is told after the beginning of one is about it."""
-    runs: list[Run] = []
+    """Return the runs, in the order in which they began."""
+    runs: dict[int, Run] = {}
     for one in told.events:
         if one["kind"] == "run":
-            runs.append(Run(one["database"], one["version_table"], one["is_attached"]))
-        elif one["kind"] == "heads" and runs:
-            runs[-1].heads_before = runs[-1].heads = tuple(sorted(one["heads"]))
-        elif one["kind"] == "end" and runs:
-            runs[-1].heads = tuple(one["heads"])
-    return runs
+            runs[one["run"]] = Run(one["database"], one["version_table"], one["is_attached"])
+        elif one["kind"] == "heads":
+            run = runs[one["run"]]
+            run.heads_before = run.heads = tuple(sorted(one["heads"]))
+        elif one["kind"] == "reached":
+            runs[one["run"]].heads = tuple(one["heads"])
+    return list(runs.values())
 
 
 def heads_before(runs: Sequence[Run]) -> tuple[str, ...]:
     """Return the heads before the ``runs`` on a database: those before the first of each chain."""
     first = {run.version_table: run.heads_before or () for run in reversed(runs)}
     return tuple(sorted({head for heads in first.values() for head in heads}))
+
+
+def heads_after(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Return the heads after the ``runs`` on a database: where the last of each chain went."""
+    last = {run.version_table: run.heads for run in runs}
+    return tuple(sorted({head for heads in last.values() for head in heads}))
 
 
 def not_saved(runs: Iterable[Run], found: Mapping[str, Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +114,7 @@ class StepWatch:
         self._channel = channel
         self._places = places
         self._steps: list[_Step] = []
+        self._runs = 0
 
     def install(self) -> None:
         """Watch all runs, for the rest of the process."""
@@ -122,9 +124,9 @@ class StepWatch:
 
         @functools.wraps(run_migrations)
         def watched(self: MigrationContext, **kw: Any) -> None:
-            if may_have_steps(self) and self.connection is not None:
-                watch._watch(self)
-            run_migrations(self, **kw)
+            is_watched = may_have_steps(self) and self.connection is not None
+            with watch._watching(self) if is_watched else nullcontext():
+                run_migrations(self, **kw)
 
         MigrationContext.run_migrations = watched  # type: ignore[method-assign]
 
@@ -142,38 +144,52 @@ class StepWatch:
             removing=list(self.clock.removing),
         )
 
-    def _watch(self, context: MigrationContext) -> None:
+    @contextmanager
+    def _watching(self, context: MigrationContext) -> Iterator[None]:
+        """Watch one run; env.py may run the same context once more."""
         assert context.connection is not None
         support = rehearsal_for(context.connection.dialect.name)
         database = self._places.original_of(support.file_of(context.connection))
+        schema = context.version_table_schema
+        usual = context.connection.dialect.default_schema_name or ""
+        run = self._runs
+        self._runs += 1
         self._channel.tell(
             "run",
+            run=run,
             database=database,
             version_table=context.version_table,
-            is_attached=bool(context.version_table_schema),
+            is_attached=schema is not None and schema.lower() != usual.lower(),
         )
+        own: list[_Step] = []
         find_steps: Any = context._migrations_fn
-        context._migrations_fn = lambda heads, of: self._each(
-            find_steps(heads, of), heads, database
-        )
-        context.on_version_apply_callbacks = (
-            *context.on_version_apply_callbacks,
-            lambda *, heads, **_: self._end(heads),
-        )
 
-    def _each(self, steps: Iterable[Any], heads: Any, database: str | None) -> Iterator[Any]:
-        self._channel.tell("heads", database=database, heads=list(heads or ()))
-        for step in steps:
-            if not step.info.is_stamp:
-                step.migration_fn = self._timed(step, database, step.migration_fn)
-            yield step
+        def each(heads: Any, of: MigrationContext) -> Iterator[Any]:
+            steps = find_steps(heads, of)
+            self._channel.tell("heads", run=run, heads=list(heads or ()))
+            for step in steps:
+                if not step.info.is_stamp:
+                    step.migration_fn = self._timed(step, database, step.migration_fn, own)
+                yield step
+
+        callbacks = context.on_version_apply_callbacks
+        context._migrations_fn = each
+        context.on_version_apply_callbacks = (
+            *callbacks,
+            lambda *, heads, **_: self._end(run, own, heads),
+        )
+        try:
+            yield
+        finally:
+            context._migrations_fn = find_steps
+            context.on_version_apply_callbacks = callbacks
 
     def _timed(
-        self, step: Any, database: str | None, run: Callable[..., Any]
+        self, step: Any, database: str | None, function: Callable[..., Any], own: list[_Step]
     ) -> Callable[..., Any]:
         revision = step.revision
 
-        @functools.wraps(run)
+        @functools.wraps(function)
         def timed(*arguments: Any, **kw: Any) -> Any:
             number = len(self._steps)
             self.current = str(revision.revision)
@@ -185,16 +201,20 @@ class StepWatch:
                 direction="upgrade" if step.is_upgrade else "downgrade",
                 database=database,
             )
-            self._steps.append(_Step(number, self.current, time.monotonic()))
-            return run(*arguments, **kw)
+            own.append(_Step(number, self.current, time.monotonic()))
+            self._steps.append(own[-1])
+            return function(*arguments, **kw)
 
         return timed
 
-    def _end(self, heads: Iterable[Any]) -> None:
-        if not self._steps or self._steps[-1].ended is not None:
+    def _end(self, run: int, own: list[_Step], heads: Iterable[Any]) -> None:
+        """Tell where a run is now, and of its step, unless that was a stamp."""
+        self._channel.tell("reached", run=run, heads=sorted(map(str, heads)))
+        if not own or own[-1].ended is not None:
             return
-        step = self._steps[-1]
+        step = own[-1]
         step.ended = time.monotonic()
-        self.current = ""
-        seconds = step.ended - step.began
-        self._channel.tell("end", step=step.number, seconds=seconds, heads=sorted(map(str, heads)))
+        # A step may run the migrations of another chain: it goes on now.
+        running = (one.revision for one in reversed(self._steps) if one.ended is None)
+        self.current = next(running, "")
+        self._channel.tell("end", step=step.number, seconds=step.ended - step.began)

@@ -15,7 +15,7 @@ from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.discovery import manager_of
 from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS
 from soulsense_db.alembic.rehearsal.places import stamp_of
-from soulsense_db.alembic.rehearsal.runs import Run, heads_before, not_saved, runs_of
+from soulsense_db.alembic.rehearsal.runs import Run, heads_after, heads_before, not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.manager import BackupManager
@@ -218,8 +218,7 @@ def _look(
     if problem := not_saved(runs, found):
         at = {head for run in runs for head in found.get(run.version_table, ())}
         return problem, tuple(sorted(at))
-    heads = tuple(sorted({head for run in runs for head in run.heads}))
-    return _new_fault(before, now), heads
+    return _new_fault(before, now), heads_after(runs)
 
 
 def _new_fault(before: Findings, now: Findings) -> str:
