@@ -229,7 +229,7 @@ def _warn_of_half_run(
 
 
 def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff | None) -> None:
-    """Say what an undo goes back to, and by how much: what came after the restore is replaced."""
+    """Say what an undo goes back to, and what that does to the rows that there are now."""
     session.say(
         f"This goes back to the database as of {info.timestamp_display} "
         f"({age_of(info.created_at)} ago), before the last restore."
@@ -237,11 +237,11 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
     if found is not None and not found.identical:
         lost = sum(table.lost for table in _tables_of(found))
         changed = sum(table.changed or 0 for table in _tables_of(found))
-        counts = {"are removed": lost, "change back": changed}
+        gained = sum(table.gained for table in _tables_of(found))
+        counts = {"are removed": lost, "change back": changed, "come back": gained}
         what = ", ".join(f"{count:,} row(s) {did}" for did, count in counts.items() if count)
         session.say(
-            f"Changes made since are replaced{': ' * bool(what)}{what}. The new safety backup "
-            "contains all of them."
+            f"{what}{'. ' * bool(what)}The new safety backup contains the database as it is now."
         )
     database = session.manager.database
     failed = newest_safety_backup(database, name=FAILED_MIGRATION) if database else None

@@ -54,7 +54,8 @@ def test_an_undo_says_what_it_goes_back_to(shell: Shell) -> None:
     assert "30 row(s) are removed" in said
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 10
     said = shell.ok("undo", "--yes")  # the restore again
-    assert "Changes made since are replaced. The new safety backup contains all" in said
+    assert "30 row(s) come back. The new safety backup contains the database as it is now" in said
+    assert "removed" not in said
     assert scalar(shell.database, "SELECT count(*) FROM parent") == 40
 
 

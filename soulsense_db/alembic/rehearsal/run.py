@@ -297,8 +297,8 @@ class _Rehearsal:
     def _look_at_wait(self, seconds: float | None) -> None:
         if seconds and (what := self._support.given_up(seconds)):
             sentence = (
-                f"The write lock is held for {seconds:.1f} s at a time: {what}. Stop what writes "
-                "to the database while the migration runs, or let it wait longer."
+                f"The write lock is held for {seconds:.1f} s: {what}. Stop what writes to the "
+                "database while the migration runs, or give it a longer timeout."
             )
             self._add("writers_wait", "warning", sentence)
 
