@@ -575,6 +575,7 @@ def test_a_slow_step_is_seen(made: Project) -> None:
 
 def test_a_wait_that_writers_give_up_is_a_warning(made: Project) -> None:
     """A lock held for longer than Python's connections wait: a warning, also in the verdict."""
+    # The time itself is what is measured: longer than the 5 s of a connection's default.
     made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")\ntime.sleep(5.1)')
     report = rehearsed(made)
     assert "gives up after 5 s with 'database is locked'" in one(report, "writers_wait").sentence

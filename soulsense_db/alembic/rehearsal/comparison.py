@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.renames import Renames, is_same_in_sum
@@ -22,7 +22,6 @@ from soulsense_db.drivers import (
     TableSurvey,
 )
 
-TEMPORARY = "_alembic_tmp_"
 _REMOVING = (
     r"(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
     r"(?:main\.)?[\"`\[]?{name}[\"`\]]?(?!\w)"
@@ -342,55 +341,6 @@ def new_problems(path: Path, found: Findings, before: Findings | None) -> Iterat
                 if before is None:
                     sentence += " Whether that was so before could not be told."
                 yield Finding(kind=kind, severity=severity, sentence=sentence, database=path)
-
-
-def left_behind(
-    before: DatabaseSurvey, after: DatabaseSurvey, heads: Collection[str]
-) -> tuple[bool, str]:
-    """Return whether a failure leaves the database half-way, and in a sentence how."""
-    leftovers = sorted(
-        name.partition(" ")[2]
-        for name in after.schema.keys() - before.schema.keys()
-        if name.startswith(f"table {TEMPORARY}")
-    )
-    if (before.tables, before.schema, _heads(before)) == (
-        after.tables,
-        after.schema,
-        _heads(after),
-    ):
-        return False, "What had run of the failed step was rolled back: the data is as before."
-    at = ", ".join(sorted(heads)) or "no revision"
-    sentence = f"The real run would stop half-way, with the database at {at}"
-    changed = sorted(
-        {
-            *(name for name in before.schema.keys() ^ after.schema.keys()),
-            *(
-                name
-                for name in before.schema.keys() & after.schema.keys()
-                if before.schema[name] != after.schema[name]
-            ),
-        }
-    )
-    named = [name for name in changed if name.partition(" ")[2] not in leftovers]
-    if named:
-        sentence += f" and changes to {_listed(named)}"
-    if leftovers:
-        original = leftovers[0].removeprefix(TEMPORARY)
-        sentence += (
-            f"; {_listed(leftovers)} would be left over, and every later upgrade that recreates "
-            f"{original} would fail because of it"
-        )
-    return True, f"{sentence}."
-
-
-def _heads(survey: DatabaseSurvey) -> dict[str, tuple[str, ...]]:
-    return dict(survey.alembic_heads)
-
-
-def _listed(names: Sequence[str], most: int = 4) -> str:
-    shown = ", ".join(names[:most])
-    more = len(names) - most
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _rows_of(count: int) -> str:

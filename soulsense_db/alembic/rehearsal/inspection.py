@@ -12,6 +12,7 @@ from soulsense_db.alembic.rehearsal import comparison
 from soulsense_db.alembic.rehearsal.child_process import Told
 from soulsense_db.alembic.rehearsal.copied_database import CopiedDatabase
 from soulsense_db.alembic.rehearsal.examined_copy import Examination
+from soulsense_db.alembic.rehearsal.half_way import left_behind
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, Severity
 from soulsense_db.alembic.rehearsal.runs import not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport
@@ -74,7 +75,7 @@ class Inspection:
         if failure is not None:
             if told.of("begin"):
                 heads = after.alembic_heads.get(self.version_tables[-1], ())
-                is_half_way, sentence = comparison.left_behind(database.before, after, heads)
+                is_half_way, sentence = left_behind(database.before, after, heads)
                 yield _finding("state", "warning" if is_half_way else "notice", sentence, database)
             return
         own = (run for run in runs_of(told) if run.database == str(database.path))
