@@ -24,6 +24,7 @@ from soulsense_db.drivers.errors import no_diff, no_single_rows
 from soulsense_db.drivers.results import (
     CheckLevel,
     DatabaseDiff,
+    Examination,
     Findings,
     RowCounts,
     SnapshotInfo,
@@ -262,10 +263,29 @@ class Driver(ABC):
 
         ``path``: a name that nothing has, in an empty directory of its own, which is removed
         afterwards with all that is in it. The database does not exist before
-        :meth:`rebuild`. None, as by default: backups of this dialect cannot be drilled.
+        :meth:`rebuild`, and not after :meth:`discard`, which is called in any case. None, as by
+        default: backups of this dialect cannot be drilled.
         """
         del path
         return None
+
+    def discard(self) -> None:
+        """Remove the database, which is one of :meth:`scratch`, where it is not in its folder."""
+        return
+
+    def examine(self, *, poll: Callable[[], object] | None = None) -> Examination:
+        """Look at all of the database, which is one of :meth:`scratch` that nobody else uses.
+
+        ``poll`` and errors as of :meth:`check`; by default the database's file is checked.
+        """
+        path = self.location
+        if path is None:
+            raise NotImplementedError(f"{type(self).__name__}.examine")
+        return Examination(
+            findings=self.check(path, level="full", poll=poll),
+            row_counts=self.count_rows(path, poll=poll),
+            alembic_heads=self.heads_in(path),
+        )
 
     def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
         """Return the rows of one ``SELECT`` of somebody else's, the first few of them.
@@ -331,6 +351,16 @@ class Driver(ABC):
 
         Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``lock_timeout``.
         """
+
+    def exclusive(self, *, timeout: float) -> AbstractContextManager[None]:
+        """Keep restores and migrations of other machines away until the block ends.
+
+        For a database that several machines reach; those of this one have a lock file. By default
+        nothing is done. Raises :class:`~soulsense_db.errors.DatabaseLockedError` after ``timeout``
+        seconds.
+        """
+        del timeout
+        return nullcontext()
 
     @abstractmethod
     def require_restorable(self) -> None:

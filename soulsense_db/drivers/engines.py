@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection, Engine
@@ -76,6 +77,22 @@ def engine_of(source: object) -> Engine | AsyncEngine:
             f"The {_kind_of(source)} is bound to no engine: pass the engine that its models use."
         )
     return bind
+
+
+def given_to_library(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
+    """Return what the creator of :func:`sqlalchemy.create_engine` passes on when it connects.
+
+    It has them as variables of its own, with ``connect_args``, and with a relative path as it was
+    when the engine was made. None for a creator of the application's.
+    """
+    creator = engine.pool._creator
+    if not inspect.isfunction(creator) or creator.__module__ != "sqlalchemy.engine.create":
+        return None
+    found = inspect.getclosurevars(creator).nonlocals
+    positional, keywords = found.get("cargs_tup", found.get("cargs")), found.get("cparams")
+    if positional is None or keywords is None:
+        return None
+    return list(positional), dict(keywords)
 
 
 def _kind_of(source: object) -> str:

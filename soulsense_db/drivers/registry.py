@@ -39,10 +39,12 @@ GROUP = "soulsense_db.drivers"
 """The group of entry points that name drivers: the dialect, and where its class is."""
 
 # Also without metadata of an installation, as in a program frozen into one file.
-_OURS = {"sqlite": "soulsense_db.drivers.sqlite"}
+_OURS = {
+    "sqlite": ("soulsense_db.drivers.sqlite", "SQLiteDriver"),
+    "postgresql": ("soulsense_db.drivers.postgresql", "PostgreSQLDriver"),
+}
 # What comes of a URL whose beginning is missing or misspelt.
 _LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
-_CLASS_OF_SQLITE = "SQLiteDriver"
 
 
 def driver_for(engine: EngineSource, *, lock_timeout: float) -> Driver:
@@ -113,7 +115,8 @@ def reason_of(error: BaseException) -> str:
 
 def _driver_class(dialect: str) -> type[Driver]:
     if dialect in _OURS:
-        found: type[Driver] = getattr(import_module(_OURS[dialect]), _CLASS_OF_SQLITE)
+        module, name = _OURS[dialect]
+        found: type[Driver] = getattr(import_module(module), name)
         return found
     for entry in entry_points(group=GROUP, name=dialect):
         return _loaded(entry)

@@ -34,6 +34,18 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What there is to say of a whole database: what a check found, its rows, its revisions.
+
+    ``row_counts``: by table, None where they cannot be told.
+    """
+
+    findings: Findings
+    row_counts: Mapping[str, int] | None
+    alembic_heads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableDiff:
     """What restoring a backup would change in one table.
 

@@ -8,6 +8,9 @@
     ├── DatabaseChangedError         14   another file than the manager was made for
     ├── DatabaseNotNamedError        15   nothing says which database is meant
     ├── ApplicationCodeError         16   the application's code leads to no engine
+    ├── DatabaseUnreachableError     17   the server does not answer, or refuses the login
+    ├── MissingRightError            18   the database user lacks a right
+    ├── ServerToolError              19   a program of the server is missing, or of another version
     ├── BackupNotFoundError          20   no such backup
     ├── InvalidBackupError           21   a backup that must not be restored
     │   ├── EmptyBackupError         22   0 bytes
@@ -92,6 +95,7 @@ __all__ = [
     "DatabaseFileNotFoundError",
     "DatabaseLockedError",
     "DatabaseNotNamedError",
+    "DatabaseUnreachableError",
     "DirectoryIsAFileError",
     "DirectoryLockedError",
     "DisplayError",
@@ -108,6 +112,7 @@ __all__ = [
     "MirrorNotFoundError",
     "MirrorUnreachableError",
     "MissingExtraError",
+    "MissingRightError",
     "NewerFormatError",
     "NotADatabaseError",
     "NotConfirmedError",
@@ -123,6 +128,7 @@ __all__ = [
     "Remedy",
     "RestoreError",
     "RowsRefusedError",
+    "ServerToolError",
     "StorageError",
     "TruncatedBackupError",
     "UnsupportedDatabaseError",
@@ -291,6 +297,24 @@ class ApplicationCodeError(BackupError):
     """The application's own code, which is to lead to the engine, fails or leads to none."""
 
     exit_code = 16
+
+
+class DatabaseUnreachableError(BackupError):
+    """The server of the live database does not answer, or refuses the login."""
+
+    exit_code = 17
+
+
+class MissingRightError(BackupError):
+    """The user of the live database lacks a right that the operation needs."""
+
+    exit_code = 18
+
+
+class ServerToolError(BackupError):
+    """A program of the database server is missing, or is of another version than the server."""
+
+    exit_code = 19
 
 
 class BackupNotFoundError(BackupError):

@@ -134,6 +134,12 @@ class DatabaseLock:
         self._lock = LiveLock(
             base, name=self._driver.database, owner_of=self._driver.location, timeout=timeout
         )
+        self._stack = ExitStack()
+        try:
+            self._stack.enter_context(self._driver.exclusive(timeout=timeout))
+        except BaseException:
+            self._lock.release()
+            raise
         for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
             safety = SafetyFiles(base, companions=self._driver.companions, name=name)
             with cleaning_up(f"{safety.staging} is left over"):
@@ -154,6 +160,9 @@ class DatabaseLock:
             >>> lock = manager.exclusive()
             >>> lock.release()
         """
+        if self._lock.is_of_this_process:
+            with cleaning_up("The lock on the server could not be released"):
+                self._stack.close()
         self._lock.release()
         while self._untold and self._lock.is_of_this_process:
             call_listeners(self._repository.events, self._untold.pop(0))

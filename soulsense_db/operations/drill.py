@@ -26,9 +26,11 @@ from soulsense_db.errors import (
 )
 from soulsense_db.events import Events, Verified
 from soulsense_db.meta_file import not_found_if_deleted, trusted_meta
+from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.drill_checks import Check, DrillCheck, checks_of, run_checks
 from soulsense_db.operations.drill_errors import (
     cannot_be_drilled,
+    cannot_be_upgraded,
     difference_of,
     does_not_migrate,
     faulty_after_restore,
@@ -166,11 +168,15 @@ def drill_backup(
     room = info.restored_size_bytes * (1 if info.is_plain else 2)
     with repository.work_folder(room, is_secret=info.form.is_encrypted) as folder:
         scratch = _scratch(repository, folder)
-        with not_found_if_deleted(Path(info.path), info):
-            report = _restored(scratch, info, progress)
-        return _examined(
-            repository, scratch.driver, report, plan, started=started, progress=progress
-        )
+        try:
+            with not_found_if_deleted(Path(info.path), info):
+                report = _restored(scratch, info, progress)
+            return _examined(
+                repository, scratch.driver, report, plan, started=started, progress=progress
+            )
+        finally:
+            with cleaning_up(f"{scratch.driver.database} could not be removed"):
+                scratch.driver.discard()
 
 
 def _scratch(repository: Repository, folder: Path) -> Repository:
@@ -182,6 +188,7 @@ def _scratch(repository: Repository, folder: Path) -> Repository:
         repository,
         driver=driver,
         database=driver.location,
+        sidecars=folder / "drill",
         rows=CatalogRows(driver, None),
         events=Events(),
         forms=replace(repository.forms, work_directory=None),
@@ -229,14 +236,12 @@ def _examined(
     progress: Progress | None,
 ) -> VerificationReport:
     """Look at the restored database of ``driver``, and do what is in the ``plan`` with it."""
-    info, path = report.backup, driver.location
-    assert path is not None
+    info = report.backup
     size = info.restored_size_bytes
     poll = None if progress is None else lambda: progress(size, size)  # which may cancel
     with _blamed_on_copy(info):
-        findings = driver.check(path, level="full", poll=poll)
-        counts = driver.count_rows(path, poll=poll)
-        heads = driver.heads_in(path)
+        examined = driver.examine(poll=poll)
+    findings, counts, heads = examined.findings, examined.row_counts, examined.alembic_heads
     warnings = list(findings.row_errors + findings.warnings)
     if not report.checksum and findings.row_errors:
         raise faulty_after_restore(info, findings.row_errors[0])
@@ -254,6 +259,9 @@ def _examined(
     if plan.upgrade is not None and info.half_run:
         warnings.append(_HALF_RUN)
     elif plan.upgrade is not None:
+        path = driver.location
+        if path is None:
+            raise cannot_be_upgraded(driver.dialect)
         copy = ScratchCopy(path=path, backup=info, alembic_heads=heads, facts=info.driver_facts)
         upgraded = _upgraded(repository, copy, plan.upgrade, poll)
         if not upgraded.problem:

@@ -25,6 +25,15 @@ def cannot_be_drilled(dialect: str) -> UnsupportedDatabaseError:
     )
 
 
+def cannot_be_upgraded(dialect: str) -> UnsupportedDatabaseError:
+    """Return the error for a drill with migrations of a database that is no file."""
+    return UnsupportedDatabaseError(
+        f"Migrations cannot be run in a drill of a backup of {dialect}.",
+        hint="Drill it without --upgrade. To try the migrations, restore it to a database of its "
+        "own, and run them there.",
+    )
+
+
 def not_restored(info: BackupInfo, reason: str) -> DrillError:
     """Return the error for a backup that cannot be restored to an empty place."""
     return _failed(info, f"it cannot be restored: {reason.rstrip('.')}", reason)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,13 +26,30 @@ if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
 
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+_IN_MEMORY = "memory"
+
+
+def _stand_in(driver: Driver) -> str:
+    """Return the name that sidecars of a database without a file begin with.
+
+    Two databases of a server, or of two, may have their backups in one directory.
+    """
+    if not driver.address:
+        return _IN_MEMORY
+    readable = _NOT_IN_NAMES.sub("_", driver.database.rpartition("/")[2])[:30]
+    return f"{readable}_{hashlib.sha256(driver.database.encode()).hexdigest()[:8]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """The live database of ``driver`` and its backups in ``directory``.
 
     ``finder`` tells which of them are its own; ``rows`` are theirs in the catalog; ``events`` has
     the listeners to what is done; ``database`` is what they are told of: the file as it was found
-    when the manager was made, for to ask the driver may fail. ``forms``: how backups are stored.
+    when the manager was made, for to ask the driver may fail. ``sidecars``: what stands in the
+    directory for a database without a file; sidecars have names that begin with its name.
+    ``forms``: how backups are stored.
     """
 
     driver: Driver
@@ -38,6 +57,7 @@ class Repository:
     finder: Finder
     rows: CatalogRows
     database: Path | None
+    sidecars: Path
     forms: Forms = field(default_factory=Forms)
     attached_warning: LastingWarning = field(default_factory=LastingWarning)
     unproven_warning: LastingWarning = field(default_factory=LastingWarning)
@@ -74,15 +94,16 @@ class Repository:
         table = TABLE_NAME if catalog is True else catalog
         owner = Owner.of(backups.directory, prefix, database=location)
         rows = CatalogRows(driver, Catalog(table, owner) if table else None)
-        return cls(driver, backups, Finder(driver, backups), rows, location, forms)
+        sidecars = location or backups.directory / _stand_in(driver)
+        return cls(driver, backups, Finder(driver, backups), rows, location, sidecars, forms)
 
     @property
     def sidecar_base(self) -> Path:
         """The live database, or what stands in the directory for one without a file."""
         location = self.driver.location
         if location is None:
-            require_no_link(self.directory.directory)
-        return location or self.directory.directory / "memory"
+            require_no_link(self.sidecars.parent)
+        return location or self.sidecars
 
     def work_file(
         self, size_bytes: int, *, spares: int = 0, is_secret: bool = False

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,15 @@ class Program:
         self._writing: threading.Thread | None = None
         self._commits = 0
 
-    def bodies(self) -> list[str]:
-        """Return the texts of all notes."""
-        with self._engine.connect() as connection:
-            return list(connection.scalars(READ))
+    def bodies(self) -> list[str] | None:
+        """Return the texts of all notes; None where its connection was ended."""
+        try:
+            with self._engine.connect() as connection:
+                return list(connection.scalars(READ))
+        except sa.exc.OperationalError as error:
+            if not error.connection_invalidated:
+                raise
+            return None
 
     def add(self, body: str) -> bool:
         """Commit a note; False where it is locked out."""
@@ -54,9 +60,10 @@ class Program:
         self._held.execute(ADD, {"body": body})
 
     def let_go(self) -> None:
-        """Take back what was held."""
+        """Take back what was held, if its connection has not been ended."""
         if self._held is not None:
-            self._held.close()
+            with suppress(sa.exc.OperationalError):
+                self._held.close()
 
     def start_writing(self) -> None:
         """Move money from one account to the other again and again, in a transaction each time."""

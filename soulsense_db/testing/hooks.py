@@ -28,6 +28,12 @@ class DriverHooks:
     reachable_by_others: ClassVar[bool] = True
     """Whether other programs can be connected to it; False for one in a process's memory."""
 
+    keeps_sessions: ClassVar[bool] = True
+    """Whether others stay connected while a backup is loaded.
+
+    False where their connections are ended: they connect again, and open transactions are lost.
+    """
+
     finds_each_commit: ClassVar[bool] = True
     """Whether a load finds every commit between the release of the write lock and its own lock.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError
 
+from soulsense_db.drivers.engines import given_to_library
 from soulsense_db.drivers.registry import reason_of
 from soulsense_db.drivers.sqlite.refusals import no_option, without_locks
 
@@ -28,7 +28,7 @@ class ConnectArguments:
     """
 
     def __init__(self, engine: Engine) -> None:
-        found = _of_standard_creator(engine)
+        found = given_to_library(engine)
         self._take(*(found or _of_url(engine)), is_standard=found is not None)
 
     @classmethod
@@ -116,22 +116,6 @@ def _is_true(value: str | None) -> bool:
     value = (value or "").lower()
     is_number = value.isascii() and value.isdecimal()
     return value in {"on", "yes", "true"} or (is_number and value.strip("0") != "")
-
-
-def _of_standard_creator(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
-    """Return what the creator of :func:`sqlalchemy.create_engine` passes on.
-
-    It has them as variables of its own, with ``connect_args``, and with a relative path as it was
-    when the engine was made. None for a creator of the application's.
-    """
-    creator = engine.pool._creator
-    if not inspect.isfunction(creator) or creator.__module__ != "sqlalchemy.engine.create":
-        return None
-    found = inspect.getclosurevars(creator).nonlocals
-    positional, keywords = found.get("cargs_tup", found.get("cargs")), found.get("cparams")
-    if positional is None or keywords is None:
-        return None
-    return list(positional), dict(keywords)
 
 
 def _of_url(engine: Engine) -> tuple[list[Any], dict[str, Any]]:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool, SingletonThreadPool, StaticPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db import fs
+from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.sqlite import logs, pragmas
 from soulsense_db.drivers.sqlite.engine import EngineConnections, make_ours, without_limits
 from soulsense_db.drivers.sqlite.errors import live_errors, primary_code
@@ -32,7 +33,6 @@ from soulsense_db.drivers.sqlite.live_connection import (
     innermost,
     run_in_its_thread,
 )
-from soulsense_db.drivers.sqlite.loop import EventLoop
 from soulsense_db.drivers.sqlite.refusals import (
     file_not_found,
     for_one_connection,

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.registry import reason_of
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.arguments import ConnectArguments
@@ -29,7 +30,6 @@ from soulsense_db.drivers.sqlite.live_connection import (
     forget_cursors,
     innermost,
 )
-from soulsense_db.drivers.sqlite.loop import EventLoop
 from soulsense_db.drivers.sqlite.refusals import no_option
 from soulsense_db.notices import ignoring
 

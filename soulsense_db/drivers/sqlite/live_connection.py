@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import greenlet_spawn
 
-from soulsense_db.drivers.sqlite.loop import EventLoop
+from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.sqlite.refusals import other_library
 
 T = TypeVar("T")

@@ -1,0 +1,137 @@
+"""Compare the rows of two archives, whatever their number: by checksums, in parts on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from typing import IO
+
+from soulsense_db.drivers.postgresql.archive import Description, Table
+from soulsense_db.drivers.postgresql.contents import Row
+from soulsense_db.drivers.results import TableDiff
+from soulsense_db.progress import Progress
+
+_DIGEST = 16
+_RECORD = 4 + 2 * _DIGEST
+_ROWS_OF_A_PART = 100_000  # about 20 MB in memory
+_MOST_PARTS = 400  # open files
+_TOLD_EVERY = 1000
+
+
+class Comparison:
+    """What restoring the rows of ``backup`` in the place of those of ``live`` would change."""
+
+    def __init__(self, backup: Description, live: Description, ignore: Collection[str]) -> None:
+        self._backup, self._live = (
+            {table.shown: table for table in one.tables if table.shown not in ignore}
+            for one in (backup, live)
+        )
+        self._names = sorted(self._backup.keys() | self._live.keys())
+        self._numbers = {name: number for number, name in enumerate(self._names)}
+        self.total = sum(
+            table.rows for side in (self._backup, self._live) for table in side.values()
+        )
+
+    def run(
+        self, backup: Iterator[Row], live: Iterator[Row], progress: Progress | None
+    ) -> tuple[TableDiff, ...]:
+        """Return what differs, by table; the rows are read once each."""
+        parts = min(_MOST_PARTS, self.total // _ROWS_OF_A_PART + 1)
+        done = _Counted(self.total, progress)
+        with ExitStack() as stack:
+            sides = [
+                [stack.enter_context(tempfile.TemporaryFile()) for _ in range(parts)]
+                for _ in (backup, live)
+            ]
+            for rows, files in zip((backup, live), sides, strict=True):
+                self._divide(rows, files, done)
+            gained, lost, changed = (Counter[int]() for _ in range(3))
+            for one, other in zip(*sides, strict=True):
+                _compare_part(one, other, gained, lost, changed)
+        done.is_all()
+        found = (
+            self._difference(name, gained[number], lost[number], changed[number])
+            for number, name in enumerate(self._names)
+        )
+        return tuple(one for one in found if one is not None)
+
+    def _divide(
+        self, rows: Iterator[Row], files: Sequence[IO[bytes]], done: Callable[[], None]
+    ) -> None:
+        for row in rows:
+            number = self._numbers.get(row.table.shown)
+            if number is None:
+                continue
+            key = hashlib.blake2b(row.key, digest_size=_DIGEST).digest()
+            value = hashlib.blake2b(row.line, digest_size=_DIGEST).digest()
+            place = int.from_bytes(key[:4], "big") % len(files)
+            files[place].write(number.to_bytes(4, "big") + key + value)
+            done()
+
+    def _difference(self, name: str, gained: int, lost: int, changed: int) -> TableDiff | None:
+        before, after = self._live.get(name), self._backup.get(name)
+        if before is None or after is None or _shape(before) != _shape(after):
+            # Rows of other columns are no rows that can be compared: only their number.
+            rows = [0 if one is None else one.rows for one in (after, before)]
+            if rows == [0, 0] and None in (before, after):
+                return None  # that it is missing is a matter of the schema
+            gained, lost = max(0, rows[0] - rows[1]), max(0, rows[1] - rows[0])
+            return TableDiff(table=name, gained=gained, lost=lost, changed=None, newer=None)
+        if gained == lost == changed == 0:
+            return None
+        return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=None)
+
+
+def _shape(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return table.columns, table.key
+
+
+def _compare_part(
+    backup: IO[bytes],
+    live: IO[bytes],
+    gained: Counter[int],
+    lost: Counter[int],
+    changed: Counter[int],
+) -> None:
+    """Count what is only in one part, by the number of the table; a key may be there twice."""
+    here: dict[bytes, Counter[bytes]] = {}
+    for place, value in _records(backup):
+        here.setdefault(place, Counter())[value] += 1
+    for place, value in _records(live):
+        values = here.setdefault(place, Counter())
+        values[value] -= 1
+    for place, values in here.items():
+        number = int.from_bytes(place[:4], "big")
+        more = sum(count for count in values.values() if count > 0)
+        less = -sum(count for count in values.values() if count < 0)
+        both = min(more, less)
+        changed[number] += both
+        gained[number] += more - both
+        lost[number] += less - both
+
+
+def _records(part: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    part.seek(0)
+    while record := part.read(_RECORD):
+        yield record[: 4 + _DIGEST], record[4 + _DIGEST :]
+
+
+class _Counted:
+    """Tells a progress of each thousandth row, of the first, and of the last."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._progress = total, progress
+        self._done = self._told = 0
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._progress is not None and self._done % _TOLD_EVERY == 1:
+            self._told = self._done
+            self._progress(self._done, max(self._total, self._done))
+
+    def is_all(self) -> None:
+        if self._progress is not None:
+            self._progress(self._total, self._total)

@@ -1,0 +1,292 @@
+"""What errors of PostgreSQL and of its programs mean, as errors of the tree.
+
+No row is quoted: of a server's error its first line is shown, without what it quotes at its end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    EmptyBackupError,
+    InvalidBackupError,
+    MissingExtraError,
+    MissingRightError,
+    NotADatabaseError,
+    NotEnoughSpaceError,
+    ServerToolError,
+    TruncatedBackupError,
+)
+
+NOT_ACCEPTING = "55000"
+"""``object_not_in_prerequisite_state``: a database that admits no connections, for one."""
+
+# What a message quotes may be a value: after a colon, as "invalid input syntax for type x: "y"".
+_QUOTED_VALUE = re.compile(r":\s*\".*", re.DOTALL)
+# libpq repeats what it connected to; only what went wrong is of interest.
+_LIBPQ_PREFIX = re.compile(r"^connection (to server .*?|failed:.*?) failed:\s*")
+
+
+@contextmanager
+def live_errors(name: str) -> Iterator[None]:
+    """Turn errors of the server, in the block, into errors of the tree about the database."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _of_code(_code_or_guess(error), name, reason_of(error)) from error
+
+
+def code_of(error: BaseException) -> str:
+    """Return the five characters that name an error of the server; empty without any."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    found = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
+    return str(found or "")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what the server said, without any value of a row."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    diagnosis = getattr(original, "diag", None)
+    text = getattr(diagnosis, "message_primary", None) or str(original)
+    return without_values(text)
+
+
+def without_values(text: str) -> str:
+    """Return the first line of a message, without what it quotes after a colon."""
+    lines = text.strip().splitlines() or [""]
+    line = _LIBPQ_PREFIX.sub("", lines[0].strip())
+    line = line.removeprefix("FATAL:").removeprefix("ERROR:").strip()
+    return _QUOTED_VALUE.sub("", line).rstrip(" .")
+
+
+def _code_or_guess(error: DBAPIError) -> str:
+    """Return the code; for a connection that was refused, of which there may be none, a guess."""
+    if code := code_of(error):
+        return code
+    text = str(error.orig)
+    # The server's messages are translated where lc_messages says so: then it is only unreachable.
+    if "does not exist" in text and "database" in text:
+        return "3D000"
+    if "password" in text or "authentication" in text or "role" in text or "no pg_hba" in text:
+        return "28000"
+    if "not currently accepting connections" in text:
+        return NOT_ACCEPTING
+    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+        return "08000"
+    return ""
+
+
+def _of_code(code: str, name: str, reason: str) -> BackupError:
+    for beginnings, make in _MEANINGS:
+        if code.startswith(beginnings):
+            return make(name, reason)
+    if code == NOT_ACCEPTING and "accepting" in reason:
+        return not_accepting(name, reason)
+    return BackupError(
+        f"PostgreSQL refused an operation on {name} ({reason}).",
+        hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
+    """Return the error for a database that the server has not."""
+    return DatabaseFileNotFoundError(
+        f"Database not found: {name}.",
+        hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
+        "right to create databases.",
+        reason=reason,
+    )
+
+
+def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a user, or a password, that the server does not take."""
+    return DatabaseUnreachableError(
+        f"The server refused the login to {name} ({reason}).",
+        hint="Check user, password and host in the URL, and the server's pg_hba.conf.",
+        reason=reason,
+    )
+
+
+def unreachable(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a server that does not answer."""
+    return DatabaseUnreachableError(
+        f"The server of {name} does not answer ({reason}).",
+        hint="Check that it runs, host and port in the URL, and the network between.",
+        reason=reason,
+    )
+
+
+def not_accepting(name: str, reason: str) -> DatabaseLockedError:
+    """Return the error for a database that admits no connections."""
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="A restore is running, or was killed: the next restore ends it.",
+        reason=reason,
+    )
+
+
+def disk_full(name: str, reason: str) -> NotEnoughSpaceError:
+    """Return the error for a server without room."""
+    return NotEnoughSpaceError(
+        f"The disk of the server of {name} is full ({reason}).",
+        hint="Free some space on the server and try again.",
+        reason=reason,
+    )
+
+
+def damaged(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for data that the server cannot read."""
+    return DatabaseDamagedError(
+        f"The live database {name} is damaged ({reason}).",
+        hint="Restore a backup, and look at the server's log.",
+        reason=reason,
+    )
+
+
+def locked(name: str, reason: str) -> DatabaseLockedError:
+    """Return the error for a lock that was not free by the deadline."""
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="Close the other programs that use it, or wait until they finish, and try again.",
+        reason=reason,
+    )
+
+
+def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
+    """Return the error for a right that the user has not; ``statement`` gives it."""
+    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
+    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
+
+
+def no_library() -> MissingExtraError:
+    """Return the error for an async engine without a library that waits."""
+    return MissingExtraError(
+        "Backups of PostgreSQL need psycopg or psycopg2, also beside an async engine.",
+        hint='Install it: python3 -m pip install "soulsense-db[postgresql]"',
+    )
+
+
+# Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
+_MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
+    (("3D000",), no_database),
+    (("28",), login_refused),
+    (("42501",), missing_right),
+    (("55P03", "57014", "40P01"), locked),
+    (("53100",), disk_full),
+    (("XX001", "XX002"), damaged),
+    (("08", "57P", "53300"), unreachable),
+)
+
+
+# The server's programs
+
+
+def no_tool(program: str, version: int, others: Sequence[str]) -> ServerToolError:
+    """Return the error for a program of this version that is not there, but ``others`` are."""
+    found = f" Found: {'; '.join(others)}." if others else ""
+    return ServerToolError(
+        f"The server is PostgreSQL {version}, and there is no {program} {version} here.{found}",
+        hint=f"Install the client programs of version {version} (Debian: postgresql-client-"
+        f"{version}), or put their directory first on PATH.",
+        candidates=others,
+    )
+
+
+def tool_failed(program: str, name: str, said: str) -> BackupError:
+    """Return the error for a program that failed, by what it ``said`` on standard error."""
+    reason = first_error(said) or "it said nothing"
+    if "permission denied" in reason:
+        return missing_right(name, reason)
+    if "canceling statement due to lock timeout" in reason:
+        return locked(name, reason)
+    if "No space left" in reason or "could not extend file" in reason:
+        return NotEnoughSpaceError(
+            f"A disk is full ({program}: {reason}).",
+            hint="Free some space on the server, or in the backup directory, and try again.",
+            reason=reason,
+        )
+    if "connection" in reason or "server closed" in reason:
+        return DatabaseUnreachableError(
+            f"The connection to the server of {name} broke ({program}: {reason}).",
+            hint="Check that the server runs, and try again.",
+            reason=reason,
+        )
+    return BackupError(
+        f"{program} failed for {name} ({reason}).",
+        hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def first_error(said: str) -> str:
+    """Return what the first line of an error says: what follows it may quote rows."""
+    for line in said.splitlines():
+        _, mark, text = line.partition("error: ")
+        if mark:
+            return without_values(text.removeprefix("could not execute query: "))
+    return without_values(said)
+
+
+# Backup files
+
+
+def empty(name: str) -> EmptyBackupError:
+    """Return the error for a file without any byte."""
+    return EmptyBackupError(
+        f"Invalid backup file: {name} is empty.",
+        hint="Use another backup.",
+    )
+
+
+def not_an_archive(name: str) -> NotADatabaseError:
+    """Return the error for a file that is no archive of pg_dump."""
+    return NotADatabaseError(
+        f"Invalid backup file: {name} is not a backup of a PostgreSQL database.",
+        hint="Use another backup.",
+    )
+
+
+def cut_off(name: str) -> TruncatedBackupError:
+    """Return the error for an archive that has not its end, or never had ours."""
+    return TruncatedBackupError(
+        f"Invalid backup file: {name} lacks its end, or another program made it.",
+        hint="Use another backup. Load what pg_dump alone wrote into a new database with "
+        "pg_restore, and back that one up.",
+    )
+
+
+def damaged_backup(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for a backup that fails a check."""
+    return InvalidBackupError(
+        f"Invalid backup file: {name} is damaged ({reason}).",
+        hint="Use another backup.",
+        reason=reason,
+    )
+
+
+def newer_server(name: str, backup: int, live: int) -> InvalidBackupError:
+    """Return the error for a backup of a newer server than that which it should go to."""
+    return InvalidBackupError(
+        f"{name} is a backup of PostgreSQL {backup}, and the server is PostgreSQL {live}: a newer "
+        "version's backup cannot be restored to an older one.",
+        hint=f"Restore it to a server of version {backup} or newer.",
+    )
+
+
+def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for a restored database that is not what the backup contains."""
+    return DatabaseDamagedError(
+        f"The live database {name} is not what the backup contains ({reason}).",
+        hint="Restore again, or another backup.",
+        reason=reason,
+    )

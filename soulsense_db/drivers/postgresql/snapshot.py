@@ -1,0 +1,169 @@
+"""Take a snapshot: all tables locked against another shape, one exported moment, one ``pg_dump``.
+
+The lock comes before the moment: a table that is rewritten in between (``TRUNCATE``, some kinds of
+``ALTER TABLE``) would be dumped empty, and ``pg_dump`` would end well (measured). It is the lock
+that any reader takes, so that nobody who reads or writes waits for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db import fs
+from soulsense_db.drivers.postgresql import archive, inventory
+from soulsense_db.drivers.postgresql.errors import code_of, locked
+from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.progress import Progress
+
+_UNDEFINED_TABLE = "42P01"
+_WRONG_KIND = "42809"
+_FORMAT = ("--format=custom", "--compress=0", "--no-password", "--no-subscriptions")
+_ATTEMPT_PAUSE_SECONDS = 0.02
+
+
+class Moment(NamedTuple):
+    """A moment that other connections can see: its name, and what is there then."""
+
+    name: str
+    connection: Connection
+    tables: list[inventory.Found]
+
+
+@contextmanager
+def exported_moment(connection: Connection, *, name: str, lock_timeout: float) -> Iterator[Moment]:
+    """Yield a moment in which no table can change its shape until the block ends.
+
+    ``connection`` has no transaction; ``name`` is that of the database.
+    """
+    deadline = time.monotonic() + lock_timeout
+    while True:
+        found = inventory.tables(connection)
+        connection.rollback()
+        connection = connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        try:
+            _lock(connection, found, deadline)
+            exported = connection.scalar(sa.text("SELECT pg_export_snapshot()"))
+            now = inventory.tables(connection)
+        except DBAPIError as error:
+            connection.rollback()
+            if code_of(error) not in (_UNDEFINED_TABLE, _WRONG_KIND):
+                raise
+            now = None
+        if now == found:
+            yield Moment(str(exported), connection, found)
+            connection.rollback()
+            return
+        connection.rollback()  # somebody made or dropped a table before the lock
+        if time.monotonic() > deadline:
+            raise locked(name, "its tables are created or changed all the time")
+        time.sleep(_ATTEMPT_PAUSE_SECONDS)
+
+
+def _lock(connection: Connection, found: Sequence[inventory.Found], deadline: float) -> None:
+    left = max(1, int(1000 * (deadline - time.monotonic())))
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = {left}"))
+    if found:
+        names = ", ".join(f"ONLY {inventory.escaped(one.sql)}" for one in found)
+        connection.execute(sa.text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
+
+
+def write(
+    login: Login,
+    tools: Tools,
+    target: Path,
+    *,
+    name: str,
+    lock_timeout: float,
+    progress: Progress | None,
+) -> SnapshotInfo:
+    """Write all that is committed to the existing empty file ``target``."""
+    with (
+        login.connected(name=name, autocommit=False) as connection,
+        exported_moment(connection, name=name, lock_timeout=lock_timeout) as moment,
+    ):
+        estimate = inventory.size(moment.connection)
+        arguments = (
+            *_FORMAT,
+            f"--snapshot={moment.name}",
+            f"--lock-wait-timeout={max(1, int(lock_timeout * 1000))}",
+        )
+        digest, done = hashlib.sha256(), 0
+        with fs.storage_errors("write", target), target.open("r+b") as stream:
+            with (
+                _counted_meanwhile(moment) as counted,
+                tools.reading("pg_dump", *arguments, environment=login.environment()) as output,
+            ):
+                while chunk := output.read(archive.CHUNK):
+                    stream.write(chunk)
+                    digest.update(chunk)
+                    done += len(chunk)
+                    if progress is not None:
+                        progress(done, max(done + 1, estimate))
+            rows = counted.result()
+            description = _described(moment, rows, size_bytes=done, sha256=digest.hexdigest())
+            size = done + archive.append(stream, description)
+    if progress is not None:
+        progress(size, size)
+    return info_of(description, size)
+
+
+@contextmanager
+def _counted_meanwhile(moment: Moment) -> Iterator[Future[list[int]]]:
+    """Count the rows of all tables while the block runs; its connection is in use until the end."""
+    raw: Any = moment.connection.connection.driver_connection
+    with ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-count") as executor:
+        counting = executor.submit(inventory.counts, moment.connection, moment.tables)
+        try:
+            yield counting
+        except BaseException:
+            with suppress(Exception):  # it has ended, or the server is gone
+                raw.cancel()
+            raise
+
+
+def _described(
+    moment: Moment, rows: Sequence[int], *, size_bytes: int, sha256: str
+) -> archive.Description:
+    connection, found = moment.connection, moment.tables
+    heads = inventory.heads(connection, "alembic_version") or ()
+    tables = tuple(
+        archive.Table(
+            schema=one.schema,
+            name=one.name,
+            copied=one.sql,
+            columns=one.columns,
+            key=one.key,
+            rows=number,
+        )
+        for one, number in zip(found, rows, strict=True)
+        if not one.is_partitioned
+    )
+    return archive.Description(
+        size_bytes=size_bytes,
+        sha256=sha256,
+        version=inventory.version(connection),
+        encoding=inventory.encoding(connection),
+        schemas=inventory.schemas(connection),
+        tables=tables,
+        heads=heads,
+    )
+
+
+def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
+    """Return what a driver tells of a backup file of this size."""
+    facts = {"server_version": str(description.version), "encoding": description.encoding}
+    return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)

@@ -1,0 +1,162 @@
+"""The programs of the server's own version: where they are, and how they are run.
+
+A ``pg_dump`` of an older version refuses a newer server, and what a newer one writes an older
+``pg_restore`` cannot read: each server has its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed
+
+_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
+# Where packages put the programs of a version: Debian, Red Hat, Homebrew on two kinds of Mac.
+_PACKAGED = (
+    "/usr/lib/postgresql/{}/bin",
+    "/usr/pgsql-{}/bin",
+    "/opt/homebrew/opt/postgresql@{}/bin",
+    "/usr/local/opt/postgresql@{}/bin",
+)
+# It starts one or another version by the cluster: the programs themselves are in the folders above.
+_DEBIAN_S_CHOOSER = "pg_wrapper"
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 5.0
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Programs in ``folder``, of the server's version; ``name``: of the database, for errors."""
+
+    folder: Path
+    version: int
+    name: str
+
+    @contextmanager
+    def reading(
+        self, program: str, *arguments: str, environment: Mapping[str, str]
+    ) -> Iterator[IO[bytes]]:
+        """Run a program and yield what it writes to standard output.
+
+        At the end of the block it must have ended well, having been read to its end. When the
+        block fails, it is stopped. Raises what :func:`tool_failed` makes of it.
+        """
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                [str(self.folder / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=dict(environment),
+                bufsize=CHUNK,
+            )
+            assert process.stdout is not None
+            with process.stdout as output:
+                try:
+                    yield output
+                    while output.read(CHUNK):  # else it would die of a closed pipe
+                        pass
+                    status = process.wait()
+                except BaseException:
+                    _stop(process)
+                    raise
+            if status != 0:
+                said.seek(0)
+                raise tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        poll: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Run a program to its end; ``poll`` is called meanwhile, and what it raises stops it."""
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                [str(self.folder / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=dict(environment),
+            )
+            try:
+                while True:
+                    poll()
+                    try:
+                        status = process.wait(_POLL_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        continue
+            except BaseException:
+                _stop(process)
+                raise
+            if status != 0:
+                said.seek(0)
+                raise tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+
+
+def find_tools(version: int, *, name: str, beside_server: Path | None = None) -> Tools:
+    """Return the programs of a server's major ``version``.
+
+    ``beside_server``: where the server's own are, if that is this machine. Raises
+    :class:`~soulsense_db.errors.ServerToolError`.
+    """
+    others: list[str] = []
+    for folder in _folders(version, beside_server):
+        found = _version_of(folder / "pg_dump")
+        if found == version and _version_of(folder / "pg_restore") == version:
+            return Tools(folder, version, name)
+        if found is not None:
+            others.append(f"{folder / 'pg_dump'} is of version {found}")
+    raise no_tool("pg_dump", version, others)
+
+
+def _folders(version: int, beside_server: Path | None) -> Iterator[Path]:
+    yield from map(Path, filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
+    yield from (Path(pattern.format(version)) for pattern in _PACKAGED)
+    if beside_server is not None:
+        yield beside_server
+
+
+def _version_of(program: Path) -> int | None:
+    """Return the major version of a program; None where it is none."""
+    try:
+        changed = program.stat().st_mtime_ns
+        if program.resolve().name == _DEBIAN_S_CHOOSER:
+            return None
+    except OSError:
+        return None
+    return _asked(program, changed)
+
+
+@functools.lru_cache(maxsize=64)
+def _asked(program: Path, _changed: int) -> int | None:
+    try:
+        said = subprocess.run(
+            [str(program), "--version"], capture_output=True, text=True, check=False, timeout=10
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = _VERSION.search(said)
+    return int(match[1]) if match else None
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program; the server ends its session when the connection is gone."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
