@@ -310,7 +310,9 @@ def _alone(manager: BackupManager) -> Iterator[bool]:
     hold the backups of several databases.
     """
     fs.make_private_directory(manager.directory, owner_of=manager.database, keeps_out_of_git=True)
-    database = hashlib.sha256(str(manager.database).encode(errors="surrogateescape")).hexdigest()
+    database = hashlib.sha256(
+        str(manager.live.marker_place).encode(errors="surrogateescape")
+    ).hexdigest()
     path = manager.directory / f".auto_{database[:12]}.lock"
     try:
         lock = fs.acquire_lock(path, timeout=0, owner_of=manager.database, is_shared=True)

@@ -33,7 +33,7 @@ class AwaitedTransaction:
         """
         is_same = self._connection is connection
         if not is_same and self._thread == threading.get_ident():
-            raise own_transaction(self._protection.path)
+            raise own_transaction(self._protection.named)
         return is_same
 
     def _on_commit(self, connection: Connection) -> None:
@@ -70,9 +70,9 @@ class AwaitedTransaction:
             protection.forget()
             protection.finish()
             return []
-        alarm = protection.markers[-1].error(protection.path, protection.manager.live.address)
+        alarm = protection.markers[-1].error(protection.named, protection.manager.live.address)
         return [
-            f"The transaction around the migration of {protection.path} did not end well, and "
-            "SQLite may have committed steps before: the database may be half migrated. "
+            f"The transaction around the migration of {protection.name} did not end well, and "
+            "steps before it may be committed: the database may be half migrated. "
             f"{alarm.hint}"
         ]

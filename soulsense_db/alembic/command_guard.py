@@ -55,18 +55,18 @@ class CommandGuard:
             **self.settings.form_options(),
             **self.settings.mirror_options(),
         )
-        path = manager.database
-        if path is None:
+        place = manager.live.marker_place
+        if place is None:
             log.info("The database is in memory and ends with the process: no backup was made.")
             return
-        known = self._databases.get(path) or awaiting_transaction(path, connection)
-        database = known or GuardedDatabase(manager, path, self.settings)
+        known = self._databases.get(place) or awaiting_transaction(place, connection)
+        database = known or GuardedDatabase(manager, place, self.settings)
         self._signals.arm()
         try:
             if database.begin(context, connection, before_backup=self._rehearsal.run):
-                self._databases[path] = database
+                self._databases[place] = database
                 # A program may leave while a thread of its own still migrates.
-                last_word.is_of(path, database.cut_off())
+                last_word.is_of(place, database.cut_off())
         finally:
             if not self._databases:
                 self._signals.disarm()
@@ -103,7 +103,7 @@ class CommandGuard:
                 lambda: [line for one in unfinished for line in one.way_back()]
             ):
                 for database in unfinished:
-                    last_word.is_of(database.path, database.cut_off())
+                    last_word.is_of(database.place, database.cut_off())
                 for database in unfinished:  # first all of them: they may share locks
                     try:
                         database.end_transaction()
@@ -133,7 +133,7 @@ class CommandGuard:
             raise self._swallowed("The changes of the migration were not committed")
         try:
             for database in unfinished:
-                last_word.withdraw(database.path)
+                last_word.withdraw(database.place)
                 for line in messages_of(database.finish_when_committed, database):
                     say(line)
         finally:
@@ -142,7 +142,7 @@ class CommandGuard:
     def _swallowed(self, what: str) -> MigrationFailedError:
         error = MigrationFailedError(what)
         states = self._put_back_after(error)
-        is_put_back = self.settings.restores and not any(_is_marked(one.path) for one, _ in states)
+        is_put_back = self.settings.restores and not any(_is_marked(one.place) for one, _ in states)
         outcome = Outcome.PUT_BACK if is_put_back else Outcome.HALF_RUN
         failure = swallowed(what, outcome, [line for _, line in states])
         for database, line in states:
@@ -150,10 +150,10 @@ class CommandGuard:
         return failure
 
 
-def _is_marked(database: Path) -> bool:
-    """Whether a marker says that ``database`` may be half migrated, or nobody can tell."""
+def _is_marked(place: Path) -> bool:
+    """Whether a marker says that the database may be half migrated, or nobody can tell."""
     try:
-        return bool(read_markers(database))
+        return bool(read_markers(place))
     except BackupError as error:
         log_ignored("Whether there is a marker cannot be seen", error)
         return True
@@ -162,7 +162,7 @@ def _is_marked(database: Path) -> bool:
 def _make_last_word(database: GuardedDatabase, line: str, notes: tuple[str, ...]) -> None:
     """Say ``line`` at the end, unless somebody has written to the database by then."""
     write_stamp = database.manager.live.write_stamp
-    last_word.is_of(database.path, line, notes=notes, write_stamp=write_stamp)
+    last_word.is_of(database.place, line, notes=notes, write_stamp=write_stamp)
 
 
 def require_no_alarm(engine: Engine) -> None:

@@ -153,12 +153,12 @@ def swallowed(what: str, outcome: Outcome, states: Sequence[str]) -> MigrationFa
     )
 
 
-def own_transaction(path: Path) -> DatabaseLockedError:
+def own_transaction(database: Path | str) -> DatabaseLockedError:
     """Return the error for a database that this thread itself has locked."""
     return DatabaseLockedError(
-        f"This program has migrated {path} in a transaction that is still open.",
+        f"This program has migrated {database} in a transaction that is still open.",
         hint="Commit or roll back first, or pass the same connection to both commands.",
-        path=path,
+        path=database if isinstance(database, Path) else None,
     )
 
 

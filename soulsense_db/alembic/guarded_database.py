@@ -16,7 +16,7 @@ from soulsense_db.alembic.awaited_transaction import AwaitedTransaction
 from soulsense_db.alembic.chain import chain_of, require_whole
 from soulsense_db.alembic.errors import require_identities
 from soulsense_db.alembic.protection import Protection
-from soulsense_db.alembic.put_back import leave_as_it_is, put_back
+from soulsense_db.alembic.put_back import leave_as_it_is, let_stand_as_rolled_back, put_back
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
@@ -36,8 +36,8 @@ _WORTH_SAYING_SECONDS = 0.5
 class GuardedDatabase(Protection):
     """One database of a command, from before its first step to after its last."""
 
-    def __init__(self, manager: BackupManager, path: Path, settings: Settings) -> None:
-        super().__init__(manager, path, settings)
+    def __init__(self, manager: BackupManager, place: Path, settings: Settings) -> None:
+        super().__init__(manager, place, settings)
         self._awaited: AwaitedTransaction | None = None
 
     def begin(
@@ -69,7 +69,7 @@ class GuardedDatabase(Protection):
                 self.awaits_commit = False  # a commit between the steps is not the end
         except BaseException:
             if was_finished:  # else its earlier run has still to be ended, well or not
-                with cleaning_up(f"The marker of {self.path} could not be removed"):
+                with cleaning_up(f"The marker of {self.name} could not be removed"):
                     self.forget()  # no step was run
                 self.release()
             raise
@@ -95,14 +95,14 @@ class GuardedDatabase(Protection):
             self.close_idle_connections()
             return not self.are_targets_seen()
         except Exception as error:  # noqa: BLE001 - locked, say: nobody can tell
-            log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
+            log.debug("Whether %s was migrated cannot be told: %s", self.name, error)
             return False
 
     def cut_off(self) -> str:
         """Return what to say when the program ends before the migration, or its way back, does."""
         assert self.backup is not None
         return (
-            f"The migration of {self.path} was interrupted: the database may be half migrated. "
+            f"The migration of {self.name} was interrupted: the database may be half migrated. "
             f"To put it back: {self.command_back()}"
         )
 
@@ -112,7 +112,7 @@ class GuardedDatabase(Protection):
         if not self.settings.restores:
             return []
         return [
-            f"{self.path} is being put back from {self.backup.path}; please wait. "
+            f"{self.name} is being put back from {self.backup.path}; please wait. "
             "A second interrupt leaves it half migrated.",
             f"In that case, put it back with: {self.command_back()}",
         ]
@@ -129,7 +129,7 @@ class GuardedDatabase(Protection):
             return self._exclusive(_WORTH_SAYING_SECONDS)
         except DatabaseLockedError:
             say(
-                f"Another migration or restore of {self.path} is running. Waiting for it to finish."
+                f"Another migration or restore of {self.name} is running. Waiting for it to finish."
             )
             return self._exclusive(_WAIT_SECONDS)
 
@@ -139,15 +139,15 @@ class GuardedDatabase(Protection):
     def _look_for_a_marker(self) -> None:
         """Refuse a database that a dead migration left; one that had reached its end is whole."""
         assert self.lock is not None
-        markers = read_markers(self.path)
+        markers = read_markers(self.place)
         ended = [marker for marker in markers if self.lock.is_migration_done(marker)]
         for marker in markers:
             if marker not in ended:
-                raise marker.error(self.path, self.manager.live.address)
+                raise marker.error(self.named, self.manager.live.address)
         if ended:
             self.end(ended)
             say(
-                f"An earlier migration of {self.path} had finished, but was killed before it could "
+                f"An earlier migration of {self.name} had finished, but was killed before it could "
                 "record that."
             )
 
@@ -183,8 +183,8 @@ class GuardedDatabase(Protection):
             chain=chain,
         )
         self.markers.append(marker)  # before it is there: an interrupt may come right after
-        add_markers(self.path, [marker])
-        remove_markers(self.path, {one.id for one in earlier})
+        add_markers(self.place, [marker])
+        remove_markers(self.place, {one.id for one in earlier})
         self.markers = [one for one in self.markers if one not in earlier]
         # One more of the same chain takes up what an earlier one left.
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
@@ -229,8 +229,10 @@ class GuardedDatabase(Protection):
         """Put the database back; return what to tell the user, a line each."""
         assert self.backup is not None
         if self.is_committed():
-            left = f"{self.path} had finished its migration and was left as it is."
+            left = f"{self.name} had finished its migration and was left as it is."
             return [left, *self.after_success()]
+        if self.was_rolled_back():
+            return let_stand_as_rolled_back(self)
         return put_back(self) if self.settings.restores else leave_as_it_is(self)
 
     def finish_when_committed(self) -> list[str]:
@@ -243,7 +245,7 @@ class GuardedDatabase(Protection):
             return self.after_success()
 
         self._awaited = AwaitedTransaction(self, connection)
-        _awaiting_commit[self.path] = self
+        _awaiting_commit[self.place] = self
         return []
 
 
@@ -251,12 +253,12 @@ class GuardedDatabase(Protection):
 _awaiting_commit: WeakValueDictionary[Path, GuardedDatabase] = WeakValueDictionary()
 
 
-def awaiting_transaction(path: Path, connection: Connection) -> GuardedDatabase | None:
+def awaiting_transaction(place: Path, connection: Connection) -> GuardedDatabase | None:
     """Return the database that an earlier command left to the open transaction, to go on with it.
 
     Both commands then are one: they are committed together, and put back together.
     """
-    database = _awaiting_commit.get(path)
+    database = _awaiting_commit.get(place)
     if database is None or not database.is_awaited_on(connection):
         return None
     return database

@@ -28,13 +28,14 @@ BEFORE_FAILURE = "before a migration that failed and was left as it is"
 class Protection:
     """The state of one database, and how its protection ends.
 
-    ``lock``: the database's own, None where it is finished; ``backup``: from before the first step;
-    ``markers``: the entries of this command; ``attached``: files that are not put back.
+    ``place``: what its sidecars are named after, its file where it has one; ``lock``: its own, None
+    where it is finished; ``backup``: from before the first step; ``markers``: the entries of this
+    command; ``attached``: files that are not put back.
     """
 
-    def __init__(self, manager: BackupManager, path: Path, settings: Settings) -> None:
+    def __init__(self, manager: BackupManager, place: Path, settings: Settings) -> None:
         self.manager = manager
-        self.path = path
+        self.place = place
         self.settings = settings
         self.process = os.getpid()
         self.lock: DatabaseLock | None = None
@@ -44,6 +45,16 @@ class Protection:
         self.attached: set[str] = set()
         self.awaits_commit = False
         """Whether the end of a transaction finishes it, and not the guard."""
+
+    @property
+    def named(self) -> Path | str:
+        """The database's file, or its name on a server."""
+        return self.manager.database or self.manager.live.name
+
+    @property
+    def name(self) -> str:
+        """What messages call the database."""
+        return self.manager.live.name
 
     @property
     def finished(self) -> bool:
@@ -60,7 +71,7 @@ class Protection:
         try:
             return not self.has_steps_left and self.are_targets_seen()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is not what was wanted
-            log.debug("Whether %s was migrated cannot be told: %s", self.path, error)
+            log.debug("Whether %s was migrated cannot be told: %s", self.name, error)
             return False
 
     def are_targets_seen(self) -> bool:
@@ -73,7 +84,27 @@ class Protection:
         try:
             return self.manager.compare(backup).identical
         except BackupError as error:
-            log_ignored(f"Whether {self.path} is what it was cannot be told", error)
+            log_ignored(f"Whether {self.name} is what it was cannot be told", error)
+            return False
+
+    def was_rolled_back(self) -> bool:
+        """Whether the database took all of it back, as one that has its DDL in transactions does.
+
+        Believed only where nothing was committed on a connection of a run, where others see the
+        revisions of before, and the schema that the backup has.
+        """
+        live = self.manager.live
+        if not live.rolls_back_schema or self.backup is None or self.lock is None:
+            return False
+        if any(run.may_have_committed for run in self.runs):
+            return False
+        try:
+            first = {run.version_table: run for run in reversed(self.runs)}
+            return all(
+                run.heads_are_as_before(self.manager) for run in first.values()
+            ) and self.lock.has_schema_of(self.backup)
+        except Exception as error:  # noqa: BLE001 - whatever it is, then it is put back
+            log.debug("Whether %s rolled back cannot be told: %s", self.name, error)
             return False
 
     def command_back(self) -> str:
@@ -110,7 +141,7 @@ class Protection:
             self.end(self.markers)
         except BackupError as error:
             return [
-                f"The migration of {self.path} is complete, but it may not survive a power cut "
+                f"The migration of {self.name} is complete, but it may not survive a power cut "
                 f"({error.cause}). The next upgrade checks again."
             ]
         return []
@@ -122,7 +153,7 @@ class Protection:
 
     def forget(self) -> None:
         """Remove the entries of this command alone: a person chose, or nothing was changed."""
-        remove_markers(self.path, {marker.id for marker in self.markers})
+        remove_markers(self.place, {marker.id for marker in self.markers})
 
     def finish(self) -> None:
         """Let others in, and remove what the policy lets go."""
@@ -153,7 +184,7 @@ def messages_of(ending: Callable[[], list[str]], protection: Protection) -> list
         return [printable(line) for line in ending()]
     except Exception as error:  # noqa: BLE001 - of the application too, when it connects
         said = str(error) if isinstance(error, BackupError) else f"{reason_of(error)}."
-        return [printable(f"{protection.path}: {said}")]
+        return [printable(f"{protection.name}: {said}")]
     finally:
         if not protection.awaits_commit:
             protection.release()

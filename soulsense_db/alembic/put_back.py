@@ -19,7 +19,7 @@ def leave_as_it_is(protection: Protection) -> list[str]:
         first = _pin_first_of_failures(protection, first)
     protection.finish()
     return [
-        f"The migration of {protection.path} failed and was left as it is "
+        f"The migration of {protection.name} failed and was left as it is "
         f"(soulsense_on_failure = keep). The backup from before: {protection.backup.path}",
         *([f"Before the first failure: {first.path}"] if first != protection.backup else []),
     ]
@@ -40,6 +40,19 @@ def _pin_first_of_failures(protection: Protection, backup: BackupInfo) -> Backup
     return backup
 
 
+def let_stand_as_rolled_back(protection: Protection) -> list[str]:
+    """End the protection of a database that is what it was; return what to tell the user."""
+    assert protection.backup is not None
+    protection.forget()
+    _delete_of_earlier_try(protection, protection.backup)
+    protection.finish()
+    at = ", ".join(sorted(protection.runs[0].heads)) or "no revision"
+    return [
+        f"The migration failed, and the server rolled it back: {protection.name} is at {at}, with "
+        "the tables that it had before."
+    ]
+
+
 def put_back(protection: Protection) -> list[str]:
     """Restore the backup from before; return what to tell the user, a line each."""
     assert protection.backup is not None
@@ -48,7 +61,7 @@ def put_back(protection: Protection) -> list[str]:
         report = protection.lock.put_back(protection.backup)
     except Exception as error:  # noqa: BLE001 - of the application too, when it connects
         protection.finish()  # the marker stays: the next upgrade refuses and says how to go on
-        failed = Failed(database=protection.path, operation="put_back", error=error)
+        failed = Failed(database=protection.manager.database, operation="put_back", error=error)
         tell(protection.manager.events, failed)
         return _not_put_back(protection, protection.backup, error)
     return _was_put_back(protection, protection.backup, report)
@@ -57,7 +70,7 @@ def put_back(protection: Protection) -> list[str]:
 def _not_put_back(protection: Protection, backup: BackupInfo, error: Exception) -> list[str]:
     why = error.what if isinstance(error, BackupError) else reason_of(error)
     lines = [
-        f"The migration of {protection.path} failed and the database could NOT be put back: {why}",
+        f"The migration of {protection.name} failed and the database could NOT be put back: {why}",
     ]
     if isinstance(error, InvalidBackupError | BackupNotFoundError):
         return [*lines, "It may be half migrated. Restore an earlier backup."]
@@ -75,7 +88,7 @@ def _was_put_back(protection: Protection, backup: BackupInfo, report: RestoreRep
     except Exception as error:  # noqa: BLE001 - put back it is; the application's events may fail
         protection.finish()
         return [
-            f"The migration failed. {protection.path} was put back from {backup.filename}.",
+            f"The migration failed. {protection.name} was put back from {backup.filename}.",
             f"Its revision could not be read ({reason_of(error)}).",
             *report.warnings,
         ]
@@ -84,7 +97,7 @@ def _was_put_back(protection: Protection, backup: BackupInfo, report: RestoreRep
     at = ", ".join(heads) or "no revision"
     lines = [
         *(f"{file} was attached: it was NOT put back." for file in sorted(protection.attached)),
-        f"The migration failed. {protection.path} was put back, at {at}, from {backup.filename}.",
+        f"The migration failed. {protection.name} was put back, at {at}, from {backup.filename}.",
         *report.warnings,
     ]
     if heads != tuple(sorted(first.heads)):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
@@ -40,6 +41,9 @@ class Run:
         self.heads = pending.heads
         self.remaining = len(pending.steps)
         self._target: set[str] = set()
+        # What is committed at once, or was on the way, no rollback takes back.
+        self.may_have_committed = connection._is_autocommit_isolation()
+        event.listen(connection, "commit", self._committed)
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
 
     def attached(self, manager: BackupManager) -> set[str]:
@@ -68,9 +72,16 @@ class Run:
         """Name of the table that Alembic keeps the revision in."""
         return str(self.context.version_table)
 
+    def _committed(self, _: Connection) -> None:
+        self.may_have_committed = True
+
     def _applied(self, *, heads: set[str], **_: Any) -> None:
         self.remaining -= 1
         self._target = heads
+
+    def heads_are_as_before(self, manager: BackupManager) -> bool:
+        """Whether another connection sees the revisions from before this run."""
+        return manager.live.alembic_heads(self.version_table) == tuple(sorted(self.heads))
 
     def is_committed(self, manager: BackupManager) -> bool:
         """Whether another connection sees the end of this run."""

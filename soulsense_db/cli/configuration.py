@@ -55,7 +55,7 @@ def config(session: Session) -> dict[str, Any]:
     if session.talks:
         missing = "" if is_there else " (not there)"
         rows = [
-            ("database", f"{manager.database}{missing}"),
+            ("database", f"{manager.live.name}{missing}"),
             ("named by", f"{found.place.name}: {found.place.says}"),
             ("backups", str(manager.directory)),
         ]
@@ -71,7 +71,7 @@ def config(session: Session) -> dict[str, Any]:
             rows3 = [(option.name, option.value, option.source) for option in options]
             print_table(("", "", ""), rows3, indent=2, fold=True)
     return {
-        "database": manager.database,
+        "database": manager.live.name,
         "exists": is_there,
         "named_by": found.place.name,
         "says": found.place.says,

@@ -70,7 +70,7 @@ def diff(  # noqa: PLR0917 - Typer gives them by name
         _print_sides(session, first, second, report)
         print_diff(report)
     if html is not None:
-        write_page(html, first, second, str(session.manager.database), report)
+        write_page(html, first, second, session.manager.live.name, report)
         session.say(f"Written to {html}")
     return diff_json(first, second, report)
 
@@ -79,7 +79,7 @@ def _print_sides(
     session: Session, first: BackupInfo, second: BackupInfo | None, report: DiffReport
 ) -> None:
     """Say what is compared, and in which direction."""
-    live = f"{session.manager.database}, the live database"
+    live = f"{session.manager.live.name}, the live database"
     after = live if second is None else _told(second)
     heads = (report.alembic_heads_before, report.alembic_heads_after)
     before, after = (

@@ -47,7 +47,9 @@ _MOMENTS = {
 _EVERYBODY_READS = 0o644  # the collector is another user
 
 
-def metrics_of(report: HealthReport, database: Path | None, *, now: float | None = None) -> str:
+def metrics_of(
+    report: HealthReport, database: Path | str | None, *, now: float | None = None
+) -> str:
     """Return ``report`` on ``database`` as metrics; ``now``: seconds since 1970, by default now."""
     now = time.time() if now is None else now
     labels = {"database": printable(str(database))} if database else {}

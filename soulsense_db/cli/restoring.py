@@ -118,7 +118,7 @@ def restore(
         }
     which = "this backup of unknown origin" if info.of_unknown_origin else "this backup"
     which += ", migrated" * (upgrade is not None)
-    session.confirm(f"Replace {manager.database or 'the database'} with {which}?")
+    session.confirm(f"Replace {manager.live.name} with {which}?")
     with session.progress("Restoring") as progress:
         report = manager.restore(
             info, upgrade=upgrade, progress=progress, trust_directory=trust_directory
@@ -192,7 +192,7 @@ def undo(session: Session) -> dict[str, Any]:
     info = session.manager.safety_backup()
     if info is None:
         raise NothingToUndoError("There is no restore to undo.", hint=_instead_of_undo(session))
-    database = session.manager.database or "the database"
+    database = session.manager.live.name
     comparison = _preview(session, info)
     _say_what_it_undoes(session, info, comparison)
     _warn_of_half_run(info)
@@ -243,8 +243,8 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
         session.say(
             f"{what}{'. ' * bool(what)}The new safety backup contains the database as it is now."
         )
-    database = session.manager.database
-    failed = newest_safety_backup(database, name=FAILED_MIGRATION) if database else None
+    place = session.manager.live.marker_place
+    failed = newest_safety_backup(place, name=FAILED_MIGRATION) if place else None
     if failed is not None and failed.created_at > info.created_at:
         warn(
             f"After that restore, a migration failed and was put back on "
@@ -255,13 +255,13 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
 
 def _accept(session: Session) -> dict[str, Any]:
     manager = session.manager
-    database = manager.database or "the database"
+    database = manager.live.name
     session.confirm(f"Accept {database} as it is? It may be half migrated.")
     accepted = manager.alarm.accept()
     if accepted:
-        session.say(f"{manager.database} stays as it is; migrations can run again.")
+        session.say(f"{manager.live.name} stays as it is; migrations can run again.")
     else:
-        session.say(f"No migration of {manager.database} was interrupted: nothing to accept.")
+        session.say(f"No migration of {manager.live.name} was interrupted: nothing to accept.")
     return {"accepted": accepted}
 
 
@@ -342,7 +342,7 @@ def _show_tables(session: Session, info: BackupInfo) -> None:
 def _reported(
     session: Session, report: RestoreReport, found: DatabaseDiff | None, *, then: str
 ) -> dict[str, Any]:
-    database = session.manager.database or "the database"
+    database = session.manager.live.name
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
     if report.safety_backup is not None:

@@ -22,7 +22,7 @@ def restore_rows(
     """Show what would come back of ``info``, ask, and bring it back."""
     assert rows.table is not None
     manager = session.manager
-    database = manager.database or "the database"
+    database = manager.live.name
     with session.progress("Looking for the rows") as progress:
         plan = manager.preview_rows(
             info, rows.table, **rows.options, samples=_SAMPLES, progress=progress
@@ -130,7 +130,7 @@ def _nothing_to_do(plan: RowsPlan) -> str:
 
 
 def _say_done(session: Session, report: RowsReport) -> None:
-    database = session.manager.database or "the database"
+    database = session.manager.live.name
     session.say(
         f"Brought back into {database}: {report.inserted:,} row(s) inserted, "
         f"{report.replaced:,} replaced."

@@ -300,7 +300,7 @@ def _tell_prometheus(session: Session, report: HealthReport, target: str) -> Non
 
     database = None
     with ignoring(BackupError, what="The metrics do not name the database"):
-        database = session.manager.database
+        database = session.manager.live.name
     text = metrics_of(report, database)
     if target != _TO_STDOUT:
         write_metrics(text, Path(target))

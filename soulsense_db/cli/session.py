@@ -117,7 +117,7 @@ class Session:
             forms = FormOptions(**{**forms, "identities": opens})
         mirrors = self.mirrors.over(self.settings, self.context)
         manager = BackupManager(engine, self.backup_directory, catalog=catalog, **forms, **mirrors)
-        if manager.database is None:
+        if not manager.live.address:
             raise UnsupportedDatabaseError(
                 f"{self.found.place.says} is a database in memory, which only the program "
                 "that created it can reach.",
@@ -233,7 +233,7 @@ class Session:
         if manager.list():
             if warns:
                 output.warn(
-                    f"The database is missing: {manager.database}. To get it back: "
+                    f"The database is missing: {manager.live.name}. To get it back: "
                     f"{self.command('restore', 'latest')}"
                 )
             return

@@ -113,5 +113,5 @@ def manage_backups_button(
 
 
 def _require_file(manager: BackupManager) -> None:
-    if manager.database is None:
+    if not manager.live.address:
         raise UnsupportedDatabaseError(_(texts.IN_MEMORY), hint=_(texts.IN_MEMORY_HINT))

@@ -80,9 +80,8 @@ class RestoreQuestion(Question):
         agreed: Callable[[Preview], object],
         failed: Callable[[BaseException], object],
     ) -> None:
-        name = manager.database.name if manager.database else ""
         headline = _(texts.UNDO_QUESTION if is_undo else texts.RESTORE_QUESTION)
-        headline = headline.format(database=formatting.plain(name))
+        headline = headline.format(database=formatting.database(manager))
         super().__init__(
             parent,
             title=headline,

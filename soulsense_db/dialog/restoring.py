@@ -102,9 +102,8 @@ class Restoring:
         )
 
     def _restored(self, report: RestoreReport, found: Preview, *, loaded: bool) -> None:
-        database = self._manager.database
         when = formatting.when(report.source.timestamp, date.today())
-        name = formatting.plain(database.name if database else "")
+        name = formatting.database(self._manager)
         said = [_(texts.RESTORED).format(database=name, when=when)]
         if not report.verified:
             said.append(_(texts.NOT_READ_BACK))

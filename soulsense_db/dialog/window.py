@@ -64,8 +64,7 @@ class BackupWindow(BaseWindow):
     # Parts
 
     def _build(self) -> None:
-        database = self.manager.database
-        title = _(texts.TITLE).format(database=formatting.plain(database.name if database else ""))
+        title = _(texts.TITLE).format(database=formatting.database(self.manager))
         self.title(title)
         pad = self.look.pad
         outer = ttk.Frame(self, padding=pad * 2)

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
@@ -59,6 +59,12 @@ class Driver(ABC):
     suffix: ClassVar[str]
     """How the name of a backup file ends."""
 
+    rolls_back_schema: ClassVar[bool] = False
+    """Whether a rollback takes back all that was done to tables, whatever it was.
+
+    Then a migration that failed may be left to it, once :meth:`has_schema_of` says that it was.
+    """
+
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """What the database's library keeps beside a file while it is open, a backup included."""
 
@@ -71,6 +77,14 @@ class Driver(ABC):
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
+
+    @classmethod
+    def url_for_commands(cls, url: URL) -> URL:
+        """Return ``url`` with a Python driver that needs no event loop, and is installed.
+
+        By default the one that SQLAlchemy takes where none is named.
+        """
+        return url.set(drivername=cls.dialect)
 
     @classmethod
     def rehearsal(cls) -> RehearsalSupport | None:
@@ -213,6 +227,13 @@ class Driver(ABC):
 
         Nothing of the application's is locked or asked meanwhile.
         """
+
+    def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
+        """Whether the live database has the tables of ``backup``, and all else but the rows.
+
+        By default as :meth:`compare` finds it.
+        """
+        return self.compare(backup, ignore=ignore).same_schema
 
     def diff(
         self,
@@ -361,6 +382,14 @@ class Driver(ABC):
         """
         del timeout
         return nullcontext()
+
+    def require_way_back(self) -> None:
+        """Raise what would keep a :meth:`load` from writing now, by taking its locks for a moment.
+
+        Where a load takes no lock of writers, it need not. By default it takes the write lock.
+        """
+        with self.connected(), self.write_locked():
+            pass
 
     @abstractmethod
     def require_restorable(self) -> None:

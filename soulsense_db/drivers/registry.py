@@ -93,8 +93,7 @@ def engine_for(url: str) -> Engine:
     name = parsed.drivername.partition("+")[2]
     if name and name not in supported:
         raise other_library(parsed.drivername, dialect, supported)
-    # An async engine would need an event loop for what a plain one can do.
-    return _make_engine(parsed.set(drivername=dialect))
+    return _make_engine(driver_class.url_for_commands(parsed))
 
 
 def _make_engine(url: sa.URL) -> Engine:

@@ -231,9 +231,8 @@ class _Examination:
 
     def _migration(self) -> HealthCheck:
         name = "migration"
-        database = self._manager.database
         marker = self._manager.alarm.marker()
-        if database is None or marker is None:
+        if marker is None:
             return HealthCheck(name=name, state=State.OK, message="no interrupted migration")
         try:
             self._manager.exclusive(timeout=0).release()

@@ -133,14 +133,14 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
         )
         self.events = repository.events
         """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
-        self.live = LiveDatabase(repository.driver)
+        self.live = LiveDatabase(repository.driver, repository.marker_place)
         """The database itself: ``size()``, ``alembic_heads()``, ``address``."""
         self._mirrors = Mirrors.of(
             mirrors,
             retention=mirror_retention,
             folder=mirror_folder,
             deadline=mirror_deadline,
-            database=repository.driver.location,
+            database=repository.known_as,
             directory=repository.directory.directory,
         )
         self._use(repository)

@@ -175,7 +175,7 @@ def verify_there(
 
     ``drills``: what is done with each, where they are to be drilled.
     """
-    file = RecordFile(repository.directory.directory, repository.database)
+    file = RecordFile(repository.directory.directory, repository.known_as)
     with held(file, repository, stop):
         record = file.read().get(mirror.address, MirrorRecord())
         record.folder = folder

@@ -447,7 +447,7 @@ class MirrorOperations:
 
     @property
     def _file(self) -> RecordFile:
-        return RecordFile(self._repository.directory.directory, self._repository.database)
+        return RecordFile(self._repository.directory.directory, self._repository.known_as)
 
     def _done(
         self,

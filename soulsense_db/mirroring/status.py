@@ -51,7 +51,7 @@ def mirror_statuses(repository: Repository, mirrors: Mirrors) -> list[MirrorStat
     """Return what is known of each of ``mirrors``."""
     if not mirrors.targets:
         return []
-    records = RecordFile(repository.directory.directory, repository.database).read()
+    records = RecordFile(repository.directory.directory, repository.known_as).read()
     local = known(repository)
     return [
         _status(target, mirrors, records.get(target.address, MirrorRecord()), local, repository)

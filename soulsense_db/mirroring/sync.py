@@ -107,7 +107,7 @@ def sync_mirror(
     all that belongs there. ``deadline``: seconds. ``if_not_paused``: nothing is tried during the
     pause after a failure, or while another process is at it.
     """
-    file = RecordFile(repository.directory.directory, repository.database)
+    file = RecordFile(repository.directory.directory, repository.known_as)
     record = file.read().get(target.address, MirrorRecord())
     folder = mirrors.folder_at(record)
     if if_not_paused and record.is_paused(datetime.now(UTC)):

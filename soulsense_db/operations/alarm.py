@@ -35,8 +35,8 @@ class MigrationAlarm:
             No migration died half-way.
         """
         marker = self.marker()
-        driver = self._repository.driver
-        return marker.error(driver.location, driver.address) if marker and driver.location else None
+        repository = self._repository
+        return marker.error(repository.name, repository.driver.address) if marker else None
 
     def marker(self) -> MigrationMarker | None:
         """Return the facts behind :meth:`error`.
@@ -48,7 +48,7 @@ class MigrationAlarm:
             >>> manager.alarm.marker() is None
             True
         """
-        return next(iter(standing(self._repository.driver)), None)
+        return next(iter(standing(self._repository.driver, self._repository.marker_place)), None)
 
     def accept(self) -> bool:
         """Keep the database as a migration that died has left it.
@@ -66,8 +66,8 @@ class MigrationAlarm:
         """
         driver = self._repository.driver
         driver.require_database()
-        database = driver.location
-        if database is None or not fs.exists(marker_path(database)):
+        place = self._repository.marker_place
+        if place is None or not fs.exists(marker_path(place)):
             return False
         with DatabaseLock(self._repository, timeout=driver.lock_timeout):
-            return clear_marker(database)
+            return clear_marker(place)

@@ -27,6 +27,13 @@ def compare_with_live(
         return compare_data(repository, info, source.path, progress=progress)
 
 
+def has_schema_of(repository: Repository, ref: Reference) -> bool:
+    """Whether the live database has the tables of a backup, and all else but its rows."""
+    info = _info_of(repository, ref)
+    with opened(repository, info) as source, not_found_if_deleted(source.path):
+        return repository.driver.has_schema_of(source.path, ignore=repository.rows.tables())
+
+
 def compare_data(
     repository: Repository, info: BackupInfo, path: Path, *, progress: Progress | None
 ) -> DatabaseDiff:

@@ -16,6 +16,7 @@ from soulsense_db.events import Event, MigrationPutBack, Restored, call_listener
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trusted_meta
 from soulsense_db.notices import cleaning_up
+from soulsense_db.operations.compare import has_schema_of
 from soulsense_db.operations.delete import deleted
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
@@ -286,12 +287,12 @@ class DatabaseLock:
     def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[None]:
         """Keep the migration marker true while ``info`` is restored in the block."""
         with self._driver.connected():
-            added = raise_alarm_of(self._driver, info)
+            added = raise_alarm_of(self._repository.marker_place, info)
             try:
                 yield
             except BaseException:
                 if restorer.is_unchanged:
-                    withdraw_alarm(self._driver, added)
+                    withdraw_alarm(self._repository.marker_place, added)
                 raise
 
     def close_idle_connections(self) -> None:
@@ -303,8 +304,11 @@ class DatabaseLock:
 
         With the engine's own options and connect events, on as many connections as it needs.
         """
-        with self._driver.connected(), self._driver.write_locked():
-            pass
+        self._driver.require_way_back()
+
+    def has_schema_of(self, backup: BackupInfo) -> bool:
+        """Whether the database has the tables of a backup, and all else but its rows."""
+        return has_schema_of(self._repository, backup)
 
     def is_migration_done(self, marker: MigrationMarker) -> bool:
         """Whether the chain of ``marker`` is at its target, as its own version table says."""
@@ -316,15 +320,17 @@ class DatabaseLock:
         Else a power cut could take its last step back, and nobody would know. ``markers``: their
         ids. Raises :class:`~soulsense_db.errors.BackupError`; then they are still there.
         """
-        if self._driver.location is not None:
+        place = self._repository.marker_place
+        if place is not None:
             self._driver.flush()
-            remove_markers(self._driver.location, markers)
+            remove_markers(place, markers)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         completion = Completion(done_sentence(report.source))
         with completion.then("The migration marker could not be updated"):
             tables = self._repository.rows.tables
-            end_what_was_put_back(self._driver, report.source, own_tables=tables)
+            place = self._repository.marker_place
+            end_what_was_put_back(self._driver, place, report.source, own_tables=tables)
         rebuilt = False
         with completion.then("The catalog could not be rebuilt"):
             rebuilt = self._repository.sync_catalog()

@@ -44,11 +44,11 @@ def deleted(repository: Repository, ref: Reference, *, reason: str) -> Removed:
 
 
 def _require_deletable(repository: Repository, info: BackupInfo) -> None:
-    marker = markers_needing(repository.driver.location, [info]).get(info.filename)
+    marker = markers_needing(repository.marker_place, [info]).get(info.filename)
     if marker is not None:
         raise is_way_back(
             info,
-            repository.driver.location,
+            repository.name,
             repository.driver.address,
             is_sure=marker.backup is not None,
         )

@@ -38,7 +38,7 @@ class DrillRecordFile:
     @classmethod
     def of(cls, repository: Repository) -> Self:
         """Return the file of the database of ``repository``."""
-        return cls(repository.directory.directory, repository.database)
+        return cls(repository.directory.directory, repository.known_as)
 
     def passed_at(self) -> datetime | None:
         """Return when a drill last passed; None where none has, or it cannot be read."""

@@ -194,7 +194,7 @@ def faulty_rows(path: Path, reason: str) -> InvalidBackupError:
 
 
 def is_way_back(
-    info: BackupInfo, database: Path | None, address: str, *, is_sure: bool
+    info: BackupInfo, database: Path | str, address: str, *, is_sure: bool
 ) -> ProtectedBackupError:
     """Return the error for a backup that a migration which has not ended may need."""
     return ProtectedBackupError(

@@ -19,13 +19,24 @@ class LiveDatabase:
         '...app.db'
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, place: Path | None = None) -> None:
         self._driver = driver
+        self._place = place
 
     @property
     def path(self) -> Path | None:
         """Its file, absolute; None when it has none."""
         return self._driver.location
+
+    @property
+    def name(self) -> str:
+        """What people call it: the path of its file, or host and name on a server."""
+        return str(self._driver.location or self._driver.database)
+
+    @property
+    def marker_place(self) -> Path | None:
+        """What its sidecars are named after: its file, where it has one; None in memory."""
+        return self._place
 
     @property
     def dialect(self) -> str:
@@ -36,6 +47,11 @@ class LiveDatabase:
     def address(self) -> str:
         """What ``--url`` takes to reach it as the engine does; empty in memory."""
         return self._driver.address
+
+    @property
+    def rolls_back_schema(self) -> bool:
+        """Whether a transaction that is rolled back takes back what it did to tables as well."""
+        return self._driver.rolls_back_schema
 
     def require(self) -> None:
         """Make sure that it is there.

@@ -142,13 +142,16 @@ def _fill(
     progress: Progress | None,
 ) -> BackupInfo:
     """Write the backup, in the form that new ones have; return its facts."""
-    driver, form = repository.driver, Form.of(staging.final.name)
+    driver, place = repository.driver, repository.marker_place
+    form = Form.of(staging.final.name)
     if form.is_plain:
         with fs.flushing(staging.path):
-            return take(driver, new, write, staging.path, final=staging.final, progress=progress)
+            return take(
+                driver, place, new, write, staging.path, final=staging.final, progress=progress
+            )
     first, second = _halves(progress)
     with repository.work_file(size_bytes, is_secret=form.is_encrypted) as plain:
-        info = take(driver, new, write, plain, final=staging.final, progress=first)
+        info = take(driver, place, new, write, plain, final=staging.final, progress=first)
         return encode(repository, info, plain, staging.path, base=base, progress=second)
 
 
@@ -172,6 +175,7 @@ def _warn_of_attached(repository: Repository, info: BackupInfo) -> None:
 
 def take(
     driver: Driver,
+    place: Path | None,
     new: NewBackup,
     write: Write,
     target: Path,
@@ -181,17 +185,18 @@ def take(
 ) -> BackupInfo:
     """Have ``write`` fill the existing empty file ``target``; return its facts as of ``final``.
 
-    ``progress`` is called while it is written and checked. Raises
+    ``place``: where the marker of migrations of the live database is. ``progress`` is called while
+    it is written and checked. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` and what ``write`` raises.
     """
     started = time.monotonic()
     _require_short_path(driver, target)
     created_at = new.created_at or datetime.now(UTC)
     # Looked for before and after: a migration may begin or end while the copy is made.
-    half_run = standing_for_a_copy(driver) if new.markers is None else new.markers
+    half_run = standing_for_a_copy(driver, place) if new.markers is None else new.markers
     snapshot = write(target, progress)
     if new.markers is None:
-        half_run = half_run or standing_for_a_copy(driver)
+        half_run = half_run or standing_for_a_copy(driver, place)
     sha256, row_counts = check_new(driver, target, level=new.check_level, progress=progress)
     return BackupInfo(
         id=secrets.token_hex(6),

@@ -277,7 +277,7 @@ def _plan(
     protected: Mapping[str, str],
 ) -> PrunePlan:
     backups = repository.finder.list()
-    needed = markers_needing(repository.driver.location, backups)
+    needed = markers_needing(repository.marker_place, backups)
     why = dict.fromkeys(needed, "an unfinished migration needs it")
     return plan_prune(
         backups, policy, now=datetime.now(UTC), kinds=kinds, protected={**protected, **why}

@@ -105,6 +105,21 @@ class Repository:
             require_no_link(self.sidecars.parent)
         return location or self.sidecars
 
+    @property
+    def marker_place(self) -> Path | None:
+        """Where the marker of its migrations is, as :attr:`sidecar_base`; None in memory."""
+        return self.sidecar_base if self.driver.address else None
+
+    @property
+    def known_as(self) -> Path | None:
+        """What tells it from other databases with backups in the same directory; None in memory."""
+        return self.database or (self.sidecars if self.driver.address else None)
+
+    @property
+    def name(self) -> Path | str:
+        """What errors call the live database: its file, or its name on the server."""
+        return self.driver.location or self.driver.database
+
     def work_file(
         self, size_bytes: int, *, spares: int = 0, is_secret: bool = False
     ) -> AbstractContextManager[Path]:

@@ -107,7 +107,7 @@ class Restorer:
             repository.sidecar_base, companions=self._driver.companions, name=name
         )
         # Now: what is restored may bring an alarm of its own, which is not about what is there.
-        self._markers = standing_for_a_copy(self._driver)
+        self._markers = standing_for_a_copy(self._driver, repository.marker_place)
         self.is_unchanged = True
         """Whether the live database is for sure what it was."""
 

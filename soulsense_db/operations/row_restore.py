@@ -166,7 +166,7 @@ class _RowRestorer:
         self._driver = repository.driver
         self._info = info
         self._safety = SafetyFiles(repository.sidecar_base, companions=repository.driver.companions)
-        self._markers = standing_for_a_copy(repository.driver)
+        self._markers = standing_for_a_copy(repository.driver, repository.marker_place)
         self._completion = Completion()
         self._staged: tuple[BackupInfo, os.stat_result] | None = None
         self._is_moving = self._is_placed = False

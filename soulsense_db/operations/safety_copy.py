@@ -36,8 +36,13 @@ def stage_safety_copy(
     new = NewBackup(kind="pre_restore", markers=markers, description=description)
     with removed_on_error(path):
         with blaming_live_database(driver), fs.flushing(path):
-            staged = take(
-                driver, new, lambda target, _: driver.snapshot(target), path, final=safety.path
+            staged = take(  # the markers are given: no place is looked at
+                driver,
+                None,
+                new,
+                lambda target, _: driver.snapshot(target),
+                path,
+                final=safety.path,
             )
         fs.sync_file(path)
     return replace(staged, path=str(path)), created

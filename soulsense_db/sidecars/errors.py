@@ -26,7 +26,7 @@ def at_work(name: str) -> DatabaseLockedError:
 
 
 def interrupted(
-    database: Path, address: str, migration: str, backup: Path
+    database: Path | str, address: str, migration: str, backup: Path
 ) -> InterruptedMigrationError:
     """Return the error for a database whose ``migration`` died; ``backup``: from before it."""
     return InterruptedMigrationError(
@@ -38,12 +38,14 @@ def interrupted(
                 accept_command("Or leave the database as it is", address),
             )
         ),
-        path=database,
+        path=database if isinstance(database, Path) else None,
         backup=backup,
     )
 
 
-def interrupted_without_backup(database: Path, address: str, why: str) -> InterruptedMigrationError:
+def interrupted_without_backup(
+    database: Path | str, address: str, why: str
+) -> InterruptedMigrationError:
     """Return the error where the marker does not say which backup is the one; ``why`` not."""
     return InterruptedMigrationError(
         f"A migration of {database} was interrupted, and {why}.",
@@ -55,7 +57,7 @@ def interrupted_without_backup(database: Path, address: str, why: str) -> Interr
                 accept_command("Or leave the database as it is", address),
             ),
         ),
-        path=database,
+        path=database if isinstance(database, Path) else None,
         reason=why,
     )
 

@@ -32,16 +32,15 @@ from soulsense_db.sidecars.migration_marker import (
 _FACT = "half_run"
 
 
-def standing(driver: Driver) -> tuple[MigrationMarker, ...]:
-    """Return the entries of the marker whose migrations have not ended.
+def standing(driver: Driver, place: Path | None) -> tuple[MigrationMarker, ...]:
+    """Return the entries of the marker at ``place`` whose migrations have not ended.
 
-    Raises :class:`~soulsense_db.errors.StorageError` for what is no marker but has its name.
+    ``place`` is None for a database in memory. Raises :class:`~soulsense_db.errors.StorageError`
+    for what is no marker but has its name.
     """
-    if driver.location is None:
+    if place is None:
         return ()
-    return tuple(
-        marker for marker in read_markers(driver.location) if not has_ended(driver, marker)
-    )
+    return tuple(marker for marker in read_markers(place) if not has_ended(driver, marker))
 
 
 def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
@@ -59,13 +58,13 @@ def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
         return False
 
 
-def standing_for_a_copy(driver: Driver) -> tuple[MigrationMarker, ...]:
+def standing_for_a_copy(driver: Driver, place: Path | None) -> tuple[MigrationMarker, ...]:
     """Like :func:`standing`, where a file that is no marker must not be in the way."""
     try:
-        return standing(driver)
+        return standing(driver, place)
     except PermissionDeniedError:
-        assert driver.location is not None
-        return (UNREADABLE,) if fs.exists(marker_path(driver.location)) else ()
+        assert place is not None
+        return (UNREADABLE,) if fs.exists(marker_path(place)) else ()
     except StorageError as error:
         log_ignored("The migration marker cannot be read", error)
         return ()
@@ -84,14 +83,12 @@ def markers_in(info: BackupInfo) -> tuple[MigrationMarker, ...]:
     return found or (new_marker(backup=None, alembic_heads=(), target_heads=()),)
 
 
-def markers_needing(
-    database: Path | None, infos: Iterable[BackupInfo]
-) -> dict[str, MigrationMarker]:
+def markers_needing(place: Path | None, infos: Iterable[BackupInfo]) -> dict[str, MigrationMarker]:
     """Return which backups may put back a migration that has not ended, with its marker, by name.
 
     Who knows which one does, with a damaged marker.
     """
-    markers = read_markers(database) if database else ()
+    markers = read_markers(place) if place else ()
     needing = {}
     for info in infos:
         marker = next((marker for marker in markers if _may_need(marker, info)), None)
@@ -106,45 +103,47 @@ def _may_need(marker: MigrationMarker, info: BackupInfo) -> bool:
     return info.filename == Path(marker.backup).name
 
 
-def raise_alarm_of(driver: Driver, source: BackupInfo) -> tuple[MigrationMarker, ...]:
-    """Raise the alarm of a backup of a half-run database, before it is restored.
+def raise_alarm_of(place: Path | None, source: BackupInfo) -> tuple[MigrationMarker, ...]:
+    """Raise the alarm of a backup of a half-run database at ``place``, before it is restored.
 
     Returns the entries that were added, for :func:`withdraw_alarm`. The caller holds the
     database's lock.
     """
-    location = driver.location
-    if location is None or not source.half_run or read_markers(location):
+    if place is None or not source.half_run or read_markers(place):
         return ()
     added = markers_in(source)
-    add_markers(location, added)
+    add_markers(place, added)
     return added
 
 
-def withdraw_alarm(driver: Driver, added: Collection[MigrationMarker]) -> None:
+def withdraw_alarm(place: Path | None, added: Collection[MigrationMarker]) -> None:
     """Take back what :func:`raise_alarm_of` added: the database is what it was."""
-    if added and driver.location is not None:
+    if added and place is not None:
         with cleaning_up("The migration marker could not be removed"):
-            remove_markers(driver.location, {marker.id for marker in added})
+            remove_markers(place, {marker.id for marker in added})
 
 
 def end_what_was_put_back(
-    driver: Driver, source: BackupInfo, *, own_tables: Callable[[], Collection[str]]
+    driver: Driver,
+    place: Path | None,
+    source: BackupInfo,
+    *,
+    own_tables: Callable[[], Collection[str]],
 ) -> None:
-    """End the entries whose previous database was restored with ``source``.
+    """End the entries at ``place`` whose previous database was restored with ``source``.
 
     ``own_tables``: names of tables that are no part of the application's data, asked for where
     contents must be compared. The caller holds the database's lock.
     """
-    location = driver.location
-    if location is None or source.half_run:
+    if place is None or source.half_run:
         return
-    markers = read_markers(location)
+    markers = read_markers(place)
     left = [m for m in markers if not _is_its_backup(m, source) and not has_ended(driver, m)]
     if left:
         ignore = own_tables()
         left = [m for m in left if not _is_as_before(driver, m, ignore)]
     if len(left) != len(markers):
-        write_markers(location, left)
+        write_markers(place, left)
 
 
 def _is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:

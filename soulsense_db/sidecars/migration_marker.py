@@ -77,10 +77,11 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Where it was going, None for ``base``."""
         return ",".join(self.target_heads) or None
 
-    def error(self, database: Path, address: str = "") -> InterruptedMigrationError:
+    def error(self, database: Path | str, address: str = "") -> InterruptedMigrationError:
         """Return the error that says what happened and how to go on.
 
-        ``address``: what reaches the database in commands, where that is not its path.
+        ``database``: its file or its name; ``address``: what reaches it in commands, where that is
+        not its path.
         """
         address = address or str(database)
         if self.backup is not None:

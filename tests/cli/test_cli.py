@@ -66,8 +66,8 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     assert "Database file not found" in shell.fails(
         errors.DatabaseFileNotFoundError, "create", "--url", "sqlite:///nowhere.db"
     )
-    assert "Supported: sqlite" in shell.fails(
-        errors.UnsupportedDatabaseError, "list", "--url", "postgresql://host/name"
+    assert "Supported: postgresql, sqlite" in shell.fails(
+        errors.UnsupportedDatabaseError, "list", "--url", "oracle://host/name"
     )
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
     data = bytearray(backup.read_bytes())

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from soulsense_db.drivers.postgresql.archive import Description, Table
 from soulsense_db.drivers.postgresql.errors import damaged_backup
@@ -22,6 +22,22 @@ _COPY = re.compile(rb"^COPY (.+?) (?:\((.*)\) )?FROM stdin;$")
 _END = b"\\.\n"
 # What a session sets, and words with which no other program may smuggle in commands of psql.
 _OF_SESSION = ("SET ", "SELECT pg_catalog.set_config(", "\\restrict ", "\\unrestrict ", "--")
+
+
+class NamedTable(Protocol):
+    """A table, of a database or of an archive; ``copied``: its name in a statement."""
+
+    @property
+    def schema(self) -> str: ...  # noqa: D102 - the same in both
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def copied(self) -> str: ...  # noqa: D102
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class Item(NamedTuple):
@@ -51,18 +67,40 @@ class Schema(NamedTuple):
         """
         if self.version == other.version:
             return self.items <= other.items
-        names = ({item.identity for item in one.items} for one in (self, other))
-        return next(names) <= next(names)
+        return self._names <= other._names
+
+    def is_same(self, other: Schema) -> bool:
+        """Whether ``other`` has that and nothing else, as :meth:`is_in` compares them."""
+        return self.is_in(other) and other.is_in(self)
+
+    def without(self, tables: Collection[NamedTable]) -> Schema:
+        """Return what is not about these tables."""
+        patterns = [
+            re.compile(rf"(?<![\w.\"]){re.escape(table.copied)}(?![\w\"])") for table in tables
+        ]
+        left = (
+            item
+            for item in self.items
+            if not any(pattern.search(item.statements) for pattern in patterns)
+            and not any(_is_sequence_of(item, table) for table in tables)
+        )
+        return Schema(self.version, frozenset(left))
+
+    @property
+    def _names(self) -> set[tuple[str, str, str]]:
+        return {item.identity for item in self.items}
 
 
-def schema_of_archive(tools: Tools, path: Path, environment: Mapping[str, str]) -> frozenset[Item]:
-    """Return the parts of the schema that an archive has."""
+def schema_of_archive(
+    tools: Tools, path: Path, version: int, environment: Mapping[str, str]
+) -> Schema:
+    """Return the parts of the schema that an archive has, which a server of ``version`` had."""
     arguments = ("--schema-only", "--file=-", str(path))
     with (
         blamed_on(path),
         tools.reading("pg_restore", *arguments, environment=environment) as output,
     ):
-        return frozenset(_items(output))
+        return Schema(version, frozenset(_items(output)))
 
 
 def schema_of_database(tools: Tools, environment: Mapping[str, str]) -> Schema:
@@ -87,18 +125,7 @@ def _items(lines: Iterator[bytes]) -> Iterator[Item]:
         yield Item(*header, "\n".join(statements).strip())
 
 
-def without_tables(items: Collection[Item], ignore: Collection[Table]) -> frozenset[Item]:
-    """Return the items that are not about these tables."""
-    patterns = [re.compile(rf"(?<![\w.\"]){re.escape(table.copied)}(?![\w\"])") for table in ignore]
-    return frozenset(
-        item
-        for item in items
-        if not any(pattern.search(item.statements) for pattern in patterns)
-        and not any(_is_sequence_of(item, table) for table in ignore)
-    )
-
-
-def _is_sequence_of(item: Item, table: Table) -> bool:
+def _is_sequence_of(item: Item, table: NamedTable) -> bool:
     """Whether it is what a serial column of a table made: that does not name the table."""
     is_sequence = item.kind.startswith("SEQUENCE") and item.schema == table.schema
     return is_sequence and any(

@@ -28,7 +28,13 @@ from soulsense_db.drivers.postgresql.errors import (
     not_what_was_dumped,
     reason_of,
 )
-from soulsense_db.drivers.postgresql.login import Login, login_of, private_engine
+from soulsense_db.drivers.postgresql.login import (
+    LIBRARIES,
+    Login,
+    installed_library,
+    login_of,
+    private_engine,
+)
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import (
@@ -57,10 +63,24 @@ class PostgreSQLDriver(Driver):
     dialect = "postgresql"
     url_drivers = frozenset({"psycopg", "psycopg2", "asyncpg", "psycopg_async"})
     suffix = ".pgdump"
+    rolls_back_schema = True
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._tools: Tools | None = None
+
+    @classmethod
+    def url_for_commands(cls, url: sa.URL) -> sa.URL:
+        """Return ``url`` with the library that it names, or else with one that is installed.
+
+        What SQLAlchemy takes where none is named depends on its version.
+        """
+        named = url.drivername.partition("+")[2]
+        library = named if named in LIBRARIES else installed_library()
+        query = dict(url.query)
+        if "ssl" in query:  # as asyncpg calls it
+            query["sslmode"] = query.pop("ssl")
+        return url.set(drivername=f"{cls.dialect}+{library}", query=query)
 
     # What it is
 
@@ -250,6 +270,17 @@ class PostgreSQLDriver(Driver):
             self.snapshot(copy, progress=poll)
             return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
 
+    def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
+        """Compare the statements that the archive has with those of the live database now."""
+        live = contents.schema_of_database(self.tools(), self._login().environment())
+        with self._connected() as connection:
+            ignored = [
+                one
+                for one in inventory.tables(connection)
+                if archive.shown_name(one.schema, one.name) in ignore
+            ]
+        return self.schema_of(backup).without(ignored).is_same(live.without(ignored))
+
     def compare_copy(
         self,
         copy: Path,
@@ -262,10 +293,7 @@ class PostgreSQLDriver(Driver):
         tools, environment = self.tools(), dict(os.environ)
         described = [archive.read(one) for one in (backup, copy)]
         ignored = [table for one in described for table in one.tables if table.shown in ignore]
-        schemas = [
-            contents.without_tables(contents.schema_of_archive(tools, one, environment), ignored)
-            for one in (backup, copy)
-        ]
+        schemas = [self.schema_of(one).without(ignored) for one in (backup, copy)]
         comparison = Comparison(described[0], described[1], ignore)
         tables = comparison.run(
             contents.rows_of_archive(tools, backup, described[0], environment),
@@ -274,7 +302,7 @@ class PostgreSQLDriver(Driver):
         )
         return DatabaseDiff(
             tables=tables,
-            same_schema=schemas[0] == schemas[1],
+            same_schema=schemas[0].is_same(schemas[1]),
             alembic_heads=described[1].heads,
         )
 
@@ -363,6 +391,10 @@ class PostgreSQLDriver(Driver):
             )
         self.tools()
 
+    def require_way_back(self) -> None:
+        """Look at the rights: a load ends sessions, and waits for none."""
+        self.require_restorable()
+
     def rehearse(self, source: Path) -> None:
         """Check rights, programs and the archive."""
         self.require_restorable()
@@ -372,8 +404,7 @@ class PostgreSQLDriver(Driver):
     def schema_of(self, source: Path) -> contents.Schema:
         """Return the statements of the schema, as a program of the server's version writes them."""
         version = archive.read(source).version
-        items = contents.schema_of_archive(self.tools(), source, dict(os.environ))
-        return contents.Schema(version, items)
+        return contents.schema_of_archive(self.tools(), source, version, dict(os.environ))
 
     def load(
         self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None

@@ -49,11 +49,11 @@ _VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table: ``sql`` is its name in a statement; one that ``is_partitioned`` has no rows."""
+    """A table: ``copied`` is its name in a statement; one that ``is_partitioned`` has no rows."""
 
     schema: str
     name: str
-    sql: str
+    copied: str
     is_partitioned: bool
     columns: tuple[str, ...]
     key: tuple[str, ...]
@@ -62,8 +62,8 @@ class Found:
 def tables(connection: Connection) -> list[Found]:
     """Return the tables of all schemas of users."""
     return [
-        Found(schema, name, sql, _text(kind) == "p", tuple(columns), tuple(key))
-        for schema, name, sql, kind, columns, key in connection.execute(_TABLES)
+        Found(schema, name, copied, _text(kind) == "p", tuple(columns), tuple(key))
+        for schema, name, copied, kind, columns, key in connection.execute(_TABLES)
     ]
 
 
@@ -93,7 +93,9 @@ def counts(connection: Connection, found: Sequence[Found]) -> list[int]:
     return [
         0
         if one.is_partitioned
-        else int(connection.scalar(sa.text(f"SELECT count(*) FROM ONLY {escaped(one.sql)}")) or 0)  # noqa: S608
+        else int(
+            connection.scalar(sa.text(f"SELECT count(*) FROM ONLY {escaped(one.copied)}")) or 0  # noqa: S608
+        )
         for one in found
     ]
 

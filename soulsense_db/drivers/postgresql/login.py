@@ -43,7 +43,8 @@ _VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 _NAME = "soulsense_db"
-_LIBRARIES = ("psycopg", "psycopg2")
+LIBRARIES = ("psycopg", "psycopg2")
+"""Those that wait, as SQLAlchemy's URLs and Python call them; the better one first."""
 # Settings of a server under which a connection that does nothing for a while, or a long statement,
 # is ended.
 _WITHOUT_LIMITS = (
@@ -198,9 +199,14 @@ def _of_asyncpg(connection: Any) -> dict[str, str]:
 
 def _library_of(engine: Engine) -> str:
     """Return the name of the library that the engine uses, or of one that does not need a loop."""
-    if not engine.dialect.is_async and engine.dialect.driver in _LIBRARIES:
+    if not engine.dialect.is_async and engine.dialect.driver in LIBRARIES:
         return engine.dialect.driver
-    for library in _LIBRARIES:
+    return installed_library()
+
+
+def installed_library() -> str:
+    """Return the name of a library that waits and is installed; raises where there is none."""
+    for library in LIBRARIES:
         try:
             import_module(library)
         except ImportError:

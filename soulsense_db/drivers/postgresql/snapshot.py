@@ -77,7 +77,7 @@ def _lock(connection: Connection, found: Sequence[inventory.Found], deadline: fl
     left = max(1, int(1000 * (deadline - time.monotonic())))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = {left}"))
     if found:
-        names = ", ".join(f"ONLY {inventory.escaped(one.sql)}" for one in found)
+        names = ", ".join(f"ONLY {inventory.escaped(one.copied)}" for one in found)
         connection.execute(sa.text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
 
 
@@ -144,7 +144,7 @@ def _described(
         archive.Table(
             schema=one.schema,
             name=one.name,
-            copied=one.sql,
+            copied=one.copied,
             columns=one.columns,
             key=one.key,
             rows=number,

@@ -77,7 +77,7 @@ def _lock_all(connection: Connection, name: str, deadline: float) -> None:
         try:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = {_ATTEMPT_MS}"))
             if found:
-                names = ", ".join(f"ONLY {inventory.escaped(one.sql)}" for one in found)
+                names = ", ".join(f"ONLY {inventory.escaped(one.copied)}" for one in found)
                 connection.execute(sa.text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
             return
         except DBAPIError as error:

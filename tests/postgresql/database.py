@@ -1,0 +1,58 @@
+"""A database of a test's own, which is gone at its end with all that was made beside it."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from postgresql.server import Server
+
+
+class Database:
+    """A new database on ``server``."""
+
+    def __init__(self, server: Server, name: str = "") -> None:
+        self.server = server
+        self.name = name or f"app_{secrets.token_hex(4)}"
+        self.url = server.url(self.name)
+        self.engine = sa.create_engine(self.url)
+
+    def __enter__(self) -> Self:
+        self.maintain("CREATE DATABASE {}")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Drop it; nothing else may be left."""
+        self.engine.dispose()
+        self.maintain("DROP DATABASE {} WITH (FORCE)")
+        assert self.names() == ["postgres", "template0", "template1"]
+
+    def maintain(self, statement: str) -> None:
+        """Execute a statement on another database; ``{}`` is the name of this one."""
+        with self._postgres().connect() as connection:
+            quoted = connection.dialect.identifier_preparer.quote_identifier(self.name)
+            connection.exec_driver_sql(statement.replace("{}", quoted))
+
+    def names(self) -> list[str]:
+        """Return the names of all databases of the server."""
+        with self._postgres().connect() as connection:
+            return list(connection.scalars(sa.text("SELECT datname FROM pg_database ORDER BY 1")))
+
+    def _postgres(self) -> sa.Engine:
+        url = self.server.url("postgres")
+        return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+
+    def execute(self, *statements: str) -> None:
+        """Commit what statements do."""
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def scalar(self, statement: str) -> Any:
+        """Return one value, as others see it."""
+        engine = sa.create_engine(self.url, poolclass=NullPool)
+        with engine.connect() as connection:
+            return connection.exec_driver_sql(statement).scalar()

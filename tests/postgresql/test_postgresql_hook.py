@@ -1,0 +1,203 @@
+"""Alembic's migrations of a PostgreSQL database are protected as those of a file are."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic_project import FIRST, Project
+
+from postgresql.database import Database
+from postgresql.server import Server
+from soulsense_db import BackupManager
+from soulsense_db.alembic.errors import MigrationRefusedError
+
+ONE_TRANSACTION = "one transaction for all steps"
+ONE_EACH = "a transaction for each step"
+
+
+@pytest.fixture
+def database(server: Server) -> Iterator[Database]:
+    """Return a new database."""
+    with Database(server) as made:
+        yield made
+
+
+@pytest.fixture
+def project(database: Database, tmp_path: Path) -> Project:
+    """Return a project on the database, at its first revision, with a second and a broken one."""
+    made = Project(tmp_path / "project", "alembic.ini")
+    lines = made.ini.read_text().splitlines()
+    url = database.url.replace("%", "%%")
+    lines = [
+        f"sqlalchemy.url = {url}" if one.startswith("sqlalchemy.url") else one for one in lines
+    ]
+    made.ini.write_text("\n".join(lines) + "\n")
+    made.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    made.revision("first", None, FIRST)
+    made.revision("second", "first", 'op.execute("UPDATE entry SET text = upper(text)")')
+    made.revision("broken", "second", 'op.drop_table("entry")\nop.execute("SELECT no_such_thing")')
+    made.upgrade("first")
+    return made
+
+
+def each_step_alone(project: Project) -> None:
+    """Have each step committed before the next one."""
+    project.edit_env(
+        "connection=connection, target_metadata=target_metadata",
+        "connection=connection, target_metadata=target_metadata, transaction_per_migration=True",
+    )
+
+
+def manager(project: Project, database: Database) -> BackupManager:
+    """Return the manager of the backups that the hook made."""
+    return BackupManager(database.engine, project.folder.parent / "backups")
+
+
+def test_a_backup_is_made_before_the_steps(project: Project, database: Database) -> None:
+    """An upgrade takes a backup of the revision before, of its kind, and leaves nothing else."""
+    project.upgrade("second")
+    newest = manager(project, database).list()[0]
+    assert (newest.kind, newest.alembic_heads, newest.target_revision) == (
+        *("pre_migration", ("first",)),
+        "second",
+    )
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "ONE"
+    assert not list((project.folder.parent / "backups").glob("*.migrating"))
+    project.call("downgrade", "first")
+    assert manager(project, database).list()[0].target_revision == "first"
+
+
+def test_what_the_server_rolled_back_is_not_restored(
+    project: Project, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Steps of one transaction are gone with it; who is connected stays so, and keeps its rows."""
+    with database.engine.connect() as other:
+        pid = other.scalar(sa.text("SELECT pg_backend_pid()"))
+        other.rollback()
+        with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+            project.upgrade("broken")
+        assert other.scalar(sa.text("SELECT pg_backend_pid()")) == pid
+    assert "the server rolled it back" in capfd.readouterr().err
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
+    assert manager(project, database).alarm.error() is None
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        'op.execute("CREATE TABLE left_over (id int)")\n'
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("CREATE INDEX CONCURRENTLY entry_text ON entry (text)")\n'
+        'op.execute("SELECT no_such_thing")',
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute(\"UPDATE entry SET text = 'gone'\")\n"
+        'op.execute("SELECT no_such_thing")',
+        "with op.get_context().autocommit_block():\n"
+        "    op.execute(\"INSERT INTO entry (text) VALUES ('ONE')\")\n"
+        '    op.execute("CREATE UNIQUE INDEX CONCURRENTLY entry_text ON entry (text)")',
+        "op.execute(\"UPDATE entry SET text = 'gone'\")\n"
+        "op.get_bind().commit()\n"
+        'op.execute("SELECT no_such_thing")',
+    ],
+    ids=["index and table", "rows alone", "an invalid index", "a commit of its own"],
+)
+def test_what_was_committed_on_the_way_is_put_back(
+    project: Project, database: Database, step: str
+) -> None:
+    """Nothing of a step that failed is left, whether a rollback takes it back or not."""
+    before = manager(project, database).create("before")
+    project.revision("broken", "second", step)
+    with pytest.raises(sa.exc.DBAPIError):
+        project.upgrade("broken")
+    assert manager(project, database).compare(before).identical
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
+    assert manager(project, database).alarm.error() is None
+
+
+def test_steps_committed_one_by_one_are_put_back(
+    project: Project, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first of two steps was committed when the second one failed: it is taken back as well."""
+    each_step_alone(project)
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+        project.upgrade("broken")
+    assert "was put back, at first" in capfd.readouterr().err
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
+    project.upgrade("second")
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "ONE"
+
+
+def test_an_engine_that_commits_each_statement(project: Project, database: Database) -> None:
+    """With AUTOCOMMIT no rollback takes anything back: the backup does."""
+    project.edit_env(
+        "poolclass=pool.NullPool,", 'poolclass=pool.NullPool, isolation_level="AUTOCOMMIT",'
+    )
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+        project.upgrade("broken")
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
+
+
+def test_a_kill_leaves_a_marker(project: Project, database: Database) -> None:
+    """A migration that dies between two committed steps is found, and the backup ends that."""
+    each_step_alone(project)
+    project.revision("broken", "second", "os.kill(os.getpid(), signal.SIGKILL)")
+    died = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(project.ini), "upgrade", "broken"],
+        cwd=project.folder,
+        check=False,
+    )
+    assert died.returncode == -signal.SIGKILL
+    assert database.scalar("SELECT version_num FROM alembic_version") == "second"
+    with pytest.raises(MigrationRefusedError, match="was interrupted"):
+        project.upgrade("second")
+    found = manager(project, database)
+    error = found.alarm.error()
+    assert error is not None
+    assert error.backup is not None
+    found.restore(error.backup)
+    assert found.alarm.error() is None
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
+    project.upgrade("second")
+
+
+def test_another_machine_waits(project: Project, database: Database, tmp_path: Path) -> None:
+    """The lock of a migration is on the server: a directory of its own does not get round it."""
+    elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
+    here = manager(project, database)
+    with here.exclusive():
+        from soulsense_db.errors import DatabaseLockedError
+
+        with pytest.raises(DatabaseLockedError, match="another machine"):
+            elsewhere.exclusive(timeout=0.2)
+    elsewhere.exclusive(timeout=0.2).release()
+
+
+def test_the_command_line_says_what_is_wrong(project: Project, database: Database) -> None:
+    """``status`` of a database on a server finds the migration that died."""
+    each_step_alone(project)
+    project.revision("broken", "second", "os.kill(os.getpid(), signal.SIGKILL)")
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(project.ini), "upgrade", "broken"],
+        cwd=project.folder,
+        check=False,
+    )
+    told = subprocess.run(
+        [
+            *(sys.executable, "-m", "soulsense_db", "status", "--json", "--url", database.url),
+            *("--dir", str(project.folder.parent / "backups")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    checks = {one["name"]: one for one in json.loads(told.stdout)["checks"]}
+    assert checks["migration"]["state"] == "critical", told.stderr
