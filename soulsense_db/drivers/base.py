@@ -398,6 +398,13 @@ class Driver(ABC):
         As far as a look at the database tells: nothing is copied or locked.
         """
 
+    def require_rights(self) -> None:
+        """Raise where the database's user must not do what a restore does.
+
+        A backup may be made without these rights. By default nothing is asked.
+        """
+        return
+
     @abstractmethod
     def rehearse(self, source: Path) -> None:
         """Do all that :meth:`load` does with the backup file ``source`` before its first write.

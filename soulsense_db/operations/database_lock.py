@@ -12,10 +12,11 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
+from soulsense_db.errors import DatabaseFileNotFoundError
 from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trusted_meta
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, ignoring
 from soulsense_db.operations.compare import has_schema_of
 from soulsense_db.operations.delete import deleted
 from soulsense_db.operations.references import Reference
@@ -62,6 +63,8 @@ def restore_backup(
         require_no_backup(driver.location)
         if not trust_directory:
             require_trusted_directory(directory.directory, live=driver.location)
+        with ignoring(DatabaseFileNotFoundError, what="A database that is missing is made anew"):
+            driver.require_rights()
         directory.warn_once()
         # Before the lock is made: what is refused leaves nothing behind.
         info = trusted_meta(repository.finder.get_own(ref))

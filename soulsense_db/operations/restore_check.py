@@ -94,7 +94,8 @@ class _RestoreChecker:
 
     def check_place(self) -> RestoreCheck:
         """Look at the database and at the directory that it is in, before there is a backup."""
-        problems = (*_problem(self._driver.require_restorable), *self._place(None))
+        asked = (self._driver.require_restorable, self._driver.require_rights)
+        problems = (*(one for look in asked for one in _problem(look)), *self._place(None))
         return RestoreCheck(backup=None, problems=problems)
 
     def check(

@@ -193,11 +193,12 @@ def test_the_command_line_says_what_is_wrong(project: Project, database: Databas
     told = subprocess.run(
         [
             *(sys.executable, "-m", "soulsense_db", "status", "--json", "--url", database.url),
-            *("--dir", str(project.folder.parent / "backups")),
+            *("--directory", str(project.folder.parent / "backups")),
         ],
         capture_output=True,
         text=True,
         check=False,
     )
-    checks = {one["name"]: one for one in json.loads(told.stdout)["checks"]}
-    assert checks["migration"]["state"] == "critical", told.stderr
+    assert told.stdout, told.stderr
+    checks = {one["name"]: one for one in json.loads(told.stdout)["result"]["checks"]}
+    assert checks["migration"]["state"] == "CRITICAL"

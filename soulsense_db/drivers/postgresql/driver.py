@@ -366,6 +366,10 @@ class PostgreSQLDriver(Driver):
             yield held
 
     def require_restorable(self) -> None:
+        """Look for the programs: a user who may only read makes backups for one who may restore."""
+        self.tools()
+
+    def require_rights(self) -> None:
         """Look at the rights that a restore needs: to make a database, and to rename this one."""
         with self._connected() as connection:
             row = connection.execute(
@@ -393,11 +397,11 @@ class PostgreSQLDriver(Driver):
 
     def require_way_back(self) -> None:
         """Look at the rights: a load ends sessions, and waits for none."""
-        self.require_restorable()
+        self.require_rights()
 
     def rehearse(self, source: Path) -> None:
         """Check rights, programs and the archive."""
-        self.require_restorable()
+        self.require_rights()
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
 
