@@ -9,7 +9,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-_NOBODY = 65534  # a server does not run as root
+NOBODY = 65534  # a server does not run as root
 _SETTINGS = {
     "fsync": "off",  # no test cuts the power of the machine
     "shared_buffers": "32MB",
@@ -38,22 +38,22 @@ class Server:
         for folder in (self.data, self.socket):
             folder.mkdir(mode=0o700 if folder == self.data else 0o755)
             if os.geteuid() == 0:
-                os.chown(folder, _NOBODY, _NOBODY)
+                os.chown(folder, NOBODY, NOBODY)
         trusting = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "-N")
-        self._run("initdb", *trusting, "-D", str(self.data))
+        self.run("initdb", *trusting, "-D", str(self.data))
         self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
         options = f"-h '' -k {self.socket} {settings}"
-        self._run(
+        self.run(
             "pg_ctl", "-w", "-D", str(self.data), "-l", f"{self.data}/log", "-o", options, "start"
         )
 
     def stop(self, how: str = "fast") -> None:
         """Stop it: ``immediate`` is what a crash is."""
-        self._run("pg_ctl", "-w", "-D", str(self.data), "-m", how, "stop")
+        self.run("pg_ctl", "-w", "-D", str(self.data), "-m", how, "stop")
 
     def remove(self) -> None:
         """Stop it and remove all that is of it."""
@@ -82,15 +82,16 @@ class Server:
                 path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
         return here / package.name / name / "bin"
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of the server, as the user that it runs as."""
         as_root = os.geteuid() == 0
         subprocess.run(
             [str(self.bin / program), *arguments],
             check=True,
             cwd="/",
             stdout=subprocess.DEVNULL,
-            user=_NOBODY if as_root else None,
-            group=_NOBODY if as_root else None,
+            user=NOBODY if as_root else None,
+            group=NOBODY if as_root else None,
             extra_groups=[] if as_root else None,
         )
 
