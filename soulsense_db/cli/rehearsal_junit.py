@@ -24,7 +24,14 @@ START = '<?xml version="1.0" encoding="utf-8"?>\n<!-- soulsense-db rehearse -->\
 # What XML 1.0 has no way to say, https://www.w3.org/TR/xml/#charsets
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CHECKS = {
-    "Rows are kept": {"rows_lost", "rows_not_found", "cascade", "table_dropped", "renamed"},
+    "Rows are kept": {
+        "rows_lost",
+        "rows_not_found",
+        "keys_changed",
+        "cascade",
+        "table_dropped",
+        "renamed",
+    },
     "Values are kept": {
         "values_lost",
         "values_shortened",

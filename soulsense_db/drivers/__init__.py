@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from soulsense_db.drivers.rehearsal import (
         ColumnSurvey,
         DatabaseSurvey,
+        NewKeys,
         RehearsalSupport,
         TableSurvey,
         Unchanged,
@@ -73,6 +74,7 @@ __all__ = [
     "MatchedBy",
     "MissingChildren",
     "MissingParent",
+    "NewKeys",
     "Progress",
     "QueryError",
     "RehearsalSupport",
@@ -141,6 +143,7 @@ _HOMES = {
     "rehearsal_for": "soulsense_db.drivers.registry",
     "ColumnSurvey": "soulsense_db.drivers.rehearsal",
     "DatabaseSurvey": "soulsense_db.drivers.rehearsal",
+    "NewKeys": "soulsense_db.drivers.rehearsal",
     "RehearsalSupport": "soulsense_db.drivers.rehearsal",
     "TableSurvey": "soulsense_db.drivers.rehearsal",
     "Unchanged": "soulsense_db.drivers.rehearsal",

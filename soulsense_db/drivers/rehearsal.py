@@ -78,6 +78,23 @@ class Unchanged:
     checks: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKeys:
+    """Rows of a table that have other primary keys, and the same values in all other columns.
+
+    ``rows``: how many; ``column``: the key, where it is one column; ``example``: the old and the
+    new key of one of them, where these are numbers and it can be told; ``is_number``: whether the
+    key is a number that means nothing but the row; ``has_changed``: whether a key may be the old
+    one of another row, so that rows seem to have other values.
+    """
+
+    rows: int
+    column: str
+    example: tuple[int, int] | None
+    is_number: bool
+    has_changed: bool
+
+
 class RehearsalSupport(ABC):
     """What a rehearsal does with databases of one dialect that are files.
 
@@ -191,6 +208,14 @@ class RehearsalSupport(ABC):
     @abstractmethod
     def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
         """Return what differs from ``first`` to ``second``, row by row; both are settled files."""
+
+    def new_keys(self, first: Path, second: Path, *, table: str) -> NewKeys | None:
+        """Return which rows of a table have other primary keys in ``second``, and nothing else.
+
+        None where that is not so, or cannot be shown; both are settled files.
+        """
+        del first, second, table
+        return None
 
     @abstractmethod
     def check(

@@ -225,16 +225,6 @@ def test_a_switch_inside_a_transaction_is_said(made: Project) -> None:
     assert report.verdict.endswith("Values changed: see the notes. Read the warning first.")
 
 
-def test_rows_with_new_keys_are_told_as_such(made: Project) -> None:
-    """An UPDATE of primary keys: rows are not there under their keys, and no trigger is blamed."""
-    made.revision("second", "first", 'op.execute("UPDATE entry SET id = id + 1000")')
-    report = rehearsed(made)
-    assert kinds(report) == [("loss", "rows_not_found")]
-    sentence = one(report, "rows_not_found").sentence
-    assert "all its 3 rows are not there any more under their primary keys" in sentence
-    assert "trigger" not in sentence
-
-
 def test_deleted_rows_are_no_cascade(made: Project) -> None:
     """Rows that a statement of the migration deletes are lost, and not called a cascade."""
     made.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id > 1")')

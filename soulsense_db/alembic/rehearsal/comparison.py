@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.renames import Renames, is_same_in_sum
@@ -18,6 +18,7 @@ from soulsense_db.drivers import (
     DiffReport,
     Findings,
     MatchedBy,
+    NewKeys,
     TableChange,
     TableSurvey,
 )
@@ -35,16 +36,23 @@ def changes(
     *,
     removing: Sequence[str],
     renames: Renames,
+    new_keys: Mapping[str, NewKeys],
     database: Path,
 ) -> list[Finding]:
     """Return what is gone, and what is another value now.
 
     ``rows``: what differs from before to after; ``removing``: the statements that ran and can
     remove something; ``renames``: what has its old name in ``after`` and ``rows``, and another in
-    the database.
+    the database; ``new_keys``: by table, rows that have other keys and are the same otherwise.
     """
     comparison = _Comparison(
-        before, after, rows, removing=removing, renames=renames, database=database
+        before,
+        after,
+        rows,
+        removing=removing,
+        renames=renames,
+        new_keys=new_keys,
+        database=database,
     )
     return comparison.findings()
 
@@ -105,6 +113,7 @@ class _Comparison:
         *,
         removing: Sequence[str],
         renames: Renames,
+        new_keys: Mapping[str, NewKeys],
         database: Path,
     ) -> None:
         self._before = {table.table: table for table in before.tables}
@@ -112,6 +121,7 @@ class _Comparison:
         self._rows = {table.table: table for table in rows.tables}
         self._removing = removing
         self._new_names = renames
+        self._new_keys = new_keys
         self._database = database
         self._cascades: dict[str, str] = {}  # the table whose rows went first, by table
 
@@ -155,10 +165,13 @@ class _Comparison:
             sentence = f"Rows of {old.table} are compared by sums alone: nothing matches them."
             yield self._finding("not_measured", "warning", sentence, table=old.table)
         lost = max(0, old.rows - new.rows) if rows is None else rows.removed
-        if lost:
+        changed = {one.column: one for one in rows.columns} if rows else {}
+        if (keys := self._other_keys(old.table)) is not None:
+            yield self._of_keys(old, keys)
+            changed = {} if keys.has_changed else changed
+        elif lost:
             yield self._of_rows(old, new, lost)
         columns = {column.column: column for column in new.columns}
-        changed = {one.column: one for one in rows.columns} if rows else {}
         for column in old.columns:
             found = columns.get(column.column)
             if found is None:
@@ -202,6 +215,30 @@ class _Comparison:
             if column.column not in names:
                 yield self._of_dropped_column(old, column)
 
+    def _other_keys(self, table: str) -> NewKeys | None:
+        """Return which rows have other keys, where they are the same rows beyond doubt.
+
+        A key that says something is one of the row's values: a row that is deleted, and another
+        that is made with the same of the others, are two.
+        """
+        keys = self._new_keys.get(table)
+        if keys is None or keys.is_number:
+            return keys
+        is_updated = self._may_have_new_keys(table) and not self._is_removed_from(table)
+        return keys if is_updated else None
+
+    def _of_keys(self, old: TableSurvey, keys: NewKeys) -> Finding:
+        example = ""
+        if keys.example is not None:
+            example = " ({} {} is {} now)".format(keys.column, *keys.example)
+        sentence = (
+            f"In table {old.table}, {_of(keys.rows, old.rows, 'row')} have other primary keys"
+            f"{example}. No row is lost, and nothing else of them changed. See that all that knows "
+            "the old keys follows: rows of other tables, and what is outside of the database, such "
+            "as links and exports."
+        )
+        return self._finding("keys_changed", "warning", sentence, table=old.table)
+
     def _of_rows(self, old: TableSurvey, new: TableSurvey, lost: int) -> Finding:
         sentence = f"Table {old.table} loses {_of(lost, old.rows, 'row')}."
         gained = new.rows - old.rows + lost
@@ -219,7 +256,8 @@ class _Comparison:
             sentence = (
                 f"In table {old.table}, {_of(lost, old.rows, 'row')} are not there any more under "
                 f"their primary keys, and {gained:,} have new ones. The migration updates the "
-                "table: see whether it gives rows other keys."
+                "table, and may have given rows other keys; that they are the same rows otherwise "
+                "could not be shown."
             )
             return self._finding("rows_not_found", "loss", sentence, table=old.table)
         if not parents:

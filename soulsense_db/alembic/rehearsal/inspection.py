@@ -90,6 +90,7 @@ class Inspection:
             examined.rows,
             removing=removing,
             renames=examined.renames,
+            new_keys=examined.new_keys,
             database=database.path,
         )
         for name in after.unreadable:

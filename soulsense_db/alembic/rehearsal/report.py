@@ -115,11 +115,11 @@ class Finding:
     """Something that a person should know before the migration runs for real.
 
     Attributes:
-        kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``, ``cascade``,
-            ``table_dropped``, ``column_dropped``, ``values_lost``, ``values_shortened``,
-            ``values_rounded``, ``values_changed``, ``reference``, ``constraint``,
-            ``models_differ``, ``renamed``, ``state``, ``not_saved``, ``writers_wait``,
-            ``no_effect``, ``space``, ``way_back``, ``bypass``, ``live_changed``,
+        kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``,
+            ``keys_changed``, ``cascade``, ``table_dropped``, ``column_dropped``, ``values_lost``,
+            ``values_shortened``, ``values_rounded``, ``values_changed``, ``reference``,
+            ``constraint``, ``models_differ``, ``renamed``, ``state``, ``not_saved``,
+            ``writers_wait``, ``no_effect``, ``space``, ``way_back``, ``bypass``, ``live_changed``,
             ``round_trip``, ``not_measured``, ``older``, ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
@@ -238,7 +238,10 @@ class RehearsalReport:
         if isinstance(problem, DataLossError):
             return f"This migration runs to its end and loses data.{untouched}"
         if problem is not None:
-            return f"This migration runs to its end and breaks something.{untouched}"
+            what = " and breaks something"
+            if self.loses_data:
+                what = ", breaks something and loses data"
+            return f"This migration runs to its end{what}.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
         sentence = "This migration runs to its end, and no rows or values are lost."

@@ -26,6 +26,7 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.rehearsal import (
     DatabaseSurvey,
+    NewKeys,
     Place,
     RehearsalSupport,
     TableSurvey,
@@ -41,6 +42,7 @@ from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
 from soulsense_db.drivers.sqlite.identity import path_of
+from soulsense_db.drivers.sqlite.new_keys import new_keys
 from soulsense_db.drivers.sqlite.pages import write_snapshot
 from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.survey import survey
@@ -256,6 +258,12 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         with self.unwatched(), check.opened(first) as before, check.opened(second) as after:
             sides = Opened(before, first), Opened(after, second)
             return interruptible(lambda: diff(*sides, ignore=ignore), before, after)
+
+    def new_keys(self, first: Path, second: Path, *, table: str) -> NewKeys | None:
+        """Compare all values but those of the key."""
+        with self.unwatched(), check.opened(first) as before, check.opened(second) as after:
+            sides = Opened(before, first), Opened(after, second)
+            return interruptible(lambda: new_keys(*sides, table), before, after)
 
     def check(
         self,

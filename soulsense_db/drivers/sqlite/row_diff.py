@@ -162,6 +162,11 @@ def _kept(row: Row) -> tuple[Value, ...]:
     return tuple(shortened(value, _LONGEST_IN_SAMPLE) for value in row)
 
 
+def says_less(new: Any, old: Any) -> bool:
+    """Whether a value that changed is NULL now, shorter, or less exact."""
+    return (old is not None and new is None) or _is_shorter(new, old) or is_less_exact(new, old)
+
+
 def _kind(value: Any) -> str | None:
     if isinstance(value, LongValue):
         return value.kind
