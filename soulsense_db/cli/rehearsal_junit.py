@@ -59,13 +59,13 @@ class _Case:
     suite: str
     name: str
     seconds: float = 0.0
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Finding] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
     def take(self, finding: Finding) -> None:
         """Take a finding up."""
         if finding.severity in {"error", "loss"}:
-            self.failures.append((finding.kind, finding.sentence))
+            self.failures.append(finding)
         else:
             self.others.append(f"{word_of(finding)}: {finding.sentence}")
 
@@ -152,11 +152,13 @@ def _add(suite: ElementTree.Element, case: _Case) -> None:
         time=f"{case.seconds:.3f}",
     )
     if case.failures:  # one: GitLab shows the first alone
-        sentences = [sentence for _, sentence in case.failures]
+        first = case.failures[0]
         failure = ElementTree.SubElement(
-            element, "failure", type=case.failures[0][0], message=_xml(sentences[0])
+            element, "failure", type=first.kind, message=_xml(first.sentence)
         )
-        failure.text = _lines(sentences)
+        failure.text = _lines(
+            [line for one in case.failures for line in (one.sentence, *one.remedy.splitlines())]
+        )
     if case.others:
         ElementTree.SubElement(element, "system-out").text = _lines(case.others)
 

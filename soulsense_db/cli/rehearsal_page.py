@@ -76,7 +76,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     yield '<ul class="findings">\n'
     for finding in findings:
         word = f'<span class="word {finding.severity}">{word_of(finding)}:</span>'
-        yield f"<li>{word} {html_text(finding.sentence)}</li>\n"
+        lines = f"\n{_block(finding.remedy)}" if finding.remedy else ""
+        yield f"<li>{word} {html_text(finding.sentence)}{lines}</li>\n"
     yield "</ul>\n"
 
 

@@ -49,6 +49,11 @@ def print_problem(report: RehearsalReport) -> None:
 def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         say(f"{word_of(finding)}: {finding.sentence}")
+        if finding.remedy:
+            say("")
+            for line in finding.remedy.splitlines():
+                say(f"    {line}".rstrip())
+            say("")
 
 
 def word_of(finding: Finding) -> str:

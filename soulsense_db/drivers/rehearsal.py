@@ -104,6 +104,10 @@ class RehearsalSupport(ABC):
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """As of the driver."""
 
+    keeps_children: ClassVar[str] = ""
+    """Lines for env.py that keep rows which refer, with ON DELETE CASCADE, to a table that is
+    dropped to be created anew; empty where nothing removes them."""
+
     @abstractmethod
     def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
         """Change what an engine gives its library so that it opens ``place(file)``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ FOREIGN_KEYS_ON = """
     with connectable.connect() as connection:
 """
 
+CONNECTS = "    with connectable.connect() as connection:\n"
 HALF_WAY = 'op.create_table("half", sa.Column("id", sa.Integer))\nop.execute("OH NO")'
 
 
@@ -34,7 +36,7 @@ def made(tmp_path: Path) -> Project:
 
 def with_foreign_keys(made: Project) -> None:
     """Have env.py switch foreign keys on."""
-    made.edit_env("    with connectable.connect() as connection:\n", FOREIGN_KEYS_ON.lstrip("\n"))
+    made.edit_env(CONNECTS, FOREIGN_KEYS_ON.lstrip("\n"))
 
 
 def test_a_good_migration_gives_no_finding(made: Project) -> None:
@@ -155,20 +157,55 @@ def test_a_cascade_over_two_tables_begins_at_its_cause(tmp_path: Path) -> None:
         'with op.batch_alter_table("person") as batch:\n'
         '    batch.alter_column("name", type_=sa.String(300))',
     )
-    assert [found.table for found in rehearsed(made).findings] == ["entry", "a_tag"]
-    made.edit_env(
-        "    with connectable.connect() as connection:\n",
-        """
-    @event.listens_for(connectable, "connect")
-    def leave_foreign_keys_off(dbapi_connection, _):
-        cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = OFF")
-        cursor.close()
-
-    with connectable.connect() as connection:
-""",
-    )
+    report = rehearsed(made)
+    assert [found.table for found in report.findings] == ["entry", "a_tag"]
+    first, second = report.findings
+    assert not second.remedy
+    lines = textwrap.indent(first.remedy, "    ")
+    made.edit_env(CONNECTS, f"{lines}\n{CONNECTS}")  # as they are
     assert rehearsed(made).findings == ()
+
+
+BEGINS = """
+    @event.listens_for(connectable, "connect")
+    def leave_transactions(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(connectable, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_kept"),
+    [
+        pytest.param("", True, id="as Alembic does by default"),
+        pytest.param("transactional_ddl", False, id="all steps in one transaction"),
+        pytest.param("begin", False, id="BEGIN at once"),
+    ],
+)
+def test_a_switch_in_the_migration_holds_by_default_only(
+    made: Project, mode: str, *, is_kept: bool
+) -> None:
+    """The guide says so: a PRAGMA at the beginning of a second step keeps the rows, or is late."""
+    with_foreign_keys(made)
+    if mode == "transactional_ddl":
+        made.edit_env("context.configure(", "context.configure(transactional_ddl=True, ")
+    if mode == "begin":
+        made.edit_env(CONNECTS, f"{BEGINS}{CONNECTS}")
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    made.revision(
+        "third",
+        "second",
+        'op.execute("PRAGMA foreign_keys=OFF")\n'
+        'with op.batch_alter_table("person") as batch:\n'
+        '    batch.alter_column("name", type_=sa.String(300))',
+    )
+    found = {kind for _, kind in kinds(rehearsed(made))}
+    assert ("cascade" not in found) is is_kept
+    assert ("no_effect" not in found) is is_kept
 
 
 @pytest.mark.parametrize("schema", ["", 'version_table_schema="main", '])

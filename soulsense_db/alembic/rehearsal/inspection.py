@@ -14,6 +14,7 @@ from soulsense_db.alembic.rehearsal.copied_database import CopiedDatabase
 from soulsense_db.alembic.rehearsal.examined_copy import Examination
 from soulsense_db.alembic.rehearsal.half_way import left_behind
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, Severity
+from soulsense_db.alembic.rehearsal.round_trip import what_differs
 from soulsense_db.alembic.rehearsal.runs import not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport
 from soulsense_db.errors import BackupError, InvalidBackupError
@@ -56,7 +57,7 @@ class Inspection:
         for database in self.databases:
             self.support.settle(database.copy)
             with self._examination(database, compares_rows=True) as looking:
-                differences = comparison.what_differs(*looking.surveyed())
+                differences = what_differs(*looking.surveyed())
             if differences:
                 sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
                 yield _finding("round_trip", "loss", sentence, database)
@@ -91,6 +92,7 @@ class Inspection:
             removing=removing,
             renames=examined.renames,
             new_keys=examined.new_keys,
+            remedy=self.support.keeps_children,
             database=database.path,
         )
         for name in after.unreadable:

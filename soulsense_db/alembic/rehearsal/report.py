@@ -126,6 +126,7 @@ class Finding:
         database: The live file that it is about.
         table: The table, if it is about one.
         column: The column, if it is about one.
+        remedy: Lines of code to copy that mend it, where there are any.
 
     Example:
         >>> report.findings
@@ -138,6 +139,7 @@ class Finding:
     database: Path | None = None
     table: str = ""
     column: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

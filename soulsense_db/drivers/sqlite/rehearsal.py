@@ -63,6 +63,20 @@ _ON = {"1", "on", "yes", "true"}
 # https://docs.python.org/3/library/sqlite3.html#sqlite3.connect
 _DEFAULT_TIMEOUT = 5.0
 _CONNECT = "sqlite3.connect"
+# When it connects, for Alembic may be in a transaction at each place later, and this one holds for
+# all of its modes. A connection with autocommit=False is in one from its beginning:
+# https://docs.python.org/3/library/sqlite3.html#sqlite3.Connection.autocommit
+_KEEPS_CHILDREN = """\
+# In env.py, below the line that makes the engine: connectable (async: connectable.sync_engine)
+from sqlalchemy import event
+
+@event.listens_for(connectable, "connect")
+def leave_foreign_keys_off(dbapi_connection, connection_record):
+    # with connect_args autocommit=False: dbapi_connection.autocommit = True here, False at the end
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    cursor.close()
+"""
 # The place of the factory among the arguments of sqlite3.connect.
 _FACTORY_AT = 5
 
@@ -71,6 +85,7 @@ class SQLiteRehearsalSupport(RehearsalSupport):
     """SQLite through ``sqlite3`` or ``aiosqlite``."""
 
     companions = COMPANIONS
+    keeps_children = _KEEPS_CHILDREN
 
     def __init__(self) -> None:
         self._own = threading.local()
