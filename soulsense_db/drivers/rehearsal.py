@@ -56,13 +56,15 @@ class DatabaseSurvey:
     """What a database holds.
 
     ``alembic_heads``: by version table; ``schema``: the definition of each thing in it, by its
-    name; ``unreadable``: tables that could not be surveyed.
+    name; ``columns``: those of all tables, as ``table.column``; ``unreadable``: tables that could
+    not be surveyed.
     """
 
     size_bytes: int
     tables: tuple[TableSurvey, ...]
     alembic_heads: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, str]
+    columns: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
 
 
@@ -136,6 +138,22 @@ class RehearsalSupport(ABC):
     @abstractmethod
     def file_of(self, connection: Connection) -> Path | None:
         """Return the file that ``connection`` has open, None in memory. No transaction is begun."""
+
+    def names_in(self, connection: Connection) -> Collection[str]:
+        """Return what there is in the database, such as ``table t`` and ``column t.c``.
+
+        The kinds are those of :attr:`DatabaseSurvey.schema`, and columns. No transaction is begun.
+        """
+        del connection
+        return ()
+
+    def already_there(self, message: str) -> str:
+        """Return what an error says that is there already, as ``table t`` or ``column c``.
+
+        ``message``: that of the library; empty where it says no such thing.
+        """
+        del message
+        return ""
 
     @abstractmethod
     def writes(self, statement: str) -> bool:

@@ -115,7 +115,66 @@ def test_a_step_that_is_rolled_back_leaves_nothing(made: Project) -> None:
     made.revision("second", "first", 'op.execute("DELETE FROM entry")\nop.execute("OH NO")')
     report = rehearsed(made)
     assert kinds(report) == [("error", "failed"), ("notice", "state")]
-    assert "the data is as before" in one(report, "state").sentence
+    assert one(report, "state").sentence == (
+        "The failed step changed nothing: the database would be as it was before the upgrade."
+    )
+
+
+def test_what_a_second_try_would_meet_is_said(made: Project) -> None:
+    """A step stops half-way: what it made itself is named, not what the step before it made."""
+    made.revision("second", "first", 'op.add_column("entry", sa.Column("note", sa.Text))')
+    made.revision(
+        "third",
+        "second",
+        'op.add_column("entry", sa.Column("vip", sa.Integer))\n'
+        'op.create_table("half", sa.Column("id", sa.Integer))\nop.execute("OH NO")',
+    )
+    sentence = one(rehearsed(made), "state").sentence
+    assert sentence.endswith(
+        "begins the failed step anew, and may fail because of what it made before: "
+        "column entry.vip, table half."
+    )
+
+
+@pytest.mark.parametrize(
+    ("left", "body"),
+    [
+        pytest.param(
+            "ALTER TABLE entry ADD COLUMN vip INTEGER",
+            'op.add_column("entry", sa.Column("vip", sa.Integer))',
+            id="column entry.vip",
+        ),
+        pytest.param("CREATE TABLE half (id)", HALF_WAY, id="table half"),
+    ],
+)
+def test_what_an_earlier_try_left_is_told_as_such(
+    made: Project, left: str, body: str, request: pytest.FixtureRequest
+) -> None:
+    """The database is half-way already: nothing says that it is as it should be."""
+    run_sql(made.database, left)
+    made.revision("second", "first", body)
+    sentence = one(rehearsed(made), "state").sentence
+    assert sentence.startswith(
+        "What the failed step wants to create was there before the upgrade began: "
+        f"{request.node.callspec.id}. An earlier upgrade may have stopped half-way."
+    )
+    assert "as before" not in sentence
+
+
+def test_a_step_that_stands_in_its_own_way_had_no_earlier_try(made: Project) -> None:
+    """What a step creates twice was not there before the upgrade."""
+    made.revision("second", "first", 2 * 'op.create_table("half", sa.Column("id", sa.Integer))\n')
+    assert "earlier" not in one(rehearsed(made), "state").sentence
+
+
+def test_what_alembic_logs_is_left_out_of_what_was_printed(made: Project) -> None:
+    """The last lines are those of the migration; where it printed none, there are none."""
+    logs = 'import logging; logging.basicConfig(level="INFO")\n'
+    made.edit_env("from alembic import context", f"{logs}from alembic import context")
+    made.revision("second", "first", 'op.execute("OH NO")')
+    assert not rehearsed(made).output
+    made.revision("second", "first", 'print("Running on 3 rows")\nop.execute("OH NO")')
+    assert rehearsed(made).output == "Running on 3 rows"
 
 
 def test_a_cascade_is_found(made: Project) -> None:
@@ -789,7 +848,9 @@ def test_what_becomes_of_a_real_run_that_fails(
     made.revision("second", "first", HALF_WAY)
     if option:
         made.set_option(*option.split(" = ", 1))
-    assert said in one(rehearsed(made), "way_back").sentence
+    sentence = one(rehearsed(made), "way_back").sentence
+    assert said in sentence
+    assert sentence.endswith("Correct the migration, and rehearse it again.")
 
 
 def test_the_line_in_env_py_puts_it_back(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def survey_of(told: dict[str, Any]) -> DatabaseSurvey:
         tables=tables,
         alembic_heads=heads,
         schema=told["schema"],
+        columns=tuple(told["columns"]),
         unreadable=tuple(told["unreadable"]),
     )
 

@@ -76,7 +76,13 @@ class Inspection:
         if failure is not None:
             if told.of("begin"):
                 heads = after.alembic_heads.get(self.version_tables[-1], ())
-                is_half_way, sentence = left_behind(database.before, after, heads)
+                is_half_way, sentence = left_behind(
+                    database.before,
+                    after,
+                    heads,
+                    at_step=_names_at_step(told, database),
+                    already_there=self.support.already_there(failure.message),
+                )
                 yield _finding("state", "warning" if is_half_way else "notice", sentence, database)
             return
         own = (run for run in runs_of(told) if run.database == str(database.path))
@@ -154,6 +160,13 @@ class Inspection:
             yield path
         finally:
             fs.remove(path)
+
+
+def _names_at_step(told: Told, database: CopiedDatabase) -> list[str] | None:
+    """Return what was in the database when the step began that failed in it, None if not known."""
+    failed = told.of("failed")
+    is_there = failed and told.of("begin")[-1]["database"] == str(database.path)
+    return failed[0]["names"] if is_there else None
 
 
 def _error(kind: str, sentence: str, database: CopiedDatabase) -> Finding:

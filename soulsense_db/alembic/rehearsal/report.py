@@ -162,7 +162,8 @@ class RehearsalReport:
         space_free: Bytes free where the database is; None where there is none.
         live_unchanged: Whether the live database was the same, to the byte's time and SQLite's
             own counter, from before the rehearsal to its end.
-        output: The last lines that the migrations printed or logged.
+        output: The last lines that the migrations printed or logged, without what Alembic itself
+            logs of each run.
 
     Example:
         >>> report.ok, report.loses_data

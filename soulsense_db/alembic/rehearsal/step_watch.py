@@ -106,10 +106,15 @@ class WriteClock:
 
 
 class StepWatch:
-    """Tells of the steps of all runs; ``current``: the revision that runs, empty between them."""
+    """Tells of the steps of all runs.
+
+    ``current``: the revision that runs, empty between them; ``names_at_step``: of what was in its
+    database when it began.
+    """
 
     def __init__(self, channel: Channel, places: Places) -> None:
         self.current = ""
+        self.names_at_step: list[str] = []
         self.clock = WriteClock(lambda what: channel.tell("idle", revision=self.current, what=what))
         self._channel = channel
         self._places = places
@@ -169,7 +174,7 @@ class StepWatch:
             self._channel.tell("heads", run=run, heads=list(heads or ()))
             for step in steps:
                 if not step.info.is_stamp:
-                    step.migration_fn = self._timed(step, database, step.migration_fn, own)
+                    step.migration_fn = self._timed(step, of, database, step.migration_fn, own)
                 yield step
 
         callbacks = context.on_version_apply_callbacks
@@ -185,7 +190,12 @@ class StepWatch:
             context.on_version_apply_callbacks = callbacks
 
     def _timed(
-        self, step: Any, database: str | None, function: Callable[..., Any], own: list[_Step]
+        self,
+        step: Any,
+        context: MigrationContext,
+        database: str | None,
+        function: Callable[..., Any],
+        own: list[_Step],
     ) -> Callable[..., Any]:
         revision = step.revision
 
@@ -201,6 +211,9 @@ class StepWatch:
                 direction="upgrade" if step.is_upgrade else "downgrade",
                 database=database,
             )
+            if context.connection is not None:
+                support = rehearsal_for(context.connection.dialect.name)
+                self.names_at_step = sorted(support.names_in(context.connection))
             own.append(_Step(number, self.current, time.monotonic()))
             self._steps.append(own[-1])
             return function(*arguments, **kw)

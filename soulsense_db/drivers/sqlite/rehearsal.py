@@ -59,6 +59,13 @@ _READS = re.compile(
 _FOREIGN_KEYS = re.compile(
     r"\s*PRAGMA\s+(?:\w+\.)?foreign_keys\s*[=(]\s*['\"]?(\w+)", re.IGNORECASE
 )
+# As SQLite writes them, in alter.c and build.c
+_DUPLICATE_COLUMN = re.compile(r"duplicate column name: (.+?)\s*$")
+_EXISTS = re.compile(r"\b(table|index|view|trigger) [\"'`\[]?(.+?)[\"'`\]]? already exists")
+_NAMES = (
+    "SELECT type, name FROM main.sqlite_master UNION ALL SELECT 'column', m.name || '.' || c.name "
+    "FROM main.sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+)
 _ON = {"1", "on", "yes", "true"}
 # https://docs.python.org/3/library/sqlite3.html#sqlite3.connect
 _DEFAULT_TIMEOUT = 5.0
@@ -155,6 +162,22 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         finally:
             cursor.close()
         return path_of(str(row[0])) if row and row[0] else None
+
+    def names_in(self, connection: Connection) -> list[str]:
+        """Ask SQLite's own table, and for the columns of each table."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(_NAMES)
+            return [f"{kind} {name}" for kind, name in cursor.fetchall()]
+        finally:
+            cursor.close()
+
+    def already_there(self, message: str) -> str:
+        """Know what SQLite says of columns, and of all else."""
+        if found := _DUPLICATE_COLUMN.search(message):
+            return f"column {found[1]}"
+        found = _EXISTS.search(message)
+        return f"{found[1]} {found[2]}" if found else ""
 
     def writes(self, statement: str) -> bool:
         """Tell by the first word; what is not known writes."""
