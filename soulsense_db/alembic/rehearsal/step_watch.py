@@ -35,6 +35,7 @@ _VALUES = re.compile(r"\s(?:SET|WHERE)\s", re.IGNORECASE)
 @dataclass
 class _Step:
     number: int
+    database: str | None
     revision: str
     began: float
     ended: float | None = None
@@ -214,7 +215,9 @@ class StepWatch:
             if context.connection is not None:
                 support = rehearsal_for(context.connection.dialect.name)
                 self.names_at_step = sorted(support.names_in(context.connection))
-            own.append(_Step(number, self.current, time.monotonic()))
+                if all(one.database != database for one in self._steps):
+                    self._channel.tell("names", database=database, names=self.names_at_step)
+            own.append(_Step(number, database, self.current, time.monotonic()))
             self._steps.append(own[-1])
             return function(*arguments, **kw)
 
