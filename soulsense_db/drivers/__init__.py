@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         RowChange,
         SchemaChange,
         SchemaItem,
+        ShorterValue,
         TableChange,
         Value,
     )
@@ -88,6 +89,7 @@ __all__ = [
     "SafetyCopy",
     "SchemaChange",
     "SchemaItem",
+    "ShorterValue",
     "SnapshotInfo",
     "TableChange",
     "TableDiff",
@@ -112,6 +114,7 @@ _HOMES = {
     "RowChange": "soulsense_db.drivers.diff_report",
     "SchemaChange": "soulsense_db.drivers.diff_report",
     "SchemaItem": "soulsense_db.drivers.diff_report",
+    "ShorterValue": "soulsense_db.drivers.diff_report",
     "TableChange": "soulsense_db.drivers.diff_report",
     "Value": "soulsense_db.drivers.diff_report",
     "DatabaseDiff": "soulsense_db.drivers.results",

@@ -334,7 +334,22 @@ def test_truncated_values_are_found(made: Project) -> None:
     made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')
     report = rehearsed(made)
     assert kinds(report) == [("loss", "values_shortened")]
-    assert one(report, "values_shortened").sentence == ("2 values of person.name became shorter.")
+    assert one(report, "values_shortened").sentence == (
+        "2 values of person.name became shorter (where id is 1: from a length of 12 to 5)."
+    )
+
+
+def test_a_key_that_may_be_private_is_not_shown(made: Project) -> None:
+    """An example has no words out of the data, also none of a key."""
+    run_sql(
+        made.database,
+        "CREATE TABLE account (email TEXT PRIMARY KEY, about TEXT)",
+        "INSERT INTO account VALUES ('ada@example.org', 'mathematics')",
+    )
+    made.revision("second", "first", "op.execute(\"UPDATE account SET about = 'x'\")")
+    assert one(rehearsed(made), "values_shortened").sentence == (
+        "1 value of account.about became shorter (in one of them: from a length of 11 to 1)."
+    )
 
 
 def test_values_that_become_null_are_found(made: Project) -> None:
@@ -497,6 +512,31 @@ def test_a_number_that_says_less_is_a_loss(made: Project, what: str) -> None:
     assert kinds(report) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("values", "less"),
+    [
+        ("(1.5), (2.5)", "2 values of thing.a became less exact: numbers were rounded."),
+        ("(1.5), (2)", "1 value of thing.a became less exact: a number was rounded."),
+        (
+            "('007'), ('12 Main Street')",
+            "2 values of thing.a became less exact: text became a number, and had more in it, such "
+            "as leading zeros or words behind the number.",
+        ),
+    ],
+)
+def test_what_a_number_lost_is_said_by_what_was_there(
+    made: Project, values: str, less: str
+) -> None:
+    """Of a column of numbers nobody speaks of leading zeros."""
+    run_sql(
+        made.database,
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
+        f"INSERT INTO thing (a) VALUES {values}",
+    )
+    made.revision("second", "first", 'op.execute("UPDATE thing SET a = CAST(a AS INTEGER)")')
+    assert one(rehearsed(made), "values_rounded").sentence == less
+
+
 UNMATCHED = {
     "another key": (
         "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
@@ -592,7 +632,12 @@ def test_what_has_all_its_values_under_a_new_name_is_no_loss(made: Project, how:
                 "UPDATE person SET name = name || ' the great' WHERE id = 2",
             ],
             [
-                ("loss", "values_shortened", "1 value of person.name became shorter."),
+                (
+                    "loss",
+                    "values_shortened",
+                    "1 value of person.name became shorter (where id is 1: from a length of 12 "
+                    "to 1).",
+                ),
                 ("notice", "values_changed", "1 value of person.name changed."),
             ],
         ),
@@ -705,7 +750,9 @@ def test_the_models_are_compared(made: Project) -> None:
     made.edit_env('sa.Column("mood", sa.Integer))\n', 'sa.Column("wind", sa.Integer))\n')
     report = rehearsed(made)
     assert kinds(report) == [("notice", "models_differ")]
-    assert "entry.wind" in report.findings[0].sentence or "wind" in report.findings[0].sentence
+    sentence = report.findings[0].sentence
+    assert sentence.startswith("After the upgrade, the database is not as the models describe it: ")
+    assert "wind" in sentence
     assert report.ok
 
 

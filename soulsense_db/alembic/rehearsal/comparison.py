@@ -20,6 +20,7 @@ from soulsense_db.drivers import (
     Findings,
     MatchedBy,
     NewKeys,
+    ShorterValue,
     TableChange,
     TableSurvey,
 )
@@ -142,7 +143,8 @@ class _Comparison:
             if rows is None:
                 yield from self._of_column(old, new, column, found)
             elif column.column in changed:
-                yield from self._of_values(old, changed[column.column])
+                assert rows is not None
+                yield from self._of_values(old, changed[column.column], rows.key)
 
     def _is_without_identity(self, rows: TableChange) -> bool:
         """Whether nobody knows which row became which, but only which are there as they were."""
@@ -257,7 +259,9 @@ class _Comparison:
         sentence = f"Column {name} is dropped, with its {values_text(column.values)}."
         return self._finding("column_dropped", "loss", sentence, table=old.table, column=column)
 
-    def _of_values(self, table: TableSurvey, of: ColumnChange) -> Iterator[Finding]:
+    def _of_values(
+        self, table: TableSurvey, of: ColumnChange, key: Sequence[str]
+    ) -> Iterator[Finding]:
         """Yield what became of the values of a column, row by row."""
         name = f"{table.table}.{of.column}"
         column = next(one for one in table.columns if one.column == of.column)
@@ -266,15 +270,14 @@ class _Comparison:
             sentence = f"Column {name} loses {lost}: they are NULL now."
             yield self._finding("values_lost", "loss", sentence, table=table.table, column=column)
         if of.became_shorter:
-            sentence = f"{values_text(of.became_shorter)} of {name} became shorter."
+            sentence = f"{values_text(of.became_shorter)} of {name} became shorter"
+            sentence += f"{_example(of.first_shorter, key)}."
             yield self._finding(
                 "values_shortened", "loss", sentence, table=table.table, column=column
             )
         if of.became_inexact:
-            sentence = (
-                f"{values_text(of.became_inexact)} of {name} became less exact: a number was "
-                "rounded, or a text that became a number had more in it, such as leading zeros."
-            )
+            sentence = f"{values_text(of.became_inexact)} of {name} became less exact: "
+            sentence += f"{_what_is_less(column, of.became_inexact)}."
             yield self._finding(
                 "values_rounded", "loss", sentence, table=table.table, column=column
             )
@@ -328,6 +331,32 @@ class _Comparison:
             column=column.column if column else "",
             remedy=remedy,
         )
+
+
+def _example(of: ShorterValue | None, key: Sequence[str]) -> str:
+    """Return how long the first of them was and is; not what it says, which may be private.
+
+    So may be a key that is no number.
+    """
+    if of is None:
+        return ""
+    where = "in one of them"
+    numbers = [value for value in of.key if type(value) is int]
+    if numbers and len(numbers) == len(of.key):
+        named = zip(key or ("rowid",), numbers, strict=True)
+        where = f"where {', '.join(f'{column} is {value}' for column, value in named)}"
+    return f" ({where}: from a length of {of.before:,} to {of.after:,})"
+
+
+def _what_is_less(column: ColumnSurvey, count: int) -> str:
+    """Return what numbers of a column lost, by what was in it before."""
+    rounded = "a number was rounded" if count == 1 else "numbers were rounded"
+    converted = (
+        "text became a number, and had more in it, such as leading zeros or words behind the number"
+    )
+    if not column.texts:
+        return rounded
+    return converted if column.texts == column.values else f"{rounded}, or {converted}"
 
 
 def new_problems(path: Path, found: Findings, before: Findings | None) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from soulsense_db.alembic.errors import ACCEPT_LOSS
 from soulsense_db.alembic.rehearsal.errors import failed, loses_data
 from soulsense_db.errors import BackupError, DataLossError
 
@@ -262,6 +263,21 @@ class RehearsalReport:
         if warnings:
             sentence += f" Read the warning{'s' * (warnings > 1)} first."
         return sentence
+
+    @property
+    def acceptance(self) -> str:
+        """How to go on where a loss is meant, a sentence; empty where there is nothing to accept.
+
+        Example:
+            >>> report.acceptance
+            ''
+        """
+        if not isinstance(self.problem(), DataLossError):
+            return ""
+        return (
+            "If the loss is meant, run the upgrade; with soulsense_rehearse = true: "
+            f"alembic -x {ACCEPT_LOSS}=1 upgrade {self.revision}"
+        )
 
     def _has(self, kind: str) -> bool:
         return any(finding.kind == kind for finding in self.findings)
