@@ -329,6 +329,55 @@ def test_deleted_rows_are_no_cascade(made: Project) -> None:
     assert one(report, "rows_lost").sentence == "Table entry loses 2 rows of 3."
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "-- old ones\nDELETE FROM entry WHERE id > 1",
+        "/* old ones */ DELETE FROM entry WHERE id > 1",
+        "DELETE /* the old ones -- not all */ FROM entry WHERE id > 1",
+        "\n  -- one\n  -- two\n  DELETE FROM entry -- WHERE id = 1\n WHERE id > 1",
+    ],
+)
+def test_a_comment_hides_no_statement(made: Project, statement: str) -> None:
+    """What a migration deletes under a comment was deleted by it, and by no trigger."""
+    made.revision("second", "first", f"op.execute({statement!r})")
+    assert one(rehearsed(made), "rows_lost").sentence == "Table entry loses 2 rows of 3."
+
+
+def test_what_looks_like_a_comment_in_a_name_or_text_is_none(made: Project) -> None:
+    """Dashes in a name and in a text are part of the statement."""
+    run_sql(made.database, 'CREATE TABLE "a--b" (id INTEGER PRIMARY KEY)')
+    run_sql(made.database, 'INSERT INTO "a--b" VALUES (1), (2)')
+    made.revision("second", "first", "op.execute('DELETE FROM \"a--b\" WHERE id = 1')")
+    assert one(rehearsed(made), "rows_lost").sentence == "Table a--b loses 1 row of 2."
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DROP TABLE note_fts", "Virtual table note_fts is dropped, with all that was in it."),
+        (
+            "DELETE FROM note_fts WHERE rowid = 1",
+            "In virtual table note_fts, table note_fts_content loses 1 row of 2.",
+        ),
+        (
+            "UPDATE note_fts SET body = 'xyz' WHERE rowid = 1",
+            "What virtual table note_fts stores changed.",
+        ),
+    ],
+)
+def test_a_full_text_index_is_one_thing(made: Project, statement: str, found: str) -> None:
+    """It is named, with the worst that is found, and not each table in which it keeps its data."""
+    run_sql(
+        made.database,
+        "CREATE VIRTUAL TABLE note_fts USING fts5(body)",
+        "INSERT INTO note_fts (body) VALUES ('a b'), ('c d')",
+    )
+    made.revision("second", "first", f"op.execute({statement!r})")
+    (finding,) = rehearsed(made).findings
+    assert (finding.table, finding.sentence) == ("note_fts", found)
+
+
 def test_truncated_values_are_found(made: Project) -> None:
     """A migration that shortens values: which column, and how many of them."""
     made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')

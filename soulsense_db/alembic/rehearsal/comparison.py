@@ -11,6 +11,7 @@ from pathlib import Path
 
 from soulsense_db.alembic.rehearsal.renames import Renames
 from soulsense_db.alembic.rehearsal.report import Finding, Severity
+from soulsense_db.alembic.rehearsal.virtual_tables import by_virtual_table
 from soulsense_db.alembic.rehearsal.wording import part_text, rows_text, values_text
 from soulsense_db.drivers import (
     ColumnChange,
@@ -78,6 +79,7 @@ class _Comparison:
         self._before = {table.table: table for table in before.tables}
         self._after = {table.table: table for table in after.tables}
         self._rows = {table.table: table for table in rows.tables}
+        self._owners = {one.table: one.part_of for one in rows.tables if one.part_of}
         self._removing = removing
         self._new_names = renames
         self._new_keys = new_keys
@@ -87,7 +89,7 @@ class _Comparison:
 
     def findings(self) -> list[Finding]:
         """Return them, table by table; what took rows of other tables along comes before those."""
-        found = list(self._each())
+        found = by_virtual_table(self._each(), self._owners)
         return sorted(found, key=lambda one: self._depth(one.table))
 
     def _depth(self, table: str) -> int:
@@ -205,7 +207,7 @@ class _Comparison:
         gained = new.rows - old.rows + lost
         if gained > 0:
             sentence = f"{sentence[:-1]}, and gets {gained:,} that it did not have."
-        if self._is_removed_from(old.table):
+        if self._is_removed_from(old.table) or self._is_removed_from(self._owners.get(old.table)):
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parents = [name for name in old.parents if self._is_removed_from(name)] or [
             name
@@ -241,7 +243,9 @@ class _Comparison:
         )
         return self._finding("cascade", "loss", sentence, table=old.table, remedy=self._remedy)
 
-    def _is_removed_from(self, table: str) -> bool:
+    def _is_removed_from(self, table: str | None) -> bool:
+        if table is None:
+            return False
         pattern = re.compile(_REMOVING.format(name=re.escape(table)), re.IGNORECASE)
         return any(pattern.search(statement) for statement in self._removing)
 

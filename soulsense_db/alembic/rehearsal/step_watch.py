@@ -29,6 +29,8 @@ _MOST_STATEMENTS = 2000
 _LONGEST_STATEMENT = 2000
 _REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH")
 _OF_ROWS = ("DELETE", "UPDATE")
+# A comment of SQL, or what is none, whatever it looks like: a text, or a name in quotation marks.
+_COMMENT = re.compile(r"""--[^\n]*|/\*.*?(?:\*/|\Z)|('(?:[^']|'')*'?|"(?:[^"]|"")*"?)""", re.DOTALL)
 _VALUES = re.compile(r"\s(?:SET|WHERE)\s", re.IGNORECASE)
 
 
@@ -84,7 +86,8 @@ class WriteClock:
             self._release(key)
 
     def _note(self, statement: str) -> None:
-        text = " ".join(statement[:_LONGEST_STATEMENT].split())
+        # Comments first: with the ends of lines, those of comments are gone.
+        text = " ".join(_without_comments(statement[:_LONGEST_STATEMENT]).split())
         if text.upper().startswith(_OF_ROWS):  # thousands of them may differ in their values only
             text = _VALUES.split(text, maxsplit=1)[0]
         if text.upper().startswith(_REMOVES) and len(self.removing) < _MOST_STATEMENTS:
@@ -104,6 +107,10 @@ class WriteClock:
         since = self._held.pop(key, None)
         if since is not None:
             self.spans.append((since, time.monotonic()))
+
+
+def _without_comments(statement: str) -> str:
+    return _COMMENT.sub(lambda found: found[1] or " ", statement)
 
 
 class StepWatch:
