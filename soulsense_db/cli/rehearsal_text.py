@@ -59,7 +59,8 @@ def _print_findings(findings: list[Finding]) -> None:
             say("")
             for line in finding.remedy.splitlines():
                 say(f"    {line}".rstrip())
-            say("")
+            if finding is not findings[-1]:
+                say("")
 
 
 def word_of(finding: Finding) -> str:
@@ -98,7 +99,12 @@ def figures(report: RehearsalReport) -> str:
     main = report.databases[0]
     parts = []
     if report.writers_wait_seconds is not None:
-        parts.append(_wait(report))
+        # Longer than at any step of the table, which counts what is within the step.
+        wait = seconds_text(report.writers_wait_seconds)
+        parts.append(
+            f"writers would wait for up to {wait} (to the end of the transaction, with what "
+            "Alembic itself writes)"
+        )
     if abs(main.size_after - main.size_before) >= _NOTABLE_GROWTH:
         grows = "grows" if main.size_after > main.size_before else "shrinks"
         parts.append(
@@ -113,18 +119,6 @@ def figures(report: RehearsalReport) -> str:
         )
     text = "; ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def _wait(report: RehearsalReport) -> str:
-    """Return for how long writers would wait, and why that may be longer than at any step."""
-    text = seconds_text(report.writers_wait_seconds)
-    sentence = f"writers would wait for up to {text}"
-    steps = [step.locked_seconds for step in report.steps if step.locked_seconds is not None]
-    if steps and seconds_text(max(steps)) != text:
-        sentence += (
-            ", to the end of the transaction: Alembic notes the revision in it, after the step"
-        )
-    return sentence
 
 
 def seconds_text(seconds: float | None) -> str:
