@@ -74,12 +74,14 @@ _CONNECT = "sqlite3.connect"
 # all of its modes. A connection with autocommit=False is in one from its beginning:
 # https://docs.python.org/3/library/sqlite3.html#sqlite3.Connection.autocommit
 _KEEPS_CHILDREN = """\
-# In env.py, below the line that makes the engine: connectable (async: connectable.sync_engine)
+# In env.py, below the line that makes the engine, connectable
+# (of an async engine, listen to connectable.sync_engine)
 from sqlalchemy import event
 
 @event.listens_for(connectable, "connect")
 def leave_foreign_keys_off(dbapi_connection, connection_record):
-    # with connect_args autocommit=False: dbapi_connection.autocommit = True here, False at the end
+    # With autocommit=False: dbapi_connection.autocommit = True here,
+    # and False again at the end.
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA foreign_keys = OFF")
     cursor.close()
