@@ -139,13 +139,14 @@ class RehearsalSupport(ABC):
     def file_of(self, connection: Connection) -> Path | None:
         """Return the file that ``connection`` has open, None in memory. No transaction is begun."""
 
-    def names_in(self, connection: Connection) -> Collection[str]:
+    def names_in(self, connection: Connection) -> Collection[str] | None:
         """Return what there is in the database, such as ``table t`` and ``column t.c``.
 
-        The kinds are those of :attr:`DatabaseSurvey.schema`, and columns. No transaction is begun.
+        The kinds are those of :attr:`DatabaseSurvey.schema`, and columns. None where it cannot be
+        told: this fails no migration. No transaction is begun.
         """
         del connection
-        return ()
+        return None
 
     def already_there(self, message: str) -> str:
         """Return what an error says that is there already, as ``table t`` or ``column c``.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,20 @@ def test_what_a_second_try_would_meet_is_said(made: Project) -> None:
         "begins the failed step anew, and may fail because of what it made before: "
         "column entry.vip, table half."
     )
+
+
+def test_what_cannot_be_listed_fails_no_step(made: Project) -> None:
+    """A look at what a step finds is no part of the migration: with a name that is no text too."""
+    view = "x'4352454154452056494557202276ff222041532053454c4543542031'"  # CREATE VIEW "v\xff" ...
+    with closing(sqlite3.connect(made.database)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('view', "
+            f"CAST(x'76ff' AS TEXT), CAST(x'76ff' AS TEXT), 0, CAST({view} AS TEXT))"
+        )
+        connection.commit()
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    assert rehearsed(made).failure is None
 
 
 @pytest.mark.parametrize(

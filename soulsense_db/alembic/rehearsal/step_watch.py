@@ -117,12 +117,12 @@ class StepWatch:
     """Tells of the steps of all runs.
 
     ``current``: the revision that runs, empty between them; ``names_at_step``: of what was in its
-    database when it began.
+    database when it began, None where that is not known.
     """
 
     def __init__(self, channel: Channel, places: Places) -> None:
         self.current = ""
-        self.names_at_step: list[str] = []
+        self.names_at_step: list[str] | None = None
         self.clock = WriteClock(lambda what: channel.tell("idle", revision=self.current, what=what))
         self._channel = channel
         self._places = places
@@ -221,8 +221,9 @@ class StepWatch:
             )
             if context.connection is not None:
                 support = rehearsal_for(context.connection.dialect.name)
-                self.names_at_step = sorted(support.names_in(context.connection))
-                if all(one.database != database for one in self._steps):
+                names = support.names_in(context.connection)
+                self.names_at_step = None if names is None else sorted(names)
+                if names is not None and all(one.database != database for one in self._steps):
                     self._channel.tell("names", database=database, names=self.names_at_step)
             own.append(_Step(number, database, self.current, time.monotonic()))
             self._steps.append(own[-1])
