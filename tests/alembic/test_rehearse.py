@@ -394,6 +394,23 @@ def test_a_full_text_index_is_one_thing(made: Project, statement: str, found: st
     assert (finding.table, finding.sentence) == ("note_fts", found)
 
 
+def test_a_table_with_a_name_like_that_of_an_index_is_no_part_of_it(made: Project) -> None:
+    """What only begins as the index does is named by itself, and its loss is said."""
+    run_sql(
+        made.database,
+        "CREATE VIRTUAL TABLE note_fts USING fts5(body)",
+        "CREATE TABLE note_fts_archive (id INTEGER PRIMARY KEY)",
+        "INSERT INTO note_fts_archive VALUES (1), (2)",
+    )
+    made.revision(
+        "second", "first", 'op.execute("DROP TABLE note_fts")\nop.drop_table("note_fts_archive")'
+    )
+    assert sorted(found.sentence for found in rehearsed(made).findings) == [
+        "Table note_fts_archive is dropped, with its 2 rows.",
+        "Virtual table note_fts is dropped, with all that was in it.",
+    ]
+
+
 def test_truncated_values_are_found(made: Project) -> None:
     """A migration that shortens values: which column, and how many of them."""
     made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')

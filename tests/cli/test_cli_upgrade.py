@@ -68,12 +68,12 @@ def test_a_dry_run_migrates_a_copy(made: Project) -> None:
     assert result["dry_run"]
     assert result["upgrade"]["steps"] == ["second"]
     assert result["upgrade"]["new_columns"] == ["entry.note"]
-    told = shell.ok("restore", "latest", "--upgrade", "--dry-run")
-    assert "  columns   Newer than the backup: entry.note. Its rows have NULL there" in told
+    out = shell.ok("restore", "latest", "--upgrade", "--dry-run")
+    assert "  columns   Newer than the backup: entry.note. Its rows have NULL there" in out
     made.revision("third", "second", "raise ValueError('no such mood')")
-    told = shell.run("restore", "latest", "--upgrade", "--dry-run")
-    assert told.returncode == RehearsalFailedError.exit_code
-    assert "Step third fails: ValueError: no such mood" in told.stderr
+    failing = shell.run("restore", "latest", "--upgrade", "--dry-run")
+    assert failing.returncode == RehearsalFailedError.exit_code
+    assert "Step third fails: ValueError: no such mood" in failing.stderr
     assert made.database.read_bytes() == before
 
 

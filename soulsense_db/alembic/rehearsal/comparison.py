@@ -79,8 +79,14 @@ class _Comparison:
         self._before = {table.table: table for table in before.tables}
         self._after = {table.table: table for table in after.tables}
         self._rows = {table.table: table for table in rows.tables}
-        self._owners = {one.table: one.part_of for one in rows.tables if one.part_of}
         self._removing = removing
+        # A table that only has such a name is written to by it; that of a virtual table never is.
+        self._owners = {
+            one.table: one.part_of
+            for one in rows.tables
+            if one.part_of
+            and not (self._is_removed_from(one.table) or self._may_have_new_keys(one.table))
+        }
         self._new_names = renames
         self._new_keys = new_keys
         self._remedy = remedy

@@ -40,10 +40,19 @@ class _Rows:
         self.count += 1
         self.total += int.from_bytes(digest)
         self.has_only_numbers &= len(key) == 1 and type(key[0]) is int
-        if digest in self.keys:
-            self.keys[digest] = None
-        elif self.count <= _MOST_KEPT:
-            self.keys[digest] = key
+        if self.count > _MOST_KEPT:
+            return
+        self.keys[digest] = None if digest in self.keys else key
+
+    def and_those(self, other: _Rows) -> _Rows:
+        keys = {**self.keys, **other.keys}
+        keys.update(dict.fromkeys(self.keys.keys() & other.keys.keys()))
+        return _Rows(
+            self.count + other.count,
+            self.total + other.total,
+            keys,
+            self.has_only_numbers and other.has_only_numbers,
+        )
 
     def is_like(self, other: _Rows) -> bool:
         return (self.count, self.total) == (other.count, other.total)
@@ -72,15 +81,15 @@ def new_keys(first: Opened, second: Opened, table: str) -> NewKeys | None:
         if pair.matched_by != "key" or pair.has_null_keys or pair.why_counted or not others:
             return None
         try:
-            gone, new, was, now = _differing(before, after, table, others)
+            gone, new, old, now = _differing(before, after, table, others)
         except UnorderedError:
             return None
         has_changed = not gone.is_like(new)
         if has_changed:  # a key may be the old one of another row
-            gone, new = was, now
+            gone, new = gone.and_those(old), new.and_those(now)
         if not gone.count or not gone.is_like(new):
             return None
-        pairs = [(old, there) for old, there in gone.pairs(new) if old != there]
+        pairs = [(one, other) for one, other in gone.pairs(new) if one != other]
         numbers = gone.has_only_numbers and new.has_only_numbers
         if not numbers and (len(pairs) < gone.count or any(map(_says_less, pairs))):
             return None
@@ -96,7 +105,7 @@ def new_keys(first: Opened, second: Opened, table: str) -> NewKeys | None:
 def _differing(
     before: Side, after: Side, table: str, others: Sequence[str]
 ) -> tuple[_Rows, _Rows, _Rows, _Rows]:
-    """Return the rows whose keys are gone, those with new keys, and all that differ, by side."""
+    """Return the rows whose keys are gone, those with new keys, and those that differ, twice."""
     sides = [side.tables[table] for side in (before, after)]
     types = [dict(zip(side.columns, side.declared, strict=True)) for side in sides]
     typed = [
@@ -105,23 +114,19 @@ def _differing(
     values = values_of(others, typed)
     size = len(sides[0].key)
     one, other = (Reading(side.key, values, side.key) for side in sides)
-    gone, new, was, now = _Rows(), _Rows(), _Rows(), _Rows()
+    gone, new, old, now = _Rows(), _Rows(), _Rows(), _Rows()
     # Closed here: what an error leaves behind would outlive its connection.
     with (
         closing(before.read(table, one)) as first,
         closing(after.read(table, other)) as second,
     ):
         each = (chain.from_iterable(first), chain.from_iterable(second))
-        for old, there in Walk(*each, key_size=size, encoding=before.encoding):
-            if old is not None:
-                was.add(old, size)
-                if there is None:
-                    gone.add(old, size)
+        for here, there in Walk(*each, key_size=size, encoding=before.encoding):
+            if here is not None:
+                (gone if there is None else old).add(here, size)
             if there is not None:
-                now.add(there, size)
-                if old is None:
-                    new.add(there, size)
-    return gone, new, was, now
+                (new if here is None else now).add(there, size)
+    return gone, new, old, now
 
 
 def _says_less(pair: tuple[Row, Row]) -> bool:
