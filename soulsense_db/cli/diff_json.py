@@ -8,7 +8,7 @@ from typing import Any
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli.output import backup_json
-from soulsense_db.drivers import DiffReport, LongValue, RowChange, TableChange, Value
+from soulsense_db.drivers import ColumnChange, DiffReport, LongValue, RowChange, TableChange, Value
 
 
 def diff_json(first: BackupInfo, second: BackupInfo | None, report: DiffReport) -> dict[str, Any]:
@@ -36,12 +36,22 @@ def _table_json(table: TableChange) -> dict[str, Any]:
         "matched_by": table.matched_by,
         "key": list(table.key),
         "compared": list(table.compared),
-        "columns": [asdict(column) for column in table.columns],
+        "columns": [_column_json(column) for column in table.columns],
         "columns_added": list(table.columns_added),
         "columns_removed": list(table.columns_removed),
         "samples": [_sample_json(sample) for sample in table.samples],
         "part_of": table.part_of,
         "note": table.note,
+    }
+
+
+def _column_json(column: ColumnChange) -> dict[str, Any]:
+    return {
+        "column": column.column,
+        "differing": column.differing,
+        "became_null": column.became_null,
+        "became_shorter": column.became_shorter,
+        "became_inexact": column.became_inexact,
     }
 
 

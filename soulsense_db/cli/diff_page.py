@@ -98,10 +98,15 @@ def _values(tables: Sequence[TableChange]) -> Iterator[str]:
         return
     yield '<h2>Values, in the rows that changed</h2>\n<div class="wide"><table>\n'
     yield '<tr><th>Column</th><th class="number">Differ</th><th class="number">Now NULL</th>'
-    yield '<th class="number">Shorter</th></tr>\n'
+    yield '<th class="number">Shorter</th><th class="number">Less exact</th></tr>\n'
     for table, column in columns:
         yield f"<tr><td><code>{html_text(f'{table.table}.{column.column}')}</code></td>"
-        for number in (column.differing, column.became_null, column.became_shorter):
+        for number in (
+            column.differing,
+            column.became_null,
+            column.became_shorter,
+            column.became_inexact,
+        ):
             yield number_cell(f"{number:,}")
         yield "</tr>\n"
     yield "</table></div>\n"

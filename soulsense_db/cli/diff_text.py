@@ -99,6 +99,7 @@ def _print_values(tables: list[TableChange]) -> None:
             f"{column.differing:,}",
             f"{column.became_null:,}",
             f"{column.became_shorter:,}",
+            f"{column.became_inexact:,}",
         )
         for table in tables
         for column in table.columns
@@ -106,7 +107,7 @@ def _print_values(tables: list[TableChange]) -> None:
     if rows:
         say("")
         say("Values, in the rows that changed")
-        print_table(("COLUMN", ">DIFFER", ">NOW NULL", ">SHORTER"), rows, indent=2)
+        print_table(("COLUMN", ">DIFFER", ">NOW NULL", ">SHORTER", ">LESS EXACT"), rows, indent=2)
 
 
 def _print_samples(table: TableChange) -> None:

@@ -24,7 +24,14 @@ START = '<?xml version="1.0" encoding="utf-8"?>\n<!-- soulsense-db rehearse -->\
 # What XML 1.0 has no way to say, https://www.w3.org/TR/xml/#charsets
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CHECKS = {
-    "Rows are kept": {"rows_lost", "rows_not_found", "cascade", "table_dropped", "renamed"},
+    "Rows are kept": {
+        "rows_lost",
+        "rows_not_found",
+        "keys_changed",
+        "cascade",
+        "table_dropped",
+        "renamed",
+    },
     "Values are kept": {
         "values_lost",
         "values_shortened",
@@ -52,13 +59,13 @@ class _Case:
     suite: str
     name: str
     seconds: float = 0.0
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Finding] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
     def take(self, finding: Finding) -> None:
         """Take a finding up."""
         if finding.severity in {"error", "loss"}:
-            self.failures.append((finding.kind, finding.sentence))
+            self.failures.append(finding)
         else:
             self.others.append(f"{word_of(finding)}: {finding.sentence}")
 
@@ -145,11 +152,13 @@ def _add(suite: ElementTree.Element, case: _Case) -> None:
         time=f"{case.seconds:.3f}",
     )
     if case.failures:  # one: GitLab shows the first alone
-        sentences = [sentence for _, sentence in case.failures]
+        first = case.failures[0]
         failure = ElementTree.SubElement(
-            element, "failure", type=case.failures[0][0], message=_xml(sentences[0])
+            element, "failure", type=first.kind, message=_xml(first.sentence)
         )
-        failure.text = _lines(sentences)
+        failure.text = _lines(
+            [line for one in case.failures for line in (one.sentence, *one.remedy.splitlines())]
+        )
     if case.others:
         ElementTree.SubElement(element, "system-out").text = _lines(case.others)
 

@@ -53,6 +53,8 @@ def _parts(report: RehearsalReport) -> Iterator[str]:
     yield f'<p class="verdict {kind}">{html_text(report.verdict)}</p>\n'
     yield f"<p>{html_text(rehearsed_on(report))}, on {datetime.now():%Y-%m-%d at %H:%M}. "
     yield f"It took {seconds_text(report.seconds)}.</p>\n"
+    if report.acceptance:
+        yield f"<p>{html_text(report.acceptance)}</p>\n"
     if report.findings:
         yield "<h2>Findings</h2>\n"
         yield from _findings(report.findings)
@@ -61,8 +63,8 @@ def _parts(report: RehearsalReport) -> Iterator[str]:
     if report.steps:
         yield "<h2>Steps</h2>\n"
         yield from _steps(report)
-        if report.failure is None:
-            yield f"<p>{html_text(figures(report))}</p>\n"
+        if report.failure is None and (text := figures(report)):
+            yield f"<p>{html_text(text)}</p>\n"
     yield f"<h2>{'Database' if report.failure else 'Rows'}</h2>\n"
     wrong = {finding.table for finding in report.of_severity("error", "loss")}
     for database in report.databases:
@@ -76,7 +78,8 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     yield '<ul class="findings">\n'
     for finding in findings:
         word = f'<span class="word {finding.severity}">{word_of(finding)}:</span>'
-        yield f"<li>{word} {html_text(finding.sentence)}</li>\n"
+        lines = f"\n{_block(finding.remedy)}" if finding.remedy else ""
+        yield f"<li>{word} {html_text(finding.sentence)}{lines}</li>\n"
     yield "</ul>\n"
 
 

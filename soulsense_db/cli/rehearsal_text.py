@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from soulsense_db.alembic import Finding, RehearsalReport, RehearsedStep
 
 _LINES = 10
+# Less than this is no figure to think about, unless the disk is nearly full.
+_NOTABLE_GROWTH = 10 * 1024 * 1024
+_NOTABLE_SPACE = 100 * 1024 * 1024
+_TIGHT = 10
 _BREAKS = {"reference", "constraint", "integrity", "round_trip", "not_saved"}
 _WORDS = {"error": "Fails", "loss": "Loses data", "warning": "Warning", "notice": "Note"}
 
@@ -33,9 +37,11 @@ def print_report(report: RehearsalReport) -> None:
         for line in report.output.splitlines()[-_LINES:]:
             say(f"  {line}")
     say("")
-    if report.steps and report.failure is None:
-        say(figures(report))
+    if report.steps and report.failure is None and (text := figures(report)):
+        say(text)
     say(report.verdict)
+    if report.acceptance:
+        say(report.acceptance)
 
 
 def print_problem(report: RehearsalReport) -> None:
@@ -49,6 +55,12 @@ def print_problem(report: RehearsalReport) -> None:
 def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         say(f"{word_of(finding)}: {finding.sentence}")
+        if finding.remedy:
+            say("")
+            for line in finding.remedy.splitlines():
+                say(f"    {line}".rstrip())
+            if finding is not findings[-1]:
+                say("")
 
 
 def word_of(finding: Finding) -> str:
@@ -83,22 +95,30 @@ def step_time(step: RehearsedStep) -> str:
 
 
 def figures(report: RehearsalReport) -> str:
-    """Return what the real run would take, as a sentence."""
+    """Return what the real run would take that is worth a thought, as a sentence; it may be ""."""
     main = report.databases[0]
     parts = []
     if report.writers_wait_seconds is not None:
-        parts.append(f"writers would wait for up to {seconds_text(report.writers_wait_seconds)}")
-    if main.size_after != main.size_before:
+        # Longer than at any step of the table, which counts what is within the step.
+        wait = seconds_text(report.writers_wait_seconds)
+        parts.append(
+            f"writers would wait for up to {wait} (to the end of the transaction, with what "
+            "Alembic itself writes)"
+        )
+    if abs(main.size_after - main.size_before) >= _NOTABLE_GROWTH:
         grows = "grows" if main.size_after > main.size_before else "shrinks"
         parts.append(
             f"the database {grows} from {display_size(main.size_before)} to "
             f"{display_size(main.size_after)}"
         )
-    free = f" ({display_size(report.space_free)} are free)" if report.space_free else ""
-    needed = display_size(report.space_needed)
-    parts.append(f"up to {needed} of disk are needed, backup and journal included{free}")
+    needed, free = report.space_needed, report.space_free
+    if needed >= _NOTABLE_SPACE or (free is not None and needed * _TIGHT > free):
+        there = f" ({display_size(free)} are free)" if free is not None else ""
+        parts.append(
+            f"up to {display_size(needed)} of disk are needed, backup and journal included{there}"
+        )
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def seconds_text(seconds: float | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import commands
 from soulsense_db.cli.choosing import chosen, fetched, require_terminal
+from soulsense_db.cli.comparison_text import print_changes, show_comparison, tables_of
 from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.output import age_of, backup_json, print_table, shown_description, warn
@@ -19,12 +21,13 @@ from soulsense_db.cli.session import RefOrChoice, Session
 from soulsense_db.cli.upgrading import (
     NO_UPGRADE,
     GivenUpgrade,
+    new_columns_sentence,
     upgrade_json,
     upgrade_of,
     upgrade_options,
     upgraded_sentence,
 )
-from soulsense_db.drivers import DatabaseDiff, TableDiff
+from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -38,8 +41,6 @@ from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreCheck, RestoreReport, Upgrade, UpgradeReport
 from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
-
-_VERSION_TABLE = "alembic_version"  # told of as the revision
 
 
 def register(app: typer.Typer) -> None:
@@ -126,6 +127,8 @@ def restore(
     if report.upgrade is not None and not _is_as_tried(report.upgrade, tried):
         session.say(upgraded_sentence(report.upgrade))
     result = _reported(session, report, comparison, then="undo")
+    if report.upgrade is not None and comparison is None:
+        _say_what_changed(session, report.upgrade)
     return {**result, "upgrade": upgrade_json(report.upgrade)}
 
 
@@ -144,6 +147,30 @@ def _show(
     if info.of_unknown_origin:
         _show_tables(session, info)
     return comparison, tried
+
+
+def _say_what_changed(session: Session, upgrade: UpgradeReport) -> None:
+    """Say what a restore did that showed nothing before, by the safety backup that it made."""
+    found = None
+    with (
+        ignoring(BackupError, what="What was restored could not be compared"),
+        suppress(KeyboardInterrupt),  # all is done and said
+    ):
+        before = session.manager.safety_backup() if session.talks else None
+        if before is not None:
+            with session.progress("Comparing"):
+                found = session.manager.compare(before)
+    if found is None:
+        return
+    # The other way round: what is only in the safety backup is gone from the database.
+    tables = [replace(one, gained=one.lost, lost=one.gained) for one in tables_of(found)]
+    if not tables:
+        session.say("The rows are the same as in the previous database.")
+        return
+    session.say("What changed in the database:")
+    print_changes(tables)
+    if sentence := new_columns_sentence(upgrade, [table.table for table in tables]):
+        session.say(sentence)
 
 
 def _is_as_tried(done: UpgradeReport, tried: UpgradeReport | None) -> bool:
@@ -171,7 +198,10 @@ def _try_upgrade(
     if check.upgrade is not None:
         session.say(f"  upgrade   {upgraded_sentence(check.upgrade, would=True)}")
         if check.comparison is not None:
-            _show_comparison(session, check.upgrade.alembic_heads, check.comparison)
+            show_comparison(session, check.upgrade.alembic_heads, check.comparison)
+            tables = [table.table for table in check.comparison.tables]
+            if sentence := new_columns_sentence(check.upgrade, tables):
+                session.say(f"  columns   {sentence}")
         else:
             session.say("  rows      could not be compared with the database")
         for warning in check.upgrade.warnings:
@@ -235,9 +265,9 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
         f"({age_of(info.created_at)} ago), before the last restore."
     )
     if found is not None and not found.identical:
-        lost = sum(table.lost for table in _tables_of(found))
-        changed = sum(table.changed or 0 for table in _tables_of(found))
-        gained = sum(table.gained for table in _tables_of(found))
+        lost = sum(table.lost for table in tables_of(found))
+        changed = sum(table.changed or 0 for table in tables_of(found))
+        gained = sum(table.gained for table in tables_of(found))
         counts = {"are removed": lost, "change back": changed, "come back": gained}
         what = ", ".join(f"{count:,} row(s) {did}" for did, count in counts.items() if count)
         session.say(
@@ -281,39 +311,8 @@ def _preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
     except BackupError as error:  # whether a restore is possible, it finds out by itself
         session.say(f"  rows      could not be compared: {error.what}")
         return None
-    _show_comparison(session, info.alembic_heads, found)
+    show_comparison(session, info.alembic_heads, found)
     return found
-
-
-def _show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff) -> None:
-    """Say what data at ``heads`` would change in the database."""
-    here = ", ".join(heads) or "none"
-    now = ", ".join(found.alembic_heads) or "none"
-    if heads or found.alembic_heads:
-        session.say(f"  revision  {here}; the database is at {now}")
-    tables = _tables_of(found)
-    if found.identical:
-        session.say("  rows      the same as in the database: a restore would change nothing")
-    elif not tables:
-        what = "tables or indexes differ" if not found.same_schema else "its revision differs"
-        session.say(f"  rows      the same as in the database; {what}")
-    elif session.talks:
-        session.say("  rows      changes if you restore:")
-        rows = [
-            (
-                table.table,
-                f"+{table.gained:,}" if table.gained else "0",
-                f"-{table.lost:,}" if table.lost else "0",
-                f"{table.changed:,}" if table.changed is not None else "other columns",
-            )
-            for table in tables
-        ]
-        print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
-
-
-def _tables_of(found: DatabaseDiff) -> list[TableDiff]:
-    """Return the application's own tables that differ."""
-    return [table for table in found.tables if table.table != _VERSION_TABLE]
 
 
 def _say_which(session: Session, info: BackupInfo) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _PANEL = "Migrations"
 _HEAD = "head"
 _MOST_STEPS = 5
+_MOST_COLUMNS = 5
 _TIMEOUT_SECONDS = 3600.0
 
 
@@ -129,6 +130,22 @@ def upgraded_sentence(report: UpgradeReport, *, would: bool = False) -> str:
     return f"{done} from {before} to {now} in {report.seconds:.1f} s. Steps: {steps}."
 
 
+def new_columns_sentence(report: UpgradeReport, tables: Collection[str]) -> str:
+    """Return what becomes of columns of ``tables`` that are newer than the backup; empty if none.
+
+    ``tables``: those whose rows change.
+    """
+    new = [one for one in report.new_columns if one.rpartition(".")[0] in tables]
+    if not new:
+        return ""
+    shown = ", ".join(new[:_MOST_COLUMNS])
+    more = len(new) - _MOST_COLUMNS
+    shown += f" and {more} more" if more > 0 else ""
+    return (
+        f"Newer than the backup: {shown}. Its rows have NULL there, or what the migrations fill in."
+    )
+
+
 def upgrade_json(report: UpgradeReport | None) -> dict[str, Any] | None:
     """Return what migrations did, for programs."""
     if report is None:
@@ -140,4 +157,5 @@ def upgrade_json(report: UpgradeReport | None) -> dict[str, Any] | None:
         "steps": list(report.steps),
         "seconds": report.seconds,
         "fewer_rows": [asdict(one) for one in report.fewer_rows],
+        "new_columns": list(report.new_columns),
     }

@@ -87,6 +87,26 @@ class SchemaChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShorterValue:
+    """A text, or bytes, of which a part is gone; its length and not what it says.
+
+    Attributes:
+        key: What its row was found by: the values of the key, or the rowid.
+        before: How many characters, or bytes, it had in the first database.
+        after: How many it has in the second.
+
+    Example:
+        >>> from soulsense_db.drivers import ShorterValue
+        >>> ShorterValue(key=(1,), before=34, after=20).after
+        20
+    """
+
+    key: tuple[Value, ...]
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnChange:
     """What became of the values of one column, in the rows of a table that changed.
 
@@ -98,6 +118,7 @@ class ColumnChange:
             only compared with text, but for what is empty.
         became_inexact: How many of these are numbers now that say less than before: a number was
             rounded, or a text had more in it, such as a leading zero.
+        first_shorter: The first of those that are shorter; None where none is.
 
     Example:
         >>> for table in manager.diff("latest").changed_tables:
@@ -110,6 +131,7 @@ class ColumnChange:
     became_null: int
     became_shorter: int
     became_inexact: int = 0
+    first_shorter: ShorterValue | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

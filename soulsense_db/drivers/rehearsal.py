@@ -56,13 +56,15 @@ class DatabaseSurvey:
     """What a database holds.
 
     ``alembic_heads``: by version table; ``schema``: the definition of each thing in it, by its
-    name; ``unreadable``: tables that could not be surveyed.
+    name; ``columns``: those of all tables, as ``table.column``; ``unreadable``: tables that could
+    not be surveyed.
     """
 
     size_bytes: int
     tables: tuple[TableSurvey, ...]
     alembic_heads: Mapping[str, tuple[str, ...]]
     schema: Mapping[str, str]
+    columns: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
 
 
@@ -78,6 +80,23 @@ class Unchanged:
     checks: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKeys:
+    """Rows of a table that have other primary keys, and the same values in all other columns.
+
+    ``rows``: how many; ``column``: the key, where it is one column; ``example``: the old and the
+    new key of one of them, where these are numbers and it can be told; ``is_number``: whether the
+    key is a number that means nothing but the row; ``has_changed``: whether a key may be the old
+    one of another row, so that rows seem to have other values.
+    """
+
+    rows: int
+    column: str
+    example: tuple[int, int] | None
+    is_number: bool
+    has_changed: bool
+
+
 class RehearsalSupport(ABC):
     """What a rehearsal does with databases of one dialect that are files.
 
@@ -86,6 +105,10 @@ class RehearsalSupport(ABC):
 
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """As of the driver."""
+
+    keeps_children: ClassVar[str] = ""
+    """Lines for env.py that keep rows which refer, with ON DELETE CASCADE, to a table that is
+    dropped to be created anew; empty where nothing removes them."""
 
     @abstractmethod
     def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
@@ -115,6 +138,23 @@ class RehearsalSupport(ABC):
     @abstractmethod
     def file_of(self, connection: Connection) -> Path | None:
         """Return the file that ``connection`` has open, None in memory. No transaction is begun."""
+
+    def names_in(self, connection: Connection) -> Collection[str] | None:
+        """Return what there is in the database, such as ``table t`` and ``column t.c``.
+
+        The kinds are those of :attr:`DatabaseSurvey.schema`, and columns. None where it cannot be
+        told: this fails no migration. No transaction is begun.
+        """
+        del connection
+        return None
+
+    def already_there(self, message: str) -> str:
+        """Return what an error says that is there already, as ``table t`` or ``column c``.
+
+        ``message``: that of the library; empty where it says no such thing.
+        """
+        del message
+        return ""
 
     @abstractmethod
     def writes(self, statement: str) -> bool:
@@ -191,6 +231,14 @@ class RehearsalSupport(ABC):
     @abstractmethod
     def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
         """Return what differs from ``first`` to ``second``, row by row; both are settled files."""
+
+    def new_keys(self, first: Path, second: Path, *, table: str) -> NewKeys | None:
+        """Return which rows of a table have other primary keys in ``second``, and nothing else.
+
+        None where that is not so, or cannot be shown; both are settled files.
+        """
+        del first, second, table
+        return None
 
     @abstractmethod
     def check(

@@ -60,6 +60,8 @@ class UpgradeReport:
         others: Other databases that the migrations write to. They wrote to copies, which are gone.
         problem: Why the data did not get there, a sentence; empty where it did.
         fewer_rows: The tables that have fewer rows now. A rehearsal on the backup tells why.
+        new_columns: Columns that tables of the backup did not have, as ``table.column``. What the
+            live database has in them is in no backup from before.
 
     Example:
         >>> from alembic.config import Config
@@ -77,6 +79,7 @@ class UpgradeReport:
     others: tuple[Path, ...] = ()
     problem: str = ""
     fewer_rows: tuple[FewerRows, ...] = ()
+    new_columns: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:

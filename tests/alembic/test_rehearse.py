@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,7 @@ FOREIGN_KEYS_ON = """
     with connectable.connect() as connection:
 """
 
+CONNECTS = "    with connectable.connect() as connection:\n"
 HALF_WAY = 'op.create_table("half", sa.Column("id", sa.Integer))\nop.execute("OH NO")'
 
 
@@ -34,7 +38,7 @@ def made(tmp_path: Path) -> Project:
 
 def with_foreign_keys(made: Project) -> None:
     """Have env.py switch foreign keys on."""
-    made.edit_env("    with connectable.connect() as connection:\n", FOREIGN_KEYS_ON.lstrip("\n"))
+    made.edit_env(CONNECTS, FOREIGN_KEYS_ON.lstrip("\n"))
 
 
 def test_a_good_migration_gives_no_finding(made: Project) -> None:
@@ -113,7 +117,80 @@ def test_a_step_that_is_rolled_back_leaves_nothing(made: Project) -> None:
     made.revision("second", "first", 'op.execute("DELETE FROM entry")\nop.execute("OH NO")')
     report = rehearsed(made)
     assert kinds(report) == [("error", "failed"), ("notice", "state")]
-    assert "the data is as before" in one(report, "state").sentence
+    assert one(report, "state").sentence == (
+        "The failed step changed nothing: the database would be as it was before the upgrade."
+    )
+
+
+def test_what_a_second_try_would_meet_is_said(made: Project) -> None:
+    """A step stops half-way: what it made itself is named, not what the step before it made."""
+    made.revision("second", "first", 'op.add_column("entry", sa.Column("note", sa.Text))')
+    made.revision(
+        "third",
+        "second",
+        'op.add_column("entry", sa.Column("vip", sa.Integer))\n'
+        'op.create_table("half", sa.Column("id", sa.Integer))\nop.execute("OH NO")',
+    )
+    sentence = one(rehearsed(made), "state").sentence
+    assert sentence.endswith(
+        "begins the failed step anew, and may fail because of what it made before: "
+        "column entry.vip, table half."
+    )
+
+
+def test_what_cannot_be_listed_fails_no_step(made: Project) -> None:
+    """A look at what a step finds is no part of the migration: with a name that is no text too."""
+    view = "x'4352454154452056494557202276ff222041532053454c4543542031'"  # CREATE VIEW "v\xff" ...
+    with closing(sqlite3.connect(made.database)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('view', "
+            f"CAST(x'76ff' AS TEXT), CAST(x'76ff' AS TEXT), 0, CAST({view} AS TEXT))"
+        )
+        connection.commit()
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    assert rehearsed(made).failure is None
+
+
+@pytest.mark.parametrize(
+    ("left", "body"),
+    [
+        pytest.param(
+            "ALTER TABLE entry ADD COLUMN vip INTEGER",
+            'op.add_column("entry", sa.Column("vip", sa.Integer))',
+            id="column entry.vip",
+        ),
+        pytest.param("CREATE TABLE half (id)", HALF_WAY, id="table half"),
+    ],
+)
+def test_what_an_earlier_try_left_is_told_as_such(
+    made: Project, left: str, body: str, request: pytest.FixtureRequest
+) -> None:
+    """The database is half-way already: nothing says that it is as it should be."""
+    run_sql(made.database, left)
+    made.revision("second", "first", body)
+    sentence = one(rehearsed(made), "state").sentence
+    assert sentence.startswith(
+        "What the failed step wants to create was there before the upgrade began: "
+        f"{request.node.callspec.id}. An earlier upgrade may have stopped half-way."
+    )
+    assert "as before" not in sentence
+
+
+def test_a_step_that_stands_in_its_own_way_had_no_earlier_try(made: Project) -> None:
+    """What a step creates twice was not there before the upgrade."""
+    made.revision("second", "first", 2 * 'op.create_table("half", sa.Column("id", sa.Integer))\n')
+    assert "earlier" not in one(rehearsed(made), "state").sentence
+
+
+def test_what_alembic_logs_is_left_out_of_what_was_printed(made: Project) -> None:
+    """The last lines are those of the migration; where it printed none, there are none."""
+    logs = 'import logging; logging.basicConfig(level="INFO")\n'
+    made.edit_env("from alembic import context", f"{logs}from alembic import context")
+    made.revision("second", "first", 'op.execute("OH NO")')
+    assert not rehearsed(made).output
+    made.revision("second", "first", 'print("Running on 3 rows")\nop.execute("OH NO")')
+    assert rehearsed(made).output == "Running on 3 rows"
 
 
 def test_a_cascade_is_found(made: Project) -> None:
@@ -155,20 +232,55 @@ def test_a_cascade_over_two_tables_begins_at_its_cause(tmp_path: Path) -> None:
         'with op.batch_alter_table("person") as batch:\n'
         '    batch.alter_column("name", type_=sa.String(300))',
     )
-    assert [found.table for found in rehearsed(made).findings] == ["entry", "a_tag"]
-    made.edit_env(
-        "    with connectable.connect() as connection:\n",
-        """
-    @event.listens_for(connectable, "connect")
-    def leave_foreign_keys_off(dbapi_connection, _):
-        cursor = dbapi_connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = OFF")
-        cursor.close()
-
-    with connectable.connect() as connection:
-""",
-    )
+    report = rehearsed(made)
+    assert [found.table for found in report.findings] == ["entry", "a_tag"]
+    first, second = report.findings
+    assert not second.remedy
+    lines = textwrap.indent(first.remedy, "    ")
+    made.edit_env(CONNECTS, f"{lines}\n{CONNECTS}")  # as they are
     assert rehearsed(made).findings == ()
+
+
+BEGINS = """
+    @event.listens_for(connectable, "connect")
+    def leave_transactions(connection, record):
+        connection.isolation_level = None
+
+    @event.listens_for(connectable, "begin")
+    def begin(connection):
+        connection.exec_driver_sql("BEGIN")
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_kept"),
+    [
+        pytest.param("", True, id="as Alembic does by default"),
+        pytest.param("transactional_ddl", False, id="all steps in one transaction"),
+        pytest.param("begin", False, id="BEGIN at once"),
+    ],
+)
+def test_a_switch_in_the_migration_holds_by_default_only(
+    made: Project, mode: str, *, is_kept: bool
+) -> None:
+    """The guide says so: a PRAGMA at the beginning of a second step keeps the rows, or is late."""
+    with_foreign_keys(made)
+    if mode == "transactional_ddl":
+        made.edit_env("context.configure(", "context.configure(transactional_ddl=True, ")
+    if mode == "begin":
+        made.edit_env(CONNECTS, f"{BEGINS}{CONNECTS}")
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    made.revision(
+        "third",
+        "second",
+        'op.execute("PRAGMA foreign_keys=OFF")\n'
+        'with op.batch_alter_table("person") as batch:\n'
+        '    batch.alter_column("name", type_=sa.String(300))',
+    )
+    found = {kind for _, kind in kinds(rehearsed(made))}
+    assert ("cascade" not in found) is is_kept
+    assert ("no_effect" not in found) is is_kept
 
 
 @pytest.mark.parametrize("schema", ["", 'version_table_schema="main", '])
@@ -225,16 +337,6 @@ def test_a_switch_inside_a_transaction_is_said(made: Project) -> None:
     assert report.verdict.endswith("Values changed: see the notes. Read the warning first.")
 
 
-def test_rows_with_new_keys_are_told_as_such(made: Project) -> None:
-    """An UPDATE of primary keys: rows are not there under their keys, and no trigger is blamed."""
-    made.revision("second", "first", 'op.execute("UPDATE entry SET id = id + 1000")')
-    report = rehearsed(made)
-    assert kinds(report) == [("loss", "rows_not_found")]
-    sentence = one(report, "rows_not_found").sentence
-    assert "all its 3 rows are not there any more under their primary keys" in sentence
-    assert "trigger" not in sentence
-
-
 def test_deleted_rows_are_no_cascade(made: Project) -> None:
     """Rows that a statement of the migration deletes are lost, and not called a cascade."""
     made.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id > 1")')
@@ -243,12 +345,93 @@ def test_deleted_rows_are_no_cascade(made: Project) -> None:
     assert one(report, "rows_lost").sentence == "Table entry loses 2 rows of 3."
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "-- old ones\nDELETE FROM entry WHERE id > 1",
+        "/* old ones */ DELETE FROM entry WHERE id > 1",
+        "DELETE /* the old ones -- not all */ FROM entry WHERE id > 1",
+        "\n  -- one\n  -- two\n  DELETE FROM entry -- WHERE id = 1\n WHERE id > 1",
+    ],
+)
+def test_a_comment_hides_no_statement(made: Project, statement: str) -> None:
+    """What a migration deletes under a comment was deleted by it, and by no trigger."""
+    made.revision("second", "first", f"op.execute({statement!r})")
+    assert one(rehearsed(made), "rows_lost").sentence == "Table entry loses 2 rows of 3."
+
+
+def test_what_looks_like_a_comment_in_a_name_or_text_is_none(made: Project) -> None:
+    """Dashes in a name and in a text are part of the statement."""
+    run_sql(made.database, 'CREATE TABLE "a--b" (id INTEGER PRIMARY KEY)')
+    run_sql(made.database, 'INSERT INTO "a--b" VALUES (1), (2)')
+    made.revision("second", "first", "op.execute('DELETE FROM \"a--b\" WHERE id = 1')")
+    assert one(rehearsed(made), "rows_lost").sentence == "Table a--b loses 1 row of 2."
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("DROP TABLE note_fts", "Virtual table note_fts is dropped, with all that was in it."),
+        (
+            "DELETE FROM note_fts WHERE rowid = 1",
+            "In virtual table note_fts, table note_fts_content loses 1 row of 2.",
+        ),
+        (
+            "UPDATE note_fts SET body = 'xyz' WHERE rowid = 1",
+            "What virtual table note_fts stores changed.",
+        ),
+    ],
+)
+def test_a_full_text_index_is_one_thing(made: Project, statement: str, found: str) -> None:
+    """It is named, with the worst that is found, and not each table in which it keeps its data."""
+    run_sql(
+        made.database,
+        "CREATE VIRTUAL TABLE note_fts USING fts5(body)",
+        "INSERT INTO note_fts (body) VALUES ('a b'), ('c d')",
+    )
+    made.revision("second", "first", f"op.execute({statement!r})")
+    (finding,) = rehearsed(made).findings
+    assert (finding.table, finding.sentence) == ("note_fts", found)
+
+
+def test_a_table_with_a_name_like_that_of_an_index_is_no_part_of_it(made: Project) -> None:
+    """What only begins as the index does is named by itself, and its loss is said."""
+    run_sql(
+        made.database,
+        "CREATE VIRTUAL TABLE note_fts USING fts5(body)",
+        "CREATE TABLE note_fts_archive (id INTEGER PRIMARY KEY)",
+        "INSERT INTO note_fts_archive VALUES (1), (2)",
+    )
+    made.revision(
+        "second", "first", 'op.execute("DROP TABLE note_fts")\nop.drop_table("note_fts_archive")'
+    )
+    assert sorted(found.sentence for found in rehearsed(made).findings) == [
+        "Table note_fts_archive is dropped, with its 2 rows.",
+        "Virtual table note_fts is dropped, with all that was in it.",
+    ]
+
+
 def test_truncated_values_are_found(made: Project) -> None:
     """A migration that shortens values: which column, and how many of them."""
     made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')
     report = rehearsed(made)
     assert kinds(report) == [("loss", "values_shortened")]
-    assert one(report, "values_shortened").sentence == ("2 values of person.name became shorter.")
+    assert one(report, "values_shortened").sentence == (
+        "2 values of person.name became shorter (where id is 1: from a length of 12 to 5)."
+    )
+
+
+def test_a_key_that_may_be_private_is_not_shown(made: Project) -> None:
+    """An example has no words out of the data, also none of a key."""
+    run_sql(
+        made.database,
+        "CREATE TABLE account (email TEXT PRIMARY KEY, about TEXT)",
+        "INSERT INTO account VALUES ('ada@example.org', 'mathematics')",
+    )
+    made.revision("second", "first", "op.execute(\"UPDATE account SET about = 'x'\")")
+    assert one(rehearsed(made), "values_shortened").sentence == (
+        "1 value of account.about became shorter (in one of them: from a length of 11 to 1)."
+    )
 
 
 def test_values_that_become_null_are_found(made: Project) -> None:
@@ -411,6 +594,31 @@ def test_a_number_that_says_less_is_a_loss(made: Project, what: str) -> None:
     assert kinds(report) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("values", "less"),
+    [
+        ("(1.5), (2.5)", "2 values of thing.a became less exact: numbers were rounded."),
+        ("(1.5), (2)", "1 value of thing.a became less exact: a number was rounded."),
+        (
+            "('007'), ('12 Main Street')",
+            "2 values of thing.a became less exact: text became a number, and had more in it, such "
+            "as leading zeros or words behind the number.",
+        ),
+    ],
+)
+def test_what_a_number_lost_is_said_by_what_was_there(
+    made: Project, values: str, less: str
+) -> None:
+    """Of a column of numbers nobody speaks of leading zeros."""
+    run_sql(
+        made.database,
+        "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
+        f"INSERT INTO thing (a) VALUES {values}",
+    )
+    made.revision("second", "first", 'op.execute("UPDATE thing SET a = CAST(a AS INTEGER)")')
+    assert one(rehearsed(made), "values_rounded").sentence == less
+
+
 UNMATCHED = {
     "another key": (
         "CREATE TABLE thing (id INTEGER PRIMARY KEY, a)",
@@ -506,7 +714,12 @@ def test_what_has_all_its_values_under_a_new_name_is_no_loss(made: Project, how:
                 "UPDATE person SET name = name || ' the great' WHERE id = 2",
             ],
             [
-                ("loss", "values_shortened", "1 value of person.name became shorter."),
+                (
+                    "loss",
+                    "values_shortened",
+                    "1 value of person.name became shorter (where id is 1: from a length of 12 "
+                    "to 1).",
+                ),
                 ("notice", "values_changed", "1 value of person.name changed."),
             ],
         ),
@@ -619,7 +832,9 @@ def test_the_models_are_compared(made: Project) -> None:
     made.edit_env('sa.Column("mood", sa.Integer))\n', 'sa.Column("wind", sa.Integer))\n')
     report = rehearsed(made)
     assert kinds(report) == [("notice", "models_differ")]
-    assert "entry.wind" in report.findings[0].sentence or "wind" in report.findings[0].sentence
+    sentence = report.findings[0].sentence
+    assert sentence.startswith("After the upgrade, the database is not as the models describe it: ")
+    assert "wind" in sentence
     assert report.ok
 
 
@@ -762,7 +977,9 @@ def test_what_becomes_of_a_real_run_that_fails(
     made.revision("second", "first", HALF_WAY)
     if option:
         made.set_option(*option.split(" = ", 1))
-    assert said in one(rehearsed(made), "way_back").sentence
+    sentence = one(rehearsed(made), "way_back").sentence
+    assert said in sentence
+    assert sentence.endswith("Correct the migration, and rehearse it again.")
 
 
 def test_the_line_in_env_py_puts_it_back(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_lines_for_a_person(shell: Shell) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("  ")}
     assert rows["parent"] == ["10", "9", "0", "-1", "1"]
     assert rows["child"] == ["300", "301", "+1", "0", "0"]
-    assert rows["v.x"] == ["8", "0", "0"]
+    assert rows["v.x"] == ["8", "0", "0", "0"]
     assert lines[-1] == (
         "1 difference of the schema; rows differ in 3 of 3 tables: 1 added, 1 removed, 9 changed."
     )
@@ -62,6 +62,26 @@ def test_lines_for_a_person(shell: Shell) -> None:
     assert shell.ok("diff", "latest", "latest").splitlines()[-1] == (
         "No differences: 3 tables compared."
     )
+
+
+def test_what_became_less_exact_is_counted(shell: Shell, tmp_path: Path) -> None:
+    """Numbers that were rounded have a column of their own, in the terminal and on the page."""
+    execute(
+        shell.database,
+        "CREATE TABLE price (id INTEGER PRIMARY KEY, euros REAL)",
+        "INSERT INTO price VALUES (1, 19.99), (2, 5.49), (3, 7.0)",
+    )
+    shell.create()
+    execute(shell.database, "UPDATE price SET euros = CAST(euros AS INTEGER) WHERE id < 3")
+    page = tmp_path / "diff.html"
+    lines = shell.ok("diff", "latest", "--html", str(page)).splitlines()
+    at = next(number for number, line in enumerate(lines) if "LESS EXACT" in line)
+    assert lines[at].split("  ")[-1] == "LESS EXACT"
+    assert lines[at + 1].split() == ["price.euros", "2", "0", "0", "2"]
+    text = page.read_text()
+    assert '<th class="number">Less exact</th>' in text
+    numbers = text.partition("<code>price.euros</code>")[2].partition("</tr>")[0]
+    assert re.findall(r">(\d+)<", numbers) == ["2", "0", "0", "2"]
 
 
 def test_samples_side_by_side(shell: Shell) -> None:

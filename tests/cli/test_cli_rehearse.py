@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import jsonschema
 import pytest
 from alembic_project import Project
 from helpers import clean_environment
-from rehearsals import manager_of, project, untouched
+from rehearsals import manager_of, project, rehearsed, untouched
+
+from soulsense_db.cli.rehearsal_text import figures
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "docs" / "cli.schema.json").read_text()
@@ -71,6 +74,51 @@ def test_one_that_loses_data_ends_with_77(made: Project) -> None:
     result = run(made)
     assert result.returncode == 77
     assert "Loses data: Table entry loses all its 3 rows." in result.stdout
+    verdict, acceptance = result.stdout.splitlines()[-2:]
+    assert verdict.startswith("This migration runs to its end and loses data.")
+    assert acceptance == (
+        "If the loss is meant, run the upgrade; with soulsense_rehearse = true: "
+        "alembic -x soulsense_accept_loss=1 upgrade head"
+    )
+
+
+def test_what_breaks_is_not_to_be_accepted(made: Project) -> None:
+    """Where more than a loss speaks against the real run, no way around it is shown."""
+    made.revision(
+        "second",
+        "first",
+        'op.execute("DELETE FROM entry")\n'
+        'op.execute("CREATE TABLE link (p INTEGER REFERENCES person)")\n'
+        'op.execute("INSERT INTO link VALUES (9)")',
+    )
+    result = run(made)
+    assert result.returncode == 76
+    assert "Loses data: Table entry" in result.stdout
+    assert "accept_loss" not in result.stdout
+
+
+def test_figures_are_those_that_matter(made: Project) -> None:
+    """Some kilobytes of a small database are none; where the disk is small they are."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    report = rehearsed(made)
+    assert " of disk are needed" not in figures(report)
+    assert "the database grows" not in figures(report)
+    assert "are needed, backup and journal included (64.0 KB are free)" in figures(
+        replace(report, space_free=64 * 1024)
+    )
+    (main,) = report.databases
+    grown = replace(main, size_after=main.size_before + 30_000_000)
+    assert "the database grows from" in figures(replace(report, databases=(grown,)))
+
+
+def test_what_the_wait_is_counted_to_is_said(made: Project) -> None:
+    """The figure is longer than that of a step in the table above it: it says why."""
+    made.revision("second", "first", 'op.execute("UPDATE entry SET mood = 1")')
+    report = replace(rehearsed(made), writers_wait_seconds=0.019)
+    assert figures(report) == (
+        "Writers would wait for up to 19 ms (to the end of the transaction, with what Alembic "
+        "itself writes)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ def test_an_old_backup_comes_back(made: Project) -> None:
     assert "Migrated the data from first to second in " in out
     assert "Steps: second." in out
     assert "To undo the restore: soulsense-db undo" in out
+    *table, columns = out.partition("What changed in the database:\n")[2].splitlines()
+    assert [line.split() for line in table] == [
+        ["TABLE", "ADDED", "REMOVED", "CHANGED"],
+        ["entry", "+3", "0", "0"],
+    ]
+    assert columns == (
+        "Newer than the backup: entry.note. Its rows have NULL there, or what the migrations fill "
+        "in."
+    )
     assert len(notes(made)) == 3
     shell.ok("undo", "--yes")
     assert notes(made) == []
@@ -58,10 +67,13 @@ def test_a_dry_run_migrates_a_copy(made: Project) -> None:
     result = shell.json("restore", "latest", "--upgrade", "--dry-run")
     assert result["dry_run"]
     assert result["upgrade"]["steps"] == ["second"]
+    assert result["upgrade"]["new_columns"] == ["entry.note"]
+    out = shell.ok("restore", "latest", "--upgrade", "--dry-run")
+    assert "  columns   Newer than the backup: entry.note. Its rows have NULL there" in out
     made.revision("third", "second", "raise ValueError('no such mood')")
-    told = shell.run("restore", "latest", "--upgrade", "--dry-run")
-    assert told.returncode == RehearsalFailedError.exit_code
-    assert "Step third fails: ValueError: no such mood" in told.stderr
+    failing = shell.run("restore", "latest", "--upgrade", "--dry-run")
+    assert failing.returncode == RehearsalFailedError.exit_code
+    assert "Step third fails: ValueError: no such mood" in failing.stderr
     assert made.database.read_bytes() == before
 
 

@@ -168,7 +168,10 @@ def models_of(told: Told) -> Iterator[Finding]:
             sentence = f"Whether the models differ could not be told: {one['failed']}."
             yield Finding(kind="not_measured", severity="notice", sentence=sentence)
         else:
-            sentence = f"After it, 'alembic check' finds: {'; '.join(one['differences'])}."
+            sentence = (
+                "After the upgrade, the database is not as the models describe it: "
+                f"{'; '.join(one['differences'])}. 'alembic check' would report the same."
+            )
             yield Finding(kind="models_differ", severity="notice", sentence=sentence)
 
 

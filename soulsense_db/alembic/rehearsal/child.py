@@ -45,7 +45,10 @@ def main(request: dict[str, Any]) -> None:
     try:
         child.run()
     except BaseException as error:  # noqa: BLE001 - also what ends a process
-        channel.tell("failed", revision=child.steps.current, **_described(error))
+        steps = child.steps
+        channel.tell(
+            "failed", revision=steps.current, names=steps.names_at_step, **_described(error)
+        )
     child.is_over = True
     child.steps.tell_times()
     channel.tell("ended")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,11 @@ _START = (
 _LINES = 40
 _LONGEST_LINE = 500
 _JOIN_SECONDS = 2.0
+# What Alembic logs of each run, in the format of its templates or another: the report has it.
+_LOG_OF_ALEMBIC = re.compile(
+    r"\bINFO\b\W+alembic\.|\b(?:Context impl \w+\.|Will assume (?:non-)?transactional DDL\.)\s*$"
+    r"|\bRunning \w+ \S* ?-> \S*"
+)
 _SWITCHED = {"SOULSENSE_BACKUP": "0"}
 _REHEARSING = "SOULSENSE_REHEARSAL"
 _POLL_SECONDS = 0.2
@@ -203,4 +209,6 @@ def _take_event(told: Told, line: bytes) -> None:
 
 def _take_output(told: Told, line: bytes) -> None:
     text = printable(line.decode(errors="replace").rstrip("\r\n"))
+    if _LOG_OF_ALEMBIC.search(text):
+        return
     told.output.append(without_passwords(text)[:_LONGEST_LINE])

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from soulsense_db.alembic.rehearsal.comparison import rows_of
 from soulsense_db.alembic.rehearsal.places import stamp_of
-from soulsense_db.alembic.rehearsal.report import RehearsedDatabase
+from soulsense_db.alembic.rehearsal.report import RehearsedDatabase, TableRows
 from soulsense_db.drivers import ColumnSurvey, DatabaseSurvey, TableSurvey
 
 
@@ -41,8 +40,21 @@ def reported(one: CopiedDatabase) -> RehearsedDatabase:
         alembic_heads=tuple(heads),
         size_before=one.before.size_bytes,
         size_after=after.size_bytes if after else one.before.size_bytes,
-        tables=rows_of(one.before, after),
+        tables=_rows_of(one.before, after),
     )
+
+
+def _rows_of(before: DatabaseSurvey, after: DatabaseSurvey | None) -> tuple[TableRows, ...]:
+    """Return the rows of each table, before and after."""
+    old, new = _rows(before), _rows(after) if after else {}
+    return tuple(
+        TableRows(table=name, before=old.get(name), after=new.get(name))
+        for name in sorted(old.keys() | new.keys())
+    )
+
+
+def _rows(survey: DatabaseSurvey) -> dict[str, int]:
+    return {table.table: table.rows for table in survey.tables}
 
 
 NOTHING = DatabaseSurvey(size_bytes=0, tables=(), alembic_heads={}, schema={})
@@ -65,6 +77,7 @@ def survey_of(told: dict[str, Any]) -> DatabaseSurvey:
         tables=tables,
         alembic_heads=heads,
         schema=told["schema"],
+        columns=tuple(told["columns"]),
         unreadable=tuple(told["unreadable"]),
     )
 

@@ -10,12 +10,11 @@ from soulsense_db.alembic.options import read_settings
 from soulsense_db.alembic.rehearsal import account, errors
 from soulsense_db.alembic.rehearsal.child_process import run_child
 from soulsense_db.alembic.rehearsal.configuration import described
+from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS
 from soulsense_db.manager import BackupManager
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-_LOCK_SECONDS = 30.0
 
 
 def manager_of(config: Config, timeout: float | None) -> BackupManager:
@@ -28,7 +27,7 @@ def manager_of(config: Config, timeout: float | None) -> BackupManager:
                 "config": described(config),
                 "places": {},
                 "scratch": str(scratch),
-                "lock_timeout": _LOCK_SECONDS,
+                "lock_timeout": LOCK_SECONDS,
                 "dialect": "sqlite",
                 "endings": (),
                 "compares_models": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from soulsense_db.drivers import (
     DatabaseSurvey,
     DiffReport,
     Findings,
+    NewKeys,
     RehearsalSupport,
     TableSurvey,
     Unchanged,
@@ -27,7 +28,8 @@ NO_ROWS = DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_head
 class Examined:
     """What was in the database, what is in the copy, which rows differ, and what is wrong.
 
-    ``compared``: what is in the copy, and ``rows``, both with the old names of what was renamed.
+    ``compared``: what is in the copy, and ``rows``, both with the old names of what was renamed;
+    ``new_keys``: the tables of which rows have other keys, and nothing else is other of them.
     """
 
     before: DatabaseSurvey
@@ -36,6 +38,7 @@ class Examined:
     rows: DiffReport
     found: Findings
     renames: Renames
+    new_keys: Mapping[str, NewKeys]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,24 @@ class Examination:
         renames, compared = Renames(), after
         if compares_rows and self.before is not None:
             renames, compared, rows = self._under_old_names(self.before, before, after, rows)
-        return Examined(before, after, compared, rows, found, renames)
+        new_keys = self._new_keys(rows, besides=renames.touched)
+        return Examined(before, after, compared, rows, found, renames, new_keys)
 
     def surveyed(self) -> tuple[DatabaseSurvey, DatabaseSurvey, DiffReport]:
         """Return what was in it, what is in it, and which rows differ; nothing is checked."""
         same = self._same()
         return *self._surveyed(same), self._differing(same)
+
+    def _new_keys(self, rows: DiffReport, *, besides: Collection[str]) -> dict[str, NewKeys]:
+        """Look at the tables that have as many rows with new keys as are gone."""
+        found = {}
+        for one in rows.tables:
+            is_like_it = one.matched_by == "key" and one.removed == one.added > 0
+            if self.before is not None and is_like_it and one.table not in besides:
+                keys = self.support.new_keys(self.before, self.copy, table=one.table)
+                if keys is not None:
+                    found[one.table] = keys
+        return found
 
     def _under_old_names(
         self,

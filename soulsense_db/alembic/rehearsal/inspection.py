@@ -14,6 +14,7 @@ from soulsense_db.alembic.rehearsal.copied_database import CopiedDatabase
 from soulsense_db.alembic.rehearsal.examined_copy import Examination
 from soulsense_db.alembic.rehearsal.half_way import left_behind
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, Severity
+from soulsense_db.alembic.rehearsal.round_trip import what_differs
 from soulsense_db.alembic.rehearsal.runs import not_saved, runs_of
 from soulsense_db.drivers import Findings, RehearsalSupport
 from soulsense_db.errors import BackupError, InvalidBackupError
@@ -56,7 +57,7 @@ class Inspection:
         for database in self.databases:
             self.support.settle(database.copy)
             with self._examination(database, compares_rows=True) as looking:
-                differences = comparison.what_differs(*looking.surveyed())
+                differences = what_differs(*looking.surveyed())
             if differences:
                 sentence = f"The data does not survive the way back: {'; '.join(differences[:4])}."
                 yield _finding("round_trip", "loss", sentence, database)
@@ -75,7 +76,13 @@ class Inspection:
         if failure is not None:
             if told.of("begin"):
                 heads = after.alembic_heads.get(self.version_tables[-1], ())
-                is_half_way, sentence = left_behind(database.before, after, heads)
+                is_half_way, sentence = left_behind(
+                    database.before,
+                    after,
+                    heads,
+                    at_step=_names_at_step(told, database),
+                    already_there=self.support.already_there(failure.message),
+                )
                 yield _finding("state", "warning" if is_half_way else "notice", sentence, database)
             return
         own = (run for run in runs_of(told) if run.database == str(database.path))
@@ -90,6 +97,8 @@ class Inspection:
             examined.rows,
             removing=removing,
             renames=examined.renames,
+            new_keys=examined.new_keys,
+            remedy=self.support.keeps_children,
             database=database.path,
         )
         for name in after.unreadable:
@@ -151,6 +160,13 @@ class Inspection:
             yield path
         finally:
             fs.remove(path)
+
+
+def _names_at_step(told: Told, database: CopiedDatabase) -> list[str] | None:
+    """Return what was in the database when the step began that failed in it, None if not known."""
+    failed = told.of("failed")
+    is_there = failed and told.of("begin")[-1]["database"] == str(database.path)
+    return failed[0]["names"] if is_there else None
 
 
 def _error(kind: str, sentence: str, database: CopiedDatabase) -> Finding:

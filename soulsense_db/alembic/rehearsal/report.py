@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from soulsense_db.alembic.errors import ACCEPT_LOSS
 from soulsense_db.alembic.rehearsal.errors import failed, loses_data
 from soulsense_db.errors import BackupError, DataLossError
 
@@ -115,17 +116,18 @@ class Finding:
     """Something that a person should know before the migration runs for real.
 
     Attributes:
-        kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``, ``cascade``,
-            ``table_dropped``, ``column_dropped``, ``values_lost``, ``values_shortened``,
-            ``values_rounded``, ``values_changed``, ``reference``, ``constraint``,
-            ``models_differ``, ``renamed``, ``state``, ``not_saved``, ``writers_wait``,
-            ``no_effect``, ``space``, ``way_back``, ``bypass``, ``live_changed``,
+        kind: What it is, one word: ``failed``, ``rows_lost``, ``rows_not_found``,
+            ``keys_changed``, ``cascade``, ``table_dropped``, ``column_dropped``, ``values_lost``,
+            ``values_shortened``, ``values_rounded``, ``values_changed``, ``reference``,
+            ``constraint``, ``models_differ``, ``renamed``, ``state``, ``not_saved``,
+            ``writers_wait``, ``no_effect``, ``space``, ``way_back``, ``bypass``, ``live_changed``,
             ``round_trip``, ``not_measured``, ``older``, ``integrity``.
         severity: How bad it is; see :data:`Severity`.
         sentence: It, in plain words.
         database: The live file that it is about.
         table: The table, if it is about one.
         column: The column, if it is about one.
+        remedy: Lines of code to copy that mend it, where there are any.
 
     Example:
         >>> report.findings
@@ -138,6 +140,7 @@ class Finding:
     database: Path | None = None
     table: str = ""
     column: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +163,8 @@ class RehearsalReport:
         space_free: Bytes free where the database is; None where there is none.
         live_unchanged: Whether the live database was the same, to the byte's time and SQLite's
             own counter, from before the rehearsal to its end.
-        output: The last lines that the migrations printed or logged.
+        output: The last lines that the migrations printed or logged, without what Alembic itself
+            logs of each run.
 
     Example:
         >>> report.ok, report.loses_data
@@ -238,7 +242,10 @@ class RehearsalReport:
         if isinstance(problem, DataLossError):
             return f"This migration runs to its end and loses data.{untouched}"
         if problem is not None:
-            return f"This migration runs to its end and breaks something.{untouched}"
+            what = " and breaks something"
+            if self.loses_data:
+                what = ", breaks something and loses data"
+            return f"This migration runs to its end{what}.{untouched}"
         if not self.steps:
             return "There is nothing to migrate: the database is there already."
         sentence = "This migration runs to its end, and no rows or values are lost."
@@ -256,6 +263,21 @@ class RehearsalReport:
         if warnings:
             sentence += f" Read the warning{'s' * (warnings > 1)} first."
         return sentence
+
+    @property
+    def acceptance(self) -> str:
+        """How to go on where a loss is meant, a sentence; empty where there is nothing to accept.
+
+        Example:
+            >>> report.acceptance
+            ''
+        """
+        if not isinstance(self.problem(), DataLossError):
+            return ""
+        return (
+            "If the loss is meant, run the upgrade; with soulsense_rehearse = true: "
+            f"alembic -x {ACCEPT_LOSS}=1 upgrade {self.revision}"
+        )
 
     def _has(self, kind: str) -> bool:
         return any(finding.kind == kind for finding in self.findings)

@@ -29,12 +29,15 @@ _MOST_STATEMENTS = 2000
 _LONGEST_STATEMENT = 2000
 _REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH")
 _OF_ROWS = ("DELETE", "UPDATE")
+# A comment of SQL, or what is none, whatever it looks like: a text, or a name in quotation marks.
+_COMMENT = re.compile(r"""--[^\n]*|/\*.*?(?:\*/|\Z)|('(?:[^']|'')*'?|"(?:[^"]|"")*"?)""", re.DOTALL)
 _VALUES = re.compile(r"\s(?:SET|WHERE)\s", re.IGNORECASE)
 
 
 @dataclass
 class _Step:
     number: int
+    database: str | None
     revision: str
     began: float
     ended: float | None = None
@@ -83,7 +86,8 @@ class WriteClock:
             self._release(key)
 
     def _note(self, statement: str) -> None:
-        text = " ".join(statement[:_LONGEST_STATEMENT].split())
+        # Comments first: with the ends of lines, those of comments are gone.
+        text = " ".join(_without_comments(statement[:_LONGEST_STATEMENT]).split())
         if text.upper().startswith(_OF_ROWS):  # thousands of them may differ in their values only
             text = _VALUES.split(text, maxsplit=1)[0]
         if text.upper().startswith(_REMOVES) and len(self.removing) < _MOST_STATEMENTS:
@@ -105,11 +109,20 @@ class WriteClock:
             self.spans.append((since, time.monotonic()))
 
 
+def _without_comments(statement: str) -> str:
+    return _COMMENT.sub(lambda found: found[1] or " ", statement)
+
+
 class StepWatch:
-    """Tells of the steps of all runs; ``current``: the revision that runs, empty between them."""
+    """Tells of the steps of all runs.
+
+    ``current``: the revision that runs, empty between them; ``names_at_step``: of what was in its
+    database when it began, None where that is not known.
+    """
 
     def __init__(self, channel: Channel, places: Places) -> None:
         self.current = ""
+        self.names_at_step: list[str] | None = None
         self.clock = WriteClock(lambda what: channel.tell("idle", revision=self.current, what=what))
         self._channel = channel
         self._places = places
@@ -169,7 +182,7 @@ class StepWatch:
             self._channel.tell("heads", run=run, heads=list(heads or ()))
             for step in steps:
                 if not step.info.is_stamp:
-                    step.migration_fn = self._timed(step, database, step.migration_fn, own)
+                    step.migration_fn = self._timed(step, of, database, step.migration_fn, own)
                 yield step
 
         callbacks = context.on_version_apply_callbacks
@@ -185,7 +198,12 @@ class StepWatch:
             context.on_version_apply_callbacks = callbacks
 
     def _timed(
-        self, step: Any, database: str | None, function: Callable[..., Any], own: list[_Step]
+        self,
+        step: Any,
+        context: MigrationContext,
+        database: str | None,
+        function: Callable[..., Any],
+        own: list[_Step],
     ) -> Callable[..., Any]:
         revision = step.revision
 
@@ -201,7 +219,13 @@ class StepWatch:
                 direction="upgrade" if step.is_upgrade else "downgrade",
                 database=database,
             )
-            own.append(_Step(number, self.current, time.monotonic()))
+            if context.connection is not None:
+                support = rehearsal_for(context.connection.dialect.name)
+                names = support.names_in(context.connection)
+                self.names_at_step = None if names is None else sorted(names)
+                if names is not None and all(one.database != database for one in self._steps):
+                    self._channel.tell("names", database=database, names=self.names_at_step)
+            own.append(_Step(number, database, self.current, time.monotonic()))
             self._steps.append(own[-1])
             return function(*arguments, **kw)
 

@@ -173,8 +173,9 @@ class _Upgrade:
             Path(one["path"]) for one in told.of("database") if _is_written(one, support)
         )
         heads: tuple[str, ...] = ()
+        columns: tuple[str, ...] = ()
         if not problem:
-            problem, heads = _look(support, copy, runs, before)
+            problem, heads, columns = _look(support, copy, runs, before)
         steps = (one for one in told.of("begin") if one["database"] == str(live.path))
         return UpgradeReport(
             revision=self.revision,
@@ -184,6 +185,7 @@ class _Upgrade:
             seconds=round(time.monotonic() - started, 3),
             others=others,
             problem=problem,
+            new_columns=_new_columns(told, live.path, columns),
         )
 
 
@@ -202,23 +204,37 @@ def _is_written(one: dict[str, Any], support: RehearsalSupport) -> bool:
     return has_log or stamp_of(copy, ()) != one["copy_stamp"]
 
 
+def _new_columns(told: Told, live: Path, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return those ``columns`` that tables have now and did not have before the first step."""
+    for one in told.of("names"):
+        if one["database"] == str(live):
+            names = set(one["names"])
+            return tuple(
+                column
+                for column in columns
+                if f"column {column}" not in names and f"table {column.rpartition('.')[0]}" in names
+            )
+    return ()
+
+
 def _look(
     support: RehearsalSupport, copy: ScratchCopy, runs: Sequence[Run], before: Findings
-) -> tuple[str, tuple[str, ...]]:
-    """Return what is wrong with the copy, and the revisions that it is at."""
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return what is wrong with the copy, the revisions that it is at, and its columns."""
     if not fs.exists(copy.path):
-        return "The migration deletes its database.", ()
+        return "The migration deletes its database.", (), ()
     try:
         support.settle(copy.path)
         now = support.check(copy.path)
         tables = {_VERSION_TABLE, *(run.version_table for run in runs)}
-        found = support.survey(copy.path, ignore=(), version_tables=tuple(tables)).alembic_heads
+        surveyed = support.survey(copy.path, ignore=(), version_tables=tuple(tables))
+        found = surveyed.alembic_heads
     except InvalidBackupError as error:
-        return f"It cannot be read afterwards: {error.reason or error.cause}.", ()
+        return f"It cannot be read afterwards: {error.reason or error.cause}.", (), ()
     if problem := not_saved(runs, found):
         at = {head for run in runs for head in found.get(run.version_table, ())}
-        return problem, tuple(sorted(at))
-    return _new_fault(before, now), heads_after(runs)
+        return problem, tuple(sorted(at)), ()
+    return _new_fault(before, now), heads_after(runs), surveyed.columns
 
 
 def _new_fault(before: Findings, now: Findings) -> str:

@@ -18,6 +18,7 @@ _FIRST_WITH_PLUGINS = (1, 18)
 _CALL = "safe_migrations"
 _SWITCH = "soulsense_backup = true in the configuration of Alembic"
 _CHANGE = f"'with {_CALL}(context):' in env.py"
+_AGAIN = "Correct the migration, and rehearse it again."
 
 
 def way_back(config: Config) -> str:
@@ -29,18 +30,23 @@ def way_back(config: Config) -> str:
         log_ignored("Whether migrations are protected cannot be told", error)
         return "The real run would be refused: an option of the backup before migrations is wrong."
     if is_off:
-        return "Nothing would put the data back: SOULSENSE_BACKUP=0 switches the backup off."
+        return (
+            f"Nothing would put the data back: SOULSENSE_BACKUP=0 switches the backup off. {_AGAIN}"
+        )
     if not (is_on and _has_plugins()) and not _calls_us(config):
         return (
             "Nothing would put the data back. To have that done, switch on the backup before "
-            f"migrations: {_SWITCH if _has_plugins() else _CHANGE}."
+            f"migrations: {_SWITCH if _has_plugins() else _CHANGE}. {_AGAIN}"
         )
     if not restores:
         return (
             "The real run would leave it so (soulsense_on_failure = keep), with a backup from "
-            "before."
+            f"before. {_AGAIN}"
         )
-    return "The backup before migrations is switched on: the real run would put the backup back."
+    return (
+        "The backup before migrations is switched on: the real run would put the backup back, and "
+        f"the live database would have nothing of it. {_AGAIN}"
+    )
 
 
 def _has_plugins() -> bool:

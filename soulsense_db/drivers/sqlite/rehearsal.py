@@ -26,6 +26,7 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.rehearsal import (
     DatabaseSurvey,
+    NewKeys,
     Place,
     RehearsalSupport,
     TableSurvey,
@@ -41,6 +42,7 @@ from soulsense_db.drivers.sqlite.diff import Opened, diff
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.files import COMPANIONS, connect_new
 from soulsense_db.drivers.sqlite.identity import path_of
+from soulsense_db.drivers.sqlite.new_keys import new_keys
 from soulsense_db.drivers.sqlite.pages import write_snapshot
 from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.survey import survey
@@ -57,10 +59,33 @@ _READS = re.compile(
 _FOREIGN_KEYS = re.compile(
     r"\s*PRAGMA\s+(?:\w+\.)?foreign_keys\s*[=(]\s*['\"]?(\w+)", re.IGNORECASE
 )
+# As SQLite writes them, in alter.c and build.c
+_DUPLICATE_COLUMN = re.compile(r"duplicate column name: (.+?)\s*$")
+_EXISTS = re.compile(r"\b(table|index|view|trigger) [\"'`\[]?(.+?)[\"'`\]]? already exists")
+_NAMES = (
+    "SELECT type, name FROM main.sqlite_master UNION ALL SELECT 'column', m.name || '.' || c.name "
+    "FROM main.sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'"
+)
 _ON = {"1", "on", "yes", "true"}
 # https://docs.python.org/3/library/sqlite3.html#sqlite3.connect
 _DEFAULT_TIMEOUT = 5.0
 _CONNECT = "sqlite3.connect"
+# When it connects, for Alembic may be in a transaction at each place later, and this one holds for
+# all of its modes. A connection with autocommit=False is in one from its beginning:
+# https://docs.python.org/3/library/sqlite3.html#sqlite3.Connection.autocommit
+_KEEPS_CHILDREN = """\
+# In env.py, below the line that makes the engine, connectable
+# (of an async engine, listen to connectable.sync_engine)
+from sqlalchemy import event
+
+@event.listens_for(connectable, "connect")
+def leave_foreign_keys_off(dbapi_connection, connection_record):
+    # With autocommit=False: dbapi_connection.autocommit = True here,
+    # and False again at the end.
+    cursor = dbapi_connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = OFF")
+    cursor.close()
+"""
 # The place of the factory among the arguments of sqlite3.connect.
 _FACTORY_AT = 5
 
@@ -69,6 +94,7 @@ class SQLiteRehearsalSupport(RehearsalSupport):
     """SQLite through ``sqlite3`` or ``aiosqlite``."""
 
     companions = COMPANIONS
+    keeps_children = _KEEPS_CHILDREN
 
     def __init__(self) -> None:
         self._own = threading.local()
@@ -138,6 +164,25 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         finally:
             cursor.close()
         return path_of(str(row[0])) if row and row[0] else None
+
+    def names_in(self, connection: Connection) -> list[str] | None:
+        """Ask SQLite's own table, and for the columns of each table."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(_NAMES)
+            return [f"{kind} {name}" for kind, name in cursor.fetchall()]
+        except sqlite3.Error as error:  # a name that is no text, a module that is not there
+            log_ignored("What a step finds is not known", error)
+            return None
+        finally:
+            cursor.close()
+
+    def already_there(self, message: str) -> str:
+        """Know what SQLite says of columns, and of all else."""
+        if found := _DUPLICATE_COLUMN.search(message):
+            return f"column {found[1]}"
+        found = _EXISTS.search(message)
+        return f"{found[1]} {found[2]}" if found else ""
 
     def writes(self, statement: str) -> bool:
         """Tell by the first word; what is not known writes."""
@@ -256,6 +301,12 @@ class SQLiteRehearsalSupport(RehearsalSupport):
         with self.unwatched(), check.opened(first) as before, check.opened(second) as after:
             sides = Opened(before, first), Opened(after, second)
             return interruptible(lambda: diff(*sides, ignore=ignore), before, after)
+
+    def new_keys(self, first: Path, second: Path, *, table: str) -> NewKeys | None:
+        """Compare all values but those of the key."""
+        with self.unwatched(), check.opened(first) as before, check.opened(second) as after:
+            sides = Opened(before, first), Opened(after, second)
+            return interruptible(lambda: new_keys(*sides, table), before, after)
 
     def check(
         self,

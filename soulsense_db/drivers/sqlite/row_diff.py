@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from soulsense_db.drivers.diff_report import ChangeKind, ColumnChange, LongValue, RowChange, Value
+from soulsense_db.drivers.diff_report import (
+    ChangeKind,
+    ColumnChange,
+    LongValue,
+    RowChange,
+    ShorterValue,
+    Value,
+)
 from soulsense_db.drivers.sqlite.long_values import shortened
 from soulsense_db.drivers.sqlite.precision import is_less_exact, says_no_number
 from soulsense_db.drivers.sqlite.rows import Row
@@ -43,6 +50,7 @@ class Tally:
         self._differing = [0] * len(columns)
         self._became_null = [0] * len(columns)
         self._became_shorter = [0] * len(columns)
+        self._first_shorter: list[ShorterValue | None] = [None] * len(columns)
         self._became_inexact = [0] * len(columns)
         # Texts without a number that became 0, as by a CAST, and those that became another number.
         self._became_zero = [0] * len(columns)
@@ -58,6 +66,7 @@ class Tally:
             self._became_null,
             self._became_shorter,
             self._inexact,
+            self._first_shorter,
             strict=True,
         )
         return Found(
@@ -71,8 +80,9 @@ class Tally:
                     became_null=became_null,
                     became_shorter=became_shorter,
                     became_inexact=inexact,
+                    first_shorter=first,
                 )
-                for column, differing, became_null, became_shorter, inexact in counts
+                for column, differing, became_null, became_shorter, inexact, first in counts
                 if differing
             ),
             tuple(sample for samples in self._samples.values() for sample in samples),
@@ -112,7 +122,7 @@ class Tally:
                 self._keep("removed", key_size, before, None)
             else:
                 self._changed += 1
-                self._compare(before[key_size:], after[key_size:])
+                self._compare(before, after, key_size)
                 self._keep("changed", key_size, before, after)
 
     def sample(self, rows: Iterator[Row], key_size: int, *, is_new: bool) -> None:
@@ -125,9 +135,9 @@ class Tally:
                 row if is_new else None,
             )
 
-    def _compare(self, before: Row, after: Row) -> None:
+    def _compare(self, before: Row, after: Row, key_size: int) -> None:
         for at in range(len(self.columns)):
-            old, new = before[at], after[at]
+            old, new = before[key_size + at], after[key_size + at]
             if old == new and type(old) is type(new):
                 continue
             self._differing[at] += 1
@@ -135,6 +145,10 @@ class Tally:
                 self._became_null[at] += 1
             elif _is_shorter(new, old):
                 self._became_shorter[at] += 1
+                if self._first_shorter[at] is None:
+                    self._first_shorter[at] = ShorterValue(
+                        key=_kept(before[:key_size]), before=_length(old), after=_length(new)
+                    )
             elif is_less_exact(new, old):
                 self._became_inexact[at] += 1
             elif isinstance(new, int | float) and says_no_number(old):
@@ -160,6 +174,11 @@ class Tally:
 
 def _kept(row: Row) -> tuple[Value, ...]:
     return tuple(shortened(value, _LONGEST_IN_SAMPLE) for value in row)
+
+
+def says_less(new: Any, old: Any) -> bool:
+    """Whether a value that changed is NULL now, shorter, or less exact."""
+    return (old is not None and new is None) or _is_shorter(new, old) or is_less_exact(new, old)
 
 
 def _kind(value: Any) -> str | None:

@@ -69,6 +69,12 @@ def survey(
             tables=tuple(tables),
             alembic_heads=heads,
             schema=_schema(connection, left_out),
+            columns=tuple(
+                f"{name}.{column}"
+                for name, table in sorted(side.tables.items())
+                for column in table.columns
+                if folded(name) not in left_out
+            ),
             unreadable=tuple(sorted(unreadable)),
         )
 

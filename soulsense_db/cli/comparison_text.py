@@ -1,0 +1,47 @@
+"""What a restore changes in the database, as a terminal shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from soulsense_db.cli.output import print_table
+from soulsense_db.cli.session import Session
+from soulsense_db.drivers import DatabaseDiff, TableDiff
+
+_VERSION_TABLE = "alembic_version"  # told of as the revision
+
+
+def show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff) -> None:
+    """Say what data at ``heads`` would change in the database."""
+    here = ", ".join(heads) or "none"
+    now = ", ".join(found.alembic_heads) or "none"
+    if heads or found.alembic_heads:
+        session.say(f"  revision  {here}; the database is at {now}")
+    tables = tables_of(found)
+    if found.identical:
+        session.say("  rows      the same as in the database: a restore would change nothing")
+    elif not tables:
+        what = "tables or indexes differ" if not found.same_schema else "its revision differs"
+        session.say(f"  rows      the same as in the database; {what}")
+    elif session.talks:
+        session.say("  rows      changes if you restore:")
+        print_changes(tables)
+
+
+def print_changes(tables: Sequence[TableDiff]) -> None:
+    """Print how many rows come, go and change, table by table."""
+    rows = [
+        (
+            table.table,
+            f"+{table.gained:,}" if table.gained else "0",
+            f"-{table.lost:,}" if table.lost else "0",
+            f"{table.changed:,}" if table.changed is not None else "other columns",
+        )
+        for table in tables
+    ]
+    print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
+
+
+def tables_of(found: DatabaseDiff) -> list[TableDiff]:
+    """Return the application's own tables that differ."""
+    return [table for table in found.tables if table.table != _VERSION_TABLE]
