@@ -186,26 +186,32 @@ class Restorer:
     def _back_up_and_replace(
         self, source: Source, progress: Progress | None, completion: Completion
     ) -> None:
-        deadline = time.monotonic() + self._driver.lock_timeout
-        while True:
-            try:
-                with completion, self._driver.write_locked() as write_lock:
-                    # What is committed while it is taken would be in neither of both.
-                    staged, created = self._take_safety_backup()
-                    with removed_on_error(Path(staged.path)):
-                        source.verify_again()
-                    self._replace(
-                        source,
-                        staged,
-                        created,
-                        write_lock=write_lock,
-                        progress=progress,
-                        completion=completion,
-                    )
-                return
-            except ConcurrentCommitError:
-                if time.monotonic() > deadline:
-                    raise too_many_writers(self._driver.database) from None
+        with self._driver.prepared(source.path, progress=progress):
+            deadline = time.monotonic() + self._driver.lock_timeout
+            while True:
+                try:
+                    self._replace_under_lock(source, progress, completion)
+                    return
+                except ConcurrentCommitError:
+                    if time.monotonic() > deadline:
+                        raise too_many_writers(self._driver.database) from None
+
+    def _replace_under_lock(
+        self, source: Source, progress: Progress | None, completion: Completion
+    ) -> None:
+        with completion, self._driver.write_locked() as write_lock:
+            # What is committed while it is taken would be in neither of both.
+            staged, created = self._take_safety_backup()
+            with removed_on_error(Path(staged.path)):
+                source.verify_again()
+            self._replace(
+                source,
+                staged,
+                created,
+                write_lock=write_lock,
+                progress=progress,
+                completion=completion,
+            )
 
     def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
         description = (
