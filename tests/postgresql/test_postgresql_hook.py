@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from alembic_project import FIRST, Project
+from alembic_project import DOORS, FIRST, Project
 
 from postgresql.database import Database
 from postgresql.server import Server
@@ -32,7 +32,7 @@ def database(server: Server) -> Iterator[Database]:
 @pytest.fixture
 def project(database: Database, tmp_path: Path) -> Project:
     """Return a project on the database, at its first revision, with a second and a broken one."""
-    made = Project(tmp_path / "project", "alembic.ini")
+    made = Project(tmp_path / "project", DOORS[-1])
     lines = made.ini.read_text().splitlines()
     url = database.url.replace("%", "%%")
     lines = [
