@@ -14,6 +14,8 @@ _SETTINGS = {
     "fsync": "off",  # no test cuts the power of the machine
     "shared_buffers": "32MB",
     "max_connections": "40",
+    "wal_level": "logical",  # slots
+    "max_prepared_transactions": "4",
 }
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _DEBIAN = Path("/usr/lib/postgresql")

@@ -4,7 +4,8 @@
 nothing to it, so that a backup can be loaded with ``pg_restore`` alone. (Measured with 15, 16 and
 18, with parallel jobs and from a pipe.) It also says yes to half an archive and to one with other
 bytes in its rows. So what follows is what tells a whole backup: its length, its checksum, and how
-many rows each table has. The last 16 bytes of a file are the length of that, and a mark.
+many rows each table has. The last 32 bytes of a file are a checksum of that, its length, and a
+mark.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ MAGIC = b"PGDMP"
 _MARK = b"SOULSEND"
 _LENGTH_BYTES = 8
 _LONGEST = 256 * 1024 * 1024  # more is no description of a database
+_CHECK_BYTES = 16
+_ENDING = _CHECK_BYTES + _LENGTH_BYTES + len(_MARK)
 CHUNK = 1024 * 1024
+
+LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
+"""Schema and name under which large objects are counted and compared, as if they were rows."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +54,34 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         return shown_name(self.schema, self.name)
 
 
+class Locale(msgspec.Struct, frozen=True, kw_only=True):
+    """How a database was made: ``provider`` is ``c``, ``i`` or ``b``, as in ``pg_database``."""
+
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str | None
+    locale: str | None
+    rules: str | None
+
+
 class Description(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an archive; ``version``: the server's major one, ``heads``: Alembic's."""
+    """What is known of an archive; ``version``: the server's major one, ``heads``: Alembic's.
+
+    ``version_table``: Alembic's, as a statement calls it; ``has_money``: amounts were written with
+    ``lc_monetary`` being C, and can only be read so.
+    """
 
     format: int = 1
     size_bytes: int
     sha256: str
     version: int
-    encoding: str
+    locale: Locale
     schemas: tuple[str, ...]
     tables: tuple[Table, ...]
     heads: tuple[str, ...]
+    version_table: str | None
+    has_money: bool
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -67,16 +90,26 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shown_name(schema: str, name: str) -> str:
-    """Return a table's name, with the schema where that is not the usual one."""
-    return name if schema == "public" else f"{schema}.{name}"
+    """Return a table's name, with the schema where that is not the usual one.
+
+    No two tables have the same: what has a dot in it is quoted.
+    """
+    parts = (name,) if schema == "public" else (schema, name)
+    return ".".join(
+        '"' + part.replace('"', '""') + '"' if {".", '"'} & set(part) else part for part in parts
+    )
 
 
 def append(target: BinaryIO, description: Description) -> int:
     """Write ``description`` behind the archive; return how many bytes that are."""
     data = msgspec.json.encode(description)
-    data += len(data).to_bytes(_LENGTH_BYTES, "big") + _MARK
+    data += _check_of(data) + len(data).to_bytes(_LENGTH_BYTES, "big") + _MARK
     target.write(data)
     return len(data)
+
+
+def _check_of(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:_CHECK_BYTES]
 
 
 def read(path: Path, *, called: str = "") -> Description:
@@ -92,20 +125,22 @@ def read(path: Path, *, called: str = "") -> Description:
             raise empty(name)
         if stream.read(len(MAGIC)) != MAGIC:
             raise not_an_archive(name)
-        ending = _LENGTH_BYTES + len(_MARK)
-        if size < ending:
+        if size < _ENDING:
             raise cut_off(name)
-        stream.seek(size - ending)
+        stream.seek(size - _ENDING)
+        check = stream.read(_CHECK_BYTES)
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "big")
-        if stream.read() != _MARK or not 0 < length <= min(size - ending, _LONGEST):
+        if stream.read() != _MARK or not 0 < length <= min(size - _ENDING, _LONGEST):
             raise cut_off(name)
-        stream.seek(size - ending - length)
+        stream.seek(size - _ENDING - length)
         data = stream.read(length)
+    if _check_of(data) != check:
+        raise damaged_backup(name, "what is written at its end is not what it was")
     try:
         found = msgspec.json.decode(data, type=Description)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise damaged_backup(name, "what is written at its end cannot be read") from None
-    if found.size_bytes != size - ending - length:
+    if found.size_bytes != size - _ENDING - length:
         raise damaged_backup(name, "its length is not what is written at its end")
     return found
 

@@ -6,22 +6,42 @@ own programs, so that equal values are equal lines.
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
-from soulsense_db.drivers.postgresql.archive import Description, Table
+from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, Description, Table
 from soulsense_db.drivers.postgresql.errors import damaged_backup
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.errors import BackupError
 
 _HEADER = re.compile(r"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner: .*$")
-_COPY = re.compile(rb"^COPY (.+?) (?:\((.*)\) )?FROM stdin;$")
+# A name as the server's programs write it, in quotes or without. All of the statement is matched:
+# a name may have brackets, line feeds, or this very statement in it.
+_NAME = rb'(?:"(?:[^"]|"")*"|[^\s".,()]+)'
+_COPY = re.compile(
+    rb"COPY (%b\.%b) (?:\(%b(?:, %b)*\))? FROM stdin;\n" % (_NAME, _NAME, _NAME, _NAME)
+)
+# The numbers of the others are those of ISO 8859.
+_LATIN = {5: 9, 6: 10, 7: 13, 8: 14, 9: 15, 10: 16}
+_LONGEST_COPY = 1024 * 1024
 _END = b"\\.\n"
+_ENCODING = re.compile(rb"SET client_encoding = '(\w+)';\n")
+_OPEN_LARGE = re.compile(rb"SELECT pg_catalog\.lo_open\('(\d+)', \d+\);\n")
+_CLOSE_LARGE = b"SELECT pg_catalog.lo_close("
+# A list of varchar as it is written first, and as it is written once it has been restored.
+_TEXT = r"'(?:[^']|'')*'::[a-z ]+(?:\(\d+\))?"
+_CAST_LIST = re.compile(rf"\(ARRAY\[({_TEXT}(?:, {_TEXT})*)\]\)::([a-z ]+)\[\]")
 # What a session sets, and words with which no other program may smuggle in commands of psql.
 _OF_SESSION = ("SET ", "SELECT pg_catalog.set_config(", "\\restrict ", "\\unrestrict ", "--")
+
+
+# That a materialised view is filled: a dump of a schema alone leaves it out.
+_FILLING = "MATERIALIZED VIEW DATA"
 
 
 class NamedTable(Protocol):
@@ -61,17 +81,21 @@ class Schema(NamedTuple):
     items: frozenset[Item]
 
     def is_in(self, other: Schema) -> bool:
-        """Whether ``other`` has all of it; where versions differ, by the names of things alone.
+        """Whether ``other`` has all of it, by the names of things.
 
-        Another version may write the same in other words.
+        The server writes some expressions in other words once they were restored, as another
+        version does: their statements tell nothing.
         """
-        if self.version == other.version:
-            return self.items <= other.items
         return self._names <= other._names
 
     def is_same(self, other: Schema) -> bool:
-        """Whether ``other`` has that and nothing else, as :meth:`is_in` compares them."""
-        return self.is_in(other) and other.is_in(self)
+        """Whether ``other`` is that and nothing else; of another version, by the names of things.
+
+        Another version may write the same in other words.
+        """
+        if self.version != other.version:
+            return self._names == other._names
+        return self._without_filling == other._without_filling
 
     def without(self, tables: Collection[NamedTable]) -> Schema:
         """Return what is not about these tables."""
@@ -87,8 +111,12 @@ class Schema(NamedTuple):
         return Schema(self.version, frozenset(left))
 
     @property
+    def _without_filling(self) -> set[Item]:
+        return {item for item in self.items if item.kind != _FILLING}
+
+    @property
     def _names(self) -> set[tuple[str, str, str]]:
-        return {item.identity for item in self.items}
+        return {item.identity for item in self._without_filling}
 
 
 def schema_of_archive(
@@ -113,16 +141,44 @@ def schema_of_database(tools: Tools, environment: Mapping[str, str]) -> Schema:
 def _items(lines: Iterator[bytes]) -> Iterator[Item]:
     header: tuple[str, str, str] | None = None
     statements: list[str] = []
+    encoding = "utf-8"
     for raw in lines:
-        line = raw.decode(errors="surrogateescape").rstrip("\n")
+        encoding = _encoding_in(raw) or encoding
+        line = raw.decode(encoding, errors="surrogateescape").rstrip("\n")
         if match := _HEADER.match(line):
             if header is not None:
-                yield Item(*header, "\n".join(statements).strip())
+                yield _item(header, statements)
             header, statements = (match[2], match[3], match[1]), []
         elif header is not None and not line.startswith(_OF_SESSION):
             statements.append(line)
     if header is not None:
-        yield Item(*header, "\n".join(statements).strip())
+        yield _item(header, statements)
+
+
+def _item(header: tuple[str, str, str], statements: Sequence[str]) -> Item:
+    text = "\n".join(statements).strip()
+    return Item(*header, _CAST_LIST.sub(_cast_one_by_one, text))
+
+
+def _cast_one_by_one(match: re.Match[str]) -> str:
+    texts = re.findall(_TEXT, match[1])
+    return f"ARRAY[{', '.join(f'({one})::{match[2]}' for one in texts)}]"
+
+
+def _encoding_in(line: bytes) -> str | None:
+    """Return the encoding of what follows a line that says so, by Python's name."""
+    match = _ENCODING.fullmatch(line)
+    if match is None:
+        return None
+    name = match[1].decode()
+    if latin := re.fullmatch(r"LATIN(\d+)", name):
+        number = int(latin[1])
+        return f"iso8859-{_LATIN.get(number, number)}"
+    python = name.replace("WIN", "cp").replace("KOI8", "koi8-")
+    try:
+        return codecs.lookup(python).name
+    except LookupError:  # SQL_ASCII: whatever bytes there are
+        return "utf-8"
 
 
 def _is_sequence_of(item: Item, table: NamedTable) -> bool:
@@ -151,24 +207,57 @@ class Row(NamedTuple):
 def rows_of_archive(
     tools: Tools, path: Path, description: Description, environment: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Yield all rows of an archive; raises when it has other tables than are described."""
-    tables = {table.copied: table for table in description.tables}
+    """Yield all rows of an archive; raises when it has other tables than are described.
+
+    A large object is one row, of its number and a checksum.
+    """
     arguments = ("--data-only", "--file=-", str(path))
-    table: Table | None = None
     with (
         blamed_on(path),
         tools.reading("pg_restore", *arguments, environment=environment) as output,
     ):
-        for line in output:
+        tables = {table.copied: table for table in description.tables}
+        is_whole = yield from _rows(output, path, tables)
+    if not is_whole:  # and the program has not failed
+        raise damaged_backup(path.name, "the rows of a table have no end")
+
+
+def _rows(output: IO[bytes], path: Path, tables: Mapping[str, Table]) -> Generator[Row, None, bool]:
+    large = next((one for one in tables.values() if (one.schema, one.name) == LARGE_OBJECTS), None)
+    encoding = "utf-8"
+    for line in output:
+        if line.startswith(b"COPY "):
+            copied = _name_in(line, output)
+            table = tables.get(copied.decode(encoding, errors="surrogateescape"))
             if table is None:
-                if match := _COPY.match(line.rstrip(b"\n")):
-                    table = tables.get(match[1].decode(errors="replace"))
-                    if table is None:
-                        raise damaged_backup(path.name, "it has a table that is not described")
-            elif line == _END:
-                table = None
-            else:
-                yield Row(table, line.rstrip(b"\n"))
+                raise damaged_backup(path.name, "it has a table that is not described")
+            for row in iter(output.readline, _END):
+                if not row:
+                    return False
+                yield Row(table, row[:-1])
+        elif match := _OPEN_LARGE.fullmatch(line):
+            digest = hashlib.sha256()
+            for part in iter(output.readline, b""):
+                if part.startswith(_CLOSE_LARGE):
+                    break
+                digest.update(part)
+            if large is None:
+                raise damaged_backup(path.name, "it has large objects that are not described")
+            yield Row(large, match[1] + b"\t" + digest.hexdigest().encode())
+        else:
+            encoding = _encoding_in(line) or encoding
+    return True
+
+
+def _name_in(line: bytes, output: IO[bytes]) -> bytes:
+    """Return the name of the table in a statement, which may go on in the lines that follow."""
+    while True:
+        if match := _COPY.fullmatch(line):
+            return match[1]
+        following = output.readline()
+        if not following or len(line) > _LONGEST_COPY:
+            return b""
+        line += following
 
 
 @contextmanager

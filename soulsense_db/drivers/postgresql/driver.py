@@ -12,25 +12,30 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
-from soulsense_db.drivers.postgresql import archive, contents, inventory, restoring, snapshot
+from soulsense_db.drivers.postgresql import (
+    archive,
+    contents,
+    inventory,
+    restoring,
+    rights,
+    snapshot,
+)
+from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.compare import Comparison
-from soulsense_db.drivers.postgresql.databases import exclusive
+from soulsense_db.drivers.postgresql.databases import exclusive, recover
 from soulsense_db.drivers.postgresql.errors import (
-    code_of,
     damaged_backup,
     live_errors,
-    missing_right,
     not_what_was_dumped,
-    reason_of,
 )
 from soulsense_db.drivers.postgresql.login import (
     LIBRARIES,
     Login,
+    connect,
     installed_library,
     login_of,
     private_engine,
@@ -41,7 +46,6 @@ from soulsense_db.drivers.results import (
     CheckLevel,
     DatabaseDiff,
     Findings,
-    QueryError,
     RowCounts,
     SnapshotInfo,
     WriteLock,
@@ -52,9 +56,7 @@ from soulsense_db.progress import Progress
 T = TypeVar("T")
 
 _DEFAULT_PORT = 5432
-_MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
-# Syntax error or access rule violation, but for a table or column that a backup may lack.
-_WRONG_STATEMENT = ("42601", "25006", "0A000")
+_VERSION_TABLE = "alembic_version"
 
 
 class PostgreSQLDriver(Driver):
@@ -168,7 +170,11 @@ class PostgreSQLDriver(Driver):
         is_async = self.engine.dialect.is_async
         engine = self._login().engine() if is_async else private_engine(self.engine)
         try:
-            with live_errors(self.database), engine.begin() as connection:
+            with (
+                live_errors(self.database),
+                connect(engine) as connection,
+                connection.begin(),
+            ):
                 limit = max(1, int(lock_timeout * 1000))
                 connection.execute(sa.text(f"SET LOCAL lock_timeout = {limit}"))
                 if not write:
@@ -176,6 +182,9 @@ class PostgreSQLDriver(Driver):
                 return work(connection)
         finally:
             engine.dispose()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self.transaction(work, lock_timeout=self.lock_timeout, write=False)
 
     def make_read_only(self, connection: Any) -> None:
         """Have the server refuse what writes, in this transaction and those to come."""
@@ -194,6 +203,7 @@ class PostgreSQLDriver(Driver):
 
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
         """Have ``pg_dump`` write all committed data to ``target``, and add what it must have."""
+        recover(self._login(), name=self.database)
         with live_errors(self.database):
             return snapshot.write(
                 self._login(),
@@ -201,8 +211,17 @@ class PostgreSQLDriver(Driver):
                 target,
                 name=self.database,
                 lock_timeout=self.lock_timeout,
+                version_table=self._place_of_version_table(),
                 progress=progress,
             )
+
+    def _place_of_version_table(self) -> str | None:
+        """Return where Alembic's table is, through a connection as the application has them."""
+        return self._read(lambda connection: inventory.place_of(connection, _VERSION_TABLE))
+
+    def search_path(self) -> str:
+        """Return where a statement of the application looks for its tables."""
+        return self._read(lambda connection: str(connection.scalar(sa.text("SHOW search_path"))))
 
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
@@ -311,11 +330,7 @@ class PostgreSQLDriver(Driver):
         before = archive.read(backup).counts
         try:
             with self._connected() as connection:
-                found = [one for one in inventory.tables(connection) if not one.is_partitioned]
-                live: dict[str, int] = {
-                    archive.shown_name(one.schema, one.name): number
-                    for one, number in zip(found, inventory.counts(connection, found), strict=True)
-                }
+                live: Mapping[str, int] = inventory.counted(connection)
         except BackupError:
             live = {}
         names = sorted((before.keys() | live.keys()) - set(ignore))
@@ -344,18 +359,10 @@ class PostgreSQLDriver(Driver):
         return exclusive(self._login(), name=self.database, timeout=timeout)
 
     def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
-        """Return the first rows of one ``SELECT``: as a part of another it can be nothing else."""
+        """Return the first rows of one ``SELECT``, which finds tables as the application does."""
+        path = self.search_path()
         with self._connected(autocommit=False) as connection:
-            connection.execute(sa.text("SET TRANSACTION READ ONLY"))
-            asked = statement.strip().rstrip(";").replace(":", r"\:")
-            try:
-                rows = connection.execute(sa.text(f"SELECT * FROM ({asked}\n) AS asked"))  # noqa: S608
-                return tuple(tuple(row) for row in rows.fetchmany(_MOST_ROWS))
-            except DBAPIError as error:
-                wrong = code_of(error).startswith(_WRONG_STATEMENT)
-                raise QueryError(reason_of(error), is_wrong=wrong) from error
-            finally:
-                connection.rollback()
+            return first_rows(connection, statement, search_path=path)
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:
@@ -370,29 +377,9 @@ class PostgreSQLDriver(Driver):
         self.tools()
 
     def require_rights(self) -> None:
-        """Look at the rights that a restore needs: to make a database, and to rename this one."""
-        with self._connected() as connection:
-            row = connection.execute(
-                sa.text(
-                    "SELECT rolsuper OR rolcreatedb, rolsuper OR pg_has_role(d.datdba, 'USAGE'),"
-                    " quote_ident(current_user), quote_ident(current_database())"
-                    " FROM pg_roles r, pg_database d"
-                    " WHERE r.rolname = current_user AND d.datname = current_database()"
-                )
-            ).one()
-        may_create, owns, user, database = row
-        if not may_create:
-            raise missing_right(
-                self.database,
-                "restoring needs the right to create databases",
-                statement=f"ALTER ROLE {user} CREATEDB;",
-            )
-        if not owns:
-            raise missing_right(
-                self.database,
-                "restoring needs the ownership of the database",
-                statement=f"ALTER DATABASE {database} OWNER TO {user};",
-            )
+        """Look at rights, and what is tied to this very database."""
+        rights.require_rights(self._login(), name=self.database)
+        rights.require_movable(self._login(), name=self.database)
         self.tools()
 
     def require_way_back(self) -> None:
@@ -440,8 +427,4 @@ class PostgreSQLDriver(Driver):
 
     def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""
-        return self.transaction(
-            lambda connection: inventory.heads(connection, version_table),
-            lock_timeout=self.lock_timeout,
-            write=False,
-        )
+        return self._read(lambda connection: inventory.heads(connection, version_table))

@@ -9,7 +9,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+)
 
 from soulsense_db.errors import (
     BackupError,
@@ -27,11 +32,13 @@ from soulsense_db.errors import (
     TruncatedBackupError,
 )
 
+NO_DATABASE = "3D000"
 NOT_ACCEPTING = "55000"
 """``object_not_in_prerequisite_state``: a database that admits no connections, for one."""
 
 # What a message quotes may be a value: after a colon, as "invalid input syntax for type x: "y"".
 _QUOTED_VALUE = re.compile(r":\s*\".*", re.DOTALL)
+_PREFIX_OF_TOOL = re.compile(r"^(could not execute query|query failed): ")
 # libpq repeats what it connected to; only what went wrong is of interest.
 _LIBPQ_PREFIX = re.compile(r"^connection (to server .*?|failed:.*?) failed:\s*")
 
@@ -42,7 +49,9 @@ def live_errors(name: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise _of_code(_code_or_guess(error), name, reason_of(error)) from error
+        raise _of_code(code_or_guess(error), name, reason_of(error)) from error
+    except PendingRollbackError as error:  # the connection broke before
+        raise unreachable(name, "the connection is gone") from error
 
 
 def code_of(error: BaseException) -> str:
@@ -68,14 +77,14 @@ def without_values(text: str) -> str:
     return _QUOTED_VALUE.sub("", line).rstrip(" .")
 
 
-def _code_or_guess(error: DBAPIError) -> str:
+def code_or_guess(error: DBAPIError) -> str:
     """Return the code; for a connection that was refused, of which there may be none, a guess."""
     if code := code_of(error):
         return code
     text = str(error.orig)
     # The server's messages are translated where lc_messages says so: then it is only unreachable.
     if "does not exist" in text and "database" in text:
-        return "3D000"
+        return NO_DATABASE
     if "password" in text or "authentication" in text or "role" in text or "no pg_hba" in text:
         return "28000"
     if "not currently accepting connections" in text:
@@ -130,7 +139,7 @@ def not_accepting(name: str, reason: str) -> DatabaseLockedError:
     """Return the error for a database that admits no connections."""
     return DatabaseLockedError(
         f"Database locked: {name} ({reason}).",
-        hint="A restore is running, or was killed: the next restore ends it.",
+        hint="It refuses them itself: ALTER DATABASE ... ALLOW_CONNECTIONS true admits them again.",
         reason=reason,
     )
 
@@ -178,14 +187,26 @@ def no_library() -> MissingExtraError:
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
-    (("3D000",), no_database),
+    ((NO_DATABASE,), no_database),
     (("28",), login_refused),
     (("42501",), missing_right),
-    (("55P03", "57014", "40P01"), locked),
+    (("55P03", "55006", "57014", "40P01"), locked),
     (("53100",), disk_full),
     (("XX001", "XX002"), damaged),
-    (("08", "57P", "53300"), unreachable),
+    (("08", "57P", "25P03", "53300"), unreachable),
 )
+
+
+def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> DatabaseLockedError:
+    """Return the error for a database that cannot be replaced because of something tied to it."""
+    shown = ", ".join(names)
+    return DatabaseLockedError(
+        f"Database locked: {name} ({what} belongs to it: {shown}).",
+        hint=f"A restored database cannot take it over. End it first ({statement}), and make it "
+        "anew afterwards.",
+        reason=f"{what} belongs to it",
+        candidates=names,
+    )
 
 
 # The server's programs
@@ -202,12 +223,35 @@ def no_tool(program: str, version: int, others: Sequence[str]) -> ServerToolErro
     )
 
 
+def tool_killed(program: str, name: str, signal: int) -> ServerToolError:
+    """Return the error for a program that somebody ended, as the system does without memory."""
+    reason = f"{program} was ended by signal {signal}"
+    return ServerToolError(
+        f"A program of the server did not end its work for {name} ({reason}).",
+        hint="Try again. Without memory the system ends programs: its log tells.",
+        reason=reason,
+    )
+
+
+# Rows that a policy hides, a table that is somebody else's, a role that one is no member of.
+_NO_RIGHT = (
+    "permission denied",
+    "row-level security policy",
+    "must be owner of",
+    "must be member of",
+    "must be able to SET ROLE",
+    "must be superuser",
+    "must have privileges",
+)
+
+
 def tool_failed(program: str, name: str, said: str) -> BackupError:
     """Return the error for a program that failed, by what it ``said`` on standard error."""
     reason = first_error(said) or "it said nothing"
-    if "permission denied" in reason:
+    if any(words in reason for words in _NO_RIGHT):
         return missing_right(name, reason)
-    if "canceling statement due to lock timeout" in reason:
+    # pg_dump waits for locks with a timeout for the statement.
+    if "canceling statement due to" in reason and "timeout" in reason:
         return locked(name, reason)
     if "No space left" in reason or "could not extend file" in reason:
         return NotEnoughSpaceError(
@@ -228,12 +272,28 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
     )
 
 
+@contextmanager
+def refused_by_server(backup: str) -> Iterator[None]:
+    """Say of a whole backup that the server did not take it, and why."""
+    try:
+        yield
+    except BackupError as error:
+        if type(error) is not BackupError:
+            raise
+        raise BackupError(
+            f"The server did not take the backup {backup} ({error.reason}).",
+            hint="The backup is whole. Make what it needs of the server: roles, extensions and "
+            "tablespaces are not in it.",
+            reason=error.reason,
+        ) from error
+
+
 def first_error(said: str) -> str:
     """Return what the first line of an error says: what follows it may quote rows."""
     for line in said.splitlines():
         _, mark, text = line.partition("error: ")
         if mark:
-            return without_values(text.removeprefix("could not execute query: "))
+            return without_values(_PREFIX_OF_TOOL.sub("", text))
     return without_values(said)
 
 

@@ -11,11 +11,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-# What a dump leaves out: the server's own, and what is of a session.
+from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, shown_name
+from soulsense_db.drivers.postgresql.statements import execute
+
+# What a dump leaves out: the server's own, and what an extension makes again, but for the rows of
+# the tables that it names as the user's. (Its condition says which rows these are.)
 OF_USERS = (
     "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    " AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass"
+    " AND (NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass"
     " AND e.objid = c.oid AND e.deptype = 'e')"
+    " OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY(e.extconfig)))"
+)
+# pg_dump writes the rows of such partitions as those of the outermost table, which puts each where
+# it belongs: the hash of an enum's value is another one in another database.
+_UNSAFE = (
+    "(SELECT o.oid FROM pg_opclass o JOIN pg_am a ON a.oid = o.opcmethod"
+    " WHERE o.opcname = 'enum_ops' AND o.opcnamespace = 'pg_catalog'::regnamespace"
+    " AND a.amname = 'hash') = ANY(p.partclass::oid[])"
 )
 # A partitioned table has its rows in its partitions; a foreign one has them elsewhere.
 _TABLES = sa.text(f"""
@@ -26,11 +38,23 @@ _TABLES = sa.text(f"""
         ARRAY(SELECT a.attname::text FROM pg_index i
             CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(number, place)
             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
-            WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.place)
+            WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
+            ORDER BY k.place),
+        (SELECT e.extcondition[array_position(e.extconfig, c.oid)] FROM pg_extension e
+            WHERE c.oid = ANY(e.extconfig)),
+        CASE WHEN c.relispartition AND EXISTS (SELECT FROM pg_partition_ancestors(c.oid) AS x(relid)
+            JOIN pg_partitioned_table p ON p.partrelid = x.relid WHERE {_UNSAFE})
+        THEN (SELECT format('%I.%I', rn.nspname, rc.relname) FROM pg_class rc
+            JOIN pg_namespace rn ON rn.oid = rc.relnamespace
+            WHERE rc.oid = pg_partition_root(c.oid))
+        END
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {OF_USERS}
     ORDER BY n.nspname, c.relname
 """)  # noqa: S608 - a constant
+_PLACE = sa.text("SELECT pg_catalog.to_regclass(CAST(:n AS pg_catalog.text))")
+_LARGE_OBJECTS = "pg_catalog.pg_largeobject_metadata"
+_HAS_LARGE_OBJECTS = sa.text("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)")
 _SCHEMAS = sa.text(
     "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
     " ORDER BY 1"
@@ -49,22 +73,64 @@ _VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table: ``copied`` is its name in a statement; one that ``is_partitioned`` has no rows."""
+    """A table: ``copied`` is its name in a statement; ``counted``: of what its rows are the sum.
+
+    One that is partitioned has no rows of its own, and ``counted`` is empty. Large objects are
+    counted as the rows of a table of the server's.
+    """
 
     schema: str
     name: str
     copied: str
-    is_partitioned: bool
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    counted: tuple[str, ...]
+    has_shape: bool = True
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether a dump has rows under its name."""
+        return bool(self.counted)
 
 
 def tables(connection: Connection) -> list[Found]:
-    """Return the tables of all schemas of users."""
-    return [
-        Found(schema, name, copied, _text(kind) == "p", tuple(columns), tuple(key))
-        for schema, name, copied, kind, columns, key in connection.execute(_TABLES)
-    ]
+    """Return the tables of all schemas of users, and where there are any, large objects."""
+    rows = connection.execute(_TABLES).all()
+    through: dict[str, list[str]] = {}
+    for _, _, copied, kind, _, _, _, root in rows:
+        if root is not None and _text(kind) == "r":
+            through.setdefault(root, []).append(f"ONLY {copied}")
+    found = []
+    for schema, name, copied, kind, columns, key, condition, root in rows:
+        is_partitioned = _text(kind) == "p"
+        if is_partitioned:
+            counted = through.get(copied, [])
+        else:
+            counted = [] if root is not None else [f"ONLY {copied} {condition or ''}".rstrip()]
+        # Of partitions each may have its own order of columns; what is generated no dump has.
+        has_key = not is_partitioned and set(key) <= set(columns)
+        found.append(
+            Found(
+                schema,
+                name,
+                copied,
+                tuple(columns),
+                tuple(key) if has_key else (),
+                tuple(counted),
+            )
+        )
+    if connection.scalar(_HAS_LARGE_OBJECTS):
+        found.append(
+            Found(
+                *LARGE_OBJECTS,
+                _LARGE_OBJECTS,
+                columns=("loid", "data"),
+                key=("loid",),
+                counted=(_LARGE_OBJECTS,),
+                has_shape=False,
+            )
+        )
+    return found
 
 
 def schemas(connection: Connection) -> tuple[str, ...]:
@@ -83,26 +149,76 @@ def version(connection: Connection) -> int:
     return int(connection.scalar(sa.text(_VERSION)) or 0)
 
 
-def encoding(connection: Connection) -> str:
-    """Return the name of the database's encoding."""
-    return str(connection.scalar(sa.text("SHOW server_encoding")))
-
-
 def counts(connection: Connection, found: Sequence[Found]) -> list[int]:
-    """Return how many rows each of the tables has that are not partitioned."""
+    """Return how many rows each of the tables has."""
     return [
-        0
-        if one.is_partitioned
-        else int(
-            connection.scalar(sa.text(f"SELECT count(*) FROM ONLY {escaped(one.copied)}")) or 0  # noqa: S608
-        )
+        sum(_number(connection, f"SELECT count(*) FROM {what}") for what in one.counted)  # noqa: S608
         for one in found
     ]
 
 
-def escaped(sql: str) -> str:
-    """Return a name for :func:`sqlalchemy.text`, to which a colon means a parameter."""
-    return sql.replace(":", r"\:")
+def _number(connection: Connection, statement: str) -> int:
+    return int(str(execute(connection, statement).scalar_one()))
+
+
+def counted(connection: Connection) -> dict[str, int]:
+    """Return how many rows each table has that has rows, by the name that is shown."""
+    found = [one for one in tables(connection) if one.has_rows]
+    names = [shown_name(one.schema, one.name) for one in found]
+    return dict(zip(names, counts(connection, found), strict=True))
+
+
+def has_money(connection: Connection) -> bool:
+    """Return whether a table has amounts whose text depends on the session's locale."""
+    return bool(
+        connection.scalar(
+            sa.text(
+                "SELECT EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+                " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE NOT a.attisdropped AND"
+                " n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND"
+                " a.atttypid IN ('money'::regtype, 'money[]'::regtype))"
+            )
+        )
+    )
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Return whether a new session of this user would be read-only."""
+    found = sa.text(
+        "SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'"
+    )
+    return bool(connection.scalar(found) == "on")
+
+
+def lock(found: Sequence[Found], mode: str) -> str | None:
+    """Return the statement that locks tables, None where there are none."""
+    names = ", ".join(f"ONLY {one.copied}" for one in found if one.has_shape)
+    return f"LOCK TABLE {names} IN {mode} MODE" if names else None
+
+
+def place_of(connection: Connection, table: str) -> str | None:
+    """Return a table's name with its schema, as a statement of the application finds it.
+
+    Its connection may search schemas in which others make operators: so there is none here, and all
+    names have their schema (CVE-2018-1058).
+    """
+    found = connection.scalar(
+        sa.text(
+            "SELECT i.identity FROM pg_catalog.pg_identify_object(1259, CAST("
+            "pg_catalog.to_regclass(pg_catalog.quote_ident(CAST(:name AS pg_catalog.text)))"
+            " AS pg_catalog.oid), 0) AS i"
+        ),
+        {"name": table},
+    )
+    return None if found is None else str(found)
+
+
+def heads_in(connection: Connection, place: str | None) -> tuple[str, ...]:
+    """Return the sorted revisions in the version table that has this name; none without one."""
+    if place is None or connection.scalar(_PLACE, {"n": place}) is None:
+        return ()
+    rows = execute(connection, f"SELECT version_num FROM {place}").scalars()  # noqa: S608
+    return tuple(sorted(str(one) for one in rows))
 
 
 def heads(connection: Connection, version_table: str) -> tuple[str, ...] | None:
@@ -110,13 +226,8 @@ def heads(connection: Connection, version_table: str) -> tuple[str, ...] | None:
 
     It is looked for as a statement of the application does: in the search path.
     """
-    quoted = connection.scalar(
-        sa.text("SELECT to_regclass(quote_ident(:name))::text"), {"name": version_table}
-    )
-    if quoted is None:
-        return None
-    rows = connection.scalars(sa.text(f"SELECT version_num FROM {escaped(str(quoted))}"))  # noqa: S608
-    return tuple(sorted(str(one) for one in rows))
+    place = place_of(connection, version_table)
+    return None if place is None else heads_in(connection, place)
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +14,18 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db.drivers.engines import given_to_library
 from soulsense_db.drivers.event_loop import EventLoop
-from soulsense_db.drivers.postgresql.errors import live_errors, no_library
+from soulsense_db.drivers.postgresql.errors import (
+    NO_DATABASE,
+    code_or_guess,
+    live_errors,
+    no_library,
+)
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -36,6 +44,18 @@ _VARIABLES = {
     "sslkey": "PGSSLKEY",
     "sslrootcert": "PGSSLROOTCERT",
     "sslcrl": "PGSSLCRL",
+    "sslcrldir": "PGSSLCRLDIR",
+    "sslsni": "PGSSLSNI",
+    "sslcertmode": "PGSSLCERTMODE",
+    "sslnegotiation": "PGSSLNEGOTIATION",
+    "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
+    "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "require_auth": "PGREQUIREAUTH",
+    "requirepeer": "PGREQUIREPEER",
+    "gsslib": "PGGSSLIB",
+    "gssdelegation": "PGGSSDELEGATION",
+    "load_balance_hosts": "PGLOADBALANCEHOSTS",
+    "options": "PGOPTIONS",
     "gssencmode": "PGGSSENCMODE",
     "krbsrvname": "PGKRBSRVNAME",
     "channel_binding": "PGCHANNELBINDING",
@@ -45,14 +65,27 @@ _VARIABLES = {
 _NAME = "soulsense_db"
 LIBRARIES = ("psycopg", "psycopg2")
 """Those that wait, as SQLAlchemy's URLs and Python call them; the better one first."""
-# Settings of a server under which a connection that does nothing for a while, or a long statement,
-# is ended.
-_WITHOUT_LIMITS = (
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "statement_timeout",
-    "transaction_timeout",
+# What a role, a database or the URL may have set, and we cannot work with: limits to connections
+# that do nothing for a while; read-only, also where databases are made; policies by which rows are
+# hidden, where an error is right; names that pg_dump writes otherwise. And operators of a schema in
+# which anybody may make some (CVE-2018-1058): no schema but the server's own is searched.
+_SETTINGS = {
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "default_transaction_read_only": "off",
+    "row_security": "off",
+    "quote_all_identifiers": "off",
+    "search_path": "",
+}
+_SET = sa.text(
+    "SELECT pg_catalog.set_config(name, value, false)"
+    " FROM pg_catalog.jsonb_each_text(CAST(:settings AS pg_catalog.jsonb)) AS n (name, value)"
+    " WHERE pg_catalog.current_setting(name, true) IS NOT NULL"
 )
+# What changes the statements or rows that a program of the server writes.
+_NOT_OF_TOOLS = ("PGCLIENTENCODING", "PGSERVICE", "PGSERVICEFILE", "PGDATESTYLE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +101,36 @@ class Login:
         known = self.parameters.get("dbname") or os.environ.get("PGDATABASE")
         return known or self.parameters.get("user") or os.environ.get("PGUSER") or getpass.getuser()
 
-    def environment(self, database: str | None = None) -> dict[str, str]:
-        """Return the variables by which a program of the server reaches ``database``."""
+    def environment(
+        self, database: str | None = None, *, settings: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """Return the variables by which a program of the server reaches ``database``.
+
+        ``settings``: what its session has, whatever else says.
+        """
         own = {
             _VARIABLES[key]: value for key, value in self.parameters.items() if key in _VARIABLES
         }
         own["PGDATABASE"] = database or self.database
-        # In English: what went wrong is told by what they say.
-        return {**os.environ, **own, "PGAPPNAME": _NAME, "LC_ALL": "C"}
+        inherited = {key: value for key, value in os.environ.items() if key not in _NOT_OF_TOOLS}
+        # In English: what went wrong is told by what they say. In UTC: so are times in rows.
+        fixed = {"PGAPPNAME": _NAME, "LC_ALL": "C", "PGTZ": "UTC"}
+        found = {**inherited, **own, **fixed}
+        if settings:
+            words = [found.get("PGOPTIONS", "")]
+            words += [f"-c {key}={value}" for key, value in settings.items()]
+            found["PGOPTIONS"] = " ".join(words).strip()
+        return found
 
     def engine(self, database: str | None = None) -> Engine:
         """Return an engine on ``database`` of the same server, without a pool."""
         dbapi: Any = import_module(self.library)
         given = {key: value for key, value in self.parameters.items() if key in _VARIABLES}
-        given |= {"dbname": database or self.database, "application_name": _NAME}
+        given |= {
+            "dbname": database or self.database,
+            "application_name": _NAME,
+            "client_encoding": "UTF8",
+        }
         return sa.create_engine(
             f"postgresql+{self.library}://",
             creator=lambda: dbapi.connect(**given),
@@ -96,11 +145,8 @@ class Login:
         engine = self.engine(database)
         if autocommit:
             engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        with live_errors(name), engine.connect() as connection:
-            known = sa.text(
-                "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY(:n)"
-            )
-            connection.execute(known, {"n": list(_WITHOUT_LIMITS)})
+        with live_errors(name), connect(engine) as connection:
+            connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
             if not autocommit:
                 connection.commit()
             yield connection
@@ -111,12 +157,14 @@ class Login:
 
         Source: ``createdb`` does it in ``postgres``, and else in ``template1``.
         """
-        for database in ("postgres", "template1"):
+        # Nobody can rename the database that he is connected to.
+        candidates = [one for one in ("postgres", "template1") if one != self.database]
+        for database in candidates:
             try:
                 with self.connected(database, name=name) as connection:
                     connection.exec_driver_sql("SELECT 1")
             except BackupError:
-                if database == "template1":
+                if database == candidates[-1]:
                     raise
                 continue
             with self.connected(database, name=name, autocommit=autocommit) as connection:
@@ -124,14 +172,30 @@ class Login:
             return
 
 
+def connect(engine: Engine) -> Connection:
+    """Connect; once more where the database is missing, as it is for whom a restore kept waiting.
+
+    It waited for a database that had got another name by then.
+    """
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        if code_or_guess(error) != NO_DATABASE:
+            raise
+    return engine.connect()
+
+
 def login_of(engine: Engine, *, name: str) -> Login:
     """Return what ``engine`` connects with; it connects only where it has a creator of its own."""
     given = given_to_library(engine)
     if given is not None:
-        return Login(_of_arguments(engine, *given), _library_of(engine))
+        found = _of_arguments(engine, *given)
+        # A service of pg_service.conf may name user and database: only a connection tells.
+        if "service" not in found and "PGSERVICE" not in os.environ:
+            return Login(found, _library_of(engine))
     private = private_engine(engine)
 
-    def connect() -> Mapping[str, str]:
+    def look() -> Mapping[str, str]:
         raw = private.raw_connection()
         try:
             driver: Any = raw.driver_connection
@@ -142,9 +206,9 @@ def login_of(engine: Engine, *, name: str) -> Login:
 
     with live_errors(name):
         if not engine.dialect.is_async:
-            return Login(connect(), _library_of(engine))
+            return Login(look(), _library_of(engine))
         with EventLoop() as loop:
-            return Login(loop.call(greenlet_spawn(connect)), _library_of(engine))
+            return Login(loop.call(greenlet_spawn(look)), _library_of(engine))
 
 
 def private_engine(engine: Engine) -> Engine:
@@ -168,16 +232,25 @@ def _of_arguments(
             return found
     renamed = {"database": "dbname", "passwd": "password"}
     found = {renamed.get(key, key): value for key, value in keywords.items()}
+    settings: Any = found.pop("server_settings", None)
+    if settings:  # asyncpg
+        found["options"] = " ".join(f"-c {key}={_escaped(str(settings[key]))}" for key in settings)
     if "ssl" in found:  # asyncpg: True, a context, or the name of a mode
         ssl = found.pop("ssl")
         found["sslmode"] = ssl if isinstance(ssl, str) else "require" if ssl else "disable"
     return {key: str(value) for key, value in found.items() if key in _VARIABLES and value}
 
 
+def _escaped(value: str) -> str:
+    """Return a value as it stands in PGOPTIONS."""
+    return re.sub(r"([\\\s])", r"\\\1", value)
+
+
 def _of_libpq(connection: Any) -> dict[str, str]:
     info = connection.info
     known = getattr(info, "dsn_parameters", None) or info.get_parameters()
     given = {key: str(value) for key, value in known.items() if key in _VARIABLES and value}
+    given.pop("service", None)  # all that it says is in the others
     given |= {"dbname": str(info.dbname), "user": str(info.user)}
     if info.password:
         given["password"] = str(info.password)

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from soulsense_db.drivers.postgresql import archive, inventory
-from soulsense_db.drivers.postgresql.contents import blamed_on
+from soulsense_db.drivers.postgresql import archive, inventory, snapshot
 from soulsense_db.drivers.postgresql.databases import (
     NewDatabase,
-    Swap,
-    copy_properties,
     drop,
-    execute,
     give_name,
     new_database,
-    quoted,
+    tidy_up,
 )
 from soulsense_db.drivers.postgresql.errors import (
     damaged_backup,
     live_errors,
     newer_server,
+    refused_by_server,
 )
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.properties import copy_properties
+from soulsense_db.drivers.postgresql.rights import require_movable
+from soulsense_db.drivers.postgresql.statements import execute, quoted
+from soulsense_db.drivers.postgresql.swap import Swap
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.postgresql.write_lock import PostgreSQLWriteLock
 from soulsense_db.drivers.results import WriteLock
@@ -44,24 +45,23 @@ def fill(
     """Restore the backup file ``source`` to a new database, and count what came."""
     description = archive.require_whole(source, poll=poll)
     require_version(source, description, tools)
+    settings = dict(snapshot.MONEY) if description.has_money else {}
     with login.connected(made.name, name=name) as connection:
         for schema in set(inventory.schemas(connection)) - set(description.schemas):
-            execute(connection, f"DROP SCHEMA {quoted(connection, schema)}")
-    with blamed_on(source):
+            execute(connection, f"DROP SCHEMA {quoted(schema)}")
+        if inventory.is_read_only(connection):
+            settings["default_transaction_read_only"] = "off"
+    with refused_by_server(source.name):
         tools.run(
             "pg_restore",
             *_RESTORE,
             f"--dbname={made.name}",
             str(source),
-            environment=login.environment(made.name),
+            environment=login.environment(made.name, settings=settings),
             poll=poll,
         )
     with login.connected(made.name, name=name) as connection:
-        found = [one for one in inventory.tables(connection) if not one.is_partitioned]
-        came = {
-            archive.shown_name(one.schema, one.name): number
-            for one, number in zip(found, inventory.counts(connection, found), strict=True)
-        }
+        came = inventory.counted(connection)
     if came != dict(description.counts):
         raise damaged_backup(source.name, "other rows came back than were counted in it")
 
@@ -87,20 +87,22 @@ def load(
     ``write_lock`` is released at the last moment, when nobody can commit any more.
     """
     live = login.database
-    size = max(1, archive.read(source).size_bytes)
+    description = archive.read(source)
+    size = max(1, description.size_bytes)
 
     def poll() -> None:
         if progress is not None:
             progress(0, size)
 
-    with new_database(login, live=live, name=name) as made:
+    require_movable(login, name=name)
+    with new_database(login, live=live, name=name, locale=description.locale) as made:
         fill(source, made, login=login, tools=tools, name=name, poll=poll)
         poll()
         with live_errors(name):
             copy_properties(made.maintenance, live, made.name)
             swap = Swap(
                 made,
-                live=live,
+                login=login,
                 name=name,
                 lock_timeout=lock_timeout,
                 spared=_session_of(write_lock),
@@ -111,11 +113,13 @@ def load(
                 old = swap.commit()
         with cleaning_up(f"The replaced database {old} could not be dropped"), live_errors(name):
             drop(made.maintenance, old)
+            tidy_up(made.maintenance, live)  # what a server made for a process that was killed
 
 
 def rebuild(source: Path, *, login: Login, tools: Tools, name: str) -> None:
     """Make the live database, which is missing, of ``source``."""
-    with new_database(login, live=login.database, name=name) as made:
+    locale = archive.read(source).locale
+    with new_database(login, live=login.database, name=name, locale=locale) as made:
         fill(source, made, login=login, tools=tools, name=name)
         with live_errors(name):
             give_name(made, login.database)

@@ -18,12 +18,13 @@ class ScratchDriver(PostgreSQLDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
     def __init__(self, live: PostgreSQLDriver, login: Login) -> None:
-        self._token = new_token()
+        self._token = new_token(login.database)
         self._live, self._live_login = live, login
         self._own = replace(login, parameters={**login.parameters, "dbname": self._name})
         super().__init__(self._own.engine(), lock_timeout=live.lock_timeout)
         self._tools = live.tools()
         self._made = ExitStack()
+        self._version_table: str | None = None
 
     @property
     def database(self) -> str:
@@ -40,15 +41,18 @@ class ScratchDriver(PostgreSQLDriver):
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the database of ``source``; it is there until :meth:`discard`."""
         del facts, stamp
+        described = archive.read(source)
         with ExitStack() as stack:
             made = stack.enter_context(
                 new_database(
                     self._live_login,
                     live=self._live_login.database,
                     name=self._live.database,
+                    locale=described.locale,
                     token=self._token,
                 )
             )
+            self._version_table = described.version_table
             restoring.fill(
                 source, made, login=self._live_login, tools=self.tools(), name=self.database
             )
@@ -59,15 +63,13 @@ class ScratchDriver(PostgreSQLDriver):
         """Count the rows, and read the revisions: loading it checked indexes and references."""
         del poll
         with self._connected() as connection:
-            found = [one for one in inventory.tables(connection) if not one.is_partitioned]
-            counted = inventory.counts(connection, found)
-            heads = inventory.heads(connection, "alembic_version") or ()
-        names = [archive.shown_name(one.schema, one.name) for one in found]
-        return Examination(
-            findings=Findings(),
-            row_counts=dict(zip(names, counted, strict=True)),
-            alembic_heads=heads,
-        )
+            counted = inventory.counted(connection)
+            heads = inventory.heads_in(connection, self._version_table)
+        return Examination(findings=Findings(), row_counts=counted, alembic_heads=heads)
+
+    def search_path(self) -> str:
+        """Return that of the live database."""
+        return self._live.search_path()  # a setting of the live database is none of this one
 
     def discard(self) -> None:
         """Drop the database, if it was made."""

@@ -23,14 +23,20 @@ from soulsense_db import fs
 from soulsense_db.drivers.postgresql import archive, inventory
 from soulsense_db.drivers.postgresql.errors import code_of, locked
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.properties import properties
+from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.progress import Progress
 
 _UNDEFINED_TABLE = "42P01"
 _WRONG_KIND = "42809"
 _FORMAT = ("--format=custom", "--compress=0", "--no-password", "--no-subscriptions")
 _ATTEMPT_PAUSE_SECONDS = 0.02
+_TOOL_WAIT_SECONDS = 0.3  # for a lock; then all are released, and taken again
+MONEY = {"lc_monetary": "C"}
+"""What amounts are written and read with, so that they are the same at both ends."""
 
 
 class Moment(NamedTuple):
@@ -75,10 +81,9 @@ def exported_moment(connection: Connection, *, name: str, lock_timeout: float) -
 
 def _lock(connection: Connection, found: Sequence[inventory.Found], deadline: float) -> None:
     left = max(1, int(1000 * (deadline - time.monotonic())))
-    connection.execute(sa.text(f"SET LOCAL lock_timeout = {left}"))
-    if found:
-        names = ", ".join(f"ONLY {inventory.escaped(one.copied)}" for one in found)
-        connection.execute(sa.text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
+    execute(connection, f"SET LOCAL lock_timeout = {left}")
+    if statement := inventory.lock(found, "ACCESS SHARE"):
+        execute(connection, statement)
 
 
 def write(
@@ -88,24 +93,62 @@ def write(
     *,
     name: str,
     lock_timeout: float,
+    version_table: str | None,
     progress: Progress | None,
 ) -> SnapshotInfo:
-    """Write all that is committed to the existing empty file ``target``."""
+    """Write all that is committed to the existing empty file ``target``.
+
+    ``version_table``: Alembic's, as the application's statements find it.
+    """
+    deadline = time.monotonic() + lock_timeout
+    while True:
+        try:
+            return _write_once(
+                login,
+                tools,
+                target,
+                name=name,
+                lock_timeout=max(_ATTEMPT_PAUSE_SECONDS, deadline - time.monotonic()),
+                version_table=version_table,
+                progress=progress,
+            )
+        except DatabaseLockedError as error:
+            # Who wants to change a table waits for our lock, and pg_dump waits for him: let him in.
+            if time.monotonic() > deadline:
+                raise locked(name, "somebody changes its tables") from error
+
+
+def _write_once(
+    login: Login,
+    tools: Tools,
+    target: Path,
+    *,
+    name: str,
+    lock_timeout: float,
+    version_table: str | None,
+    progress: Progress | None,
+) -> SnapshotInfo:
     with (
         login.connected(name=name, autocommit=False) as connection,
         exported_moment(connection, name=name, lock_timeout=lock_timeout) as moment,
     ):
         estimate = inventory.size(moment.connection)
+        made = properties(moment.connection, login.database)
+        assert made is not None  # we are connected to it
+        has_money = inventory.has_money(moment.connection)
+        wait = min(lock_timeout, _TOOL_WAIT_SECONDS)
         arguments = (
             *_FORMAT,
             f"--snapshot={moment.name}",
-            f"--lock-wait-timeout={max(1, int(lock_timeout * 1000))}",
+            f"--lock-wait-timeout={max(1, int(wait * 1000))}",
         )
+        environment = login.environment(settings=MONEY if has_money else None)
         digest, done = hashlib.sha256(), 0
         with fs.storage_errors("write", target), target.open("r+b") as stream:
+            stream.truncate()
             with (
                 _counted_meanwhile(moment) as counted,
-                tools.reading("pg_dump", *arguments, environment=login.environment()) as output,
+                tools.reading("pg_dump", *arguments, environment=environment) as output,
             ):
                 while chunk := output.read(archive.CHUNK):
                     stream.write(chunk)
@@ -114,7 +157,17 @@ def write(
                     if progress is not None:
                         progress(done, max(done + 1, estimate))
             rows = counted.result()
-            description = _described(moment, rows, size_bytes=done, sha256=digest.hexdigest())
+            description = archive.Description(
+                size_bytes=done,
+                sha256=digest.hexdigest(),
+                version=inventory.version(connection),
+                locale=made.locale,
+                schemas=inventory.schemas(connection),
+                tables=_described(moment, rows),
+                heads=inventory.heads_in(connection, version_table),
+                version_table=version_table,
+                has_money=has_money,
+            )
             size = done + archive.append(stream, description)
     if progress is not None:
         progress(size, size)
@@ -130,17 +183,17 @@ def _counted_meanwhile(moment: Moment) -> Iterator[Future[list[int]]]:
         try:
             yield counting
         except BaseException:
+            has_failed = counting.done()
             with suppress(Exception):  # it has ended, or the server is gone
                 raw.cancel()
+            # The moment ends with its transaction: pg_dump has then no reason of its own.
+            if has_failed and isinstance(why := counting.exception(), DBAPIError):
+                raise why from None
             raise
 
 
-def _described(
-    moment: Moment, rows: Sequence[int], *, size_bytes: int, sha256: str
-) -> archive.Description:
-    connection, found = moment.connection, moment.tables
-    heads = inventory.heads(connection, "alembic_version") or ()
-    tables = tuple(
+def _described(moment: Moment, rows: Sequence[int]) -> tuple[archive.Table, ...]:
+    return tuple(
         archive.Table(
             schema=one.schema,
             name=one.name,
@@ -149,21 +202,12 @@ def _described(
             key=one.key,
             rows=number,
         )
-        for one, number in zip(found, rows, strict=True)
-        if not one.is_partitioned
-    )
-    return archive.Description(
-        size_bytes=size_bytes,
-        sha256=sha256,
-        version=inventory.version(connection),
-        encoding=inventory.encoding(connection),
-        schemas=inventory.schemas(connection),
-        tables=tables,
-        heads=heads,
+        for one, number in zip(moment.tables, rows, strict=True)
+        if one.has_rows
     )
 
 
 def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
     """Return what a driver tells of a backup file of this size."""
-    facts = {"server_version": str(description.version), "encoding": description.encoding}
+    facts = {"server_version": str(description.version), "encoding": description.locale.encoding}
     return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)

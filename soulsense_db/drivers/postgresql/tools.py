@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed
+from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.errors import BackupError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 # Where packages put the programs of a version: Debian, Red Hat, Homebrew on two kinds of Mac.
@@ -71,8 +72,7 @@ class Tools:
                     _stop(process)
                     raise
             if status != 0:
-                said.seek(0)
-                raise tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+                raise self._failure(program, status, said)
 
     def run(
         self,
@@ -102,8 +102,13 @@ class Tools:
                 _stop(process)
                 raise
             if status != 0:
-                said.seek(0)
-                raise tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+                raise self._failure(program, status, said)
+
+    def _failure(self, program: str, status: int, said: IO[bytes]) -> BackupError:
+        if status < 0:
+            return tool_killed(program, self.name, -status)
+        said.seek(0)
+        return tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
 
 
 def find_tools(version: int, *, name: str, beside_server: Path | None = None) -> Tools:

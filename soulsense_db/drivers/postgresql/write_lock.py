@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db.drivers.postgresql import inventory
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors, locked
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.statements import execute
 
 # Whoever waits for a lock that we wait for is let through again before the server looks for a
 # deadlock (deadlock_timeout, a second by default).
@@ -75,10 +76,9 @@ def _lock_all(connection: Connection, name: str, deadline: float) -> None:
             found = inventory.tables(connection)
             connection.rollback()
         try:
-            connection.execute(sa.text(f"SET LOCAL lock_timeout = {_ATTEMPT_MS}"))
-            if found:
-                names = ", ".join(f"ONLY {inventory.escaped(one.copied)}" for one in found)
-                connection.execute(sa.text(f"LOCK TABLE {names} IN EXCLUSIVE MODE"))
+            execute(connection, f"SET LOCAL lock_timeout = {_ATTEMPT_MS}")
+            if statement := inventory.lock(found, "EXCLUSIVE"):
+                execute(connection, statement)
             return
         except DBAPIError as error:
             connection.rollback()

@@ -1,0 +1,165 @@
+"""What is of a database itself, and of nothing in it: how it is made, rights, limit, settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from soulsense_db.drivers.postgresql.archive import Locale
+from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+
+_PROPERTIES = """
+    SELECT d.oid, pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS "collate",
+        d.datctype AS ctype, to_jsonb(d)->>'datlocprovider' AS provider,
+        coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale') AS locale,
+        to_jsonb(d)->>'daticurules' AS rules,
+        pg_get_userbyid(d.datdba) AS owner, t.spcname AS tablespace, d.datconnlimit
+    FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+    WHERE d.datname = :name
+"""
+# Settings whose value is a list of names, each of which is quoted when it is set; pg_dump has the
+# same list (variable_is_guc_list_quote).
+_LISTS_OF_NAMES = (
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+)
+_TABLESPACE_OF_TEMPLATE = "pg_default"
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What is of a database itself, and of nothing in it."""
+
+    oid: int
+    locale: Locale
+    owner: str
+    tablespace: str
+    limit: int
+
+
+def properties(connection: Connection, name: str) -> Properties | None:
+    """Return those of a database, None where there is none of that name."""
+    row = connection.execute(sa.text(_PROPERTIES), {"name": name}).mappings().one_or_none()
+    if row is None:
+        return None
+    return Properties(
+        oid=row["oid"],
+        locale=Locale(**{field: row[field] for field in Locale.__struct_fields__}),
+        owner=row["owner"],
+        tablespace=row["tablespace"],
+        limit=row["datconnlimit"],
+    )
+
+
+def like(connection: Connection, live: Properties | None, recorded: Locale) -> str:
+    """Return how a database is made that has the encoding, locale, owner and place of ``live``.
+
+    Where that is missing, those that were ``recorded`` with the backup.
+    """
+    locale = recorded if live is None else live.locale
+    words = [
+        "TEMPLATE template0",
+        f"ENCODING {literal(connection, locale.encoding)}",
+        f"LC_COLLATE {literal(connection, locale.collate)}",
+        f"LC_CTYPE {literal(connection, locale.ctype)}",
+    ]
+    if live is not None:
+        words.append(f"OWNER {quoted(live.owner)}")
+        if live.tablespace != _TABLESPACE_OF_TEMPLATE:  # saying it needs a right that few have
+            words.append(f"TABLESPACE {quoted(live.tablespace)}")
+    if locale.provider == "i":
+        words += ["LOCALE_PROVIDER icu", f"ICU_LOCALE {literal(connection, locale.locale or '')}"]
+        if locale.rules:
+            words.append(f"ICU_RULES {literal(connection, locale.rules)}")
+    elif locale.provider == "b":  # from 17 on
+        words += [
+            "LOCALE_PROVIDER builtin",
+            f"BUILTIN_LOCALE {literal(connection, locale.locale or '')}",
+        ]
+    else:  # the server's default may be another
+        words.append("LOCALE_PROVIDER libc")
+    return " ".join(words)
+
+
+def copy_properties(maintenance: Connection, source: str, target: str) -> None:
+    """Give ``target`` all that ``source`` has and no dump of its content has.
+
+    Rights, limit, and settings, of the database and of a role in it.
+    """
+    old = properties(maintenance, source)
+    if old is None:
+        return
+    named = quoted(target)
+    execute(maintenance, f"ALTER DATABASE {named} WITH CONNECTION LIMIT {old.limit}")
+    _copy_rights(maintenance, old, named)
+    _copy_settings(maintenance, old, named)
+
+
+def _copy_rights(maintenance: Connection, old: Properties, named: str) -> None:
+    rights = maintenance.execute(
+        sa.text(
+            "SELECT coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type, a.is_grantable"
+            " FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee"
+            " WHERE d.oid = :oid"
+        ),
+        {"oid": old.oid},
+    ).all()
+    has_acl = maintenance.scalar(
+        sa.text("SELECT datacl IS NOT NULL FROM pg_database WHERE oid = :oid"), {"oid": old.oid}
+    )
+    if not has_acl:
+        return
+    execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM PUBLIC, {quoted(old.owner)}")
+    for grantee, privilege, is_grantable in rights:
+        option = " WITH GRANT OPTION" if is_grantable else ""
+        execute(maintenance, f"GRANT {privilege} ON DATABASE {named} TO {grantee}{option}")
+
+
+def _copy_settings(maintenance: Connection, old: Properties, named: str) -> None:
+    found = maintenance.execute(
+        sa.text(
+            "SELECT quote_ident(r.rolname), split_part(c, '=', 1),"
+            " substr(c, strpos(c, '=') + 1)"
+            " FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c"
+            " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = :oid"
+        ),
+        {"oid": old.oid},
+    ).all()
+    for role, setting, value in found:
+        # Never by SET and FROM CURRENT: it would act on this very session, as read-only does.
+        whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
+        name = ".".join(quoted(part) for part in setting.split("."))
+        values = _names_of(value) if setting in _LISTS_OF_NAMES else [value]
+        written = ", ".join(literal(maintenance, one) for one in values)
+        execute(maintenance, f"ALTER {whose} SET {name} TO {written or literal(maintenance, '')}")
+
+
+def _names_of(value: str) -> list[str]:
+    """Return the names in a list as the server keeps it: some of them in double quotes."""
+    names, place = [], 0
+    while place < len(value):
+        if value[place] in ", ":
+            place += 1
+        elif value[place] == '"':
+            name, place = "", place + 1
+            while place < len(value):
+                if value[place] == '"':
+                    if value[place + 1 : place + 2] != '"':
+                        break
+                    place += 1
+                name, place = name + value[place], place + 1
+            names.append(name)
+            place += 1
+        else:
+            end = place
+            while end < len(value) and value[end] != ",":
+                end += 1
+            names.append(value[place:end].strip())
+            place = end
+    return names

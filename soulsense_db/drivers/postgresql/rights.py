@@ -1,0 +1,61 @@
+"""What keeps every backup of a database from being restored: rights, and what is tied to it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from soulsense_db.drivers.postgresql.errors import missing_right, tied_to
+from soulsense_db.drivers.postgresql.login import Login
+
+# What keeps a database from being renamed or dropped, or would go with it; and what ends it.
+_TIED = (
+    (
+        "SELECT gid FROM pg_prepared_xacts WHERE database = :live",
+        "a prepared transaction",
+        "COMMIT PREPARED or ROLLBACK PREPARED",
+    ),
+    (
+        "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+        " WHERE d.datname = :live",
+        "a subscription",
+        "DROP SUBSCRIPTION",
+    ),
+    (
+        "SELECT slot_name FROM pg_replication_slots WHERE database = :live AND NOT temporary",
+        "a logical replication slot",
+        "pg_drop_replication_slot",
+    ),
+)
+_RIGHTS = sa.text(
+    "SELECT rolsuper OR rolcreatedb, rolsuper OR pg_has_role(d.datdba, 'USAGE'),"
+    " quote_ident(current_user), quote_ident(d.datname)"
+    " FROM pg_roles r, pg_database d"
+    " WHERE r.rolname = current_user AND d.datname = current_database()"
+)
+
+
+def require_rights(login: Login, *, name: str) -> None:
+    """Raise unless the user may make databases, and rename this one."""
+    with login.connected(name=name) as connection:
+        may_create, owns, user, database = connection.execute(_RIGHTS).one()
+    if not may_create:
+        raise missing_right(
+            name,
+            "restoring needs the right to create databases",
+            statement=f"ALTER ROLE {user} CREATEDB;",
+        )
+    if not owns:
+        raise missing_right(
+            name,
+            "restoring needs the ownership of the database",
+            statement=f"ALTER DATABASE {database} OWNER TO {user};",
+        )
+
+
+def require_movable(login: Login, *, name: str) -> None:
+    """Raise for a database to which something is tied that another one cannot take over."""
+    with login.maintenance(name=name) as connection:
+        for query, what, statement in _TIED:
+            tied = connection.scalars(sa.text(query), {"live": login.database}).all()
+            if tied:
+                raise tied_to(name, what, [str(one) for one in tied], statement)

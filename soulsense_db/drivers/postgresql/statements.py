@@ -1,0 +1,26 @@
+"""Statements in which names and texts stand that no parameter may bring."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, CursorResult
+
+
+def execute(connection: Connection, statement: str) -> CursorResult[tuple[object, ...]]:
+    """Execute a statement as it is: a colon or a percent sign in it is one."""
+    return connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+
+
+def quoted(name: str) -> str:
+    """Return a name as it is written in a statement.
+
+    SQLAlchemy's own function also doubles percent signs, for libraries to which they mean a
+    parameter.
+    """
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def literal(connection: Connection, text: str) -> str:
+    """Return a text as it is written in a statement, where no parameter is allowed."""
+    return str(connection.scalar(sa.text("SELECT quote_literal(:text)"), {"text": text}))

@@ -1,0 +1,151 @@
+"""How a new database takes the place of the live one.
+
+Both are renamed in one transaction: a moment, whatever their size, and never a mixture. A database
+can only be renamed when nobody is connected to it. From its first statement on the transaction
+holds a lock for which whoever connects has to wait; what is connected by then is ended. So nothing
+has to be put back after a crash of this process or of the server, as with a database that was told
+to refuse connections: what was not committed has not been.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.postgresql.databases import Mark, NewDatabase, name_of, new_token
+from soulsense_db.drivers.postgresql.errors import code_of, live_errors, locked
+from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.results import ConcurrentCommitError
+from soulsense_db.errors import BackupError
+
+_POLL_SECONDS = 0.005
+_LONGEST_PAUSE_MS = 2000
+_IN_USE = "55006"
+# Autovacuum has no user, and only superusers may end it: renaming does, whoever asks.
+_END = sa.text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = :name AND pid IS DISTINCT FROM :spared AND usesysid IS NOT NULL"
+)
+_HOLDS = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = :pid AND granted AND locktype = 'object'"
+    " AND classid = 'pg_database'::regclass AND mode = 'AccessExclusiveLock')"
+)
+_COMMENT = sa.text(
+    "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = :name"
+)
+
+
+class Swap:
+    """Gives ``new`` the name of the live database: all before :meth:`commit` can be taken back.
+
+    ``spared``: the session that keeps writers out until it is ended between :meth:`alone` and
+    :meth:`commit`.
+    """
+
+    def __init__(
+        self,
+        new: NewDatabase,
+        *,
+        login: Login,
+        name: str,
+        lock_timeout: float,
+        spared: int | None,
+    ) -> None:
+        self._new, self._login, self._name = new, login, name
+        self._live = login.database
+        self._old = name_of(new_token(self._live))
+        self._deadline = time.monotonic() + lock_timeout
+        self._spared = spared
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep new connections waiting, and end all there are but the one spared."""
+        with (
+            self._login.maintenance(name=self._name) as connection,
+            ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-rename") as executor,
+        ):
+            self._connection = connection
+            self._pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            raw: Any = connection.connection.driver_connection
+            try:
+                self._end_sessions()
+                self._renaming = executor.submit(self._rename_live)
+                while not self._is_alone(self._renaming):
+                    if self._renaming.done():  # somebody stayed for longer than the server waits
+                        self._renaming = executor.submit(self._rename_live)
+                yield
+            except BaseException:
+                with suppress(Exception):  # it has ended, or the server is gone
+                    raw.cancel()
+                executor.shutdown()
+                with suppress(BackupError), live_errors(self._name):  # it may be gone, too
+                    execute(connection, "ROLLBACK")
+                raise
+
+    def commit(self) -> str:
+        """Rename both, once nobody is connected any more; return the old one's new name."""
+        had_writers_locked_out = self._spared is not None
+        self._spared = None
+        while not self._renaming.done():
+            self._end_sessions()
+            time.sleep(_POLL_SECONDS)
+        try:
+            self._renaming.result()  # not once more: somebody could have written in between
+            self._rename_new()
+        except DBAPIError as error:
+            if not (error.connection_invalidated and had_writers_locked_out):
+                raise
+            raise ConcurrentCommitError from error  # the server let others in again
+        execute(self._connection, "COMMIT")
+        return self._old
+
+    def _rename_new(self) -> None:
+        connection = self._connection
+        live, kept, made = (quoted(one) for one in (self._live, self._old, self._new.name))
+        replaced = Mark(role="replaced", live=self._live, token=self._new.mark.token)
+        said = connection.scalar(_COMMENT, {"name": self._old})
+        for statement in (
+            f"ALTER DATABASE {made} RENAME TO {live}",
+            f"COMMENT ON DATABASE {live} IS {literal(connection, said) if said else 'NULL'}",
+            f"COMMENT ON DATABASE {kept} IS {literal(connection, str(replaced))}",
+        ):
+            execute(connection, statement)
+
+    def _rename_live(self) -> None:
+        connection = self._connection
+        left = max(1, int(1000 * (self._deadline - time.monotonic())))
+        execute(connection, "ROLLBACK")
+        execute(connection, "BEGIN")
+        execute(connection, f"SET LOCAL lock_timeout = {left}")
+        # Others wait for what the caller does between both steps: not for long.
+        execute(connection, f"SET LOCAL idle_in_transaction_session_timeout = {_LONGEST_PAUSE_MS}")
+        execute(connection, f"ALTER DATABASE {quoted(self._live)} RENAME TO {quoted(self._old)}")
+
+    def _is_alone(self, renaming: Future[None]) -> bool:
+        """End sessions; return whether only the one spared is left, and none can come."""
+        time.sleep(_POLL_SECONDS)
+        if renaming.done():
+            error = renaming.exception()
+            if isinstance(error, DBAPIError) and code_of(error) == _IN_USE and self._has_time():
+                return False
+            renaming.result()
+            return True
+        holds = self._new.maintenance.scalar(_HOLDS, {"pid": self._pid})
+        others = self._end_sessions()
+        if not self._has_time():
+            raise locked(self._name, "a session does not end")
+        return bool(holds) and not others
+
+    def _end_sessions(self) -> int:
+        asked = {"name": self._live, "spared": self._spared}
+        return int(self._new.maintenance.scalar(_END, asked) or 0)
+
+    def _has_time(self) -> bool:
+        return time.monotonic() < self._deadline
