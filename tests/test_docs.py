@@ -97,7 +97,18 @@ def _tools_of(text: str) -> list[str]:
 def test_no_block_escapes_the_tests() -> None:
     """Blocks are of a language that is run, or of one that cannot be."""
     known = {"console", "sh", "python"}
-    known |= {"text", "ini", "toml", "yaml", "crontab", "diff", "mermaid", "dockerfile", "json"}
+    known |= {
+        "text",
+        "sql",
+        "ini",
+        "toml",
+        "yaml",
+        "crontab",
+        "diff",
+        "mermaid",
+        "dockerfile",
+        "json",
+    }
     for page in pages():
         text = page.read_text(encoding="utf-8")
         assert set(_tools_of(text)) <= known, name_of(page)

@@ -78,7 +78,7 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
 
 def test_no_password_is_repeated(shell: Shell) -> None:
     """A URL with a password is never printed, whatever is wrong with it."""
-    for url in ("postgresql://user:secret@host/name", "nonsense://user:secret@host/x", "://secret"):
+    for url in ("oracle://user:secret@host/name", "nonsense://user:secret@host/x", "://secret"):
         result = shell.run("list", "--url", url)
         assert result.returncode == errors.UnsupportedDatabaseError.exit_code
         assert "secret" not in result.stdout + result.stderr

@@ -17,6 +17,7 @@ _SETTINGS = {
     "wal_level": "logical",  # slots
     "max_prepared_transactions": "4",
 }
+SETTINGS = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -47,8 +48,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
-        options = f"-h '' -k {self.socket} {settings}"
+        options = f"-h '' -k {self.socket} {SETTINGS}"
         self.run(
             "pg_ctl", "-w", "-D", str(self.data), "-l", f"{self.data}/log", "-o", options, "start"
         )

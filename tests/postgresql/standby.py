@@ -12,7 +12,7 @@ from typing import Self
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
-from postgresql.server import NOBODY, Server
+from postgresql.server import NOBODY, SETTINGS, Server
 
 _SECONDS = 20.0
 
@@ -34,7 +34,7 @@ class Standby:
         """Copy the primary and start the copy."""
         login = ("-h", str(self._primary.socket), "-U", "postgres", "-w")
         self._primary.run("pg_basebackup", *login, "-D", str(self._data), "-R", "-c", "fast")
-        self._pg_ctl("-o", f"-h '' -k {self._socket} -c fsync=off", "start")
+        self._pg_ctl("-o", f"-h '' -k {self._socket} {SETTINGS}", "start")
         return self
 
     def __exit__(self, *exception: object) -> None:

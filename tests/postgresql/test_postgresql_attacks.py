@@ -198,7 +198,7 @@ def test_a_database_to_which_something_is_tied(
     try:
         driver = content.driver_on(server, app)
         with pytest.raises(DatabaseLockedError, match="belongs to it: s"):
-            driver.require_restorable()
+            driver.require_rights()
         with pytest.raises(DatabaseLockedError, match="belongs to it: s"):
             driver.load(path)
     finally:

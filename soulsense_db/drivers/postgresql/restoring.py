@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db.drivers.postgresql import archive, inventory, snapshot
@@ -72,21 +74,23 @@ def require_version(source: Path, description: archive.Description, tools: Tools
         raise newer_server(source.name, description.version, tools.version)
 
 
-def load(
-    source: Path,
-    *,
-    login: Login,
-    tools: Tools,
-    name: str,
-    lock_timeout: float,
-    write_lock: WriteLock | None,
-    progress: Progress | None,
-) -> None:
-    """Put ``source`` in the place of the live database.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A backup that was restored to a new database; ``sha256``: of its archive."""
 
-    ``write_lock`` is released at the last moment, when nobody can commit any more.
-    """
-    live = login.database
+    made: NewDatabase
+    sha256: str
+
+    def is_of(self, source: Path) -> bool:
+        """Whether it was made of the backup file ``source``, whatever its name is now."""
+        return archive.read(source).sha256 == self.sha256
+
+
+@contextmanager
+def prepared(
+    source: Path, *, login: Login, tools: Tools, name: str, progress: Progress | None
+) -> Iterator[Prepared]:
+    """Restore ``source`` to a new database, which is dropped after the block if nothing uses it."""
     description = archive.read(source)
     size = max(1, description.size_bytes)
 
@@ -95,25 +99,32 @@ def load(
             progress(0, size)
 
     require_movable(login, name=name)
-    with new_database(login, live=live, name=name, locale=description.locale) as made:
+    live, locale = login.database, description.locale
+    with new_database(login, live=live, name=name, locale=locale) as made:
         fill(source, made, login=login, tools=tools, name=name, poll=poll)
         poll()
-        with live_errors(name):
-            copy_properties(made.maintenance, live, made.name)
-            swap = Swap(
-                made,
-                login=login,
-                name=name,
-                lock_timeout=lock_timeout,
-                spared=_session_of(write_lock),
-            )
-            with swap.alone():
-                if write_lock is not None:
-                    write_lock.release()
-                old = swap.commit()
-        with cleaning_up(f"The replaced database {old} could not be dropped"), live_errors(name):
-            drop(made.maintenance, old)
-            tidy_up(made.maintenance, live)  # what a server made for a process that was killed
+        yield Prepared(made, description.sha256)
+
+
+def put_in_place(
+    ready: Prepared, *, login: Login, name: str, lock_timeout: float, write_lock: WriteLock | None
+) -> None:
+    """Give what is ``ready`` the name of the live database, and drop that one.
+
+    ``write_lock`` is released at the last moment, when nobody can commit any more.
+    """
+    live, made = login.database, ready.made
+    with live_errors(name):
+        copy_properties(made.maintenance, live, made.name)
+        spared = _session_of(write_lock)
+        swap = Swap(made, login=login, name=name, lock_timeout=lock_timeout, spared=spared)
+        with swap.alone():
+            if write_lock is not None:
+                write_lock.release()
+            old = swap.commit()
+    with cleaning_up(f"The replaced database {old} could not be dropped"), live_errors(name):
+        drop(made.maintenance, old)
+        tidy_up(made.maintenance, live)  # what a server made for a process that was killed
 
 
 def rebuild(source: Path, *, login: Login, tools: Tools, name: str) -> None:

@@ -1,0 +1,347 @@
+"""What the driver does that changes nothing: connections, snapshots, checks, comparisons."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import QueuePool
+
+from soulsense_db import fs
+from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.postgresql import (
+    archive,
+    contents,
+    inventory,
+    snapshot,
+)
+from soulsense_db.drivers.postgresql.compare import Comparison
+from soulsense_db.drivers.postgresql.databases import recover
+from soulsense_db.drivers.postgresql.errors import (
+    damaged_backup,
+    live_errors,
+)
+from soulsense_db.drivers.postgresql.login import (
+    LIBRARIES,
+    Login,
+    connect,
+    installed_library,
+    login_of,
+    private_engine,
+)
+from soulsense_db.drivers.postgresql.tools import Tools, find_tools
+from soulsense_db.drivers.results import (
+    CheckLevel,
+    DatabaseDiff,
+    Findings,
+    RowCounts,
+    SnapshotInfo,
+)
+from soulsense_db.errors import BackupError
+from soulsense_db.progress import Progress
+
+T = TypeVar("T")
+
+_DEFAULT_PORT = 5432
+_VERSION_TABLE = "alembic_version"
+
+
+class ReadingDriver(Driver):
+    """A database of a PostgreSQL server that is read."""
+
+    dialect = "postgresql"
+    url_drivers = frozenset({"psycopg", "psycopg2", "asyncpg", "psycopg_async"})
+    suffix = ".pgdump"
+    rolls_back_schema = True
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        super().__init__(engine, lock_timeout=lock_timeout)
+        self._tools: Tools | None = None
+        self._here = threading.local()  # what was prepared in this thread
+
+    @classmethod
+    def url_for_commands(cls, url: sa.URL) -> sa.URL:
+        """Return ``url`` with the library that it names, or else with one that is installed.
+
+        What SQLAlchemy takes where none is named depends on its version.
+        """
+        named = url.drivername.partition("+")[2]
+        library = named if named in LIBRARIES else installed_library()
+        query = dict(url.query)
+        if "ssl" in query:  # as asyncpg calls it
+            query["sslmode"] = query.pop("ssl")
+        return url.set(drivername=f"{cls.dialect}+{library}", query=query)
+
+    # What it is
+
+    @property
+    def database(self) -> str:
+        """Host and name, as in the URL: to list backups no server is asked."""
+        url = self.engine.url
+        host = url.host or url.query.get("host") or ""
+        if not isinstance(host, str):
+            host = ",".join(host)
+        port = "" if url.port in (None, _DEFAULT_PORT) else f":{url.port}"
+        return f"{host}{port}/{self._name}" if host else self._name
+
+    @property
+    def _name(self) -> str:
+        return self.engine.url.database or self._login().database
+
+    @property
+    def location(self) -> None:
+        """It is no file here."""
+        return None
+
+    @property
+    def address(self) -> str:
+        """Its URL, without the password: libpq asks ``~/.pgpass`` for that."""
+        url = self.engine.url
+        return sa.URL.create(
+            self.dialect, url.username, None, url.host, url.port, url.database, url.query
+        ).render_as_string()
+
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return nothing: a server attaches no files."""
+        del connection
+        return {}
+
+    def require_database(self) -> None:
+        """Connect once."""
+        with self._connected() as connection:
+            connection.scalar(sa.text("SELECT 1"))
+
+    def size(self) -> int:
+        """About the bytes of all rows, which a dump has; of indexes it has the definition."""
+        with self._connected() as connection:
+            return inventory.size(connection)
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Say what the server's errors mean for the live database."""
+        return live_errors(self.database)
+
+    # Connections
+
+    def _login(self) -> Login:
+        return login_of(self.engine, name=str(self.engine.url.database or "the database"))
+
+    def _connected(self, *, autocommit: bool = True) -> AbstractContextManager[Connection]:
+        return self._login().connected(name=self.database, autocommit=autocommit)
+
+    def tools(self) -> Tools:
+        """Return the programs of the server's version."""
+        if self._tools is None:
+            # The live database may be missing, or admit no connections.
+            with self._login().maintenance(name=self.database) as connection:
+                self._tools = find_tools(
+                    inventory.version(connection),
+                    name=self.database,
+                    beside_server=inventory.folder_of_programs(connection),
+                )
+        return self._tools
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Do nothing: a lock on tables keeps nobody from connecting."""
+        return nullcontext()
+
+    def return_idle_connections(self) -> None:
+        """Close the pool's idle connections; an async pool can only be closed from its loop."""
+        pool = self.engine.pool
+        is_async = self.engine.dialect.is_async
+        if isinstance(pool, QueuePool) and not is_async and pool.checkedout() == 0:
+            self.engine.dispose()
+
+    def transaction(
+        self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
+    ) -> T:
+        """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
+        is_async = self.engine.dialect.is_async
+        engine = self._login().engine() if is_async else private_engine(self.engine)
+        try:
+            with (
+                live_errors(self.database),
+                connect(engine) as connection,
+                connection.begin(),
+            ):
+                limit = max(1, int(lock_timeout * 1000))
+                connection.execute(sa.text(f"SET LOCAL lock_timeout = {limit}"))
+                if not write:
+                    connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+                return work(connection)
+        finally:
+            engine.dispose()
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self.transaction(work, lock_timeout=self.lock_timeout, write=False)
+
+    def make_read_only(self, connection: Any) -> None:
+        """Have the server refuse what writes, in this transaction and those to come."""
+        cursor = connection.cursor()
+        cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+        cursor.execute("SET TRANSACTION READ ONLY")
+
+    def flush(self) -> None:
+        """Commit once with a wait for the disk: what was committed before is in the same log."""
+        with self._connected(autocommit=False) as connection:
+            connection.execute(sa.text("SET LOCAL synchronous_commit = 'on'"))
+            connection.execute(sa.text("SELECT pg_current_xact_id()"))
+            connection.commit()
+
+    # Snapshots and files
+
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
+        """Have ``pg_dump`` write all committed data to ``target``, and add what it must have."""
+        recover(self._login(), name=self.database)
+        with live_errors(self.database):
+            return snapshot.write(
+                self._login(),
+                self.tools(),
+                target,
+                name=self.database,
+                lock_timeout=self.lock_timeout,
+                version_table=self._place_of_version_table(),
+                progress=progress,
+            )
+
+    def _place_of_version_table(self) -> str | None:
+        """Return where Alembic's table is, through a connection as the application has them."""
+        return self._read(lambda connection: inventory.place_of(connection, _VERSION_TABLE))
+
+    def search_path(self) -> str:
+        """Return where a statement of the application looks for its tables."""
+        return self._read(lambda connection: str(connection.scalar(sa.text("SHOW search_path"))))
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy an archive that is whole; source: its checksum."""
+        described = archive.read(source)
+        size = described.size_bytes
+
+        def poll() -> None:
+            if progress is not None:
+                progress(0, size)
+
+        self.check(source, level="full", poll=poll)
+        with fs.storage_errors("copy", source):
+            shutil.copyfile(source, target)
+        total = target.stat().st_size
+        if progress is not None:
+            progress(total, total)
+        return snapshot.info_of(described, total)
+
+    def require_readable(self, source: Path) -> None:
+        """Read the archive's beginning and what is written at its end."""
+        archive.read(source)
+
+    def check(
+        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
+    ) -> Findings:
+        """Compare length and checksum; in full, have ``pg_restore`` read it, and count the rows."""
+        poll = poll or (lambda: None)
+        if level == "quick":
+            archive.read(path)
+            return Findings()
+        described = archive.require_whole(path, poll=poll)
+        if level == "full":
+            found = dict.fromkeys(described.counts, 0)
+            for row in contents.rows_of_archive(self.tools(), path, described, dict(os.environ)):
+                found[row.table.shown] += 1
+                if found[row.table.shown] % 1000 == 1:
+                    poll()
+            if found != dict(described.counts):
+                raise damaged_backup(path.name, "it has other rows than were counted")
+        return Findings()
+
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the revisions that were in the database when it was dumped."""
+        return archive.read(source).heads
+
+    def schema_of(self, source: Path) -> contents.Schema:
+        """Return the statements of the schema, as a program of the server's version writes them."""
+        version = archive.read(source).version
+        return contents.schema_of_archive(self.tools(), source, version, dict(os.environ))
+
+    # Comparing
+
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> DatabaseDiff:
+        """Dump the live database to a file that is gone afterwards, and compare both."""
+        described = archive.read(backup)
+        total = sum(described.counts.values())
+
+        def poll(_done: int, _total: int) -> None:
+            if progress is not None:
+                progress(0, max(1, total))
+
+        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
+            fs.require_space(Path(folder), self.size())
+            copy = Path(folder) / f"live{self.suffix}"
+            copy.touch(mode=0o600)
+            self.snapshot(copy, progress=poll)
+            return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
+
+    def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
+        """Compare the statements that the archive has with those of the live database now."""
+        live = contents.schema_of_database(self.tools(), self._login().environment())
+        with self._connected() as connection:
+            ignored = [
+                one
+                for one in inventory.tables(connection)
+                if archive.shown_name(one.schema, one.name) in ignore
+            ]
+        return self.schema_of(backup).without(ignored).is_same(live.without(ignored))
+
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> DatabaseDiff:
+        """Compare two archives: the statements of their schemas, and their rows line by line."""
+        tools, environment = self.tools(), dict(os.environ)
+        described = [archive.read(one) for one in (backup, copy)]
+        ignored = [table for one in described for table in one.tables if table.shown in ignore]
+        schemas = [self.schema_of(one).without(ignored) for one in (backup, copy)]
+        comparison = Comparison(described[0], described[1], ignore)
+        tables = comparison.run(
+            contents.rows_of_archive(tools, backup, described[0], environment),
+            contents.rows_of_archive(tools, copy, described[1], environment),
+            progress,
+        )
+        return DatabaseDiff(
+            tables=tables,
+            same_schema=schemas[0].is_same(schemas[1]),
+            alembic_heads=described[1].heads,
+        )
+
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
+        """Compare the numbers that were counted for the backup with those of the live tables."""
+        before = archive.read(backup).counts
+        try:
+            with self._connected() as connection:
+                live: Mapping[str, int] = inventory.counted(connection)
+        except BackupError:
+            live = {}
+        names = sorted((before.keys() | live.keys()) - set(ignore))
+        return tuple(
+            RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
+        )
+
+    def count_rows(
+        self, source: Path, *, poll: Callable[[], object] | None = None
+    ) -> Mapping[str, int]:
+        """Return the numbers of rows that were counted when the database was dumped."""
+        del poll
+        return archive.read(source).counts
