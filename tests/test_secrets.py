@@ -221,7 +221,7 @@ def test_a_password_on_the_command_line_is_warned_of(shell: Shell) -> None:
     """Everybody sees it with ps: one line says so and what to do instead; stdout stays clean."""
     url = URLS[0]
     printed = _told(shell, "list", "--url", url)
-    assert printed.splitlines()[0] == (
+    assert printed.splitlines()[-1] == (
         "Warning: Other users of this machine can see the password in --url in its list of "
         "processes. Put the URL into SOULSENSE_DATABASE_URL or a configuration file."
     )

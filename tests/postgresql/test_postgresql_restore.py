@@ -92,15 +92,15 @@ def test_two_databases_share_a_directory(shop: Database, server: Server, tmp_pat
         assert shop.scalar("SELECT count(*) FROM note") == 2
 
 
-@pytest.mark.parametrize("form", [{"compression": "zstd"}, {"encryption": "age"}])
+@pytest.mark.parametrize("form", [{"compression": "zstd"}, {"recipients": "age"}])
 def test_a_form_of_ours_is_restored(shop: Database, tmp_path: Path, form: dict[str, str]) -> None:
     """Compressed and encrypted backups of a server come back, and are drilled."""
     options: dict[str, object] = dict(form)
-    if "encryption" in form:
+    if "recipients" in form:
         from age_keys import Key
 
         key = Key(tmp_path)
-        options = {"encryption": key.recipients, "identities": key.identities}
+        options = {"recipients": key.recipients, "identities": key.identities}
     manager = BackupManager(shop.engine, tmp_path / "backups", **options)  # type: ignore[arg-type]
     made = manager.create()
     shop.execute("DELETE FROM note")
