@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import URL, Connection, Engine
 
 from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
@@ -76,6 +76,11 @@ class Driver(ABC):
     def rehearsal(cls) -> RehearsalSupport | None:
         """Return what a rehearsal of migrations needs to know; None: there can be none."""
         return None
+
+    @classmethod
+    def plain_url(cls, url: URL) -> URL:
+        """Return ``url`` with a Python driver that needs no event loop: by default SQLAlchemy's."""
+        return url.set(drivername=url.get_backend_name())
 
     @property
     @abstractmethod

@@ -42,6 +42,8 @@ GROUP = "soulsense_db.drivers"
 _OURS = {
     "sqlite": ("soulsense_db.drivers.sqlite", "SQLiteDriver"),
     "postgresql": ("soulsense_db.drivers.postgresql", "PostgreSQLDriver"),
+    "mariadb": ("soulsense_db.drivers.mariadb", "MariaDBDriver"),
+    "mysql": ("soulsense_db.drivers.mariadb", "MySQLDriver"),
 }
 # What comes of a URL whose beginning is missing or misspelt.
 _LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")
@@ -94,7 +96,7 @@ def engine_for(url: str) -> Engine:
     if name and name not in supported:
         raise other_library(parsed.drivername, dialect, supported)
     # An async engine would need an event loop for what a plain one can do.
-    return _make_engine(parsed.set(drivername=dialect))
+    return _make_engine(driver_class.plain_url(parsed))
 
 
 def _make_engine(url: sa.URL) -> Engine:

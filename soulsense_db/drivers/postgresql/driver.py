@@ -17,8 +17,8 @@ from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.dump_rows import Comparison
 from soulsense_db.drivers.postgresql import archive, contents, inventory, restoring, snapshot
-from soulsense_db.drivers.postgresql.compare import Comparison
 from soulsense_db.drivers.postgresql.databases import exclusive
 from soulsense_db.drivers.postgresql.errors import (
     code_of,
