@@ -69,13 +69,14 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     client: str
     collation: str
 
-    def statement(self, schema: str) -> str:
-        """Return what makes it in ``schema``."""
+    @property
+    def statement(self) -> str:
+        """What makes it, in the schema in use: a name of one would be kept as a part of it."""
         user, _, host = self.definer.rpartition("@")
         definer = f"DEFINER={quoted(user)}@{quoted(host)} " if user else ""
         return (
-            f"CREATE {definer}TRIGGER {quoted(schema, self.name)} {self.timing} {self.event}"
-            f" ON {quoted(schema, self.table)} FOR EACH ROW {self.body}"
+            f"CREATE {definer}TRIGGER {quoted(self.name)} {self.timing} {self.event}"
+            f" ON {quoted(self.table)} FOR EACH ROW {self.body}"
         )
 
 
@@ -110,7 +111,7 @@ def take(connection: Connection, schema: str, *, name: str) -> Inventory:
         for statement in _statement(connection, schema, kind, one, name)
     }
     items |= {
-        Item(kind="TRIGGER", name=one.name, statement=f"{number} {one.statement('')}")
+        Item(kind="TRIGGER", name=one.name, statement=f"{number} {one.statement}")
         for number, one in enumerate(triggers)
     }
     return Inventory(

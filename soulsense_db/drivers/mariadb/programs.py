@@ -39,12 +39,13 @@ _CODECS = {
 
 def create_triggers(connection: Connection, triggers: Iterable[Trigger], schema: str) -> None:
     """Make triggers in ``schema``, with the settings that each was made with."""
+    execute(connection, f"USE {quoted(schema)}")
     for one in triggers:
         charset, data = one.client, b""
         try:
-            data = one.statement(schema).encode(_CODECS[charset])
+            data = one.statement.encode(_CODECS[charset])
         except (LookupError, UnicodeEncodeError):
-            charset, data = "utf8mb4", one.statement(schema).encode()
+            charset, data = "utf8mb4", one.statement.encode()
         execute(
             connection,
             f"SET @soulsense_mode = @@sql_mode, sql_mode = {literal(one.sql_mode)},"

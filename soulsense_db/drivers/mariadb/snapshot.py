@@ -35,6 +35,8 @@ _ALWAYS = (
     "--quick",
     "--hex-blob",
     "--skip-dump-date",
+    # A table whose default is a sequence's next value cannot be loaded with them.
+    "--skip-add-locks",
     "--default-character-set=utf8mb4",
     "--max-allowed-packet=1G",
 )
@@ -171,7 +173,7 @@ class _Writing:
     def _section(self, stream: BinaryIO, arguments: tuple[str, ...]) -> archive.Section:
         begin, counter = self._done, self._counter
         counter.is_completed = False
-        with self._tools.dumping(self._login, *_ALWAYS, *arguments, self._login.database) as output:
+        with self._tools.dumping(self._login, *_ALWAYS, *arguments, "--", self._login.database) as output:
             while chunk := output.read(archive.CHUNK):
                 counter.feed(chunk)
                 self._write(stream, chunk)
