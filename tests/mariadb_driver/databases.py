@@ -63,10 +63,13 @@ class Database:
             ],
             capture_output=True,
             text=True,
-            errors="surrogateescape",
+            errors="backslashreplace",
             check=True,
         ).stdout
-        return re.sub(r"(?m)^-- (Host|Server).*$", "", said)
+        said = re.sub(r"(?m)^-- (Host|Server).*$", "", said)
+        # The server keeps what was typed; these names need no quotation marks.
+        said = re.sub(r"FOR EACH ROW\s+", "FOR EACH ROW ", said)
+        return re.sub(r"TRIGGER `(\w+)` (\w+ \w+) ON `(\w+)`", r"TRIGGER \1 \2 ON \3", said)
 
     def left(self) -> set[str]:
         """Return the databases of the server beside this one and its own."""

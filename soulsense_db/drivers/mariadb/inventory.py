@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import code_of, missing_right
+from soulsense_db.drivers.mariadb.rights import user
 from soulsense_db.drivers.mariadb.statements import literal, quoted, rows, scalar
 
 _UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
@@ -152,7 +153,7 @@ def _statement(
         raise missing_right(
             name,
             f"the {kind.lower()} {one} is somebody else's, and its statements cannot be read",
-            statement="GRANT SELECT ON mysql.proc TO …;",
+            statement=f"GRANT SELECT ON mysql.proc TO {user(connection)};",
         )
     others = (*row[1:column], *row[column + 1 :]) if column > 1 else ()
     session = " ".join(str(value) for value in others)

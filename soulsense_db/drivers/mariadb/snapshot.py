@@ -173,7 +173,9 @@ class _Writing:
     def _section(self, stream: BinaryIO, arguments: tuple[str, ...]) -> archive.Section:
         begin, counter = self._done, self._counter
         counter.is_completed = False
-        with self._tools.dumping(self._login, *_ALWAYS, *arguments, "--", self._login.database) as output:
+        with self._tools.dumping(
+            self._login, *_ALWAYS, *arguments, "--", self._login.database
+        ) as output:
             while chunk := output.read(archive.CHUNK):
                 counter.feed(chunk)
                 self._write(stream, chunk)
