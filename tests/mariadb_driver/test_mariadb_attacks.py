@@ -50,7 +50,7 @@ print("ready", flush=True)
 driver.load(Path(path))
 print("done", flush=True)
 """
-_PASSWORD = "s3cr3t 'p\"a\\ss#word;%"  # PyMySQL takes Latin-1 only
+_PASSWORD = "s3cr3t 'p\"a\\ss#word;%"  # noqa: S105 - PyMySQL takes Latin-1 only
 
 
 @pytest.fixture
@@ -195,15 +195,15 @@ def test_without_reload_a_changed_table_is_found(server: Server, database: Datab
     driver = driver_for(sa.create_engine(url), lock_timeout=5)
     path = database.folder / "plain.sql"
     path.touch()
-    is_changed = False
+    written: list[int] = []
 
-    def change(_done: int, total: int) -> None:
-        nonlocal is_changed
-        if not is_changed:
-            is_changed = True
+    def change(done: int, _total: int) -> None:
+        written.append(done)
+        if len(written) == 1:
             database.run("ALTER TABLE b ADD COLUMN extra INT DEFAULT 7")
 
     driver.snapshot(path, progress=change)
+    assert written.count(written[0]) == 2, "it did not begin once more"
     database.run("DROP USER plain@localhost")
     database.driver.load(path)
     assert database.run("SELECT extra FROM b") == "7\n"
@@ -290,7 +290,7 @@ def test_passwords_are_in_no_argument_and_no_error(database: Database) -> None:
     driver.load(path, progress=look)
     assert any("mariadb-dump" in one for one in seen)
     assert not any(_PASSWORD in one for one in seen)
-    wrong = sa.make_url(url).set(password="wr0ng-one")
+    wrong = sa.make_url(url).set(password="wr0ng-one")  # noqa: S106
     with pytest.raises(DatabaseUnreachableError) as caught:
         driver_for(sa.create_engine(wrong), lock_timeout=1).require_database()
     assert "refused the login" in str(caught.value)
@@ -306,7 +306,7 @@ def test_a_server_that_is_down_and_a_database_that_is_not_there(
     """Both are said, and a missing database is made from a backup."""
     nowhere = sa.create_engine(f"mariadb+pymysql://root@/x?unix_socket={tmp_path / 'none'}")
     driver = driver_for(nowhere, lock_timeout=1)
-    for call in (driver.require_database, driver.tools, lambda: driver.snapshot(tmp_path / "x")):
+    for call in (driver.require_database, driver.size, lambda: driver.snapshot(tmp_path / "x")):
         with pytest.raises(DatabaseUnreachableError):
             call()
     path = database.snapshot()
@@ -324,7 +324,7 @@ def test_a_missing_program_is_named(database: Database, monkeypatch: pytest.Monk
     monkeypatch.setattr("soulsense_db.drivers.mariadb.tools._FOLDERS", ())
     monkeypatch.setenv("PATH", str(database.folder))
     with pytest.raises(ServerToolError, match=r"10\.11"):
-        database.driver.tools()
+        database.driver.require_restorable()
 
 
 def test_damage_of_each_kind_is_found(database: Database) -> None:

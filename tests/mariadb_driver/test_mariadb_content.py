@@ -97,9 +97,11 @@ _NAMES = """
 CREATE TABLE `MixedCase` (`Id` INT PRIMARY KEY, `sel``ect` INT, `a.b` INT, `p%c` INT, `c:d` INT);
 INSERT INTO `MixedCase` VALUES (1, 2, 3, 4, 5);
 CREATE TABLE mixedcase (id INT PRIMARY KEY); INSERT INTO mixedcase VALUES (1);
-CREATE TABLE `x``y "z" 'q' %s :p \\ .t` (`(odd), VALUES` INT PRIMARY KEY); INSERT INTO `x``y "z" 'q' %s :p \\ .t` VALUES (1), (2);
+CREATE TABLE `x``y "z" 'q' %s :p \\ .t` (`(odd), VALUES` INT PRIMARY KEY);
+INSERT INTO `x``y "z" 'q' %s :p \\ .t` VALUES (1), (2);
 CREATE TABLE `日本ü` (`名` TEXT); INSERT INTO `日本ü` VALUES ('本');
-CREATE TABLE `-t` (id INT); CREATE TABLE `#t` (id INT); CREATE TABLE `VALUES` (`KEY` INT PRIMARY KEY);
+CREATE TABLE `-t` (id INT); CREATE TABLE `#t` (id INT);
+CREATE TABLE `VALUES` (`KEY` INT PRIMARY KEY);
 CREATE TABLE aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa (id INT);
 CREATE VIEW `v``w` AS SELECT * FROM `x``y "z" 'q' %s :p \\ .t`;
 """

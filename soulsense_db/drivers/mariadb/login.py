@@ -89,7 +89,7 @@ class Login:
             yield "[client]"
         for key, option in (("user", "user"), ("password", "password"), ("host", "host")):
             if given.get(key):
-                yield f"{option}={_option(_text(given[key]))}"
+                yield f"{option}={_option(str(_plain(given[key])))}"
         if given.get("port"):
             yield f"port={int(given['port'])}"
         if given.get("unix_socket"):
@@ -182,9 +182,10 @@ def _with_listeners(
 
 def _of_connection(connection: Any) -> dict[str, Any]:
     """Return what a connection of PyMySQL, asyncmy or aiomysql was made with."""
+    names = ("host", "port", "user", "password", "db", "unix_socket")
     known = {
-        key: getattr(connection, key, None) or getattr(connection, f"_{key}", None)
-        for key in ("host", "port", "user", "password", "db", "unix_socket")
+        name: _plain(getattr(connection, name, None) or getattr(connection, f"_{name}", None))
+        for name in names
     }
     if not known["user"]:
         raise unknown_login(type(connection).__module__.partition(".")[0])
@@ -206,8 +207,9 @@ def library_for(named: str) -> str:
     raise no_library()
 
 
-def _text(value: Any) -> str:
-    return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray)) else str(value)
+def _plain(value: Any) -> Any:
+    # PyMySQL keeps texts as the bytes that it sends.
+    return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray)) else value
 
 
 def _option(value: str) -> str:
