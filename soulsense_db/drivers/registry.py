@@ -87,6 +87,8 @@ def engine_for(url: str) -> Engine:
             raise no_url() from None
     if _LIKE_A_LOGIN.match(parsed.database or "") and not Path(parsed.database or "").exists():
         raise no_url()
+    if "@" in (parsed.host or ""):  # a password in which nothing is escaped
+        raise no_url()
     dialect = parsed.get_backend_name()
     driver_class = _driver_class(dialect)
     if parsed.host and not driver_class.url_has_host:

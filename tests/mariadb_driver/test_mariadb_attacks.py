@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -218,26 +219,41 @@ def _user(database: Database, name: str, *grants: str, password: str = _PASSWORD
     return database.server.url(database.name, user=name, password=password)
 
 
-def test_an_owner_with_two_grants_does_all_of_it(database: Database) -> None:
-    """All rights on the database and on names of ours are enough; the guide says these two."""
-    url = _user(
-        database,
-        "owner",
-        f"GRANT ALL ON `{database.name}`.* TO owner@localhost",
-        "GRANT ALL ON `~soulsense\\_%`.* TO owner@localhost",
-        "GRANT SET USER ON *.* TO owner@localhost",
-        "GRANT SELECT ON mysql.proc TO owner@localhost",
+def _granted_by_the_guide(database: Database, name: str) -> str:
+    """Make the user ``name`` with the statements that the guide has for it; return the URL."""
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "mariadb.md"
+    said = re.findall(rf"^GRANT .* TO `{name}`@`localhost`;$", guide.read_text(), re.MULTILINE)
+    assert said
+    grants = (one.rstrip(";").replace("`shop`", f"`{database.name}`") for one in said)
+    return _user(database, name, *grants)
+
+
+def test_the_rights_that_the_guide_names_are_enough(database: Database) -> None:
+    """One user makes a backup of all that there is; the other one restores it."""
+    database.run(
+        "CREATE TABLE old (id INT PRIMARY KEY) WITH SYSTEM VERSIONING; INSERT INTO old VALUES (1);"
+        "DELETE FROM old; CREATE SEQUENCE s; CREATE TABLE m (id INT) ENGINE = MyISAM;"
+        "CREATE TABLE n (id INT DEFAULT NEXTVAL(s), FOREIGN KEY (id) REFERENCES a (id));"
     )
-    driver = driver_for(sa.create_engine(url), lock_timeout=5)
-    path = database.folder / "owner.sql"
+    maker = driver_for(sa.create_engine(_granted_by_the_guide(database, "backup")), lock_timeout=5)
+    path = database.folder / "guide.sql"
     path.touch()
     before = database.dump()
-    driver.snapshot(path)
-    driver.require_restorable()
-    database.run("DROP TRIGGER on_a; DELETE FROM a; DROP VIEW both_of; DROP EVENT e")
-    driver.load(path)
+    maker.snapshot(path)
+    with pytest.raises(MissingRightError, match="a restore needs"):
+        maker.require_restorable()
+    restorer = driver_for(
+        sa.create_engine(_granted_by_the_guide(database, "restore")), lock_timeout=5
+    )
+    restorer.require_restorable()
+    database.run(
+        "DROP TRIGGER on_a; DROP TABLE n; DROP SEQUENCE s; DELETE FROM a; DROP VIEW both_of;"
+        "DROP EVENT e; DROP PROCEDURE p"
+    )
+    restorer.load(path)
     assert database.dump() == before
-    database.run("DROP USER owner@localhost")
+    restorer.snapshot(path)
+    database.run("DROP USER backup@localhost; DROP USER restore@localhost")
 
 
 @pytest.mark.parametrize(
