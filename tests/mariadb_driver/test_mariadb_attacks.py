@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from mariadb_driver.databases import Database, new_database
-from mariadb_driver.server import Server
+from mariadb_driver.server import Server, is_installed
 from soulsense_db.drivers import driver_for
 from soulsense_db.errors import (
     BackupError,
@@ -431,4 +431,53 @@ def test_two_restores_at_once_are_one_after_the_other(database: Database) -> Non
         one.join()
     assert "done" in outcomes
     database.snapshot("after")
+    assert database.dump() == before
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_crash_of_the_server_leaves_old_or_new(tmp_path: Path) -> None:
+    """mariadbd killed in the middle of restores: old or new each time, and it goes on."""
+    if not is_installed():
+        pytest.skip("no MariaDB is installed")
+    server = Server()
+    try:
+        with new_database(server, tmp_path) as database:
+            database.run(_SCHEMA)
+            path = database.snapshot()
+            programs = _programs(database)
+            for number in range(8):
+                database.run("UPDATE a SET what = 'new'; UPDATE b SET what = 'new'")
+                killing = threading.Timer(0.15 + number * 0.09, server.stop, kwargs={"kill": True})
+                killing.start()
+                try:
+                    database.driver.load(path)
+                except BackupError as error:
+                    assert "old" not in str(error)
+                killing.join()
+                server.start()
+                assert _rows(database) in ("old\nold\n", "new\nnew\n")
+                database.snapshot(f"after{number}")
+                assert _programs(database) == programs
+                assert database.left() == set()
+                before = database.run("SELECT COUNT(*) FROM seen")
+                database.run("INSERT INTO a VALUES (99, 'x'); DELETE FROM a WHERE id = 99")
+                assert int(database.run("SELECT COUNT(*) FROM seen")) == int(before) + 1
+    finally:
+        server.remove()
+
+
+def test_many_tables_and_triggers(database: Database) -> None:
+    """More tables with triggers than there are connections for: all come back."""
+    database.run(
+        "".join(
+            f"CREATE TABLE t{number} (id INT PRIMARY KEY); CREATE TRIGGER tr{number} AFTER INSERT"
+            f" ON t{number} FOR EACH ROW INSERT INTO seen (what) VALUES ('t{number}');"
+            for number in range(90)
+        )
+    )
+    before = database.dump()
+    path = database.snapshot()
+    database.run("DROP TABLE t3; DROP TRIGGER tr40; INSERT INTO t7 VALUES (1)")
+    database.driver.load(path)
     assert database.dump() == before

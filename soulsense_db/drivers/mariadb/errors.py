@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from soulsense_db.errors import (
     BackupError,
@@ -51,6 +51,8 @@ def live_errors(name: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise of_code(code_of(error), name, reason_of(error)) from error
+    except PendingRollbackError as error:  # whatever comes after the connection broke
+        raise unreachable(name, "the connection is broken") from error
 
 
 def code_of(error: BaseException) -> int:
