@@ -113,6 +113,96 @@ def test_a_kill_at_any_moment_leaves_old_or_new(database: Database, seed: int) -
     assert _programs(database) == programs
 
 
+_DYING = """
+import os, sys
+from importlib import import_module
+module, name, moment = sys.argv[1:]
+*path, last = f"soulsense_db.drivers.mariadb.{module}".split(":")
+owner = import_module(path[0]) if path else import_module(last)
+owner = getattr(owner, last) if path else owner
+original = getattr(owner, name)
+def dying(*arguments, **options):
+    if moment == "before":
+        os._exit(9)
+    original(*arguments, **options)
+    os._exit(9)
+setattr(owner, name, dying)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "moment", "is_new"),
+    [
+        ("notes write", "after", False),
+        ("gates:Gates drop", "before", False),
+        ("gates:Gates drop", "after", False),
+        ("gates:Gates open", "after", None),
+        ("swap:Swap _until_it_has_all_but_ours", "after", None),
+        ("gates:Gates create", "before", True),
+        ("gates:Gates create", "after", True),
+        ("programs replace", "before", True),
+        ("programs replace", "after", True),
+        ("schemas drop_all", "before", True),
+        ("schemas drop_all", "after", True),
+    ],
+)
+def test_a_death_at_each_step_is_tidied_up(
+    database: Database, where: str, moment: str, is_new: bool | None
+) -> None:
+    """Each step of the swap is the last one of a process once; the next call does the rest."""
+    path = database.snapshot()
+    wanted = database.dump()
+    database.run(
+        "UPDATE a SET what = 'new'; UPDATE b SET what = 'new'; DROP EVENT e; DROP VIEW both_of"
+    )
+    before = database.dump()
+    process = subprocess.run(
+        [sys.executable, "-c", _DYING + _LOAD, *where.split(), moment],
+        input=f"{database.server.url(database.name)}\n{path}\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 9, process.stderr
+    assert _rows(database) in ("old\nold\n", "new\nnew\n")
+    database.snapshot("after")
+    assert database.dump() in (
+        (wanted, before) if is_new is None else (wanted if is_new else before,)
+    )
+    assert database.left() == set()
+
+
+def test_a_dead_process_swaps_nothing_later(database: Database) -> None:
+    """The server goes on waiting for locks for a process that was killed: it is told to stop."""
+    path = database.snapshot()
+    database.run("UPDATE a SET what = 'new'; UPDATE b SET what = 'new'")
+    before = database.dump()
+    waits = (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
+        " WHERE INFO LIKE 'RENAME TABLE%' AND STATE LIKE 'Waiting%'"
+    )
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM seen")
+        with subprocess.Popen(
+            [sys.executable, "-c", _LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(f"{database.server.url(database.name)}\n{path}\n")
+            process.stdin.flush()
+            while database.run(waits) != "1\n":
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.kill()
+        assert database.run(waits) == "1\n"
+        began = time.monotonic()
+        database.snapshot("after")
+        assert database.run(waits) == "0\n"
+        assert time.monotonic() - began < 3, "it was waited for"
+        connection.rollback()
+    assert database.dump() == before
+    assert database.left() == set()
+
+
 def test_no_write_misses_its_trigger(database: Database) -> None:
     """Writers that never stop find a trigger on each table, before, during and after a restore."""
     database.run("DELETE FROM seen")
@@ -437,7 +527,7 @@ def test_two_restores_at_once_are_one_after_the_other(database: Database) -> Non
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_crash_of_the_server_leaves_old_or_new(tmp_path: Path) -> None:
-    """mariadbd killed in the middle of restores: old or new each time, and it goes on."""
+    """The server is killed in the middle of restores: old or new each time, and it goes on."""
     if not is_installed():
         pytest.skip("no MariaDB is installed")
     server = Server()

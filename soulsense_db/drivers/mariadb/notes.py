@@ -49,7 +49,7 @@ def write(connection: Connection, schema: str, notes: Notes) -> None:
 
 def read(connection: Connection, schema: str) -> tuple[Notes, bool] | None:
     """Return what was noted down, and whether the swap was done; None where nothing was."""
-    for table in (AFTER, BEFORE):
+    for table in (BEFORE, AFTER):  # in this order: in between it may get its other name
         try:
             found = connection.exec_driver_sql(
                 f"SELECT part FROM {quoted(schema, table)} ORDER BY number"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import msgspec
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.errors import live_errors, locked
+from soulsense_db.drivers.mariadb.errors import code_of, live_errors, locked
 from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
 from soulsense_db.notices import cleaning_up
@@ -24,6 +26,8 @@ from soulsense_db.notices import cleaning_up
 _COMMENT = "soulsense_db: "
 _TOKEN_LENGTH = 16
 _HELD_SECONDS = 1  # a process that was killed may not be gone yet
+_LOOK_SECONDS = 0.01
+_NO_SUCH_THREAD = 1094
 NEW, OLD = "_new", "_old"
 
 
@@ -141,7 +145,25 @@ def left_by_a_kill(connection: Connection, live: str) -> Iterator[Work]:
     for schema in sorted({str(one)[:length] for one, said in found if _is_about(said, live)}):
         with held(connection, schema) as got:
             if got:
+                _end_statements(connection, schema)
                 yield Work(schema, live, connection)
+
+
+def _end_statements(connection: Connection, schema: str) -> None:
+    """End what still waits in the server for a process that is gone: it might swap later on."""
+    pattern = literal("%" + quoted(schema).replace("_", "\\_") + "%")
+    asked = (
+        "SELECT ID FROM information_schema.PROCESSLIST"
+        f" WHERE INFO LIKE {pattern} AND ID <> CONNECTION_ID()"
+    )
+    while found := rows(connection, asked):
+        for (number,) in found:
+            try:
+                execute(connection, f"KILL {number}")
+            except DBAPIError as error:
+                if code_of(error) != _NO_SUCH_THREAD:
+                    raise
+        time.sleep(_LOOK_SECONDS)
 
 
 def _is_about(said: str, live: str) -> bool:
