@@ -116,6 +116,8 @@ def load(
         programs.drop_triggers(work.keeper, described.triggers, work.new)
         poll()
         with ExitStack() as stack:
+            alone = schemas.only_swap(work.keeper, work.live, name=name, timeout=lock_timeout)
+            stack.enter_context(alone)
             if write_lock is None:
                 held = write_locked(login, name=name, lock_timeout=lock_timeout)
                 write_lock = stack.enter_context(held)

@@ -176,10 +176,26 @@ def _is_about(said: str, live: str) -> bool:
 
 
 @contextmanager
+def only_swap(connection: Connection, live: str, *, name: str, timeout: float) -> Iterator[None]:
+    """Keep other swaps of a database away, also those whose caller has not thought of it."""
+    lock = literal(_lock_of("swap", live))
+    if not scalar(connection, f"SELECT GET_LOCK({lock}, {seconds(timeout)})"):
+        raise locked(name, "another restore is at its end")
+    try:
+        yield
+    finally:
+        with cleaning_up("A lock could not be released"), live_errors(name):
+            scalar(connection, f"SELECT RELEASE_LOCK({lock})")
+
+
+def _lock_of(what: str, live: str) -> str:
+    return f"soulsense_db {what} {hashlib.sha256(live.encode()).hexdigest()[:32]}"
+
+
+@contextmanager
 def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[None]:
     """Hold a lock that every machine sees that reaches the server."""
-    key = hashlib.sha256(login.database.encode()).hexdigest()[:32]
-    lock = literal(f"soulsense_db {key}")
+    lock = literal(_lock_of("database", login.database))
     with login.connected(name=name) as connection:
         if not scalar(connection, f"SELECT GET_LOCK({lock}, {seconds(timeout)})"):
             raise locked(name, "a restore or migration is running, perhaps on another machine")
