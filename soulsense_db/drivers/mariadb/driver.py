@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,10 +15,8 @@ from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
-from soulsense_db.drivers.dump_rows import Comparison
 from soulsense_db.drivers.mariadb import (
     archive,
-    contents,
     inventory,
     restoring,
     rights,
@@ -28,7 +25,6 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
-    damaged_backup,
     live_errors,
     missing_right,
     no_mysql,
@@ -36,6 +32,7 @@ from soulsense_db.drivers.mariadb.errors import (
     reason_of,
     referred_to_from_elsewhere,
 )
+from soulsense_db.drivers.mariadb.files import BackupFiles
 from soulsense_db.drivers.mariadb.login import (
     Login,
     library_for,
@@ -43,14 +40,12 @@ from soulsense_db.drivers.mariadb.login import (
     private_engine,
     seconds,
 )
-from soulsense_db.drivers.mariadb.schema import Schema, without_tables
+from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import (
-    CheckLevel,
     DatabaseDiff,
-    Findings,
     QueryError,
     RowCounts,
     SnapshotInfo,
@@ -66,7 +61,7 @@ _MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
 _WRONG_STATEMENT = (1064, 1149, 1792, 1235)
 
 
-class MariaDBDriver(Driver):
+class MariaDBDriver(BackupFiles):
     """A database of a MariaDB server, from 10.6 on, by the server's own programs."""
 
     dialect = "mariadb"
@@ -223,52 +218,6 @@ class MariaDBDriver(Driver):
                 progress=progress,
             )
 
-    def copy_file(
-        self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> SnapshotInfo:
-        """Copy a backup that is whole."""
-        described = archive.read(source)
-        size = described.size_bytes
-
-        def poll() -> None:
-            if progress is not None:
-                progress(0, size)
-
-        self.check(source, level="full", poll=poll)
-        with fs.storage_errors("copy", source):
-            shutil.copyfile(source, target)
-        total = target.stat().st_size
-        if progress is not None:
-            progress(total, total)
-        return snapshot.info_of(described, total)
-
-    def require_readable(self, source: Path) -> None:
-        """Read the beginning and what is written at the end."""
-        archive.read(source)
-
-    def check(
-        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
-    ) -> Findings:
-        """Compare length and checksum; in full, count the rows as well."""
-        poll = poll or (lambda: None)
-        if level == "quick":
-            archive.read(path)
-            return Findings()
-        described = archive.require_whole(path, poll=poll)
-        if level == "full":
-            found = dict.fromkeys(described.counts, 0)
-            for row in contents.rows_of(path, described):
-                found[row.table.name] += 1
-                if found[row.table.name] % 1000 == 1:
-                    poll()
-            if found != dict(described.counts):
-                raise damaged_backup(path.name, "it has other rows than were counted")
-        return Findings()
-
-    def heads_in(self, source: Path) -> tuple[str, ...]:
-        """Return the revisions that were in the database when it was dumped."""
-        return archive.read(source).heads
-
     # Comparing
 
     def compare(
@@ -289,25 +238,6 @@ class MariaDBDriver(Driver):
             self.snapshot(copy, progress=poll)
             return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
 
-    def compare_copy(
-        self,
-        copy: Path,
-        backup: Path,
-        *,
-        ignore: Collection[str],
-        progress: Progress | None = None,
-    ) -> DatabaseDiff:
-        """Compare two backups: the statements of their schemas, and their rows line by line."""
-        described = [archive.read(one) for one in (backup, copy)]
-        comparison = Comparison(described[0], described[1], ignore)
-        tables = comparison.run(
-            contents.rows_of(backup, described[0]), contents.rows_of(copy, described[1]), progress
-        )
-        kept = [without_tables(one, ignore) for one in described]
-        return DatabaseDiff(
-            tables=tables, same_schema=kept[0] == kept[1], alembic_heads=described[1].heads
-        )
-
     def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
         """Compare the numbers that were counted for the backup with those of the live tables."""
         before = archive.read(backup).counts
@@ -323,13 +253,6 @@ class MariaDBDriver(Driver):
         return tuple(
             RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
         )
-
-    def count_rows(
-        self, source: Path, *, poll: Callable[[], object] | None = None
-    ) -> Mapping[str, int]:
-        """Return the numbers of rows that were counted when the database was dumped."""
-        del poll
-        return archive.read(source).counts
 
     # Restoring
 
@@ -394,11 +317,6 @@ class MariaDBDriver(Driver):
         self.require_restorable()
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
-
-    def schema_of(self, source: Path) -> Schema:
-        """Return the statements of the schema."""
-        described = archive.read(source)
-        return Schema(described.version, frozenset(described.items))
 
     def load(
         self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
