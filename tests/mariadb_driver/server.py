@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 _NOBODY = 65534  # a server does not run as root
 _SETTINGS = {
-    "innodb-flush-log-at-trx-commit": "0",  # no test cuts the power of the machine
+    "innodb-flush-log-at-trx-commit": "2",  # no test cuts the power of the machine
     "innodb-buffer-pool-size": "32M",
     "innodb-log-file-size": "16M",
     "max-connections": "60",
@@ -37,9 +37,12 @@ class Server:
         self.folder = Path(tempfile.mkdtemp(prefix="maria-"))
         self.folder.chmod(0o755)
         self.data, self.socket = self.folder / "data", self.folder / "socket"
-        self.data.mkdir(mode=0o700)
+        # Of its own: servers that start at the same time give their temporary files equal names.
+        self._temporary = self.folder / "tmp"
+        for folder in (self.data, self._temporary):
+            folder.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            for folder in (self.folder, self.data):
+            for folder in (self.folder, self.data, self._temporary):
                 os.chown(folder, _NOBODY, _NOBODY)
         options = ("--auth-root-authentication-method=normal", "--skip-test-db")
         program = self._start("mariadb-install-db", f"--datadir={self.data}", *options)
@@ -101,7 +104,7 @@ class Server:
         assert found is not None
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [found, "--no-defaults", *arguments],
+                [found, "--no-defaults", f"--tmpdir={self._temporary}", *arguments],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
