@@ -239,6 +239,7 @@ def test_no_write_misses_its_trigger(database: Database) -> None:
     assert errors == []
 
 
+@pytest.mark.slow
 def test_tables_that_change_all_the_time_are_an_error_or_of_one_moment(
     database: Database, server: Server
 ) -> None:
