@@ -42,6 +42,8 @@ GROUP = "soulsense_db.drivers"
 _OURS = {
     "sqlite": ("soulsense_db.drivers.sqlite", "SQLiteDriver"),
     "postgresql": ("soulsense_db.drivers.postgresql", "PostgreSQLDriver"),
+    "mariadb": ("soulsense_db.drivers.mariadb", "MariaDBDriver"),
+    "mysql": ("soulsense_db.drivers.mariadb", "MySQLDriver"),
 }
 # What comes of a URL whose beginning is missing or misspelt.
 _LIKE_A_LOGIN = re.compile(r"(?!file:).*[^/\\:]:[^/\\].*@")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Engine
 
 from soulsense_db.drivers import Driver, SnapshotInfo
@@ -24,7 +25,10 @@ notes = sa.Table(
     "soulsense_notes",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("body", sa.Text, nullable=False),
+    # A usual text of these two ends after 64 KB.
+    sa.Column(
+        "body", sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False
+    ),
 )
 """The table whose rows tell what is in a database."""
 accounts = sa.Table(

@@ -128,4 +128,4 @@ def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
         "toy:NoDriver, the driver for dialect 'none', is not a soulsense_db.drivers.Driver" in none
     )
     assert "The driver toy:Nothing for dialect 'broken' cannot be loaded" in broken
-    assert "Supported: broken, none, postgresql, sqlite, toy." in unknown
+    assert "Supported: broken, mariadb, mysql, none, postgresql, sqlite, toy." in unknown

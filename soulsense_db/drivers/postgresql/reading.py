@@ -17,13 +17,13 @@ from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.dump_rows import Comparison
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
     inventory,
     snapshot,
 )
-from soulsense_db.drivers.postgresql.compare import Comparison
 from soulsense_db.drivers.postgresql.databases import recover
 from soulsense_db.drivers.postgresql.errors import (
     damaged_backup,

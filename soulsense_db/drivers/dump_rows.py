@@ -1,4 +1,8 @@
-"""Compare the rows of two archives, whatever their number: by checksums, in parts on disk."""
+"""Compare the rows of two dumps, whatever their number: by checksums, in parts on disk.
+
+A row is what the server's own program writes for it, so that equal values are equal bytes. For
+drivers whose backup is a dump: each has a description of its tables, and yields its rows.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,8 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, Protocol
 
-from soulsense_db.drivers.postgresql.archive import Description, Table
-from soulsense_db.drivers.postgresql.contents import Row
 from soulsense_db.drivers.results import TableDiff
 from soulsense_db.progress import Progress
 
@@ -21,10 +23,46 @@ _MOST_PARTS = 400  # open files
 _TOLD_EVERY = 1000
 
 
+class DumpedTable(Protocol):
+    """A table as it was dumped; ``shown``: its name for people, ``key``: of its primary key."""
+
+    @property
+    def shown(self) -> str: ...  # noqa: D102 - said above
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def key(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+
+
+class Dump(Protocol):
+    """What is known of a dump."""
+
+    @property
+    def tables(self) -> Sequence[DumpedTable]: ...  # noqa: D102
+
+
+class DumpedRow(Protocol):
+    """A row: all of it in ``line``, and in ``key`` what tells it from others of its table."""
+
+    @property
+    def table(self) -> DumpedTable: ...  # noqa: D102
+
+    @property
+    def line(self) -> bytes: ...  # noqa: D102
+
+    @property
+    def key(self) -> bytes: ...  # noqa: D102
+
+
 class Comparison:
     """What restoring the rows of ``backup`` in the place of those of ``live`` would change."""
 
-    def __init__(self, backup: Description, live: Description, ignore: Collection[str]) -> None:
+    def __init__(self, backup: Dump, live: Dump, ignore: Collection[str]) -> None:
         self._backup, self._live = (
             {table.shown: table for table in one.tables if table.shown not in ignore}
             for one in (backup, live)
@@ -36,7 +74,7 @@ class Comparison:
         )
 
     def run(
-        self, backup: Iterator[Row], live: Iterator[Row], progress: Progress | None
+        self, backup: Iterator[DumpedRow], live: Iterator[DumpedRow], progress: Progress | None
     ) -> tuple[TableDiff, ...]:
         """Return what differs, by table; the rows are read once each."""
         parts = min(_MOST_PARTS, self.total // _ROWS_OF_A_PART + 1)
@@ -59,7 +97,7 @@ class Comparison:
         return tuple(one for one in found if one is not None)
 
     def _divide(
-        self, rows: Iterator[Row], files: Sequence[IO[bytes]], done: Callable[[], None]
+        self, rows: Iterator[DumpedRow], files: Sequence[IO[bytes]], done: Callable[[], None]
     ) -> None:
         for row in rows:
             number = self._numbers.get(row.table.shown)
@@ -85,7 +123,7 @@ class Comparison:
         return TableDiff(table=name, gained=gained, lost=lost, changed=changed, newer=None)
 
 
-def _shape(table: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _shape(table: DumpedTable) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return table.columns, table.key
 
 

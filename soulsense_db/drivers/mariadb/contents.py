@@ -1,0 +1,156 @@
+"""Rows as ``mariadb-dump`` writes them: a line each, after the line that names their table.
+
+It writes no line feed within a value, and both sides of a comparison are its own words, so that
+equal values are equal lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from soulsense_db.drivers.mariadb import archive
+from soulsense_db.drivers.mariadb.archive import Description, Section, Table
+from soulsense_db.drivers.mariadb.errors import damaged_backup
+from soulsense_db.drivers.mariadb.statements import quoted
+
+_NAME = rb"`((?:[^`]|``)+)`"
+_INSERT = re.compile(
+    rb"INSERT INTO " + _NAME + rb" (?:\(([^)]*(?:`[^)]*)?)\) )?VALUES\s*(.*)", re.DOTALL
+)
+_COLUMN = re.compile(_NAME + rb"|(\w+)")
+_VALUE = re.compile(rb"'(?:[^'\\]++|\\.|'')*+'|[^,']++", re.DOTALL)
+# Several rows in one line: as programs of older versions write them.
+_ROW = re.compile(rb"\((?:'(?:[^'\\]++|\\.|'')*+'|[^'()]++)*+\)", re.DOTALL)
+_LONG = 256 * 1024
+COMPLETED = b"-- Dump completed"
+_VERSIONS = "alembic_version"
+
+
+class Row(NamedTuple):
+    """A row of a table: its values in parentheses, of these columns."""
+
+    table: Table
+    columns: tuple[str, ...]
+    line: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Its primary key; all of it where the table has none."""
+        if not self.table.key:
+            return self.line
+        values = _VALUE.findall(self.line[1:-1])
+        return b",".join(values[self.columns.index(column)] for column in self.table.key)
+
+
+class RowCounter:
+    """Counts the rows of each table, and looks for the end, in a dump that passes by in chunks."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.is_completed = False
+        self._versions: list[bytes] = []
+        self._rest = b""
+        self._table: str | None = None
+        self._is_skipping = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Look at the next bytes."""
+        if self._is_skipping:
+            _, found, chunk = chunk.partition(b"\n")
+            if not found:
+                return
+            self._is_skipping = False
+        *complete, self._rest = (self._rest + chunk).split(b"\n")
+        for line in complete:
+            self._line(line)
+        # Of a long row the beginning is enough; older programs' long lines are many rows.
+        if len(self._rest) > _LONG and self._rest[:1] == b"(":
+            self._line(self._rest[:_LONG])
+            self._rest, self._is_skipping = b"", True
+
+    def finish(self) -> None:
+        """Look at what comes after the last line feed."""
+        self._line(self._rest)
+        self._rest = b""
+
+    def _line(self, line: bytes) -> None:
+        first = line[:1]
+        if first == b"(" and self._table is not None:
+            self.counts[self._table] += 1
+            self._keep(line)
+        elif first == b"I" and (match := _INSERT.match(line)):
+            self._table = name_of(match[1])
+            for one in _ROW.findall(match[3]):
+                self.counts[self._table] += 1
+                self._keep(one)
+        elif first:
+            self._table = None
+            self.is_completed = line.startswith(COMPLETED)
+
+    def _keep(self, line: bytes) -> None:
+        if self._table == _VERSIONS:
+            self._versions += _VALUE.findall(line[1:].rstrip(b",;)"))[:1]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The sorted revisions of Alembic."""
+        return tuple(sorted(one.strip(b"'").decode(errors="replace") for one in self._versions))
+
+
+def name_of(quoted_name: bytes) -> str:
+    """Return a name without what quotes it."""
+    return quoted_name.replace(b"``", b"`").decode(errors="surrogateescape")
+
+
+def rows_of(path: Path, description: Description) -> Iterator[Row]:
+    """Yield all rows of a backup; raises when it has other tables than are described."""
+    tables = {table.name: table for table in description.tables}
+    table: Table | None = None
+    columns: tuple[str, ...] = ()
+    for raw in archive.lines(path, description.sections["tables"]):
+        line = raw.rstrip(b"\n")
+        if line[:1] == b"(" and table is not None:
+            yield Row(table, columns, line[:-1])
+        elif line[:1] == b"I" and (match := _INSERT.match(line)):
+            table = tables.get(name_of(match[1]))
+            if table is None:
+                raise damaged_backup(path.name, "it has a table that is not described")
+            columns = _columns_of(match[2]) or table.columns
+            for one in _ROW.findall(match[3]):
+                yield Row(table, columns, one)
+        elif line:
+            table = None
+
+
+def _columns_of(listed: bytes | None) -> tuple[str, ...]:
+    if not listed:
+        return ()
+    return tuple(name_of(quoted_one or plain) for quoted_one, plain in _COLUMN.findall(listed))
+
+
+def statements(
+    path: Path, section: Section, *, dumped: str, target: str, has_sequences: bool
+) -> Iterator[bytes]:
+    """Yield a section for the schema ``target``, of a dump of the schema ``dumped``.
+
+    A column's default that is a sequence's next value names the schema, whatever is loaded where.
+    """
+    if dumped == target or not has_sequences:
+        yield from archive.chunks(path, section)
+        return
+    before = f"nextval({quoted(dumped)}.".encode()
+    after = f"nextval({quoted(target)}.".encode()
+    replaced: Callable[[bytes], bytes] = lambda line: (  # noqa: E731
+        line.replace(before, after) if line.startswith(b"  `") else line
+    )
+    part = bytearray()
+    for line in archive.lines(path, section):
+        part += replaced(line)
+        if len(part) > archive.CHUNK:
+            yield bytes(part)
+            part.clear()
+    yield bytes(part)

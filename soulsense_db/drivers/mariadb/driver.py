@@ -1,0 +1,367 @@
+"""The drivers for MariaDB, through ``pymysql``, ``mysqlclient``, ``asyncmy`` and others."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool
+
+from soulsense_db import fs
+from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.mariadb import (
+    archive,
+    inventory,
+    restoring,
+    rights,
+    schemas,
+    snapshot,
+)
+from soulsense_db.drivers.mariadb.errors import (
+    code_of,
+    live_errors,
+    missing_right,
+    no_mysql,
+    not_what_was_dumped,
+    reason_of,
+    referred_to_from_elsewhere,
+)
+from soulsense_db.drivers.mariadb.files import BackupFiles
+from soulsense_db.drivers.mariadb.login import (
+    Login,
+    library_for,
+    login_of,
+    private_engine,
+    seconds,
+)
+from soulsense_db.drivers.mariadb.schema import Schema
+from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
+from soulsense_db.drivers.mariadb.tools import Tools, find_tools
+from soulsense_db.drivers.mariadb.write_lock import write_locked
+from soulsense_db.drivers.results import (
+    DatabaseDiff,
+    QueryError,
+    RowCounts,
+    SnapshotInfo,
+    WriteLock,
+)
+from soulsense_db.errors import BackupError
+from soulsense_db.progress import Progress
+
+T = TypeVar("T")
+
+_DEFAULT_PORT = 3306
+_MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
+_WRONG_STATEMENT = (1064, 1149, 1792, 1235)
+
+
+class MariaDBDriver(BackupFiles):
+    """A database of a MariaDB server, from 10.6 on, by the server's own programs."""
+
+    dialect = "mariadb"
+    url_drivers = frozenset(
+        {"pymysql", "mysqldb", "mysqlconnector", "asyncmy", "aiomysql", "mariadbconnector"}
+    )
+    suffix = ".sql"
+
+    def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
+        super().__init__(engine, lock_timeout=lock_timeout)
+        self._tools: Tools | None = None
+
+    # What it is
+
+    @classmethod
+    def url_for_commands(cls, url: sa.URL) -> sa.URL:
+        """Name the URL's own library, or one that is installed: SQLAlchemy's need not be."""
+        named = url.drivername.partition("+")[2]
+        return url.set(drivername=f"{url.get_backend_name()}+{library_for(named)}")
+
+    @property
+    def database(self) -> str:
+        """Host and name, as in the URL: to list backups no server is asked."""
+        url = self.engine.url
+        port = "" if url.port in (None, _DEFAULT_PORT) else f":{url.port}"
+        return f"{url.host}{port}/{self._name}" if url.host else self._name
+
+    @property
+    def _name(self) -> str:
+        return self.engine.url.database or self._login().database
+
+    @property
+    def location(self) -> None:
+        """It is no file here."""
+        return None
+
+    @property
+    def address(self) -> str:
+        """Its URL, without the password: that is in an option file, or asked for."""
+        url = self.engine.url
+        name = f"{self.dialect}+{self._login().library}"
+        return sa.URL.create(
+            name, url.username, None, url.host, url.port, url.database, url.query
+        ).render_as_string()
+
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return nothing: a server attaches no files."""
+        del connection
+        return {}
+
+    def require_database(self) -> None:
+        """Connect once."""
+        with self._connected() as connection:
+            scalar(connection, "SELECT 1")
+
+    def size(self) -> int:
+        """About the bytes of all rows, which a dump has; of indexes it has the definition."""
+        with self._connected() as connection:
+            return inventory.size(connection, self._name)
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Say what the server's errors mean for the live database."""
+        return live_errors(self.database)
+
+    # Connections
+
+    def _login(self) -> Login:
+        return login_of(self.engine, name=str(self.engine.url.database or "the database"))
+
+    def _connected(self) -> AbstractContextManager[Connection]:
+        """Connect to the live database, which must exist."""
+        login = self._login()
+        return login.connected(login.database, name=self.database, lock_timeout=self.lock_timeout)
+
+    def tools(self) -> Tools:
+        """Return the programs of the server's version."""
+        if self._tools is None:
+            # The live database may be missing.
+            with self._login().connected(name=self.database) as connection:
+                version = inventory.version(connection)
+            if "MariaDB" not in version:
+                raise no_mysql(self.database, version)
+            self._tools = find_tools(version.partition("-")[0], name=self.database)
+        return self._tools
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Do nothing: a lock on tables keeps nobody from connecting."""
+        return nullcontext()
+
+    def return_idle_connections(self) -> None:
+        """Close the pool's idle connections; an async pool can only be closed from its loop."""
+        pool = self.engine.pool
+        is_async = self.engine.dialect.is_async
+        if isinstance(pool, QueuePool) and not is_async and pool.checkedout() == 0:
+            self.engine.dispose()
+
+    def transaction(
+        self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
+    ) -> T:
+        """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
+        login = self._login()
+        is_async = self.engine.dialect.is_async
+        engine = login.engine(login.database) if is_async else private_engine(self.engine)
+        engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        limit = seconds(lock_timeout)
+        try:
+            with live_errors(self.database), engine.connect() as connection:
+                kind = "READ WRITE" if write else "READ ONLY"
+                for statement in (
+                    f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",
+                    f"SET SESSION TRANSACTION {kind}",
+                ):
+                    connection.exec_driver_sql(statement)
+                connection.commit()
+                with connection.begin():
+                    return work(connection)
+        finally:
+            engine.dispose()
+
+    def make_read_only(self, connection: Any) -> None:
+        """Have the server refuse what writes, in the transactions to come."""
+        cursor = connection.cursor()
+        cursor.execute("ROLLBACK")
+        cursor.execute("SET SESSION TRANSACTION READ ONLY")
+
+    def flush(self) -> None:
+        """Write the server's logs to its disk, as far as the user may have that done."""
+        with self._connected() as connection:
+            try:
+                execute(connection, "FLUSH LOCAL ENGINE LOGS")
+            except DBAPIError as error:
+                if code_of(error) != 1227:
+                    raise
+
+    def finish_interrupted(self) -> None:
+        """Do what a restore that was killed has left to be done."""
+        restoring.finish_interrupted(self._login(), self.tools, name=self.database)
+
+    # Snapshots and files
+
+    def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
+        """Have ``mariadb-dump`` write all that is committed, and add what it must have."""
+        self.finish_interrupted()
+        login = self._login()
+        with self._connected() as connection:
+            rights.require_sight(connection, login.database, name=self.database)
+        with live_errors(self.database):
+            return snapshot.write(
+                login,
+                self.tools(),
+                target,
+                name=self.database,
+                lock_timeout=self.lock_timeout,
+                progress=progress,
+            )
+
+    # Comparing
+
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> DatabaseDiff:
+        """Dump the live database to a file that is gone afterwards, and compare both."""
+        described = archive.read(backup)
+        total = sum(described.counts.values())
+
+        def poll(_done: int, _total: int) -> None:
+            if progress is not None:
+                progress(0, max(1, total))
+
+        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
+            fs.require_space(Path(folder), self.size())
+            copy = Path(folder) / f"live{self.suffix}"
+            copy.touch(mode=0o600)
+            self.snapshot(copy, progress=poll)
+            return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
+
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
+        """Compare the numbers that were counted for the backup with those of the live tables."""
+        before = archive.read(backup).counts
+        live: dict[str, int] = {}
+        try:
+            with self._connected() as connection:
+                found = inventory.tables(connection, self._name)
+                numbers = inventory.counts(connection, self._name, found)
+            live = {one.name: number for one, number in zip(found, numbers, strict=True)}
+        except BackupError:
+            pass
+        names = sorted((before.keys() | live.keys()) - set(ignore))
+        return tuple(
+            RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
+        )
+
+    # Restoring
+
+    def scratch(self, path: Path) -> Driver:
+        """Return the driver of a new database on the same server."""
+        from soulsense_db.drivers.mariadb.scratch import ScratchDriver
+
+        del path
+        return ScratchDriver(self, self._login())
+
+    def exclusive(self, *, timeout: float) -> AbstractContextManager[None]:
+        """Hold a lock of the server's, which every machine sees that reaches it."""
+        return schemas.exclusive(self._login(), name=self.database, timeout=timeout)
+
+    def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
+        """Return the first rows of one ``SELECT``: as a part of another it can be nothing else."""
+        with self._connected() as connection:
+            execute(connection, "START TRANSACTION READ ONLY")
+            asked = statement.strip().rstrip(";")
+            try:
+                rows = connection.exec_driver_sql(
+                    f"SELECT * FROM ({asked}\n) AS asked LIMIT {_MOST_ROWS}"
+                )
+                return tuple(tuple(row) for row in rows.fetchall())
+            except DBAPIError as error:
+                wrong = code_of(error) in _WRONG_STATEMENT
+                raise QueryError(reason_of(error), is_wrong=wrong) from error
+            finally:
+                execute(connection, "ROLLBACK")
+
+    @contextmanager
+    def write_locked(self) -> Iterator[WriteLock]:
+        """Lock all tables against writers, on a connection of its own."""
+        with write_locked(
+            self._login(), name=self.database, lock_timeout=self.lock_timeout
+        ) as held:
+            yield held
+
+    def require_restorable(self) -> None:
+        """Look at the rights that a restore needs, and at what refers to the tables."""
+        with self._connected() as connection:
+            live = self._name
+            ours = schemas.beginning(live)
+            for schema, shown in (
+                (live, quoted(live)),
+                (f"{ours}{'0' * 16}", quoted(ours.replace("_", "\\_") + "%")),
+            ):
+                missing = rights.lacking(connection, schema, rights.FOR_RESTORES)
+                if missing:
+                    raise missing_right(
+                        self.database,
+                        f"a restore needs {', '.join(missing)} on {shown}",
+                        statement=f"GRANT ALL ON {shown}.* TO {rights.user(connection)};",
+                    )
+            referring = inventory.referring_from_elsewhere(connection, live)
+            if referring:
+                raise referred_to_from_elsewhere(self.database, referring)
+        self.tools()
+
+    def rehearse(self, source: Path) -> None:
+        """Check rights, programs and the backup."""
+        self.require_restorable()
+        described = archive.require_whole(source)
+        restoring.require_version(source, described, self.tools())
+
+    def load(
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+    ) -> None:
+        """Load ``source`` beside the live database, and swap their tables."""
+        self.return_idle_connections()
+        self.finish_interrupted()
+        self.require_restorable()
+        restoring.load(
+            source,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+            write_lock=write_lock,
+            progress=progress,
+        )
+
+    def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
+        """Make the live database, which is missing; there is nothing to set aside."""
+        del facts, stamp
+        restoring.rebuild(
+            source,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+        )
+        return ()
+
+    def check_loaded(self, schema: object) -> None:
+        """Compare the live database's schema with ``schema``, as the server writes it."""
+        assert isinstance(schema, Schema)
+        with self._connected() as connection:
+            found = inventory.take(connection, self._name, name=self.database)
+        if not schema.is_in(Schema(self.tools().version, found.items)):
+            raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+
+    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+        """Return the sorted revisions in the live ``version_table``, None without that table."""
+        with self._connected() as connection:
+            return inventory.heads(connection, self._name, version_table)
+
+
+class MySQLDriver(MariaDBDriver):
+    """The same for URLs of the dialect that SQLAlchemy calls ``mysql``."""
+
+    dialect = "mysql"

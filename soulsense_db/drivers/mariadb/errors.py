@@ -1,0 +1,310 @@
+"""What errors of MariaDB and of its programs mean, as errors of the tree.
+
+No row is quoted: of what a server says, everything in quotation marks is left out, unless it is
+known to be a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    EmptyBackupError,
+    InvalidBackupError,
+    MissingExtraError,
+    MissingRightError,
+    NotADatabaseError,
+    NotEnoughSpaceError,
+    ServerToolError,
+    TruncatedBackupError,
+    UnsupportedDatabaseError,
+)
+
+LOCK_TIMEOUT = 1205
+"""``ER_LOCK_WAIT_TIMEOUT``."""
+
+# Codes of https://mariadb.com/kb/en/mariadb-error-codes/ whose messages quote names alone.
+_NAMES_ALONE = frozenset(
+    {1044, 1045, 1049, 1050, 1051, 1114, 1142, 1143, 1146, 1227, 1290, 1305, 1370, 1698}
+    | {2002, 2003, 2005, 4161}
+)
+_OF_A_PROGRAM = re.compile(
+    r"^(?:ERROR (?P<client>\d+) .*?: |mariadb-dump: Got error: (?P<dump>\d+): |"
+    r"(?:mariadb|mariadb-dump): )(?P<text>.*)$"
+)
+_CODE_AT_END = re.compile(r"\((\d{4})\)$")
+
+
+@contextmanager
+def live_errors(name: str) -> Iterator[None]:
+    """Turn errors of the server, in the block, into errors of the tree about the database."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise of_code(code_of(error), name, reason_of(error)) from error
+    except PendingRollbackError as error:  # whatever comes after the connection broke
+        raise unreachable(name, "the connection is broken") from error
+
+
+def code_of(error: BaseException) -> int:
+    """Return the number of an error of the server or of a library; 0 without any."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    found = getattr(original, "errno", None)
+    if not isinstance(found, int):
+        found = next(iter(getattr(original, "args", ())), None)
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what the server said, without any value of a row."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    arguments = getattr(original, "args", ())
+    text = getattr(original, "msg", None) or (arguments[-1] if arguments else original)
+    return without_values(str(text), code_of(error))
+
+
+def without_values(text: str, code: int) -> str:
+    """Return the first line of a message, without what may be a value."""
+    if code not in _NAMES_ALONE:
+        text = re.sub(r"'.*'|\".*\"", "'…'", text, flags=re.DOTALL)
+    lines = text.strip().splitlines() or [""]
+    return lines[0].strip().rstrip(" .")
+
+
+def of_code(code: int, name: str, reason: str) -> BackupError:
+    """Return the error of the tree for one of the server."""
+    for codes, make in _MEANINGS:
+        if code in codes:
+            return make(name, reason)
+    return BackupError(
+        f"MariaDB refused an operation on {name} ({reason}).",
+        hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
+    """Return the error for a database that the server has not."""
+    return DatabaseFileNotFoundError(
+        f"Database not found: {name}.",
+        hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
+        "right to create databases.",
+        reason=reason,
+    )
+
+
+def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a user, or a password, that the server does not take."""
+    return DatabaseUnreachableError(
+        f"The server refused the login to {name} ({reason}).",
+        hint="Check user, password and host in the URL, and the server's table mysql.user.",
+        reason=reason,
+    )
+
+
+def unreachable(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a server that does not answer."""
+    return DatabaseUnreachableError(
+        f"The server of {name} does not answer ({reason}).",
+        hint="Check that it runs, host and port in the URL, and the network between.",
+        reason=reason,
+    )
+
+
+def disk_full(name: str, reason: str) -> NotEnoughSpaceError:
+    """Return the error for a server without room."""
+    return NotEnoughSpaceError(
+        f"The disk of the server of {name} is full ({reason}).",
+        hint="Free some space on the server and try again.",
+        reason=reason,
+    )
+
+
+def damaged(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for data that the server cannot read."""
+    return DatabaseDamagedError(
+        f"The live database {name} is damaged ({reason}).",
+        hint="Restore a backup, and look at the server's log.",
+        reason=reason,
+    )
+
+
+def locked(name: str, reason: str) -> DatabaseLockedError:
+    """Return the error for a lock that was not free by the deadline."""
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="Close the other programs that use it, or wait until they finish, and try again.",
+        reason=reason,
+    )
+
+
+def read_only(name: str, reason: str) -> DatabaseLockedError:
+    """Return the error for a server that refuses what writes."""
+    return DatabaseLockedError(
+        f"The server of {name} only reads ({reason}).",
+        hint="Restore on the primary, or let an administrator end it: SET GLOBAL read_only = 0;",
+        reason=reason,
+    )
+
+
+def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
+    """Return the error for a right that the user has not; ``statement`` gives it."""
+    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
+    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
+
+
+def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
+    """Return the error for foreign keys of other databases, which would follow the old tables."""
+    return UnsupportedDatabaseError(
+        f"Tables of other databases refer to {name}: {', '.join(tables)}. A restore would leave "
+        "them without what they refer to.",
+        hint="Drop these foreign keys before the restore, and add them again afterwards.",
+        candidates=tables,
+    )
+
+
+def no_library() -> MissingExtraError:
+    """Return the error for an async engine without a library that waits."""
+    return MissingExtraError(
+        "Backups of MariaDB need PyMySQL or mysqlclient, also beside an async engine.",
+        hint='Install it: python3 -m pip install "soulsense-db[mariadb]"',
+    )
+
+
+def unknown_login(library: str) -> UnsupportedDatabaseError:
+    """Return the error for a creator of the application's whose connections tell no password."""
+    return UnsupportedDatabaseError(
+        f"The engine has a creator of its own, and {library} does not tell what it connects with: "
+        "mariadb-dump cannot log in.",
+        hint="Make the engine from a URL, with a listener of do_connect for passwords that change.",
+    )
+
+
+_MEANINGS: tuple[tuple[tuple[int, ...], Callable[[str, str], BackupError]], ...] = (
+    ((1049,), no_database),
+    ((1045, 1698, 1251, 2059), login_refused),
+    ((1044, 1142, 1143, 1227, 1370, 1419, 1410), missing_right),
+    ((LOCK_TIMEOUT, 1213, 1969, 1317), locked),
+    ((1290, 1792, 1836), read_only),
+    ((1021, 1114, 1041, 3), disk_full),
+    ((1034, 1035, 1194, 1195, 1712, 1877, 1932), damaged),
+    (
+        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055),
+        unreachable,
+    ),
+)
+
+
+# The server's programs
+
+
+def no_tool(program: str, version: str, others: Sequence[str]) -> ServerToolError:
+    """Return the error for a program of this version that is not there, but ``others`` are."""
+    found = f" Found: {'; '.join(others)}." if others else ""
+    return ServerToolError(
+        f"The server is MariaDB {version}, and there is no {program} of that version here.{found}",
+        hint=f"Install the client programs of MariaDB {version} (Debian: mariadb-client), or put "
+        "their directory first on PATH.",
+        candidates=others,
+    )
+
+
+def no_mysql(name: str, version: str) -> UnsupportedDatabaseError:
+    """Return the error for a server of MySQL, which its URL cannot tell from one of MariaDB."""
+    return UnsupportedDatabaseError(
+        f"The server of {name} is MySQL {version}; only MariaDB can be backed up.",
+        hint="Use mysqldump, or move the database to MariaDB.",
+    )
+
+
+def tool_failed(program: str, name: str, said: str) -> BackupError:
+    """Return the error for a program that failed, by what it ``said`` on standard error."""
+    code, reason = first_error(said)
+    reason = reason or "it said nothing"
+    if code in {found for codes, _ in _MEANINGS for found in codes}:
+        return of_code(code, name, f"{program}: {reason}")
+    return BackupError(
+        f"{program} failed for {name} ({reason}).",
+        hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def ended_early(name: str) -> BackupError:
+    """Return the error for a dump that lacks the line that is its last one."""
+    return BackupError(
+        f"mariadb-dump did not write all of {name}, and did not say why.",
+        hint="Try again; the server's log may tell more.",
+    )
+
+
+def first_error(said: str) -> tuple[int, str]:
+    """Return number and text of the first error that a program named; other lines may be rows."""
+    for line in said.splitlines():
+        if match := _OF_A_PROGRAM.match(line):
+            number = match["client"] or match["dump"]
+            if not number and (at_end := _CODE_AT_END.search(line)):
+                number = at_end[1]
+            code = int(number or 0)
+            return code, without_values(match["text"], code)
+    return 0, ""
+
+
+# Backup files
+
+
+def empty(name: str) -> EmptyBackupError:
+    """Return the error for a file without any byte."""
+    return EmptyBackupError(f"Invalid backup file: {name} is empty.", hint="Use another backup.")
+
+
+def not_a_dump(name: str) -> NotADatabaseError:
+    """Return the error for a file that we have not written."""
+    return NotADatabaseError(
+        f"Invalid backup file: {name} is not a backup of a MariaDB database.",
+        hint="Use another backup. Load what mariadb-dump alone wrote into a new database with the "
+        "program mariadb, and back that one up.",
+    )
+
+
+def cut_off(name: str) -> TruncatedBackupError:
+    """Return the error for a backup that has not its end."""
+    return TruncatedBackupError(
+        f"Invalid backup file: {name} lacks its end.", hint="Use another backup."
+    )
+
+
+def damaged_backup(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for a backup that fails a check."""
+    return InvalidBackupError(
+        f"Invalid backup file: {name} is damaged ({reason}).",
+        hint="Use another backup.",
+        reason=reason,
+    )
+
+
+def newer_server(name: str, backup: str, live: str) -> InvalidBackupError:
+    """Return the error for a backup of a newer server than that which it should go to."""
+    return InvalidBackupError(
+        f"{name} is a backup of MariaDB {backup}, and the server is MariaDB {live}: a newer "
+        "version's backup cannot be restored to an older one.",
+        hint=f"Restore it to a server of version {backup} or newer.",
+    )
+
+
+def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for a restored database that is not what the backup contains."""
+    return DatabaseDamagedError(
+        f"The live database {name} is not what the backup contains ({reason}).",
+        hint="Restore again, or another backup.",
+        reason=reason,
+    )

@@ -1,0 +1,229 @@
+"""How the application's engine reaches its server, and the same way for us and for programs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import NullPool
+from sqlalchemy.util import greenlet_spawn
+
+from soulsense_db.drivers.engines import given_to_library
+from soulsense_db.drivers.event_loop import EventLoop
+from soulsense_db.drivers.mariadb.errors import live_errors, no_library, unknown_login
+from soulsense_db.drivers.mariadb.statements import execute
+
+# What SQLAlchemy calls the libraries that need no event loop, and their modules.
+_LIBRARIES = {"pymysql": "pymysql", "mysqldb": "MySQLdb", "mysqlconnector": "mysql.connector"}
+_KEPT = frozenset(
+    {"host", "port", "unix_socket", "user", "password", "read_default_file", "connect_timeout"}
+)
+_RENAMED = {"passwd": "password", "username": "user", "db": "database", "socket": "unix_socket"}
+# What a connection of the application may have set otherwise, or the server for everybody.
+# Backslashes are escapes and quotation marks are texts: as the statements here are written.
+_SESSION = (
+    "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO', autocommit = 1, time_zone = '+00:00',"
+    " foreign_key_checks = 0, max_statement_time = 0, idle_transaction_timeout = 0,"
+    " wait_timeout = 604800, net_read_timeout = 3600, net_write_timeout = 3600,"
+    " lc_messages = 'en_US', sql_quote_show_create = 1, lock_wait_timeout = {0},"
+    " innodb_lock_wait_timeout = {0}, tx_read_only = 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a connection of the application is made with; a password, too.
+
+    ``library``: SQLAlchemy's name of one that needs no event loop.
+    """
+
+    keywords: Mapping[str, Any]
+    database: str
+    library: str
+
+    def engine(self, database: str | None) -> Engine:
+        """Return an engine on ``database`` of the same server, on none with None; without pool."""
+        dbapi: Any = import_module(_LIBRARIES[self.library])
+        given = dict(self.keywords) | {"charset": "utf8mb4"}
+        if database is not None:
+            given["database"] = database
+        return sa.create_engine(
+            f"mysql+{self.library}://",
+            creator=lambda: dbapi.connect(**given),
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            execution_options={"no_parameters": True},
+        )
+
+    @contextmanager
+    def connected(
+        self, database: str | None = None, *, name: str, lock_timeout: float = 30.0
+    ) -> Iterator[Connection]:
+        """Connect to the server, by default to no database; errors of the tree, about ``name``."""
+        with live_errors(name), self.engine(database).connect() as connection:
+            execute(connection, _SESSION.format(seconds(lock_timeout)))
+            yield connection
+
+    @contextmanager
+    def options_file(self) -> Iterator[Path]:
+        """Yield a file by which the server's programs log in: arguments everybody can read."""
+        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
+            path = Path(folder) / "login.cnf"
+            path.touch(mode=0o600)
+            path.write_text("\n".join(self._options()) + "\n", encoding="utf-8")
+            yield path
+
+    def _options(self) -> Iterator[str]:
+        given = self.keywords
+        yield "[client]"
+        if included := given.get("read_default_file"):
+            yield f"!include {Path(str(included)).expanduser()}"
+            yield "[client]"
+        for key, option in (("user", "user"), ("password", "password"), ("host", "host")):
+            if given.get(key):
+                yield f"{option}={_option(str(_plain(given[key])))}"
+        if given.get("port"):
+            yield f"port={int(given['port'])}"
+        if given.get("unix_socket"):
+            yield f"socket={_option(str(given['unix_socket']))}"
+        elif given.get("host") and self.library != "mysqldb":
+            yield "protocol=tcp"  # where the host is localhost, the program takes a socket
+        yield from self._ssl_options()
+
+    def _ssl_options(self) -> Iterator[str]:
+        given = self.keywords
+        inner = given.get("ssl")
+        ssl = dict(inner) if isinstance(inner, Mapping) else {}
+        ssl |= {
+            key.removeprefix("ssl_"): value for key, value in given.items() if key[:4] == "ssl_"
+        }
+        if given.get("ssl_disabled"):
+            yield "skip-ssl"
+            return
+        for key in ("ca", "capath", "cert", "key", "cipher"):
+            if ssl.get(key):
+                yield f"ssl-{key}={_option(str(ssl[key]))}"
+        verified = ("check_hostname", "verify_identity", "verify_cert", "verify_mode")
+        is_verified = any(ssl.get(key) for key in verified)
+        yield f"ssl-verify-server-cert={int(is_verified)}"
+
+
+def seconds(timeout: float) -> int:
+    """Return a time in the whole seconds that the server counts in, at least one."""
+    return max(1, int(timeout + 0.999))
+
+
+def login_of(engine: Engine, *, name: str) -> Login:
+    """Return what ``engine`` connects with; it connects only where it has a creator of its own."""
+    given = given_to_library(engine)
+    if given is not None:
+        keywords = _with_listeners(engine, *given)
+        return _login(engine, keywords)
+    private = private_engine(engine)
+
+    def connect() -> dict[str, Any]:
+        raw = private.raw_connection()
+        try:
+            return _of_connection(raw.driver_connection)
+        finally:
+            raw.close()
+            private.dispose()
+
+    with live_errors(name):
+        if not engine.dialect.is_async:
+            return _login(engine, connect())
+        with EventLoop() as loop:
+            return _login(engine, loop.call(greenlet_spawn(connect)))
+
+
+def private_engine(engine: Engine) -> Engine:
+    """Return an engine that connects as ``engine`` does, with its events, in a pool of its own."""
+    return Engine(engine.pool.recreate(), engine.dialect, engine.url)
+
+
+def _login(engine: Engine, found: Mapping[str, Any]) -> Login:
+    keywords = {_RENAMED.get(key, key): value for key, value in found.items()}
+    database = str(keywords.get("database") or engine.url.database or "")
+    kept = {
+        key: value
+        for key, value in keywords.items()
+        if value is not None and (key in _KEPT or key == "ssl" or key.startswith("ssl_"))
+    }
+    return Login(
+        kept, database, library_for("" if engine.dialect.is_async else engine.dialect.driver)
+    )
+
+
+def _with_listeners(
+    engine: Engine, positional: list[Any], keywords: dict[str, Any]
+) -> dict[str, Any]:
+    """Return these arguments, once the application's listeners have changed them.
+
+    A listener may bring a password that is good for minutes only.
+    """
+    dialect: Any = engine.dialect
+    for listener in dialect.dispatch.do_connect if dialect._has_events else ():
+        made = listener(dialect, None, positional, keywords)
+        if made is not None:
+            try:
+                return _of_connection(made)
+            finally:
+                made.close()
+    return keywords
+
+
+def _of_connection(connection: Any) -> dict[str, Any]:
+    """Return what a connection of PyMySQL, asyncmy or aiomysql was made with."""
+    names = ("host", "port", "user", "password", "db", "unix_socket")
+    known = {
+        name: _plain(getattr(connection, name, None) or getattr(connection, f"_{name}", None))
+        for name in names
+    }
+    if not known["user"]:
+        raise unknown_login(type(connection).__module__.partition(".")[0])
+    if known["unix_socket"]:
+        known["port"] = None
+    return known
+
+
+def library_for(named: str) -> str:
+    """Return ``named``, a library as SQLAlchemy calls it, or one that needs no event loop."""
+    if named in _LIBRARIES:
+        return named
+    for name, module in _LIBRARIES.items():
+        try:
+            import_module(module)
+        except ImportError:
+            continue
+        return name
+    raise no_library()
+
+
+def _plain(value: Any) -> Any:
+    # PyMySQL keeps texts as the bytes that it sends.
+    return bytes(value).decode("latin-1") if isinstance(value, (bytes, bytearray)) else value
+
+
+def _option(value: str) -> str:
+    """Return a value as an option file has it: in quotation marks, with its escapes.
+
+    Source: https://mariadb.com/kb/en/configuring-mariadb-with-option-files/
+    """
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    for character, escape in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"), ("\b", "\\b")):
+        escaped = escaped.replace(character, escape)
+    return f'"{escaped}"'
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that a program gets: messages in English, no password of another."""
+    hidden = {"MYSQL_PWD", "MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT"}
+    return {key: value for key, value in os.environ.items() if key not in hidden} | {"LC_ALL": "C"}

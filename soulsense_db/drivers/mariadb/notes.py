@@ -1,0 +1,64 @@
+"""What a restore notes down before its swap, for whoever finishes it after a kill.
+
+The notes are rows of a table of its own schema. The statement that swaps all tables renames that
+one too: its name tells whether it was done.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.mariadb.errors import code_of
+from soulsense_db.drivers.mariadb.inventory import Trigger
+from soulsense_db.drivers.mariadb.statements import execute, quoted
+
+_PART = 1024 * 1024
+_NO_TABLE = (1146, 1049)
+BEFORE, AFTER = "state", "swapped"
+"""The table's name before the swap, and after it."""
+FIRST, FIRST_AFTER = "probe", "probed"
+"""A table that is renamed with it, whose lock the server takes first of all in this schema."""
+
+
+class Notes(msgspec.Struct, frozen=True, kw_only=True):
+    """Triggers of before and after, programs that come, and sequences made for the load."""
+
+    old_triggers: tuple[Trigger, ...]
+    new_triggers: tuple[Trigger, ...]
+    programs: dict[str, bytes]
+    sequences: tuple[str, ...] = ()
+
+
+def write(connection: Connection, schema: str, notes: Notes) -> None:
+    """Note something down, in the place of what was noted before."""
+    table = quoted(schema, BEFORE)
+    execute(connection, f"DROP TABLE IF EXISTS {table}")
+    made = "(number INT PRIMARY KEY, part LONGBLOB NOT NULL) ENGINE=InnoDB"
+    execute(connection, f"CREATE TABLE IF NOT EXISTS {quoted(schema, FIRST)} {made}")
+    data = msgspec.json.encode(notes)
+    parts = [data[begin : begin + _PART] for begin in range(0, len(data), _PART)]
+    listed = [f"{number} AS number, X'{part.hex()}' AS part" for number, part in enumerate(parts)]
+    # At once: whoever reads it after a kill finds all or nothing.
+    execute(connection, f"CREATE TABLE {quoted(schema, 'writing')} {made}")
+    for one in listed:
+        execute(connection, f"INSERT INTO {quoted(schema, 'writing')} SELECT {one}")
+    execute(connection, f"RENAME TABLE {quoted(schema, 'writing')} TO {table}")
+
+
+def read(connection: Connection, schema: str) -> tuple[Notes, bool] | None:
+    """Return what was noted down, and whether the swap was done; None where nothing was."""
+    for table in (BEFORE, AFTER):  # in this order: in between it may get its other name
+        try:
+            found = connection.exec_driver_sql(
+                f"SELECT part FROM {quoted(schema, table)} ORDER BY number"
+            ).fetchall()
+        except DBAPIError as error:
+            code = code_of(error)
+            if code not in _NO_TABLE:
+                raise
+            continue
+        data = b"".join(bytes(part) for (part,) in found)
+        return msgspec.json.decode(data, type=Notes), table == AFTER
+    return None

@@ -1,0 +1,221 @@
+"""Load a backup beside the live database, and put it in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db.drivers.mariadb import archive, contents, inventory, notes, programs, schemas
+from soulsense_db.drivers.mariadb.archive import Description
+from soulsense_db.drivers.mariadb.errors import (
+    damaged_backup,
+    live_errors,
+    newer_server,
+)
+from soulsense_db.drivers.mariadb.inventory import Inventory
+from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.schemas import Work
+from soulsense_db.drivers.mariadb.statements import execute, quoted
+from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers
+from soulsense_db.drivers.mariadb.tools import Tools, series
+from soulsense_db.drivers.mariadb.write_lock import write_locked
+from soulsense_db.drivers.results import WriteLock
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import cleaning_up
+from soulsense_db.progress import Progress
+
+
+def require_version(source: Path, description: Description, tools: Tools) -> None:
+    """Raise for a backup of a newer server: its statements need not be known to an older one."""
+    if series(description.version) > series(tools.version):
+        raise newer_server(source.name, description.version, tools.version)
+
+
+def fill(
+    source: Path,
+    schema: str,
+    *,
+    target: str,
+    login: Login,
+    tools: Tools,
+    name: str,
+    poll: Callable[[], object] = lambda: None,
+) -> Description:
+    """Load all of a backup but its events into ``schema``, and count what came.
+
+    ``target``: the schema that its tables are for.
+    """
+    described = archive.require_whole(source, poll=poll)
+    require_version(source, described, tools)
+    for section in ("tables", *programs.SECTIONS):
+        if section in described.sections and section != "events":
+            with blamed_on(source):
+                part = _statements(source, described, section, target)
+                tools.load(login, schema, part, poll=poll)
+    with login.connected(name=name) as connection:
+        programs.create_triggers(connection, described.triggers, schema)
+        found = inventory.tables(connection, schema)
+        numbers = inventory.counts(connection, schema, found)
+    came = {one.name: number for one, number in zip(found, numbers, strict=True)}
+    if came != dict(described.counts):
+        raise damaged_backup(source.name, "other rows came back than were counted in it")
+    return described
+
+
+def _statements(source: Path, described: Description, section: str, target: str) -> Iterator[bytes]:
+    return contents.statements(
+        source,
+        described.sections[section],
+        dumped=described.schema,
+        target=target,
+        has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
+    )
+
+
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Say of a program that fails for an unknown reason that the backup is damaged."""
+    try:
+        yield
+    except BackupError as error:
+        if type(error) is not BackupError:
+            raise
+        raise damaged_backup(path.name, error.reason) from error
+
+
+def load(
+    source: Path,
+    *,
+    login: Login,
+    tools: Tools,
+    name: str,
+    lock_timeout: float,
+    write_lock: WriteLock | None,
+    progress: Progress | None,
+) -> None:
+    """Put ``source`` in the place of the live database.
+
+    ``write_lock`` is released when the swap is next in line.
+    """
+    size = max(1, archive.read(source).size_bytes)
+
+    def poll() -> None:
+        if progress is not None:
+            progress(0, size)
+
+    with live_errors(name), schemas.new_work(login, name=name) as (work, dropping):
+        made = _missing_sequences(work, archive.read(source))
+        dropping.callback(_drop_sequences, work.keeper, work.live, made, name)
+        described = fill(
+            source, work.new, target=work.live, login=login, tools=tools, name=name, poll=poll
+        )
+        programs.drop_triggers(work.keeper, described.triggers, work.new)
+        poll()
+        with ExitStack() as stack:
+            alone = schemas.only_swap(work.keeper, work.live, name=name, timeout=lock_timeout)
+            stack.enter_context(alone)
+            if write_lock is None:
+                held = write_locked(login, name=name, lock_timeout=lock_timeout)
+                write_lock = stack.enter_context(held)
+            before = inventory.take(work.keeper, work.live, name=name)
+            noted = _notes(source, described, before, made)
+            notes.write(work.keeper, work.name, noted)
+            swap = Swap(
+                login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
+            )
+            try:
+                swap.run()
+                programs.replace(
+                    login, tools, work.keeper, noted.programs, name=name, wanted=described.items
+                )
+            except BaseException:
+                if _is_swapped(work):
+                    dropping.pop_all()  # for whoever finishes it
+                raise
+        dropping.pop_all()
+        schemas.drop_all(work.keeper, work, name)
+
+
+def _is_swapped(work: Work) -> bool:
+    found = notes.read(work.keeper, work.name)
+    return found is not None and found[1]
+
+
+def _notes(source: Path, described: Description, before: Inventory, made: tuple[str, ...]) -> Notes:
+    texts = {
+        section: b"".join(_statements(source, described, section, described.schema))
+        for section in programs.SECTIONS
+        if section in described.sections
+    }
+    return Notes(
+        old_triggers=before.triggers,
+        new_triggers=described.triggers,
+        programs=texts,
+        sequences=made,
+    )
+
+
+def _missing_sequences(work: Work, described: Description) -> tuple[str, ...]:
+    """Make the sequences that the live database lacks: a default may name them when it is made."""
+    there = set(inventory.renamed(work.keeper, work.live))
+    made = []
+    for item in described.items:
+        if item.kind == "SEQUENCE" and item.name not in there:
+            execute(work.keeper, f"CREATE SEQUENCE {quoted(work.live, item.name)}")
+            made.append(item.name)
+    if made:
+        noted = Notes(old_triggers=(), new_triggers=(), programs={}, sequences=tuple(made))
+        notes.write(work.keeper, work.name, noted)
+    return tuple(made)
+
+
+def _drop_sequences(connection: Connection, live: str, made: tuple[str, ...], name: str) -> None:
+    for one in made:
+        with cleaning_up(f"The sequence {one} could not be dropped"), live_errors(name):
+            execute(connection, f"DROP SEQUENCE IF EXISTS {quoted(live, one)}")
+
+
+def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -> None:
+    """Tidy up what processes that were killed have left of this database.
+
+    A swap that was done gets its programs; one that was not, its triggers back.
+    """
+    with login.connected(name=name) as connection:
+        for work in schemas.left_by_a_kill(connection, login.database):
+            found = notes.read(connection, work.name)
+            if found is not None:
+                noted, is_swapped = found
+                wanted = noted.new_triggers if is_swapped else noted.old_triggers
+                missing = missing_triggers(connection, work.live, wanted)
+                programs.create_triggers(connection, missing, work.live)
+                if is_swapped:
+                    programs.replace(login, tools(), connection, noted.programs, name=name)
+                else:
+                    _drop_sequences(connection, work.live, noted.sequences, name)
+            schemas.drop_all(connection, work, name)
+
+
+def rebuild(source: Path, *, login: Login, tools: Tools, name: str, lock_timeout: float) -> None:
+    """Make the live database, which is missing, of ``source``."""
+    archive.require_whole(source)
+    with login.connected(name=name) as connection:
+        execute(connection, f"CREATE DATABASE {quoted(login.database)}")
+        try:
+            load(
+                source,
+                login=login,
+                tools=tools,
+                name=name,
+                lock_timeout=lock_timeout,
+                write_lock=None,
+                progress=None,
+            )
+        except BaseException:
+            with cleaning_up(f"The database {name} could not be dropped"), live_errors(name):
+                if not inventory.renamed(connection, login.database):
+                    schemas.drop(connection, login.database)
+            raise

@@ -1,0 +1,98 @@
+"""Which rights the user has, as ``SHOW GRANTS`` says: those of roles that are on, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.mariadb.errors import missing_right
+from soulsense_db.drivers.mariadb.statements import quoted, rows, scalar
+
+_GRANT = re.compile(r"^GRANT (?P<rights>.+?) ON (?P<what>\*\.\*|`(?:[^`]|``)+`\.\*) TO ")
+FOR_RESTORES = frozenset(
+    {
+        "ALTER",
+        "ALTER ROUTINE",
+        "CREATE",
+        "CREATE ROUTINE",
+        "CREATE VIEW",
+        "DROP",
+        "EVENT",
+        "INDEX",
+        "INSERT",
+        "LOCK TABLES",
+        "REFERENCES",
+        "SELECT",
+        "SHOW VIEW",
+        "TRIGGER",
+    }
+)
+# Without one of these the server says nothing of routines that are there, and without the other
+# nothing of triggers.
+_TO_SEE_ROUTINES = frozenset({"ALTER ROUTINE", "CREATE ROUTINE", "EXECUTE"})
+_TO_SEE_TRIGGERS = frozenset({"TRIGGER"})
+
+
+def rights_on(connection: Connection, schema: str) -> frozenset[str]:
+    """Return the rights on all of a schema, which need not exist; ``ALL PRIVILEGES`` is one."""
+    found: set[str] = set()
+    for (said,) in rows(connection, "SHOW GRANTS"):
+        match = _GRANT.match(str(said))
+        if match and _covers(match["what"], schema):
+            found |= {one.strip() for one in match["rights"].split(",")}
+    return frozenset(found)
+
+
+def _covers(what: str, schema: str) -> bool:
+    if what == "*.*":
+        return True
+    pattern = what[1:-3].replace("``", "`")
+    parts = re.findall(r"\\.|%|_|[^\\%_]+|\\", pattern, re.DOTALL)
+    known = {"%": ".*", "_": "."}
+    wanted = "".join(
+        known.get(part, re.escape(part[1:] if part[:1] == "\\" and len(part) == 2 else part))
+        for part in parts
+    )
+    return re.fullmatch(wanted, schema, re.DOTALL) is not None
+
+
+def lacking(connection: Connection, schema: str, wanted: Iterable[str]) -> list[str]:
+    """Return the rights of ``wanted`` that are missing on a schema, sorted."""
+    have = rights_on(connection, schema)
+    return [] if "ALL PRIVILEGES" in have else sorted(set(wanted) - have)
+
+
+def require_sight(connection: Connection, schema: str, *, name: str) -> None:
+    """Raise where the server would keep silent about routines or triggers that are there."""
+    have = rights_on(connection, schema)
+    if "ALL PRIVILEGES" in have:
+        return
+    if not have & _TO_SEE_TRIGGERS:
+        raise missing_right(
+            name,
+            "its triggers cannot be seen",
+            statement=f"GRANT TRIGGER ON {quoted(schema)}.* TO {user(connection)};",
+        )
+    if not have & _TO_SEE_ROUTINES and not _reads_all_routines(connection):
+        raise missing_right(
+            name,
+            "its routines cannot be seen",
+            statement=f"GRANT EXECUTE ON {quoted(schema)}.* TO {user(connection)};",
+        )
+
+
+def _reads_all_routines(connection: Connection) -> bool:
+    try:
+        rows(connection, "SELECT 1 FROM mysql.proc LIMIT 0")
+    except DBAPIError:
+        return False
+    return True
+
+
+def user(connection: Connection) -> str:
+    """Return the user as a statement names one."""
+    name, _, host = str(scalar(connection, "SELECT CURRENT_USER()")).rpartition("@")
+    return f"{quoted(name)}@{quoted(host)}"

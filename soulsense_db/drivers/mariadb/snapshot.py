@@ -1,0 +1,203 @@
+"""Take a snapshot: one transaction of ``mariadb-dump``, with no table changing its shape meanwhile.
+
+A column that is added while the program runs makes its dump inconsistent, and it ends well
+(measured). Where the user may, the server keeps such statements waiting; else all of the schema is
+compared before and after, and a dump of two schemas is made once more.
+
+Rows are counted in what the program writes: so they are of its own moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db import fs
+from soulsense_db.drivers.mariadb import archive, inventory
+from soulsense_db.drivers.mariadb.contents import RowCounter
+from soulsense_db.drivers.mariadb.errors import code_of, ended_early, locked
+from soulsense_db.drivers.mariadb.inventory import Inventory
+from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.statements import execute, quoted
+from soulsense_db.drivers.mariadb.tools import Tools, series
+from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.progress import Progress
+
+_ATTEMPTS = 5
+_ALWAYS = (
+    "--single-transaction",
+    "--quick",
+    "--hex-blob",
+    "--skip-dump-date",
+    # A table whose default is a sequence's next value cannot be loaded with them.
+    "--skip-add-locks",
+    "--default-character-set=utf8mb4",
+    "--max-allowed-packet=1G",
+)
+_WITH_HISTORY = (10, 11)
+# No right, no such statement, or another backup of the server has it.
+_NO_STAGE = (1227, 1064, 1205, 4145, 4146)
+
+
+def write(
+    login: Login,
+    tools: Tools,
+    target: Path,
+    *,
+    name: str,
+    lock_timeout: float,
+    progress: Progress | None,
+) -> SnapshotInfo:
+    """Write all that is committed to the existing empty file ``target``."""
+    for _ in range(_ATTEMPTS):
+        writing = _Writing(login, tools, name=name, lock_timeout=lock_timeout, progress=progress)
+        with fs.storage_errors("write", target), target.open("r+b") as stream:
+            stream.truncate()
+            described = writing.to(stream)
+            if described is None:
+                continue
+            size = described.size_bytes + archive.append(stream, described)
+        if progress is not None:
+            progress(size, size)
+        return info_of(described, size)
+    raise locked(name, "its tables are created or changed all the time")
+
+
+class _Writing:
+    """One attempt to dump a database."""
+
+    def __init__(
+        self,
+        login: Login,
+        tools: Tools,
+        *,
+        name: str,
+        lock_timeout: float,
+        progress: Progress | None,
+    ) -> None:
+        self._login, self._tools, self._name = login, tools, name
+        self._lock_timeout, self._progress = lock_timeout, progress
+        self._digest, self._done, self._estimate = hashlib.sha256(), 0, 0
+        self._counter = RowCounter()
+
+    def to(self, stream: BinaryIO) -> archive.Description | None:
+        """Write all sections; None where something changed its shape meanwhile."""
+        schema = self._login.database
+        with ExitStack() as stack:
+            connect = self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
+            connection = stack.enter_context(connect)
+            stack.enter_context(self._no_changes_of_tables())
+            before = inventory.take(connection, schema, name=self._name)
+            stack.enter_context(self._tables_without_transactions(connection, before))
+            self._estimate = inventory.size(connection, schema)
+            self._write(stream, archive.MAGIC)
+            sections = self._sections(stream, before)
+            version = inventory.version(connection)
+            if inventory.take(connection, schema, name=self._name) != before:
+                return None
+        return archive.Description(
+            size_bytes=self._done,
+            sha256=self._digest.hexdigest(),
+            version=version,
+            schema=schema,
+            sections=dict(sections),
+            tables=tuple(
+                archive.Table(
+                    name=one.name,
+                    columns=one.columns,
+                    key=() if one.is_versioned else one.key,
+                    rows=self._counter.counts[one.name],
+                )
+                for one in before.tables
+            ),
+            items=tuple(sorted(before.items)),
+            triggers=before.triggers,
+            heads=self._counter.heads,
+        )
+
+    @contextmanager
+    def _no_changes_of_tables(self) -> Iterator[None]:
+        """Keep statements that change tables waiting, in all of the server, where the user may."""
+        with self._login.connected(name=self._name, lock_timeout=1) as connection:
+            try:
+                execute(connection, "BACKUP STAGE START")
+                execute(connection, "BACKUP STAGE BLOCK_DDL")
+            except DBAPIError as error:
+                if code_of(error) not in _NO_STAGE:
+                    raise
+            yield
+
+    @contextmanager
+    def _tables_without_transactions(
+        self, connection: Connection, before: Inventory
+    ) -> Iterator[None]:
+        """Lock the tables whose rows would not be of one moment."""
+        without = inventory.engines_without_transactions(connection)
+        names = [one.name for one in before.tables if one.engine in without]
+        with self._login.connected(name=self._name, lock_timeout=self._lock_timeout) as private:
+            if names:
+                listed = ", ".join(f"{quoted(self._login.database, one)} READ" for one in names)
+                execute(private, f"LOCK TABLES {listed}")
+            yield
+
+    def _sections(self, stream: BinaryIO, before: Inventory) -> Mapping[str, archive.Section]:
+        schema = self._login.database
+        no_rows = ("--no-data", "--skip-triggers")
+        no_tables = ("--no-data", "--no-create-info")
+        views, tables = before.names("VIEW"), [one.name for one in before.tables]
+        sequences = before.names("SEQUENCE")
+        history = ("--dump-history",) if self._keeps_history(before) else ()
+        wanted: list[tuple[str, tuple[str, ...]]] = [
+            ("tables", ("--skip-triggers", *history, *_ignored(schema, views)))
+        ]
+        if before.names(*inventory.ROUTINES):
+            wanted.append(("routines", (*no_tables, "--skip-triggers", "--routines")))
+        if views:
+            wanted.append(("views", (*no_rows, *_ignored(schema, [*tables, *sequences]))))
+        if before.triggers:
+            wanted.append(("triggers", (*no_tables, "--triggers")))
+        if before.names("EVENT"):
+            wanted.append(("events", (*no_tables, "--skip-triggers", "--events")))
+        return {what: self._section(stream, arguments) for what, arguments in wanted}
+
+    def _keeps_history(self, before: Inventory) -> bool:
+        has_history = any(one.is_versioned for one in before.tables)
+        return has_history and series(self._tools.version) >= _WITH_HISTORY
+
+    def _section(self, stream: BinaryIO, arguments: tuple[str, ...]) -> archive.Section:
+        begin, counter = self._done, self._counter
+        counter.is_completed = False
+        with self._tools.dumping(
+            self._login, *_ALWAYS, *arguments, "--", self._login.database
+        ) as output:
+            while chunk := output.read(archive.CHUNK):
+                counter.feed(chunk)
+                self._write(stream, chunk)
+        counter.finish()
+        if not counter.is_completed:
+            raise ended_early(self._name)
+        self._write(stream, b"\n")
+        return archive.Section(begin=begin, end=self._done)
+
+    def _write(self, stream: BinaryIO, chunk: bytes) -> None:
+        stream.write(chunk)
+        self._digest.update(chunk)
+        self._done += len(chunk)
+        if self._progress is not None:
+            self._progress(self._done, max(self._done + 1, self._estimate))
+
+
+def _ignored(schema: str, names: list[str]) -> Iterator[str]:
+    return (f"--ignore-table={schema}.{one}" for one in names)
+
+
+def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
+    """Return what a driver tells of a backup file of this size."""
+    facts = {"server_version": description.version}
+    return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)

@@ -1,0 +1,48 @@
+"""Statements as MariaDB reads them, sent as they are: no library looks for parameters in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+
+def quoted(*names: str) -> str:
+    """Return a name as it is written in a statement, after the schema's where both are given."""
+    return ".".join(f"`{name.replace('`', '``')}`" for name in names)
+
+
+def literal(text: str) -> str:
+    """Return a text as it is written in a statement, where backslashes are escapes."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0")
+    return f"'{escaped}'"
+
+
+def literals(texts: Iterable[str]) -> str:
+    """Return several texts, in parentheses; never none."""
+    return f"({', '.join(map(literal, texts)) or 'NULL'})"
+
+
+def execute(connection: Connection, statement: str) -> None:
+    """Execute a statement as it is."""
+    connection.exec_driver_sql(statement)
+
+
+def rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, texts as texts."""
+    found = connection.exec_driver_sql(statement).fetchall()
+    return [tuple(_plain(value) for value in row) for row in found]
+
+
+def scalar(connection: Connection, statement: str) -> Any:
+    """Return the first value of the first row, None without one."""
+    found = rows(connection, statement)
+    return found[0][0] if found else None
+
+
+def _plain(value: Any) -> Any:
+    # Some libraries return a text of the server's own tables as bytes.
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode(errors="surrogateescape")
+    return value

@@ -1,0 +1,149 @@
+"""Put the tables of one schema in the place of those of another: all of them, in one statement.
+
+What a lock of MariaDB's cannot do is worked around here, and was measured:
+
+- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before, the
+  new ones made after, each while a connection of ours keeps its table (:mod:`.gates`).
+- It takes its locks one by one. So it is made to wait for the very last one, which we hold, until
+  it has all others: then nobody can commit any more, and it is known whether somebody has.
+- Its user may be the application's own. So ``read_only``, which such a user may pass by, and which
+  concerns all databases of the server, is of no use.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, ExitStack
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.mariadb import inventory, notes, programs
+from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
+from soulsense_db.drivers.mariadb.gates import Gates, Waiting, tables_of
+from soulsense_db.drivers.mariadb.inventory import Trigger
+from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.schemas import Work
+from soulsense_db.drivers.mariadb.statements import execute, quoted
+from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
+from soulsense_db.notices import cleaning_up
+
+_LOOK_SECONDS = 0.002
+
+
+class Swap:
+    """The swap of ``work.new`` with the live schema; ``write_lock`` keeps writers out before."""
+
+    def __init__(
+        self,
+        login: Login,
+        work: Work,
+        noted: Notes,
+        *,
+        name: str,
+        lock_timeout: float,
+        write_lock: WriteLock,
+    ) -> None:
+        self._login, self._work, self._noted = login, work, noted
+        self._name, self._lock_timeout = name, lock_timeout
+        self._write_lock = write_lock
+        self._live = login.database
+        self._renaming: Waiting | None = None
+
+    def run(self) -> None:
+        """Swap, and make the new triggers; on any error before, all is as it was."""
+        with ExitStack() as stack:
+            observer = stack.enter_context(self._connected())
+            holder = stack.enter_context(self._connected())
+            execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
+            try:
+                renaming = self._begin(stack, observer)
+            except BaseException:
+                if self._renaming is not None:
+                    self._renaming.stop(observer, self._name)
+                self._put_back(observer)
+                raise
+            gates = self._gates(self._noted.new_triggers)
+            with gates.asked_for(observer):
+                execute(holder, "UNLOCK TABLES")
+                renaming.join()
+                gates.got()
+                gates.create(self._noted.new_triggers)
+
+    def _begin(self, stack: ExitStack, observer: Connection) -> Waiting:
+        """Return the statement that swaps, which has the locks of all live tables."""
+        old = self._gates(self._noted.old_triggers)
+        statement = self._statement(observer)
+        with old.asked_for(observer):
+            if self._noted.old_triggers:
+                self._write_lock.release()
+                old.got()
+                old.drop(self._noted.old_triggers)
+            connection = stack.enter_context(self._connected())
+            self._renaming = renaming = Waiting(connection, statement)
+            stack.callback(renaming.stop, observer, self._name)
+            renaming.until_it_waits(observer)
+            self._write_lock.release()
+            old.open()
+        self._until_it_has_all_but_ours(renaming)
+        if self._write_lock.has_concurrent_commit():
+            with self._gates(self._noted.old_triggers).asked_for(observer) as kept:
+                renaming.stop(observer, self._name)
+                kept.got()
+                kept.create(self._noted.old_triggers)
+            raise ConcurrentCommitError
+        return renaming
+
+    def _statement(self, connection: Connection) -> str:
+        live, work = self._live, self._work
+        # What was made since is no part of the backup either.
+        before = inventory.renamed(connection, live)
+        after = inventory.renamed(connection, work.new)
+        moves = [
+            *((quoted(live, one), quoted(work.old, one)) for one in before),
+            *((quoted(work.new, one), quoted(live, one)) for one in after),
+            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
+            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
+        ]
+        return "RENAME TABLE " + ", ".join(f"{source} TO {target}" for source, target in moves)
+
+    def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
+        """Return when the server has taken the first lock of our own schema for the statement."""
+        probe = f"SELECT 1 FROM {quoted(self._work.name, notes.FIRST)} LIMIT 0"
+        with self._connected() as connection:
+            execute(connection, "SET SESSION lock_wait_timeout = 0")
+            while not renaming.has_ended:
+                try:
+                    execute(connection, probe)
+                except DBAPIError as error:
+                    if code_of(error) != LOCK_TIMEOUT:
+                        raise
+                    return
+                time.sleep(_LOOK_SECONDS)
+        renaming.join()  # raises why it has not waited for us
+
+    def _put_back(self, observer: Connection) -> None:
+        """Make the live triggers again that were dropped."""
+        with (
+            cleaning_up(f"Triggers of {self._name} could not be made again"),
+            live_errors(self._name),
+        ):
+            missing = missing_triggers(observer, self._live, self._noted.old_triggers)
+            programs.create_triggers(observer, missing, self._live)
+
+    def _gates(self, triggers: tuple[Trigger, ...]) -> Gates:
+        return Gates(
+            self._login, tables_of(triggers), name=self._name, lock_timeout=self._lock_timeout
+        )
+
+    def _connected(self) -> AbstractContextManager[Connection]:
+        return self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
+
+
+def missing_triggers(
+    connection: Connection, schema: str, wanted: tuple[Trigger, ...]
+) -> list[Trigger]:
+    """Return those of ``wanted`` that ``schema`` does not have."""
+    there = {one.name for one in inventory.take_triggers(connection, schema)}
+    return [one for one in wanted if one.name not in there]

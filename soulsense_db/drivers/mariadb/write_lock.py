@@ -1,0 +1,83 @@
+"""Keep writers out of all tables, and let readers in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.mariadb import inventory
+from soulsense_db.drivers.mariadb.errors import code_of, live_errors, locked
+from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.statements import execute, quoted, rows
+
+_GONE = 1146
+# The number of the next transaction that writes, in any database of the server.
+_NEXT = "SHOW GLOBAL STATUS LIKE 'Innodb_max_trx_id'"
+
+
+class MariaDBWriteLock:
+    """The locks of ``connection``; released at the end at the latest."""
+
+    def __init__(self, connection: Connection, login: Login, name: str) -> None:
+        self._connection = connection
+        self._login, self._name = login, name
+        self._next: int | None = None
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the caller's own writing may have begun."""
+        return self._next is not None
+
+    def release(self) -> bool:
+        """Let writers in again; False when that was done before."""
+        if self.is_released:
+            return False
+        with live_errors(self._name):
+            self._next = _next(self._connection)
+            execute(self._connection, "UNLOCK TABLES")
+        return True
+
+    def changed(self) -> bool:
+        """Return whether anybody may have committed since :meth:`release`."""
+        return self.has_concurrent_commit()
+
+    def has_concurrent_commit(self) -> bool:
+        """Return whether somebody wrote since then, in whatever database of the server."""
+        if self._next is None:
+            return False
+        with self._login.connected(name=self._name) as connection:
+            return _next(connection) > self._next
+
+
+@contextmanager
+def write_locked(login: Login, *, name: str, lock_timeout: float) -> Iterator[MariaDBWriteLock]:
+    """Hold a lock on all tables against writers until the block ends, or it is released."""
+    with login.connected(name=name, lock_timeout=lock_timeout) as connection:
+        _lock_all(connection, login.database, name, time.monotonic() + lock_timeout)
+        held = MariaDBWriteLock(connection, login, name)
+        yield held
+        if not held.is_released:
+            execute(connection, "UNLOCK TABLES")
+
+
+def _lock_all(connection: Connection, schema: str, name: str, deadline: float) -> None:
+    while True:
+        found = inventory.renamed(connection, schema)
+        try:
+            if found:
+                listed = ", ".join(f"{quoted(schema, one)} READ" for one in found)
+                execute(connection, f"LOCK TABLES {listed}")
+            return
+        except DBAPIError as error:
+            if code_of(error) != _GONE:
+                raise
+        if time.monotonic() > deadline:
+            raise locked(name, "its tables are created or dropped all the time")
+
+
+def _next(connection: Connection) -> int:
+    return int(rows(connection, _NEXT)[0][1])
