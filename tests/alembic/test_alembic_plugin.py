@@ -86,5 +86,5 @@ def test_an_unsupported_dialect_is_refused(tmp_path: Path) -> None:
     assert result.returncode != 0
     said = result.stdout + result.stderr
     assert "dialect 'otherdb'" in said
-    assert "Supported: postgresql, sqlite" in said
+    assert "Supported: mariadb, mysql, postgresql, sqlite" in said
     assert "Traceback" not in said

@@ -66,7 +66,7 @@ def test_each_error_has_its_exit_code(shell: Shell, tmp_path: Path) -> None:
     assert "Database file not found" in shell.fails(
         errors.DatabaseFileNotFoundError, "create", "--url", "sqlite:///nowhere.db"
     )
-    assert "Supported: postgresql, sqlite" in shell.fails(
+    assert "Supported: mariadb, mysql, postgresql, sqlite" in shell.fails(
         errors.UnsupportedDatabaseError, "list", "--url", "oracle://host/name"
     )
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")

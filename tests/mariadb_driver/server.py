@@ -23,6 +23,8 @@ _SETTINGS = {
     "skip-name-resolve": "ON",
 }
 _START_SECONDS = 30
+# Not on every user's PATH.
+os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
 
 
 def is_installed() -> bool:
