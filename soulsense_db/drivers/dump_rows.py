@@ -40,10 +40,16 @@ class DumpedTable(Protocol):
 
 
 class Dump(Protocol):
-    """What is known of a dump."""
+    """What is known of a dump; ``size_bytes``: of what the server's program wrote of it."""
 
     @property
     def tables(self) -> Sequence[DumpedTable]: ...  # noqa: D102
+
+    @property
+    def size_bytes(self) -> int: ...  # noqa: D102
+
+    @property
+    def heads(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 class DumpedRow(Protocol):

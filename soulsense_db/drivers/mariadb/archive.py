@@ -18,8 +18,9 @@ from typing import BinaryIO
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.drivers.mariadb.errors import cut_off, damaged_backup, empty, not_a_dump
+from soulsense_db.drivers.mariadb.errors import cut_off, not_a_dump
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
+from soulsense_db.drivers.server_errors import damaged_backup, empty
 
 MAGIC = b"-- soulsense_db: a backup of a MariaDB database; the program mariadb loads it\n"
 _DESCRIBED = b"-- soulsense_db: "

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from soulsense_db.drivers.mariadb import archive
 from soulsense_db.drivers.mariadb.archive import Description, Section, Table
-from soulsense_db.drivers.mariadb.errors import damaged_backup
 from soulsense_db.drivers.mariadb.statements import quoted
+from soulsense_db.drivers.server_errors import damaged_backup
 
 _NAME = rb"`((?:[^`]|``)+)`"
 _INSERT = re.compile(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +10,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
 
-from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.mariadb import (
     archive,
@@ -26,7 +23,6 @@ from soulsense_db.drivers.mariadb import (
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
     live_errors,
-    missing_right,
     no_mysql,
     not_what_was_dumped,
     reason_of,
@@ -45,13 +41,11 @@ from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import (
-    DatabaseDiff,
     QueryError,
-    RowCounts,
     SnapshotInfo,
     WriteLock,
 )
-from soulsense_db.errors import BackupError
+from soulsense_db.drivers.server_errors import missing_right
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -151,13 +145,6 @@ class MariaDBDriver(BackupFiles):
         """Do nothing: a lock on tables keeps nobody from connecting."""
         return nullcontext()
 
-    def return_idle_connections(self) -> None:
-        """Close the pool's idle connections; an async pool can only be closed from its loop."""
-        pool = self.engine.pool
-        is_async = self.engine.dialect.is_async
-        if isinstance(pool, QueuePool) and not is_async and pool.checkedout() == 0:
-            self.engine.dispose()
-
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
@@ -218,41 +205,12 @@ class MariaDBDriver(BackupFiles):
                 progress=progress,
             )
 
-    # Comparing
-
-    def compare(
-        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
-    ) -> DatabaseDiff:
-        """Dump the live database to a file that is gone afterwards, and compare both."""
-        described = archive.read(backup)
-        total = sum(described.counts.values())
-
-        def poll(_done: int, _total: int) -> None:
-            if progress is not None:
-                progress(0, max(1, total))
-
-        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
-            fs.require_space(Path(folder), self.size())
-            copy = Path(folder) / f"live{self.suffix}"
-            copy.touch(mode=0o600)
-            self.snapshot(copy, progress=poll)
-            return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
-
-    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
-        """Compare the numbers that were counted for the backup with those of the live tables."""
-        before = archive.read(backup).counts
-        live: dict[str, int] = {}
-        try:
-            with self._connected() as connection:
-                found = inventory.tables(connection, self._name)
-                numbers = inventory.counts(connection, self._name, found)
-            live = {one.name: number for one, number in zip(found, numbers, strict=True)}
-        except BackupError:
-            pass
-        names = sorted((before.keys() | live.keys()) - set(ignore))
-        return tuple(
-            RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
-        )
+    def live_counts(self) -> Mapping[str, int]:
+        """Count the rows of all tables."""
+        with self._connected() as connection:
+            found = inventory.tables(connection, self._name)
+            numbers = inventory.counts(connection, self._name, found)
+        return {one.name: number for one, number in zip(found, numbers, strict=True)}
 
     # Restoring
 

@@ -12,18 +12,22 @@ from contextlib import contextmanager
 
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
+from soulsense_db.drivers.server_errors import (
+    damaged,
+    disk_full,
+    locked,
+    missing_right,
+    no_database,
+    unreachable,
+)
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
-    DatabaseFileNotFoundError,
     DatabaseLockedError,
     DatabaseUnreachableError,
-    EmptyBackupError,
     InvalidBackupError,
     MissingExtraError,
-    MissingRightError,
     NotADatabaseError,
-    NotEnoughSpaceError,
     ServerToolError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
@@ -92,57 +96,11 @@ def of_code(code: int, name: str, reason: str) -> BackupError:
     )
 
 
-def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
-    """Return the error for a database that the server has not."""
-    return DatabaseFileNotFoundError(
-        f"Database not found: {name}.",
-        hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
-        "right to create databases.",
-        reason=reason,
-    )
-
-
 def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
     """Return the error for a user, or a password, that the server does not take."""
     return DatabaseUnreachableError(
         f"The server refused the login to {name} ({reason}).",
         hint="Check user, password and host in the URL, and the server's table mysql.user.",
-        reason=reason,
-    )
-
-
-def unreachable(name: str, reason: str) -> DatabaseUnreachableError:
-    """Return the error for a server that does not answer."""
-    return DatabaseUnreachableError(
-        f"The server of {name} does not answer ({reason}).",
-        hint="Check that it runs, host and port in the URL, and the network between.",
-        reason=reason,
-    )
-
-
-def disk_full(name: str, reason: str) -> NotEnoughSpaceError:
-    """Return the error for a server without room."""
-    return NotEnoughSpaceError(
-        f"The disk of the server of {name} is full ({reason}).",
-        hint="Free some space on the server and try again.",
-        reason=reason,
-    )
-
-
-def damaged(name: str, reason: str) -> DatabaseDamagedError:
-    """Return the error for data that the server cannot read."""
-    return DatabaseDamagedError(
-        f"The live database {name} is damaged ({reason}).",
-        hint="Restore a backup, and look at the server's log.",
-        reason=reason,
-    )
-
-
-def locked(name: str, reason: str) -> DatabaseLockedError:
-    """Return the error for a lock that was not free by the deadline."""
-    return DatabaseLockedError(
-        f"Database locked: {name} ({reason}).",
-        hint="Close the other programs that use it, or wait until they finish, and try again.",
         reason=reason,
     )
 
@@ -154,12 +112,6 @@ def read_only(name: str, reason: str) -> DatabaseLockedError:
         hint="Restore on the primary, or let an administrator end it: SET GLOBAL read_only = 0;",
         reason=reason,
     )
-
-
-def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
-    """Return the error for a right that the user has not; ``statement`` gives it."""
-    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
-    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
 
 
 def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
@@ -262,11 +214,6 @@ def first_error(said: str) -> tuple[int, str]:
 # Backup files
 
 
-def empty(name: str) -> EmptyBackupError:
-    """Return the error for a file without any byte."""
-    return EmptyBackupError(f"Invalid backup file: {name} is empty.", hint="Use another backup.")
-
-
 def not_a_dump(name: str) -> NotADatabaseError:
     """Return the error for a file that we have not written."""
     return NotADatabaseError(
@@ -280,15 +227,6 @@ def cut_off(name: str) -> TruncatedBackupError:
     """Return the error for a backup that has not its end."""
     return TruncatedBackupError(
         f"Invalid backup file: {name} lacks its end.", hint="Use another backup."
-    )
-
-
-def damaged_backup(name: str, reason: str) -> InvalidBackupError:
-    """Return the error for a backup that fails a check."""
-    return InvalidBackupError(
-        f"Invalid backup file: {name} is damaged ({reason}).",
-        hint="Use another backup.",
-        reason=reason,
     )
 
 

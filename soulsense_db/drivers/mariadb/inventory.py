@@ -10,9 +10,10 @@ import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.errors import code_of, missing_right
+from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.rights import user
 from soulsense_db.drivers.mariadb.statements import literal, quoted, rows, scalar
+from soulsense_db.drivers.server_errors import missing_right
 
 _UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")

@@ -10,11 +10,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.mariadb import archive, contents, inventory, notes, programs, schemas
 from soulsense_db.drivers.mariadb.archive import Description
-from soulsense_db.drivers.mariadb.errors import (
-    damaged_backup,
-    live_errors,
-    newer_server,
-)
+from soulsense_db.drivers.mariadb.errors import live_errors, newer_server
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
@@ -24,6 +20,7 @@ from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import WriteLock
+from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.errors import missing_right
 from soulsense_db.drivers.mariadb.statements import quoted, rows, scalar
+from soulsense_db.drivers.server_errors import missing_right
 
 _GRANT = re.compile(r"^GRANT (?P<rights>.+?) ON (?P<what>\*\.\*|`(?:[^`]|``)+`\.\*) TO ")
 FOR_RESTORES = frozenset(

@@ -18,9 +18,10 @@ import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.errors import code_of, live_errors, locked
+from soulsense_db.drivers.mariadb.errors import code_of, live_errors
 from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.notices import cleaning_up
 
 _COMMENT = "soulsense_db: "

@@ -21,12 +21,13 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db import fs
 from soulsense_db.drivers.mariadb import archive, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
-from soulsense_db.drivers.mariadb.errors import code_of, ended_early, locked
+from soulsense_db.drivers.mariadb.errors import code_of, ended_early
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.progress import Progress
 
 _ATTEMPTS = 5

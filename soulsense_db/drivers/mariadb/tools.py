@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import re
 import subprocess
 import tempfile
@@ -15,11 +14,18 @@ from typing import IO
 
 from soulsense_db.drivers.mariadb.errors import no_tool, tool_failed
 from soulsense_db.drivers.mariadb.login import Login, environment
+from soulsense_db.drivers.server_programs import (
+    folders_on_path,
+    output_of,
+    read_back,
+    said_by,
+    stop,
+)
+from soulsense_db.errors import BackupError
 
 # "mariadb-dump  Ver 10.19 Distrib 10.11.19-MariaDB", and from 11 on "from 11.4.2-MariaDB".
 _VERSION = re.compile(r"(?:Distrib|from) (\d+)\.(\d+)\.\d+-MariaDB")
 _FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/mysql/bin")
-_STOP_SECONDS = 5.0
 CHUNK = 256 * 1024
 # As much as the server allows: a row may be as large as that.
 _LARGEST = "--max-allowed-packet=1G"
@@ -40,19 +46,12 @@ class Tools:
         At the end of the block it must have ended well, having been read to its end. When the
         block fails, it is stopped.
         """
-        with login.options_file() as options, tempfile.TemporaryFile() as said:
-            process = self._start("mariadb-dump", options, arguments, said, stdin=False)
-            assert process.stdout is not None
-            with process.stdout as output:
-                try:
-                    yield output
-                    while output.read(CHUNK):  # else it would die of a closed pipe
-                        pass
-                    status = process.wait()
-                except BaseException:
-                    _stop(process)
-                    raise
-            self._require("mariadb-dump", status, said)
+        program = "mariadb-dump"
+        failure = functools.partial(self._failure, program)
+        with login.options_file() as options:
+            command = self._command(program, options, arguments)
+            with output_of(command, environment(), failure) as output:
+                yield output
 
     def load(
         self,
@@ -68,7 +67,14 @@ class Tools:
         """
         with login.options_file() as options, tempfile.TemporaryFile() as said:
             arguments = (_LARGEST, "--default-character-set=utf8mb4", f"--database={schema}")
-            process = self._start("mariadb", options, arguments, said, stdin=True)
+            process = subprocess.Popen(
+                self._command("mariadb", options, arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=environment(),
+                bufsize=CHUNK,
+            )
             assert process.stdin is not None
             try:
                 for chunk in chunks:
@@ -82,32 +88,16 @@ class Tools:
                     process.stdin.close()
                 status = process.wait()
             except BaseException:
-                _stop(process)
+                stop(process)
                 raise
-            self._require("mariadb", status, said)
+            if status != 0:
+                raise self._failure("mariadb", status, read_back(said))
 
-    def _start(
-        self,
-        program: str,
-        options: Path,
-        arguments: Iterable[str],
-        said: IO[bytes],
-        *,
-        stdin: bool,
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [str(self.folder / program), f"--defaults-file={options}", *arguments],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if stdin else subprocess.PIPE,
-            stderr=said,
-            env=environment(),
-            bufsize=CHUNK,
-        )
+    def _command(self, program: str, options: Path, arguments: Iterable[str]) -> list[str]:
+        return [str(self.folder / program), f"--defaults-file={options}", *arguments]
 
-    def _require(self, program: str, status: int, said: IO[bytes]) -> None:
-        if status != 0:
-            said.seek(0)
-            raise tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+    def _failure(self, program: str, _status: int, said: str) -> BackupError:
+        return tool_failed(program, self.name, said)
 
 
 def find_tools(version: str, *, name: str) -> Tools:
@@ -117,8 +107,7 @@ def find_tools(version: str, *, name: str) -> Tools:
     """
     wanted = series(version)
     others: list[str] = []
-    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    for folder in map(Path, dict.fromkeys([*filter(None, path), *_FOLDERS])):
+    for folder in dict.fromkeys([*folders_on_path(), *map(Path, _FOLDERS)]):
         found = _version_of(folder / "mariadb-dump")
         if found == wanted and _version_of(folder / "mariadb") == wanted:
             return Tools(folder, version, name)
@@ -144,28 +133,5 @@ def _version_of(program: Path) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=64)
 def _asked(program: Path, _changed: int) -> tuple[int, int] | None:
-    try:
-        said = subprocess.run(
-            [str(program), "--no-defaults", "--version"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = _VERSION.search(said)
+    match = _VERSION.search(said_by([str(program), "--no-defaults", "--version"]))
     return (int(match[1]), int(match[2])) if match else None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program; the server ends its session when the connection is gone."""
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdin is not None:
-        with suppress(BrokenPipeError):
-            process.stdin.close()

@@ -10,9 +10,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory
-from soulsense_db.drivers.mariadb.errors import code_of, live_errors, locked
+from soulsense_db.drivers.mariadb.errors import code_of, live_errors
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.statements import execute, quoted, rows
+from soulsense_db.drivers.server_errors import locked
 
 _GONE = 1146
 # The number of the next transaction that writes, in any database of the server.

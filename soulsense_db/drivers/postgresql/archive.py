@@ -19,12 +19,8 @@ from typing import BinaryIO
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.drivers.postgresql.errors import (
-    cut_off,
-    damaged_backup,
-    empty,
-    not_an_archive,
-)
+from soulsense_db.drivers.postgresql.errors import cut_off, not_an_archive
+from soulsense_db.drivers.server_errors import damaged_backup, empty
 
 MAGIC = b"PGDMP"
 _MARK = b"SOULSEND"

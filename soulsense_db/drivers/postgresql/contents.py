@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, Description, Table
-from soulsense_db.drivers.postgresql.errors import damaged_backup
 from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.errors import BackupError
 
 _HEADER = re.compile(r"^-- (?:Data for )?Name: (.*?); Type: (.*?); Schema: (.*?); Owner: .*$")

@@ -21,10 +21,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.archive import Locale
-from soulsense_db.drivers.postgresql.errors import live_errors, locked
+from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 

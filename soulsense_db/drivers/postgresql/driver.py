@@ -17,9 +17,7 @@ from soulsense_db.drivers.postgresql import (
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
-from soulsense_db.drivers.postgresql.errors import (
-    not_what_was_dumped,
-)
+from soulsense_db.drivers.postgresql.errors import not_what_was_dumped
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import (

@@ -16,16 +16,21 @@ from sqlalchemy.exc import (
     PendingRollbackError,
 )
 
+from soulsense_db.drivers.server_errors import (
+    damaged,
+    disk_full,
+    locked,
+    missing_right,
+    no_database,
+    unreachable,
+)
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
-    DatabaseFileNotFoundError,
     DatabaseLockedError,
     DatabaseUnreachableError,
-    EmptyBackupError,
     InvalidBackupError,
     MissingExtraError,
-    MissingRightError,
     NotADatabaseError,
     NotEnoughSpaceError,
     ServerToolError,
@@ -107,30 +112,11 @@ def _of_code(code: str, name: str, reason: str) -> BackupError:
     )
 
 
-def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
-    """Return the error for a database that the server has not."""
-    return DatabaseFileNotFoundError(
-        f"Database not found: {name}.",
-        hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
-        "right to create databases.",
-        reason=reason,
-    )
-
-
 def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
     """Return the error for a user, or a password, that the server does not take."""
     return DatabaseUnreachableError(
         f"The server refused the login to {name} ({reason}).",
         hint="Check user, password and host in the URL, and the server's pg_hba.conf.",
-        reason=reason,
-    )
-
-
-def unreachable(name: str, reason: str) -> DatabaseUnreachableError:
-    """Return the error for a server that does not answer."""
-    return DatabaseUnreachableError(
-        f"The server of {name} does not answer ({reason}).",
-        hint="Check that it runs, host and port in the URL, and the network between.",
         reason=reason,
     )
 
@@ -142,39 +128,6 @@ def not_accepting(name: str, reason: str) -> DatabaseLockedError:
         hint="It refuses them itself: ALTER DATABASE ... ALLOW_CONNECTIONS true admits them again.",
         reason=reason,
     )
-
-
-def disk_full(name: str, reason: str) -> NotEnoughSpaceError:
-    """Return the error for a server without room."""
-    return NotEnoughSpaceError(
-        f"The disk of the server of {name} is full ({reason}).",
-        hint="Free some space on the server and try again.",
-        reason=reason,
-    )
-
-
-def damaged(name: str, reason: str) -> DatabaseDamagedError:
-    """Return the error for data that the server cannot read."""
-    return DatabaseDamagedError(
-        f"The live database {name} is damaged ({reason}).",
-        hint="Restore a backup, and look at the server's log.",
-        reason=reason,
-    )
-
-
-def locked(name: str, reason: str) -> DatabaseLockedError:
-    """Return the error for a lock that was not free by the deadline."""
-    return DatabaseLockedError(
-        f"Database locked: {name} ({reason}).",
-        hint="Close the other programs that use it, or wait until they finish, and try again.",
-        reason=reason,
-    )
-
-
-def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
-    """Return the error for a right that the user has not; ``statement`` gives it."""
-    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
-    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
 
 
 def no_library() -> MissingExtraError:
@@ -300,14 +253,6 @@ def first_error(said: str) -> str:
 # Backup files
 
 
-def empty(name: str) -> EmptyBackupError:
-    """Return the error for a file without any byte."""
-    return EmptyBackupError(
-        f"Invalid backup file: {name} is empty.",
-        hint="Use another backup.",
-    )
-
-
 def not_an_archive(name: str) -> NotADatabaseError:
     """Return the error for a file that is no archive of pg_dump."""
     return NotADatabaseError(
@@ -322,15 +267,6 @@ def cut_off(name: str) -> TruncatedBackupError:
         f"Invalid backup file: {name} lacks its end, or another program made it.",
         hint="Use another backup. Load what pg_dump alone wrote into a new database with "
         "pg_restore, and back that one up.",
-    )
-
-
-def damaged_backup(name: str, reason: str) -> InvalidBackupError:
-    """Return the error for a backup that fails a check."""
-    return InvalidBackupError(
-        f"Invalid backup file: {name} is damaged ({reason}).",
-        hint="Use another backup.",
-        reason=reason,
     )
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import QueuePool
 
-from soulsense_db import fs
-from soulsense_db.drivers.base import Driver
-from soulsense_db.drivers.dump_rows import Comparison
+from soulsense_db.drivers.dump_driver import DumpDriver
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
@@ -25,10 +20,7 @@ from soulsense_db.drivers.postgresql import (
     snapshot,
 )
 from soulsense_db.drivers.postgresql.databases import recover
-from soulsense_db.drivers.postgresql.errors import (
-    damaged_backup,
-    live_errors,
-)
+from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.login import (
     LIBRARIES,
     Login,
@@ -39,13 +31,8 @@ from soulsense_db.drivers.postgresql.login import (
 )
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools
 from soulsense_db.drivers.results import (
-    CheckLevel,
-    DatabaseDiff,
-    Findings,
-    RowCounts,
     SnapshotInfo,
 )
-from soulsense_db.errors import BackupError
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -54,7 +41,7 @@ _DEFAULT_PORT = 5432
 _VERSION_TABLE = "alembic_version"
 
 
-class ReadingDriver(Driver):
+class ReadingDriver(DumpDriver[archive.Description]):
     """A database of a PostgreSQL server that is read."""
 
     dialect = "postgresql"
@@ -152,13 +139,6 @@ class ReadingDriver(Driver):
         """Do nothing: a lock on tables keeps nobody from connecting."""
         return nullcontext()
 
-    def return_idle_connections(self) -> None:
-        """Close the pool's idle connections; an async pool can only be closed from its loop."""
-        pool = self.engine.pool
-        is_async = self.engine.dialect.is_async
-        if isinstance(pool, QueuePool) and not is_async and pool.checkedout() == 0:
-            self.engine.dispose()
-
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
@@ -219,76 +199,12 @@ class ReadingDriver(Driver):
         """Return where a statement of the application looks for its tables."""
         return self._read(lambda connection: str(connection.scalar(sa.text("SHOW search_path"))))
 
-    def copy_file(
-        self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> SnapshotInfo:
-        """Copy an archive that is whole; source: its checksum."""
-        described = archive.read(source)
-        size = described.size_bytes
-
-        def poll() -> None:
-            if progress is not None:
-                progress(0, size)
-
-        self.check(source, level="full", poll=poll)
-        with fs.storage_errors("copy", source):
-            shutil.copyfile(source, target)
-        total = target.stat().st_size
-        if progress is not None:
-            progress(total, total)
-        return snapshot.info_of(described, total)
-
-    def require_readable(self, source: Path) -> None:
-        """Read the archive's beginning and what is written at its end."""
-        archive.read(source)
-
-    def check(
-        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
-    ) -> Findings:
-        """Compare length and checksum; in full, have ``pg_restore`` read it, and count the rows."""
-        poll = poll or (lambda: None)
-        if level == "quick":
-            archive.read(path)
-            return Findings()
-        described = archive.require_whole(path, poll=poll)
-        if level == "full":
-            found = dict.fromkeys(described.counts, 0)
-            for row in contents.rows_of_archive(self.tools(), path, described, dict(os.environ)):
-                found[row.table.shown] += 1
-                if found[row.table.shown] % 1000 == 1:
-                    poll()
-            if found != dict(described.counts):
-                raise damaged_backup(path.name, "it has other rows than were counted")
-        return Findings()
-
-    def heads_in(self, source: Path) -> tuple[str, ...]:
-        """Return the revisions that were in the database when it was dumped."""
-        return archive.read(source).heads
-
     def schema_of(self, source: Path) -> contents.Schema:
         """Return the statements of the schema, as a program of the server's version writes them."""
         version = archive.read(source).version
         return contents.schema_of_archive(self.tools(), source, version, dict(os.environ))
 
     # Comparing
-
-    def compare(
-        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
-    ) -> DatabaseDiff:
-        """Dump the live database to a file that is gone afterwards, and compare both."""
-        described = archive.read(backup)
-        total = sum(described.counts.values())
-
-        def poll(_done: int, _total: int) -> None:
-            if progress is not None:
-                progress(0, max(1, total))
-
-        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
-            fs.require_space(Path(folder), self.size())
-            copy = Path(folder) / f"live{self.suffix}"
-            copy.touch(mode=0o600)
-            self.snapshot(copy, progress=poll)
-            return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
 
     def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
         """Compare the statements that the archive has with those of the live database now."""
@@ -301,47 +217,34 @@ class ReadingDriver(Driver):
             ]
         return self.schema_of(backup).without(ignored).is_same(live.without(ignored))
 
-    def compare_copy(
-        self,
-        copy: Path,
-        backup: Path,
-        *,
-        ignore: Collection[str],
-        progress: Progress | None = None,
-    ) -> DatabaseDiff:
-        """Compare two archives: the statements of their schemas, and their rows line by line."""
-        tools, environment = self.tools(), dict(os.environ)
-        described = [archive.read(one) for one in (backup, copy)]
-        ignored = [table for one in described for table in one.tables if table.shown in ignore]
-        schemas = [self.schema_of(one).without(ignored) for one in (backup, copy)]
-        comparison = Comparison(described[0], described[1], ignore)
-        tables = comparison.run(
-            contents.rows_of_archive(tools, backup, described[0], environment),
-            contents.rows_of_archive(tools, copy, described[1], environment),
-            progress,
-        )
-        return DatabaseDiff(
-            tables=tables,
-            same_schema=schemas[0].is_same(schemas[1]),
-            alembic_heads=described[1].heads,
-        )
+    # Dumps
 
-    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
-        """Compare the numbers that were counted for the backup with those of the live tables."""
-        before = archive.read(backup).counts
-        try:
-            with self._connected() as connection:
-                live: Mapping[str, int] = inventory.counted(connection)
-        except BackupError:
-            live = {}
-        names = sorted((before.keys() | live.keys()) - set(ignore))
-        return tuple(
-            RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
-        )
+    def describe(self, path: Path) -> archive.Description:
+        """Read what is written behind the archive."""
+        return archive.read(path)
 
-    def count_rows(
-        self, source: Path, *, poll: Callable[[], object] | None = None
-    ) -> Mapping[str, int]:
-        """Return the numbers of rows that were counted when the database was dumped."""
-        del poll
-        return archive.read(source).counts
+    def describe_whole(self, path: Path, poll: Callable[[], object]) -> archive.Description:
+        """Read all of the archive, and compare its checksum."""
+        return archive.require_whole(path, poll=poll)
+
+    def dumped_rows(self, path: Path, description: archive.Description) -> Iterator[contents.Row]:
+        """Have ``pg_restore`` write the rows of the archive."""
+        return contents.rows_of_archive(self.tools(), path, description, dict(os.environ))
+
+    def live_counts(self) -> Mapping[str, int]:
+        """Count the rows of all tables of users."""
+        with self._connected() as connection:
+            return inventory.counted(connection)
+
+    def has_same_schema(self, first: Path, second: Path, *, ignore: Collection[str]) -> bool:
+        """Have ``pg_restore`` write the statements of both schemas."""
+        both = (first, second)
+        ignored = [
+            table for one in both for table in archive.read(one).tables if table.shown in ignore
+        ]
+        one, other = (self.schema_of(path).without(ignored) for path in both)
+        return one.is_same(other)
+
+    def info_of(self, description: archive.Description, size_bytes: int) -> SnapshotInfo:
+        """Tell of the server's version and the encoding as well."""
+        return snapshot.info_of(description, size_bytes)

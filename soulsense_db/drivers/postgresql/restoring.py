@@ -15,12 +15,7 @@ from soulsense_db.drivers.postgresql.databases import (
     new_database,
     tidy_up,
 )
-from soulsense_db.drivers.postgresql.errors import (
-    damaged_backup,
-    live_errors,
-    newer_server,
-    refused_by_server,
-)
+from soulsense_db.drivers.postgresql.errors import live_errors, newer_server, refused_by_server
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import copy_properties
 from soulsense_db.drivers.postgresql.rights import require_movable
@@ -29,6 +24,7 @@ from soulsense_db.drivers.postgresql.swap import Swap
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.postgresql.write_lock import PostgreSQLWriteLock
 from soulsense_db.drivers.results import WriteLock
+from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from soulsense_db.drivers.postgresql.errors import missing_right, tied_to
+from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.server_errors import missing_right
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
 _TIED = (

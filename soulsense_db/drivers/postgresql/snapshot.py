@@ -21,12 +21,13 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db import fs
 from soulsense_db.drivers.postgresql import archive, inventory
-from soulsense_db.drivers.postgresql.errors import code_of, locked
+from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import properties
 from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.progress import Progress
 

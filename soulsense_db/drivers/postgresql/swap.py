@@ -19,10 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.databases import Mark, NewDatabase, name_of, new_token
-from soulsense_db.drivers.postgresql.errors import code_of, live_errors, locked
+from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
 from soulsense_db.drivers.results import ConcurrentCommitError
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
 
 _POLL_SECONDS = 0.005

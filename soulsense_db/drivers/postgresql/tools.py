@@ -7,7 +7,6 @@ A ``pg_dump`` of an older version refuses a newer server, and what a newer one w
 from __future__ import annotations
 
 import functools
-import os
 import re
 import subprocess
 import tempfile
@@ -18,6 +17,13 @@ from pathlib import Path
 from typing import IO
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.drivers.server_programs import (
+    folders_on_path,
+    output_of,
+    read_back,
+    said_by,
+    stop,
+)
 from soulsense_db.errors import BackupError
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
@@ -31,8 +37,6 @@ _PACKAGED = (
 # It starts one or another version by the cluster: the programs themselves are in the folders above.
 _DEBIAN_S_CHOOSER = "pg_wrapper"
 _POLL_SECONDS = 0.1
-_STOP_SECONDS = 5.0
-CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +56,10 @@ class Tools:
         At the end of the block it must have ended well, having been read to its end. When the
         block fails, it is stopped. Raises what :func:`tool_failed` makes of it.
         """
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(
-                [str(self.folder / program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                env=dict(environment),
-                bufsize=CHUNK,
-            )
-            assert process.stdout is not None
-            with process.stdout as output:
-                try:
-                    yield output
-                    while output.read(CHUNK):  # else it would die of a closed pipe
-                        pass
-                    status = process.wait()
-                except BaseException:
-                    _stop(process)
-                    raise
-            if status != 0:
-                raise self._failure(program, status, said)
+        command = [str(self.folder / program), *arguments]
+        failure = functools.partial(self._failure, program)
+        with output_of(command, environment, failure) as output:
+            yield output
 
     def run(
         self,
@@ -99,16 +86,15 @@ class Tools:
                     except subprocess.TimeoutExpired:
                         continue
             except BaseException:
-                _stop(process)
+                stop(process)
                 raise
             if status != 0:
-                raise self._failure(program, status, said)
+                raise self._failure(program, status, read_back(said))
 
-    def _failure(self, program: str, status: int, said: IO[bytes]) -> BackupError:
+    def _failure(self, program: str, status: int, said: str) -> BackupError:
         if status < 0:
             return tool_killed(program, self.name, -status)
-        said.seek(0)
-        return tool_failed(program, self.name, said.read(CHUNK).decode(errors="replace"))
+        return tool_failed(program, self.name, said)
 
 
 def find_tools(version: int, *, name: str, beside_server: Path | None = None) -> Tools:
@@ -128,7 +114,7 @@ def find_tools(version: int, *, name: str, beside_server: Path | None = None) ->
 
 
 def _folders(version: int, beside_server: Path | None) -> Iterator[Path]:
-    yield from map(Path, filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
+    yield from folders_on_path()
     yield from (Path(pattern.format(version)) for pattern in _PACKAGED)
     if beside_server is not None:
         yield beside_server
@@ -147,21 +133,5 @@ def _version_of(program: Path) -> int | None:
 
 @functools.lru_cache(maxsize=64)
 def _asked(program: Path, _changed: int) -> int | None:
-    try:
-        said = subprocess.run(
-            [str(program), "--version"], capture_output=True, text=True, check=False, timeout=10
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = _VERSION.search(said)
+    match = _VERSION.search(said_by([str(program), "--version"]))
     return int(match[1]) if match else None
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a program; the server ends its session when the connection is gone."""
-    process.terminate()
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

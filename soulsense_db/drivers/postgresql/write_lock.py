@@ -11,9 +11,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import inventory
-from soulsense_db.drivers.postgresql.errors import code_of, live_errors, locked
+from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import execute
+from soulsense_db.drivers.server_errors import locked
 
 # Whoever waits for a lock that we wait for is let through again before the server looks for a
 # deadlock (deadlock_timeout, a second by default).

@@ -1,0 +1,169 @@
+"""What is the same of all drivers whose backups are dumps that say at their end what they have."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from sqlalchemy.pool import QueuePool
+
+from soulsense_db import fs
+from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.dump_rows import Comparison, Dump, DumpedRow
+from soulsense_db.drivers.results import (
+    CheckLevel,
+    DatabaseDiff,
+    Findings,
+    RowCounts,
+    SnapshotInfo,
+)
+from soulsense_db.drivers.server_errors import damaged_backup
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import log_ignored
+from soulsense_db.progress import Progress
+
+D = TypeVar("D", bound=Dump)
+
+_ASKED_EVERY = 1000  # rows
+
+
+class DumpDriver(Driver, Generic[D]):
+    """A database of a server, whose backups are dumps; ``D`` is what describes one."""
+
+    # What a dialect says
+
+    @abstractmethod
+    def describe(self, path: Path) -> D:
+        """Return what a dump says at its end; raises for a file that is none, or lacks its end."""
+
+    @abstractmethod
+    def describe_whole(self, path: Path, poll: Callable[[], object]) -> D:
+        """Like :meth:`describe`, of a dump whose checksum is what it says."""
+
+    @abstractmethod
+    def dumped_rows(self, path: Path, description: D) -> Iterator[DumpedRow]:
+        """Yield all rows of a dump."""
+
+    @abstractmethod
+    def live_counts(self) -> Mapping[str, int]:
+        """Count the rows of the live database's tables."""
+
+    @abstractmethod
+    def has_same_schema(self, first: Path, second: Path, *, ignore: Collection[str]) -> bool:
+        """Whether two dumps have the same tables, and all else but the rows."""
+
+    @abstractmethod
+    def info_of(self, description: D, size_bytes: int) -> SnapshotInfo:
+        """Return what there is to tell of a dump."""
+
+    # What follows of it
+
+    def return_idle_connections(self) -> None:
+        """Close the pool's idle connections; an async pool can only be closed from its loop."""
+        pool = self.engine.pool
+        is_async = self.engine.dialect.is_async
+        if isinstance(pool, QueuePool) and not is_async and pool.checkedout() == 0:
+            self.engine.dispose()
+
+    def require_readable(self, source: Path) -> None:
+        """Read the beginning, and what is written at the end."""
+        self.describe(source)
+
+    def check(
+        self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
+    ) -> Findings:
+        """Compare length and checksum; in full, read all rows and count them as well."""
+        poll = poll or (lambda: None)
+        if level == "quick":
+            self.describe(path)
+            return Findings()
+        described = self.describe_whole(path, poll)
+        if level == "full":
+            found = {table.shown: 0 for table in described.tables}
+            for number, row in enumerate(self.dumped_rows(path, described)):
+                found[row.table.shown] += 1
+                if number % _ASKED_EVERY == 0:
+                    poll()
+            if found != {table.shown: table.rows for table in described.tables}:
+                raise damaged_backup(path.name, "it has other rows than were counted")
+        return Findings()
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a dump that is whole, as a check in full finds it."""
+        described = self.describe(source)
+        size = described.size_bytes
+
+        def poll() -> None:
+            if progress is not None:
+                progress(0, size)
+
+        self.check(source, level="full", poll=poll)
+        with fs.storage_errors("copy", source):
+            shutil.copyfile(source, target)
+        total = target.stat().st_size
+        if progress is not None:
+            progress(total, total)
+        return self.info_of(described, total)
+
+    def heads_in(self, source: Path) -> tuple[str, ...]:
+        """Return the revisions that were in the database when it was dumped."""
+        return self.describe(source).heads
+
+    def count_rows(
+        self, source: Path, *, poll: Callable[[], object] | None = None
+    ) -> Mapping[str, int]:
+        """Return the numbers of rows that were counted when the database was dumped."""
+        del poll
+        return {table.shown: table.rows for table in self.describe(source).tables}
+
+    def row_counts(self, backup: Path, *, ignore: Collection[str]) -> tuple[RowCounts, ...]:
+        """Compare the numbers that were counted for the backup with those of the live tables."""
+        before = self.count_rows(backup)
+        live: Mapping[str, int] = {}
+        try:
+            live = self.live_counts()
+        except BackupError as error:
+            log_ignored("The live database is not counted", error)
+        names = sorted((before.keys() | live.keys()) - set(ignore))
+        return tuple(
+            RowCounts(table=name, backup=before.get(name), live=live.get(name)) for name in names
+        )
+
+    def compare(
+        self, backup: Path, *, ignore: Collection[str], progress: Progress | None = None
+    ) -> DatabaseDiff:
+        """Dump the live database to a file that is gone afterwards, and compare both."""
+        total = sum(table.rows for table in self.describe(backup).tables)
+
+        def poll(_done: int, _total: int) -> None:
+            if progress is not None:
+                progress(0, max(1, total))
+
+        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
+            fs.require_space(Path(folder), self.size())
+            copy = Path(folder) / f"live{self.suffix}"
+            copy.touch(mode=0o600)
+            self.snapshot(copy, progress=poll)
+            return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
+
+    def compare_copy(
+        self,
+        copy: Path,
+        backup: Path,
+        *,
+        ignore: Collection[str],
+        progress: Progress | None = None,
+    ) -> DatabaseDiff:
+        """Compare two dumps: the statements of their schemas, and their rows one by one."""
+        before, after = self.describe(backup), self.describe(copy)
+        same_schema = self.has_same_schema(backup, copy, ignore=ignore)
+        tables = Comparison(before, after, ignore).run(
+            self.dumped_rows(backup, before), self.dumped_rows(copy, after), progress
+        )
+        return DatabaseDiff(tables=tables, same_schema=same_schema, alembic_heads=after.heads)

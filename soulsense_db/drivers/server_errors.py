@@ -1,0 +1,87 @@
+"""What is the same of every database server: what its errors mean, as errors of the tree.
+
+``name`` is that of the live database, or of a backup file; ``reason`` is what the server said, in
+which no value of a row may be.
+"""
+
+from __future__ import annotations
+
+from soulsense_db.errors import (
+    DatabaseDamagedError,
+    DatabaseFileNotFoundError,
+    DatabaseLockedError,
+    DatabaseUnreachableError,
+    EmptyBackupError,
+    InvalidBackupError,
+    MissingRightError,
+    NotEnoughSpaceError,
+)
+
+
+def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
+    """Return the error for a database that the server has not."""
+    return DatabaseFileNotFoundError(
+        f"Database not found: {name}.",
+        hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
+        "right to create databases.",
+        reason=reason,
+    )
+
+
+def unreachable(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a server that does not answer."""
+    return DatabaseUnreachableError(
+        f"The server of {name} does not answer ({reason}).",
+        hint="Check that it runs, host and port in the URL, and the network between.",
+        reason=reason,
+    )
+
+
+def disk_full(name: str, reason: str) -> NotEnoughSpaceError:
+    """Return the error for a server without room."""
+    return NotEnoughSpaceError(
+        f"The disk of the server of {name} is full ({reason}).",
+        hint="Free some space on the server and try again.",
+        reason=reason,
+    )
+
+
+def damaged(name: str, reason: str) -> DatabaseDamagedError:
+    """Return the error for data that the server cannot read."""
+    return DatabaseDamagedError(
+        f"The live database {name} is damaged ({reason}).",
+        hint="Restore a backup, and look at the server's log.",
+        reason=reason,
+    )
+
+
+def locked(name: str, reason: str) -> DatabaseLockedError:
+    """Return the error for a lock that was not free by the deadline."""
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="Close the other programs that use it, or wait until they finish, and try again.",
+        reason=reason,
+    )
+
+
+def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
+    """Return the error for a right that the user has not; ``statement`` gives it."""
+    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
+    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
+
+
+def empty(name: str) -> EmptyBackupError:
+    """Return the error for a file without any byte."""
+    return EmptyBackupError(
+        f"Invalid backup file: {name} is empty.",
+        hint="Use another backup.",
+    )
+
+
+def damaged_backup(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for a backup that fails a check."""
+    return InvalidBackupError(
+        f"Invalid backup file: {name} is damaged ({reason}).",
+        hint="Use another backup.",
+        reason=reason,
+    )
