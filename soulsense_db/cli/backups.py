@@ -228,7 +228,8 @@ def verify(
     session.say(f"OK {report.backup.filename}")
     session.say(f"{report.level}{' check' * (report.drill is None)}, {checksum}")
     if report.drill is not None:
-        for line in told(report.drill, report.backup.alembic_heads):
+        has_file = session.manager.database is not None
+        for line in told(report.drill, report.backup.alembic_heads, has_file=has_file):
             session.say(line)
     for warning in report.warnings:
         session.say(f"Note: {warning}")

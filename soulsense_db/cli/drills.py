@@ -87,9 +87,13 @@ def _list_of(table: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> lis
     return values
 
 
-def told(drill: DrillReport, recorded: Sequence[str]) -> list[str]:
-    """Return what came of a drill, a line each; ``recorded``: the revisions that were."""
-    restored = f"restored to a scratch folder in {drill.seconds:.1f} s"
+def told(drill: DrillReport, recorded: Sequence[str], *, has_file: bool) -> list[str]:
+    """Return what came of a drill, a line each; ``recorded``: the revisions that were.
+
+    ``has_file``: whether the database is a file, and no one on a server.
+    """
+    where = "folder" if has_file else "database"
+    restored = f"restored to a scratch {where} in {drill.seconds:.1f} s"
     lines = [f"{restored}; integrity and references checked"]
     if drill.tables is not None:
         compared = "as recorded" if drill.rows_compared else "not compared"

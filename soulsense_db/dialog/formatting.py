@@ -13,7 +13,6 @@ from soulsense_db.dialog import texts
 from soulsense_db.dialog.translation import _, plural
 from soulsense_db.drivers import DatabaseDiff, RowCounts, TableDiff
 from soulsense_db.errors import BackupError, Remedy, presentable
-from soulsense_db.manager import BackupManager
 from soulsense_db.operations import doubts_about
 from soulsense_db.shown_text import printable
 
@@ -28,12 +27,6 @@ _DESCRIPTION_DIGITS = 24
 def plain(text: str) -> str:
     """Return ``text`` on one line, without characters that act instead of being seen."""
     return printable(text).strip()
-
-
-def database(manager: BackupManager) -> str:
-    """Return what the window calls the database: the name of its file, or that on its server."""
-    file = manager.database
-    return plain(file.name if file is not None else manager.live.name)
 
 
 def shortened(text: str, length: int = 400) -> str:

@@ -81,7 +81,7 @@ class RestoreQuestion(Question):
         failed: Callable[[BaseException], object],
     ) -> None:
         headline = _(texts.UNDO_QUESTION if is_undo else texts.RESTORE_QUESTION)
-        headline = headline.format(database=formatting.database(manager))
+        headline = headline.format(database=formatting.plain(manager.live.short_name))
         super().__init__(
             parent,
             title=headline,

@@ -103,7 +103,7 @@ class Restoring:
 
     def _restored(self, report: RestoreReport, found: Preview, *, loaded: bool) -> None:
         when = formatting.when(report.source.timestamp, date.today())
-        name = formatting.database(self._manager)
+        name = formatting.plain(self._manager.live.short_name)
         said = [_(texts.RESTORED).format(database=name, when=when)]
         if not report.verified:
             said.append(_(texts.NOT_READ_BACK))

@@ -64,7 +64,7 @@ class BackupWindow(BaseWindow):
     # Parts
 
     def _build(self) -> None:
-        title = _(texts.TITLE).format(database=formatting.database(self.manager))
+        title = _(texts.TITLE).format(database=formatting.plain(self.manager.live.short_name))
         self.title(title)
         pad = self.look.pad
         outer = ttk.Frame(self, padding=pad * 2)

@@ -6,9 +6,11 @@ import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from sqlalchemy.engine import Connection
 from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
@@ -18,6 +20,7 @@ from soulsense_db.drivers.results import (
     CheckLevel,
     DatabaseDiff,
     Findings,
+    QueryError,
     RowCounts,
     SnapshotInfo,
 )
@@ -29,6 +32,19 @@ from soulsense_db.progress import Progress
 D = TypeVar("D", bound=Dump)
 
 _ASKED_EVERY = 1000  # rows
+_MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
+
+
+def first_rows_of(statement: str) -> str:
+    """Return a ``SELECT`` of the first rows of one: as a part of another it can be nothing else.
+
+    A semicolon is refused wherever it stands: what follows one could end the transaction that can
+    only read. Raises :class:`~soulsense_db.drivers.QueryError`.
+    """
+    asked = statement.strip().rstrip(";")
+    if ";" in asked:
+        raise QueryError("it has a semicolon, as if it were more than one", is_wrong=True)
+    return f"SELECT * FROM ({asked}\n) AS asked LIMIT {_MOST_ROWS}"  # noqa: S608 - asked by the user
 
 
 class DumpDriver(Driver, Generic[D]):
@@ -61,6 +77,20 @@ class DumpDriver(Driver, Generic[D]):
         """Return what there is to tell of a dump."""
 
     # What follows of it
+
+    @property
+    def location(self) -> None:
+        """It is no file here."""
+        return None
+
+    def attached_files(self, connection: Connection) -> dict[str, str]:
+        """Return nothing: a server attaches no files."""
+        del connection
+        return {}
+
+    def connected(self) -> AbstractContextManager[None]:
+        """Do nothing: a lock on tables keeps nobody from connecting."""
+        return nullcontext()
 
     def return_idle_connections(self) -> None:
         """Close the pool's idle connections; an async pool can only be closed from its loop."""

@@ -27,42 +27,52 @@ class DumpedTable(Protocol):
     """A table as it was dumped; ``shown``: its name for people, ``key``: of its primary key."""
 
     @property
-    def shown(self) -> str: ...  # noqa: D102 - said above
+    def shown(self) -> str:
+        """Its name for people."""
 
     @property
-    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns, in their order."""
 
     @property
-    def key(self) -> tuple[str, ...]: ...  # noqa: D102
+    def key(self) -> tuple[str, ...]:
+        """The columns of its primary key."""
 
     @property
-    def rows(self) -> int: ...  # noqa: D102
+    def rows(self) -> int:
+        """How many it has."""
 
 
 class Dump(Protocol):
     """What is known of a dump; ``size_bytes``: of what the server's program wrote of it."""
 
     @property
-    def tables(self) -> Sequence[DumpedTable]: ...  # noqa: D102
+    def tables(self) -> Sequence[DumpedTable]:
+        """Those that have rows."""
 
     @property
-    def size_bytes(self) -> int: ...  # noqa: D102
+    def size_bytes(self) -> int:
+        """Bytes that the server's program wrote."""
 
     @property
-    def heads(self) -> tuple[str, ...]: ...  # noqa: D102
+    def heads(self) -> tuple[str, ...]:
+        """Alembic's revisions."""
 
 
 class DumpedRow(Protocol):
     """A row: all of it in ``line``, and in ``key`` what tells it from others of its table."""
 
     @property
-    def table(self) -> DumpedTable: ...  # noqa: D102
+    def table(self) -> DumpedTable:
+        """Where it is."""
 
     @property
-    def line(self) -> bytes: ...  # noqa: D102
+    def line(self) -> bytes:
+        """All of it."""
 
     @property
-    def key(self) -> bytes: ...  # noqa: D102
+    def key(self) -> bytes:
+        """What tells it from others of its table."""
 
 
 class Comparison:

@@ -95,6 +95,11 @@ def given_to_library(engine: Engine) -> tuple[list[Any], dict[str, Any]] | None:
     return list(positional), dict(keywords)
 
 
+def private_engine(engine: Engine) -> Engine:
+    """Return an engine that connects as ``engine`` does, with its events, in a pool of its own."""
+    return Engine(engine.pool.recreate(), engine.dialect, engine.url)
+
+
 def _kind_of(source: object) -> str:
     # Not what it is: it may be a URL with a password.
     return type(source).__name__

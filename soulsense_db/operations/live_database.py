@@ -34,6 +34,12 @@ class LiveDatabase:
         return str(self._driver.location or self._driver.database)
 
     @property
+    def short_name(self) -> str:
+        """The same without directories: the name of its file, or host and name on a server."""
+        file = self._driver.location
+        return self.name if file is None else file.name
+
+    @property
     def marker_place(self) -> Path | None:
         """What its sidecars are named after: its file, where it has one; None in memory."""
         return self._place

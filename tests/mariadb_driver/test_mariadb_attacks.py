@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server, is_installed
+from soulsense_db import BackupManager
 from soulsense_db.drivers import driver_for
 from soulsense_db.errors import (
     BackupError,
@@ -327,17 +329,20 @@ def test_the_rights_that_the_guide_names_are_enough(database: Database) -> None:
         "DELETE FROM old; CREATE SEQUENCE s; CREATE TABLE m (id INT) ENGINE = MyISAM;"
         "CREATE TABLE n (id INT DEFAULT NEXTVAL(s), FOREIGN KEY (id) REFERENCES a (id));"
     )
-    maker = driver_for(sa.create_engine(_granted_by_the_guide(database, "backup")), lock_timeout=5)
+    engine = sa.create_engine(_granted_by_the_guide(database, "backup"), poolclass=NullPool)
+    maker = BackupManager(engine, database.folder / "backups")
     path = database.folder / "guide.sql"
     path.touch()
     before = database.dump()
-    maker.snapshot(path)
+    made = maker.create("by one who may only read")
+    driver_for(engine, lock_timeout=5).snapshot(path)
     with pytest.raises(MissingRightError, match="a restore needs"):
-        maker.require_restorable()
+        maker.restore(made)
+    assert database.dump() == before
     restorer = driver_for(
         sa.create_engine(_granted_by_the_guide(database, "restore")), lock_timeout=5
     )
-    restorer.require_restorable()
+    restorer.require_rights()
     database.run(
         "DROP TRIGGER on_a; DROP TABLE n; DROP SEQUENCE s; DELETE FROM a; DROP VIEW both_of;"
         "DROP EVENT e; DROP PROCEDURE p"

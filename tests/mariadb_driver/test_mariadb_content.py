@@ -9,7 +9,7 @@ import pytest
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
-from soulsense_db.drivers import Findings
+from soulsense_db.drivers import Findings, QueryError
 
 _TYPES = r"""
 CREATE TABLE `every type` (
@@ -166,6 +166,8 @@ def test_a_drill_has_all_rows(database: Database, tmp_path: Path, kind: str) -> 
         found = scratch.examine()
         assert found.row_counts == database.driver.count_rows(path)
         assert scratch.query("SELECT 1 % 2") == ((1,),)
+        with pytest.raises(QueryError, match="semicolon"):  # some libraries send several
+            scratch.query("SELECT 1) AS a; COMMIT; DROP TABLE a; SELECT * FROM (SELECT 1")
     finally:
         scratch.discard()
 

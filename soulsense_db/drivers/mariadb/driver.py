@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.dump_driver import first_rows_of
 from soulsense_db.drivers.mariadb import (
     archive,
     inventory,
@@ -33,7 +34,6 @@ from soulsense_db.drivers.mariadb.login import (
     Login,
     library_for,
     login_of,
-    private_engine,
     seconds,
 )
 from soulsense_db.drivers.mariadb.schema import Schema
@@ -51,7 +51,6 @@ from soulsense_db.progress import Progress
 T = TypeVar("T")
 
 _DEFAULT_PORT = 3306
-_MOST_ROWS = 2  # a drill only wants to know whether there is one, and which
 _WRONG_STATEMENT = (1064, 1149, 1792, 1235)
 
 
@@ -88,23 +87,13 @@ class MariaDBDriver(BackupFiles):
         return self.engine.url.database or self._login().database
 
     @property
-    def location(self) -> None:
-        """It is no file here."""
-        return None
-
-    @property
     def address(self) -> str:
         """Its URL, without the password: that is in an option file, or asked for."""
         url = self.engine.url
-        name = f"{self.dialect}+{self._login().library}"
+        name = f"{self.dialect}+{self._login().python_driver}"
         return sa.URL.create(
             name, url.username, None, url.host, url.port, url.database, url.query
         ).render_as_string()
-
-    def attached_files(self, connection: Connection) -> dict[str, str]:
-        """Return nothing: a server attaches no files."""
-        del connection
-        return {}
 
     def require_database(self) -> None:
         """Connect once."""
@@ -141,17 +130,13 @@ class MariaDBDriver(BackupFiles):
             self._tools = find_tools(version.partition("-")[0], name=self.database)
         return self._tools
 
-    def connected(self) -> AbstractContextManager[None]:
-        """Do nothing: a lock on tables keeps nobody from connecting."""
-        return nullcontext()
-
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
         login = self._login()
         is_async = self.engine.dialect.is_async
-        engine = login.engine(login.database) if is_async else private_engine(self.engine)
+        engine = login.engine(login.database) if is_async else (self.engine)
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
         limit = seconds(lock_timeout)
         try:
@@ -229,11 +214,8 @@ class MariaDBDriver(BackupFiles):
         """Return the first rows of one ``SELECT``: as a part of another it can be nothing else."""
         with self._connected() as connection:
             execute(connection, "START TRANSACTION READ ONLY")
-            asked = statement.strip().rstrip(";")
             try:
-                rows = connection.exec_driver_sql(
-                    f"SELECT * FROM ({asked}\n) AS asked LIMIT {_MOST_ROWS}"
-                )
+                rows = connection.exec_driver_sql(first_rows_of(statement))
                 return tuple(tuple(row) for row in rows.fetchall())
             except DBAPIError as error:
                 wrong = code_of(error) in _WRONG_STATEMENT
@@ -250,6 +232,10 @@ class MariaDBDriver(BackupFiles):
             yield held
 
     def require_restorable(self) -> None:
+        """Look for the programs: a user who may only read makes backups for one who may restore."""
+        self.tools()
+
+    def require_rights(self) -> None:
         """Look at the rights that a restore needs, and at what refers to the tables."""
         with self._connected() as connection:
             live = self._name
@@ -272,7 +258,7 @@ class MariaDBDriver(BackupFiles):
 
     def rehearse(self, source: Path) -> None:
         """Check rights, programs and the backup."""
-        self.require_restorable()
+        self.require_rights()
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
 
@@ -282,7 +268,7 @@ class MariaDBDriver(BackupFiles):
         """Load ``source`` beside the live database, and swap their tables."""
         self.return_idle_connections()
         self.finish_interrupted()
-        self.require_restorable()
+        self.require_rights()
         restoring.load(
             source,
             login=self._login(),

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
-from soulsense_db.drivers.engines import given_to_library
+from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.mariadb.errors import live_errors, no_library, unknown_login
 from soulsense_db.drivers.mariadb.statements import execute
@@ -42,21 +42,21 @@ _SESSION = (
 class Login:
     """What a connection of the application is made with; a password, too.
 
-    ``library``: SQLAlchemy's name of one that needs no event loop.
+    ``python_driver``: SQLAlchemy's name of one that needs no event loop.
     """
 
     keywords: Mapping[str, Any]
     database: str
-    library: str
+    python_driver: str
 
     def engine(self, database: str | None) -> Engine:
         """Return an engine on ``database`` of the same server, on none with None; without pool."""
-        dbapi: Any = import_module(_LIBRARIES[self.library])
+        dbapi: Any = import_module(_LIBRARIES[self.python_driver])
         given = dict(self.keywords) | {"charset": "utf8mb4"}
         if database is not None:
             given["database"] = database
         return sa.create_engine(
-            f"mysql+{self.library}://",
+            f"mysql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
@@ -94,7 +94,7 @@ class Login:
             yield f"port={int(given['port'])}"
         if given.get("unix_socket"):
             yield f"socket={_option(str(given['unix_socket']))}"
-        elif given.get("host") and self.library != "mysqldb":
+        elif given.get("host") and self.python_driver != "mysqldb":
             yield "protocol=tcp"  # where the host is localhost, the program takes a socket
         yield from self._ssl_options()
 
@@ -142,11 +142,6 @@ def login_of(engine: Engine, *, name: str) -> Login:
             return _login(engine, connect())
         with EventLoop() as loop:
             return _login(engine, loop.call(greenlet_spawn(connect)))
-
-
-def private_engine(engine: Engine) -> Engine:
-    """Return an engine that connects as ``engine`` does, with its events, in a pool of its own."""
-    return Engine(engine.pool.recreate(), engine.dialect, engine.url)
 
 
 def _login(engine: Engine, found: Mapping[str, Any]) -> Login:

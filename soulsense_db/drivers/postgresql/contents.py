@@ -48,16 +48,20 @@ class NamedTable(Protocol):
     """A table, of a database or of an archive; ``copied``: its name in a statement."""
 
     @property
-    def schema(self) -> str: ...  # noqa: D102 - the same in both
+    def schema(self) -> str:
+        """The schema that it is in."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Its own name."""
 
     @property
-    def copied(self) -> str: ...  # noqa: D102
+    def copied(self) -> str:
+        """Its name in a statement."""
 
     @property
-    def columns(self) -> tuple[str, ...]: ...  # noqa: D102
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
 
 
 class Item(NamedTuple):

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
-from soulsense_db.drivers.engines import given_to_library
+from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.postgresql.errors import (
     NO_DATABASE,
@@ -93,7 +93,7 @@ class Login:
     """What a connection of the application was made with, by libpq's names; a password, too."""
 
     parameters: Mapping[str, str]
-    library: str
+    python_driver: str
 
     @property
     def database(self) -> str:
@@ -124,7 +124,7 @@ class Login:
 
     def engine(self, database: str | None = None) -> Engine:
         """Return an engine on ``database`` of the same server, without a pool."""
-        dbapi: Any = import_module(self.library)
+        dbapi: Any = import_module(self.python_driver)
         given = {key: value for key, value in self.parameters.items() if key in _VARIABLES}
         given |= {
             "dbname": database or self.database,
@@ -132,7 +132,7 @@ class Login:
             "client_encoding": "UTF8",
         }
         return sa.create_engine(
-            f"postgresql+{self.library}://",
+            f"postgresql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
             poolclass=NullPool,
         )
@@ -209,11 +209,6 @@ def login_of(engine: Engine, *, name: str) -> Login:
             return Login(look(), _library_of(engine))
         with EventLoop() as loop:
             return Login(loop.call(greenlet_spawn(look)), _library_of(engine))
-
-
-def private_engine(engine: Engine) -> Engine:
-    """Return an engine that connects as ``engine`` does, with its events, in a pool of its own."""
-    return Engine(engine.pool.recreate(), engine.dialect, engine.url)
 
 
 def _of_arguments(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,7 +27,6 @@ from soulsense_db.drivers.postgresql.login import (
     connect,
     installed_library,
     login_of,
-    private_engine,
 )
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools
 from soulsense_db.drivers.results import (
@@ -84,22 +83,12 @@ class ReadingDriver(DumpDriver[archive.Description]):
         return self.engine.url.database or self._login().database
 
     @property
-    def location(self) -> None:
-        """It is no file here."""
-        return None
-
-    @property
     def address(self) -> str:
         """Its URL, without the password: libpq asks ``~/.pgpass`` for that."""
         url = self.engine.url
         return sa.URL.create(
             self.dialect, url.username, None, url.host, url.port, url.database, url.query
         ).render_as_string()
-
-    def attached_files(self, connection: Connection) -> dict[str, str]:
-        """Return nothing: a server attaches no files."""
-        del connection
-        return {}
 
     def require_database(self) -> None:
         """Connect once."""
@@ -135,16 +124,12 @@ class ReadingDriver(DumpDriver[archive.Description]):
                 )
         return self._tools
 
-    def connected(self) -> AbstractContextManager[None]:
-        """Do nothing: a lock on tables keeps nobody from connecting."""
-        return nullcontext()
-
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
         is_async = self.engine.dialect.is_async
-        engine = self._login().engine() if is_async else private_engine(self.engine)
+        engine = self._login().engine() if is_async else (self.engine)
         try:
             with (
                 live_errors(self.database),
