@@ -6,16 +6,18 @@ import shutil
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.dump_rows import Comparison, Dump, DumpedRow
+from soulsense_db.drivers.engines import private_engine
 from soulsense_db.drivers.results import (
     CheckLevel,
     DatabaseDiff,
@@ -73,6 +75,10 @@ class DumpDriver(Driver, Generic[D]):
         """Whether two dumps have the same tables, and all else but the rows."""
 
     @abstractmethod
+    def waiting_engine(self) -> Engine:
+        """Return an engine on the live database whose Python driver needs no event loop."""
+
+    @abstractmethod
     def info_of(self, description: D, size_bytes: int) -> SnapshotInfo:
         """Return what there is to tell of a dump."""
 
@@ -91,6 +97,19 @@ class DumpDriver(Driver, Generic[D]):
     def connected(self) -> AbstractContextManager[None]:
         """Do nothing: a lock on tables keeps nobody from connecting."""
         return nullcontext()
+
+    @contextmanager
+    def private_engine(self, isolation_level: IsolationLevel) -> Iterator[Engine]:
+        """Yield an engine that connects as the application's does, in a pool of its own.
+
+        The application's may commit each statement, and its pool may be in use.
+        """
+        is_async = self.engine.dialect.is_async
+        engine = self.waiting_engine() if is_async else private_engine(self.engine)
+        try:
+            yield engine.execution_options(isolation_level=isolation_level)
+        finally:
+            engine.dispose()
 
     def return_idle_connections(self) -> None:
         """Close the pool's idle connections; an async pool can only be closed from its loop."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -37,6 +39,23 @@ class AccessPromises(DriverHooks):
             pass
         else:
             raise AssertionError("the error of the work was swallowed")
+        assert live.bodies() == FIRST_NOTES
+
+    def test_a_transaction_is_one_where_the_engine_commits_each_statement(self, live: Live) -> None:
+        """An application in AUTOCOMMIT mode does not have its mode for what must be whole."""
+        self.needs_others()
+        engine = sa.create_engine(live.url or "", isolation_level="AUTOCOMMIT")
+
+        def work(connection: Connection) -> None:
+            connection.execute(sa.insert(notes), [{"body": "three"}])
+            raise ZeroDivisionError
+
+        driver = self.make_driver(engine, lock_timeout=1)
+        try:
+            with suppress(ZeroDivisionError):
+                driver.transaction(work, lock_timeout=1)
+        finally:
+            engine.dispose()
         assert live.bodies() == FIRST_NOTES
 
     def test_a_transaction_that_only_reads_is_beside_writers(self, live: Live) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -96,6 +97,19 @@ class SnapshotPromises(DriverHooks):
             raise AssertionError("the progress of a snapshot was never called")
         live.add("three")
         assert live.bodies() == [*FIRST_NOTES, "three"]
+
+    def test_connections_in_use_stay_in_their_pool(self, live: Live) -> None:
+        """What is asked while the application works leaves its pool alone, and its connection."""
+        with live.engine.connect() as connection:
+            pool = live.engine.pool
+            connection.execute(sa.select(notes)).all()
+            with suppress(DatabaseLockedError):  # of the only connection that there is
+                live.driver.snapshot(live.new_file())
+            live.driver.size()
+            live.driver.alembic_heads("alembic_version")
+            live.driver.return_idle_connections()
+            assert live.engine.pool is pool
+        assert live.bodies() == FIRST_NOTES
 
     def test_an_open_transaction_does_not_leak(self, live: Live) -> None:
         """What the caller has not committed is in no snapshot, and stays the caller's."""

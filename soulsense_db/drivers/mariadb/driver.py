@@ -130,28 +130,30 @@ class MariaDBDriver(BackupFiles):
             self._tools = find_tools(version.partition("-")[0], name=self.database)
         return self._tools
 
+    def waiting_engine(self) -> Engine:
+        """Return one of ours."""
+        login = self._login()
+        return login.engine(login.database)
+
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
-        login = self._login()
-        is_async = self.engine.dialect.is_async
-        engine = login.engine(login.database) if is_async else (self.engine)
-        engine = engine.execution_options(isolation_level="REPEATABLE READ")
         limit = seconds(lock_timeout)
-        try:
-            with live_errors(self.database), engine.connect() as connection:
-                kind = "READ WRITE" if write else "READ ONLY"
-                for statement in (
-                    f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",
-                    f"SET SESSION TRANSACTION {kind}",
-                ):
-                    connection.exec_driver_sql(statement)
-                connection.commit()
-                with connection.begin():
-                    return work(connection)
-        finally:
-            engine.dispose()
+        kind = "READ WRITE" if write else "READ ONLY"
+        with (
+            self.private_engine("REPEATABLE READ") as engine,
+            live_errors(self.database),
+            engine.connect() as connection,
+        ):
+            for statement in (
+                f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",
+                f"SET SESSION TRANSACTION {kind}",
+            ):
+                connection.exec_driver_sql(statement)
+            connection.commit()
+            with connection.begin():
+                return work(connection)
 
     def make_read_only(self, connection: Any) -> None:
         """Have the server refuse what writes, in the transactions to come."""

@@ -124,25 +124,25 @@ class ReadingDriver(DumpDriver[archive.Description]):
                 )
         return self._tools
 
+    def waiting_engine(self) -> Engine:
+        """Return one of ours."""
+        return self._login().engine()
+
     def transaction(
         self, work: Callable[[Connection], T], *, lock_timeout: float, write: bool = True
     ) -> T:
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
-        is_async = self.engine.dialect.is_async
-        engine = self._login().engine() if is_async else (self.engine)
-        try:
-            with (
-                live_errors(self.database),
-                connect(engine) as connection,
-                connection.begin(),
-            ):
-                limit = max(1, int(lock_timeout * 1000))
-                connection.execute(sa.text(f"SET LOCAL lock_timeout = {limit}"))
-                if not write:
-                    connection.execute(sa.text("SET TRANSACTION READ ONLY"))
-                return work(connection)
-        finally:
-            engine.dispose()
+        with (
+            self.private_engine("READ COMMITTED") as engine,
+            live_errors(self.database),
+            connect(engine) as connection,
+            connection.begin(),
+        ):
+            limit = max(1, int(lock_timeout * 1000))
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = {limit}"))
+            if not write:
+                connection.execute(sa.text("SET TRANSACTION READ ONLY"))
+            return work(connection)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return self.transaction(work, lock_timeout=self.lock_timeout, write=False)
