@@ -79,7 +79,7 @@ def value_json(value: Value) -> dict[str, Any]:
         return {"type": "text", **_text(value)}
     if isinstance(value, bytes):
         return {"type": "blob", "base64": _base64(value)}
-    return {"type": "integer" if isinstance(value, int) else "real", "value": repr(value)}
+    return {"type": "integer" if isinstance(value, int) else "real", "value": str(value)}
 
 
 def _text(value: str) -> dict[str, str]:

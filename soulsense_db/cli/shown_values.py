@@ -18,7 +18,7 @@ def shown(value: Value, *, start: int = 0, most: int = _MOST) -> str:
         return _piece(value.start, value.length, start, most, is_long=True)
     if isinstance(value, str | bytes):
         return _piece(value, len(value), start, most)
-    return repr(value)
+    return str(value)
 
 
 def shown_pair(before: Value, after: Value) -> tuple[str, str]:

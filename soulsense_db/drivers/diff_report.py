@@ -7,6 +7,7 @@ The first database is the earlier one, the second the later: "added" is what onl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 ChangeKind = Literal["added", "removed", "changed"]
@@ -29,6 +30,13 @@ SchemaItem = Literal[
     "view",
     "trigger",
     "setting",
+    "sequence",
+    "routine",
+    "type",
+    "event",
+    "rights",
+    "comment",
+    "other",
 ]
 """What a :class:`SchemaChange` is about; ``setting``: of the database as a whole."""
 
@@ -55,8 +63,11 @@ class LongValue:
     start: str | bytes
 
 
-Value = int | float | str | bytes | LongValue | None
-"""A value of a row. Bytes of text that are no valid text are surrogates, as Python escapes them."""
+Value = int | float | Decimal | str | bytes | LongValue | None
+"""A value of a row; one of another kind is the text that the database has for it.
+
+Bytes of text that are no valid text are surrogates, as Python escapes them.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,9 @@ from sqlalchemy.pool import QueuePool
 
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.diff_report import DiffReport
+from soulsense_db.drivers.dump_diff import diff_dumps
+from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.dump_rows import Comparison, Dump, DumpedRow
 from soulsense_db.drivers.engines import private_engine
 from soulsense_db.drivers.results import (
@@ -65,6 +68,10 @@ class DumpDriver(Driver, Generic[D]):
     @abstractmethod
     def dumped_rows(self, path: Path, description: D) -> Iterator[DumpedRow]:
         """Yield all rows of a dump."""
+
+    @abstractmethod
+    def dump_side(self, path: Path, description: D) -> DumpSide:
+        """Return the schema and the rows of a dump, as they are compared."""
 
     @abstractmethod
     def live_counts(self) -> Mapping[str, int]:
@@ -216,3 +223,26 @@ class DumpDriver(Driver, Generic[D]):
             self.dumped_rows(backup, before), self.dumped_rows(copy, after), progress
         )
         return DatabaseDiff(tables=tables, same_schema=same_schema, alembic_heads=after.heads)
+
+    def diff(
+        self,
+        first: Path,
+        second: Path,
+        *,
+        ignore: Collection[str] = (),
+        only: Collection[str] = (),
+        rows: int = 0,
+        of_live: Collection[Path] = (),
+        progress: Progress | None = None,
+    ) -> DiffReport:
+        """Read both dumps side by side: nothing is restored, and the server is not asked."""
+        return diff_dumps(
+            self,
+            first,
+            second,
+            ignore=ignore,
+            only=only,
+            rows=rows,
+            of_live=of_live,
+            progress=progress,
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 
 from soulsense_db.errors import OptionError, RowsRefusedError, UnsupportedDatabaseError
 
+_MOST_NAMES = 20
 _HOW_TO_WRITE_IT = "Write it like sqlite:///data/soulsense.db, or give the file's path."
 
 
@@ -130,3 +132,17 @@ def no_diff(dialect: str) -> UnsupportedDatabaseError:
         f"The driver for {dialect} cannot tell what differs between two databases.",
         hint="Ask whoever wrote the driver for its method diff.",
     )
+
+
+def no_such_tables(unknown: Sequence[str], names: Sequence[str]) -> OptionError:
+    """Return the error for tables that neither database has; ``names``: those there are."""
+    folded = {name.lower(): name for name in names}
+    close = [
+        folded[found] for one in unknown for found in get_close_matches(one.lower(), folded, n=1)
+    ]
+    hint = f"There are: {', '.join(names[:_MOST_NAMES])}{', ...' if names[_MOST_NAMES:] else ''}."
+    if close:
+        hint = f"Is this what you mean: {', '.join(close)}?"
+    elif not names:
+        hint = "Neither has any."
+    return OptionError(f"Neither database has a table {', '.join(unknown)}.", hint=hint)

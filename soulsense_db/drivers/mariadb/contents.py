@@ -42,8 +42,13 @@ class Row(NamedTuple):
         """Its primary key; all of it where the table has none."""
         if not self.table.key:
             return self.line
-        values = _VALUE.findall(self.line[1:-1])
+        values = fields_of(self.line)
         return b",".join(values[self.columns.index(column)] for column in self.table.key)
+
+
+def fields_of(line: bytes) -> list[bytes]:
+    """Return the values of a row in brackets, as they are written."""
+    return _VALUE.findall(line[1:-1])
 
 
 class RowCounter:

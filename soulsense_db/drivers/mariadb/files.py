@@ -6,9 +6,13 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from soulsense_db.drivers.dump_driver import DumpDriver
+from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.mariadb import archive, contents, snapshot
+from soulsense_db.drivers.mariadb.row_format import InsertFormat
 from soulsense_db.drivers.mariadb.schema import Schema, without_tables
+from soulsense_db.drivers.mariadb.schema_reading import schema_in
+from soulsense_db.drivers.mariadb.tools import series
 from soulsense_db.drivers.results import SnapshotInfo
 
 
@@ -31,6 +35,16 @@ class BackupFiles(DumpDriver[archive.Description]):
     def dumped_rows(self, path: Path, description: archive.Description) -> Iterator[DumpedRow]:
         """Read the rows of the section with tables."""
         return contents.rows_of(path, description)
+
+    def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
+        """Read the statements and rows in the file."""
+        return DumpSide(
+            description,
+            schema_in(description),
+            series(description.version),
+            lambda: contents.rows_of(path, description),
+            InsertFormat(),
+        )
 
     def has_same_schema(self, first: Path, second: Path, *, ignore: Collection[str]) -> bool:
         """Compare the statements that are in both descriptions."""

@@ -172,9 +172,11 @@ def _cast_one_by_one(match: re.Match[str]) -> str:
 def _encoding_in(line: bytes) -> str | None:
     """Return the encoding of what follows a line that says so, by Python's name."""
     match = _ENCODING.fullmatch(line)
-    if match is None:
-        return None
-    name = match[1].decode()
+    return None if match is None else encoding_called(match[1].decode())
+
+
+def encoding_called(name: str) -> str:
+    """Return an encoding, as the server calls it, by Python's name."""
     if latin := re.fullmatch(r"LATIN(\d+)", name):
         number = int(latin[1])
         return f"iso8859-{_LATIN.get(number, number)}"

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from soulsense_db.drivers.dump_driver import DumpDriver
+from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
@@ -28,6 +29,8 @@ from soulsense_db.drivers.postgresql.login import (
     installed_library,
     login_of,
 )
+from soulsense_db.drivers.postgresql.row_format import CopyFormat
+from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools
 from soulsense_db.drivers.results import (
     SnapshotInfo,
@@ -38,6 +41,7 @@ T = TypeVar("T")
 
 _DEFAULT_PORT = 5432
 _VERSION_TABLE = "alembic_version"
+_LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
 
 
 class ReadingDriver(DumpDriver[archive.Description]):
@@ -215,6 +219,19 @@ class ReadingDriver(DumpDriver[archive.Description]):
     def dumped_rows(self, path: Path, description: archive.Description) -> Iterator[contents.Row]:
         """Have ``pg_restore`` write the rows of the archive."""
         return contents.rows_of_archive(self.tools(), path, description, dict(os.environ))
+
+    def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
+        """Have ``pg_restore`` write statements and rows."""
+        items = self.schema_of(path).items
+        encoding = contents.encoding_called(description.locale.encoding)
+        return DumpSide(
+            description,
+            schema_of_items(items, description.locale),
+            description.version,
+            lambda: self.dumped_rows(path, description),
+            CopyFormat(encoding, domains_of(items)),
+            {archive.shown_name(*archive.LARGE_OBJECTS): _LARGE_OBJECTS},
+        )
 
     def live_counts(self) -> Mapping[str, int]:
         """Count the rows of all tables of users."""

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from soulsense_db.drivers.diff_report import DiffReport, TableChange
+from soulsense_db.drivers.row_tally import Found, Tally
+from soulsense_db.drivers.schema_parts import chosen_tables, without_tables
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.compare import both_sides, same_as_stored
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pair import COUNTED, Pair
 from soulsense_db.drivers.sqlite.pragmas import folded
-from soulsense_db.drivers.sqlite.refusals import no_such_tables
-from soulsense_db.drivers.sqlite.row_diff import Found, Tally
 from soulsense_db.drivers.sqlite.row_progress import RowProgress
 from soulsense_db.drivers.sqlite.rows import SEQUENCE, Reading, Side, values_of
-from soulsense_db.drivers.sqlite.schema import Schema, schema_of
+from soulsense_db.drivers.sqlite.schema import schema_of, virtual_owners
 from soulsense_db.drivers.sqlite.schema_diff import schema_changes
 from soulsense_db.drivers.sqlite.walk import UnorderedError, Walk
 from soulsense_db.progress import Progress
@@ -57,15 +57,15 @@ def diff(
         after,
     ):
         schemas = [schema_of(side, leaves_out=()) for side in (before, after)]
-        owners = schemas[0].virtual_owners() | schemas[1].virtual_owners()
+        owners = virtual_owners(schemas[0]) | virtual_owners(schemas[1])
         names = before.tables.keys() | after.tables.keys()
         virtual = {name for schema in schemas for name in schema.tables} - names
         left_out = set(ignore)
         if only:
-            chosen = _chosen(only, names | virtual)
+            chosen = chosen_tables(only, names | virtual, folded=folded)
             chosen |= {name for name, owner in owners.items() if owner in chosen}
             left_out = (names | virtual) - chosen
-        schemas = [_without(schema, left_out) for schema in schemas]
+        schemas = [without_tables(schema, left_out) for schema in schemas]
         wanted = sorted(names - left_out)
         reading = RowProgress(progress, wanted, before, after)
         tables = [
@@ -88,25 +88,6 @@ def _heads(opened: Opened) -> tuple[str, ...]:
         return pragmas.alembic_heads(opened.connection)
     with backup_errors(opened.path):
         return pragmas.alembic_heads(opened.connection)
-
-
-def _chosen(only: Collection[str], names: Collection[str]) -> set[str]:
-    """Return the tables of ``only`` as they are called, whatever the case of the letters."""
-    by_folded = {folded(name): name for name in sorted(names)}
-    unknown = [name for name in only if name not in names and folded(name) not in by_folded]
-    if unknown:
-        raise no_such_tables(unknown, sorted(names))
-    return {name if name in names else by_folded[folded(name)] for name in only}
-
-
-def _without(schema: Schema, left_out: Collection[str]) -> Schema:
-    return Schema(
-        schema.settings,
-        {name: table for name, table in schema.tables.items() if name not in left_out},
-        {name: index for name, index in schema.indexes.items() if index.table not in left_out},
-        schema.views,
-        {name: one for name, one in schema.triggers.items() if one.table not in left_out},
-    )
 
 
 def _table_change(

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from soulsense_db.drivers.rehearsal import NewKeys
+from soulsense_db.drivers.row_tally import says_less
 from soulsense_db.drivers.sqlite.compare import both_sides
 from soulsense_db.drivers.sqlite.diff import Opened
 from soulsense_db.drivers.sqlite.pair import Pair
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
-from soulsense_db.drivers.sqlite.row_diff import says_less
 from soulsense_db.drivers.sqlite.rows import Reading, Row, Side, is_typed, values_of
 from soulsense_db.drivers.sqlite.walk import UnorderedError, Walk
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from soulsense_db.drivers.diff_report import MatchedBy, TableChange
-from soulsense_db.drivers.sqlite.row_diff import Found
+from soulsense_db.drivers.row_tally import Found
 from soulsense_db.drivers.sqlite.rows import Reading, Side, is_typed, values_of
 
 COUNTED = "Rows were only counted"

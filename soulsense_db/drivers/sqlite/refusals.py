@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 from soulsense_db.errors import (
@@ -12,7 +10,6 @@ from soulsense_db.errors import (
     DatabaseLockedError,
     EmptyBackupError,
     InvalidBackupError,
-    OptionError,
     Outcome,
     PermissionDeniedError,
     RestoreError,
@@ -252,17 +249,3 @@ def not_moved_back(location: Path, aside: Path, reason: str) -> StorageError:
 
 
 # A diff
-
-
-def no_such_tables(unknown: Sequence[str], names: Sequence[str]) -> OptionError:
-    """Return the error for tables that neither database has; ``names``: those there are."""
-    folded = {name.lower(): name for name in names}
-    close = [
-        folded[found] for one in unknown for found in get_close_matches(one.lower(), folded, n=1)
-    ]
-    hint = f"There are: {', '.join(names[:_MOST_NAMES])}{', ...' if names[_MOST_NAMES:] else ''}."
-    if close:
-        hint = f"Is this what you mean: {', '.join(close)}?"
-    elif not names:
-        hint = "Neither has any."
-    return OptionError(f"Neither database has a table {', '.join(unknown)}.", hint=hint)

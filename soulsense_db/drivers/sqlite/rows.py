@@ -15,10 +15,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from soulsense_db.drivers.long_values import read_long_value, shortened
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
 from soulsense_db.drivers.sqlite.errors import UNDECODABLE, backup_errors
-from soulsense_db.drivers.sqlite.long_values import read_long_value, shortened
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.errors import BackupError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 
+from soulsense_db.drivers.schema_parts import Column, Index, Named, Schema, TableSchema
 from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_sendable
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.rows import OWN_PREFIX, Row, Side
@@ -20,81 +20,15 @@ _GENERATED = {2: "VIRTUAL", 3: "STORED"}
 _BY_STATEMENT, _BY_UNIQUE = "c", "u"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column as it was declared; ``generated`` is how, else empty."""
-
-    declared: str
-    is_required: bool
-    default: str | None
-    collation: str
-    generated: str
-
-    @property
-    def text(self) -> str:
-        """The same as SQL says it."""
-        parts = [self.declared or "no type"]
-        if self.is_required:
-            parts.append("NOT NULL")
-        if self.default is not None:
-            parts.append(f"DEFAULT {self.default}")
-        if self.collation:
-            parts.append(f"COLLATE {self.collation}")
-        if self.generated:
-            parts.append(f"GENERATED {self.generated}")
-        return " ".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """An index that has a statement of its own."""
-
-    table: str
-    text: str
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A view, or a trigger of a ``table``."""
-
-    table: str | None
-    sql: str
-
-
-@dataclass(frozen=True, slots=True)
-class TableSchema:
-    """What is declared of a table: constraints as texts, counted, for they may have no name."""
-
-    sql: str
-    is_virtual: bool
-    columns: dict[str, Column]
-    primary_key: tuple[str, ...]
-    uniques: Counter[str]
-    foreign_keys: Counter[str]
-    checks: Counter[str]
-    options: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """What there is in a database, by name."""
-
-    settings: dict[str, str]
-    tables: dict[str, TableSchema] = field(default_factory=dict)
-    indexes: dict[str, Index] = field(default_factory=dict)
-    views: dict[str, Named] = field(default_factory=dict)
-    triggers: dict[str, Named] = field(default_factory=dict)
-
-    def virtual_owners(self) -> dict[str, str]:
-        """Return the virtual table whose own data each table has that is of one."""
-        virtual = [name for name, table in self.tables.items() if table.is_virtual]
-        owners: dict[str, str] = {}
-        for name in self.tables:
-            own = [one for one in virtual if name.startswith(f"{one}_") and name not in virtual]
-            if own:
-                owners[name] = max(own, key=len)
-        return owners
+def virtual_owners(schema: Schema) -> dict[str, str]:
+    """Return the virtual table whose own data each table has that is of one."""
+    virtual = [name for name, table in schema.tables.items() if table.is_virtual]
+    owners: dict[str, str] = {}
+    for name in schema.tables:
+        own = [one for one in virtual if name.startswith(f"{one}_") and name not in virtual]
+        if own:
+            owners[name] = max(own, key=len)
+    return owners
 
 
 def schema_of(side: Side, *, leaves_out: Collection[str]) -> Schema:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import insort
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -16,9 +18,10 @@ from soulsense_db.drivers.diff_report import (
     ShorterValue,
     Value,
 )
-from soulsense_db.drivers.sqlite.long_values import shortened
-from soulsense_db.drivers.sqlite.precision import is_less_exact, says_no_number
-from soulsense_db.drivers.sqlite.rows import Row
+from soulsense_db.drivers.long_values import shortened
+from soulsense_db.drivers.precision import is_less_exact, says_no_number
+
+Row = tuple[Any, ...]
 
 _LONGEST_IN_SAMPLE = 4096
 _DIGEST_BYTES = 32
@@ -36,10 +39,23 @@ class Found:
 
 
 class Tally:
-    """Counts the rows that differ; ``columns`` is what they have, behind their key."""
+    """Counts the rows that differ; ``columns`` is what they have, behind their key.
 
-    def __init__(self, most_samples: int, columns: Sequence[str]) -> None:
+    ``not_text``: columns whose values are only shown as texts. ``is_ordered``: whether the rows
+    come in the order of their keys, of which the first ones are kept as samples.
+    """
+
+    def __init__(
+        self,
+        most_samples: int,
+        columns: Sequence[str],
+        *,
+        not_text: Collection[str] = (),
+        is_ordered: bool = True,
+    ) -> None:
         self.columns = columns
+        self._is_text = [column not in not_text for column in columns]
+        self._is_ordered = is_ordered
         self._most = most_samples
         self._samples: dict[ChangeKind, list[RowChange]] = {
             "added": [],
@@ -138,12 +154,12 @@ class Tally:
     def _compare(self, before: Row, after: Row, key_size: int) -> None:
         for at in range(len(self.columns)):
             old, new = before[key_size + at], after[key_size + at]
-            if old == new and type(old) is type(new):
+            if old is new or (old == new and type(old) is type(new)):
                 continue
             self._differing[at] += 1
             if new is None:
                 self._became_null[at] += 1
-            elif _is_shorter(new, old):
+            elif self._is_text[at] and _is_shorter(new, old):
                 self._became_shorter[at] += 1
                 if self._first_shorter[at] is None:
                     self._first_shorter[at] = ShorterValue(
@@ -151,25 +167,52 @@ class Tally:
                     )
             elif is_less_exact(new, old):
                 self._became_inexact[at] += 1
-            elif isinstance(new, int | float) and says_no_number(old):
+            elif isinstance(new, int | float | Decimal) and says_no_number(old):
                 self._became_zero[at] += new == 0
                 self._became_number[at] += new != 0
 
     def _keep(self, kind: ChangeKind, key_size: int, before: Row | None, after: Row | None) -> None:
         samples = self._samples[kind]
-        if len(samples) >= self._most:
+        is_full = len(samples) >= self._most
+        if not self._most or (is_full and self._is_ordered):
             return
         there = after or before
         assert there is not None
         end = key_size + len(self.columns)
-        samples.append(
-            RowChange(
-                kind=kind,
-                key=_kept(there[:key_size]),
-                before=None if before is None else _kept(before[key_size:end]),
-                after=None if after is None else _kept(after[key_size:end]),
-            )
+        if is_full and place_of(there[: key_size or end]) >= _place_of_sample(samples[-1]):
+            return
+        found = RowChange(
+            kind=kind,
+            key=_kept(there[:key_size]),
+            before=None if before is None else _kept(before[key_size:end]),
+            after=None if after is None else _kept(after[key_size:end]),
         )
+        if self._is_ordered:
+            samples.append(found)
+            return
+        insort(samples, found, key=_place_of_sample)
+        del samples[self._most :]
+
+
+def _place_of_sample(sample: RowChange) -> list[tuple[int, Any]]:
+    return place_of(sample.key or sample.after or sample.before or ())
+
+
+def place_of(values: Row) -> list[tuple[int, Any]]:
+    """Return what orders rows by these values, whatever kinds of values they are."""
+    return [_place(value) for value in values]
+
+
+def _place(value: Any) -> tuple[int, Any]:
+    if value is None:
+        return 0, 0
+    if isinstance(value, LongValue):
+        value = value.start
+    if isinstance(value, str):
+        return 2, value.encode(errors="surrogateescape")
+    if isinstance(value, bytes):
+        return 3, value
+    return (1, value) if value == value else (1, float("inf"))  # noqa: PLR0124 - NaN is not
 
 
 def _kept(row: Row) -> tuple[Value, ...]:

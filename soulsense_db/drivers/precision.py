@@ -6,10 +6,11 @@ import re
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
-# The number that a text begins with, as a CAST reads it. Source: https://www.sqlite.org/lang_expr.html#castexpr
+# The number that a text begins with, as a CAST reads it.
 _PREFIX = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
+_NUMBERS = (int, float, Decimal)
 _LEADING_ZERO = re.compile(r"\s*[+-]?0\d")
-_LONGEST_NUMBER = 400  # no number that SQLite stores has more digits
+_LONGEST_NUMBER = 400  # few numbers have more digits
 
 
 def is_less_exact(new: Any, old: Any) -> bool:
@@ -17,12 +18,12 @@ def is_less_exact(new: Any, old: Any) -> bool:
 
     A text without a digit says no number: :func:`says_no_number`.
     """
-    if type(new) not in {int, float}:
+    if type(new) not in _NUMBERS:
         return False
     try:
         if isinstance(old, str):
             return _is_part_of(_decimal(new), old)
-        if type(old) in {int, float}:
+        if type(old) in _NUMBERS:
             return _is_rounded(_decimal(new), _decimal(old))
     except (InvalidOperation, OverflowError):  # infinite, or far too large
         return False
@@ -34,8 +35,8 @@ def says_no_number(old: Any) -> bool:
     return isinstance(old, str) and not _PREFIX.match(old)
 
 
-def _decimal(number: float) -> Decimal:
-    return Decimal(repr(number))
+def _decimal(number: float | Decimal) -> Decimal:
+    return Decimal(str(number))
 
 
 def _is_part_of(new: Decimal, text: str) -> bool:
