@@ -108,11 +108,7 @@ class Pair:
         same_key = first.key == last.key
         self._key = first.key if same_key else ()
         self._matched_by: MatchedBy = "key" if self._key else "values"
-        self._note = sides[0].notes.get(name)
-        if not self._key and self._note is None:
-            self._note = f"{_BY_VALUES}: it has no primary key."
-        if not same_key and len(there) > 1:
-            self._note = f"{_BY_VALUES}: the primary key is another one."
+        self._note = self._noted(sides, first, last)
         schemas = [side.schema.tables.get(name) for side in sides]
         both = [
             side.format.kinds(self._common, schema)
@@ -136,6 +132,19 @@ class Pair:
         self._tally = Tally(most_samples, self._common, not_text=texts, is_ordered=False)
         self._kept: tuple[KeptRows, KeptRows] | None = None
         self._change: TableChange | None = None
+
+    def _noted(
+        self, sides: Sequence[DumpSide], first: DumpedTable, last: DumpedTable
+    ) -> str | None:
+        """Return what has to be said of how the rows are matched."""
+        noted = next((note for side in sides if (note := side.notes.get(self.name))), None)
+        if noted is not None or self._key:
+            return noted
+        if first.key != last.key:
+            return f"{_BY_VALUES}: the primary key is another one."
+        declared = [side.schema.tables.get(self.name) for side in sides]
+        has_key = any(table is not None and table.primary_key for table in declared)
+        return f"{_BY_VALUES}." if has_key else f"{_BY_VALUES}: it has no primary key."
 
     @property
     def _has_both(self) -> bool:
@@ -186,9 +195,13 @@ class Pair:
         there = self._formats[at].columns(row)
         places = self._places.get(there)
         if places is None:
-            places = self._places[there] = [there.index(column) for column in self._common]
-        fields = self._formats[at].fields(row.line)
-        return [fields[place] for place in places]
+            places = self._places[there] = [
+                there.index(column) if column in there else len(there) for column in self._common
+            ]
+        form = self._formats[at]
+        fields = form.fields(row.line)
+        # A row without the times of its history has fewer of them.
+        return [fields[place] if place < len(fields) else form.null for place in places]
 
     def _lines(self, rows: Iterator[DumpedRow], at: int) -> Iterator[Line]:
         """Yield rows as they are compared."""

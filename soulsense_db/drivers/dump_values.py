@@ -6,7 +6,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, ClassVar
 
 from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.schema_parts import TableSchema
@@ -28,6 +28,9 @@ class Kind(enum.Enum):
 
 class RowFormat(ABC):
     """How rows are written in a dump, and what their values are."""
+
+    null: ClassVar[bytes]
+    """How it is written that there is no value."""
 
     @abstractmethod
     def columns(self, row: DumpedRow) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.mariadb import archive, contents, snapshot
 from soulsense_db.drivers.mariadb.row_format import InsertFormat
 from soulsense_db.drivers.mariadb.schema import Schema, without_tables
-from soulsense_db.drivers.mariadb.schema_reading import schema_in
+from soulsense_db.drivers.mariadb.schema_reading import schema_in, with_periods
 from soulsense_db.drivers.mariadb.tools import series
 from soulsense_db.drivers.results import SnapshotInfo
+
+_HISTORY = "Rows were matched by all their values, with those that it keeps as history."
 
 
 class BackupFiles(DumpDriver[archive.Description]):
@@ -38,12 +40,15 @@ class BackupFiles(DumpDriver[archive.Description]):
 
     def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
         """Read the statements and rows in the file."""
+        schema = schema_in(description)
+        described = with_periods(description, schema)
         return DumpSide(
-            description,
-            schema_in(description),
+            described,
+            schema,
             series(description.version),
-            lambda: contents.rows_of(path, description),
+            lambda: contents.rows_of(path, described),
             InsertFormat(),
+            {item.name: _HISTORY for item in description.items if item.kind == "SYSTEM VERSIONED"},
         )
 
     def has_same_schema(self, first: Path, second: Path, *, ignore: Collection[str]) -> bool:

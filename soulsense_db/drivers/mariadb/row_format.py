@@ -26,6 +26,8 @@ _WORD = re.compile(r"\w+")
 class InsertFormat(RowFormat):
     """The values of an ``INSERT``, in brackets."""
 
+    null = b"NULL"
+
     def columns(self, row: DumpedRow) -> tuple[str, ...]:
         """Return those that the statement names."""
         assert isinstance(row, Row)
@@ -41,7 +43,7 @@ class InsertFormat(RowFormat):
 
     def value(self, field: bytes, kind: Kind) -> Any:
         """Undo quotation marks and escapes."""
-        if field == b"NULL":
+        if field == self.null:
             return None
         if field.startswith(b"0x"):
             return bytes.fromhex(field[2:].decode("ascii"))

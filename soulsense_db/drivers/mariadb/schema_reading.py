@@ -6,8 +6,10 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+import msgspec
+
 from soulsense_db.drivers.diff_report import SchemaItem
-from soulsense_db.drivers.mariadb.archive import Description
+from soulsense_db.drivers.mariadb.archive import Description, Table
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
 from soulsense_db.drivers.schema_parts import Column, Index, Named, Schema, TableSchema
 from soulsense_db.drivers.sql_text import (
@@ -38,6 +40,7 @@ _FOREIGN = re.compile(
     rf"CONSTRAINT {_NAME} FOREIGN KEY (\(.*?\)) REFERENCES ((?:{_NAME}\.)?{_NAME}) (.*)", re.DOTALL
 )
 _CHECK = re.compile(rf"CONSTRAINT {_NAME} CHECK (.*)", re.DOTALL)
+_PERIOD = ("row_start", "row_end")  # where none are declared
 _TABLES = ("BASE TABLE", "SYSTEM VERSIONED")
 _KINDS: dict[str, SchemaItem] = {
     "SEQUENCE": "sequence",
@@ -64,6 +67,29 @@ def schema_in(described: Description) -> Schema:
     for trigger in described.triggers:
         schema.triggers[trigger.name] = Named(trigger.table, _statement(trigger))
     return schema
+
+
+def with_periods(described: Description, schema: Schema) -> Description:
+    """Return a description in which tables with history have the columns that say of what time.
+
+    A row that was deleted is there as before, but for its end.
+    """
+    versioned = {item.name for item in described.items if item.kind == "SYSTEM VERSIONED"}
+    tables = tuple(
+        msgspec.structs.replace(table, columns=_with_period(schema, table))
+        if table.name in versioned
+        else table
+        for table in described.tables
+    )
+    return msgspec.structs.replace(described, tables=tables)
+
+
+def _with_period(schema: Schema, table: Table) -> tuple[str, ...]:
+    declared = schema.tables[table.name].columns
+    own = {name for name in declared if declared[name].generated.startswith("ALWAYS AS ROW ")}
+    if not own:
+        return (*table.columns, *_PERIOD)
+    return tuple(name for name in declared if name in own or name in table.columns)
 
 
 def _statement(trigger: Trigger) -> str:

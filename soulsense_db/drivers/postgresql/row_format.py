@@ -9,7 +9,6 @@ from typing import Any
 from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.dump_values import Kind, RowFormat, number
 
-_NULL = b"\\N"
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # Source: https://www.postgresql.org/docs/current/sql-copy.html
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -28,6 +27,8 @@ _BOOLEANS = {"t": "true", "f": "false"}
 
 class CopyFormat(RowFormat):
     """The format of ``COPY``; ``domains``: the types that domains are of."""
+
+    null = b"\\N"
 
     def __init__(self, encoding: str, domains: Mapping[str, str]) -> None:
         self._encoding = encoding
@@ -52,7 +53,7 @@ class CopyFormat(RowFormat):
 
     def value(self, field: bytes, kind: Kind) -> Any:
         """Undo the escapes."""
-        if field == _NULL:
+        if field == self.null:
             return None
         plain = _ESCAPED.sub(_unescaped, field) if b"\\" in field else field
         if kind is Kind.BYTES and plain.startswith(b"\\x"):
