@@ -21,6 +21,7 @@ _DIGEST = 16
 _NUMBER = 8
 _RECORD = 2 * _DIGEST + 2 * _NUMBER
 _IN_MEMORY = 4 * 1024 * 1024
+_WRITTEN_AT_ONCE = 256 * 1024
 _RECORDS_OF_A_RUN = 50_000
 _READ_AT_ONCE = 256 * _RECORD
 _MOST_WAITING = 1000
@@ -72,7 +73,8 @@ class KeptRows:
         )
         self._lengths: list[int] = []
         self._records: list[bytes] = []
-        self._end = 0
+        self._unwritten: list[bytes] = []
+        self._end = self._unwritten_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -83,23 +85,32 @@ class KeptRows:
     def close(self) -> None:
         """Forget all rows."""
         self._files.close()
-        self._records = []
+        self._records, self._unwritten = [], []
 
     def add(self, text: bytes, key: bytes, value: bytes) -> None:
         """Keep a row under these checksums."""
         place = self._end.to_bytes(_NUMBER, "big") + len(text).to_bytes(_NUMBER, "big")
         self._records.append(key + value + place)
         self._end += len(text)
-        with fs.storage_errors("write a temporary file in", self._folder):
-            self._lines.write(text)
-            if len(self._records) >= _RECORDS_OF_A_RUN:
-                self._records.sort()
+        self._unwritten.append(text)
+        self._unwritten_bytes += len(text)
+        if self._unwritten_bytes >= _WRITTEN_AT_ONCE:
+            self._write()
+        if len(self._records) >= _RECORDS_OF_A_RUN:
+            self._records.sort()
+            with fs.storage_errors("write a temporary file in", self._folder):
                 self._runs.write(b"".join(self._records))
-                self._lengths.append(len(self._records))
-                self._records = []
+            self._lengths.append(len(self._records))
+            self._records = []
+
+    def _write(self) -> None:
+        with fs.storage_errors("write a temporary file in", self._folder):
+            self._lines.write(b"".join(self._unwritten))
+        self._unwritten, self._unwritten_bytes = [], 0
 
     def sorted(self) -> Iterator[Record]:
         """Yield where the rows are, sorted by their keys; no more rows can be added."""
+        self._write()
         self._records.sort()
         runs = [iter(self._records)]
         begin = 0

@@ -107,6 +107,7 @@ class Pair:
         self._common = tuple(column for column in first.columns if column in last.columns)
         same_key = first.key == last.key
         self._key = first.key if same_key else ()
+        self._key_places = [self._common.index(column) for column in self._key]
         self._matched_by: MatchedBy = "key" if self._key else "values"
         self._note = self._noted(sides, first, last)
         schemas = [side.schema.tables.get(name) for side in sides]
@@ -206,7 +207,6 @@ class Pair:
     def _lines(self, rows: Iterator[DumpedRow], at: int) -> Iterator[Line]:
         """Yield rows as they are compared."""
         form = self._formats[at]
-        key_places = [self._common.index(column) for column in self._key]
         for row in rows:
             if self._is_plain and form.columns(row) == self._common:
                 yield Line(row.line, row.line, row)
@@ -219,7 +219,9 @@ class Pair:
                 )
             ]
             comparable = _packed(told)
-            key = _packed([told[at_key] for at_key in key_places]) if key_places else comparable
+            key = comparable
+            if self._key_places:
+                key = _packed([told[place] for place in self._key_places])
             yield Line(form.joined(fields), comparable, key)
 
     def change(self) -> TableChange:
@@ -306,21 +308,24 @@ class Pair:
         return shortened(self._formats[at].value(field, kind), _LONGEST)
 
     def _keyed(self, values: list[Any]) -> Row:
-        return (*(values[self._common.index(column)] for column in self._key), *values)
+        return (*(values[place] for place in self._key_places), *values)
 
     def _both(self, before: bytes, after: bytes) -> tuple[Row, Row] | None:
         """Return the values of a row on both sides; None where they are written in two ways."""
         fields = (self._formats[0].fields(before), self._formats[1].fields(after))
         values: tuple[list[Any], list[Any]] = ([], [])
         differs = False
-        for one, other, *kinds, needs in zip(*fields, *self._kinds, self._needs_value, strict=True):
-            old = self._value(0, one, kinds[0])
-            new = old
+        for at, (one, other) in enumerate(zip(*fields, strict=True)):
+            old = new = None
+            needs = self._needs_value[at]
             if needs or one != other:
-                new = self._value(1, other, kinds[1])
-                if needs and canonical(old) == canonical(new):
+                old = self._value(0, one, self._kinds[0][at])
+                new = self._value(1, other, self._kinds[1][at])
+                if old == new or (needs and canonical(old) == canonical(new)):
                     new = old
-            differs = differs or not (old is new or old == new)
+                differs = differs or old is not new
+            elif self._most or at in self._key_places:
+                old = new = self._value(0, one, self._kinds[0][at])
             values[0].append(old)
             values[1].append(new)
         return (self._keyed(values[0]), self._keyed(values[1])) if differs else None

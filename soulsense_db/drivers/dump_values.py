@@ -26,6 +26,9 @@ class Kind(enum.Enum):
     OTHER = enum.auto()
 
 
+NUMBERS = (Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL)
+
+
 class RowFormat(ABC):
     """How rows are written in a dump, and what their values are."""
 
@@ -82,7 +85,7 @@ def needs_value(one: Kind, other: Kind, *, same_type: bool) -> bool:
     """Whether equal values may be written in two ways, for columns of these kinds."""
     if one is not other:
         return True
-    return not same_type and one in {Kind.DECIMAL, Kind.FLOAT}
+    return not same_type and one in (Kind.DECIMAL, Kind.FLOAT)
 
 
 def canonical(value: Any) -> bytes:

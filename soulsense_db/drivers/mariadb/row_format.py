@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from soulsense_db.drivers.dump_rows import DumpedRow
-from soulsense_db.drivers.dump_values import Kind, RowFormat, number
+from soulsense_db.drivers.dump_values import NUMBERS, Kind, RowFormat, number
 from soulsense_db.drivers.mariadb.contents import Row, fields_of
 
 _ESCAPED = re.compile(rb"\\(.)|''", re.DOTALL)
@@ -49,7 +49,7 @@ class InsertFormat(RowFormat):
             return bytes.fromhex(field[2:].decode("ascii"))
         if not field.startswith(b"'"):
             text = field.decode()
-            if kind in {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}:
+            if kind in NUMBERS:
                 return number(text, kind)
             return text
         plain = field[1:-1]
@@ -58,7 +58,7 @@ class InsertFormat(RowFormat):
         if kind is Kind.BYTES:
             return plain
         text = plain.decode(errors="surrogateescape")
-        return number(text, kind) if kind in {Kind.FLOAT, Kind.DECIMAL} else text
+        return number(text, kind) if kind in NUMBERS else text
 
     def kind(self, declared: str) -> Kind:
         """By its first word."""

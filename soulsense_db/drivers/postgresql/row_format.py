@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from soulsense_db.drivers.dump_rows import DumpedRow
-from soulsense_db.drivers.dump_values import Kind, RowFormat, number
+from soulsense_db.drivers.dump_values import NUMBERS, Kind, RowFormat, number
 
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 # Source: https://www.postgresql.org/docs/current/sql-copy.html
@@ -59,7 +59,7 @@ class CopyFormat(RowFormat):
         if kind is Kind.BYTES and plain.startswith(b"\\x"):
             return bytes.fromhex(plain[2:].decode("ascii"))
         text = plain.decode(self._encoding, errors="surrogateescape")
-        if kind in {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}:
+        if kind in NUMBERS:
             return number(text, kind)
         return _BOOLEANS.get(text, text) if kind is Kind.BOOLEAN else text
 
