@@ -132,9 +132,9 @@ def diff_sides(
 
 def _with_partitions(chosen: set[str], sides: Sequence[DumpSide]) -> set[str]:
     """Return these tables with their partitions, which have their rows."""
-    parents = {name: table.part_of for side in sides for name, table in side.schema.tables.items()}
+    parts = {(table.part_of, name) for side in sides for name, table in side.schema.tables.items()}
     found = set(chosen)
-    while more := {name for name, parent in parents.items() if parent in found} - found:
+    while more := {name for parent, name in parts if parent in found} - found:
         found |= more
     return found
 

@@ -11,6 +11,7 @@ import pytest
 _MODULES = (
     "access",
     "checks",
+    "diffs",
     "hooks",
     "live",
     "loads",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from soulsense_db.testing.access import AccessPromises
 from soulsense_db.testing.checks import CheckPromises
+from soulsense_db.testing.diffs import DiffPromises
 from soulsense_db.testing.loads import LoadPromises
 from soulsense_db.testing.snapshots import SnapshotPromises
 
 
-class DriverSuite(SnapshotPromises, CheckPromises, LoadPromises, AccessPromises):
+class DriverSuite(SnapshotPromises, CheckPromises, DiffPromises, LoadPromises, AccessPromises):
     """All that a driver owes its callers, as tests of pytest.
 
     Write a class whose name begins with ``Test``, with the hooks of

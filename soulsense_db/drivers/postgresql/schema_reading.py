@@ -43,8 +43,8 @@ _CONSTRAINT = re.compile(
 _CHECK = re.compile(rf"CONSTRAINT ({_NAME}) CHECK (.*)", re.DOTALL)
 _REFERENCES = re.compile(rf" REFERENCES ({_QUALIFIED})(.*)", re.DOTALL)
 _INDEX = re.compile(
-    rf"CREATE (UNIQUE )?INDEX ({_NAME}) ON (?:ONLY )?({_QUALIFIED}) (?:USING btree )?(.*?);",
-    re.DOTALL,
+    rf"CREATE (UNIQUE )?INDEX ({_NAME}) ON (?:ONLY )?({_QUALIFIED}) (?:USING btree )?(.*?);$",
+    re.DOTALL | re.MULTILINE,
 )
 _ATTACH = re.compile(rf"{_ALTER}ATTACH PARTITION ({_QUALIFIED}) ")
 _OWNER = re.compile(rf"^ALTER [^;']*? OWNER TO ({_NAME});$", re.MULTILINE)
@@ -69,8 +69,8 @@ _TABLES = ("TABLE", "FOREIGN TABLE")
 _VIEWS = ("VIEW", "MATERIALIZED VIEW")
 _DATA = ("BLOB", "BLOBS", "BLOB METADATA", "MATERIALIZED VIEW DATA", "SEQUENCE SET")
 _DOMAIN = re.compile(
-    rf"CREATE DOMAIN ({_QUALIFIED}) AS (.*?)(?:\s+(?:COLLATE|CONSTRAINT|DEFAULT|NOT)\b.*)?;",
-    re.DOTALL,
+    rf"CREATE DOMAIN ({_QUALIFIED}) AS (.*?)(?:\s+(?:COLLATE|CONSTRAINT|DEFAULT|NOT)\b.*)?;$",
+    re.DOTALL | re.MULTILINE,
 )
 
 
