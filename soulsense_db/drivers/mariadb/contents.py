@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from soulsense_db.drivers.mariadb import archive
 from soulsense_db.drivers.mariadb.archive import Description, Section, Table
+from soulsense_db.drivers.mariadb.schema_reading import columns_in
 from soulsense_db.drivers.mariadb.statements import quoted
 from soulsense_db.drivers.server_errors import damaged_backup
 
@@ -114,6 +115,7 @@ def name_of(quoted_name: bytes) -> str:
 def rows_of(path: Path, description: Description) -> Iterator[Row]:
     """Yield all rows of a backup; raises when it has other tables than are described."""
     tables = {table.name: table for table in description.tables}
+    declared = columns_in(description)
     table: Table | None = None
     columns: tuple[str, ...] = ()
     for raw in archive.lines(path, description.sections["tables"]):
@@ -124,7 +126,8 @@ def rows_of(path: Path, description: Description) -> Iterator[Row]:
             table = tables.get(name_of(match[1]))
             if table is None:
                 raise damaged_backup(path.name, "it has a table that is not described")
-            columns = _columns_of(match[2]) or table.columns
+            # Without a list there is a value for each, also for those that are computed.
+            columns = _columns_of(match[2]) or declared.get(table.name) or table.columns
             for one in _ROW.findall(match[3]):
                 yield Row(table, columns, one)
         elif line:

@@ -69,6 +69,12 @@ def schema_in(described: Description) -> Schema:
     return schema
 
 
+def columns_in(described: Description) -> dict[str, tuple[str, ...]]:
+    """Return all columns of each table, in their order."""
+    tables = schema_in(described).tables
+    return {name: tuple(table.columns) for name, table in tables.items()}
+
+
 def with_periods(described: Description, schema: Schema) -> Description:
     """Return a description in which tables with history have the columns that say of what time.
 
