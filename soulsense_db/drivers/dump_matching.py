@@ -105,6 +105,8 @@ class KeptRows:
 
     def _write(self) -> None:
         with fs.storage_errors("write a temporary file in", self._folder):
+            if self._unwritten_bytes > _IN_MEMORY:
+                self._lines.rollover()  # before it is in memory
             self._lines.write(b"".join(self._unwritten))
         self._unwritten, self._unwritten_bytes = [], 0
 

@@ -285,7 +285,10 @@ class Pair:
         for before, after in matched(first, second):
             self._told.ask()
             if before is not None and after is not None:
-                rows = self._both(first.text(before), second.text(after))
+                rows = self._both(
+                    self._formats[0].fields(first.text(before)),
+                    self._formats[1].fields(second.text(after)),
+                )
                 if rows is not None:
                     yield rows
             elif before is not None:
@@ -310,12 +313,11 @@ class Pair:
     def _keyed(self, values: list[Any]) -> Row:
         return (*(values[place] for place in self._key_places), *values)
 
-    def _both(self, before: bytes, after: bytes) -> tuple[Row, Row] | None:
+    def _both(self, before: Sequence[bytes], after: Sequence[bytes]) -> tuple[Row, Row] | None:
         """Return the values of a row on both sides; None where they are written in two ways."""
-        fields = (self._formats[0].fields(before), self._formats[1].fields(after))
         values: tuple[list[Any], list[Any]] = ([], [])
         differs = False
-        for at, (one, other) in enumerate(zip(*fields, strict=True)):
+        for at, (one, other) in enumerate(zip(before, after, strict=True)):
             old = new = None
             needs = self._needs_value[at]
             if needs or one != other:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from soulsense_db.drivers import (
     CheckLevel,
     DatabaseDiff,
+    DiffReport,
     Driver,
     Findings,
     Progress,
@@ -271,3 +272,13 @@ class _LetsApplicationCodeWrite(SQLiteDriver):
 class TestLetsApplicationCodeWrite(Broken):
     broken = _LetsApplicationCodeWrite
     found_by = ("test_a_connection_made_read_only_refuses_to_write",)
+
+
+class _DiffsBackwards(SQLiteDriver):
+    def diff(self, first: Path, second: Path, **options: Any) -> DiffReport:
+        return super().diff(second, first, **options)
+
+
+class TestDiffsBackwards(Broken):
+    broken = _DiffsBackwards
+    found_by = ("test_differences_go_from_the_first_to_the_second",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from soulsense_db import BackupManager
 from soulsense_db.cli import app
 from soulsense_db.drivers import DiffReport, Driver, TableChange, driver_for
 from soulsense_db.errors import DatabaseDamagedError, InvalidBackupError
+from soulsense_db.testing.live import CancelledError
 
 _NEWEST = max(VERSIONS, default=0)
 
@@ -373,3 +375,30 @@ def test_a_damaged_copy_of_the_live_database_is_said_of_that(two: Two) -> None:
         two.diff()
     with pytest.raises(DatabaseDamagedError):
         two.diff(of_live=[two.second])
+
+
+def test_a_cancelled_diff_leaves_no_program_behind(two: Two) -> None:
+    """What reads the backups is ended when somebody cancels in the middle of the rows."""
+    two.change(
+        "CREATE TABLE t (id int PRIMARY KEY, s text);"
+        "INSERT INTO t SELECT i, repeat('x', 300) FROM generate_series(1, 100000) i",
+        "UPDATE t SET s = s || 'y' WHERE id % 2 = 0",
+    )
+
+    def progress(done: int, total: int) -> None:
+        if 0 < done < total:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        two.diff(progress=progress)
+    assert "pg_restore" not in set(_children())
+    assert two.table().changed == 50_000
+
+
+def _children() -> Iterator[str]:
+    """Yield the names of the programs that this process has started."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            name, _, rest = path.read_text().partition(" (")[2].rpartition(") ")
+            if int(rest.split()[1]) == os.getpid():
+                yield name
