@@ -151,9 +151,6 @@ class _Waiting:
         self._lines: dict[bytes, list[Line]] = {}
         self._number = self._bytes = 0
 
-    def __bool__(self) -> bool:
-        return self._number > 0
-
     def pop(self, digest: bytes) -> bool:
         """Forget a row that is the same, if there is one."""
         lines = self._lines.get(digest)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ _COUNTED = "Rows were only counted: the databases have no column of it in common
 _BY_VALUES = "Rows were matched by all their values"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DumpSide:
     """A dump; ``version``: of the server that had it, ``rows``: yields all of them.
 
@@ -46,7 +47,7 @@ class DumpSide:
     format: RowFormat
     notes: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def tables(self) -> dict[str, DumpedTable]:
         """Those that have rows, by name."""
         return {table.shown: table for table in self.dump.tables}
@@ -212,6 +213,11 @@ class Pair:
                 yield Line(row.line, row.line, row)
                 continue
             fields = self._fields(row, at)
+            text = form.joined(fields)
+            if not any(self._needs_value):  # the same as of rows that are taken as they are
+                key = form.key([fields[place] for place in self._key_places])
+                yield Line(text, text, key if self._key_places else text)
+                continue
             told = [
                 canonical(form.value(field, kind)) if needs else field
                 for field, kind, needs in zip(
@@ -219,10 +225,8 @@ class Pair:
                 )
             ]
             comparable = _packed(told)
-            key = comparable
-            if self._key_places:
-                key = _packed([told[place] for place in self._key_places])
-            yield Line(form.joined(fields), comparable, key)
+            key = _packed([told[place] for place in self._key_places])
+            yield Line(text, comparable, key if self._key_places else comparable)
 
     def change(self) -> TableChange:
         """Return what differs, once all rows of both sides have been taken."""

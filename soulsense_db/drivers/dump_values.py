@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
+from soulsense_db.drivers.diff_report import LongValue
 from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.schema_parts import TableSchema
 
@@ -46,6 +47,10 @@ class RowFormat(ABC):
     @abstractmethod
     def joined(self, fields: Sequence[bytes]) -> bytes:
         """Return a row of these fields, as it is written."""
+
+    @abstractmethod
+    def key(self, fields: Sequence[bytes]) -> bytes:
+        """Return the key that a row of such fields has, as it tells it itself."""
 
     @abstractmethod
     def value(self, field: bytes, kind: Kind) -> Any:
@@ -96,10 +101,19 @@ def canonical(value: Any) -> bytes:
         return b"\\x" + value.hex().encode()
     if isinstance(value, str):
         return value.encode(errors="surrogateescape")
-    found = Decimal(str(value))
-    if not found.is_finite():
-        return str(found).encode()
-    return format(found.normalize() + 0, "f").encode()
+    if isinstance(value, LongValue):
+        return value.sha256.encode()
+    return _canonical_number(Decimal(str(value))).encode()
+
+
+def _canonical_number(number: Decimal) -> str:
+    if not number.is_finite():
+        return str(number)
+    if number == 0:
+        return "0"
+    # Not by normalize(): that rounds to the digits of a context.
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def not_text(columns: Sequence[str], kinds: Sequence[Kind]) -> frozenset[str]:

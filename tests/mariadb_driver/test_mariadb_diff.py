@@ -169,6 +169,21 @@ def test_a_computed_column_before_the_key_is_none_of_it(two: Two) -> None:
     assert (compared.gained, compared.lost, compared.changed) == (0, 0, 2)
 
 
+@pytest.mark.parametrize(
+    "column", ["g INT AS (v * 2) STORED FIRST", "h INT INVISIBLE", "w INT FIRST"]
+)
+def test_rows_are_the_same_whatever_columns_a_dump_lists(two: Two, column: str) -> None:
+    """A column that was added, also one that is computed or hidden, changes no row."""
+    two.change(
+        "CREATE TABLE t (a INT, id INT, v INT, PRIMARY KEY (id, a)); CREATE TABLE u (v INT);"
+        "INSERT INTO t VALUES (1, 1, 10), (2, 2, 20); INSERT INTO u VALUES (1), (1)",
+        f"ALTER TABLE t ADD {column}; ALTER TABLE u ADD {column}; INSERT INTO u (v) VALUES (2)",
+    )
+    t, u = two.diff().tables
+    assert (t.added, t.removed, t.changed) == (0, 0, 0)
+    assert (u.added, u.removed, u.changed) == (1, 0, 0)
+
+
 def test_columns_that_changed_their_type_are_compared_by_value(two: Two) -> None:
     """A number that is the same is no difference; one that says less now is told."""
     two.change(

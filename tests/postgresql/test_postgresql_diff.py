@@ -243,11 +243,16 @@ def test_columns_that_changed_their_type_are_compared_by_value(two: Two) -> None
     """A number that is the same is no difference; one that says less now is told."""
     two.change(
         "CREATE TABLE t (id int PRIMARY KEY, n numeric(9,3), s text, old int);"
-        "INSERT INTO t VALUES (1, 1.5, '7', 1), (2, 1.555, '007', 1), (3, 2, '3', 1)",
+        "INSERT INTO t VALUES (1, 1.5, '7', 1), (2, 1.555, '007', 1), (3, 2, '3', 1);"
+        "CREATE TABLE long (id int PRIMARY KEY, n numeric);"
+        "INSERT INTO long VALUES (1, 12345678901234567890123456789012345), (2, 100), (3, -0.0)",
         "ALTER TABLE t ALTER n TYPE numeric(9,2), ALTER s TYPE int USING s::int, DROP old,"
-        " ADD new text; INSERT INTO t VALUES (4, 1, 1)",
+        " ADD new text; INSERT INTO t VALUES (4, 1, 1);"
+        "ALTER TABLE long ALTER n TYPE numeric(50, 2);"
+        "UPDATE long SET n = 12345678901234567890123456789012346 WHERE id = 1",
     )
-    table = two.table()
+    long, table = two.diff().changed_tables
+    assert (long.table, long.changed) == ("long", 1)
     assert (table.added, table.removed, table.changed) == (1, 0, 1)
     assert (table.columns_added, table.columns_removed) == (("new",), ("old",))
     assert [(one.column, one.differing, one.became_inexact) for one in table.columns] == [

@@ -41,6 +41,10 @@ class InsertFormat(RowFormat):
         """Put brackets around them, and commas between."""
         return b"(" + b",".join(fields) + b")"
 
+    def key(self, fields: Sequence[bytes]) -> bytes:
+        """Put commas between them."""
+        return b",".join(fields)
+
     def value(self, field: bytes, kind: Kind) -> Any:
         """Undo quotation marks and escapes."""
         if field == self.null:

@@ -51,6 +51,10 @@ class CopyFormat(RowFormat):
         """Put tabs between them."""
         return b"\t".join(fields)
 
+    def key(self, fields: Sequence[bytes]) -> bytes:
+        """Put tabs between them."""
+        return b"\t".join(fields)
+
     def value(self, field: bytes, kind: Kind) -> Any:
         """Undo the escapes."""
         if field == self.null:
