@@ -25,10 +25,12 @@ class Database:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Drop it; nothing else may be left."""
+        """Drop it, and what a restore keeps for an undo; nothing else may be left."""
         self.engine.dispose()
         self.maintain("DROP DATABASE {} WITH (FORCE)")
-        assert not [name for name in self.names() if name.startswith("soulsense_")]
+        if kept := self.kept():
+            self.maintain(f"DROP DATABASE {kept} WITH (FORCE)")
+        assert not self.names_where("NOT coalesce({said}, '') LIKE '%\"role\":\"kept\"%'")
 
     def maintain(self, statement: str) -> None:
         """Execute a statement on another database; ``{}`` is the name of this one."""
@@ -40,6 +42,26 @@ class Database:
         """Return the names of all databases of the server."""
         with self._postgres().connect() as connection:
             return list(connection.scalars(sa.text("SELECT datname FROM pg_database ORDER BY 1")))
+
+    def names_where(self, condition: str) -> list[str]:
+        """Return the names of the databases of ours; ``{said}`` is the comment of one."""
+        said = condition.replace("{said}", "shobj_description(oid, 'pg_database')")
+        with self._postgres().connect() as connection:
+            found = connection.exec_driver_sql(
+                f"SELECT datname FROM pg_database WHERE datname ~ '^soulsense_' AND {said}",
+                execution_options={"no_parameters": True},
+            )
+            return list(found.scalars())
+
+    def kept(self) -> str:
+        """Return the name of the one database that is kept for an undo, or nothing."""
+        found = self.names_where(f'{{said}} LIKE \'%"role":"kept","live":"{self.name}"%\'')
+        assert len(found) <= 1
+        return found[0] if found else ""
+
+    def oid(self) -> int:
+        """Return what tells the live database from any other that has its name."""
+        return int(self.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
 
     def _postgres(self) -> sa.Engine:
         url = self.server.url("postgres")

@@ -18,10 +18,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.postgresql.databases import Mark, NewDatabase, name_of, new_token
+from soulsense_db.drivers.postgresql.databases import (
+    Mark,
+    NewDatabase,
+    name_of,
+    new_token,
+    set_comment,
+)
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
-from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.postgresql.statements import execute, quoted
 from soulsense_db.drivers.results import ConcurrentCommitError
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
@@ -47,7 +53,8 @@ class Swap:
     """Gives ``new`` the name of the live database: all before :meth:`commit` can be taken back.
 
     ``spared``: the session that keeps writers out until it is ended between :meth:`alone` and
-    :meth:`commit`.
+    :meth:`commit`. ``keeps``: whether the replaced one is kept for an undo; ``version_table``: as
+    of its :class:`Mark`.
     """
 
     def __init__(
@@ -58,10 +65,19 @@ class Swap:
         name: str,
         lock_timeout: float,
         spared: int | None,
+        keeps: bool,
+        version_table: str | None,
     ) -> None:
         self._new, self._login, self._name = new, login, name
         self._live = login.database
-        self._old = name_of(new_token(self._live))
+        token = new_token(self._live)
+        self._old = name_of(token)
+        if keeps:
+            self._mark = Mark(
+                role="kept", live=self._live, token=token, version_table=version_table
+            )
+        else:  # what has its lock is dropped by us
+            self._mark = Mark(role="replaced", live=self._live, token=new.mark.token)
         self._deadline = time.monotonic() + lock_timeout
         self._spared = spared
 
@@ -109,13 +125,13 @@ class Swap:
 
     def _rename_new(self) -> None:
         connection = self._connection
-        live, kept, made = (quoted(one) for one in (self._live, self._old, self._new.name))
-        replaced = Mark(role="replaced", live=self._live, token=self._new.mark.token)
+        live, made = quoted(self._live), quoted(self._new.name)
         said = connection.scalar(_COMMENT, {"name": self._old})
         for statement in (
             f"ALTER DATABASE {made} RENAME TO {live}",
-            f"COMMENT ON DATABASE {live} IS {literal(connection, said) if said else 'NULL'}",
-            f"COMMENT ON DATABASE {kept} IS {literal(connection, str(replaced))}",
+            f"ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true",  # it may be one that was kept
+            set_comment(connection, self._live, said),
+            set_comment(connection, self._old, str(self._mark)),
         ):
             execute(connection, statement)
 
