@@ -276,6 +276,7 @@ class Driver(RequiredMethods):
     ) -> None:
         """Like :meth:`load`, where ``keeps_replaced``: the replaced data stays beside the new.
 
+        What is committed once ``write_lock`` is released is in the replaced data.
         A load of the copy that :meth:`keep_replaced` was told of may then put it back as it is.
         """
         raise NotImplementedError(f"{type(self).__name__}.exchange")

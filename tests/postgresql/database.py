@@ -8,6 +8,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from postgresql import content
 from postgresql.server import Server
 
 
@@ -28,9 +29,8 @@ class Database:
         """Drop it, and what a restore keeps for an undo; nothing else may be left."""
         self.engine.dispose()
         self.maintain("DROP DATABASE {} WITH (FORCE)")
-        if kept := self.kept():
-            self.maintain(f"DROP DATABASE {kept} WITH (FORCE)")
-        assert not self.names_where("NOT coalesce({said}, '') LIKE '%\"role\":\"kept\"%'")
+        content.drop_kept(self.server, of=self.name)
+        assert not [one for one in content.databases(self.server) if one.startswith("soulsense_")]
 
     def maintain(self, statement: str) -> None:
         """Execute a statement on another database; ``{}`` is the name of this one."""
@@ -43,19 +43,14 @@ class Database:
         with self._postgres().connect() as connection:
             return list(connection.scalars(sa.text("SELECT datname FROM pg_database ORDER BY 1")))
 
-    def names_where(self, condition: str) -> list[str]:
-        """Return the names of the databases of ours; ``{said}`` is the comment of one."""
-        said = condition.replace("{said}", "shobj_description(oid, 'pg_database')")
-        with self._postgres().connect() as connection:
-            found = connection.exec_driver_sql(
-                f"SELECT datname FROM pg_database WHERE datname ~ '^soulsense_' AND {said}",
-                execution_options={"no_parameters": True},
-            )
-            return list(found.scalars())
-
     def kept(self) -> str:
         """Return the name of the one database that is kept for an undo, or nothing."""
-        found = self.names_where(f'{{said}} LIKE \'%"role":"kept","live":"{self.name}"%\'')
+        said = f'"live":"{self.name}"'
+        asked = (
+            f"SELECT datname FROM pg_database WHERE {content.KEPT}"
+            f" AND shobj_description(oid, 'pg_database') LIKE '%{said}%'"
+        )
+        found = content.psql(self.server, "postgres", asked).split()
         assert len(found) <= 1
         return found[0] if found else ""
 

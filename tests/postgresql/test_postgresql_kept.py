@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +33,17 @@ setattr(PostgreSQLDriver, where, die)
 manager = BackupManager(sa.create_engine(url), directory)
 manager.undo_restore() if what == "undo" else manager.restore("latest")
 """
+
+RESTORE = """
+import sys
+import sqlalchemy as sa
+from soulsense_db import BackupManager
+
+manager = BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2])
+print("now", flush=True)
+manager.restore("latest")
+"""
+CUTS = 6
 
 
 @pytest.fixture
@@ -187,9 +200,7 @@ def test_a_copy_that_has_no_room_is_made_later(
     assert list(tmp_path.glob(".*partial")) == []
 
 
-def test_writers_do_not_wait_for_the_copy(
-    shop: Database, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writers_do_not_wait_for_the_copy(shop: Database, manager: BackupManager) -> None:
     """While the safety backup is written, the restored database is in use already."""
     before = PostgreSQLDriver.snapshot_replaced
 
@@ -197,11 +208,12 @@ def test_writers_do_not_wait_for_the_copy(
         shop.execute("INSERT INTO note (body) VALUES ('after the restore')")
         return before(driver, target)
 
-    monkeypatch.setattr(PostgreSQLDriver, "snapshot_replaced", used)
-    manager.restore("latest")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgreSQLDriver, "snapshot_replaced", used)
+        manager.restore("latest")
     assert rows(shop) == 3
     manager.undo_restore()
-    assert shop.scalar("SELECT max(body) FROM note") == "two"
+    assert not shop.scalar("SELECT count(*) FROM note WHERE body = 'after the restore'")
 
 
 def test_a_failed_migration_s_way_back_keeps_nothing(
@@ -212,4 +224,36 @@ def test_a_failed_migration_s_way_back_keeps_nothing(
         report = lock.put_back("latest")
     assert report.safety_backup is not None
     assert shop.kept() == ""
+    assert rows(shop) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "crash"])
+def test_a_restore_is_cut_off_anywhere(
+    shop: Database, manager: BackupManager, tmp_path: Path, how: str
+) -> None:
+    """Of the program or the server: old or new, and where it is old, undo brings back the new."""
+    moments = random.Random(16)
+    restored = 0
+    for number in range(CUTS):
+        shop.execute("DELETE FROM note WHERE id > 2", f"INSERT INTO note VALUES (9, 'at {number}')")
+        arguments = [sys.executable, "-c", RESTORE, shop.url, str(tmp_path)]
+        child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        with child.stdout or pytest.fail() as output:
+            output.readline()
+            threading.Event().wait(moments.uniform(0, 0.9))  # any moment will do
+            if how == "kill":
+                child.kill()
+            else:
+                shop.server.stop("immediate")
+                shop.server.start()
+            child.wait()
+        shop.engine.dispose()
+        if rows(shop) == 2:
+            restored += 1
+            manager.undo_restore()
+        assert shop.scalar("SELECT body FROM note WHERE id = 9") == f"at {number}"
+        assert rows(shop) == 3
+    assert restored
+    manager.restore("latest")
     assert rows(shop) == 2

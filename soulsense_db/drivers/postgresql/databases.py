@@ -19,9 +19,10 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import Locale
-from soulsense_db.drivers.postgresql.errors import live_errors
+from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
@@ -30,6 +31,7 @@ from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 
 _PREFIX = "soulsense_db: "
+_NO_RIGHT = "42501"
 _HALF_BYTES = 4
 _LOOK_SECONDS = 0.05
 _OURS = re.compile(r"soulsense_([0-9a-f]{16})")
@@ -210,8 +212,17 @@ def read_mark(said: str | None) -> Mark | None:
 
 
 def drop(maintenance: Connection, name: str) -> None:
-    """Drop a database of ours, with the sessions that are connected to it."""
-    execute(maintenance, f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+    """Drop a database of ours, with the sessions that are connected to it.
+
+    Autovacuum may only be ended by superusers; without force the server ends it for anybody.
+    """
+    statement = f"DROP DATABASE IF EXISTS {quoted(name)}"
+    try:
+        execute(maintenance, f"{statement} WITH (FORCE)")
+    except DBAPIError as error:
+        if code_of(error) != _NO_RIGHT:
+            raise
+        execute(maintenance, statement)
 
 
 def set_comment(connection: Connection, name: str, text: str | None) -> str:

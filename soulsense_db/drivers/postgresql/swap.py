@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -33,6 +33,8 @@ from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
 
 _POLL_SECONDS = 0.005
+_ENDING_SECONDS = 0.001
+_LONGEST_ENDING_SECONDS = 0.05
 _LONGEST_PAUSE_MS = 2000
 _IN_USE = "55006"
 # Autovacuum has no user, and only superusers may end it: renaming does, whoever asks.
@@ -92,7 +94,7 @@ class Swap:
             self._pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
             raw: Any = connection.connection.driver_connection
             try:
-                self._end_sessions()
+                self._end_sessions_for_now()
                 self._renaming = executor.submit(self._rename_live)
                 while not self._is_alone(self._renaming):
                     if self._renaming.done():  # somebody stayed for longer than the server waits
@@ -112,7 +114,7 @@ class Swap:
         self._spared = None
         while not self._renaming.done():
             self._end_sessions()
-            time.sleep(_POLL_SECONDS)
+            wait([self._renaming], timeout=_POLL_SECONDS)
         try:
             self._renaming.result()  # not once more: somebody could have written in between
             self._rename_new()
@@ -147,7 +149,7 @@ class Swap:
 
     def _is_alone(self, renaming: Future[None]) -> bool:
         """End sessions; return whether only the one spared is left, and none can come."""
-        time.sleep(_POLL_SECONDS)
+        wait([renaming], timeout=_POLL_SECONDS)
         if renaming.done():
             error = renaming.exception()
             if isinstance(error, DBAPIError) and code_of(error) == _IN_USE and self._has_time():
@@ -159,6 +161,15 @@ class Swap:
         if not self._has_time():
             raise locked(self._name, "a session does not end")
         return bool(holds) and not others
+
+    def _end_sessions_for_now(self) -> None:
+        """End sessions until there is none: renaming looks again only after a tenth of a second.
+
+        Who connects again at once may keep it up; renaming keeps him out then.
+        """
+        soon = time.monotonic() + _LONGEST_ENDING_SECONDS
+        while self._end_sessions() and time.monotonic() < soon:
+            time.sleep(_ENDING_SECONDS)
 
     def _end_sessions(self) -> int:
         asked = {"name": self._live, "spared": self._spared}
