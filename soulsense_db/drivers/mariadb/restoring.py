@@ -200,6 +200,9 @@ def put_in_place(
                 raise
         ready.dropping.pop_all()
         _end(work.keeper, work, noted, name)
+        if work.kept is not None:  # it has no tables any more
+            emptied = Work(work.kept.removesuffix(schemas.OLD), work.live, work.keeper)
+            schemas.drop_all(work.keeper, emptied, name)
 
 
 def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
