@@ -26,6 +26,7 @@ from soulsense_db.drivers.postgresql.errors import (
     live_errors,
     no_library,
 )
+from soulsense_db.drivers.postgresql.pooler import require_session
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -125,12 +126,16 @@ class Login:
     def engine(self, database: str | None = None) -> Engine:
         """Return an engine on ``database`` of the same server, without a pool."""
         dbapi: Any = import_module(self.python_driver)
-        given = {key: value for key, value in self.parameters.items() if key in _VARIABLES}
+        given: dict[str, Any] = {
+            key: value for key, value in self.parameters.items() if key in _VARIABLES
+        }
         given |= {
             "dbname": database or self.database,
             "application_name": _NAME,
             "client_encoding": "UTF8",
         }
+        if self.python_driver == "psycopg":
+            given["prepare_threshold"] = None  # behind a pooler, the next one may not know them
         return sa.create_engine(
             f"postgresql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
@@ -139,20 +144,33 @@ class Login:
 
     @contextmanager
     def connected(
-        self, database: str | None = None, *, name: str, autocommit: bool = True
+        self,
+        database: str | None = None,
+        *,
+        name: str,
+        autocommit: bool = True,
+        own_session: bool = True,
     ) -> Iterator[Connection]:
-        """Connect to ``database``; errors are those of the tree, about ``name``."""
+        """Connect to ``database``; errors are those of the tree, about ``name``.
+
+        With ``own_session`` False, nothing may be done that is not over with its transaction: a
+        pooler may lend the session to somebody else then.
+        """
         engine = self.engine(database)
         if autocommit:
             engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         with live_errors(name), connect(engine) as connection:
-            connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
-            if not autocommit:
-                connection.commit()
+            if own_session:
+                require_session(connection, engine, name=name)
+                connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
+                if not autocommit:
+                    connection.commit()
             yield connection
 
     @contextmanager
-    def maintenance(self, *, name: str, autocommit: bool = True) -> Iterator[Connection]:
+    def maintenance(
+        self, *, name: str, autocommit: bool = True, own_session: bool = True
+    ) -> Iterator[Connection]:
         """Connect to the database in which others are made, renamed and dropped.
 
         Source: ``createdb`` does it in ``postgres``, and else in ``template1``.
@@ -161,13 +179,15 @@ class Login:
         candidates = [one for one in ("postgres", "template1") if one != self.database]
         for database in candidates:
             try:
-                with self.connected(database, name=name) as connection:
+                with self.connected(database, name=name, own_session=own_session) as connection:
                     connection.exec_driver_sql("SELECT 1")
             except BackupError:
                 if database == candidates[-1]:
                     raise
                 continue
-            with self.connected(database, name=name, autocommit=autocommit) as connection:
+            with self.connected(
+                database, name=name, autocommit=autocommit, own_session=own_session
+            ) as connection:
                 yield connection
             return
 

@@ -11,6 +11,7 @@ from soulsense_db.drivers.postgresql import archive, inventory, snapshot
 from soulsense_db.drivers.postgresql.databases import (
     NewDatabase,
     drop,
+    end_sessions,
     give_name,
     new_database,
     tidy_up,
@@ -112,6 +113,7 @@ def put_in_place(
     live, made = login.database, ready.made
     with live_errors(name):
         copy_properties(made.maintenance, live, made.name)
+        end_sessions(made.maintenance, made.name)
         spared = _session_of(write_lock)
         swap = Swap(made, login=login, name=name, lock_timeout=lock_timeout, spared=spared)
         with swap.alone():
