@@ -4,8 +4,9 @@
 
 After each SIGKILL, of the process that restores or of the server (which then recovers from the
 crash): the database is exactly the old or the new one, the next backup and the next restore work,
-and nothing is left beside the database. Half of the moments are around the one in which what comes
-is put in the place of what goes: from there on within three tenths of a second.
+and nothing is left beside the database. (Before the next call, a trigger of MariaDB's may be
+missing: that is counted.) Half of the moments are around the one in which what comes is put in the
+place of what goes: from there on within three tenths of a second.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ manager.restore(sys.argv[3])
 """
 _START_SECONDS = 60.0
 _SWAP_SECONDS = 0.3
+_NO_TRIGGER = "a trigger is missing until the next call"
 
 
 class Server(Protocol):
@@ -220,22 +222,21 @@ _STATE = (
 
 
 def _state(url: str, thousands: int) -> str:
-    """Return ``old`` or ``new``, with a write that the trigger notes; else what is there."""
+    """Return ``old`` or ``new``, if a trigger notes a write; else what is there."""
     count = "SELECT COUNT(*) FROM seen"
     before = int(_column(url, count)[0])
     try:
         _execute(url, "INSERT INTO a VALUES (-1, 'x', '')", "DELETE FROM a WHERE id = -1")
     except DBAPIError as error:
         return f"no write: {error.orig}"
-    if int(_column(url, count)[0]) != before + 1:
-        return "a trigger is missing"
+    noted = int(_column(url, count)[0]) == before + 1
     found = [one for asked in _STATE for one in _column(url, asked)]
     for value in ("old", "new"):
         if found == [
             *(value, value, str(thousands * 1000)),
             *(str(thousands * 100), str(thousands * 100)),
         ]:
-            return value
+            return value if noted else f"{value}, {_NO_TRIGGER}"
     return f"NEITHER {found}"
 
 
@@ -306,7 +307,7 @@ def measure(server: PostgreSQL | MariaDB, folder: Path, times: int, thousands: i
             after = _next_call(manager, lambda: manager.create("next"))
             assert server.leftovers() == [], server.leftovers()
             same = _state(url, thousands)
-            assert same == state, f"{state} became {same}"
+            assert same == state.removesuffix(f", {_NO_TRIGGER}"), f"{state} became {same}"
             after += _next_call(manager, lambda: manager.restore(good))
             assert _state(url, thousands) == "old"
             assert server.leftovers() == [], server.leftovers()

@@ -32,6 +32,7 @@ from soulsense_db.drivers.mariadb.errors import (
 from soulsense_db.drivers.mariadb.files import BackupFiles
 from soulsense_db.drivers.mariadb.login import (
     Login,
+    connect,
     library_for,
     login_of,
     seconds,
@@ -144,7 +145,7 @@ class MariaDBDriver(BackupFiles):
         with (
             self.private_engine("REPEATABLE READ") as engine,
             live_errors(self.database),
-            engine.connect() as connection,
+            connect(engine, name=self.database) as connection,
         ):
             for statement in (
                 f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",

@@ -39,7 +39,7 @@ LOCK_TIMEOUT = 1205
 # Codes of https://mariadb.com/kb/en/mariadb-error-codes/ whose messages quote names alone.
 _NAMES_ALONE = frozenset(
     {1044, 1045, 1049, 1050, 1051, 1114, 1142, 1143, 1146, 1227, 1290, 1305, 1370, 1698}
-    | {2002, 2003, 2005, 4161}
+    | {2002, 2003, 2005, 2026, 4161}
 )
 _OF_A_PROGRAM = re.compile(
     r"^(?:ERROR (?P<client>\d+) .*?: |mariadb-dump: Got error: (?P<dump>\d+): |"
@@ -150,7 +150,7 @@ _MEANINGS: tuple[tuple[tuple[int, ...], Callable[[str, str], BackupError]], ...]
     ((1021, 1114, 1041, 3), disk_full),
     ((1034, 1035, 1194, 1195, 1712, 1877, 1932), damaged),
     (
-        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055),
+        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 3159),
         unreachable,
     ),
 )

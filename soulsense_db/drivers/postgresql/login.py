@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from ssl import SSLContext, create_default_context
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
+from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.postgresql.errors import (
@@ -251,9 +253,22 @@ def _of_arguments(
     if settings:  # asyncpg
         found["options"] = " ".join(f"-c {key}={_escaped(str(settings[key]))}" for key in settings)
     if "ssl" in found:  # asyncpg: True, a context, or the name of a mode
-        ssl = found.pop("ssl")
-        found["sslmode"] = ssl if isinstance(ssl, str) else "require" if ssl else "disable"
+        found |= _of_ssl(found.pop("ssl"))
     return {key: str(value) for key, value in found.items() if key in _VARIABLES and value}
+
+
+def _of_ssl(value: object) -> dict[str, str]:
+    """Return what asyncpg calls ``ssl``, as libpq calls it."""
+    if isinstance(value, str):
+        return {"sslmode": value}
+    if not isinstance(value, SSLContext):
+        # True makes asyncpg check the certificate as Python does by default.
+        return {"sslmode": "disable"} if not value else _of_ssl(create_default_context())
+    if not tls.checks_authority(value):
+        return {"sslmode": "require"}
+    known = tls.authorities(value)
+    mode = "verify-full" if tls.checks_name(value) else "verify-ca"
+    return {"sslmode": mode} | ({} if known is None else {"sslrootcert": str(known)})
 
 
 def _escaped(value: str) -> str:
@@ -281,7 +296,9 @@ def _of_asyncpg(connection: Any) -> dict[str, str]:
         folder, _, port = address.rpartition("/.s.PGSQL.")
         return given | {"host": folder, "port": port}
     given |= {"host": str(address[0]), "port": str(address[1])}
-    mode = getattr(params, "sslmode", None)
+    mode, context = getattr(params, "sslmode", None), getattr(params, "ssl", None)
+    if isinstance(context, SSLContext):
+        given |= _of_ssl(context)
     return given if mode is None else given | {"sslmode": str(mode.name).replace("_", "-")}
 
 
