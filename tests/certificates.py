@@ -6,6 +6,9 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +55,14 @@ class Authority:
         if owner is not None:
             os.chown(made.key, owner, owner)
         return made
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """Yield a folder in which a server's own user may read."""
+    with tempfile.TemporaryDirectory(prefix="certificates-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def free_port() -> int:

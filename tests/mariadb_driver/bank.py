@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import pymysql
 import sqlalchemy as sa
@@ -50,11 +51,13 @@ class Balance:
 class Bank:
     """Tables in ``database``; ``scale``: a hundred thousand accounts each."""
 
-    def __init__(self, database: Database, *, scale: float) -> None:
+    def __init__(self, database: Database, *, scale: float, makes_tables: bool = True) -> None:
         self._database = database
         self._accounts, self._branches = int(scale * 100_000), max(1, int(scale))
         self.committed: list[int] = []
         self.errors: list[Exception] = []
+        if not makes_tables:
+            return
         branch = f"seq % {self._branches} + 1"
         database.run(
             f"{_TABLES}INSERT INTO branches (id) SELECT seq FROM seq_1_to_{self._branches};"
@@ -62,6 +65,11 @@ class Bank:
             f"INSERT INTO accounts (id, branch, filler) SELECT seq, {branch}, REPEAT('x', 84)"
             f" FROM seq_1_to_{self._accounts}"
         )
+
+    @classmethod
+    def of(cls, database: Database, *, scale: float) -> Self:
+        """Return the same bank, by another way to it."""
+        return cls(database, scale=scale, makes_tables=False)
 
     def balance(self, database: str | None = None) -> Balance:
         """Return what is in a database at one moment."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pymysql
 import pytest
 import sqlalchemy as sa
-from certificates import Authority, free_port
+from certificates import Authority, free_port, new_folder
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -50,17 +50,15 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured() -> Iterator[Secured]:
     """Return such a server."""
     if not is_installed():
         assert not os.environ.get("SOULSENSE_TESTS_NEED_ALL"), "no MariaDB is installed"
         pytest.skip("no MariaDB is installed")
-    folder = tmp_path_factory.mktemp("certificates")
-    for one in (folder, folder.parent, folder.parent.parent):
-        one.chmod(0o755)  # another user reads there
-    made = Secured(folder)
-    yield made
-    made.server.remove()
+    with new_folder() as folder:
+        made = Secured(folder)
+        yield made
+        made.server.remove()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from certificates import Authority, Signed, free_port
+from certificates import Authority, Signed, free_port, new_folder
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -78,19 +78,17 @@ class Secured(Server):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def server() -> Iterator[Secured]:
     """Return such a server, with one database."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for one in (folder, folder.parent, folder.parent.parent):
-        one.chmod(0o755)  # another user reads there
-    made = Secured(folder)
-    try:
-        content.psql(made, "postgres", "CREATE ROLE certified SUPERUSER LOGIN")
-        content.psql(made, "postgres", "CREATE DATABASE app")
-        content.psql(made, "app", TABLE)
-        yield made
-    finally:
-        made.remove()
+    with new_folder() as folder:
+        made = Secured(folder)
+        try:
+            content.psql(made, "postgres", "CREATE ROLE certified SUPERUSER LOGIN")
+            content.psql(made, "postgres", "CREATE DATABASE app")
+            content.psql(made, "app", TABLE)
+            yield made
+        finally:
+            made.remove()
 
 
 @pytest.fixture(autouse=True)

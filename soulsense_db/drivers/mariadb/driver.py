@@ -23,6 +23,7 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
+    in_a_cluster,
     live_errors,
     no_mysql,
     not_what_was_dumped,
@@ -241,6 +242,8 @@ class MariaDBDriver(BackupFiles):
     def require_rights(self) -> None:
         """Look at the rights that a restore needs, and at what refers to the tables."""
         with self._connected() as connection:
+            if inventory.is_in_a_cluster(connection):
+                raise in_a_cluster(self.database)
             live = self._name
             ours = schemas.beginning(live)
             for schema, shown in (

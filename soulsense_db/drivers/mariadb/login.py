@@ -224,7 +224,9 @@ def _of_connection(connection: Any) -> dict[str, Any]:
     if known["unix_socket"]:
         known["port"] = None
     context = getattr(connection, "ctx", None) or getattr(connection, "_ssl_context", None)
-    if isinstance(context, SSLContext):
+    # PyMySQL has one for what it only prefers, too.
+    is_asked_for = getattr(connection, "_ssl_required", False)
+    if isinstance(context, SSLContext) and (is_asked_for or tls.checks_authority(context)):
         known["ssl"] = context
     return known
 
