@@ -55,9 +55,17 @@ def output_of(
 
 
 def read_back(said: IO[bytes]) -> str:
-    """Return what a program wrote to a temporary file."""
+    """Return what a program wrote to a temporary file; of much, whole lines at both ends.
+
+    ``mariadb`` repeats a statement that failed before it says why: that may be a row of megabytes.
+    """
+    size = said.seek(0, os.SEEK_END)
     said.seek(0)
-    return said.read(CHUNK).decode(errors="replace")
+    found = said.read(CHUNK)
+    if size > CHUNK:
+        said.seek(max(CHUNK, size - CHUNK))
+        found += b"\n" + said.read().partition(b"\n")[2]
+    return found.decode(errors="replace")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

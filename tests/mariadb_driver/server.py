@@ -35,7 +35,7 @@ def is_installed() -> bool:
 class Server:
     """A running server, whose user ``root`` has no password."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="maria-"))
         self.folder.chmod(0o755)
         self.data, self.socket = self.folder / "data", self.folder / "socket"
@@ -46,11 +46,10 @@ class Server:
         if os.geteuid() == 0:
             for folder in (self.folder, self.data, self._temporary):
                 os.chown(folder, _NOBODY, _NOBODY)
-        options = ("--auth-root-authentication-method=normal", "--skip-test-db")
-        program = self._start("mariadb-install-db", f"--datadir={self.data}", *options)
+        fresh = ("--auth-root-authentication-method=normal", "--skip-test-db")
+        program = self._start("mariadb-install-db", f"--datadir={self.data}", *fresh)
         assert program.wait() == 0
-        self.port = 0
-        self.start()
+        self.start(*options)
 
     def start(self, *options: str) -> None:
         """Start it, and wait until it answers."""

@@ -25,6 +25,7 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
+    in_a_cluster,
     live_errors,
     no_mysql,
     not_what_was_dumped,
@@ -34,6 +35,7 @@ from soulsense_db.drivers.mariadb.errors import (
 from soulsense_db.drivers.mariadb.files import BackupFiles
 from soulsense_db.drivers.mariadb.login import (
     Login,
+    connect,
     library_for,
     login_of,
     seconds,
@@ -148,7 +150,7 @@ class MariaDBDriver(BackupFiles):
         with (
             self.private_engine("REPEATABLE READ") as engine,
             live_errors(self.database),
-            engine.connect() as connection,
+            connect(engine, name=self.database) as connection,
         ):
             for statement in (
                 f"SET SESSION lock_wait_timeout = {limit}, innodb_lock_wait_timeout = {limit}",
@@ -250,6 +252,8 @@ class MariaDBDriver(BackupFiles):
     def require_rights(self) -> None:
         """Look at the rights that a restore needs, and at what refers to the tables."""
         with self._connected() as connection:
+            if inventory.is_in_a_cluster(connection):
+                raise in_a_cluster(self.database)
             live = self._name
             ours = schemas.beginning(live)
             for schema, shown in (

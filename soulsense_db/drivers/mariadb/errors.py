@@ -38,8 +38,8 @@ LOCK_TIMEOUT = 1205
 
 # Codes of https://mariadb.com/kb/en/mariadb-error-codes/ whose messages quote names alone.
 _NAMES_ALONE = frozenset(
-    {1044, 1045, 1049, 1050, 1051, 1114, 1142, 1143, 1146, 1227, 1290, 1305, 1370, 1698}
-    | {2002, 2003, 2005, 4161}
+    {1044, 1045, 1049, 1050, 1051, 1114, 1142, 1143, 1146, 1153, 1227, 1290, 1305, 1370, 1698}
+    | {2002, 2003, 2005, 2026, 4161}
 )
 _OF_A_PROGRAM = re.compile(
     r"^(?:ERROR (?P<client>\d+) .*?: |mariadb-dump: Got error: (?P<dump>\d+): |"
@@ -124,6 +124,27 @@ def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
     )
 
 
+def in_a_cluster(name: str) -> UnsupportedDatabaseError:
+    """Return the error for a restore to a node of Galera."""
+    return UnsupportedDatabaseError(
+        f"The server of {name} is a node of a Galera cluster: a restore cannot keep writers out "
+        "there, those of other nodes least of all.",
+        hint="Backups work. To restore one, stop the nodes, restore to one of them that was "
+        "started with wsrep_on=OFF, and let the others take all from it: the page MariaDB of the "
+        "guide has the steps.",
+    )
+
+
+def definer_gone(name: str, view: str) -> UnsupportedDatabaseError:
+    """Return the error for a view whose definer the server does not have."""
+    return UnsupportedDatabaseError(
+        f"The view {view} of {name} has a definer who does not exist: the server writes it with "
+        "the name of its database, and it could not be restored.",
+        hint="Drop the view, or make it anew with another definer.",
+        candidates=[view],
+    )
+
+
 def no_library() -> MissingExtraError:
     """Return the error for an async engine without a library that waits."""
     return MissingExtraError(
@@ -150,13 +171,15 @@ _MEANINGS: tuple[tuple[tuple[int, ...], Callable[[str, str], BackupError]], ...]
     ((1021, 1114, 1041, 3), disk_full),
     ((1034, 1035, 1194, 1195, 1712, 1877, 1932), damaged),
     (
-        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055),
+        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 3159),
         unreachable,
     ),
 )
 
 
 # The server's programs
+
+_BROKEN = (2006, 2013)
 
 
 def no_tool(program: str, version: str, others: Sequence[str]) -> ServerToolError:
@@ -182,6 +205,13 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
     """Return the error for a program that failed, by what it ``said`` on standard error."""
     code, reason = first_error(said)
     reason = reason or "it said nothing"
+    if code in _BROKEN:
+        return DatabaseUnreachableError(
+            f"The connection to the server of {name} broke ({program}: {reason}).",
+            hint="Check that the server runs, and try again. It also ends a connection that brings "
+            "a row larger than its max_allowed_packet: is that large enough?",
+            reason=reason,
+        )
     if code in {found for codes, _ in _MEANINGS for found in codes}:
         return of_code(code, name, f"{program}: {reason}")
     return BackupError(
@@ -209,6 +239,22 @@ def first_error(said: str) -> tuple[int, str]:
             code = int(number or 0)
             return code, without_values(match["text"], code)
     return 0, ""
+
+
+@contextmanager
+def refused_by_server(backup: str) -> Iterator[None]:
+    """Say of a whole backup that the server did not take it, and why."""
+    try:
+        yield
+    except BackupError as error:
+        if type(error) is not BackupError:
+            raise
+        raise BackupError(
+            f"The server did not take the backup {backup} ({error.reason}).",
+            hint="The backup is whole. Give the server what it needs: a max_allowed_packet as "
+            "large as its largest row, for one.",
+            reason=error.reason,
+        ) from error
 
 
 # Backup files

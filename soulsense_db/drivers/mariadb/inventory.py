@@ -103,6 +103,12 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(item.name for item in self.items if item.kind in kinds)
 
 
+def is_in_a_cluster(connection: Connection) -> bool:
+    """Whether what the session does goes to the other nodes of Galera as well."""
+    found = rows(connection, "SHOW VARIABLES LIKE 'wsrep_on'")
+    return bool(found) and str(found[0][1]) == "ON"
+
+
 def take(connection: Connection, schema: str, *, name: str) -> Inventory:
     """Return all that is in ``schema``; ``name`` is what errors call it."""
     listed = _listed(connection, schema)

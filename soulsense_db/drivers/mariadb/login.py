@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,10 +17,12 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
+from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.mariadb.errors import live_errors, no_library, unknown_login
 from soulsense_db.drivers.mariadb.statements import execute
+from soulsense_db.drivers.server_errors import unreachable
 
 # What SQLAlchemy calls the libraries that need no event loop, and their modules.
 _LIBRARIES = {"pymysql": "pymysql", "mysqldb": "MySQLdb", "mysqlconnector": "mysql.connector"}
@@ -68,7 +71,7 @@ class Login:
         self, database: str | None = None, *, name: str, lock_timeout: float = 30.0
     ) -> Iterator[Connection]:
         """Connect to the server, by default to no database; errors of the tree, about ``name``."""
-        with live_errors(name), self.engine(database).connect() as connection:
+        with live_errors(name), connect(self.engine(database), name=name) as connection:
             execute(connection, _SESSION.format(seconds(lock_timeout)))
             yield connection
 
@@ -100,20 +103,54 @@ class Login:
 
     def _ssl_options(self) -> Iterator[str]:
         given = self.keywords
+        if given.get("ssl_disabled"):
+            yield "skip-ssl"
+            return
         inner = given.get("ssl")
         ssl = dict(inner) if isinstance(inner, Mapping) else {}
         ssl |= {
             key.removeprefix("ssl_"): value for key, value in given.items() if key[:4] == "ssl_"
         }
-        if given.get("ssl_disabled"):
-            yield "skip-ssl"
-            return
+        if isinstance(inner, SSLContext) and (known := tls.authorities(inner)):
+            ssl["ca"] = known
         for key in ("ca", "capath", "cert", "key", "cipher"):
             if ssl.get(key):
                 yield f"ssl-{key}={_option(str(ssl[key]))}"
-        verified = ("check_hostname", "verify_identity", "verify_cert", "verify_mode")
-        is_verified = any(ssl.get(key) for key in verified)
-        yield f"ssl-verify-server-cert={int(is_verified)}"
+        if ssl or not given.get("read_default_file"):  # what stands in that file counts else
+            yield f"ssl-verify-server-cert={int(self._is_verified(inner, ssl))}"
+
+    def _is_verified(self, inner: object, ssl: Mapping[str, Any]) -> bool:
+        """Whether the library looks at the server's certificate.
+
+        The programs know no check of the authority alone: they check its name as well.
+        """
+        if isinstance(inner, SSLContext):
+            return tls.checks_authority(inner)
+        if "verify_mode" in ssl:
+            return _is_on(ssl["verify_mode"])
+        asked = (ssl.get(key) for key in ("check_hostname", "verify_identity", "verify_cert"))
+        if any(map(_is_on, asked)) or str(self.keywords.get("ssl_mode", "")).startswith("VERIFY"):
+            return True
+        # PyMySQL and those that are made after it check what they have an authority for.
+        return isinstance(inner, Mapping) and _is_of_pymysql(self.python_driver, ssl)
+
+
+def _is_of_pymysql(python_driver: str, ssl: Mapping[str, Any]) -> bool:
+    return python_driver == "pymysql" and bool(ssl.get("ca") or ssl.get("capath"))
+
+
+def _is_on(value: object) -> bool:
+    """Whether an option is on; in a URL it is a text, and one of Python's a number."""
+    return str(value).lower() not in ("", "0", "false", "no", "none", "off", "verifymode.cert_none")
+
+
+def connect(engine: Engine, *, name: str) -> Connection:
+    """Connect; a certificate that cannot be read is an error of the tree, too."""
+    try:
+        return engine.connect()
+    except OSError as error:  # not of the database's library
+        reason = f"a certificate, or its key: {error.strerror or error}"
+        raise unreachable(name, reason) from error
 
 
 def seconds(timeout: float) -> int:
@@ -186,6 +223,11 @@ def _of_connection(connection: Any) -> dict[str, Any]:
         raise unknown_login(type(connection).__module__.partition(".")[0])
     if known["unix_socket"]:
         known["port"] = None
+    context = getattr(connection, "ctx", None) or getattr(connection, "_ssl_context", None)
+    # PyMySQL has one for what it only prefers, too.
+    is_asked_for = getattr(connection, "_ssl_required", False)
+    if isinstance(context, SSLContext) and (is_asked_for or tls.checks_authority(context)):
+        known["ssl"] = context
     return known
 
 

@@ -20,7 +20,11 @@ from soulsense_db.drivers.mariadb import (
     snapshot,
 )
 from soulsense_db.drivers.mariadb.archive import Description
-from soulsense_db.drivers.mariadb.errors import live_errors, newer_server
+from soulsense_db.drivers.mariadb.errors import (
+    live_errors,
+    newer_server,
+    refused_by_server,
+)
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept, Notes
 from soulsense_db.drivers.mariadb.schemas import Work
@@ -30,7 +34,6 @@ from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup
-from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress
 
@@ -59,7 +62,7 @@ def fill(
     require_version(source, described, tools)
     for section in ("tables", *programs.SECTIONS):
         if section in described.sections and section != "events":
-            with blamed_on(source):
+            with refused_by_server(source.name):
                 part = _statements(source, described, section, target)
                 tools.load(login, schema, part, poll=poll)
     with login.connected(name=name) as connection:
@@ -80,17 +83,6 @@ def _statements(source: Path, described: Description, section: str, target: str)
         target=target,
         has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
     )
-
-
-@contextmanager
-def blamed_on(path: Path) -> Iterator[None]:
-    """Say of a program that fails for an unknown reason that the backup is damaged."""
-    try:
-        yield
-    except BackupError as error:
-        if type(error) is not BackupError:
-            raise
-        raise damaged_backup(path.name, error.reason) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db import fs
 from soulsense_db.drivers.mariadb import archive, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
-from soulsense_db.drivers.mariadb.errors import code_of, ended_early
+from soulsense_db.drivers.mariadb.errors import code_of, definer_gone, ended_early
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept
@@ -44,6 +44,7 @@ _ALWAYS = (
     "--max-allowed-packet=1G",
 )
 _WITH_HISTORY = (10, 11)
+_NO_DEFINER = 1449
 # No right, no such statement, or another backup of the server has it.
 _NO_STAGE = (1227, 1064, 1205, 4145, 4146)
 
@@ -135,6 +136,7 @@ class _Writing:
             connection = stack.enter_context(connect)
             stack.enter_context(self._no_changes_of_tables())
             before = self._taken(connection)
+            _require_definers(connection, schema, before.names("VIEW"), self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
@@ -262,6 +264,16 @@ class _Writing:
         self._done += len(chunk)
         if self._progress is not None:
             self._progress(self._done, max(self._done + 1, self._estimate))
+
+
+def _require_definers(connection: Connection, schema: str, views: list[str], name: str) -> None:
+    """Raise for a view whose definer is gone: what would be dumped of it cannot be loaded."""
+    for view in views:
+        try:
+            execute(connection, f"SELECT 1 FROM {quoted(schema, view)} LIMIT 0")
+        except DBAPIError as error:
+            if code_of(error) == _NO_DEFINER:
+                raise definer_gone(name, view) from error
 
 
 def _ignored(schema: str, names: list[str]) -> Iterator[str]:

@@ -35,6 +35,16 @@ _NO_RIGHT = "42501"
 _HALF_BYTES = 4
 _LOOK_SECONDS = 0.05
 _OURS = re.compile(r"soulsense_([0-9a-f]{16})")
+# For as long as the lock is held, the transaction does nothing; what it sets ends with it.
+_KEPT = (
+    "SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name IN"
+    " ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')"
+)
+_END = sa.text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = :name AND usesysid IS NOT NULL"
+)
+_MOST_LOOKS = 100
 Role = Literal["scratch", "replaced", "kept"]
 
 
@@ -140,12 +150,14 @@ def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[None]:
     key = hashlib.blake2b(f"soulsense_db {login.database}".encode(), digest_size=8).digest()
     number = {"key": int.from_bytes(key, "big", signed=True)}
     deadline = time.monotonic() + timeout
-    with login.maintenance(name=name, autocommit=False) as connection:
+    with login.maintenance(name=name, autocommit=False, own_session=False) as connection:
+        execute(connection, _KEPT)
         while not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), number):
             connection.rollback()
             if time.monotonic() > deadline:
                 raise locked(name, "a restore or migration is running, perhaps on another machine")
             time.sleep(_LOOK_SECONDS)
+            execute(connection, _KEPT)
         yield
         connection.rollback()
 
@@ -223,6 +235,20 @@ def drop(maintenance: Connection, name: str) -> None:
         if code_of(error) != _NO_RIGHT:
             raise
         execute(maintenance, statement)
+
+
+def exists(connection: Connection, name: str) -> bool:
+    """Whether the server has a database of this name."""
+    asked = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = :name)"
+    return bool(connection.scalar(sa.text(asked), {"name": name}))
+
+
+def end_sessions(maintenance: Connection, name: str) -> None:
+    """End the sessions of a database of ours, which a pooler keeps for whoever comes next."""
+    for _ in range(_MOST_LOOKS):
+        if not maintenance.scalar(_END, {"name": name}):
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def set_comment(connection: Connection, name: str, text: str | None) -> str:

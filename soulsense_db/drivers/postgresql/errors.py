@@ -130,6 +130,16 @@ def not_accepting(name: str, reason: str) -> DatabaseLockedError:
     )
 
 
+def pooled(name: str) -> DatabaseUnreachableError:
+    """Return the error for a pooler that lends its connections to transactions."""
+    return DatabaseUnreachableError(
+        f"Between this program and the server of {name} is a pooler that lends connections to "
+        "transactions, as pgbouncer does with pool_mode = transaction: neither pg_dump nor a "
+        "restore can work through it.",
+        hint="Use the server's own host and port in the URL, or a pool with pool_mode = session.",
+    )
+
+
 def no_library() -> MissingExtraError:
     """Return the error for an async engine without a library that waits."""
     return MissingExtraError(
@@ -210,6 +220,12 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
         return NotEnoughSpaceError(
             f"A disk is full ({program}: {reason}).",
             hint="Free some space on the server, or in the backup directory, and try again.",
+            reason=reason,
+        )
+    if "startup parameter" in reason:  # of a session: amounts of money need one
+        return DatabaseUnreachableError(
+            f"The pooler before the server of {name} takes no settings ({program}: {reason}).",
+            hint="Use the server's own host and port in the URL.",
             reason=reason,
         )
     if "connection" in reason or "server closed" in reason:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from ssl import SSLContext, create_default_context
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
+from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
 from soulsense_db.drivers.postgresql.errors import (
@@ -26,6 +28,7 @@ from soulsense_db.drivers.postgresql.errors import (
     live_errors,
     no_library,
 )
+from soulsense_db.drivers.postgresql.pooler import require_session
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -125,12 +128,16 @@ class Login:
     def engine(self, database: str | None = None) -> Engine:
         """Return an engine on ``database`` of the same server, without a pool."""
         dbapi: Any = import_module(self.python_driver)
-        given = {key: value for key, value in self.parameters.items() if key in _VARIABLES}
+        given: dict[str, Any] = {
+            key: value for key, value in self.parameters.items() if key in _VARIABLES
+        }
         given |= {
             "dbname": database or self.database,
             "application_name": _NAME,
             "client_encoding": "UTF8",
         }
+        if self.python_driver == "psycopg":
+            given["prepare_threshold"] = None  # behind a pooler, the next one may not know them
         return sa.create_engine(
             f"postgresql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
@@ -139,20 +146,33 @@ class Login:
 
     @contextmanager
     def connected(
-        self, database: str | None = None, *, name: str, autocommit: bool = True
+        self,
+        database: str | None = None,
+        *,
+        name: str,
+        autocommit: bool = True,
+        own_session: bool = True,
     ) -> Iterator[Connection]:
-        """Connect to ``database``; errors are those of the tree, about ``name``."""
+        """Connect to ``database``; errors are those of the tree, about ``name``.
+
+        With ``own_session`` False, nothing may be done that is not over with its transaction: a
+        pooler may lend the session to somebody else then.
+        """
         engine = self.engine(database)
         if autocommit:
             engine = engine.execution_options(isolation_level="AUTOCOMMIT")
         with live_errors(name), connect(engine) as connection:
-            connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
-            if not autocommit:
-                connection.commit()
+            if own_session:
+                require_session(connection, engine, name=name)
+                connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
+                if not autocommit:
+                    connection.commit()
             yield connection
 
     @contextmanager
-    def maintenance(self, *, name: str, autocommit: bool = True) -> Iterator[Connection]:
+    def maintenance(
+        self, *, name: str, autocommit: bool = True, own_session: bool = True
+    ) -> Iterator[Connection]:
         """Connect to the database in which others are made, renamed and dropped.
 
         Source: ``createdb`` does it in ``postgres``, and else in ``template1``.
@@ -161,13 +181,15 @@ class Login:
         candidates = [one for one in ("postgres", "template1") if one != self.database]
         for database in candidates:
             try:
-                with self.connected(database, name=name) as connection:
+                with self.connected(database, name=name, own_session=own_session) as connection:
                     connection.exec_driver_sql("SELECT 1")
             except BackupError:
                 if database == candidates[-1]:
                     raise
                 continue
-            with self.connected(database, name=name, autocommit=autocommit) as connection:
+            with self.connected(
+                database, name=name, autocommit=autocommit, own_session=own_session
+            ) as connection:
                 yield connection
             return
 
@@ -231,9 +253,22 @@ def _of_arguments(
     if settings:  # asyncpg
         found["options"] = " ".join(f"-c {key}={_escaped(str(settings[key]))}" for key in settings)
     if "ssl" in found:  # asyncpg: True, a context, or the name of a mode
-        ssl = found.pop("ssl")
-        found["sslmode"] = ssl if isinstance(ssl, str) else "require" if ssl else "disable"
+        found |= _of_ssl(found.pop("ssl"))
     return {key: str(value) for key, value in found.items() if key in _VARIABLES and value}
+
+
+def _of_ssl(value: object) -> dict[str, str]:
+    """Return what asyncpg calls ``ssl``, as libpq calls it."""
+    if isinstance(value, str):
+        return {"sslmode": value}
+    if not isinstance(value, SSLContext):
+        # True makes asyncpg check the certificate as Python does by default.
+        return {"sslmode": "disable"} if not value else _of_ssl(create_default_context())
+    if not tls.checks_authority(value):
+        return {"sslmode": "require"}
+    known = tls.authorities(value)
+    mode = "verify-full" if tls.checks_name(value) else "verify-ca"
+    return {"sslmode": mode} | ({} if known is None else {"sslrootcert": str(known)})
 
 
 def _escaped(value: str) -> str:
@@ -261,7 +296,9 @@ def _of_asyncpg(connection: Any) -> dict[str, str]:
         folder, _, port = address.rpartition("/.s.PGSQL.")
         return given | {"host": folder, "port": port}
     given |= {"host": str(address[0]), "port": str(address[1])}
-    mode = getattr(params, "sslmode", None)
+    mode, context = getattr(params, "sslmode", None), getattr(params, "ssl", None)
+    if isinstance(context, SSLContext):
+        given |= _of_ssl(context)
     return given if mode is None else given | {"sslmode": str(mode.name).replace("_", "-")}
 
 

@@ -119,8 +119,13 @@ class ReadingDriver(DumpDriver[archive.Description]):
     def tools(self) -> Tools:
         """Return the programs of the server's version."""
         if self._tools is None:
-            # The live database may be missing, or admit no connections.
-            with self._login().maintenance(name=self.database) as connection:
+            # The live database may be missing, or admit no connections; a file is checked through
+            # whatever pooler there is.
+            asking = self._login().maintenance(
+                name=self.database, autocommit=False, own_session=False
+            )
+            with asking as connection:
+                connection.exec_driver_sql("SET LOCAL search_path = ''")
                 self._tools = find_tools(
                     inventory.version(connection),
                     name=self.database,

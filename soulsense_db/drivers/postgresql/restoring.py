@@ -11,6 +11,7 @@ from soulsense_db.drivers.postgresql import archive, inventory, snapshot
 from soulsense_db.drivers.postgresql.databases import (
     NewDatabase,
     drop,
+    end_sessions,
     give_name,
     new_database,
     tidy_up,
@@ -129,6 +130,7 @@ def put_in_place(
     live, made = login.database, ready.made
     with live_errors(name):
         copy_properties(made.maintenance, live, made.name)
+        end_sessions(made.maintenance, made.name)
         if keeps and write_lock is not None:
             write_lock.release()
         swap = Swap(

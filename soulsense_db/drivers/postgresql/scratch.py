@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from soulsense_db.drivers.postgresql import archive, inventory, restoring
-from soulsense_db.drivers.postgresql.databases import name_of, new_database, new_token
+from soulsense_db.drivers.postgresql.databases import exists, name_of, new_database, new_token
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.results import Examination, Findings
+from soulsense_db.drivers.server_errors import no_database
 
 
 class ScratchDriver(PostgreSQLDriver):
@@ -39,6 +40,12 @@ class ScratchDriver(PostgreSQLDriver):
 
     def _login(self) -> Login:
         return self._own
+
+    def require_database(self) -> None:
+        """Ask without connecting to it: a pooler waits after a name that is not there."""
+        with self._live_login.maintenance(name=self._live.database) as connection:
+            if not exists(connection, self._name):
+                raise no_database(self._name, "it has not been made")
 
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the database of ``source``; it is there until :meth:`discard`."""

@@ -1,0 +1,176 @@
+"""Disks that are full, servers that die, files of others: an error that says it, and no change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers import disk_of
+
+from postgresql import content
+from postgresql.conftest import VERSIONS, Servers
+from postgresql.server import NOBODY, Server
+from soulsense_db import BackupManager
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseUnreachableError,
+    InvalidBackupError,
+    NotADatabaseError,
+    NotEnoughSpaceError,
+)
+
+MEGABYTE = 1024 * 1024
+TABLE = "CREATE TABLE t (id integer PRIMARY KEY, v text); INSERT INTO t VALUES (0, 'old')"
+# Bytes that no compression makes fewer, about two megabytes a thousand rows.
+MARKED = "only-in-a-row"
+MANY = f"""INSERT INTO t SELECT n, '{MARKED}' || string_agg(md5(random()::text || m || n), '')
+    FROM generate_series(1, 4000) AS n, generate_series(1, 62) AS m GROUP BY n"""
+
+
+@pytest.fixture
+def server(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Return the newest server: none of this is a matter of its version."""
+    newest = servers.of(VERSIONS[-1])
+    monkeypatch.setenv("PATH", str(newest.bin), prepend=":")
+    return newest
+
+
+@pytest.fixture
+def app(server: Server) -> Iterator[str]:
+    """Make a database, and see that nothing is left beside it."""
+    with content.database(server, "app", content=TABLE) as name:
+        yield name
+
+
+def test_the_disk_of_backups_is_full(server: Server, app: str, tmp_path: Path) -> None:
+    """In the middle of a backup, and of the safety backup of a restore: nothing half is kept."""
+    place = tmp_path / "small"
+    place.mkdir()
+    with disk_of(6 * MEGABYTE, place):
+        manager = BackupManager(content.engine_on(server, app), place)
+        made = manager.create("small")
+        content.psql(server, app, MANY)
+        before = content.psql(server, app, "SELECT count(*) FROM t")
+        for call in (lambda: manager.create("large"), lambda: manager.restore(made)):
+            with pytest.raises(NotEnoughSpaceError) as caught:
+                call()
+            assert MARKED not in str(caught.value)
+        assert [one.description for one in manager.list()] == ["small"]
+        assert content.psql(server, app, "SELECT count(*) FROM t") == before
+        assert sum(path.stat().st_size for path in place.rglob("*")) < MEGABYTE
+
+
+def test_the_disk_of_the_server_is_full(server: Server, tmp_path: Path) -> None:
+    """The new database does not fit beside the live one: it is gone, and that one as it was."""
+    place = Path("/tmp") / f"space_{os.getpid()}"  # noqa: S108 - where another user may go
+    place.mkdir()
+    try:
+        with disk_of(18 * MEGABYTE, place):
+            folder = place / "space"
+            folder.mkdir(mode=0o700)
+            os.chown(folder, NOBODY, NOBODY)
+            content.psql(server, "postgres", f"CREATE TABLESPACE small LOCATION '{folder}'")
+            options = "TABLESPACE small"
+            with content.database(server, "tight", options=options, content=TABLE) as name:
+                content.psql(server, name, MANY)
+                manager = BackupManager(content.engine_on(server, name), tmp_path)
+                made = manager.create("all")
+                content.psql(server, name, "UPDATE t SET v = 'new' WHERE id = 0")
+                for call in (
+                    lambda: manager.restore(made),
+                    lambda: manager.verify(made, level="drill"),
+                ):
+                    with pytest.raises(NotEnoughSpaceError) as caught:
+                        call()
+                    assert not isinstance(caught.value, InvalidBackupError)
+                    assert MARKED not in str(caught.value)
+                assert content.psql(server, name, "SELECT v FROM t WHERE id = 0") == "new\n"
+                assert content.databases(server) & {"tight"}
+            content.psql(server, "postgres", "DROP TABLESPACE small")
+    finally:
+        place.rmdir()
+
+
+@pytest.mark.parametrize("operation", ["create", "restore"])
+def test_the_server_dies(server: Server, app: str, operation: str, tmp_path: Path) -> None:
+    """In the middle of an operation: an error, no half a backup, and the next one works."""
+    content.psql(server, app, MANY)
+    driver = content.driver_on(server, app)
+    path = content.backup(server, app, tmp_path)
+    half = tmp_path / "half.pgdump"
+    half.touch()
+    died: list[bool] = []
+
+    def die(_done: int, _total: int) -> None:
+        if not died:
+            died.append(True)
+            server.stop("immediate")
+            server.start()
+
+    with pytest.raises(BackupError) as caught:
+        if operation == "create":
+            driver.snapshot(half, progress=die)
+        else:
+            driver.load(path, progress=die)
+    assert died
+    assert isinstance(caught.value, DatabaseUnreachableError), caught.value
+    assert MARKED not in str(caught.value)
+    if operation == "create":
+        with pytest.raises(InvalidBackupError):
+            driver.check(half, level="quick")
+    content.psql(server, app, "UPDATE t SET v = 'new' WHERE id = 0")
+    content.driver_on(server, app).load(path)
+    assert content.psql(server, app, "SELECT v FROM t WHERE id = 0") == "old\n"
+
+
+def test_a_file_of_another_dialect(server: Server, app: str, tmp_path: Path) -> None:
+    """What mariadb-dump or SQLite wrote is no backup of PostgreSQL, whatever its name says."""
+    driver = content.driver_on(server, app)
+    for number, beginning in enumerate((b"-- MariaDB dump 10.19", b"SQLite format 3\0")):
+        path = tmp_path / f"other{number}.pgdump"
+        path.write_bytes(beginning + b"x" * 5000)
+        with pytest.raises(NotADatabaseError):
+            driver.check(path, level="full")
+        with pytest.raises(NotADatabaseError):
+            driver.load(path)
+
+
+def test_a_backup_of_a_newer_server(
+    servers: Servers, server: Server, app: str, tmp_path: Path
+) -> None:
+    """It is refused before anything is made."""
+    if len(VERSIONS) == 1:
+        pytest.skip("there is one version alone")
+    path = content.backup(server, app, tmp_path)
+    older = servers.of(VERSIONS[0])
+    with content.database(older, "app", content=TABLE):
+        driver = content.driver_on(older, "app")
+        said = f"PostgreSQL {VERSIONS[-1]}"
+        with pytest.raises(InvalidBackupError, match=said):
+            driver.rehearse(path)
+        with pytest.raises(InvalidBackupError, match=said):
+            driver.load(path)
+
+
+def test_a_name_that_is_a_statement(server: Server, tmp_path: Path) -> None:
+    """The name of a database, of a table and of a column is a name, whatever is in it."""
+    name = 'a\'; DROP DATABASE "postgres"; --'
+    odd = 'x"; DROP TABLE "kept"; --'
+    doubled = odd.replace('"', '""')
+    with content.database(server, name) as made:
+        content.psql(
+            server,
+            made,
+            f'CREATE TABLE kept (id int); CREATE TABLE "{doubled}" ("{doubled}" int PRIMARY KEY);'
+            f'INSERT INTO "{doubled}" VALUES (1)',
+        )
+        manager = BackupManager(content.engine_on(server, made), tmp_path)
+        backup = manager.create("'; DROP TABLE kept; --")
+        manager.verify(backup, level="drill")
+        content.psql(server, made, f'DELETE FROM "{doubled}"')
+        manager.restore(backup)
+        assert content.psql(server, made, f'SELECT count(*) FROM "{doubled}"') == "1\n"
+        assert content.psql(server, made, "SELECT count(*) FROM kept") == "0\n"
+        assert "postgres" in content.databases(server)
