@@ -26,9 +26,10 @@ from soulsense_db.drivers import (
     TableSurvey,
 )
 
+_SCHEMA = r"(?:(?:\w+|[\"`\[][^\"`\]]+[\"`\]])\.)?"
 _REMOVING = (
-    r"(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
-    r"(?:main\.)?[\"`\[]?{name}[\"`\]]?(?!\w)"
+    r"(?:DELETE\s+FROM(?:\s+ONLY)?|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
+    rf"{_SCHEMA}[\"`\[]?{{name}}[\"`\]]?(?!\w)"
 )
 
 
@@ -256,7 +257,7 @@ class _Comparison:
         return any(pattern.search(statement) for statement in self._removing)
 
     def _may_have_new_keys(self, table: str) -> bool:
-        updating = rf"UPDATE\s+(?:OR\s+\w+\s+)?(?:main\.)?[\"`\[]?{re.escape(table)}[\"`\]]?(?!\w)"
+        updating = rf"UPDATE\s+(?:OR\s+\w+\s+)?{_SCHEMA}[\"`\[]?{re.escape(table)}[\"`\]]?(?!\w)"
         return any(re.match(updating, one, re.IGNORECASE) for one in self._removing)
 
     def _of_dropped_column(self, old: TableSurvey, column: ColumnSurvey) -> Finding:

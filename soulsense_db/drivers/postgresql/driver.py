@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.postgresql import (
@@ -25,9 +25,25 @@ from soulsense_db.drivers.results import (
 )
 from soulsense_db.progress import Progress
 
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
+
 
 class PostgreSQLDriver(ReadingDriver):
     """A database of a PostgreSQL server, from 15 on, by the server's own programs."""
+
+    @classmethod
+    def rehearsal(cls) -> RehearsalSupport:
+        """Return how connections are led to a scratch database."""
+        from soulsense_db.drivers.postgresql.rehearsal import PostgreSQLRehearsalSupport
+
+        return PostgreSQLRehearsalSupport()
+
+    def rehearsal_here(self) -> RehearsalSupport:
+        """Return that of scratch databases on the same server."""
+        from soulsense_db.drivers.postgresql.rehearsal import PostgreSQLRehearsalSupport
+
+        return PostgreSQLRehearsalSupport(self)
 
     def scratch(self, path: Path) -> Driver:
         """Return the driver of a new database on the same server."""
