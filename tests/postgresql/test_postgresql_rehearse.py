@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from postgresql.database import Database
 from postgresql.projects import project_on
 from soulsense_db import BackupManager
 from soulsense_db.alembic import RehearsalReport, rehearse
+from soulsense_db.errors import UnsupportedDatabaseError
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def look(connection: Connection) -> Seen:
     for place, table, made in connection.execute(_OF_TABLES):
         schema[f"table {shown_name(place, table)}"] += f"{made}\n"
     for row in execute(connection, _OTHERS):
-        schema[_named(*row[:3])] = str(row[3] or "")
+        kind, place, name, made = map(str, row)
+        schema[_named(kind, place, name)] = made
     parents: dict[str, list[str]] = {}
     for place, table, of, parent in connection.execute(_PARENTS):
         parents.setdefault(shown_name(place, table), []).append(shown_name(of, parent))
@@ -220,5 +221,5 @@ def names_in(connection: Connection) -> list[str] | None:
     return sorted(names)
 
 
-def _named(kind: object, place: object, name: object) -> str:
-    return f"{kind} {shown_name(str(place), str(name)) if place else name}"
+def _named(kind: str, place: str, name: str) -> str:
+    return f"{kind} {shown_name(place, name) if place else name}"
