@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import subprocess
+import sys
 import textwrap
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,8 @@ from postgresql.database import Database
 from postgresql.projects import project_on
 from soulsense_db import BackupManager
 from soulsense_db.alembic import RehearsalReport, rehearse
-from soulsense_db.errors import UnsupportedDatabaseError
+from soulsense_db.drivers.postgresql.leading import shared_by
+from soulsense_db.errors import DataLossError, RehearsalFailedError, UnsupportedDatabaseError
 
 
 @pytest.fixture
@@ -314,31 +320,8 @@ REFUSED = {
         "import psycopg\npsycopg.connect(dbname='postgres', host={host!r}, user='postgres')",
         "connects to another database, postgres",
     ),
-    "another dialect": (
-        "sa.create_engine('sqlite://').connect()",
-        "opens a database of another dialect, sqlite",
-    ),
     "a role": ('op.execute("CREATE ROLE somebody")', "'CREATE ROLE ...'"),
-    "a role, in a block": (
-        'op.execute("DO $$ BEGIN IF true THEN CREATE USER somebody; END IF; END $$")',
-        "'CREATE USER ...'",
-    ),
-    "a right on the database": (
-        'op.execute("GRANT CONNECT ON DATABASE {name} TO PUBLIC")',
-        "'GRANT CONNECT ON DATABASE ...'",
-    ),
-    "a setting of the database": (
-        "op.execute(\"SELECT 1; ALTER DATABASE {name} SET work_mem = '8MB'\")",
-        "'ALTER DATABASE ...'",
-    ),
-    "a program": (
-        "import subprocess\nsubprocess.run(['psql', '-c', 'DROP TABLE entry'])",
-        "starts psql",
-    ),
-    "a program in a shell": (
-        "os.system('cd / && psql {name} -c \"DROP TABLE entry\"')",
-        "starts psql",
-    ),
+    "a program": ("os.system('cd / && psql {name} -c \"DROP TABLE entry\"')", "starts psql"),
 }
 
 
@@ -352,3 +335,173 @@ def test_what_cannot_be_led_is_refused(project: Project, database: Database, nam
     with pytest.raises(UnsupportedDatabaseError, match="Step second") as caught:
         rehearsed(project, database)
     assert said in caught.value.what
+
+
+def test_another_server_is_not_reached(
+    project: Project, database: Database, servers: Servers
+) -> None:
+    """An env.py that leads to a database of the same name elsewhere makes no connection there."""
+    if len(VERSIONS) == 1:
+        pytest.skip("there is one server")
+    with Database(servers.of(VERSIONS[0]), database.name) as other:
+        other.execute("CREATE TABLE entry (id int)")
+        project.revision("second", "first", 'op.execute("DROP TABLE entry")')
+        ini = project.ini.read_text()
+        project.ini.write_text(ini.replace(str(database.server.socket), str(other.server.socket)))
+        before = contents(other)
+        report = rehearsed(project, database)
+        assert re.search(r'database "soulsense_\w+" does not exist', report.error)
+        assert contents(other) == before
+
+
+def test_a_backup_and_the_way_back(project: Project, database: Database) -> None:
+    """With a backup, its data is used; the way back is tried, and what it loses is told."""
+    project.revision(
+        "second",
+        "first",
+        'op.drop_column("entry", "mood")',
+        'op.add_column("entry", sa.Column("mood", sa.Integer))',
+    )
+    manager = manager_of(project, database)
+    backup = manager.create("before")
+    database.execute("DELETE FROM entry")
+    report = rehearsed(project, database, manager=manager, on="latest", round_trip=True)
+    assert report.backup == backup.filename
+    assert [(step.revision, step.direction) for step in report.steps] == [
+        ("second", "upgrade"),
+        ("second", "downgrade"),
+    ]
+    assert one(report, "round_trip").sentence == (
+        "The data does not survive the way back: in entry, 2 rows changed."
+    )
+
+
+def test_an_async_environment(database: Database, tmp_path: Path) -> None:
+    """An env.py with an async engine is led to the copy, and found without a manager."""
+    made = project_on(database, tmp_path / "project", template="async", driver="asyncpg")
+    made.revision("first", None, TABLES)
+    made.upgrade("first")
+    made.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    made.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id = 1")')
+    report = rehearsed(made, database, manager=None)
+    assert kinds(report) == [("loss", "rows_lost")]
+
+
+def test_to_find_the_database_nothing_is_written(project: Project, database: Database) -> None:
+    """An env.py that writes as soon as it connects is stopped by the server."""
+    project.edit_env(
+        "    with connectable.connect() as connection:\n",
+        "    with connectable.connect() as connection:\n"
+        '        connection.exec_driver_sql("CREATE TABLE made_by_env ()")\n'
+        "        connection.commit()\n",
+    )
+    with pytest.raises(RehearsalFailedError, match="read-only transaction"):
+        rehearsed(project, database, manager=None)
+
+
+def test_settings_of_the_database_are_those_of_the_copy(
+    project: Project, database: Database
+) -> None:
+    """A search path of the live database, and a table in another schema, as in the real run."""
+    database.execute(
+        "CREATE SCHEMA app",
+        "CREATE TABLE app.note (id int PRIMARY KEY, text text)",
+        "INSERT INTO app.note VALUES (1, 'a'), (2, 'b')",
+        f"ALTER DATABASE {database.name} SET search_path = app, public",
+    )
+    project.revision("second", "first", 'op.execute("DELETE FROM note WHERE id = 1")')
+    report = rehearsed(project, database)
+    assert (kinds(report), report.error) == ([("loss", "rows_lost")], "")
+    assert report.findings[0].table == "app.note"
+
+
+def test_a_database_that_reaches_others_is_refused(project: Project, database: Database) -> None:
+    """Foreign servers lead out of a copy: nothing is run."""
+    try:
+        database.execute("CREATE EXTENSION postgres_fdw")
+    except sa.exc.DBAPIError:
+        database.execute("CREATE FOREIGN DATA WRAPPER any_fdw")
+        wrapper = "any_fdw"
+    else:
+        wrapper = "postgres_fdw"
+    database.execute(f"CREATE SERVER elsewhere FOREIGN DATA WRAPPER {wrapper}")
+    with pytest.raises(UnsupportedDatabaseError, match="a foreign server, elsewhere"):
+        rehearsed(project, database)
+
+
+def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> None:
+    """With soulsense_rehearse, an upgrade that loses data is refused, and accepted if told so."""
+    project.set_option("soulsense_backup", "true")
+    project.set_option("soulsense_rehearse", "true")
+    project.set_option("soulsense_backup_directory", str(project.folder.parent / "backups"))
+    project.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id = 1")')
+    with pytest.raises(DataLossError, match="Table entry loses 1 row of 3"):
+        project.upgrade("second")
+    assert database.scalar("SELECT count(*) FROM entry") == 3
+    config = project.config()
+    config.cmd_opts = Namespace(x=["soulsense_accept_loss=1"])
+    project.upgrade("second", config)
+    assert database.scalar("SELECT count(*) FROM entry") == 2
+
+
+def test_the_time_limit_ends_it(project: Project, database: Database) -> None:
+    """What runs for too long is ended, on the server as well, and named."""
+    project.revision("second", "first", 'op.execute("SELECT pg_sleep(600)")')
+    report = rehearsed(project, database, timeout=5.0)
+    assert "The time limit of 5 s was reached" in report.error
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_rehearsal_leaves_nothing(
+    project: Project, database: Database, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Killed in a step: the next rehearsal drops the scratch database; Ctrl-C drops it itself."""
+    began = tmp_path / "began"
+    project.revision(
+        "second", "first", f"Path({str(began)!r}).touch()\nop.execute('SELECT pg_sleep(600)')"
+    )
+    before = contents(database)
+    program = [sys.executable, "-m", "soulsense_db", "--url", database.url, "--directory", "../b"]
+    process = subprocess.Popen([*program, "rehearse"], cwd=project.folder)
+    while not began.exists():
+        assert process.poll() is None
+    scratch = [name for name in database.names() if name.startswith("soulsense_")]
+    assert len(scratch) == 1
+    process.send_signal(how)
+    process.wait()
+    assert contents(database) == before
+    left = [name for name in database.names() if name.startswith("soulsense_")]
+    assert left == (scratch if how == signal.SIGKILL else [])
+    project.revision("second", "first", "pass")
+    assert rehearsed(project, database).ok
+
+
+def test_what_is_of_the_whole_server_is_known() -> None:
+    """Statements that would change more than the copy are told from those that only look so."""
+    for statement in (
+        "create role x",
+        "SELECT 1; ALTER  DATABASE app SET work_mem = '8MB'",
+        "/* so */ GRANT admin TO bob",
+        "GRANT CONNECT ON DATABASE app TO bob",
+        "DO $$ BEGIN EXECUTE 'CREATE USER ' || 'x'; END $$",
+        "COMMENT ON DATABASE app IS 'x'",
+        "DROP OWNED BY x",
+        "COPY t TO PROGRAM 'mail'",
+        "SELECT * FROM dblink('dbname=app', 'DELETE FROM t') AS t(a int)",
+        "CREATE EXTENSION IF NOT EXISTS dblink",
+        "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p",
+        "ALTER SYSTEM SET work_mem = '8MB'",
+    ):
+        assert shared_by(statement), statement
+    for statement in (
+        "GRANT SELECT ON entry TO bob",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM bob",
+        "INSERT INTO t VALUES ('CREATE ROLE x; DROP DATABASE y', 'GRANT admin TO bob')",
+        "CREATE FUNCTION f() RETURNS void AS $$ BEGIN CREATE ROLE x; END $$ LANGUAGE plpgsql",
+        "-- CREATE ROLE x\nSELECT 1",
+        "CREATE TABLE role (id int)",
+        "CREATE EXTENSION citext",
+        "COMMENT ON TABLE entry IS 'of a database'",
+        "ALTER TABLE entry OWNER TO bob",
+    ):
+        assert not shared_by(statement), statement
