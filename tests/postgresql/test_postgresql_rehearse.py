@@ -321,7 +321,7 @@ REFUSED = {
         "connects to another database, postgres",
     ),
     "a role": ('op.execute("CREATE ROLE somebody")', "'CREATE ROLE ...'"),
-    "a program": ("os.system('cd / && psql {name} -c \"DROP TABLE entry\"')", "starts psql"),
+    "a program": ("os.system('psql {name} -c \"DROP TABLE entry\"')", "starts a program, psql"),
 }
 
 
@@ -335,6 +335,23 @@ def test_what_cannot_be_led_is_refused(project: Project, database: Database, nam
     with pytest.raises(UnsupportedDatabaseError, match="Step second") as caught:
         rehearsed(project, database)
     assert said in caught.value.what
+
+
+def test_what_is_done_to_the_server_by_hand_is_told(project: Project, database: Database) -> None:
+    """A role that a connection past Alembic makes cannot be stopped; it is told."""
+    dsn = f"dbname={database.name} host={database.server.socket} user=postgres"
+    project.revision(
+        "second",
+        "first",
+        f"import psycopg\nwith psycopg.connect({dsn!r}) as own:\n"
+        "    own.execute('CREATE ROLE byhand')",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        report = rehearse(project.config(), manager=manager_of(project, database))
+    database.execute("DROP ROLE byhand")
+    assert not report.live_unchanged
+    assert ("warning", "live_changed") in kinds(report)
 
 
 def test_another_server_is_not_reached(

@@ -37,6 +37,8 @@ from soulsense_db.errors import BackupError, without_passwords
 
 _LONGEST_STATEMENT = 500
 _POOL = "sqlalchemy.pool"
+# What modules of Python start by themselves, to find a library or to know the machine.
+_HARMLESS = {"ldconfig", "gcc", "cc", "ld", "objdump", "uname", "file", "lsb_release"}
 
 
 def main(request: dict[str, Any]) -> None:
@@ -147,9 +149,13 @@ class _Child:
             refuse=self._refuse,
         )
         guard_files(self._places.originals, self._request["endings"], self._refuse)
-        watch_programs(
-            lambda name: self._channel.tell("program", name=name, revision=self.steps.current)
-        )
+        watch_programs(self._see_program)
+
+    def _see_program(self, name: str) -> None:
+        """Tell of it; refuse it in a step on a server's data, which it could reach by itself."""
+        self._channel.tell("program", name=name, revision=self.steps.current)
+        if self._request["led"] and self.steps.current and name not in _HARMLESS:
+            raise self._cannot(f"starts a program, {name}, which could reach the live database")
 
     def _redirect(self, dialect: Any, _record: Any, arguments: Any, keywords: Any) -> None:
         support = self._support(dialect.name)

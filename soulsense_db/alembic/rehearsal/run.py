@@ -310,7 +310,12 @@ class _Rehearsal:
             self._add("writers_wait", "warning", sentence)
 
     def _space_needed(self) -> int:
-        """Return what the real run may need: a backup, the growth, the journal of everything."""
+        """Return what the real run may need: a backup, the growth, the journal of everything.
+
+        What is not the backup is on the server's disk, where there is one.
+        """
+        if not self._support.is_file:
+            return sum(one.before.size_bytes for one in self._databases)
         needed = 0
         for one in self._databases:
             before = one.before.size_bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,19 @@ class PostgreSQLDriver(ReadingDriver):
         path = self.search_path()
         with self._connected(autocommit=False) as connection:
             return first_rows(connection, statement, search_path=path)
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Yield a function that tells whether the server has other roles, rights or settings.
+
+        As far as they concern the database. Of its rows nothing tells that at once.
+        """
+        before = self._shared()
+        yield lambda: self._shared() != before
+
+    def _shared(self) -> object:
+        with self._login().maintenance(name=self.database) as connection:
+            return inventory.shared(connection, self._login().database)
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:

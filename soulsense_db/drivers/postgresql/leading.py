@@ -25,13 +25,6 @@ from sqlalchemy.pool import Pool
 from soulsense_db.drivers.rehearsal import Led
 
 _POOL = "sqlalchemy.pool"
-# Programs of the server, which would reach it by what they are told, and not by us.
-_PROGRAMS = re.compile(
-    r"(?:^|[\s/'\";|&(])"
-    r"(psql|pg_restore|pg_dump|pg_dumpall|pgbench|createdb|dropdb|createuser|dropuser|vacuumdb"
-    r"|reindexdb|clusterdb)(?=$|[\s'\";|&)])"
-)
-_STARTED = {"subprocess.Popen": 1, "os.system": 0, "os.exec": 1, "os.posix_spawn": 1, "os.spawn": 2}
 # What a statement of a database changes that is of the whole server, or of another database.
 _STATEMENT = (
     r"(?:"
@@ -41,6 +34,7 @@ _STATEMENT = (
     r"|(?:GRANT|REVOKE)\s+(?:(?!\bON\b)[^;])+?\s(?:TO|FROM)\s"
     r"|(?:COMMENT|SECURITY\s+LABEL[^;]*?)\s+ON\s+(?:DATABASE|ROLE|TABLESPACE|SUBSCRIPTION)\b"
     r"|(?:REASSIGN|DROP)\s+OWNED\b"
+    r"|PREPARE\s+TRANSACTION\b"  # which nobody could drop with its database
     r"|COPY\b[^;]*?\b(?:TO|FROM)\s+PROGRAM\b"
     r"|CREATE\s+EXTENSION\b[^;]*?(?:dblink|_fdw\b|pg_cron|plpython|plperlu)"
     r")"
@@ -92,7 +86,6 @@ def lead(
     event.listen(Engine, "do_connect", leading.check_arguments)
     event.listen(Engine, "before_cursor_execute", leading.check_statement)
     event.listen(Pool, "connect", leading.check_connection)
-    sys.addaudithook(leading.check_program)
 
 
 class _Leading:
@@ -201,11 +194,6 @@ class _Leading:
         if what := shared_by(statement):
             raise self._refuse(f"runs '{what} ...', which is not about this database alone")
 
-    def check_program(self, happened: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse a program that would connect by itself."""
-        if happened in _STARTED and (what := _program_in(arguments[_STARTED[happened]])):
-            raise self._refuse(f"starts {what}, which would reach the live database")
-
 
 def shared_by(statement: str) -> str:
     """Return how a statement begins that changes more than its database; empty for all others."""
@@ -217,17 +205,6 @@ def shared_by(statement: str) -> str:
         starts = map(_STARTS_SO.match, text.split(";"))
         found = next(filter(None, starts), None) or _HAS_FUNCTION.search(text)
     return " ".join(found[0].split()[:_WORDS]) if found else ""
-
-
-def _program_in(command: Any) -> str:
-    """Return which program of the server a command starts, also through a shell."""
-    words = command if isinstance(command, list | tuple) else [command]
-    for word in words:
-        if isinstance(word, str | bytes | os.PathLike):
-            found = _PROGRAMS.search(os.fsdecode(word))
-            if found:
-                return found[1]
-    return ""
 
 
 def database_of(connection: Any) -> str:
