@@ -6,8 +6,8 @@ a part is in memory. Values are compared as the server's own program writes them
 
 from __future__ import annotations
 
-import hashlib
 import re
+import struct
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, Protocol
+from typing import IO, Literal, NamedTuple, Self
+from zlib import crc32
 
 from soulsense_db.drivers.diff_report import ColumnChange, DiffReport, ShorterValue, TableChange
-from soulsense_db.drivers.dump_rows import DumpedTable
+from soulsense_db.drivers.dump_rows import DumpedRow, DumpedTable
 
 Kind = Literal["text", "padded", "number", "other"]
 """Text may become shorter, a number less exact; of anything else only its beginning may be left.
@@ -26,9 +27,9 @@ Kind = Literal["text", "padded", "number", "other"]
 ``padded``: text that ends in blanks which mean nothing.
 """
 
-_BYTES_OF_A_PART = 8 * 1024 * 1024
+_BYTES_OF_A_PART = 4 * 1024 * 1024
 _MOST_PARTS = 400  # open files
-_HEAD = 4 + 4 + 4
+_HEAD = struct.Struct(">III")  # the table, and the lengths of key and line
 _DECIMAL = re.compile(rb"-?\d+\.\d+")
 
 
@@ -39,27 +40,16 @@ class Names(NamedTuple):
     columns: Mapping[tuple[str, str], str] = {}
 
 
-class SplitRow(Protocol):
-    """A row of a dump, its values apart; None is NULL."""
-
-    @property
-    def table(self) -> DumpedTable:
-        """Where it is."""
-
-    @property
-    def values(self) -> Sequence[bytes | None]:
-        """Its values, in the order of the table's columns."""
-
-
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of two dumps: its tables, its rows, and the kinds of its columns by table and name.
+    r"""One of two dumps: its tables, its rows, and the kinds of its columns by table and name.
 
-    ``names``: what is to be taken under an old name.
+    In the line of a row its values are apart by tabs, as the server's ``COPY`` writes them: ``\\N``
+    is NULL, and no value has a tab. ``names``: what is to be taken under an old name.
     """
 
     tables: Sequence[DumpedTable]
-    rows: Callable[[], Iterator[SplitRow]]
+    rows: Callable[[], Iterator[DumpedRow]]
     kinds: Mapping[tuple[str, str], Kind]
     names: Names
 
@@ -122,6 +112,8 @@ def changes_of_rows(
     before, after = first.by_old_name(), second.by_old_name()
     names = sorted(name for name in before.keys() & after.keys() if name not in ignore)
     pairs = [_pair(name, before[name], after[name]) for name in names]
+    if not pairs:
+        return DiffReport(schema=(), tables=(), alembic_heads_before=(), alembic_heads_after=())
     parts = min(_MOST_PARTS, size_bytes // _BYTES_OF_A_PART + 1)
     counts = {pair.name: _Count() for pair in pairs}
     with ExitStack() as stack:
@@ -129,8 +121,12 @@ def changes_of_rows(
             [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(parts)]
             for _ in (first, second)
         ]
-        _divide(first.rows(), {pair.before.shown: pair for pair in pairs}, sides[0], is_first=True)
-        _divide(second.rows(), {pair.after.shown: pair for pair in pairs}, sides[1], is_first=False)
+        for side, files, name in zip((first, second), sides, ("before", "after"), strict=True):
+            places = {
+                getattr(pair, name).shown: _Places.of(number, pair, getattr(pair, name))
+                for number, pair in enumerate(pairs)
+            }
+            _divide(side.rows(), places, files)
         numbered = dict(enumerate(pairs))
         for one, other in zip(*sides, strict=True):
             _compare_part(one, other, numbered, counts)
@@ -148,49 +144,56 @@ def _pair(name: str, before: _Table, after: _Table) -> _Pair:
     return _Pair(name, before, after, compared, key)
 
 
+class _Places(NamedTuple):
+    """Where in a line the values of the key are, and those that are compared; None: all of it."""
+
+    number: int
+    key: tuple[int, ...]
+    values: tuple[int, ...] | None
+    few: int  # parts of a line that have the key
+
+    @classmethod
+    def of(cls, number: int, pair: _Pair, table: _Table) -> Self:
+        place = {column: number for number, column in enumerate(table.columns)}
+        key = tuple(place[one] for one in pair.key)
+        values = tuple(place[one] for one in pair.compared)
+        is_whole = values == tuple(range(len(table.columns)))
+        return cls(number, key, None if is_whole else values, max(key, default=0) + 1)
+
+
 def _divide(
-    rows: Iterator[SplitRow], pairs: Mapping[str, _Pair], parts: Sequence[IO[bytes]], is_first: bool
+    rows: Iterator[DumpedRow], places: Mapping[str, _Places], parts: Sequence[IO[bytes]]
 ) -> None:
     """Write each row of a pair of tables to the part that its key belongs to."""
-    numbers = {pair.name: number for number, pair in enumerate(pairs.values())}
-    places = {
-        shown: (
-            numbers[pair.name],
-            *_places(pair, pair.before if is_first else pair.after),
-        )
-        for shown, pair in pairs.items()
-    }
+    known: dict[int, _Places | None] = {}
+    many = len(parts)
     for row in rows:
-        found = places.get(row.table.shown)
+        table = row.table
+        try:
+            found = known[id(table)]
+        except KeyError:
+            found = known[id(table)] = places.get(table.shown)
         if found is None:
             continue
-        number, of_key, of_values = found
-        values = row.values
-        line = _joined([values[place] for place in of_values])
-        key = _joined([_as_key(values[place]) for place in of_key]) if of_key else line
-        digest = hashlib.blake2b(key, digest_size=4).digest()
-        part = parts[int.from_bytes(digest, "big") % len(parts)]
-        head = (number, len(key) if of_key else 0, len(line))
-        part.write(b"".join(one.to_bytes(4, "big") for one in head))
-        part.write(key if of_key else b"")
-        part.write(line)
+        line = row.line
+        key = line
+        if found.key:
+            values = line.split(b"\t", found.few)
+            key = b"\t".join([_as_key(values[place]) for place in found.key])
+        if found.values is not None:
+            values = line.split(b"\t")
+            line = b"\t".join([values[place] for place in found.values])
+        # The same in each process; what is equal comes to the same part.
+        part = parts[crc32(key if found.key else line) % many]
+        head = _HEAD.pack(found.number, len(key) if found.key else 0, len(line))
+        part.write(head + key + line if found.key else head + line)
 
 
-def _places(pair: _Pair, table: _Table) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    place = {column: number for number, column in enumerate(table.columns)}
-    return tuple(place[one] for one in pair.key), tuple(place[one] for one in pair.compared)
-
-
-def _as_key(value: bytes | None) -> bytes | None:
+def _as_key(value: bytes) -> bytes:
     """Return a value as a part of a key: a number the same, however many digits are written."""
-    if value is None or b"." not in value or not _DECIMAL.fullmatch(value):
+    if b"." not in value or not _DECIMAL.fullmatch(value):
         return value
     return value.rstrip(b"0").rstrip(b".")
-
-
-def _joined(values: Sequence[bytes | None]) -> bytes:
-    """Return values as one, from which :func:`_split` gets them again."""
-    return b"\t".join(b"\\N" if value is None else value for value in values)
 
 
 def _split(line: bytes) -> list[bytes | None]:
@@ -230,9 +233,10 @@ def _compare_part(
 
 def _records(part: IO[bytes]) -> Iterator[tuple[int, bytes, bytes]]:
     part.seek(0)
-    while head := part.read(_HEAD):
-        number, of_key, of_line = (int.from_bytes(head[at : at + 4], "big") for at in (0, 4, 8))
-        yield number, part.read(of_key), part.read(of_line)
+    while head := part.read(_HEAD.size):
+        number, of_key, of_line = _HEAD.unpack(head)
+        both = part.read(of_key + of_line)
+        yield number, both[:of_key], both[of_key:]
 
 
 def _note(pair: _Pair, count: _Count, key: bytes, old: bytes, new: bytes) -> bool:

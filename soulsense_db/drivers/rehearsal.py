@@ -43,12 +43,16 @@ class ColumnSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSurvey:
-    """What one table holds; ``parents``: tables whose deleted rows take rows of this one along."""
+    """What one table holds; ``parents``: tables whose deleted rows take rows of this one along.
+
+    ``part_of``: tables of which this one is a part, so that their rows are its own.
+    """
 
     table: str
     rows: int
     columns: tuple[ColumnSurvey, ...]
     parents: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

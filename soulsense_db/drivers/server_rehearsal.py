@@ -7,7 +7,7 @@ server; what they made is dumped to the file again. So whoever has a copy in his
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.diff_report import DiffReport
-from soulsense_db.drivers.dump_changes import Kind, Names, Side, SplitRow, changes_of_rows
+from soulsense_db.drivers.dump_changes import Kind, Names, Side, changes_of_rows
 from soulsense_db.drivers.dump_driver import DumpDriver
 from soulsense_db.drivers.dump_rows import Dump
 from soulsense_db.drivers.rehearsal import (
@@ -26,6 +26,7 @@ from soulsense_db.drivers.rehearsal import (
     Place,
     RehearsalSupport,
     TableSurvey,
+    Unchanged,
 )
 from soulsense_db.drivers.results import Findings, SnapshotInfo
 
@@ -37,7 +38,9 @@ class Seen:
     """What a look at a database finds: all that :class:`DatabaseSurvey` has, and more.
 
     ``kinds``: of the columns; ``heads``: of each table that is named as one of versions is, by its
-    name without a schema and with it.
+    name without a schema and with it; ``identities``: of tables, each with what tells its columns
+    from others of their names; ``old``: the tables of which no row is newer than the first look
+    at the database; ``moment``: when that was, as the server counts.
     """
 
     tables: tuple[TableSurvey, ...]
@@ -45,6 +48,9 @@ class Seen:
     columns: tuple[str, ...]
     kinds: Mapping[tuple[str, str], Kind]
     heads: Mapping[tuple[str, str], tuple[str, ...]]
+    identities: Mapping[str, tuple[object, frozenset[object]]]
+    old: frozenset[str]
+    moment: int
 
 
 class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
@@ -74,8 +80,8 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
         """Return the name of a driver's database, as the server has it."""
 
     @abstractmethod
-    def _look(self, scratch: Driver) -> Seen:
-        """Return what is in a scratch database."""
+    def _look(self, scratch: Driver, since: int | None) -> Seen:
+        """Return what is in a scratch database; ``since``: the moment of the first look at it."""
 
     @abstractmethod
     def _make_like_live(self, scratch: Driver) -> None:
@@ -84,10 +90,6 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
     @abstractmethod
     def _end_sessions(self, scratch: Driver) -> None:
         """End what is still connected to a scratch database, and wait until it is gone."""
-
-    @abstractmethod
-    def _rows(self, path: Path, described: D) -> Iterator[SplitRow]:
-        """Yield the rows of a dump."""
 
     # What follows of it
 
@@ -128,13 +130,14 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
         self._scratch[copy] = made
         made.rebuild(copy, facts=facts, stamp="")
         self._make_like_live(made)
-        self._first = self._seen[self._mark(copy)] = self._look(made)
+        self._first = self._seen[self._mark(copy)] = self._look(made, None)
 
     def settle(self, copy: Path) -> None:
         """Dump what is committed in the scratch database."""
         made = self._scratch[copy]
         self._end_sessions(made)
-        seen = self._look(made)
+        assert self._first is not None
+        seen = self._look(made, self._first.moment)
         fs.require_space(copy.parent, made.size())
         made.snapshot(copy)
         self._seen[self._mark(copy)] = seen
@@ -196,6 +199,19 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
         }
         return tuple(sorted({head for heads in (changed or found).values() for head in heads}))
 
+    def unchanged(self, first: Path, second: Path) -> Unchanged:
+        """Know the tables that have as many rows as before, and none that is newer."""
+        before, after = (self._seen[self._mark(path)] for path in (first, second))
+        rows = {table.table: table.rows for table in before.tables}
+        same = {
+            table.table
+            for table in after.tables
+            if table.table in after.old
+            and rows.get(table.table) == table.rows
+            and _has_all(after.identities[table.table], before.identities[table.table])
+        }
+        return Unchanged(rows=frozenset(same))
+
     def diff(self, first: Path, second: Path, *, ignore: Collection[str]) -> DiffReport:
         """Compare the rows of both dumps."""
         size = max(path.stat().st_size for path in (first, second))
@@ -212,7 +228,7 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
         described = self._live.describe(path)
         return Side(
             tables=described.tables,
-            rows=lambda: self._rows(path, described),
+            rows=lambda: self._live.dumped_rows(path, described),
             kinds=self._seen[self._mark(path)].kinds,
             names=self._names.get(path, Names()),
         )
@@ -231,6 +247,13 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
     def _mark(self, path: Path) -> object:
         """Return what is the same of a dump and its copies, and of no other."""
         return self._live.describe(path)
+
+
+def _has_all(
+    one: tuple[object, frozenset[object]], other: tuple[object, frozenset[object]]
+) -> bool:
+    """Whether a table is another one as it was before, with all columns of that."""
+    return one[0] == other[0] and one[1] >= other[1]
 
 
 def _under_old_names(table: TableSurvey, names: Names) -> TableSurvey:

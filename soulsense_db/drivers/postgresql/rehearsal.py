@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
@@ -32,11 +32,6 @@ _READS = re.compile(
 _COLUMN_EXISTS = re.compile(r'column "(.+?)" of relation ".+?" already exists')
 _EXISTS = re.compile(r'(relation|type|trigger|schema|function) "(.+?)"(?: .*)? already exists')
 _IDLE = 0  # as libpq numbers the states of a transaction
-
-
-class _SplitRow(NamedTuple):
-    table: archive.Table
-    values: Sequence[bytes | None]
 
 
 class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
@@ -97,10 +92,10 @@ class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
         assert isinstance(driver, ReadingDriver)
         return driver._login().database
 
-    def _look(self, scratch: Driver) -> Seen:
+    def _look(self, scratch: Driver, since: int | None) -> Seen:
         assert isinstance(scratch, ScratchDriver)
-        with scratch._connected() as connection:
-            return look(connection)
+        with scratch._connected(autocommit=False) as connection:
+            return look(connection, since)
 
     def _make_like_live(self, scratch: Driver) -> None:
         """Give it settings, such as a search path; refuse what reaches beyond it."""
@@ -116,12 +111,3 @@ class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
     def _end_sessions(self, scratch: Driver) -> None:
         assert isinstance(scratch, ScratchDriver)
         scratch.end_sessions()
-
-    def _rows(self, path: Path, described: archive.Description) -> Iterator[_SplitRow]:
-        tables = {table.shown: table for table in described.tables}
-        for row in self._live.dumped_rows(path, described):
-            values = row.line.split(b"\t")
-            yield _SplitRow(
-                tables[row.table.shown],
-                [None if value == b"\\N" else value for value in values],
-            )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import archive, inventory, restoring
 from soulsense_db.drivers.postgresql.databases import name_of, new_database, new_token
@@ -79,13 +80,18 @@ class ScratchDriver(PostgreSQLDriver):
 
     def end_sessions(self) -> None:
         """End all that is connected to the database but what asks for it, and wait for that."""
-        ending = sa.text(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+        sessions = sa.text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = :name"
             " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
         deadline = time.monotonic() + self.lock_timeout
         with self._live_login.maintenance(name=self.database) as connection:
-            while connection.execute(ending, {"name": self._name}).all():
+            while found := connection.scalars(sessions, {"name": self._name}).all():
+                for pid in found:
+                    with suppress(DBAPIError):  # another user's: it ends when its program does
+                        connection.execute(
+                            sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}
+                        )
                 if time.monotonic() > deadline:
                     raise locked(self.database, "its sessions do not end")
                 time.sleep(_LOOK_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -21,7 +22,7 @@ _OF_USERS = (
 )
 _COLUMNS = sa.text(f"""
     SELECT n.nspname, c.relname, a.attname::text, format_type(a.atttypid, a.atttypmod),
-        t.typcategory::text, t.typname::text, a.attnotnull, a.attidentity::text,
+        t.typname::text, c.oid, a.attnum, a.attnotnull, a.attidentity::text,
         a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -89,6 +90,14 @@ _PARENTS = sa.text("""
     WHERE o.contype = 'f' AND o.confdeltype = 'c' AND o.conparentid = 0 AND p.oid <> c.oid
     ORDER BY o.conname
 """)
+_PARTS = sa.text("""
+    SELECT n.nspname, c.relname::text, pn.nspname, p.relname::text
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        CROSS JOIN LATERAL pg_partition_ancestors(c.oid) AS a(relid)
+        JOIN pg_class p ON p.oid = a.relid JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE c.relispartition AND p.oid <> c.oid
+""")
+_MOMENT = sa.text("SELECT pg_current_xact_id()")
 _REACHING = sa.text("""
     SELECT 'a foreign server, ' || srvname::text FROM pg_foreign_server
     UNION ALL SELECT 'the extension ' || extname::text FROM pg_extension
@@ -101,42 +110,50 @@ _NUMBERS = {*_WHOLE, "numeric", "float4", "float8"}
 _COLUMNS_IN_ONE = 400  # a result has 1,664 at most
 
 
-def look(connection: Connection) -> Seen:
-    """Return what is in the database; nobody else changes it."""
+def look(connection: Connection, since: int | None) -> Seen:
+    """Return what is in the database; nobody else changes it. ``since``: an earlier moment."""
+    moment = int(str(connection.scalar(_MOMENT)))
     columns = connection.execute(_COLUMNS).all()
     kinds: dict[tuple[str, str], Kind] = {}
     types: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    identities: dict[str, tuple[object, frozenset[object]]] = {}
     schema: dict[str, str] = {}
     names = []
-    for place, table, column, written, _, kind, *rest in columns:
+    for place, table, column, written, kind, oid, number, *rest in columns:
         shown = shown_name(place, table)
         kinds[shown, column] = _kind(kind)
         types.setdefault((place, table), []).append((column, kind))
+        known = identities.get(shown, (oid, frozenset()))[1]
+        identities[shown] = oid, known | {(column, number, written)}
         names.append(f"{shown}.{column}")
         made = " ".join(str(one) for one in (column, written, *rest) if one is not None)
         schema[f"table {shown}"] = f"{schema.get(f'table {shown}', '')}{made}\n"
     for place, table, made in connection.execute(_OF_TABLES):
-        schema[f"table {shown_name(place, table)}"] += f"{made}\n"
+        name = f"table {shown_name(place, table)}"
+        schema[name] = f"{schema.get(name, '')}{made}\n"
     for row in execute(connection, _OTHERS):
         kind, place, name, made = map(str, row)
         schema[_named(kind, place, name)] = made
-    parents: dict[str, list[str]] = {}
-    for place, table, of, parent in connection.execute(_PARENTS):
-        parents.setdefault(shown_name(place, table), []).append(shown_name(of, parent))
-    found = [one for one in inventory.tables(connection) if one.has_rows]
-    rows = inventory.counts(connection, found)
-    tables = []
-    for one, number in zip(found, rows, strict=True):
+    parents, part_of = _related(connection, _PARENTS), _related(connection, _PARTS)
+    tables, old = [], set()
+    for one in inventory.tables(connection):
+        if not one.has_rows:
+            continue
         shown = shown_name(one.schema, one.name)
         of = [pair for pair in types.get((one.schema, one.name), ()) if pair[0] in one.columns]
+        age = moment - since if since is not None and one.has_shape else None
+        summed = [_summed(connection, source, of, age) for source in one.counted]
         tables.append(
             TableSurvey(
                 table=shown,
-                rows=number,
-                columns=tuple(_added_up(connection, one, of)),
-                parents=tuple(parents.get(shown, ())),
+                rows=sum(one.rows for one in summed),
+                columns=_added_up(of, summed),
+                parents=parents.get(shown, ()),
+                part_of=part_of.get(shown, ()),
             )
         )
+        if age is not None and not any(one.newer for one in summed) and shown in identities:
+            old.add(shown)
     return Seen(
         tables=tuple(tables),
         schema=schema,
@@ -149,7 +166,18 @@ def look(connection: Connection) -> Seen:
             for (place, table), of in types.items()
             if [column for column, _ in of] == ["version_num"]
         },
+        identities=identities,
+        old=frozenset(old),
+        moment=moment,
     )
+
+
+def _related(connection: Connection, statement: sa.TextClause) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for place, table, of, other in connection.execute(statement):
+        name = shown_name(place, table)
+        found[name] = (*found.get(name, ()), shown_name(of, other))
+    return found
 
 
 def _kind(name: str) -> Kind:
@@ -160,29 +188,56 @@ def _kind(name: str) -> Kind:
     return "number" if name in _NUMBERS else "other"
 
 
-def _added_up(
-    connection: Connection, table: inventory.Found, columns: Sequence[tuple[str, str]]
-) -> list[ColumnSurvey]:
-    """Count and add up the values of all columns, in one pass for as many as there can be."""
-    found = []
-    for start in range(0, len(columns), _COLUMNS_IN_ONE):
+class _Summed(NamedTuple):
+    """What the rows of one source add up to: of each column values, length and total."""
+
+    rows: int
+    newer: bool
+    columns: Sequence[tuple[int, int, float]]
+
+
+def _summed(
+    connection: Connection,
+    source: str,
+    columns: Sequence[tuple[str, str]],
+    age: int | None,
+) -> _Summed:
+    """Count and add up the values of all columns, in one pass for as many as there can be.
+
+    ``age``: how many transactions ago a row became new.
+    """
+    newer = "false" if age is None else f"bool_or(age(xmin) <= {age})"
+    sums: list[tuple[int, int, float]] = []
+    rows, has_newer = 0, False
+    for start in range(0, max(1, len(columns)), _COLUMNS_IN_ONE):
         some = columns[start : start + _COLUMNS_IN_ONE]
-        asked = ", ".join(_sums(quoted(column), kind) for column, kind in some)
-        for source in table.counted[:1]:
-            values = [*execute(connection, f"SELECT {asked} FROM {source}").one()]  # noqa: S608
-            for number, (column, kind) in enumerate(some):
-                count, length, total = values[3 * number : 3 * number + 3]
-                is_text = _kind(kind) in ("text", "padded")
-                found.append(
-                    ColumnSurvey(
-                        column=column,
-                        values=int(str(count)),
-                        texts=int(str(count)) if is_text else 0,
-                        length=int(str(length or 0)),
-                        total=float(str(total or 0)),
-                    )
-                )
-    return found
+        asked = ["count(*)", newer, *(_sums(quoted(column), kind) for column, kind in some)]
+        row = execute(connection, f"SELECT {', '.join(asked)} FROM {source}").one()  # noqa: S608
+        found = [*row]
+        rows, has_newer = int(str(found[0])), bool(found[1])
+        for number in range(len(some)):
+            count, length, total = found[2 + 3 * number : 5 + 3 * number]
+            sums.append((int(str(count)), int(str(length or 0)), float(str(total or 0))))
+    return _Summed(rows, has_newer, sums)
+
+
+def _added_up(
+    columns: Sequence[tuple[str, str]], summed: Sequence[_Summed]
+) -> tuple[ColumnSurvey, ...]:
+    found = []
+    for number, (column, kind) in enumerate(columns):
+        each = [one.columns[number] for one in summed]
+        values = sum(one[0] for one in each)
+        found.append(
+            ColumnSurvey(
+                column=column,
+                values=values,
+                texts=values if _kind(kind) in ("text", "padded") else 0,
+                length=sum(one[1] for one in each),
+                total=sum(one[2] for one in each),
+            )
+        )
+    return tuple(found)
 
 
 def _sums(name: str, kind: str) -> str:
