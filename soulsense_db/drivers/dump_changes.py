@@ -44,7 +44,7 @@ class Names(NamedTuple):
 class Side:
     r"""One of two dumps: its tables, its rows, and the kinds of its columns by table and name.
 
-    In the line of a row its values are apart by tabs, as the server's ``COPY`` writes them: ``\\N``
+    In the line of a row its values are apart by tabs, as the server's ``COPY`` writes them: ``\N``
     is NULL, and no value has a tab. ``names``: what is to be taken under an old name.
     """
 

@@ -354,6 +354,7 @@ def test_what_is_done_to_the_server_by_hand_is_told(project: Project, database: 
     assert ("warning", "live_changed") in kinds(report)
 
 
+@pytest.mark.slow
 def test_another_server_is_not_reached(
     project: Project, database: Database, servers: Servers
 ) -> None:
@@ -461,6 +462,7 @@ def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> 
     assert database.scalar("SELECT count(*) FROM entry") == 2
 
 
+@pytest.mark.slow
 def test_the_time_limit_ends_it(project: Project, database: Database) -> None:
     """What runs for too long is ended, on the server as well, and named."""
     project.revision("second", "first", 'op.execute("SELECT pg_sleep(600)")')
@@ -468,7 +470,9 @@ def test_the_time_limit_ends_it(project: Project, database: Database) -> None:
     assert "The time limit of 5 s was reached" in report.error
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_killed_rehearsal_leaves_nothing(
     project: Project, database: Database, tmp_path: Path, how: signal.Signals
 ) -> None:
