@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from soulsense_db.drivers.rehearsal import (
         ColumnSurvey,
         DatabaseSurvey,
+        Led,
         NewKeys,
         RehearsalSupport,
         TableSurvey,
@@ -73,6 +74,7 @@ __all__ = [
     "Findings",
     "FoundRow",
     "FoundRows",
+    "Led",
     "LongValue",
     "MatchedBy",
     "MissingChildren",
@@ -149,6 +151,7 @@ _HOMES = {
     "rehearsal_for": "soulsense_db.drivers.registry",
     "ColumnSurvey": "soulsense_db.drivers.rehearsal",
     "DatabaseSurvey": "soulsense_db.drivers.rehearsal",
+    "Led": "soulsense_db.drivers.rehearsal",
     "NewKeys": "soulsense_db.drivers.rehearsal",
     "RehearsalSupport": "soulsense_db.drivers.rehearsal",
     "TableSurvey": "soulsense_db.drivers.rehearsal",

@@ -74,6 +74,10 @@ class Driver(RequiredMethods):
         """Return what a rehearsal of migrations needs to know; None: there can be none."""
         return None
 
+    def rehearsal_here(self) -> RehearsalSupport | None:
+        """Like :meth:`rehearsal`, for copies of this very database."""
+        return self.rehearsal()
+
     def size_now(self) -> int:
         """Like :meth:`size`, as far as it can be told without waiting for a lock."""
         return self.size()

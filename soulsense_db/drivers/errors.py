@@ -65,8 +65,8 @@ def no_driver(dialect: str, known: Collection[str]) -> UnsupportedDatabaseError:
 def no_rehearsal(dialect: str) -> UnsupportedDatabaseError:
     """Return the error for a dialect whose driver knows nothing of rehearsals."""
     return UnsupportedDatabaseError(
-        f"Migrations of a database of dialect '{dialect}' cannot be rehearsed.",
-        hint="Rehearse against a database of a dialect that has a driver for it, such as sqlite.",
+        f"Migrations of a database of dialect '{dialect}' cannot run on a copy.",
+        hint="Restore a backup to a database or server for tests, and run the migrations there.",
     )
 
 

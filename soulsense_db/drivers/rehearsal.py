@@ -43,12 +43,16 @@ class ColumnSurvey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSurvey:
-    """What one table holds; ``parents``: tables whose deleted rows take rows of this one along."""
+    """What one table holds; ``parents``: tables whose deleted rows take rows of this one along.
+
+    ``part_of``: tables of which this one is a part, so that their rows are its own.
+    """
 
     table: str
     rows: int
     columns: tuple[ColumnSurvey, ...]
     parents: tuple[str, ...] = ()
+    part_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +101,28 @@ class NewKeys:
     has_changed: bool
 
 
-class RehearsalSupport(ABC):
-    """What a rehearsal does with databases of one dialect that are files.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Led:
+    """Where connections of migrations are led on a server.
 
-    Errors are those of the tree, unless it is said otherwise.
+    ``live`` and ``scratch``: the names of the databases there; ``copy``: the file whose data the
+    scratch database has.
     """
+
+    live: str
+    scratch: str
+    copy: str
+
+
+class RehearsalSupport(ABC):
+    """What a rehearsal does with databases of one dialect.
+
+    They are files, or each has its place in a file: a dump, whose data is in a scratch database of
+    the server while migrations run. Errors are those of the tree, unless it is said otherwise.
+    """
+
+    is_file: ClassVar[bool] = True
+    """Whether a database is a file; else :meth:`led` and :meth:`lead` say where it is."""
 
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """As of the driver."""
@@ -130,6 +151,34 @@ class RehearsalSupport(ABC):
         Connections made by a file's name are led to ``place(file)``. What cannot be led there is
         told to ``refuse`` (file, what was tried), which raises an :class:`OSError`.
         """
+
+    def led(self, copy: Path) -> Led | None:
+        """Return where connections are led whose data is that of ``copy``; None for a file."""
+        del copy
+        return None
+
+    def lead(
+        self,
+        led: Led,
+        *,
+        passed_by: Callable[[], object],
+        refuse: Callable[[str], BaseException],
+    ) -> None:
+        """Lead all connections of the process to a scratch database, for the rest of it.
+
+        Whatever makes them. ``passed_by`` is told of one that no engine makes; ``refuse`` returns
+        what is raised where one cannot be led there, or a statement changes more than a database:
+        its argument says what that is, as the end of a sentence.
+        """
+        del led, passed_by, refuse
+
+    def make_read_only(self, connection: Connection) -> None:
+        """Have the server refuse what writes through ``connection``; nothing of a file's."""
+        del connection
+
+    def discard(self) -> None:
+        """Drop what :meth:`prepare` has made on a server."""
+        return
 
     @abstractmethod
     def unwatched(self) -> AbstractContextManager[None]:

@@ -15,6 +15,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingRightError,
     NotEnoughSpaceError,
+    UnsupportedDatabaseError,
 )
 
 
@@ -84,4 +85,13 @@ def damaged_backup(name: str, reason: str) -> InvalidBackupError:
         f"Invalid backup file: {name} is damaged ({reason}).",
         hint="Use another backup.",
         reason=reason,
+    )
+
+
+def reaches_other_databases(name: str, what: str) -> UnsupportedDatabaseError:
+    """Return the error for a database out of which migrations on a copy could reach others."""
+    return UnsupportedDatabaseError(
+        f"Migrations of {name} cannot run on a copy: it has {what}, so that they could write to "
+        "another database through it.",
+        hint="Run them on a server for tests, which knows no other.",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ from soulsense_db.operations.new_backup import HEADS_GIVEN
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import Restorer
-from soulsense_db.operations.scratch import ScratchCopy
+from soulsense_db.operations.scratch import ScratchCopy, scratch_copy
 from soulsense_db.operations.sealing import opened_row_counts
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport, fewer_rows
@@ -256,20 +256,20 @@ def _examined(
     if report.checksum and not _are_the_revisions(info, heads):
         raise other_revisions(info, heads)
     upgraded = None
-    if plan.upgrade is not None and info.half_run:
-        warnings.append(_HALF_RUN)
-    elif plan.upgrade is not None:
-        path = driver.location
-        if path is None:
-            raise cannot_be_upgraded(driver.dialect)
-        copy = ScratchCopy(path=path, backup=info, alembic_heads=heads, facts=info.driver_facts)
-        upgraded = _upgraded(repository, copy, plan.upgrade, poll)
-        if not upgraded.problem:
-            now = driver.count_rows(path, poll=poll)
-            upgraded = replace(upgraded, fewer_rows=fewer_rows(counts, now))
-            warnings += upgraded.warnings
-    if upgraded is None or not upgraded.problem:  # they are written for today's code
-        run_checks(driver, info, plan.checks, is_migrated=upgraded is not None)
+    with ExitStack() as stack:
+        if plan.upgrade is not None and info.half_run:
+            warnings.append(_HALF_RUN)
+        elif plan.upgrade is not None:
+            copy = stack.enter_context(_copy_to_migrate(repository, driver, info, heads))
+            upgraded = _upgraded(repository, copy, plan.upgrade, poll)
+            if not upgraded.problem:
+                now = driver.count_rows(copy.path, poll=poll)
+                upgraded = replace(upgraded, fewer_rows=fewer_rows(counts, now))
+                warnings += upgraded.warnings
+                if plan.checks:
+                    driver = stack.enter_context(_driver_of(repository, driver, copy))
+        if upgraded is None or not upgraded.problem:  # they are written for today's code
+            run_checks(driver, info, plan.checks, is_migrated=upgraded is not None)
     return replace(
         report,
         level="drill",
@@ -285,6 +285,38 @@ def _examined(
             upgrade=upgraded,
         ),
     )
+
+
+@contextmanager
+def _copy_to_migrate(
+    repository: Repository, driver: Driver, info: BackupInfo, heads: tuple[str, ...]
+) -> Iterator[ScratchCopy]:
+    """Yield what was restored; of a server, which has no file of it, a copy of the backup."""
+    if driver.location is not None:
+        yield ScratchCopy(
+            path=driver.location, backup=info, alembic_heads=heads, facts=info.driver_facts
+        )
+        return
+    if repository.driver.rehearsal_here() is None:
+        raise cannot_be_upgraded(driver.dialect)
+    with scratch_copy(repository, info) as copy:
+        yield copy
+
+
+@contextmanager
+def _driver_of(repository: Repository, driver: Driver, copy: ScratchCopy) -> Iterator[Driver]:
+    """Yield the driver of the migrated data: that of ``driver``, or of a new database."""
+    if driver.location is not None:
+        yield driver
+        return
+    migrated = repository.driver.scratch(copy.path)
+    assert migrated is not None, "a backup is drilled that can be"
+    try:
+        migrated.rebuild(copy.path, facts=copy.facts, stamp="")
+        yield migrated
+    finally:
+        with cleaning_up(f"{migrated.database} could not be removed"):
+            migrated.discard()
 
 
 def _upgraded(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers import Driver
+from soulsense_db.drivers import Driver, RehearsalSupport
 
 
 class LiveDatabase:
@@ -112,6 +112,18 @@ class LiveDatabase:
             False
         """
         return self._driver.watched()
+
+    def rehearsal_support(self) -> RehearsalSupport | None:
+        """Return what runs migrations on copies of the database.
+
+        Returns:
+            What its driver knows of that; None where it knows nothing.
+
+        Example:
+            >>> manager.live.rehearsal_support() is None
+            False
+        """
+        return self._driver.rehearsal_here()
 
     def size(self) -> int:
         """Return about how many bytes a backup takes.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from soulsense_db.alembic.rehearsal.child_process import Told
+from soulsense_db.alembic.rehearsal.errors import cannot_run_on_a_copy
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, RehearsedStep
 
 _CANNOT_LOCATE = "Can't locate revision"
@@ -30,6 +31,12 @@ def steps_of(told: Told) -> tuple[RehearsedStep, ...]:
         )
         for one in told.of("begin")
     )
+
+
+def require_led(told: Told) -> None:
+    """Raise where the child was kept from something that cannot be done to a copy."""
+    for one in told.of("refused"):
+        raise cannot_run_on_a_copy(one["revision"], one["what"])
 
 
 def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> Failure | None:

@@ -22,20 +22,23 @@ from typing import Any
 import alembic
 import sqlalchemy
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from soulsense_db.alembic.rehearsal.channel import Channel
 from soulsense_db.alembic.rehearsal.configuration import configured
 from soulsense_db.alembic.rehearsal.differences import sentences_of
+from soulsense_db.alembic.rehearsal.errors import cannot_run_on_a_copy
 from soulsense_db.alembic.rehearsal.file_guard import guard_files, watch_programs
 from soulsense_db.alembic.rehearsal.places import Places
 from soulsense_db.alembic.rehearsal.step_watch import StepWatch
-from soulsense_db.drivers import RehearsalSupport, rehearsal_for
+from soulsense_db.drivers import Led, RehearsalSupport, rehearsal_for
 from soulsense_db.errors import BackupError, without_passwords
 
 _LONGEST_STATEMENT = 500
 _POOL = "sqlalchemy.pool"
+# What modules of Python start by themselves, to find a library or to know the machine.
+_HARMLESS = {"ldconfig", "gcc", "cc", "ld", "objdump", "uname", "file", "lsb_release"}
 
 
 def main(request: dict[str, Any]) -> None:
@@ -104,6 +107,9 @@ class _Child:
                 self._channel.tell("found", url=found)
                 continue
             support = self._support(found.dialect.name)
+            if not support.is_file:
+                self._channel.tell("found", url=found.url.render_as_string(hide_password=False))
+                continue
             with found.connect() as connection:
                 file = self._places.original_of(support.file_of(connection))
             self._channel.tell("found", file=file)
@@ -125,21 +131,51 @@ class _Child:
     # What is kept from the live files
 
     def _guard(self) -> None:
-        event.listen(Engine, "do_connect", self._redirect)
         support = self._support(self._request["dialect"])
+        if self._request["led"]:
+            support.lead(
+                Led(**self._request["led"]),
+                passed_by=lambda: self._tell_of_bypass(
+                    Path(self._places.originals()[0]), "open", blocked=False
+                ),
+                refuse=self._cannot,
+            )
+        else:
+            event.listen(Engine, "do_connect", self._redirect)
+            event.listen(Engine, "engine_connect", self._take_from_server)
         support.watch(
             lambda path: self._by_itself(path, support),
             is_copy=lambda path: self._places.is_copy(path) or self._is_left_alone(path),
             refuse=self._refuse,
         )
         guard_files(self._places.originals, self._request["endings"], self._refuse)
-        watch_programs(
-            lambda name: self._channel.tell("program", name=name, revision=self.steps.current)
-        )
+        watch_programs(self._see_program)
+
+    def _see_program(self, name: str) -> None:
+        """Tell of it; refuse it in a step on a server's data, which it could reach by itself."""
+        self._channel.tell("program", name=name, revision=self.steps.current)
+        if self._request["led"] and self.steps.current and name not in _HARMLESS:
+            raise self._cannot(f"starts a program, {name}, which could reach the live database")
 
     def _redirect(self, dialect: Any, _record: Any, arguments: Any, keywords: Any) -> None:
         support = self._support(dialect.name)
+        if not support.is_file and self._request["task"] != "find":
+            raise self._cannot(f"opens a database of another dialect, {dialect.name}")
         support.redirect(arguments, keywords, lambda path: self._places.of(path, support))
+
+    def _take_from_server(self, connection: Connection) -> None:
+        """Let env.py only read, where it is asked which database of a server it uses."""
+        support = self._support(connection.dialect.name)
+        if support.is_file:
+            return
+        if self._request["task"] != "find":  # of a creator of the application's
+            raise self._cannot(f"opens a database of another dialect, {connection.dialect.name}")
+        support.make_read_only(connection)
+
+    def _cannot(self, what: str) -> BackupError:
+        """Tell of what cannot be led to a copy; return what is raised in its place."""
+        self._channel.tell("refused", revision=self.steps.current, what=what)
+        return cannot_run_on_a_copy(self.steps.current, what)
 
     def _by_itself(self, path: Path, support: RehearsalSupport) -> Path:
         """Lead a connection that no engine makes to the copy as well, and say so."""

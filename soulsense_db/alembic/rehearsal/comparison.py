@@ -26,9 +26,10 @@ from soulsense_db.drivers import (
     TableSurvey,
 )
 
+_SCHEMA = r"(?:(?:\w+|[\"`\[][^\"`\]]+[\"`\]])\.)?"
 _REMOVING = (
-    r"(?:DELETE\s+FROM|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
-    r"(?:main\.)?[\"`\[]?{name}[\"`\]]?(?!\w)"
+    r"(?:DELETE\s+FROM(?:\s+ONLY)?|TRUNCATE(?:\s+TABLE)?(?:\s+ONLY)?|DROP\s+TABLE(?:\s+IF\s+EXISTS)?|(?:INSERT\s+OR\s+)?REPLACE\s+INTO)\s+"
+    rf"{_SCHEMA}{{name}}(?!\w)"
 )
 
 
@@ -213,7 +214,7 @@ class _Comparison:
         gained = new.rows - old.rows + lost
         if gained > 0:
             sentence = f"{sentence[:-1]}, and gets {gained:,} that it did not have."
-        if self._is_removed_from(old.table) or self._is_removed_from(self._owners.get(old.table)):
+        if any(map(self._is_removed_from, (old.table, self._owners.get(old.table), *old.part_of))):
             return self._finding("rows_lost", "loss", sentence, table=old.table)
         parents = [name for name in old.parents if self._is_removed_from(name)] or [
             name
@@ -252,11 +253,11 @@ class _Comparison:
     def _is_removed_from(self, table: str | None) -> bool:
         if table is None:
             return False
-        pattern = re.compile(_REMOVING.format(name=re.escape(table)), re.IGNORECASE)
+        pattern = re.compile(_REMOVING.format(name=_written(table)), re.IGNORECASE)
         return any(pattern.search(statement) for statement in self._removing)
 
     def _may_have_new_keys(self, table: str) -> bool:
-        updating = rf"UPDATE\s+(?:OR\s+\w+\s+)?(?:main\.)?[\"`\[]?{re.escape(table)}[\"`\]]?(?!\w)"
+        updating = rf"UPDATE\s+(?:OR\s+\w+\s+)?{_SCHEMA}{_written(table)}(?!\w)"
         return any(re.match(updating, one, re.IGNORECASE) for one in self._removing)
 
     def _of_dropped_column(self, old: TableSurvey, column: ColumnSurvey) -> Finding:
@@ -341,6 +342,11 @@ class _Comparison:
             column=column.column if column else "",
             remedy=remedy,
         )
+
+
+def _written(name: str) -> str:
+    """Return the pattern of a name in a statement: in quotes or not, with its schema if any."""
+    return r"\.".join(rf"[\"`\[]?{re.escape(part)}[\"`\]]?" for part in name.split("."))
 
 
 def _example(of: ShorterValue | None, key: Sequence[str]) -> str:

@@ -3,13 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from soulsense_db.alembic.rehearsal import errors
 from soulsense_db.alembic.rehearsal.places import stamp_of
 from soulsense_db.alembic.rehearsal.report import RehearsedDatabase, TableRows
-from soulsense_db.drivers import ColumnSurvey, DatabaseSurvey, TableSurvey
+from soulsense_db.drivers import (
+    ColumnSurvey,
+    DatabaseSurvey,
+    Led,
+    RehearsalSupport,
+    TableSurvey,
+    rehearsal_for,
+)
+from soulsense_db.operations import LiveDatabase
+
+
+def support_of(live: LiveDatabase) -> RehearsalSupport:
+    """Return what runs migrations on copies of ``live``.
+
+    Raises :class:`~soulsense_db.errors.UnsupportedDatabaseError` where nothing does.
+    """
+    support = live.rehearsal_support() or rehearsal_for(live.dialect)
+    if support.is_file and live.path is None:
+        raise errors.no_file(live.address or "The database")
+    return support
+
+
+def place_of(live: LiveDatabase) -> Path:
+    """Return the file of ``live``; on a server what people call it, as if it were one."""
+    return live.path or Path(live.name)
 
 
 @dataclass
@@ -26,6 +51,11 @@ class CopiedDatabase:
     def is_untouched(self, endings: Sequence[str]) -> bool:
         """Whether the live file is what it was when it was copied, as far as that was noted."""
         return self.stamp is None or self.stamp == stamp_of(self.path, endings)
+
+
+def plain(led: Led | None) -> dict[str, str] | None:
+    """Return it as a request to the child has it."""
+    return None if led is None else asdict(led)
 
 
 def reported(one: CopiedDatabase) -> RehearsedDatabase:

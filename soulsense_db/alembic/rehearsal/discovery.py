@@ -29,6 +29,7 @@ def manager_of(config: Config, timeout: float | None) -> BackupManager:
                 "scratch": str(scratch),
                 "lock_timeout": LOCK_SECONDS,
                 "dialect": "sqlite",
+                "led": None,
                 "endings": (),
                 "compares_models": False,
             },

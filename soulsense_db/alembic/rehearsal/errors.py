@@ -42,6 +42,18 @@ def no_file(database: str) -> UnsupportedDatabaseError:
     )
 
 
+def cannot_run_on_a_copy(revision: str, what: str) -> UnsupportedDatabaseError:
+    """Return the error for migrations that would do more than can be done to a copy."""
+    who = f"Step {revision}" if revision else "env.py, or a module that it imports,"
+    return UnsupportedDatabaseError(
+        f"These migrations cannot run on a copy: {who} {what}.",
+        state=_UNTOUCHED,
+        hint="Do that outside of the migrations; or leave it out where the environment has "
+        "SOULSENSE_REHEARSAL=1, as a rehearsal and a drill set it.",
+        reason=what,
+    )
+
+
 def no_process(reason: str) -> RehearsalFailedError:
     """Return the error for a process of Python that does not start."""
     return RehearsalFailedError(

@@ -91,7 +91,7 @@ class RehearsedDatabase:
     """One database that the migrations used.
 
     Attributes:
-        path: The live file, whose copy was migrated.
+        path: The live file, whose copy was migrated; of a server, its host and the name.
         alembic_heads: Its revisions after the rehearsal, sorted.
         heads_before: Its revisions before.
         size_before: Bytes of the copy before.
@@ -159,10 +159,12 @@ class RehearsalReport:
             that others would wait; None where it is not known. It is measured on SQLAlchemy's
             connections, from a statement that writes to the end of its transaction.
         space_needed: Bytes that the real run may need: for its safety backup, for what the
-            database grows by, and for the journal of its largest transaction.
-        space_free: Bytes free where the database is; None where there is none.
+            database grows by, and for the journal of its largest transaction. On a server: for
+            the backup alone.
+        space_free: Bytes free where the database is; None on a server.
         live_unchanged: Whether the live database was the same, to the byte's time and SQLite's
-            own counter, from before the rehearsal to its end.
+            own counter, from before the rehearsal to its end. On a server only its roles, rights
+            and settings are looked at: its rows no connection of the migrations reaches.
         output: The last lines that the migrations printed or logged, without what Alembic itself
             logs of each run.
 

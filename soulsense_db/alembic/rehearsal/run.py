@@ -17,7 +17,10 @@ from soulsense_db.alembic.rehearsal.configuration import described
 from soulsense_db.alembic.rehearsal.copied_database import (
     NOTHING,
     CopiedDatabase,
+    place_of,
+    plain,
     reported,
+    support_of,
     survey_of,
     without,
 )
@@ -31,7 +34,7 @@ from soulsense_db.alembic.rehearsal.report import (
     Severity,
 )
 from soulsense_db.alembic.rehearsal.runs import heads_before, runs_of
-from soulsense_db.drivers import RehearsalSupport, rehearsal_for
+from soulsense_db.drivers import RehearsalSupport
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import Reference, ScratchCopy
 from soulsense_db.progress import Progress
@@ -117,10 +120,8 @@ class _Rehearsal:
 
     def __post_init__(self) -> None:
         live = self.manager.live
-        if live.path is None:
-            raise errors.no_file(self.manager.live.address or "The database")
-        self._path = live.path
-        self._support: RehearsalSupport = rehearsal_for(live.dialect)
+        self._support: RehearsalSupport = support_of(live)
+        self._path = place_of(live)
         self._databases: list[CopiedDatabase] = []
         self._version_tables: tuple[str, ...] = (_VERSION_TABLE,)
         self._findings: list[Finding] = []
@@ -128,13 +129,16 @@ class _Rehearsal:
     def run(
         self, on: Reference | None, *, round_trip: bool, progress: Progress | None
     ) -> RehearsalReport:
-        free = fs.free_space(self._path.parent)
+        # What is free on a server nobody here can tell.
+        free = fs.free_space(self._path.parent) if self._support.is_file else None
         with ExitStack() as stack:
             child = stack.enter_context(ready_child())  # while the copy is made
             has_changed = stack.enter_context(self._watched(on))
             copy = stack.enter_context(self.manager.scratch_copy(on, progress=progress))
+            stack.callback(self._support.discard)
             self._begin(copy)
             told = self._run_child("upgrade", self.revision, copy, child)
+            account.require_led(told)
             self._take_databases(told)
             heads = self._databases[0].heads_before
             failure = account.failure_of(told, timeout=self.timeout, heads=heads)
@@ -163,7 +167,7 @@ class _Rehearsal:
         wait = times[0]["longest"] if times else None
         self._look_at_wait(wait)
         needed = self._space_needed()
-        if free < needed:
+        if free is not None and free < needed:
             sentence = (
                 f"The real run may need {needed:,} bytes for its backup, for growth and for the "
                 f"journal; {free:,} are free."
@@ -187,7 +191,8 @@ class _Rehearsal:
     # Before
 
     def _watched(self, on: Reference | None) -> AbstractContextManager[Callable[[], bool]]:
-        if on is not None and not fs.exists(self._path):  # there is nothing to touch
+        is_file = self._support.is_file
+        if is_file and on is not None and not fs.exists(self._path):  # there is nothing to touch
             return nullcontext(lambda: fs.exists(self._path))
         return self.manager.live.watched()
 
@@ -217,6 +222,7 @@ class _Rehearsal:
                 "scratch": str(copy.path),
                 "lock_timeout": LOCK_SECONDS,
                 "dialect": self.manager.live.dialect,
+                "led": plain(self._support.led(copy.path)),
                 "endings": self._support.companions.endings,
                 "compares_models": task == "upgrade" and self.revision in {"head", "heads"},
             },
@@ -287,6 +293,7 @@ class _Rehearsal:
         for database in self._databases:
             self._support.prepare(database.copy, copy.facts)
         told = self._run_child("downgrade", next(iter(heads), "base"), copy)
+        account.require_led(told)
         failure = account.failure_of(told, timeout=self.timeout, heads=heads)
         if failure is not None:
             self._add("round_trip", "error", f"On the way back: {failure.what}")
@@ -303,7 +310,12 @@ class _Rehearsal:
             self._add("writers_wait", "warning", sentence)
 
     def _space_needed(self) -> int:
-        """Return what the real run may need: a backup, the growth, the journal of everything."""
+        """Return what the real run may need: a backup, the growth, the journal of everything.
+
+        What is not the backup is on the server's disk, where there is one.
+        """
+        if not self._support.is_file:
+            return sum(one.before.size_bytes for one in self._databases)
         needed = 0
         for one in self._databases:
             before = one.before.size_bytes

@@ -27,7 +27,7 @@ from soulsense_db.drivers import rehearsal_for
 
 _MOST_STATEMENTS = 2000
 _LONGEST_STATEMENT = 2000
-_REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH")
+_REMOVES = ("DELETE", "DROP", "REPLACE", "ALTER", "INSERT OR REPLACE", "UPDATE", "WITH", "TRUNCATE")
 _OF_ROWS = ("DELETE", "UPDATE")
 # A comment of SQL, or what is none, whatever it looks like: a text, or a name in quotation marks.
 _COMMENT = re.compile(r"""--[^\n]*|/\*.*?(?:\*/|\Z)|('(?:[^']|'')*'?|"(?:[^"]|"")*"?)""", re.DOTALL)

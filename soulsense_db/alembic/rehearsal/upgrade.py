@@ -12,11 +12,12 @@ from soulsense_db import fs
 from soulsense_db.alembic.rehearsal import account, errors
 from soulsense_db.alembic.rehearsal.child_process import Told, run_child
 from soulsense_db.alembic.rehearsal.configuration import described
+from soulsense_db.alembic.rehearsal.copied_database import place_of, plain, support_of
 from soulsense_db.alembic.rehearsal.discovery import manager_of
 from soulsense_db.alembic.rehearsal.inspection import LOCK_SECONDS
 from soulsense_db.alembic.rehearsal.places import stamp_of
 from soulsense_db.alembic.rehearsal.runs import Run, heads_after, heads_before, not_saved, runs_of
-from soulsense_db.drivers import Findings, RehearsalSupport, rehearsal_for
+from soulsense_db.drivers import Findings, RehearsalSupport
 from soulsense_db.errors import InvalidBackupError
 from soulsense_db.manager import BackupManager
 from soulsense_db.operations import (
@@ -141,10 +142,25 @@ class _Upgrade:
         poll: Callable[[], object] | None = None,
     ) -> UpgradeReport:
         """Migrate ``copy``."""
+        support = support_of(live)
+        try:
+            return self._run(
+                support, copy, place_of(live), live.dialect, is_trial=is_trial, poll=poll
+            )
+        finally:
+            support.discard()
+
+    def _run(
+        self,
+        support: RehearsalSupport,
+        copy: ScratchCopy,
+        place: Path,
+        dialect: str,
+        *,
+        is_trial: bool,
+        poll: Callable[[], object] | None,
+    ) -> UpgradeReport:
         started = time.monotonic()
-        if live.path is None:
-            raise errors.no_file(live.address or "The database")
-        support = rehearsal_for(live.dialect)
         before = support.check(copy.path)
         support.prepare(copy.path, copy.facts)
         told = run_child(
@@ -152,10 +168,11 @@ class _Upgrade:
                 "task": "upgrade",
                 "revision": self.revision,
                 "config": self.facts,
-                "places": {str(live.path): str(copy.path)},
+                "places": {str(place): str(copy.path)},
                 "scratch": str(copy.path),
                 "lock_timeout": LOCK_SECONDS,
-                "dialect": live.dialect,
+                "dialect": dialect,
+                "led": plain(support.led(copy.path)),
                 "endings": support.companions.endings,
                 "compares_models": False,
             },
@@ -163,11 +180,12 @@ class _Upgrade:
             is_trial=is_trial,
             poll=poll,
         )
-        runs = [run for run in runs_of(told) if run.database == str(live.path)]
+        account.require_led(told)
+        runs = [run for run in runs_of(told) if run.database == str(place)]
         failure = account.failure_of(told, timeout=self.timeout, heads=copy.alembic_heads)
         if not runs:
             what = failure.what if failure else _migrates_another(told)
-            raise errors.not_run(live.path, what)
+            raise errors.not_run(place, what)
         problem = failure.what if failure else ""
         others = tuple(
             Path(one["path"]) for one in told.of("database") if _is_written(one, support)
@@ -176,7 +194,7 @@ class _Upgrade:
         columns: tuple[str, ...] = ()
         if not problem:
             problem, heads, columns = _look(support, copy, runs, before)
-        steps = (one for one in told.of("begin") if one["database"] == str(live.path))
+        steps = (one for one in told.of("begin") if one["database"] == str(place))
         return UpgradeReport(
             revision=self.revision,
             heads_before=heads_before(runs),
@@ -185,7 +203,7 @@ class _Upgrade:
             seconds=round(time.monotonic() - started, 3),
             others=others,
             problem=problem,
-            new_columns=_new_columns(told, live.path, columns),
+            new_columns=_new_columns(told, place, columns),
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.postgresql import (
@@ -24,11 +24,27 @@ from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.progress import Progress
 
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
+
 
 class PostgreSQLDriver(ReadingDriver):
     """A database of a PostgreSQL server, from 15 on, by the server's own programs."""
 
     keeps_replaced = True
+
+    @classmethod
+    def rehearsal(cls) -> RehearsalSupport:
+        """Return how connections are led to a scratch database."""
+        from soulsense_db.drivers.postgresql.rehearsal import PostgreSQLRehearsalSupport
+
+        return PostgreSQLRehearsalSupport()
+
+    def rehearsal_here(self) -> RehearsalSupport:
+        """Return that of scratch databases on the same server."""
+        from soulsense_db.drivers.postgresql.rehearsal import PostgreSQLRehearsalSupport
+
+        return PostgreSQLRehearsalSupport(self)
 
     def scratch(self, path: Path) -> Driver:
         """Return the driver of a new database on the same server."""
@@ -46,6 +62,19 @@ class PostgreSQLDriver(ReadingDriver):
         path = self.search_path()
         with self._connected(autocommit=False) as connection:
             return first_rows(connection, statement, search_path=path)
+
+    @contextmanager
+    def watched(self) -> Iterator[Callable[[], bool]]:
+        """Yield a function that tells whether the server has other roles, rights or settings.
+
+        As far as they concern the database. Of its rows nothing tells that at once.
+        """
+        before = self._shared()
+        yield lambda: self._shared() != before
+
+    def _shared(self) -> object:
+        with self._login().maintenance(name=self.database) as connection:
+            return inventory.shared(connection, self._login().database)
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:

@@ -68,6 +68,17 @@ _SIZE = sa.text(f"""
 _SIZE_WITHOUT_OBJECTS = sa.text(
     str(_SIZE).replace("(SELECT count(*) * 2048 FROM pg_largeobject)", "0")
 )
+_SHARED = sa.text("""
+    SELECT md5(concat_ws(' ',
+        (SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d
+            WHERE datname = :name),
+        (SELECT jsonb_agg(to_jsonb(r) - 'rolpassword' ORDER BY oid) FROM pg_roles r),
+        (SELECT jsonb_agg(to_jsonb(m) ORDER BY roleid, member, grantor) FROM pg_auth_members m),
+        (SELECT jsonb_agg(to_jsonb(t) ORDER BY oid) FROM pg_tablespace t),
+        (SELECT jsonb_agg(to_jsonb(s) ORDER BY setdatabase, setrole) FROM pg_db_role_setting s
+            WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = :name)))
+    ))
+""")
 _VERSION = "SELECT current_setting('server_version_num')::int / 10000"
 
 
@@ -142,6 +153,11 @@ def size(connection: Connection) -> int:
     """Return about how many bytes the rows of all tables take."""
     may = connection.scalar(sa.text("SELECT has_table_privilege('pg_largeobject', 'SELECT')"))
     return int(connection.scalar(_SIZE if may else _SIZE_WITHOUT_OBJECTS) or 0)
+
+
+def shared(connection: Connection, name: str) -> str:
+    """Return what is another value once roles, rights or settings change that concern ``name``."""
+    return str(connection.scalar(_SHARED, {"name": name}))
 
 
 def version(connection: Connection) -> int:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import archive, inventory, restoring
 from soulsense_db.drivers.postgresql.databases import exists, name_of, new_database, new_token
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.results import Examination, Findings
-from soulsense_db.drivers.server_errors import no_database
+from soulsense_db.drivers.server_errors import locked, no_database
+
+_LOOK_SECONDS = 0.02
 
 
 class ScratchDriver(PostgreSQLDriver):
@@ -79,6 +85,24 @@ class ScratchDriver(PostgreSQLDriver):
     def search_path(self) -> str:
         """Return that of the live database."""
         return self._live.search_path()  # a setting of the live database is none of this one
+
+    def end_sessions(self) -> None:
+        """End all that is connected to the database but what asks for it, and wait for that."""
+        sessions = sa.text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = :name"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        deadline = time.monotonic() + self.lock_timeout
+        with self._live_login.maintenance(name=self.database) as connection:
+            while found := connection.scalars(sessions, {"name": self._name}).all():
+                for pid in found:
+                    with suppress(DBAPIError):  # another user's: it ends when its program does
+                        connection.execute(
+                            sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}
+                        )
+                if time.monotonic() > deadline:
+                    raise locked(self.database, "its sessions do not end")
+                time.sleep(_LOOK_SECONDS)
 
     def discard(self) -> None:
         """Drop the database, if it was made."""

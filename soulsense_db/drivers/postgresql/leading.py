@@ -1,0 +1,227 @@
+"""Lead the connections of a process to a scratch database, whatever makes them.
+
+Each library has one place that every connection goes through, once it is known where it goes to:
+there the name of the database is changed, and nothing else. The scratch database has a name that
+no other server has: where a connection goes to another server, none is made. What asks for any
+other database than the live one is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import os
+import re
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+from soulsense_db.drivers.rehearsal import Led
+
+_POOL = "sqlalchemy.pool"
+# What a statement of a database changes that is of the whole server, or of another database.
+_STATEMENT = (
+    r"(?:"
+    r"(?:CREATE|ALTER|DROP)\s+(?:ROLE|GROUP|DATABASE|TABLESPACE|SUBSCRIPTION|SERVER|SYSTEM|USER"
+    r"|FOREIGN\s+DATA)\b"
+    r"|(?:GRANT|REVOKE)\s[^;]*?\bON\s+(?:DATABASE|TABLESPACE|PARAMETER)\b"
+    r"|(?:GRANT|REVOKE)\s+(?:(?!\bON\b)[^;])+?\s(?:TO|FROM)\s"
+    r"|(?:COMMENT|SECURITY\s+LABEL[^;]*?)\s+ON\s+(?:DATABASE|ROLE|TABLESPACE|SUBSCRIPTION)\b"
+    r"|(?:REASSIGN|DROP)\s+OWNED\b"
+    r"|PREPARE\s+TRANSACTION\b"  # which nobody could drop with its database
+    r"|COPY\b[^;]*?\b(?:TO|FROM)\s+PROGRAM\b"
+    r"|CREATE\s+EXTENSION\b[^;]*?(?:dblink|_fdw\b|pg_cron|plpython|plperlu)"
+    r")"
+)
+_FUNCTION = (
+    r"\b(?:dblink(?:_\w+)?|pg_create_\w+_replication_slot|pg_drop_replication_slot"
+    r"|pg_terminate_backend|pg_cancel_backend|pg_reload_conf|pg_file_\w+|lo_export"
+    r"|pg_replication_origin_\w+)\s*\("
+)
+_STARTS_SO = re.compile(rf"\s*{_STATEMENT}", re.IGNORECASE)
+_HAS_FUNCTION = re.compile(_FUNCTION, re.IGNORECASE)
+_ANYWHERE = re.compile(rf"\b{_STATEMENT}|{_FUNCTION}", re.IGNORECASE)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_DO = re.compile(r"\s*DO\b", re.IGNORECASE)
+# A text, or the body of a function: nothing in it is run as it stands there.
+_TEXT = re.compile(r"'(?:[^']|'')*'|(\$(?:[A-Za-z_]\w*)?\$).*?\1", re.DOTALL)
+_WORDS = 4
+
+_led: list[Led] = []
+
+
+def current() -> Led | None:
+    """Return where the connections of this process are led."""
+    return _led[0] if _led else None
+
+
+def lead(
+    led: Led,
+    *,
+    passed_by: Callable[[], object],
+    refuse: Callable[[str], BaseException],
+) -> None:
+    """Do what ``RehearsalSupport.lead`` does."""
+    _led[:] = [led]
+    leading = _Leading(led, passed_by, refuse)
+    for library, change in (
+        ("psycopg", leading.change_psycopg),
+        ("psycopg2", leading.change_psycopg2),
+        ("asyncpg", leading.change_asyncpg),
+    ):
+        try:
+            module = import_module(library)
+        except ImportError:
+            continue
+        try:
+            change(module)
+        except AttributeError as error:  # a version that is made otherwise
+            raise refuse(f"connects by a version of {library} that is not known here") from error
+    event.listen(Engine, "do_connect", leading.check_arguments)
+    event.listen(Engine, "before_cursor_execute", leading.check_statement)
+    event.listen(Pool, "connect", leading.check_connection)
+
+
+class _Leading:
+    def __init__(
+        self,
+        led: Led,
+        passed_by: Callable[[], object],
+        refuse: Callable[[str], BaseException],
+    ) -> None:
+        self._led = led
+        self._passed_by = passed_by
+        self._refuse = refuse
+
+    # What libraries are told
+
+    def change_psycopg(self, library: ModuleType) -> None:
+        """Change what both of its kinds of connections call."""
+        generators = import_module("psycopg.generators")
+        conninfo: Any = import_module("psycopg.conninfo")
+        connect = generators.connect
+
+        @functools.wraps(connect)
+        def connect_to_scratch(text: str, *arguments: Any, **keywords: Any) -> Any:
+            given = conninfo.conninfo_to_dict(text)
+            given["dbname"] = self._name(given)
+            return connect(conninfo.make_conninfo(**given), *arguments, **keywords)
+
+        generators.connect = connect_to_scratch  # type: ignore[attr-defined]
+
+    def change_psycopg2(self, library: ModuleType) -> None:
+        """Change the class of its connections, which anybody may call."""
+        extensions: Any = import_module("psycopg2.extensions")
+        inner: Any = import_module("psycopg2._psycopg")
+        original, connect = inner.connection, library._connect
+
+        def led(dsn: str) -> str:
+            given = extensions.parse_dsn(dsn)
+            given["dbname"] = self._name(given)
+            return str(extensions.make_dsn(**given))
+
+        class LedConnection(original):  # type: ignore[misc,valid-type]
+            """A connection to the scratch database."""
+
+            def __init__(self, dsn: str, *arguments: Any, **keywords: Any) -> None:
+                super().__init__(led(dsn), *arguments, **keywords)
+
+        @functools.wraps(connect)
+        def connect_to_scratch(
+            dsn: str, connection_factory: Any = None, *arguments: Any, **keywords: Any
+        ) -> Any:
+            return connect(led(dsn), connection_factory or LedConnection, *arguments, **keywords)
+
+        library._connect = inner._connect = connect_to_scratch  # type: ignore[attr-defined]
+        inner.connection = extensions.connection = LedConnection
+
+    def change_asyncpg(self, library: ModuleType) -> None:
+        """Change what reads the arguments of a connection."""
+        inner: Any = import_module("asyncpg.connect_utils")
+        parse = inner._parse_connect_arguments
+
+        @functools.wraps(parse)
+        def parse_for_scratch(*arguments: Any, **keywords: Any) -> Any:
+            addresses, parameters, *rest = parse(*arguments, **keywords)
+            name = self._name({"dbname": parameters.database, "user": parameters.user})
+            return (addresses, parameters._replace(database=name), *rest)
+
+        inner._parse_connect_arguments = parse_for_scratch
+
+    def _name(self, given: dict[str, Any]) -> str:
+        """Return the name of the scratch database, in the place of the one that is asked for."""
+        if given.get("dbname") == self._led.scratch:
+            return self._led.scratch
+        has_service = "service" in given or "PGSERVICE" in os.environ
+        if given.get("dbname") or not has_service:  # what a service names is led in any case
+            self._require_live(given)
+        if not _is_made_by_an_engine():
+            self._passed_by()
+        return self._led.scratch
+
+    def _require_live(self, given: dict[str, Any]) -> None:
+        named = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user")
+        named = named or os.environ.get("PGUSER") or getpass.getuser()
+        if named not in (self._led.live, self._led.scratch):
+            raise self._refuse(f"connects to another database, {named}")
+
+    # What engines do
+
+    def check_arguments(
+        self, dialect: Any, _record: Any, _arguments: Any, keywords: dict[str, Any]
+    ) -> None:
+        """Put the name where an engine has it: then it is known that an engine makes it."""
+        if dialect.name != "postgresql":
+            raise self._refuse(f"opens a database of another dialect, {dialect.name}")
+        for key in ("dbname", "database"):
+            if keywords.get(key) == self._led.live:
+                keywords[key] = self._led.scratch
+
+    def check_connection(self, connection: Any, _record: Any) -> None:
+        """Look at where a connection of a pool has come to, whatever has made it."""
+        if database_of(connection) != self._led.scratch:
+            connection.close()
+            raise self._refuse("makes a connection in a way that cannot be led to a copy")
+
+    def check_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        """Refuse what would change the server, and not the database."""
+        if what := shared_by(statement):
+            raise self._refuse(f"runs '{what} ...', which is not about this database alone")
+
+
+def shared_by(statement: str) -> str:
+    """Return how a statement begins that changes more than its database; empty for all others."""
+    text = _COMMENT.sub(" ", statement)
+    if _DO.match(text):  # what stands in it is run, texts as well
+        found = _ANYWHERE.search(text)
+    else:
+        text = _TEXT.sub("''", text)
+        starts = map(_STARTS_SO.match, text.split(";"))
+        found = next(filter(None, starts), None) or _HAS_FUNCTION.search(text)
+    return " ".join(found[0].split()[:_WORDS]) if found else ""
+
+
+def database_of(connection: Any) -> str:
+    """Return the name of the database that a connection is to, without a statement."""
+    raw = getattr(connection, "driver_connection", connection)
+    info = getattr(raw, "info", None)
+    if info is not None:
+        return str(info.dbname)
+    parameters = getattr(raw, "_params", None)  # asyncpg
+    return str(getattr(parameters, "database", ""))
+
+
+def _is_made_by_an_engine() -> bool:
+    """Whether the call comes from a pool: from the ``creator`` of an engine."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).startswith(_POOL):
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
