@@ -41,8 +41,8 @@ _LEAST_SECONDS = 60.0
 _BYTES_A_SECOND = 5_000_000  # slower than any disk that is read from end to end
 _POLL_SECONDS = 0.1
 _STATUS_SECONDS = 10.0
-# A function of the server's own that runs a text which must be one SELECT: more than one, or another
-# statement, it refuses. What the libraries send may be several.
+# A function of the server that runs a text which must be one SELECT: several, or another
+# statement, it refuses. What the libraries send may be more than one.
 _PARSE = f"SELECT FROM pg_catalog.ts_stat({MARK})"
 _NOTHING = "CAST(NULL AS pg_catalog.tsvector)"
 _SCHEMAS = sa.text("SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))")

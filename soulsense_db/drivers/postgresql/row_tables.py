@@ -61,7 +61,10 @@ _PLACES = (
     Column("tableoid", "regclass", "text", True, False, 0, False),
     Column("ctid", "tid", "text", True, False, 0, False),
 )
-_ANY = Column("c", "", "text", False, False, 0, False)
+_TEXT_OF = (
+    "SELECT CASE pg_catalog.num_nulls(c) WHEN 0 THEN pg_catalog.format('%s', c) END"
+    f" FROM (SELECT {MARK} AS c) AS t"
+)
 _SHAPES = sa.text(f"""
     SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname), c.relkind::text,
         CASE WHEN c.reltuples > 0 THEN (pg_table_size(c.oid) / c.reltuples)::bigint END,
@@ -225,24 +228,29 @@ class PostgreSQLTables(Tables):
         return quoted(name)
 
     def converted(self, source: Sequence[Column], target: Sequence[Column], row: Row) -> Row | None:
-        """Ask the server what it makes of values, and whether that leads back to them."""
-        parts: list[str] = []
-        parameters: list[Any] = []
-        for one, other, value in zip(source, target, row, strict=True):
-            written = self.out(_ANY, "t")
-            new = f"(SELECT {written} FROM (SELECT {self.typed(other)} AS c) AS t)"  # noqa: S608
-            cast = f"CAST({new} AS {one.type})"
-            back = f"(SELECT {written} FROM (SELECT {cast} AS c) AS t)"  # noqa: S608
-            parts += [new, back]
-            parameters += [value, value]
-        try:
-            with self.connection.begin_nested():
-                (found,) = self.rows(f"SELECT {', '.join(parts)}", parameters)
-        except DBAPIError as error:
-            if code_of(error)[:2] not in {"22", "23", "42"}:
-                raise
-            return None
-        return found[::2] if found[1::2] == tuple(row) else None
+        """Ask the server what it makes of values, and whether that leads back to them.
+
+        Where there is no cast between both types, or the old one is gone, by their texts.
+        """
+        for has_cast in (True, False):
+            parts: list[str] = []
+            for one, other in zip(source, target, strict=True):
+                old = self.typed(one)
+                new = f"CAST({old} AS {other.type})" if has_cast else self.typed(other)
+                text = f"({_TEXT_OF.replace(MARK, new)})"
+                back = f"CAST({new if has_cast else text} AS {one.type})"
+                parts += [text, f"({_TEXT_OF.replace(MARK, back)})"]
+            parameters = [value for value in row for _ in range(2)]
+            try:
+                with self.connection.begin_nested():
+                    (found,) = self.rows(f"SELECT {', '.join(parts)}", parameters)
+            except DBAPIError as error:
+                if code_of(error)[:2] not in {"22", "23", "42"}:
+                    raise
+                continue
+            if found[1::2] == tuple(row):
+                return found[::2]
+        return None
 
 
 def _column(facts: Sequence[Any]) -> Column:

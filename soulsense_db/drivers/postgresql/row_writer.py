@@ -207,7 +207,7 @@ class PostgreSQLWriter(Writer):
             return refused_by_database(pair.name, pair.called(row), _constraint_in(error))
         if code.startswith("22"):
             return value_not_taken(pair.name, pair.called(row))
-        if code.startswith(("P0", "44", "428C9", "39", "38", "2F")):
+        if code.startswith(("P0", "44", "428C9", "39", "38", "2F", "0A000")):
             return refused_by_database(
                 pair.name, pair.called(row), "a trigger, a rule or a view of the database"
             )

@@ -169,8 +169,7 @@ class Tables(ABC):
 
     def each(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a statement that may have many, without having them in memory."""
-        connection = self.connection.execution_options(stream_results=True, max_row_buffer=50)
-        with run(connection, statement, parameters) as found:
+        with run(self.connection, statement, parameters, at_once=50) as found:
             for row in found:
                 yield tuple(row)
 
@@ -225,15 +224,23 @@ def equals_of(one: Column, other: Column) -> str:
     return one.equals if one.type == other.type else "="
 
 
-def run(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> Any:
-    """Execute a statement in which :data:`MARK` stands for each of ``parameters``."""
+def run(
+    connection: Connection, statement: str, parameters: Sequence[Any] = (), *, at_once: int = 0
+) -> Any:
+    """Execute a statement in which :data:`MARK` stands for each of ``parameters``.
+
+    ``at_once``: how many rows are in memory; 0 for all.
+    """
+    options: dict[str, Any] = {"no_parameters": not parameters}
+    if at_once:
+        options |= {"stream_results": True, "max_row_buffer": at_once}
     if not parameters:
-        options = {"no_parameters": True}
         return connection.exec_driver_sql(statement, execution_options=options)
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     if mark == "%s":
         statement = statement.replace("%", "%%")
-    return connection.exec_driver_sql(statement.replace(MARK, mark), tuple(parameters))
+    statement = statement.replace(MARK, mark)
+    return connection.exec_driver_sql(statement, tuple(parameters), execution_options=options)
 
 
 def digest_of(*rows: Row) -> bytes:
