@@ -287,7 +287,8 @@ def refused_by_database(table: str, row: str, reason: str) -> RowsRefusedError:
 def value_not_taken(table: str, row: str) -> RowsRefusedError:
     """Return the error for a row with a value that a column's type does not take any more."""
     return RowsRefusedError(
-        f"{table} does not take the backup's row {row}: the type of a column has changed since.",
+        f"{table} does not take the backup's row {row}: a value does not fit into its column, "
+        "or a trigger fails with it.",
         hint=_RESTORE_ALL,
     )
 
@@ -300,6 +301,26 @@ def not_owner(reason: str) -> MissingRightError:
         hint="Use the user who owns the tables. If it is about triggers, --triggers run needs no "
         "such right.",
         reason=reason,
+    )
+
+
+def no_transactions(table: str, engine: str) -> RowsRefusedError:
+    """Return the error for a table in which what was written cannot be taken back."""
+    return RowsRefusedError(
+        f"The table {table} is of the engine {engine}, which knows no transactions: rows might "
+        "come back in part.",
+        hint=f"Restore the whole backup, or change the table first: ALTER TABLE {table} "
+        "ENGINE=InnoDB.",
+    )
+
+
+def cannot_set_aside(table: str, triggers: Sequence[str]) -> RowsRefusedError:
+    """Return the error for triggers on a server that cannot let them rest."""
+    return RowsRefusedError(
+        f"Writing to {table} runs its triggers {', '.join(triggers)}, and this server cannot set "
+        "them aside.",
+        hint="To have them run, add --triggers run: they may change what is written.",
+        candidates=triggers,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +25,7 @@ from soulsense_db.drivers.row_errors import (
     unknown_column,
 )
 from soulsense_db.drivers.server_errors import unsure_whether_committed
+from soulsense_db.drivers.server_rows.cancelling import cancellable
 from soulsense_db.drivers.server_rows.loading import Server
 from soulsense_db.drivers.server_rows.tables import MARK, Row, Shape, Tables, run
 from soulsense_db.drivers.server_rows.writing import Writer
@@ -133,13 +133,14 @@ class PostgreSQLServer(Server):
                     statement = f"SELECT {_NOTHING} FROM {table} WHERE {place} LIMIT 0"  # noqa: S608 - as above
                     run(connection, _PARSE, [statement])
                 places = "x.ctid = t.ctid AND x.tableoid = t.tableoid"
-                found = _cancellable(
-                    connection,
+                raw: Any = connection.connection.driver_connection
+                found = cancellable(
                     lambda: self.backup.rows(
                         f"SELECT {self.backup.select(by)} FROM {shape.source} AS t"  # noqa: S608 - as above
                         f" JOIN ({inner}) AS x ON {places} ORDER BY {order}"
                     ),
                     poll,
+                    raw.cancel,
                 )
                 block.rollback()  # with it go the settings
         except DBAPIError as error:
@@ -169,35 +170,6 @@ def _of_condition(error: DBAPIError, shape: Shape, seconds: float) -> BackupErro
     if code == "57014":
         return never_ends(seconds)
     return not_usable(reason, shape.name)
-
-
-def _cancellable(connection: Connection, work: Callable[[], T], poll: Callable[[], object]) -> T:
-    """Return ``work()``, which the server does; what ``poll`` raises meanwhile ends it."""
-    raw: Any = connection.connection.driver_connection
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def working() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread below
-            errors.append(error)
-
-    thread = threading.Thread(target=working, name="soulsense_db-rows", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            poll()
-            thread.join(_POLL_SECONDS)
-    except BaseException:
-        while thread.is_alive():
-            with suppress(Exception):  # between two statements there is nothing to cancel
-                raw.cancel()
-            thread.join(_POLL_SECONDS)
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 @contextmanager

@@ -61,10 +61,8 @@ _PLACES = (
     Column("tableoid", "regclass", "text", True, False, 0, False),
     Column("ctid", "tid", "text", True, False, 0, False),
 )
-_TEXT_OF = (
-    "SELECT CASE pg_catalog.num_nulls(c) WHEN 0 THEN pg_catalog.format('%s', c) END"
-    f" FROM (SELECT {MARK} AS c) AS t"
-)
+_WRITTEN = "SELECT CASE pg_catalog.num_nulls(c) WHEN 0 THEN pg_catalog.format('%s', c) END FROM"
+_TEXT_OF = f"{_WRITTEN} (SELECT {MARK} AS c) AS t"
 _SHAPES = sa.text(f"""
     SELECT c.oid, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname), c.relkind::text,
         CASE WHEN c.reltuples > 0 THEN (pg_table_size(c.oid) / c.reltuples)::bigint END,
@@ -221,7 +219,7 @@ class PostgreSQLTables(Tables):
         marks = ", ".join(map(self.typed, given))
         lines = ", ".join(f"({n}, {marks})" for n in range(len(values)))
         names = ", ".join(f"k{at}" for at in range(len(given)))
-        return f"(VALUES {lines}) AS v (n, {names})"
+        return f"(VALUES {lines}) AS soulsense_v (n, {names})"
 
     def quoted(self, name: str) -> str:
         """Return a name in quotes."""

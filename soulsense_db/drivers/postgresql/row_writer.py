@@ -149,8 +149,9 @@ class PostgreSQLWriter(Writer):
 
     # A row
 
-    def insert(self, pair: Pair, row: Row) -> Row | None:
+    def insert(self, pair: Pair, ident: Row, row: Row) -> Row | None:
         """Insert a row with all its values, those that the table would number as well."""
+        del ident
         columns = ", ".join(quoted(one.name) for one in pair.columns)
         marks = ", ".join(MARK for _ in pair.columns)
         what = (
@@ -161,8 +162,9 @@ class PostgreSQLWriter(Writer):
         statement = f"INSERT INTO {pair.shape.sql} AS t {what}"
         return self._returned(f"{statement} RETURNING {self.tables.select(pair.columns)}", row)
 
-    def update(self, pair: Pair, row: Row, changed: Sequence[Column]) -> Row | None:
+    def update(self, pair: Pair, ident: Row, row: Row, changed: Sequence[Column]) -> Row | None:
         """Update the values that change."""
+        del ident
         setting = ", ".join(f"{quoted(one.name)} = {MARK}" for one in changed)
         condition = " AND ".join(
             f"t.{quoted(one.name)} {one.equals} {self.tables.typed(one)}"

@@ -70,7 +70,7 @@ def referring_rows(
         for one, other in pairs
     )
     found_by = " AND ".join(
-        f"p.{backup.quoted(one.name)} {one.equals} v.k{at}" for at, one in enumerate(by)
+        f"p.{backup.quoted(one.name)} {one.equals} soulsense_v.k{at}" for at, one in enumerate(by)
     )
     for start in range(0, len(parents), parent.at_once):
         look()
@@ -79,22 +79,25 @@ def referring_rows(
             f"SELECT {backup.select(wanted)} FROM {backup.listed(some, by)}"  # noqa: S608 - quoted
             f" JOIN {parent.source} AS p ON {found_by} JOIN {child.source} AS t ON {condition}"
         )
-        yield from backup.rows(statement, [value for row in some for value in row])
+        found = backup.rows(statement, [value for row in some for value in row])
+        yield from map(backup.texts, found)
 
 
 def found_in(
-    tables: Tables, reference: ForeignKey, child: Tables, values: Sequence[Row]
+    tables: Tables, reference: ForeignKey, child: Tables, values: Sequence[Row], *, ident: bool
 ) -> dict[int, Row]:
-    """Return by number what the parents are found by that are referred to with ``values``.
+    """Return by number which of ``values`` refer to a row that is there.
 
-    ``child``: the tables of which the referring one is.
+    ``child``: the tables of which the referring one is; ``ident``: whether to return what the row
+    is found by.
     """
     parent = tables.shapes.get(reference.parent)
     if parent is None or not has_columns(parent, reference.parent_columns):
         return {}
     by = columns_of(parent, reference.parent_columns)
     given = columns_of(child.shapes[reference.table], reference.columns)
-    found = tables.matching(parent, by, values, tables.ident_columns(parent), given=given)
+    wanted = tables.ident_columns(parent) if ident and values else ()
+    found = tables.matching(parent, by, values, wanted, given=given)
     return dict(found)
 
 

@@ -21,7 +21,7 @@ from soulsense_db.drivers.row_errors import (
     no_rows,
     wrong_key,
 )
-from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
+from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy, Triggers
 from soulsense_db.drivers.server_rows.family import Chosen, add_children
 from soulsense_db.drivers.server_rows.planning import Draft, Planner, require_table
 from soulsense_db.drivers.server_rows.tables import Row, Shape, Tables, text_of
@@ -46,8 +46,15 @@ class Server(ABC):
         """Run ``work`` in a transaction of the live database, and commit it."""
 
     @abstractmethod
-    def stamp(self) -> object:
-        """Return what :meth:`Writer.is_as_of` takes."""
+    def stamp(self) -> object | None:
+        """Return what :meth:`Writer.is_as_of` takes; None where the server cannot tell."""
+
+    def require_writable(self, draft: Draft, triggers: Triggers) -> None:
+        """Raise for what the server could not write, or not as it is asked to.
+
+        By default it can write all of it.
+        """
+        del draft, triggers
 
     @abstractmethod
     def streaming(self) -> AbstractContextManager[Tables]:
@@ -91,11 +98,12 @@ class RowLoader:
         if not plan.writes:
             return plan
         stamp = self._server.stamp()
-        safety.take()
+        if stamp is not None:
+            safety.take()
 
         def work(writer: Writer) -> RowsPlan:
             writer.lock()
-            if not writer.is_as_of(stamp):
+            if stamp is None or not writer.is_as_of(stamp):
                 safety.take()
             draft = self._checked_draft(writer.tables, plan)
             total = draft.plan.writes
@@ -126,7 +134,8 @@ class RowLoader:
         if where is None:
             by = self._backup.ident_columns(shape)
             statement = f"SELECT {self._backup.select(by)} FROM {shape.source} AS t"  # noqa: S608 - quoted
-            self._found = self._backup.rows(f"{statement} ORDER BY {self._order(shape)}")
+            found = self._backup.rows(f"{statement} ORDER BY {self._order(shape)}")
+            self._found = list(map(self._backup.texts, found))
         else:
             self._found = self._server.select(shape, where, self._ask)
         if not self._found:
@@ -166,7 +175,9 @@ class RowLoader:
         if self._selection.with_children:
             add_children(chosen, live, self._backup, self._ask)
         planner = Planner(live, self._backup, self._selection, chosen, look=self._ask)
-        return planner.draft(samples=samples, hints=hints)
+        draft = planner.draft(samples=samples, hints=hints)
+        self._server.require_writable(draft, self._selection.triggers)
+        return draft
 
     def _checked_draft(self, live: Tables, expected: RowsPlan | None) -> Draft:
         draft = self._draft(live)

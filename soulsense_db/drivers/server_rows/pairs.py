@@ -7,7 +7,7 @@ values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -187,8 +187,10 @@ class Pair:
         return found is not None and self.key_of(found) == other
 
 
-def _all_rows(tables: Tables, shape: Shape, columns: Sequence[Column]) -> list[Row]:
-    return tables.each(f"SELECT {tables.select(columns)} FROM {shape.source} AS t")  # type: ignore[return-value]  # noqa: S608 - quoted
+def _all_rows(tables: Tables, shape: Shape, columns: Sequence[Column]) -> Iterator[Row]:
+    wanted = tables.select(columns, shape.alias)
+    statement = f"SELECT {wanted} FROM {shape.source} AS {shape.alias}"  # noqa: S608 - quoted
+    return map(tables.texts, tables.each(statement))
 
 
 def paired(live: Tables, backup: Tables, name: str, *, without: Sequence[str] = ()) -> Pair:

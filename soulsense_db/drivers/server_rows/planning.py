@@ -262,10 +262,10 @@ class Planner:
         """
         self._look()
         rows = list(wanted)
-        lives = found_in(self._live, reference, self._live, rows)
+        lives = found_in(self._live, reference, self._live, rows, ident=False)
         self._present |= {(reference, rows[number]) for number in lives}
         gone = [row for number, row in enumerate(rows) if number not in lives]
-        backups = found_in(self._backup, reference, self._live, gone)
+        backups = found_in(self._backup, reference, self._live, gone, ident=True)
         for number, row in enumerate(gone):
             if number not in backups:
                 self._miss(reference, row, wanted[row], in_backup=False)

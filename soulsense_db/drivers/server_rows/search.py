@@ -141,9 +141,10 @@ class RowSearch:
         for number, row in enumerate(stream.each(statement)):
             if number % _TELL_EVERY == 0:
                 self._tell(number, total)
-            values = row[len(self._by) :]
+            texts = stream.texts(row)
+            values = texts[len(self._by) :]
             if not self._words or _has_words(values, self._columns, self._words):
-                yield row[: len(self._by)], values
+                yield texts[: len(self._by)], values
         self._tell(total, total)
 
     def _tell(self, done: int, total: int) -> None:

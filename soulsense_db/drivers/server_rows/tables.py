@@ -8,19 +8,25 @@ from __future__ import annotations
 import difflib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.diff_report import Value
+from soulsense_db.drivers.diff_report import LongValue, Value
 
 Row = tuple[str | None, ...]
 Kind = Literal["integer", "number", "bytes", "text"]
 MARK = "\0"
 """Stands for a parameter in a statement: no name and no text of a server has it."""
+
+LONG = "\udcff"
+"""How what stands for a value begins that is too long to be read: no text of a server does.
+
+Then come its length, its SHA-256 and its beginning, with colons between them.
+"""
 
 _MOST_AT_ONCE = 200
 _BYTES_AT_ONCE = 8_000_000
@@ -30,8 +36,9 @@ _BYTES_AT_ONCE = 8_000_000
 class Column:
     """One column; ``type``: as a statement writes it, ``key``: its place in the primary key or 0.
 
-    ``equals``: the operator by which two values of it are the same; ``kind``: what its values are
-    to Python; ``is_computed``: whether the table computes them.
+    ``equals``: the operator by which two values of it are the same; ``collation``: what else that
+    takes; ``kind``: what its values are to Python; ``is_computed``: whether the table computes
+    them.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Column:
     key: int
     is_computed: bool
     equals: str = "="
+    collation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,8 @@ class ForeignKey:
 class Shape:
     """What a table is like; ``name``: as it is shown, ``sql``: as a statement names it.
 
-    ``source``: what its rows are read from. ``average``: bytes of a row, about.
+    ``source``: what its rows are read from, and what that is called then: ``alias``. ``average``:
+    bytes of a row, about.
     """
 
     name: str
@@ -74,6 +83,7 @@ class Shape:
     uniques: tuple[tuple[str, ...], ...] = ()
     triggers: tuple[str, ...] = ()
     average: int = 100
+    alias: str = "t"
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -132,7 +142,10 @@ class Tables(ABC):
 
     @abstractmethod
     def listed(self, values: Sequence[Row], given: Sequence[Column]) -> str:
-        """Return the derived table ``v`` of parameters: ``n``, from 0 on, ``k0``, ``k1``, ..."""
+        """Return the derived table ``soulsense_v`` of parameters.
+
+        Its columns are ``n``, which counts from 0 on, ``k0``, ``k1`` and so on.
+        """
 
     @abstractmethod
     def quoted(self, name: str) -> str:
@@ -165,18 +178,29 @@ class Tables(ABC):
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a statement of ours, in which :data:`MARK` is a parameter."""
-        return [tuple(row) for row in run(self.connection, statement, parameters)]
+        return [tuple(row) for row in self.run(statement, parameters)]
 
     def each(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a statement that may have many, without having them in memory."""
-        with run(self.connection, statement, parameters, at_once=50) as found:
+        with self.run(statement, parameters, at_once=50) as found:
             for row in found:
                 yield tuple(row)
+
+    def run(self, statement: str, parameters: Sequence[Any] = (), *, at_once: int = 0) -> Any:
+        """Execute a statement in which :data:`MARK` stands for each of ``parameters``.
+
+        ``at_once``: how many rows are in memory; 0 for all.
+        """
+        return run(self.connection, statement, parameters, at_once=at_once)
+
+    def texts(self, row: Sequence[Any]) -> Row:
+        """Return the texts of values, of what :meth:`select` has read."""
+        return tuple(row)
 
     def select(self, columns: Sequence[Column], alias: str = "t") -> str:
         """Return what a SELECT has for the texts of columns."""
         named = (f"{self.out(one, alias)} AS soulsense_{n}" for n, one in enumerate(columns))
-        return ", ".join(named) or "1 AS soulsense_0"
+        return ", ".join(named) or "NULL AS soulsense_0"
 
     def matching(
         self,
@@ -197,7 +221,7 @@ class Tables(ABC):
             some = values[start : start + step]
             statement, parameters = self._matching(shape, by, some, wanted, given or by)
             rows = self.rows(statement, parameters)
-            found += [(start + int(row[0]), row[1:]) for row in rows]
+            found += [(start + int(row[0]), self.texts(row[1:])) for row in rows]
         return found
 
     def _matching(
@@ -209,12 +233,13 @@ class Tables(ABC):
         given: Sequence[Column],
     ) -> tuple[str, list[Any]]:
         condition = " AND ".join(
-            f"t.{self.quoted(one.name)} {equals_of(one, other)} v.k{at}"
+            f"{shape.alias}.{self.quoted(one.name)} {equals_of(one, other)} soulsense_v.k{at}"
             for at, (one, other) in enumerate(zip(by, given, strict=True))
         )
         statement = (
-            f"SELECT v.n, {self.select(wanted)} FROM {self.listed(values, given)}"  # noqa: S608 - quoted
-            f" JOIN {shape.source} AS t ON {condition}"
+            f"SELECT soulsense_v.n, {self.select(wanted, shape.alias)}"  # noqa: S608 - quoted
+            f" FROM {self.listed(values, given)} JOIN {shape.source} AS {shape.alias}"
+            f" ON {condition}"
         )
         return statement, [value for row in values for value in row]
 
@@ -269,17 +294,34 @@ def public_value(value: str | None, column: Column) -> Value:
     """Return a value as Python has it."""
     if value is None:
         return None
+    if value.startswith(LONG):
+        return _long_value(value, column)
     if column.kind == "integer":
         return int(value)
-    if column.kind == "number":
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-        return number if repr(number) == value else value
     if column.kind == "bytes":
         return bytes.fromhex(value.removeprefix("\\x"))
+    if column.kind == "number" and _is_exact(value):
+        return float(value)
     return value
+
+
+def _long_value(value: str, column: Column) -> LongValue:
+    length, digest, start = value[1:].split(":", 2)
+    is_bytes = column.kind == "bytes"
+    return LongValue(
+        kind="blob" if is_bytes else "text",
+        length=int(length),
+        sha256=digest,
+        start=bytes.fromhex(start) if is_bytes else start,
+    )
+
+
+def _is_exact(text: str) -> bool:
+    """Whether Python writes the number in the same way."""
+    try:
+        return repr(float(text)) == text
+    except ValueError:
+        return False
 
 
 def text_of(value: object, column: Column) -> str | None:
@@ -292,7 +334,7 @@ def text_of(value: object, column: Column) -> str | None:
     if isinstance(value, bytes | bytearray):
         if column.kind != "bytes":
             raise ValueError
-        return bytes_text(bytes(value), column)
+        return f"\\x{bytes(value).hex()}"
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError
     if isinstance(value, str) and ("\0" in value or column.kind == "bytes"):
@@ -300,11 +342,3 @@ def text_of(value: object, column: Column) -> str | None:
     if column.kind == "integer":
         return str(int(value))
     return value if isinstance(value, str) else repr(value)
-
-
-def bytes_text(value: bytes, column: Column) -> str:
-    """Return bytes as the server writes them."""
-    return ("\\x" if column.type == "bytea" else "") + value.hex()
-
-
-Poll = Callable[[], object]

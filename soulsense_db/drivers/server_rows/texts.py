@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from soulsense_db.drivers.server_rows.tables import Column, Row
+from soulsense_db.drivers.server_rows.tables import LONG, Column, Row
 from soulsense_db.shown_text import printable
 
 _LONGEST = 40
@@ -16,6 +16,10 @@ def shown(value: str | None, column: Column, *, start: int = 0) -> str:
         return "NULL"
     if column.kind in {"integer", "number"}:
         return value
+    if value.startswith(LONG):
+        length, _, value = value[1:].split(":", 2)
+        what = "bytes" if column.kind == "bytes" else "characters"
+        return f"{shown(value[:_LONGEST], column).partition(' (')[0]}… ({int(length):,} {what})"
     before = "…" if start else ""
     if column.kind == "bytes":
         digits = value.removeprefix("\\x")
@@ -32,6 +36,8 @@ def shown_apart(before: str | None, after: str | None, column: Column) -> tuple[
     """Return two values that differ as :func:`shown`: long ones from where they begin to differ."""
     texts = shown(before, column), shown(after, column)
     if texts[0] != texts[1] or before is None or after is None:
+        return texts
+    if before.startswith(LONG) or after.startswith(LONG):
         return texts
     pairs = enumerate(zip(before, after, strict=False))
     same = next((at for at, (one, other) in pairs if one != other), min(len(before), len(after)))

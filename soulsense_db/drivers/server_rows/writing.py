@@ -41,11 +41,14 @@ class Writer(ABC):
         """
 
     @abstractmethod
-    def insert(self, pair: Pair, row: Row) -> Row | None:
-        """Insert a row; return what is there then, None for nothing."""
+    def insert(self, pair: Pair, ident: Row, row: Row) -> Row | None:
+        """Insert a row; return what is there then, None for nothing.
+
+        ``ident``: what it is found by in the backup.
+        """
 
     @abstractmethod
-    def update(self, pair: Pair, row: Row, changed: Sequence[Column]) -> Row | None:
+    def update(self, pair: Pair, ident: Row, row: Row, changed: Sequence[Column]) -> Row | None:
         """Give the row with that key the values of ``changed`` columns; return what is there."""
 
     @abstractmethod
@@ -85,7 +88,7 @@ def _write(writer: Writer, writes: Writes, ident: Row, row: Row, *, is_exact: bo
     pair = writes.pair
     try:
         if writes.actions[ident] == "insert":
-            written = writer.insert(pair, row)
+            written = writer.insert(pair, ident, row)
         else:
             (found,) = pair.find([row])
             if found is None:  # a trigger removed it
@@ -98,7 +101,7 @@ def _write(writer: Writer, writes: Writes, ident: Row, row: Row, *, is_exact: bo
             ]
             # A key that is equal to the server in other letters is one of those as well.
             changed += [pair.columns[at] for at in pair.key if row[at] != found[at]]
-            written = writer.update(pair, row, changed) if changed else found
+            written = writer.update(pair, ident, row, changed) if changed else found
     except DBAPIError as error:
         refused = writer.refused(error, pair, row)
         if refused is None:
