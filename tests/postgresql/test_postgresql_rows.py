@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from postgresql.conftest import Servers
@@ -607,32 +608,45 @@ def test_rights_that_are_missing(
     diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who may not make databases, or set triggers aside, is told what it takes."""
+    programs = diary.database.server.bin  # to be told where they are takes a right
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    name, role = diary.database.name, f"guest_{diary.database.name}"
     diary.run(
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN new; END $$",
         "CREATE TRIGGER t BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION f()",
-    )
-    made = diary.backup("DELETE FROM entries WHERE id = 3")
-    programs = diary.database.server.bin  # to be told where they are takes a right
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    role = f"guest_{diary.database.name}"
-    diary.run(
         f"CREATE ROLE {role} LOGIN",
         f"GRANT pg_read_all_data, pg_write_all_data TO {role}",
-        f"GRANT ALL ON SCHEMA public TO {role}",
+        f"ALTER DATABASE {name} OWNER TO {role}",
+        *(f"ALTER TABLE {table} OWNER TO {role}" for table in ("users", "entries", "answers")),
+        f"ALTER FUNCTION f OWNER TO {role}",
     )
-    engine = sa.create_engine(
-        diary.database.server.url(diary.database.name, user=role), poolclass=NullPool
-    )
+    made = diary.backup("DELETE FROM entries WHERE id = 3", "ALTER TABLE entries OWNER TO postgres")
+    engine = sa.create_engine(diary.database.server.url(name, user=role), poolclass=NullPool)
     manager = BackupManager(engine, tmp_path)
     try:
         with pytest.raises(MissingRightError, match="create database"):
             manager.preview_rows(made, "entries", "id = 3")
-        diary.run(f"ALTER ROLE {role} SUPERUSER")  # the owners in the backup are others
-        diary.run(f"ALTER ROLE {role} NOSUPERUSER CREATEDB", f"GRANT postgres TO {role}")
-        diary.run(f"ALTER ROLE {role} NOINHERIT")
-        assert manager.preview_rows(made, "entries", "id = 3").inserted == 1
+        diary.run(f"ALTER ROLE {role} CREATEDB")
+        with pytest.raises(MissingRightError, match="the owner of the table alone") as caught:
+            manager.restore_rows(made, "entries", "id = 3")
+        assert caught.value.outcome is Outcome.UNCHANGED
+        assert manager.restore_rows(made, "entries", "id = 3", triggers="run").inserted == 1
     finally:
-        diary.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+        diary.run(f"REASSIGN OWNED BY {role} TO postgres", f"DROP OWNED BY {role}")
+        diary.run(f"DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("library", ["psycopg2", "asyncpg"])
+def test_engines_of_other_libraries(diary: Diary, tmp_path: Path, library: str) -> None:
+    """They bring the same rows back."""
+    before = diary.rows("SELECT * FROM entries ORDER BY id")
+    made = diary.backup("DELETE FROM entries WHERE id = 3")
+    url = diary.database.server.url(diary.database.name, driver=library)
+    make = create_async_engine if library == "asyncpg" else sa.create_engine
+    manager = BackupManager(make(url, poolclass=NullPool), tmp_path)
+    report = manager.restore_rows(made, "entries", "id = 3 OR content = '%s'", with_children=True)
+    assert report.inserted == 3
+    assert diary.rows("SELECT * FROM entries ORDER BY id") == before
 
 
 def test_a_commit_whose_answer_is_lost(diary: Diary, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -283,7 +283,7 @@ def _meant(name: str) -> list[str]:
     found = [name]
     if len(name) > 1 and name[0] == name[-1] == "`":
         found.append(name[1:-1].replace("``", "`"))
-    return [*found, name.lower()]
+    return [*found, *(one.lower() for one in found)]
 
 
 def _base(written: str) -> str:
