@@ -38,7 +38,7 @@ from soulsense_db.drivers.mariadb.login import (
     login_of,
     seconds,
 )
-from soulsense_db.drivers.mariadb.row_access import rows_of
+from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools
@@ -48,11 +48,7 @@ from soulsense_db.drivers.results import (
     SnapshotInfo,
     WriteLock,
 )
-from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
-from soulsense_db.drivers.row_search import FoundRows
 from soulsense_db.drivers.server_errors import missing_right
-from soulsense_db.drivers.server_rows.loading import RowLoader
-from soulsense_db.drivers.server_rows.search import RowSearch
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -367,52 +363,11 @@ class MariaDBDriver(BackupFiles):
         if not schema.is_in(Schema(self.tools().version, found.items)):
             raise not_what_was_dumped(self.database, "its tables are not those of the backup")
 
-    def plan_rows(
-        self,
-        source: Path,
-        selection: RowSelection,
-        *,
-        samples: int = 0,
-        progress: Progress | None = None,
-    ) -> RowsPlan:
-        """Restore ``source`` to a scratch database, and compare rows there with live ones."""
-        with rows_of(self, source, progress) as server:
-            return RowLoader(server, selection, progress=progress).plan(samples=samples)
-
-    def find_rows(
-        self,
-        source: Path,
-        selection: RowSelection,
-        *,
-        text: str = "",
-        differing: bool = False,
-        limit: int = 100,
-        progress: Progress | None = None,
-    ) -> FoundRows:
-        """Search a table of a scratch database that ``source`` is restored to."""
-        with rows_of(self, source, progress) as server:
-            return RowSearch(
-                server,
-                selection,
-                text=text,
-                differing=differing,
-                limit=limit,
-                progress=progress,
-            ).found()
-
-    def load_rows(
-        self,
-        source: Path,
-        selection: RowSelection,
-        *,
-        safety: SafetyCopy,
-        expected: RowsPlan | None = None,
-        progress: Progress | None = None,
-    ) -> RowsPlan:
-        """Write rows of a scratch database that ``source`` is restored to, in one transaction."""
-        with rows_of(self, source, progress) as server:
-            loader = RowLoader(server, selection, progress=progress)
-            return loader.load(safety, expected=expected)
+    def rows_of(
+        self, source: Path, progress: Progress | None
+    ) -> AbstractContextManager[MariaDBServer]:
+        """Load ``source`` into a scratch schema for the block."""
+        return rows_of(self, source, progress)
 
     def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""
