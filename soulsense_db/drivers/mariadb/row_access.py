@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,7 +127,9 @@ class MariaDBServer(Server):
                 lambda: rows(connection, statement), poll, lambda: self._cancel(number)
             )
         except DBAPIError as error:
-            raise _of_condition(error, shape, seconds) from error
+            columns = [one.name for one in shape.columns]
+            said = code_of(error), reason_of(error)
+            raise _of_condition(*said, shape.name, columns, seconds=seconds) from error
         finally:
             with cleaning_up("A transaction could not be ended"), live_errors(shape.name):
                 execute(connection, "ROLLBACK")
@@ -141,17 +143,18 @@ class MariaDBServer(Server):
         return inventory.size(self._connection, self._scratch.database)
 
 
-def _of_condition(error: DBAPIError, shape: Shape, seconds: float) -> BackupError:
-    code, reason = code_of(error), reason_of(error)
+def _of_condition(
+    code: int, reason: str, table: str, columns: Sequence[str], *, seconds: float
+) -> BackupError:
     if code in _SYNTAX:
         return no_expression(reason)
     if code == _NO_COLUMN:
-        return unknown_column(reason, shape.name, [one.name for one in shape.columns])
+        return unknown_column(reason, table, columns)
     if code in _WRITES:
         return not_allowed(reason)
     if code in _ENDED:
         return never_ends(seconds)
-    return not_usable(reason, shape.name)
+    return not_usable(reason, table)
 
 
 @contextmanager

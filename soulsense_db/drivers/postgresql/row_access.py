@@ -144,7 +144,9 @@ class PostgreSQLServer(Server):
                 )
                 block.rollback()  # with it go the settings
         except DBAPIError as error:
-            raise _of_condition(error, shape, seconds) from error
+            columns = [one.name for one in shape.columns]
+            said = code_of(error), reason_of(error)
+            raise _of_condition(*said, shape.name, columns, seconds=seconds) from error
         return found
 
     def _prepare_condition(self, seconds: float) -> None:
@@ -159,17 +161,18 @@ class PostgreSQLServer(Server):
         return int(self._connection.scalar(found) or 0)
 
 
-def _of_condition(error: DBAPIError, shape: Shape, seconds: float) -> BackupError:
-    code, reason = code_of(error), reason_of(error)
+def _of_condition(
+    code: str, reason: str, table: str, columns: Sequence[str], *, seconds: float
+) -> BackupError:
     if code == "42601":
         return no_expression(reason)
     if code == "42703":
-        return unknown_column(reason, shape.name, [one.name for one in shape.columns])
+        return unknown_column(reason, table, columns)
     if code == "25006":
         return not_allowed(reason)
     if code == "57014":
         return never_ends(seconds)
-    return not_usable(reason, shape.name)
+    return not_usable(reason, table)
 
 
 @contextmanager
