@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,6 +235,10 @@ def test_a_restore_is_cut_off_anywhere(
 ) -> None:
     """Of the program or the server: old or new, and where it is old, undo brings back the new."""
     moments = random.Random(16)
+    began = time.monotonic()
+    manager.restore("latest")
+    longest = time.monotonic() - began
+    manager.undo_restore()
     restored = 0
     for number in range(CUTS):
         shop.execute("DELETE FROM note WHERE id > 2", f"INSERT INTO note VALUES (9, 'at {number}')")
@@ -241,7 +246,7 @@ def test_a_restore_is_cut_off_anywhere(
         child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         with child.stdout or pytest.fail() as output:
             output.readline()
-            threading.Event().wait(moments.uniform(0, 0.9))  # any moment will do
+            threading.Event().wait(moments.uniform(0, 1.2 * longest))  # any moment will do
             if how == "kill":
                 child.kill()
             else:
