@@ -29,7 +29,11 @@ from soulsense_db.drivers.results import (
     RowCounts,
     SnapshotInfo,
 )
+from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
+from soulsense_db.drivers.row_search import FoundRows
 from soulsense_db.drivers.server_errors import damaged_backup
+from soulsense_db.drivers.server_rows.loading import RowLoader, Server
+from soulsense_db.drivers.server_rows.search import RowSearch
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
@@ -88,6 +92,13 @@ class DumpDriver(Driver, Generic[D]):
     @abstractmethod
     def info_of(self, description: D, size_bytes: int) -> SnapshotInfo:
         """Return what there is to tell of a dump."""
+
+    @abstractmethod
+    def rows_of(self, source: Path, progress: Progress | None) -> AbstractContextManager[Server]:
+        """Have a dump in a scratch database on the same server, for the block.
+
+        What ``progress`` raises cancels.
+        """
 
     # What follows of it
 
@@ -246,3 +257,52 @@ class DumpDriver(Driver, Generic[D]):
             of_live=of_live,
             progress=progress,
         )
+
+    # Single rows
+
+    def plan_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        samples: int = 0,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Restore ``source`` to a scratch database, and compare rows there with live ones."""
+        with self.rows_of(source, progress) as server:
+            return RowLoader(server, selection, progress=progress).plan(samples=samples)
+
+    def find_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        text: str = "",
+        differing: bool = False,
+        limit: int = 100,
+        progress: Progress | None = None,
+    ) -> FoundRows:
+        """Search a table of a scratch database that ``source`` is restored to."""
+        with self.rows_of(source, progress) as server:
+            return RowSearch(
+                server,
+                selection,
+                text=text,
+                differing=differing,
+                limit=limit,
+                progress=progress,
+            ).found()
+
+    def load_rows(
+        self,
+        source: Path,
+        selection: RowSelection,
+        *,
+        safety: SafetyCopy,
+        expected: RowsPlan | None = None,
+        progress: Progress | None = None,
+    ) -> RowsPlan:
+        """Write rows of a scratch database that ``source`` is restored to, in one transaction."""
+        with self.rows_of(source, progress) as server:
+            loader = RowLoader(server, selection, progress=progress)
+            return loader.load(safety, expected=expected)

@@ -15,6 +15,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingRightError,
     NotEnoughSpaceError,
+    Outcome,
     UnsupportedDatabaseError,
 )
 
@@ -61,6 +62,19 @@ def locked(name: str, reason: str) -> DatabaseLockedError:
     return DatabaseLockedError(
         f"Database locked: {name} ({reason}).",
         hint="Close the other programs that use it, or wait until they finish, and try again.",
+        reason=reason,
+    )
+
+
+def unsure_whether_committed(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a connection that broke in the very commit, and a server that is gone.
+
+    Whether the change is there, only the server can tell.
+    """
+    return DatabaseUnreachableError(
+        f"The connection to {name} broke when the change was committed ({reason}).",
+        outcome=Outcome.UNSURE,
+        hint="Once the server answers again, look whether the rows are there.",
         reason=reason,
     )
 

@@ -248,6 +248,11 @@ class _RowRestorer:
         if self._done is not None:
             error.add_note(f"Rows of {self._info.filename} were brought back.")
             return
+        if self._is_placed and isinstance(error, BackupError) and error.outcome is Outcome.UNSURE:
+            with self._tidying():
+                self._safety.set_previous_aside()
+            error.with_outcome(Outcome.UNSURE, backup=self._safety.path)
+            return
         if self._is_placed and type(error) is StorageError:
             with self._tidying():
                 self._safety.set_previous_aside()

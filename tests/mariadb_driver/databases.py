@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import subprocess
@@ -72,8 +73,15 @@ class Database:
         return re.sub(r"TRIGGER `(\w+)` (\w+ \w+) ON `(\w+)`", r"TRIGGER \1 \2 ON \3", said)
 
     def left(self) -> set[str]:
-        """Return the databases of the server beside this one and its own."""
-        return set(self.run("SHOW DATABASES").split("\n")) - OWN - {self.name, ""}
+        """Return the databases beside this one, the server's own and what undo keeps."""
+        return set(self.run("SHOW DATABASES").split("\n")) - OWN - self.kept() - {self.name, ""}
+
+    def kept(self) -> set[str]:
+        """Return the two schemas of what a restore keeps for an undo: notes, and tables."""
+        asked = """SELECT TABLE_SCHEMA FROM information_schema.TABLES
+            WHERE TABLE_NAME = 'kept' AND TABLE_SCHEMA LIKE '%soulsense\\_%'"""
+        found = self.run(asked).split("\n")
+        return {f"{one}{ending}" for one in found for ending in ("", "_old") if one}
 
 
 @contextmanager
@@ -91,3 +99,13 @@ def new_database(
         made.engine.dispose()
     finally:
         admin.run(f"DROP DATABASE IF EXISTS {quoted}")
+        drop_kept(admin, name)
+
+
+def drop_kept(admin: Database, live: str) -> None:
+    """Drop what a restore of a database has kept for an undo."""
+    said = f"soulsense_db: {json.dumps({'live': live}, separators=(',', ':'), ensure_ascii=False)}"
+    quoted = said.replace("\\", "\\\\").replace("'", "''")
+    asked = f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_COMMENT = '{quoted}'"
+    for schema in admin.run(asked).splitlines():
+        admin.run(f"DROP DATABASE `{schema}`")

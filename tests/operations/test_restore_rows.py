@@ -854,7 +854,7 @@ def test_a_strict_table_takes_what_fits(plain: Callable[[str], BackupManager]) -
         ("v", "is a view"),
         ("search", "is a virtual table"),
         ("search_data", "belongs to a virtual table"),
-        ("sqlite_sequence", "is a table of SQLite itself"),
+        ("sqlite_sequence", "is a table of the database itself"),
         ("alembic_version", "at which Alembic revision"),
         ("backups", "the table of the backups"),
         ("sqlite_master", "no table sqlite_master"),

@@ -40,6 +40,7 @@ from soulsense_db.drivers.mariadb.login import (
     login_of,
     seconds,
 )
+from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools
@@ -365,6 +366,12 @@ class MariaDBDriver(BackupFiles):
             found = inventory.take(connection, self._name, name=self.database)
         if not schema.is_in(Schema(self.tools().version, found.items)):
             raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+
+    def rows_of(
+        self, source: Path, progress: Progress | None
+    ) -> AbstractContextManager[MariaDBServer]:
+        """Load ``source`` into a scratch schema for the block."""
+        return rows_of(self, source, progress)
 
     def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""

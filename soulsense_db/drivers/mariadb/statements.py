@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+_AS_IT_IS = {"no_parameters": True}
+
 
 def quoted(*names: str) -> str:
     """Return a name as it is written in a statement, after the schema's where both are given."""
@@ -26,12 +28,12 @@ def literals(texts: Iterable[str]) -> str:
 
 def execute(connection: Connection, statement: str) -> None:
     """Execute a statement as it is."""
-    connection.exec_driver_sql(statement)
+    connection.exec_driver_sql(statement, execution_options=_AS_IT_IS)
 
 
 def rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
     """Return the rows of a statement, texts as texts."""
-    found = connection.exec_driver_sql(statement).fetchall()
+    found = connection.exec_driver_sql(statement, execution_options=_AS_IT_IS).fetchall()
     return [tuple(_plain(value) for value in row) for row in found]
 
 

@@ -20,6 +20,7 @@ from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
 from soulsense_db.drivers.postgresql.errors import not_what_was_dumped
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
+from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.progress import Progress
@@ -185,6 +186,12 @@ class PostgreSQLDriver(ReadingDriver):
         assert isinstance(schema, contents.Schema)
         if not schema.is_in(contents.schema_of_database(self.tools(), self._login().environment())):
             raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+
+    def rows_of(
+        self, source: Path, progress: Progress | None
+    ) -> AbstractContextManager[PostgreSQLServer]:
+        """Restore ``source`` to a scratch database for the block."""
+        return rows_of(self, source, progress)
 
     def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""

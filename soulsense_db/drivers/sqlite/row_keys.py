@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from soulsense_db.drivers.diff_report import Value
-from soulsense_db.drivers.sqlite.pragmas import quoted
-from soulsense_db.drivers.sqlite.row_errors import (
+from soulsense_db.drivers.row_errors import (
     no_row_with_key,
     several_with_key,
     unreachable,
     wrong_key,
 )
+from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import Shape, Tables
 from soulsense_db.drivers.sqlite.row_values import RawText, Row, bound, named, placeholder

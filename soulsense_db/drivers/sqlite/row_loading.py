@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from soulsense_db.drivers.results import ConcurrentCommitError
+from soulsense_db.drivers.row_errors import (
+    changed_since_shown,
+    references_refused,
+    schema_changed,
+)
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.sqlite import check as sqlite_check
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
 from soulsense_db.drivers.sqlite.errors import backup_errors, live_errors, locked, reason_of
 from soulsense_db.drivers.sqlite.live_connection import Work, require_not_interrupted
-from soulsense_db.drivers.sqlite.row_errors import (
-    changed_since_shown,
-    references_refused,
-    schema_changed,
-)
 from soulsense_db.drivers.sqlite.row_family import Chosen, add_children
 from soulsense_db.drivers.sqlite.row_keys import rows_with_keys
 from soulsense_db.drivers.sqlite.row_planning import (

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from soulsense_db.drivers.sqlite.pragmas import folded, quoted
-from soulsense_db.drivers.sqlite.row_errors import (
+from soulsense_db.drivers.row_errors import (
     column_computed,
     column_gone,
     gone_table,
@@ -29,6 +28,7 @@ from soulsense_db.drivers.sqlite.row_errors import (
     unreachable,
     value_lost,
 )
+from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.row_selection import Ident, ident_columns
 from soulsense_db.drivers.sqlite.row_tables import Column, ForeignKey, Shape, Tables, Unique
 from soulsense_db.drivers.sqlite.row_values import (

@@ -10,6 +10,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from soulsense_db.drivers.row_errors import (
+    clashes,
+    no_rows_of_its_own,
+    no_such_table,
+    one_key_for_two,
+    other_encoding,
+    protected,
+    referred_to,
+)
 from soulsense_db.drivers.row_plan import (
     MissingChildren,
     MissingParent,
@@ -20,15 +29,6 @@ from soulsense_db.drivers.row_plan import (
     TablePlan,
 )
 from soulsense_db.drivers.sqlite.pragmas import folded
-from soulsense_db.drivers.sqlite.row_errors import (
-    clashes,
-    no_rows_of_its_own,
-    no_such_table,
-    one_key_for_two,
-    other_encoding,
-    protected,
-    referred_to,
-)
 from soulsense_db.drivers.sqlite.row_family import (
     Chosen,
     has_child,

@@ -15,12 +15,12 @@ from typing import Any
 
 from soulsense_db.drivers.diff_report import Value
 from soulsense_db.drivers.long_values import shortened
+from soulsense_db.drivers.row_errors import unreachable
 from soulsense_db.drivers.row_plan import RowSelection
 from soulsense_db.drivers.row_search import FoundRow, FoundRows
 from soulsense_db.drivers.sqlite.connections import LiveDatabase
 from soulsense_db.drivers.sqlite.live_connection import require_not_interrupted
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
-from soulsense_db.drivers.sqlite.row_errors import unreachable
 from soulsense_db.drivers.sqlite.row_keys import key_columns, public_value
 from soulsense_db.drivers.sqlite.row_pairs import Pair, equal, paired
 from soulsense_db.drivers.sqlite.row_planning import require_table

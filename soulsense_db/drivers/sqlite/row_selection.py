@@ -14,11 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from soulsense_db.drivers.sqlite import pragmas
-from soulsense_db.drivers.sqlite.cancel import interruptible
-from soulsense_db.drivers.sqlite.errors import is_damage, reason_of
-from soulsense_db.drivers.sqlite.pragmas import quoted
-from soulsense_db.drivers.sqlite.row_errors import (
+from soulsense_db.drivers.row_errors import (
     never_ends,
     no_expression,
     no_rows,
@@ -27,6 +23,10 @@ from soulsense_db.drivers.sqlite.row_errors import (
     unknown_column,
     unreachable,
 )
+from soulsense_db.drivers.sqlite import pragmas
+from soulsense_db.drivers.sqlite.cancel import interruptible
+from soulsense_db.drivers.sqlite.errors import is_damage, reason_of
+from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.row_tables import Shape, Tables
 
 Ident = Any

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from soulsense_db.drivers.row_errors import unreadable_name
 from soulsense_db.drivers.sqlite.errors import backup_errors
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
-from soulsense_db.drivers.sqlite.row_errors import unreadable_name
 from soulsense_db.drivers.sqlite.row_values import Row
 from soulsense_db.drivers.sqlite.table_sql import read_table
 

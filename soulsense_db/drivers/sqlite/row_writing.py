@@ -14,15 +14,15 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from soulsense_db.drivers.row_plan import Triggers
-from soulsense_db.drivers.sqlite.errors import reason_of
-from soulsense_db.drivers.sqlite.pragmas import quoted
-from soulsense_db.drivers.sqlite.row_errors import (
+from soulsense_db.drivers.row_errors import (
     changed_since_shown,
     not_kept,
     refused_by_database,
     triggers_changed,
 )
+from soulsense_db.drivers.row_plan import Triggers
+from soulsense_db.drivers.sqlite.errors import reason_of
+from soulsense_db.drivers.sqlite.pragmas import quoted
 from soulsense_db.drivers.sqlite.row_pairs import Pair
 from soulsense_db.drivers.sqlite.row_planning import Draft, Writes
 from soulsense_db.drivers.sqlite.row_selection import Ident

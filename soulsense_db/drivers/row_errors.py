@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from soulsense_db.errors import OptionError, RowsRefusedError
+from soulsense_db.errors import MissingRightError, OptionError, RowsRefusedError
 
 _RESTORE_ALL = (
     "To use the backup as it is, restore all of it, or export it and copy the rows by hand."
@@ -35,10 +35,11 @@ def unknown_column(reason: str, table: str, columns: Sequence[str]) -> OptionErr
 
 
 def not_usable(reason: str, table: str) -> OptionError:
-    """Return the error for a ``where`` that SQLite refuses for another reason."""
+    """Return the error for a ``where`` that the database refuses for another reason."""
     return OptionError(
         f"The condition cannot be used on {table} in the backup ({reason}).",
-        hint="It may read the tables of the backup, and use SQLite's own functions and collations.",
+        hint="It may read the tables of the backup, and use the database's own functions and "
+        "collations.",
         reason=reason,
     )
 
@@ -125,7 +126,8 @@ def no_rows_of_its_own(name: str, kind: str) -> RowsRefusedError:
             "belongs to a virtual table, such as a full-text index",
             "Bring back the rows of the table that the index is made from.",
         ),
-    }.get(kind, ("is a table of SQLite itself", "Name a table of the application."))
+        "foreign": ("is a foreign table", "Its rows are in another database: look there."),
+    }.get(kind, ("is a table of the database itself", "Name a table of the application."))
     return RowsRefusedError(f"{name} {why}: it has no rows to bring back.", hint=hint)
 
 
@@ -282,6 +284,46 @@ def refused_by_database(table: str, row: str, reason: str) -> RowsRefusedError:
     )
 
 
+def value_not_taken(table: str, row: str) -> RowsRefusedError:
+    """Return the error for a row with a value that a column's type does not take any more."""
+    return RowsRefusedError(
+        f"{table} does not take the backup's row {row}: a value does not fit into its column, "
+        "or a trigger fails with it.",
+        hint=_RESTORE_ALL,
+    )
+
+
+def not_owner(reason: str) -> MissingRightError:
+    """Return the error for tables of somebody else, whose triggers or keys cannot be set aside."""
+    return MissingRightError(
+        "A right is missing: triggers are set aside, and foreign keys that lead in a circle put "
+        f"off, by the owner of the table alone ({reason}).",
+        hint="Use the user who owns the tables. If it is about triggers, --triggers run needs no "
+        "such right.",
+        reason=reason,
+    )
+
+
+def no_transactions(table: str, engine: str) -> RowsRefusedError:
+    """Return the error for a table in which what was written cannot be taken back."""
+    return RowsRefusedError(
+        f"The table {table} is of the engine {engine}, which knows no transactions: rows might "
+        "come back in part.",
+        hint=f"Restore the whole backup, or change the table first: ALTER TABLE {table} "
+        "ENGINE=InnoDB.",
+    )
+
+
+def cannot_set_aside(table: str, triggers: Sequence[str]) -> RowsRefusedError:
+    """Return the error for triggers on a server that cannot let them rest."""
+    return RowsRefusedError(
+        f"Writing to {table} runs its triggers {', '.join(triggers)}, and this server cannot set "
+        "them aside.",
+        hint="To have them run, add --triggers run: they may change what is written.",
+        candidates=triggers,
+    )
+
+
 def referred_to(table: str, row: str, child: str) -> RowsRefusedError:
     """Return the error for a row that is not replaced: rows refer to a value that would change."""
     return RowsRefusedError(
@@ -301,7 +343,7 @@ def one_key_for_two(table: str, row: str) -> RowsRefusedError:
 
 
 def references_refused(reason: str) -> RowsRefusedError:
-    """Return the error for a commit that SQLite refuses because of a foreign key."""
+    """Return the error for rows that the database refuses because of a foreign key."""
     return RowsRefusedError(
         f"The database refuses the rows together: some refer to rows that are not there ({reason})",
         hint="Bring the rows back in one step that belong together, with --with-parents.",
