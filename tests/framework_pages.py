@@ -57,7 +57,7 @@ class FrameworkPage:
         environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
         environment["EXAMPLES"] = str(self._folder / "examples")
         done = subprocess.run(
-            ["sh", "-c", script],
+            ["/bin/sh", "-c", script],
             cwd=self._folder,
             env=environment,
             capture_output=True,

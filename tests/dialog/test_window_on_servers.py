@@ -65,7 +65,7 @@ def test_the_ten_lines_of_the_page_work_with_a_server(
     user.click(row(user, "First"))
     user.click("Restore…")
     user.click(user.find("Restore", within="Replace"))
-    user.waits_for("Restored app_")
+    user.waits_for("Restart the application before you continue.")
     assert _execute(url, "SELECT count(*) FROM note") == (1,)
     user.click("Close")
     user.close_window("tk")
