@@ -124,6 +124,10 @@ class ReadingDriver(DumpDriver[archive.Description]):
                 )
         return self._tools
 
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a program of the server reaches the live database."""
+        return self._login().environment()
+
     def waiting_engine(self) -> Engine:
         """Return one of ours."""
         return self._login().engine()
@@ -193,7 +197,7 @@ class ReadingDriver(DumpDriver[archive.Description]):
 
     def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
         """Compare the statements that the archive has with those of the live database now."""
-        live = contents.schema_of_database(self.tools(), self._login().environment())
+        live = contents.schema_of_database(self.tools(), self.environment())
         with self._connected() as connection:
             ignored = [
                 one
