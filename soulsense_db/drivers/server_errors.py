@@ -6,6 +6,8 @@ which no value of a row may be.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
@@ -15,6 +17,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingRightError,
     NotEnoughSpaceError,
+    ServerToolError,
 )
 
 
@@ -84,4 +87,35 @@ def damaged_backup(name: str, reason: str) -> InvalidBackupError:
         f"Invalid backup file: {name} is damaged ({reason}).",
         hint="Use another backup.",
         reason=reason,
+    )
+
+
+def not_in_named_directory(program: Path, server: str) -> ServerToolError:
+    """Return the error for a program that is not where the option ``tools`` says; of ``server``."""
+    return ServerToolError(
+        f"The server is {server}, and {program} cannot be run: there is no such program, or "
+        "it does not tell its version.",
+        hint=f"Let soulsense_tools, or --tools, name the directory of the client programs of "
+        f"{server}; without it they are looked for.",
+        path=program.parent,
+    )
+
+
+def other_version_in_named_directory(
+    program: Path, server: str, version: str, *, is_older: bool
+) -> ServerToolError:
+    """Return the error for a program where the option ``tools`` says that is no match."""
+    how, why = (
+        ("older", "cannot read a newer server")
+        if is_older
+        else (
+            "newer",
+            "writes what the server's own cannot read",
+        )
+    )
+    return ServerToolError(
+        f"{program} is of version {version}, which is {how} than the server ({server}): it {why}.",
+        hint=f"Let soulsense_tools, or --tools, name the directory of the client programs of "
+        f"{server}; without it they are looked for.",
+        path=program.parent,
     )

@@ -18,11 +18,8 @@ from soulsense_db.errors import MissingRightError
 pytestmark = on_newest
 
 
-def test_without_createdb_there_are_backups_and_no_way_back(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_createdb_there_are_backups_and_no_way_back(server: Server, tmp_path: Path) -> None:
     """Backups are made and verified; a drill, a restore and a migration name the right."""
-    monkeypatch.setenv("PATH", str(server.bin), prepend=":")  # whoever may not ask the server
     with Database(server) as database:
         role = f"plain_{database.name}"
         database.maintain(f"CREATE ROLE {role} LOGIN")
@@ -30,7 +27,7 @@ def test_without_createdb_there_are_backups_and_no_way_back(
         database.execute(f"ALTER SCHEMA public OWNER TO {role}")
         url = server.url(database.name, user=role)
         engine = sa.create_engine(url)
-        manager = BackupManager(engine, tmp_path / "backups")
+        manager = BackupManager(engine, tmp_path / "backups", tools=server.bin)
         made = manager.create("by a plain user")
         for level in ("quick", "full"):
             manager.verify(made, level=level)
@@ -43,6 +40,9 @@ def test_without_createdb_there_are_backups_and_no_way_back(
         lines = [f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in lines]
         project.ini.write_text("\n".join(lines) + "\n")
         project.revision("first", None, FIRST)
+        with pytest.raises(MigrationRefusedError, match="there is no pg_dump 18"):
+            project.upgrade("first")  # this user may not ask the server where its programs are
+        project.set_option("soulsense_tools", str(server.bin))
         with pytest.raises(MigrationRefusedError, match="create databases"):
             project.upgrade("first")
         engine.dispose()

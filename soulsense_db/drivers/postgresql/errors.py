@@ -171,7 +171,7 @@ def no_tool(program: str, version: int, others: Sequence[str]) -> ServerToolErro
     return ServerToolError(
         f"The server is PostgreSQL {version}, and there is no {program} {version} here.{found}",
         hint=f"Install the client programs of version {version} (Debian: postgresql-client-"
-        f"{version}), or put their directory first on PATH.",
+        f"{version}), or name their directory with soulsense_tools or --tools.",
         candidates=others,
     )
 

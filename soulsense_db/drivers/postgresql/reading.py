@@ -28,7 +28,7 @@ from soulsense_db.drivers.postgresql.login import (
     installed_library,
     login_of,
 )
-from soulsense_db.drivers.postgresql.tools import Tools, find_tools
+from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import (
     SnapshotInfo,
 )
@@ -117,8 +117,12 @@ class ReadingDriver(DumpDriver[archive.Description]):
         if self._tools is None:
             # The live database may be missing, or admit no connections.
             with self._login().maintenance(name=self.database) as connection:
+                version = inventory.version(connection)
+                if self.tools_directory is not None:
+                    self._tools = tools_in(self.tools_directory, version, name=self.database)
+                    return self._tools
                 self._tools = find_tools(
-                    inventory.version(connection),
+                    version,
                     name=self.database,
                     beside_server=inventory.folder_of_programs(connection),
                 )
