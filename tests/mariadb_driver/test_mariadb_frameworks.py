@@ -10,6 +10,8 @@ from framework_pages import FrameworkPage, run_async_page
 from mariadb_driver.databases import new_database
 from mariadb_driver.server import Server
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("page", "library", "command"),

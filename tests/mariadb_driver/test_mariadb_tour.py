@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from server_tour import require_all_steps, run_tour
 
 from mariadb_driver.databases import new_database
 from mariadb_driver.server import Server
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_tour_runs_on_the_server(server: Server, tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ from postgresql.server import NOBODY, Server, versions
 
 # In the wheel, pg_verifybackup of version 18 ends by a segmentation fault.
 _VERSIONS = [version for version in versions() if version < 18]
-pytestmark = pytest.mark.parametrize("server", _VERSIONS[-1:] or [0], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("server", _VERSIONS[-1:] or [0], indirect=True),
+    pytest.mark.slow,
+]
 
 PAGE = (DOCS / "guide" / "write-a-driver.md").read_text(encoding="utf-8")
 _CODE = re.compile(r'^```python title="company_receipts.py"\n(.*?)^```$', re.DOTALL | re.MULTILINE)

@@ -11,7 +11,7 @@ from postgresql.database import Database
 from postgresql.newest import on_newest
 from postgresql.server import Server
 
-pytestmark = on_newest
+pytestmark = [on_newest, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 from server_tour import require_all_steps, run_tour
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
 from postgresql.server import Server
 
-pytestmark = on_newest
+pytestmark = [on_newest, pytest.mark.slow]
 
 
 def test_the_tour_runs_on_the_server(server: Server) -> None:

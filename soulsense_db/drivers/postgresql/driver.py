@@ -11,6 +11,7 @@ from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
+    foreign,
     inventory,
     restoring,
     rights,
@@ -21,6 +22,7 @@ from soulsense_db.drivers.postgresql.errors import not_what_was_dumped
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import (
+    SnapshotInfo,
     WriteLock,
 )
 from soulsense_db.progress import Progress
@@ -45,6 +47,28 @@ class PostgreSQLDriver(ReadingDriver):
         path = self.search_path()
         with self._connected(autocommit=False) as connection:
             return first_rows(connection, statement, search_path=path)
+
+    def require_readable(self, source: Path) -> None:
+        """Read the end as well, but of an archive that ``pg_dump`` alone has written."""
+        if not foreign.is_foreign(source):
+            super().require_readable(source)
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a dump that is whole; what ``pg_dump`` alone has written is restored for that."""
+        if not foreign.is_foreign(source):
+            return super().copy_file(source, target, progress=progress)
+        self.require_database()
+        return foreign.adopt(
+            source,
+            target,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+            progress=progress,
+        )
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:
