@@ -21,7 +21,7 @@ from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
 from soulsense_db.drivers.errors import no_diff, no_single_rows
 from soulsense_db.drivers.required import RequiredMethods
-from soulsense_db.drivers.results import Examination
+from soulsense_db.drivers.results import Examination, SnapshotInfo, WriteLock
 from soulsense_db.drivers.row_plan import RowSelection, RowsPlan, SafetyCopy
 from soulsense_db.drivers.row_search import FoundRows
 from soulsense_db.progress import Progress
@@ -44,6 +44,12 @@ class Driver(RequiredMethods):
     """Whether a rollback takes back all that was done to tables, whatever it was.
 
     Then a migration that failed may be left to it, once :meth:`has_schema_of` says that it was.
+    """
+
+    keeps_replaced: ClassVar[bool] = False
+    """Whether a restore calls :meth:`exchange`, and makes the safety backup of what that kept.
+
+    Else the safety backup is made first, with writers locked out.
     """
 
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
@@ -271,6 +277,32 @@ class Driver(RequiredMethods):
         """
         del source, progress
         return nullcontext()
+
+    def exchange(
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+    ) -> None:
+        """Like :meth:`load`, where ``keeps_replaced``: the replaced data stays beside the new.
+
+        What is committed once ``write_lock`` is released is in the replaced data.
+        A load of the copy that :meth:`keep_replaced` was told of may then put it back as it is.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.exchange")
+
+    def replaced_without_copy(self) -> str | None:
+        """Return what the server calls replaced data that :meth:`keep_replaced` was not told of.
+
+        That is what an :meth:`exchange` leaves, also where the process was killed after it. None
+        without any, and where not ``keeps_replaced``.
+        """
+        return None
+
+    def snapshot_replaced(self, target: Path) -> SnapshotInfo:
+        """Write that data to the existing empty file ``target``, as :meth:`snapshot` does."""
+        raise NotImplementedError(f"{type(self).__name__}.snapshot_replaced")
+
+    def keep_replaced(self, copy: Path) -> None:
+        """Keep that data as what the backup file ``copy`` has; drop what was kept before."""
+        raise NotImplementedError(f"{type(self).__name__}.keep_replaced")
 
     def kept_state(self, folder: Path) -> Callable[[], None]:
         """Keep all committed data as it is now; return what puts it back, as often as called.

@@ -12,7 +12,7 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
-from soulsense_db.errors import DatabaseFileNotFoundError
+from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
 from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trusted_meta
@@ -28,11 +28,13 @@ from soulsense_db.operations.restore import (
     require_undo,
 )
 from soulsense_db.operations.restore_source import opened_to_restore
+from soulsense_db.operations.safety_copy import finish_safety_copy
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
+    SAFETY_BACKUP,
     SAFETY_NAMES,
     LiveLock,
     MigrationMarker,
@@ -42,6 +44,7 @@ from soulsense_db.sidecars import (
     newest_safety_backup,
     raise_alarm_of,
     remove_markers,
+    standing_for_a_copy,
     withdraw_alarm,
 )
 
@@ -109,6 +112,11 @@ def undo_restore(repository: Repository, *, progress: Progress | None) -> Restor
 
 def safety_backup(repository: Repository) -> BackupInfo | None:
     """Return what :func:`undo_restore` goes back to, None when there is nothing."""
+    safety = SafetyFiles(repository.sidecar_base, companions=repository.driver.companions)
+    if repository.driver.keeps_replaced and fs.exists(safety.staging):
+        # A restore is running, or was cut off before it had made one: then that is made now.
+        with ignoring(BackupError, what="The safety backup is not that of the last restore"):
+            DatabaseLock(repository, timeout=0).release()
     return newest_safety_backup(repository.sidecar_base)
 
 
@@ -146,7 +154,10 @@ class DatabaseLock:
             raise
         for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
             safety = SafetyFiles(base, companions=self._driver.companions, name=name)
-            with cleaning_up(f"{safety.staging} is left over"):
+            with cleaning_up("What a restore that was cut off had to copy could not be copied"):
+                if name == SAFETY_BACKUP:
+                    markers = standing_for_a_copy(self._driver, repository.marker_place)
+                    finish_safety_copy(self._driver, safety, markers)
                 safety.remove_staging()
 
     def __enter__(self) -> Self:

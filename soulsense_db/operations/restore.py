@@ -32,7 +32,14 @@ from soulsense_db.operations.errors import (
 )
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import Source, opened_to_restore
-from soulsense_db.operations.safety_copy import removed_on_error, stage_safety_copy
+from soulsense_db.operations.safety_copy import (
+    BEFORE_RESTORE,
+    finish_safety_copy,
+    new_staging_file,
+    place_copy_of_replaced,
+    removed_on_error,
+    stage_safety_copy,
+)
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.upgrading import UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
@@ -113,7 +120,7 @@ class Restorer:
 
     def undoes_to(self) -> BackupInfo:
         """Return the safety backup of the last restore, to :meth:`restore` as it was taken."""
-        self._safety.recover()
+        self._recover()
         if not self._safety.is_there():
             raise nothing_to_undo(self._safety.path)
         return read_backup(self._safety.path)
@@ -135,7 +142,7 @@ class Restorer:
         well.
         """
         started = time.monotonic()
-        self._safety.recover()
+        self._recover()
         with ExitStack() as stack:
             is_changed = opened_before is not None and opened_before.is_changed
             is_verified = is_changed or (verified is not None and verified.is_of(info))
@@ -154,6 +161,12 @@ class Restorer:
             source = Source(self._repository, data, verified, accepts_source_errors)
             return self._restore(source, started=started, progress=progress)
 
+    def _recover(self) -> None:
+        """Tidy up after a restore that was killed, and make the safety backup that it did not."""
+        self._safety.recover()
+        if not self._after_failure:
+            finish_safety_copy(self._driver, self._safety, self._markers)
+
     def _restore(
         self, source: Source, *, started: float, progress: Progress | None
     ) -> RestoreReport:
@@ -162,10 +175,9 @@ class Restorer:
             expected = self._driver.schema_of(source.path)
         completion = Completion()
         moved: tuple[Path, ...] = ()
-        safety: Path | None = self._safety.path
         try:
             self._driver.require_database()
-            self._back_up_and_replace(source, progress, completion)
+            safety = self._back_up_and_replace(source, progress, completion)
         except (DatabaseFileNotFoundError, DatabaseDamagedError) as error:
             log_ignored("The live database is made anew", error)
             source.verify_again()
@@ -185,20 +197,76 @@ class Restorer:
 
     def _back_up_and_replace(
         self, source: Source, progress: Progress | None, completion: Completion
-    ) -> None:
+    ) -> Path | None:
+        """Return where the safety backup is, if it could be made."""
+        keeps = self._driver.keeps_replaced and not self._after_failure
+        replace = self._exchange_and_back_up if keeps else self._replace_under_lock
         with self._driver.prepared(source.path, progress=progress):
             deadline = time.monotonic() + self._driver.lock_timeout
             while True:
                 try:
-                    self._replace_under_lock(source, progress, completion)
-                    return
+                    return replace(source, progress, completion)
                 except ConcurrentCommitError:
                     if time.monotonic() > deadline:
                         raise too_many_writers(self._driver.database) from None
 
+    def _exchange_and_back_up(
+        self, source: Source, progress: Progress | None, completion: Completion
+    ) -> Path | None:
+        created = new_staging_file(self._driver, self._safety)  # what has no room, ends here
+        try:
+            with completion, self._driver.write_locked() as write_lock:
+                source.verify_again()
+                self._exchange(source, write_lock, progress, completion)
+        finally:
+            if self.is_unchanged:
+                self._safety.remove_staging()
+        with completion.then(
+            "The previous database is kept on the server, and could not be copied to "
+            f"{self._safety.path}"
+        ):
+            place_copy_of_replaced(self._driver, self._safety, self._markers, created)
+            return self._safety.path
+        return None
+
+    def _exchange(
+        self,
+        source: Source,
+        write_lock: WriteLock,
+        progress: Progress | None,
+        completion: Completion,
+    ) -> None:
+        try:
+            with not_found_if_deleted(source.path):
+                self._driver.exchange(source.path, write_lock=write_lock, progress=progress)
+        except ConcurrentCommitError:
+            raise
+        except BaseException as error:
+            outcome = self._outcome_of_exchange()
+            self.is_unchanged = outcome is Outcome.UNCHANGED
+            if outcome is not Outcome.DONE:
+                if isinstance(error, BackupError):
+                    error.with_outcome(outcome)
+                raise
+            completion.reached(done_sentence(source.info))
+            if not isinstance(error, Exception):
+                raise
+            completion.warn_of("Something failed when it was written", error)
+        self.is_unchanged = False
+        completion.reached(done_sentence(source.info))
+
+    def _outcome_of_exchange(self) -> Outcome:
+        """Tell by what is there now; there was nothing without a copy before."""
+        try:
+            is_done = self._driver.replaced_without_copy()
+        except BackupError as error:
+            log_ignored("Whether it is restored cannot be told", error)
+            return Outcome.UNSURE
+        return Outcome.DONE if is_done else Outcome.UNCHANGED
+
     def _replace_under_lock(
         self, source: Source, progress: Progress | None, completion: Completion
-    ) -> None:
+    ) -> Path | None:
         with completion, self._driver.write_locked() as write_lock:
             # What is committed while it is taken would be in neither of both.
             staged, created = self._take_safety_backup()
@@ -212,13 +280,10 @@ class Restorer:
                 progress=progress,
                 completion=completion,
             )
+        return self._safety.path
 
     def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
-        description = (
-            "What a failed migration left"
-            if self._after_failure
-            else "The database before a restore"
-        )
+        description = "What a failed migration left" if self._after_failure else BEFORE_RESTORE
         return stage_safety_copy(self._driver, self._safety, description, markers=self._markers)
 
     def _replace(

@@ -12,8 +12,11 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.notices import cleaning_up
-from soulsense_db.operations.new_backup import NewBackup, blaming_live_database, take
+from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
 from soulsense_db.sidecars import MigrationMarker, SafetyFiles
+
+BEFORE_RESTORE = "The database before a restore"
+"""What the description of such a copy is."""
 
 
 def stage_safety_copy(
@@ -28,24 +31,71 @@ def stage_safety_copy(
     Returns also what tells that file from any other. ``markers``: of the migrations that had not
     ended in it.
     """
+    created = new_staging_file(driver, safety)
+    with removed_on_error(safety.staging), blaming_live_database(driver):
+        staged = _fill(driver, safety, description, markers, lambda at, _: driver.snapshot(at))
+    return staged, created
+
+
+def new_staging_file(driver: Driver, safety: SafetyFiles) -> os.stat_result:
+    """Make the file that a safety backup is written to: what has no room, or no right, has none."""
     path = safety.staging
     fs.make_private_directory(path.parent)
     fs.require_space(path.parent, driver.size())
     safety.clear_staging()
-    created = fs.create_private_file(path, owner_of=driver.location)
+    return fs.create_private_file(path, owner_of=driver.location)
+
+
+def finish_safety_copy(
+    driver: Driver, safety: SafetyFiles, markers: tuple[MigrationMarker, ...]
+) -> None:
+    """Make the safety backup that a restore has not made which was killed, or had no room."""
+    if driver.replaced_without_copy():
+        place_copy_of_replaced(driver, safety, markers, new_staging_file(driver, safety))
+        safety.forget_previous()
+
+
+def place_copy_of_replaced(
+    driver: Driver,
+    safety: SafetyFiles,
+    markers: tuple[MigrationMarker, ...],
+    created: os.stat_result,
+) -> None:
+    """Make the safety backup of what a restore replaced, in the file that was ``created`` for it.
+
+    Whenever that fails, the replaced data is still there, and so is the earlier safety backup. The
+    file stays, and is empty: as long as it is there, the safety backup is not what it should be.
+    """
+    placed = False
+    try:
+        staged = _fill(
+            driver, safety, BEFORE_RESTORE, markers, lambda at, _: driver.snapshot_replaced(at)
+        )
+        safety.make_room()
+        safety.place(staged, created, owner_of=driver.location)
+        placed = True
+        driver.keep_replaced(safety.path)
+    except BaseException:
+        with cleaning_up(f"{safety.path} could not be given its name back"):
+            safety.withdraw(placed=placed)
+        with cleaning_up(f"{safety.staging} could not be emptied"), safety.staging.open("wb"):
+            pass
+        raise
+
+
+def _fill(
+    driver: Driver,
+    safety: SafetyFiles,
+    description: str,
+    markers: tuple[MigrationMarker, ...],
+    write: Write,
+) -> BackupInfo:
+    path = safety.staging
     new = NewBackup(kind="pre_restore", markers=markers, description=description)
-    with removed_on_error(path):
-        with blaming_live_database(driver), fs.flushing(path):
-            staged = take(  # the markers are given: no place is looked at
-                driver,
-                None,
-                new,
-                lambda target, _: driver.snapshot(target),
-                path,
-                final=safety.path,
-            )
-        fs.sync_file(path)
-    return replace(staged, path=str(path)), created
+    with fs.flushing(path):  # the markers are given: no place is looked at
+        staged = take(driver, None, new, write, path, final=safety.path)
+    fs.sync_file(path)
+    return replace(staged, path=str(path))
 
 
 @contextmanager

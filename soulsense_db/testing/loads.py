@@ -188,6 +188,26 @@ class LoadPromises(DriverHooks):
             assert lock.is_released
         assert live.bodies() == FIRST_NOTES
 
+    def test_what_an_exchange_replaced_is_kept(self, live: Live) -> None:
+        """It can be copied while the database is in use, and a load of the copy puts it back."""
+        driver = live.driver
+        self.needs_kept(driver)
+        path, _ = live.snapshot()
+        live.add("later")
+        assert driver.replaced_without_copy() is None
+        with driver.connected(), driver.write_locked() as lock:
+            driver.exchange(path, write_lock=lock)
+        assert live.bodies() == FIRST_NOTES
+        assert driver.replaced_without_copy()
+        live.add("after it")
+        copy = live.new_file("copy")
+        driver.snapshot_replaced(copy)
+        driver.check(copy, level="full")
+        driver.keep_replaced(copy)
+        assert driver.replaced_without_copy() is None
+        driver.load(copy)
+        assert live.bodies() == [*FIRST_NOTES, "later"]
+
     def test_who_commits_before_the_load_is_not_overwritten(self, live: Live) -> None:
         """A commit between the release of the lock and the load's own is found, and kept.
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from postgresql import content
 from postgresql.server import Server, versions
 
 VERSIONS = versions()
@@ -39,6 +40,8 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(params=VERSIONS or [0])
-def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
     """Run the test once with each version that is installed."""
-    return servers.of(request.param)
+    found = servers.of(request.param)
+    yield found
+    content.drop_kept(found)

@@ -91,10 +91,24 @@ def database(server: Server, name: str, *, options: str = "", content: str = "")
         psql(server, "postgres", f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
 
+KEPT = """coalesce(shobj_description(oid, 'pg_database'), '') LIKE '%"role":"kept"%'"""
+"""Whether a database is one that a restore keeps for an undo."""
+
+
 def databases(server: Server) -> set[str]:
-    """Return the names of all databases."""
-    names = psql(server, "postgres", "SELECT json_agg(datname) FROM pg_database")
-    return set(json.loads(names))
+    """Return the names of all databases but those that are kept for an undo."""
+    asked = f"SELECT json_agg(datname) FROM pg_database WHERE NOT {KEPT}"
+    return set(json.loads(psql(server, "postgres", asked)))
+
+
+def drop_kept(server: Server, *, of: str = "") -> None:
+    """Drop what restores have kept, of all databases or of one."""
+    said = f'%"live":"{of}%'
+    asked = (
+        f"SELECT format('DROP DATABASE %I WITH (FORCE)', datname) FROM pg_database WHERE {KEPT}"
+        f" AND shobj_description(oid, 'pg_database') LIKE '{said}' \\gexec"
+    )
+    psql(server, "postgres", asked)
 
 
 def facts(server: Server, name: str) -> dict[str, str]:

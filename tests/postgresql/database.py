@@ -8,6 +8,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
+from postgresql import content
 from postgresql.server import Server
 
 
@@ -25,10 +26,11 @@ class Database:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Drop it; nothing else may be left."""
+        """Drop it, and what a restore keeps for an undo; nothing else may be left."""
         self.engine.dispose()
         self.maintain("DROP DATABASE {} WITH (FORCE)")
-        assert not [name for name in self.names() if name.startswith("soulsense_")]
+        content.drop_kept(self.server, of=self.name)
+        assert not [one for one in content.databases(self.server) if one.startswith("soulsense_")]
 
     def maintain(self, statement: str) -> None:
         """Execute a statement on another database; ``{}`` is the name of this one."""
@@ -40,6 +42,21 @@ class Database:
         """Return the names of all databases of the server."""
         with self._postgres().connect() as connection:
             return list(connection.scalars(sa.text("SELECT datname FROM pg_database ORDER BY 1")))
+
+    def kept(self) -> str:
+        """Return the name of the one database that is kept for an undo, or nothing."""
+        said = f'"live":"{self.name}"'
+        asked = (
+            f"SELECT datname FROM pg_database WHERE {content.KEPT}"
+            f" AND shobj_description(oid, 'pg_database') LIKE '%{said}%'"
+        )
+        found = content.psql(self.server, "postgres", asked).split()
+        assert len(found) <= 1
+        return found[0] if found else ""
+
+    def oid(self) -> int:
+        """Return what tells the live database from any other that has its name."""
+        return int(self.scalar("SELECT oid FROM pg_database WHERE datname = current_database()"))
 
     def _postgres(self) -> sa.Engine:
         url = self.server.url("postgres")

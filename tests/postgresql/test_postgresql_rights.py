@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from postgresql import content
 from postgresql.database import Database
 from postgresql.server import Server
 from soulsense_db import BackupManager
@@ -41,6 +42,7 @@ def shop(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
             "CREATE TABLE other.note (id int)",
         )
         yield made
+        content.drop_kept(server)
         made.execute("DROP OWNED BY app, backup")
         made.maintain("ALTER DATABASE {} OWNER TO postgres")
         made.maintain("DROP OWNED BY app, backup")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from soulsense_db.drivers.dump_driver import first_rows_of
 from soulsense_db.drivers.mariadb import (
     archive,
     inventory,
+    kept,
     restoring,
     rights,
     schemas,
@@ -62,10 +64,12 @@ class MariaDBDriver(BackupFiles):
         {"pymysql", "mysqldb", "mysqlconnector", "asyncmy", "aiomysql", "mariadbconnector"}
     )
     suffix = ".sql"
+    keeps_replaced = True
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._tools: Tools | None = None
+        self._here = threading.local()  # what was prepared in this thread
 
     # What it is
 
@@ -194,8 +198,14 @@ class MariaDBDriver(BackupFiles):
                 target,
                 name=self.database,
                 lock_timeout=self.lock_timeout,
+                without=self._made_sequences(),
                 progress=progress,
             )
+
+    def _made_sequences(self) -> tuple[str, ...]:
+        """Return what was made in the live database for what is prepared."""
+        ready: restoring.Prepared | None = getattr(self._here, "ready", None)
+        return ready.sequences if ready is not None else ()
 
     def live_counts(self) -> Mapping[str, int]:
         """Count the rows of all tables."""
@@ -273,18 +283,69 @@ class MariaDBDriver(BackupFiles):
         self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
     ) -> None:
         """Load ``source`` beside the live database, and swap their tables."""
-        self.return_idle_connections()
+        self._put_in_place(source, write_lock, progress, keeps=False)
+
+    def exchange(
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+    ) -> None:
+        """Like :meth:`load`, and the replaced tables stay, in a schema of their own."""
+        self._put_in_place(source, write_lock, progress, keeps=True)
+
+    def replaced_without_copy(self) -> str | None:
+        """Return the name of their schema, without the ending."""
         self.finish_interrupted()
-        self.require_rights()
-        restoring.load(
-            source,
+        return kept.without_copy(self._login(), name=self.database)
+
+    def snapshot_replaced(self, target: Path) -> SnapshotInfo:
+        """Have ``mariadb-dump`` write them, and add routines and triggers as they were."""
+        return kept.write_copy(self._login(), self.tools(), target, name=self.database)
+
+    def keep_replaced(self, copy: Path) -> None:
+        """Note beside them which file is a copy of them."""
+        kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
+
+    def _put_in_place(
+        self,
+        source: Path,
+        write_lock: WriteLock | None,
+        progress: Progress | None,
+        *,
+        keeps: bool,
+    ) -> None:
+        ready: restoring.Prepared | None = getattr(self._here, "ready", None)
+        if ready is None or not ready.is_of(source):
+            with self.prepared(source, progress=progress):
+                self._put_in_place(source, write_lock, progress, keeps=keeps)
+            return
+        self.return_idle_connections()
+        restoring.put_in_place(
+            ready,
             login=self._login(),
             tools=self.tools(),
             name=self.database,
             lock_timeout=self.lock_timeout,
             write_lock=write_lock,
-            progress=progress,
+            keeps=keeps,
         )
+
+    @contextmanager
+    def prepared(self, source: Path, *, progress: Progress | None = None) -> Iterator[None]:
+        """Load ``source`` beside the live database: to swap tables, writers wait for less."""
+        before = getattr(self._here, "ready", None)
+        self.finish_interrupted()
+        self.require_rights()
+        with restoring.prepared(
+            source,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            progress=progress,
+        ) as ready:
+            self._here.ready = ready
+            try:
+                yield
+            finally:
+                self._here.ready = before
 
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the live database, which is missing; there is nothing to set aside."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -121,6 +121,17 @@ def take(connection: Connection, schema: str, *, name: str) -> Inventory:
         triggers=tuple(triggers),
         items=frozenset(items),
         times=frozenset(listed),
+    )
+
+
+def without_sequences(found: Inventory, names: Collection[str]) -> Inventory:
+    """Leave these sequences out."""
+    return msgspec.structs.replace(
+        found,
+        items=frozenset(
+            one for one in found.items if one.kind != "SEQUENCE" or one.name not in names
+        ),
+        times=frozenset(one for one in found.times if one[0] != "SEQUENCE" or one[1] not in names),
     )
 
 

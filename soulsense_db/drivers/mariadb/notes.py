@@ -6,29 +6,47 @@ one too: its name tells whether it was done.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import code_of
-from soulsense_db.drivers.mariadb.inventory import Trigger
-from soulsense_db.drivers.mariadb.statements import execute, quoted
+from soulsense_db.drivers.mariadb.inventory import Inventory, Trigger
+from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
 
 _PART = 1024 * 1024
 _NO_TABLE = (1146, 1049)
 BEFORE, AFTER = "state", "swapped"
 """The table's name before the swap, and after it."""
+KEPT = "kept"
+"""Its name once all is done that a swap leaves to do, where what was replaced is kept."""
 FIRST, FIRST_AFTER = "probe", "probed"
 """A table that is renamed with it, whose lock the server takes first of all in this schema."""
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept: what was in the schema, and the statements of what no table takes with it.
+
+    ``sections``: as in a backup, those of :attr:`.archive.Description.sections` but ``tables``.
+    """
+
+    inventory: Inventory
+    sections: dict[str, bytes]
+
+
 class Notes(msgspec.Struct, frozen=True, kw_only=True):
-    """Triggers of before and after, programs that come, and sequences made for the load."""
+    """Triggers of before and after, programs that come, and sequences made for the load.
+
+    ``kept``: where what is replaced is kept.
+    """
 
     old_triggers: tuple[Trigger, ...]
     new_triggers: tuple[Trigger, ...]
     programs: dict[str, bytes]
     sequences: tuple[str, ...] = ()
+    kept: Kept | None = None
 
 
 def write(connection: Connection, schema: str, notes: Notes) -> None:
@@ -47,9 +65,9 @@ def write(connection: Connection, schema: str, notes: Notes) -> None:
     execute(connection, f"RENAME TABLE {quoted(schema, 'writing')} TO {table}")
 
 
-def read(connection: Connection, schema: str) -> tuple[Notes, bool] | None:
-    """Return what was noted down, and whether the swap was done; None where nothing was."""
-    for table in (BEFORE, AFTER):  # in this order: in between it may get its other name
+def read(connection: Connection, schema: str) -> tuple[Notes, str] | None:
+    """Return what was noted down, and the name of its table; None where nothing was."""
+    for table in (BEFORE, AFTER, KEPT):  # in this order: in between it may get its next name
         try:
             found = connection.exec_driver_sql(
                 f"SELECT part FROM {quoted(schema, table)} ORDER BY number"
@@ -60,5 +78,29 @@ def read(connection: Connection, schema: str) -> tuple[Notes, bool] | None:
                 raise
             continue
         data = b"".join(bytes(part) for (part,) in found)
-        return msgspec.json.decode(data, type=Notes), table == AFTER
+        return msgspec.json.decode(data, type=Notes), table
     return None
+
+
+def set_kept(connection: Connection, schema: str) -> None:
+    """Note that all is done which the swap left to do."""
+    table = quoted(schema, AFTER)
+    execute(connection, f"RENAME TABLE {table} TO {quoted(schema, KEPT)}")
+
+
+def set_copy(connection: Connection, schema: str, copy: str) -> None:
+    """Note the checksum of the file that is a copy of what is kept."""
+    execute(connection, f"ALTER TABLE {quoted(schema, KEPT)} COMMENT {literal(copy)}")
+
+
+def copies(connection: Connection, schemas: Sequence[str]) -> dict[str, str]:
+    """Return those checksums by schema, empty without a file; schemas without a kept one lack."""
+    if not schemas:
+        return {}
+    listed = ", ".join(literal(one) for one in schemas)
+    found = rows(
+        connection,
+        "SELECT TABLE_SCHEMA, TABLE_COMMENT FROM information_schema.TABLES"
+        f" WHERE TABLE_NAME = {literal(KEPT)} AND TABLE_SCHEMA IN ({listed})",
+    )
+    return {str(schema): str(said) for schema, said in found}

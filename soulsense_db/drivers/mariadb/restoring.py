@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.mariadb import archive, contents, inventory, notes, programs, schemas
+from soulsense_db.drivers.mariadb import (
+    archive,
+    contents,
+    inventory,
+    kept,
+    notes,
+    programs,
+    schemas,
+    snapshot,
+)
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import live_errors, newer_server
-from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
-from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.notes import Kept, Notes
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers
@@ -84,34 +93,72 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise damaged_backup(path.name, error.reason) from error
 
 
-def load(
-    source: Path,
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A backup that was loaded beside the live database; ``texts``: its programs.
+
+    ``sequences``: those made in the live schema for it.
+    """
+
+    work: Work
+    described: Description
+    texts: dict[str, bytes]
+    sequences: tuple[str, ...]
+    dropping: ExitStack
+
+    def is_of(self, source: Path) -> bool:
+        """Whether it was made of the backup file ``source``, whatever its name is now."""
+        return archive.read(source).sha256 == self.described.sha256
+
+
+@contextmanager
+def prepared(
+    source: Path, *, login: Login, tools: Tools, name: str, progress: Progress | None
+) -> Iterator[Prepared]:
+    """Load ``source`` beside the live database; what nothing uses then is dropped after the block.
+
+    Where the tables are kept that ``source`` was made of, nothing is to be loaded.
+    """
+    described = archive.read(source)
+    size = max(1, described.size_bytes)
+
+    def poll() -> None:
+        if progress is not None:
+            progress(0, size)
+
+    with live_errors(name), schemas.new_work(login, name=name) as (made_work, dropping):
+        keeper, live = made_work.keeper, made_work.live
+        work = replace(made_work, kept=kept.schema_of(keeper, live, described))
+        made = _missing_sequences(work, described)
+        dropping.callback(_drop_sequences, work.keeper, work.live, made, name)
+        if work.kept is None:
+            fill(source, work.new, target=work.live, login=login, tools=tools, name=name, poll=poll)
+            programs.drop_triggers(work.keeper, described.triggers, work.new)
+        texts = {
+            section: b"".join(_statements(source, described, section, described.schema))
+            for section in programs.SECTIONS
+            if section in described.sections
+        }
+        poll()
+        yield Prepared(work, described, texts, made, dropping)
+
+
+def put_in_place(
+    ready: Prepared,
     *,
     login: Login,
     tools: Tools,
     name: str,
     lock_timeout: float,
     write_lock: WriteLock | None,
-    progress: Progress | None,
+    keeps: bool,
 ) -> None:
-    """Put ``source`` in the place of the live database.
+    """Put what is ``ready`` in the place of the live database, and drop that, or keep it.
 
     ``write_lock`` is released when the swap is next in line.
     """
-    size = max(1, archive.read(source).size_bytes)
-
-    def poll() -> None:
-        if progress is not None:
-            progress(0, size)
-
-    with live_errors(name), schemas.new_work(login, name=name) as (work, dropping):
-        made = _missing_sequences(work, archive.read(source))
-        dropping.callback(_drop_sequences, work.keeper, work.live, made, name)
-        described = fill(
-            source, work.new, target=work.live, login=login, tools=tools, name=name, poll=poll
-        )
-        programs.drop_triggers(work.keeper, described.triggers, work.new)
-        poll()
+    work = ready.work
+    with live_errors(name):
         with ExitStack() as stack:
             alone = schemas.only_swap(work.keeper, work.live, name=name, timeout=lock_timeout)
             stack.enter_context(alone)
@@ -119,7 +166,20 @@ def load(
                 held = write_locked(login, name=name, lock_timeout=lock_timeout)
                 write_lock = stack.enter_context(held)
             before = inventory.take(work.keeper, work.live, name=name)
-            noted = _notes(source, described, before, made)
+            keeping: Kept | None = None
+            if keeps:
+                before = inventory.without_sequences(before, ready.sequences)
+                sections = snapshot.programs_of(
+                    login, tools, before, name=name, lock_timeout=lock_timeout
+                )
+                keeping = Kept(inventory=before, sections=sections)
+            noted = Notes(
+                old_triggers=before.triggers,
+                new_triggers=ready.described.triggers,
+                programs=ready.texts,
+                sequences=ready.sequences,
+                kept=keeping,
+            )
             notes.write(work.keeper, work.name, noted)
             swap = Swap(
                 login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
@@ -127,33 +187,38 @@ def load(
             try:
                 swap.run()
                 programs.replace(
-                    login, tools, work.keeper, noted.programs, name=name, wanted=described.items
+                    login,
+                    tools,
+                    work.keeper,
+                    noted.programs,
+                    name=name,
+                    wanted=ready.described.items,
                 )
             except BaseException:
                 if _is_swapped(work):
-                    dropping.pop_all()  # for whoever finishes it
+                    ready.dropping.pop_all()  # for whoever finishes it
                 raise
-        dropping.pop_all()
-        schemas.drop_all(work.keeper, work, name)
+        ready.dropping.pop_all()
+        _end(work.keeper, work, noted, name)
+        if work.kept is not None:  # it has no tables any more
+            emptied = Work(work.kept.removesuffix(schemas.OLD), work.live, work.keeper)
+            schemas.drop_all(work.keeper, emptied, name)
+
+
+def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
+    """Drop what is not needed any more after a swap, once all is there that it left to do."""
+    if noted.kept is None:
+        schemas.drop_all(connection, work, name)
+        return
+    _drop_sequences(connection, work.old, noted.sequences, name)
+    with cleaning_up(f"The database {work.new} could not be dropped"), live_errors(name):
+        schemas.drop(connection, work.new)
+    notes.set_kept(connection, work.name)
 
 
 def _is_swapped(work: Work) -> bool:
     found = notes.read(work.keeper, work.name)
-    return found is not None and found[1]
-
-
-def _notes(source: Path, described: Description, before: Inventory, made: tuple[str, ...]) -> Notes:
-    texts = {
-        section: b"".join(_statements(source, described, section, described.schema))
-        for section in programs.SECTIONS
-        if section in described.sections
-    }
-    return Notes(
-        old_triggers=before.triggers,
-        new_triggers=described.triggers,
-        programs=texts,
-        sequences=made,
-    )
+    return found is not None and found[1] != notes.BEFORE
 
 
 def _missing_sequences(work: Work, described: Description) -> tuple[str, ...]:
@@ -184,16 +249,22 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
     with login.connected(name=name) as connection:
         for work in schemas.left_by_a_kill(connection, login.database):
             found = notes.read(connection, work.name)
-            if found is not None:
-                noted, is_swapped = found
-                wanted = noted.new_triggers if is_swapped else noted.old_triggers
-                missing = missing_triggers(connection, work.live, wanted)
-                programs.create_triggers(connection, missing, work.live)
-                if is_swapped:
-                    programs.replace(login, tools(), connection, noted.programs, name=name)
-                else:
-                    _drop_sequences(connection, work.live, noted.sequences, name)
-            schemas.drop_all(connection, work, name)
+            if found is None:
+                schemas.drop_all(connection, work, name)
+                continue
+            noted, table = found
+            if table == notes.KEPT:
+                continue
+            is_swapped = table == notes.AFTER
+            wanted = noted.new_triggers if is_swapped else noted.old_triggers
+            missing = missing_triggers(connection, work.live, wanted)
+            programs.create_triggers(connection, missing, work.live)
+            if is_swapped:
+                programs.replace(login, tools(), connection, noted.programs, name=name)
+                _end(connection, work, noted, name)
+            else:
+                _drop_sequences(connection, work.live, noted.sequences, name)
+                schemas.drop_all(connection, work, name)
 
 
 def rebuild(source: Path, *, login: Login, tools: Tools, name: str, lock_timeout: float) -> None:
@@ -202,15 +273,17 @@ def rebuild(source: Path, *, login: Login, tools: Tools, name: str, lock_timeout
     with login.connected(name=name) as connection:
         execute(connection, f"CREATE DATABASE {quoted(login.database)}")
         try:
-            load(
-                source,
-                login=login,
-                tools=tools,
-                name=name,
-                lock_timeout=lock_timeout,
-                write_lock=None,
-                progress=None,
-            )
+            making = prepared(source, login=login, tools=tools, name=name, progress=None)
+            with making as ready:
+                put_in_place(
+                    ready,
+                    login=login,
+                    tools=tools,
+                    name=name,
+                    lock_timeout=lock_timeout,
+                    write_lock=None,
+                    keeps=False,
+                )
         except BaseException:
             with cleaning_up(f"The database {name} could not be dropped"), live_errors(name):
                 if not inventory.renamed(connection, login.database):

@@ -2,7 +2,8 @@
 
 A restore has three: one for its own notes, one for what comes, one for what goes. Each says in its
 comment which database it is about. As long as the process lives that works with them, it holds a
-lock by their name; what nobody holds is what a kill has left, and is tidied up by the next one.
+lock by their name; what nobody holds is what a kill has left, and is tidied up by the next one, or
+what is kept for an undo (:mod:`.kept`).
 """
 
 from __future__ import annotations
@@ -43,16 +44,25 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The schemas of a restore: ``name`` has its notes; ``keeper`` holds the lock by its name."""
+    """The schemas of a restore: ``name`` has its notes; ``keeper`` holds the lock by its name.
+
+    ``kept``: the schema that what comes is in already, if any.
+    """
 
     name: str
     live: str
     keeper: Connection
+    kept: str | None = None
 
     @property
     def new(self) -> str:
         """The schema that a backup is loaded into."""
         return self.name + NEW
+
+    @property
+    def coming(self) -> str:
+        """The schema whose tables become the live ones."""
+        return self.kept or self.new
 
     @property
     def old(self) -> str:
@@ -136,6 +146,15 @@ def drop(connection: Connection, schema: str) -> None:
 
 def left_by_a_kill(connection: Connection, live: str) -> Iterator[Work]:
     """Yield what nobody works with any more, each with its lock held."""
+    for schema in ours(connection, live):
+        with held(connection, schema) as got:
+            if got:
+                _end_statements(connection, schema)
+                yield Work(schema, live, connection)
+
+
+def ours(connection: Connection, live: str) -> list[str]:
+    """Return the sorted names of the schemas of ours that are about ``live``, without endings."""
     pattern = literal(beginning(live).replace("_", "\\_") + "%")
     found = rows(
         connection,
@@ -143,11 +162,7 @@ def left_by_a_kill(connection: Connection, live: str) -> Iterator[Work]:
         f" WHERE SCHEMA_NAME LIKE {pattern}",
     )
     length = len(beginning(live)) + _TOKEN_LENGTH
-    for schema in sorted({str(one)[:length] for one, said in found if _is_about(said, live)}):
-        with held(connection, schema) as got:
-            if got:
-                _end_statements(connection, schema)
-                yield Work(schema, live, connection)
+    return sorted({str(one)[:length] for one, said in found if _is_about(said, live)})
 
 
 def _end_statements(connection: Connection, schema: str) -> None:

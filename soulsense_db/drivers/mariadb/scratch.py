@@ -18,6 +18,8 @@ from soulsense_db.notices import cleaning_up
 class ScratchDriver(MariaDBDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
+    keeps_replaced = False
+
     def __init__(self, live: MariaDBDriver, login: Login) -> None:
         self._schema = schemas.new_name(login.database)
         self._live, self._live_login = live, login

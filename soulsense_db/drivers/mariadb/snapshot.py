@@ -10,7 +10,8 @@ Rows are counted in what the program writes: so they are of its own moment.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ from soulsense_db.drivers.mariadb.contents import RowCounter
 from soulsense_db.drivers.mariadb.errors import code_of, ended_early
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.notes import Kept
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
@@ -53,11 +55,22 @@ def write(
     *,
     name: str,
     lock_timeout: float,
+    without: Collection[str] = (),
     progress: Progress | None,
 ) -> SnapshotInfo:
-    """Write all that is committed to the existing empty file ``target``."""
+    """Write all that is committed to the existing empty file ``target``.
+
+    ``without``: sequences of ours in the live schema.
+    """
     for _ in range(_ATTEMPTS):
-        writing = _Writing(login, tools, name=name, lock_timeout=lock_timeout, progress=progress)
+        writing = _Writing(
+            login,
+            tools,
+            name=name,
+            lock_timeout=lock_timeout,
+            without=without,
+            progress=progress,
+        )
         with fs.storage_errors("write", target), target.open("r+b") as stream:
             stream.truncate()
             described = writing.to(stream)
@@ -70,6 +83,31 @@ def write(
     raise locked(name, "its tables are created or changed all the time")
 
 
+def write_kept(
+    login: Login, tools: Tools, target: Path, schema: str, kept: Kept, *, name: str
+) -> SnapshotInfo:
+    """Write to the existing empty file ``target`` what was live, whose tables are in ``schema``."""
+    writing = _Writing(login, tools, name=name, lock_timeout=0, without=(), progress=None)
+    with fs.storage_errors("write", target), target.open("r+b") as stream:
+        stream.truncate()
+        described = writing.kept_to(stream, schema, kept)
+        size = described.size_bytes + archive.append(stream, described)
+    return info_of(described, size)
+
+
+def programs_of(
+    login: Login, tools: Tools, before: Inventory, *, name: str, lock_timeout: float
+) -> dict[str, bytes]:
+    """Return the sections of a backup but for its tables, as they are now."""
+    stream = io.BytesIO()
+    writing = _Writing(
+        login, tools, name=name, lock_timeout=lock_timeout, without=(), progress=None
+    )
+    sections = writing.programs(stream, before)
+    data = stream.getvalue()
+    return {what: data[section.begin : section.end] for what, section in sections.items()}
+
+
 class _Writing:
     """One attempt to dump a database."""
 
@@ -80,10 +118,12 @@ class _Writing:
         *,
         name: str,
         lock_timeout: float,
+        without: Collection[str],
         progress: Progress | None,
     ) -> None:
         self._login, self._tools, self._name = login, tools, name
         self._lock_timeout, self._progress = lock_timeout, progress
+        self._without = without
         self._digest, self._done, self._estimate = hashlib.sha256(), 0, 0
         self._counter = RowCounter()
 
@@ -94,19 +134,41 @@ class _Writing:
             connect = self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
             connection = stack.enter_context(connect)
             stack.enter_context(self._no_changes_of_tables())
-            before = inventory.take(connection, schema, name=self._name)
+            before = self._taken(connection)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
             sections = self._sections(stream, before)
             version = inventory.version(connection)
-            if inventory.take(connection, schema, name=self._name) != before:
+            if self._taken(connection) != before:
                 return None
+        return self._described(before, version, sections)
+
+    def kept_to(self, stream: BinaryIO, schema: str, kept: Kept) -> archive.Description:
+        """Write all sections: tables that are in ``schema`` now, and what was kept of the rest."""
+        before = kept.inventory
+        self._write(stream, archive.MAGIC)
+        sections = {"tables": self._section(stream, self._of_tables(before, schema), schema)}
+        for what, text in kept.sections.items():
+            begin = self._done
+            self._write(stream, text)
+            sections[what] = archive.Section(begin=begin, end=self._done)
+        with self._login.connected(name=self._name) as connection:
+            version = inventory.version(connection)
+        return self._described(before, version, sections)
+
+    def _taken(self, connection: Connection) -> Inventory:
+        found = inventory.take(connection, self._login.database, name=self._name)
+        return inventory.without_sequences(found, self._without)
+
+    def _described(
+        self, before: Inventory, version: str, sections: Mapping[str, archive.Section]
+    ) -> archive.Description:
         return archive.Description(
             size_bytes=self._done,
             sha256=self._digest.hexdigest(),
             version=version,
-            schema=schema,
+            schema=self._login.database,
             sections=dict(sections),
             tables=tuple(
                 archive.Table(
@@ -149,14 +211,22 @@ class _Writing:
 
     def _sections(self, stream: BinaryIO, before: Inventory) -> Mapping[str, archive.Section]:
         schema = self._login.database
+        tables = self._section(stream, self._of_tables(before, schema), schema)
+        return {"tables": tables, **self.programs(stream, before)}
+
+    def _of_tables(self, before: Inventory, schema: str) -> tuple[str, ...]:
+        ignored = _ignored(schema, [*before.names("VIEW"), *self._without])
+        history = ("--dump-history",) if self._keeps_history(before) else ()
+        return ("--skip-triggers", *history, *ignored)
+
+    def programs(self, stream: BinaryIO, before: Inventory) -> dict[str, archive.Section]:
+        """Write the sections of all but tables, as far as there is something for each."""
+        schema = self._login.database
         no_rows = ("--no-data", "--skip-triggers")
         no_tables = ("--no-data", "--no-create-info")
         views, tables = before.names("VIEW"), [one.name for one in before.tables]
-        sequences = before.names("SEQUENCE")
-        history = ("--dump-history",) if self._keeps_history(before) else ()
-        wanted: list[tuple[str, tuple[str, ...]]] = [
-            ("tables", ("--skip-triggers", *history, *_ignored(schema, views)))
-        ]
+        sequences = [*before.names("SEQUENCE"), *self._without]
+        wanted: list[tuple[str, tuple[str, ...]]] = []
         if before.names(*inventory.ROUTINES):
             wanted.append(("routines", (*no_tables, "--skip-triggers", "--routines")))
         if views:
@@ -165,18 +235,18 @@ class _Writing:
             wanted.append(("triggers", (*no_tables, "--triggers")))
         if before.names("EVENT"):
             wanted.append(("events", (*no_tables, "--skip-triggers", "--events")))
-        return {what: self._section(stream, arguments) for what, arguments in wanted}
+        return {what: self._section(stream, arguments, schema) for what, arguments in wanted}
 
     def _keeps_history(self, before: Inventory) -> bool:
         has_history = any(one.is_versioned for one in before.tables)
         return has_history and series(self._tools.version) >= _WITH_HISTORY
 
-    def _section(self, stream: BinaryIO, arguments: tuple[str, ...]) -> archive.Section:
+    def _section(
+        self, stream: BinaryIO, arguments: tuple[str, ...], schema: str
+    ) -> archive.Section:
         begin, counter = self._done, self._counter
         counter.is_completed = False
-        with self._tools.dumping(
-            self._login, *_ALWAYS, *arguments, "--", self._login.database
-        ) as output:
+        with self._tools.dumping(self._login, *_ALWAYS, *arguments, "--", schema) as output:
             while chunk := output.read(archive.CHUNK):
                 counter.feed(chunk)
                 self._write(stream, chunk)

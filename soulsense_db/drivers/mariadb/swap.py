@@ -33,7 +33,7 @@ _LOOK_SECONDS = 0.002
 
 
 class Swap:
-    """The swap of ``work.new`` with the live schema; ``write_lock`` keeps writers out before."""
+    """The swap of ``work.coming`` with the live schema; ``write_lock`` keeps writers out before."""
 
     def __init__(
         self,
@@ -87,7 +87,8 @@ class Swap:
             self._write_lock.release()
             old.open()
         self._until_it_has_all_but_ours(renaming)
-        if self._write_lock.has_concurrent_commit():
+        # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
+        if self._noted.kept is None and self._write_lock.has_concurrent_commit():
             with self._gates(self._noted.old_triggers).asked_for(observer) as kept:
                 renaming.stop(observer, self._name)
                 kept.got()
@@ -99,10 +100,10 @@ class Swap:
         live, work = self._live, self._work
         # What was made since is no part of the backup either.
         before = inventory.renamed(connection, live)
-        after = inventory.renamed(connection, work.new)
+        after = inventory.renamed(connection, work.coming)
         moves = [
             *((quoted(live, one), quoted(work.old, one)) for one in before),
-            *((quoted(work.new, one), quoted(live, one)) for one in after),
+            *((quoted(work.coming, one), quoted(live, one)) for one in after),
             (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
             (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
         ]

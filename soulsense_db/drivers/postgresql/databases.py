@@ -2,7 +2,7 @@
 
 Each database of ours says in its comment what it is. As long as the process lives that works with
 it, it holds an advisory lock; what nobody holds is what a kill has left, and is tidied up by the
-next one.
+next one. What is kept for an undo (:mod:`.kept`) stays.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Literal
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import Locale
-from soulsense_db.drivers.postgresql.errors import live_errors
+from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
@@ -30,18 +31,25 @@ from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 
 _PREFIX = "soulsense_db: "
+_NO_RIGHT = "42501"
 _HALF_BYTES = 4
 _LOOK_SECONDS = 0.05
 _OURS = re.compile(r"soulsense_([0-9a-f]{16})")
-Role = Literal["scratch", "replaced"]
+Role = Literal["scratch", "replaced", "kept"]
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """What the comment of a database of ours says: ``live`` is the database that it is about."""
+class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the comment of a database of ours says: ``live`` is the database that it is about.
+
+    Of a kept one, ``version_table`` is Alembic's, as the application's statements found it, and
+    ``copy`` the checksum of the file of it, once there is one.
+    """
 
     role: Role
     live: str
     token: str
+    version_table: str | None = None
+    copy: str | None = None
 
     def __str__(self) -> str:
         return _PREFIX + msgspec.json.encode(self).decode()
@@ -92,7 +100,7 @@ def new_database(
         words = like(maintenance, properties(maintenance, live), locale)
         execute(maintenance, f"CREATE DATABASE {quoted(made)} {words}")
         try:
-            comment(maintenance, made, str(mark))
+            execute(maintenance, set_comment(maintenance, made, str(mark)))
             yield NewDatabase(made, mark, maintenance)
         finally:
             with cleaning_up(f"The database {made} could not be dropped"), live_errors(name):
@@ -106,7 +114,7 @@ def give_name(made: NewDatabase, name: str) -> None:
     in_transaction(
         made.maintenance,
         f"ALTER DATABASE {quoted(made.name)} RENAME TO {quoted(name)}",
-        f"COMMENT ON DATABASE {quoted(name)} IS NULL",
+        set_comment(made.maintenance, name, None),
         name=name,
     )
 
@@ -154,18 +162,8 @@ def recover(login: Login, *, name: str) -> None:
 
 def tidy_up(maintenance: Connection, live: str) -> None:
     """Drop what processes that were killed have left."""
-    found = maintenance.execute(
-        sa.text(
-            "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"
-            " WHERE datname LIKE :ours OR shobj_description(oid, 'pg_database') LIKE :prefix"
-        ),
-        {"prefix": f"{_PREFIX}%", "ours": "soulsense\\_%"},
-    ).all()
-    for database, said in found:
-        # By its name as well: who gives one another name wants to keep it.
-        named = _OURS.fullmatch(database)
-        mark = read_mark(said) if said else _mark_of_name(database, live)
-        if named is None or mark is None or mark.live != live:
+    for database, mark in marked(maintenance, live):
+        if mark.role == "kept":
             continue
         key = {"key": mark.lock}
         if not maintenance.scalar(sa.text("SELECT pg_try_advisory_lock(:key)"), key):
@@ -174,6 +172,25 @@ def tidy_up(maintenance: Connection, live: str) -> None:
             drop(maintenance, database)
         finally:
             maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), key)
+
+
+def marked(maintenance: Connection, live: str) -> list[tuple[str, Mark]]:
+    """Return the names of the databases of ours that are about ``live``, with what they say."""
+    asked = maintenance.execute(
+        sa.text(
+            "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database"
+            " WHERE datname LIKE :ours OR shobj_description(oid, 'pg_database') LIKE :prefix"
+        ),
+        {"prefix": f"{_PREFIX}%", "ours": "soulsense\\_%"},
+    ).all()
+    found = []
+    for database, said in asked:
+        # By its name as well: who gives one another name wants to keep it.
+        named = _OURS.fullmatch(database)
+        mark = read_mark(said) if said else _mark_of_name(database, live)
+        if named is not None and mark is not None and mark.live == live:
+            found.append((database, mark))
+    return found
 
 
 def _mark_of_name(name: str, live: str) -> Mark | None:
@@ -195,11 +212,19 @@ def read_mark(said: str | None) -> Mark | None:
 
 
 def drop(maintenance: Connection, name: str) -> None:
-    """Drop a database of ours, with the sessions that are connected to it."""
-    execute(maintenance, f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+    """Drop a database of ours, with the sessions that are connected to it.
+
+    Autovacuum may only be ended by superusers; without force the server ends it for anybody.
+    """
+    statement = f"DROP DATABASE IF EXISTS {quoted(name)}"
+    try:
+        execute(maintenance, f"{statement} WITH (FORCE)")
+    except DBAPIError as error:
+        if code_of(error) != _NO_RIGHT:
+            raise
+        execute(maintenance, statement)
 
 
-def comment(connection: Connection, name: str, text: str) -> None:
-    """Set the comment of a database."""
-    named = quoted(name)
-    execute(connection, f"COMMENT ON DATABASE {named} IS {literal(connection, text)}")
+def set_comment(connection: Connection, name: str, text: str | None) -> str:
+    """Return the statement that sets the comment of a database, or takes it off."""
+    return f"COMMENT ON DATABASE {quoted(name)} IS {literal(connection, text) if text else 'NULL'}"

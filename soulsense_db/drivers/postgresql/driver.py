@@ -13,6 +13,7 @@ from soulsense_db.drivers.postgresql import (
     contents,
     foreign,
     inventory,
+    kept,
     restoring,
     rights,
 )
@@ -21,15 +22,14 @@ from soulsense_db.drivers.postgresql.databases import exclusive
 from soulsense_db.drivers.postgresql.errors import not_what_was_dumped
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.write_lock import write_locked
-from soulsense_db.drivers.results import (
-    SnapshotInfo,
-    WriteLock,
-)
+from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.progress import Progress
 
 
 class PostgreSQLDriver(ReadingDriver):
     """A database of a PostgreSQL server, from 15 on, by the server's own programs."""
+
+    keeps_replaced = True
 
     def scratch(self, path: Path) -> Driver:
         """Return the driver of a new database on the same server."""
@@ -102,14 +102,46 @@ class PostgreSQLDriver(ReadingDriver):
         self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
     ) -> None:
         """Restore ``source`` to a new database, which then takes the name of the live one."""
+        self._put_in_place(source, write_lock, progress, keeps=False)
+
+    def exchange(
+        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+    ) -> None:
+        """Like :meth:`load`, and the replaced database stays, under another name."""
+        self._put_in_place(source, write_lock, progress, keeps=True)
+
+    def replaced_without_copy(self) -> str | None:
+        """Return the name that the replaced database has now."""
+        return kept.without_copy(self._login(), name=self.database)
+
+    def snapshot_replaced(self, target: Path) -> SnapshotInfo:
+        """Have ``pg_dump`` write it."""
+        return kept.write_copy(
+            self._login(),
+            self.tools(),
+            target,
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+        )
+
+    def keep_replaced(self, copy: Path) -> None:
+        """Note in its comment which file is a copy of it."""
+        kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
+
+    def _put_in_place(
+        self,
+        source: Path,
+        write_lock: WriteLock | None,
+        progress: Progress | None,
+        *,
+        keeps: bool,
+    ) -> None:
         ready: restoring.Prepared | None = getattr(self._here, "ready", None)
         if ready is None or not ready.is_of(source):
             with self.prepared(source, progress=progress):
-                self._put_in_place(self._here.ready, write_lock)
+                self._put_in_place(source, write_lock, progress, keeps=keeps)
             return
-        self._put_in_place(ready, write_lock)
-
-    def _put_in_place(self, ready: restoring.Prepared, write_lock: WriteLock | None) -> None:
+        table = self._place_of_version_table() if keeps else None
         self.return_idle_connections()
         restoring.put_in_place(
             ready,
@@ -117,6 +149,8 @@ class PostgreSQLDriver(ReadingDriver):
             name=self.database,
             lock_timeout=self.lock_timeout,
             write_lock=write_lock,
+            keeps=keeps,
+            version_table=table,
         )
         self.return_idle_connections()
 

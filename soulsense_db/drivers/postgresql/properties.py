@@ -92,33 +92,51 @@ def copy_properties(maintenance: Connection, source: str, target: str) -> None:
 
     Rights, limit, and settings, of the database and of a role in it.
     """
-    old = properties(maintenance, source)
-    if old is None:
+    old, new = properties(maintenance, source), properties(maintenance, target)
+    if old is None or new is None:
         return
     named = quoted(target)
+    if new.owner != old.owner:
+        execute(maintenance, f"ALTER DATABASE {named} OWNER TO {quoted(old.owner)}")
     execute(maintenance, f"ALTER DATABASE {named} WITH CONNECTION LIMIT {old.limit}")
-    _copy_rights(maintenance, old, named)
+    _copy_rights(maintenance, old, new, named)
+    _clear_settings(maintenance, new, named)
     _copy_settings(maintenance, old, named)
 
 
-def _copy_rights(maintenance: Connection, old: Properties, named: str) -> None:
-    rights = maintenance.execute(
-        sa.text(
-            "SELECT coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type, a.is_grantable"
-            " FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee"
-            " WHERE d.oid = :oid"
-        ),
-        {"oid": old.oid},
-    ).all()
-    has_acl = maintenance.scalar(
-        sa.text("SELECT datacl IS NOT NULL FROM pg_database WHERE oid = :oid"), {"oid": old.oid}
-    )
-    if not has_acl:
-        return
-    execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM PUBLIC, {quoted(old.owner)}")
-    for grantee, privilege, is_grantable in rights:
+_RIGHTS = sa.text(
+    "SELECT coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type, a.is_grantable"
+    " FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a"
+    " LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.oid = :oid"
+)
+_HAVE_RIGHTS = sa.text(
+    "SELECT count(*) > 0 FROM pg_database WHERE oid IN (:old, :new) AND datacl IS NOT NULL"
+)
+
+
+def _copy_rights(maintenance: Connection, old: Properties, new: Properties, named: str) -> None:
+    if not maintenance.scalar(_HAVE_RIGHTS, {"old": old.oid, "new": new.oid}):
+        return  # both have what any database has
+    had = maintenance.execute(_RIGHTS, {"oid": new.oid}).all()
+    whose = ", ".join(sorted({grantee for grantee, *_ in had} | {quoted(old.owner)}))
+    execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM {whose}")
+    for grantee, privilege, is_grantable in maintenance.execute(_RIGHTS, {"oid": old.oid}).all():
         option = " WITH GRANT OPTION" if is_grantable else ""
         execute(maintenance, f"GRANT {privilege} ON DATABASE {named} TO {grantee}{option}")
+
+
+def _clear_settings(maintenance: Connection, new: Properties, named: str) -> None:
+    """Take off what a database has that was kept: a new one has none."""
+    roles = maintenance.scalars(
+        sa.text(
+            "SELECT quote_ident(r.rolname) FROM pg_db_role_setting s"
+            " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = :oid"
+        ),
+        {"oid": new.oid},
+    ).all()
+    for role in roles:
+        whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
+        execute(maintenance, f"ALTER {whose} RESET ALL")
 
 
 def _copy_settings(maintenance: Connection, old: Properties, named: str) -> None:

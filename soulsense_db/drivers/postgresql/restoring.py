@@ -16,6 +16,7 @@ from soulsense_db.drivers.postgresql.databases import (
     tidy_up,
 )
 from soulsense_db.drivers.postgresql.errors import live_errors, newer_server, refused_by_server
+from soulsense_db.drivers.postgresql.kept import kept_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import copy_properties
 from soulsense_db.drivers.postgresql.rights import require_movable
@@ -86,7 +87,10 @@ class Prepared:
 def prepared(
     source: Path, *, login: Login, tools: Tools, name: str, progress: Progress | None
 ) -> Iterator[Prepared]:
-    """Restore ``source`` to a new database, which is dropped after the block if nothing uses it."""
+    """Restore ``source`` to a new database, which is dropped after the block if nothing uses it.
+
+    Where the database is kept that ``source`` was made of, nothing is to be restored.
+    """
     description = archive.read(source)
     size = max(1, description.size_bytes)
 
@@ -96,6 +100,10 @@ def prepared(
 
     require_movable(login, name=name)
     live, locale = login.database, description.locale
+    with kept_of(login, description.sha256, name=name) as kept:
+        if kept is not None:
+            yield Prepared(kept, description.sha256)
+            return
     with new_database(login, live=live, name=name, locale=locale) as made:
         fill(source, made, login=login, tools=tools, name=name, poll=poll)
         poll()
@@ -103,23 +111,42 @@ def prepared(
 
 
 def put_in_place(
-    ready: Prepared, *, login: Login, name: str, lock_timeout: float, write_lock: WriteLock | None
+    ready: Prepared,
+    *,
+    login: Login,
+    name: str,
+    lock_timeout: float,
+    write_lock: WriteLock | None,
+    keeps: bool = False,
+    version_table: str | None = None,
 ) -> None:
-    """Give what is ``ready`` the name of the live database, and drop that one.
+    """Give what is ``ready`` the name of the live database, and drop that one, or keep it.
 
-    ``write_lock`` is released at the last moment, when nobody can commit any more.
+    ``write_lock`` is released at the last moment, when nobody can commit any more. Where the
+    database is kept, what is committed between both is in it, and renaming is quicker: it looks for
+    sessions when there is none. ``version_table``: as of a :class:`~.databases.Mark`.
     """
     live, made = login.database, ready.made
     with live_errors(name):
         copy_properties(made.maintenance, live, made.name)
-        spared = _session_of(write_lock)
-        swap = Swap(made, login=login, name=name, lock_timeout=lock_timeout, spared=spared)
+        if keeps and write_lock is not None:
+            write_lock.release()
+        swap = Swap(
+            made,
+            login=login,
+            name=name,
+            lock_timeout=lock_timeout,
+            spared=None if keeps else _session_of(write_lock),
+            keeps=keeps,
+            version_table=version_table,
+        )
         with swap.alone():
             if write_lock is not None:
-                write_lock.release()
+                write_lock.release()  # nothing is done where it was before
             old = swap.commit()
-    with cleaning_up(f"The replaced database {old} could not be dropped"), live_errors(name):
-        drop(made.maintenance, old)
+    with cleaning_up(f"What is beside {live} could not be tidied up"), live_errors(name):
+        if not keeps:
+            drop(made.maintenance, old)
         tidy_up(made.maintenance, live)  # what a server made for a process that was killed
 
 

@@ -17,6 +17,8 @@ from soulsense_db.drivers.results import Examination, Findings
 class ScratchDriver(PostgreSQLDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
+    keeps_replaced = False
+
     def __init__(self, live: PostgreSQLDriver, login: Login) -> None:
         self._token = new_token(login.database)
         self._live, self._live_login = live, login

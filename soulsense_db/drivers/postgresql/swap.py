@@ -11,22 +11,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.postgresql.databases import Mark, NewDatabase, name_of, new_token
+from soulsense_db.drivers.postgresql.databases import (
+    Mark,
+    NewDatabase,
+    name_of,
+    new_token,
+    set_comment,
+)
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
-from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.postgresql.statements import execute, quoted
 from soulsense_db.drivers.results import ConcurrentCommitError
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
 
 _POLL_SECONDS = 0.005
+_ENDING_SECONDS = 0.001
+_LONGEST_ENDING_SECONDS = 0.05
 _LONGEST_PAUSE_MS = 2000
 _IN_USE = "55006"
 # Autovacuum has no user, and only superusers may end it: renaming does, whoever asks.
@@ -47,7 +55,8 @@ class Swap:
     """Gives ``new`` the name of the live database: all before :meth:`commit` can be taken back.
 
     ``spared``: the session that keeps writers out until it is ended between :meth:`alone` and
-    :meth:`commit`.
+    :meth:`commit`. ``keeps``: whether the replaced one is kept for an undo; ``version_table``: as
+    of its :class:`Mark`.
     """
 
     def __init__(
@@ -58,10 +67,19 @@ class Swap:
         name: str,
         lock_timeout: float,
         spared: int | None,
+        keeps: bool,
+        version_table: str | None,
     ) -> None:
         self._new, self._login, self._name = new, login, name
         self._live = login.database
-        self._old = name_of(new_token(self._live))
+        token = new_token(self._live)
+        self._old = name_of(token)
+        if keeps:
+            self._mark = Mark(
+                role="kept", live=self._live, token=token, version_table=version_table
+            )
+        else:  # what has its lock is dropped by us
+            self._mark = Mark(role="replaced", live=self._live, token=new.mark.token)
         self._deadline = time.monotonic() + lock_timeout
         self._spared = spared
 
@@ -76,7 +94,7 @@ class Swap:
             self._pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
             raw: Any = connection.connection.driver_connection
             try:
-                self._end_sessions()
+                self._end_sessions_for_now()
                 self._renaming = executor.submit(self._rename_live)
                 while not self._is_alone(self._renaming):
                     if self._renaming.done():  # somebody stayed for longer than the server waits
@@ -96,7 +114,7 @@ class Swap:
         self._spared = None
         while not self._renaming.done():
             self._end_sessions()
-            time.sleep(_POLL_SECONDS)
+            wait([self._renaming], timeout=_POLL_SECONDS)
         try:
             self._renaming.result()  # not once more: somebody could have written in between
             self._rename_new()
@@ -109,13 +127,13 @@ class Swap:
 
     def _rename_new(self) -> None:
         connection = self._connection
-        live, kept, made = (quoted(one) for one in (self._live, self._old, self._new.name))
-        replaced = Mark(role="replaced", live=self._live, token=self._new.mark.token)
+        live, made = quoted(self._live), quoted(self._new.name)
         said = connection.scalar(_COMMENT, {"name": self._old})
         for statement in (
             f"ALTER DATABASE {made} RENAME TO {live}",
-            f"COMMENT ON DATABASE {live} IS {literal(connection, said) if said else 'NULL'}",
-            f"COMMENT ON DATABASE {kept} IS {literal(connection, str(replaced))}",
+            f"ALTER DATABASE {live} WITH ALLOW_CONNECTIONS true",  # it may be one that was kept
+            set_comment(connection, self._live, said),
+            set_comment(connection, self._old, str(self._mark)),
         ):
             execute(connection, statement)
 
@@ -131,7 +149,7 @@ class Swap:
 
     def _is_alone(self, renaming: Future[None]) -> bool:
         """End sessions; return whether only the one spared is left, and none can come."""
-        time.sleep(_POLL_SECONDS)
+        wait([renaming], timeout=_POLL_SECONDS)
         if renaming.done():
             error = renaming.exception()
             if isinstance(error, DBAPIError) and code_of(error) == _IN_USE and self._has_time():
@@ -143,6 +161,15 @@ class Swap:
         if not self._has_time():
             raise locked(self._name, "a session does not end")
         return bool(holds) and not others
+
+    def _end_sessions_for_now(self) -> None:
+        """End sessions until there is none: renaming looks again only after a tenth of a second.
+
+        Who connects again at once may keep it up; renaming keeps him out then.
+        """
+        soon = time.monotonic() + _LONGEST_ENDING_SECONDS
+        while self._end_sessions() and time.monotonic() < soon:
+            time.sleep(_ENDING_SECONDS)
 
     def _end_sessions(self) -> int:
         asked = {"name": self._live, "spared": self._spared}

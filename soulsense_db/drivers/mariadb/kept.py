@@ -1,0 +1,75 @@
+"""What a restore replaced: tables in a schema of their own, until the next restore has some.
+
+So the safety backup is written once the live database is in use again, and an undo has nothing to
+load: tables change places. What no table takes with it, routines and triggers, is in the notes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from soulsense_db.drivers.mariadb import inventory, notes, schemas, snapshot
+from soulsense_db.drivers.mariadb.archive import Description
+from soulsense_db.drivers.mariadb.errors import live_errors
+from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.schemas import Work
+from soulsense_db.drivers.mariadb.tools import Tools
+from soulsense_db.drivers.results import SnapshotInfo
+
+
+def without_copy(login: Login, *, name: str) -> str | None:
+    """Return the name of a schema with kept tables of which there is no file yet."""
+    with login.connected(name=name) as connection, live_errors(name):
+        return _without_copy(connection, login.database)
+
+
+def _without_copy(connection: Connection, live: str) -> str | None:
+    found = notes.copies(connection, schemas.ours(connection, live))
+    return next((schema for schema, copy in found.items() if not copy), None)
+
+
+def write_copy(login: Login, tools: Tools, target: Path, *, name: str) -> SnapshotInfo:
+    """Write what the last restore replaced to the existing empty file ``target``."""
+    with login.connected(name=name) as connection, live_errors(name):
+        schema = _without_copy(connection, login.database)
+        assert schema is not None  # it was asked for before
+        found = notes.read(connection, schema)
+        assert found is not None
+        kept = found[0].kept
+        assert kept is not None
+        old = Work(schema, login.database, connection).old
+        return snapshot.write_kept(login, tools, target, old, kept, name=name)
+
+
+def note_copy(login: Login, copy: str, *, name: str) -> None:
+    """Note that there is a file now, with the checksum ``copy``; drop what was kept before."""
+    with login.connected(name=name) as connection, live_errors(name):
+        live = login.database
+        schema = _without_copy(connection, live)
+        assert schema is not None  # it was just copied
+        notes.set_copy(connection, schema, copy)
+        for other in notes.copies(connection, schemas.ours(connection, live)):
+            if other != schema:
+                schemas.drop_all(connection, Work(other, live, connection), name)
+
+
+def schema_of(connection: Connection, live: str, described: Description) -> str | None:
+    """Return the schema whose tables the backup is of that is ``described``; None without one.
+
+    Its rows are counted: nothing else tells whether somebody has written to it.
+    """
+    copies = notes.copies(connection, schemas.ours(connection, live))
+    for name, copy in copies.items():
+        if copy != described.sha256:
+            continue
+        schema = Work(name, live, connection).old
+        found = inventory.tables(connection, schema)
+        numbers = inventory.counts(connection, schema, found)
+        counted = {one.name: number for one, number in zip(found, numbers, strict=True)}
+        sequences = [one.name for one in described.items if one.kind == "SEQUENCE"]
+        there = set(inventory.renamed(connection, schema))
+        if counted == dict(described.counts) and there == {*counted, *sequences}:
+            return schema
+    return None
