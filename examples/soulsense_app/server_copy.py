@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+
+# The databases that a restore keeps for an undo: their comment says of which database they are.
+_KEPT = {
+    "postgresql": "SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database "
+    "WHERE starts_with(datname, 'soulsense_')",
+    "mariadb": "SELECT schema_name, schema_comment FROM information_schema.schemata "
+    "WHERE locate('~soulsense_', schema_name)",
+}
+_KEPT["mysql"] = _KEPT["mariadb"]
+_ENDINGS = {"postgresql": (), "mariadb": ("_old", "_new"), "mysql": ("_old", "_new")}
 
 
 class NotEmptyError(Exception):
@@ -24,11 +35,18 @@ def require_empty(engine: sa.Engine) -> None:
         )
 
 
-def drop_tables(engine: sa.Engine) -> None:
-    """Drop all tables of a database that was empty."""
+def leave_empty(engine: sa.Engine) -> None:
+    """Drop all tables of a database that was empty, and what its last restore has kept."""
     tables = sa.MetaData()
     tables.reflect(engine)
     tables.drop_all(engine)
+    quoted = engine.dialect.identifier_preparer.quote_identifier
+    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        found = connection.exec_driver_sql(_KEPT[engine.dialect.name]).all()
+        about = f'"live":{json.dumps(engine.url.database)}'
+        for kept in [name for name, comment in found if about in (comment or "")]:
+            for name in (kept, *(f"{kept}{ending}" for ending in _ENDINGS[engine.dialect.name])):
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(name)}")
 
 
 @contextmanager

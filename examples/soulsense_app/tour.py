@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from alembic.util import CommandError
 from app_copy import EXAMPLE, AppCopy
 from models import JournalEntry, User
-from server_copy import NotEmptyError, drop_tables, require_empty
+from server_copy import NotEmptyError, leave_empty, require_empty
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -69,7 +69,7 @@ class Tour:
             self._undo()
         finally:
             if self._server:
-                drop_tables(self._app.engine)
+                leave_empty(self._app.engine)
             self._app.close()
 
     def _fill(self) -> None:
