@@ -33,6 +33,8 @@ PASSPHRASE_VARIABLE = "SOULSENSE_PASSPHRASE"  # noqa: S105 - its name
 """The environment variable that may hold the passphrase."""
 MIRROR_VARIABLE = "SOULSENSE_MIRROR"
 """The environment variable with the URLs of mirrors."""
+TOOLS_VARIABLE = "SOULSENSE_TOOLS"
+"""The environment variable with the directory of a database server's programs."""
 NONE = "none"
 """The word that switches an option off."""
 DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")
@@ -50,7 +52,7 @@ _KNOWN = {
     *("soulsense_mirrors", "soulsense_mirror_folder", "soulsense_mirror_deadline"),
     *("soulsense_mirror_before_upgrade", "soulsense_mirror_keep_within"),
     *("soulsense_rehearse", "soulsense_rehearse_timeout"),
-    "soulsense_mirror_max_total_size",
+    *("soulsense_mirror_max_total_size", "soulsense_tools"),
     *(PREFIX + name for name in COUNTS),
     *(f"{PREFIX}mirror_{name}" for name in COUNTS),
 }
@@ -66,7 +68,7 @@ class MirrorOptions(TypedDict, total=False):
 
 
 class FormOptions(TypedDict):
-    """The options of ``BackupManager`` about the forms of backups."""
+    """The options of ``BackupManager`` about the forms of backups, and what makes them."""
 
     compression: Compression | None
     differential: bool
@@ -74,6 +76,7 @@ class FormOptions(TypedDict):
     identities: Identities
     describe_openly: bool
     work_directory: Path | None
+    tools: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,7 @@ class Settings:
     and ``mirror_deadline`` in seconds, None for the usual; ``mirrors_before_upgrade``: whether a
     mirror must have the safety backup before a migration begins. Of rehearsals: ``rehearses``,
     whether an upgrade is rehearsed before it runs; ``rehearse_timeout`` in seconds, None for the
-    usual.
+    usual. ``tools``: the directory of a server's programs, None where they are looked for.
     """
 
     protects: bool = False
@@ -116,6 +119,7 @@ class Settings:
     mirrors_before_upgrade: bool = False
     rehearses: bool = False
     rehearse_timeout: float | None = None
+    tools: Path | None = None
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -155,6 +159,7 @@ class Settings:
             mirrors_before_upgrade=_switch(options, "soulsense_mirror_before_upgrade"),
             rehearses=_switch(options, "soulsense_rehearse"),
             rehearse_timeout=_seconds(options, "soulsense_rehearse_timeout"),
+            tools=_directory(options.get("soulsense_tools", "")),
         )
 
     def mirror_options(self) -> MirrorOptions:
@@ -187,6 +192,7 @@ class Settings:
             ),
             describe_openly=self.describes_openly,
             work_directory=self.work_directory,
+            tools=_directory(os.environ.get(TOOLS_VARIABLE, "")) or self.tools,
         )
 
 
@@ -233,6 +239,10 @@ def public_keys_of(names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         found += name.split() if name.startswith("age1") else [name]
     return tuple(found)
+
+
+def _directory(text: str) -> Path | None:
+    return Path(text.strip()) if text.strip() else None
 
 
 def _switch(options: Mapping[str, str], name: str) -> bool:

@@ -33,6 +33,7 @@ VALUE_OPTIONS = {
         "--recipient",
         "--identity-file",
         "--work-directory",
+        "--tools",
         "--mirror",
         "--mirror-folder",
         "--mirror-deadline",

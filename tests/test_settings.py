@@ -132,6 +132,7 @@ def test_the_options_of_forms_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         "soulsense_identity_file = %(here)s/key one.txt\n  %(here)s/two.txt\n"
         "soulsense_identity_command = pass show 'my key'\n"
         "soulsense_work_directory = %(here)s/work\nsoulsense_describe_openly = yes\n"
+        "soulsense_tools = %(here)s/bin\n"
     )
     options = Settings.of(read_options(path)).form_options()
     assert str(options["identities"]) == (
@@ -145,7 +146,18 @@ def test_the_options_of_forms_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         "recipients": ("age1aaa", "ssh-ed25519 AAAA me@home", "age1bbb"),
         "describe_openly": True,
         "work_directory": tmp_path / "work",
+        "tools": tmp_path / "bin",
     }
+
+
+def test_the_environment_says_where_the_tools_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands before the option, and one that is empty says nothing."""
+    settings = Settings.of({"soulsense_tools": "/of/the/option"})
+    monkeypatch.setenv("SOULSENSE_TOOLS", "/of/the/environment")
+    assert settings.form_options()["tools"] == Path("/of/the/environment")
+    monkeypatch.setenv("SOULSENSE_TOOLS", " ")
+    assert settings.form_options()["tools"] == Path("/of/the/option")
+    assert Settings.of({"soulsense_tools": ""}).form_options()["tools"] is None
 
 
 def test_the_environment_says_where_the_key_is(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import server_copy
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -21,16 +24,22 @@ _PLAIN = "with context.begin_transaction():"
 
 
 class AppCopy:
-    """The example in ``folder``: its migrations, its database, an engine connected to it."""
+    """The example in ``folder``: its migrations, its database, an engine connected to it.
 
-    def __init__(self, folder: Path) -> None:
+    ``engine``: on a database of a server; without one, the database is a file in ``folder``.
+    """
+
+    def __init__(self, folder: Path, engine: sa.Engine | None = None) -> None:
         self._migrations = folder / "migrations"
         if not self._migrations.exists():
             shutil.copytree(EXAMPLE / "migrations", self._migrations)
         self.database = folder / "data" / "soulsense.db"
         self.database.parent.mkdir(parents=True, exist_ok=True)
-        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.database)))
-        self.manager = BackupManager(self.engine)
+        if engine is None:
+            engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.database)))
+        self.engine = engine
+        self._backups = self.database.parent / "backups"
+        self.manager = BackupManager(engine, self._backups)
         self._config = self._make_config()
 
     def _make_config(self) -> Config:
@@ -41,7 +50,9 @@ class AppCopy:
             attributes={"configure_logger": False},
         )
         config.set_main_option("script_location", _escaped(str(self._migrations)))
-        config.set_main_option("sqlalchemy.url", _escaped(str(self.engine.url)))
+        url = self.engine.url.render_as_string(hide_password=False)
+        config.set_main_option("sqlalchemy.url", _escaped(url))
+        config.set_main_option("soulsense_backup_directory", _escaped(str(self._backups)))
         return config
 
     def upgrade(self, revision: str = "head") -> None:
@@ -73,22 +84,51 @@ class AppCopy:
     def counts(self) -> dict[str, int]:
         """Return how many rows each table has, soulsense_db's own table aside."""
         with self.engine.connect() as connection:
+            found = sa.select(sa.func.count()).select_from
             return {
-                name: int(connection.exec_driver_sql(f'SELECT count(*) FROM "{name}"').scalar_one())
+                name: connection.execute(found(sa.table(name))).scalar_one()
                 for name in sorted(sa.inspect(connection).get_table_names())
                 if name != CATALOG
             }
+
+    def columns(self) -> set[str]:
+        """Return the columns of the tables in :meth:`counts`, as ``table.column``."""
+        inspector = sa.inspect(self.engine)
+        return {
+            f"{table}.{column['name']}"
+            for table in self.counts()
+            for column in inspector.get_columns(table)
+        }
 
     def digest(self) -> str:
         """Return a SHA-256 over all columns and rows of the tables in :meth:`counts`."""
         digest = hashlib.sha256()
         for name in self.counts():
             with self.engine.connect() as connection:
-                result = connection.exec_driver_sql(f'SELECT * FROM "{name}"')
+                everything = sa.select(sa.text("*")).select_from(sa.table(name))
+                result = connection.execute(everything)
                 columns = list(result.keys())
                 rows = sorted(repr(tuple(row)) for row in result)
             digest.update(repr((name, columns, rows)).encode())
         return digest.hexdigest()
+
+    @contextmanager
+    def copied(self, folder: Path) -> Iterator[AppCopy]:
+        """Yield a copy of the example in ``folder``, on a database made of a new backup."""
+        info = self.manager.create("For a try without protection")
+        if self.engine.dialect.name == "sqlite":
+            copy = AppCopy(folder)
+            self.manager.export(info, copy.database)
+            yield copy
+            copy.close()
+            return
+        with server_copy.new_database(self.engine) as engine:
+            copy = AppCopy(folder, engine)
+            exported = folder / info.filename
+            self.manager.export(info, exported)
+            copy.manager.restore(copy.manager.import_file(exported))
+            yield copy
+            copy.close()
 
     def close(self) -> None:
         """Let go of the database."""

@@ -29,6 +29,9 @@ def upgrade() -> None:
     for user_id, name, value in connection.execute(sa.select(settings)).all():
         preferences[user_id][name] = value
     op.drop_table("settings")
+    if connection.dialect.name == "postgresql":  # a busy server: writers shall not wait for it
+        with op.get_context().autocommit_block():
+            op.create_index("ix_users_name", "users", ["name"], postgresql_concurrently=True)
     with op.batch_alter_table("users") as batch:
         batch.add_column(sa.Column("preferences", sa.JSON, nullable=False, server_default="{}"))
         batch.create_unique_constraint("uq_users_email", ["email"])

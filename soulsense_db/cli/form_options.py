@@ -1,4 +1,4 @@
-"""The common options about forms: how new backups are stored, and what opens encrypted ones."""
+"""The common options about forms: how new backups are made and stored, and what opens them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class GivenForms:
     identity_files: tuple[str, ...] = ()
     describe_openly: bool | None = None
     work_directory: Path | None = None
+    tools: Path | None = None
 
     @property
     def by_option(self) -> dict[str, object]:
@@ -45,6 +46,7 @@ class GivenForms:
             "--identity-file": self.identity_files,
             "--describe-openly": self.describe_openly,
             "--work-directory": self.work_directory,
+            "--tools": self.tools,
         }
 
     def over(self, settings: Settings, context: typer.Context | None) -> FormOptions:
@@ -69,6 +71,8 @@ class GivenForms:
             options["describe_openly"] = self.describe_openly
         if self.work_directory is not None:
             options["work_directory"] = self.work_directory
+        if self.tools is not None:
+            options["tools"] = self.tools
         return options
 
     def _require_no_differential(self, context: typer.Context | None) -> None:
@@ -141,6 +145,16 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
+    tools: Annotated[
+        str | None,
+        typer.Option(
+            "--tools",
+            metavar="DIR",
+            help="Directory of the database server's own programs, pg_dump or mariadb-dump. "
+            "Default: where they are found.",
+            rich_help_panel=COMMON_OPTIONS,
+        ),
+    ] = None,
     describe_openly: Annotated[
         bool | None,
         typer.Option(
@@ -151,8 +165,9 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
     ] = None,
 ) -> GivenForms:
     """Declare them."""
-    if work_directory is not None and not work_directory.strip():  # a variable that is not set
-        raise OptionError("--work-directory is empty.", hint="Name a directory.")
+    for name, value in (("--work-directory", work_directory), ("--tools", tools)):
+        if value is not None and not value.strip():  # a variable that is not set
+            raise OptionError(f"{name} is empty.", hint="Name a directory.")
     return GivenForms(
         compression=compression,
         differential=differential,
@@ -160,4 +175,5 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
         identity_files=tuple(identity_file or ()),
         describe_openly=describe_openly,
         work_directory=Path(work_directory) if work_directory else None,
+        tools=Path(tools) if tools else None,
     )

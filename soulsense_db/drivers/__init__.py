@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from soulsense_db.drivers.engines import EngineSource as EngineSource
     from soulsense_db.drivers.engines import engine_of
+    from soulsense_db.drivers.postgresql import PostgreSQLDriver
     from soulsense_db.drivers.registry import driver_for, engine_for, rehearsal_for
     from soulsense_db.drivers.rehearsal import (
         ColumnSurvey,
@@ -80,6 +81,7 @@ __all__ = [
     "MissingChildren",
     "MissingParent",
     "NewKeys",
+    "PostgreSQLDriver",
     "Progress",
     "QueryError",
     "RehearsalSupport",
@@ -130,6 +132,7 @@ _HOMES = {
     "WriteLock": "soulsense_db.drivers.results",
     "ConcurrentCommitError": "soulsense_db.drivers.results",
     "Progress": "soulsense_db.progress",
+    "PostgreSQLDriver": "soulsense_db.drivers.postgresql",
     "SQLiteDriver": "soulsense_db.drivers.sqlite",
     "SnapshotInfo": "soulsense_db.drivers.results",
     "TableDiff": "soulsense_db.drivers.results",

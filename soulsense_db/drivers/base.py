@@ -109,6 +109,13 @@ class Driver(RequiredMethods):
         before = self.write_stamp()
         yield lambda: self.write_stamp() != before
 
+    def require_comparable(self, backup: Path) -> None:
+        """Raise where ``backup`` has no rows to compare: no snapshot is taken for that then.
+
+        By default all can be compared.
+        """
+        del backup
+
     def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
         """Whether the live database has the tables of ``backup``, and all else but the rows.
 

@@ -3,7 +3,9 @@
 Others bring a driver for their dialect in a package with an entry point::
 
     [project.entry-points."soulsense_db.drivers"]
-    postgresql = "their_package:TheirDriver"
+    oracle = "their_package:TheirDriver"
+
+One for a dialect of ours takes the place of ours.
 """
 
 from __future__ import annotations
@@ -117,12 +119,12 @@ def reason_of(error: BaseException) -> str:
 
 
 def _driver_class(dialect: str) -> type[Driver]:
+    for entry in entry_points(group=GROUP, name=dialect):
+        return _loaded(entry)
     if dialect in _OURS:
         module, name = _OURS[dialect]
         found: type[Driver] = getattr(import_module(module), name)
         return found
-    for entry in entry_points(group=GROUP, name=dialect):
-        return _loaded(entry)
     known = sorted({*_OURS, *entry_points(group=GROUP).names})
     raise no_driver(dialect, known)
 

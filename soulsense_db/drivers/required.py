@@ -41,6 +41,8 @@ class RequiredMethods(ABC):
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         self.engine = engine
         self.lock_timeout = lock_timeout
+        self.tools_directory: Path | None = None
+        """Where a server's own programs are; None: where the driver finds them."""
 
     @property
     @abstractmethod

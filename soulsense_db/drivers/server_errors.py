@@ -6,6 +6,8 @@ which no value of a row may be.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
@@ -16,6 +18,7 @@ from soulsense_db.errors import (
     MissingRightError,
     NotEnoughSpaceError,
     Outcome,
+    ServerToolError,
     UnsupportedDatabaseError,
 )
 
@@ -108,4 +111,35 @@ def reaches_other_databases(name: str, what: str) -> UnsupportedDatabaseError:
         f"Migrations of {name} cannot run on a copy: it has {what}, so that they could write to "
         "another database through it.",
         hint="Run them on a server for tests, which knows no other.",
+    )
+
+
+def not_in_named_directory(program: Path, server: str) -> ServerToolError:
+    """Return the error for a program that is not where the option ``tools`` says; of ``server``."""
+    return ServerToolError(
+        f"The server is {server}, and {program} cannot be run: there is no such program, or "
+        "it does not tell its version.",
+        hint=f"Let soulsense_tools, or --tools, name the directory of the client programs of "
+        f"{server}; without it they are looked for.",
+        path=program.parent,
+    )
+
+
+def other_version_in_named_directory(
+    program: Path, server: str, version: str, *, is_older: bool
+) -> ServerToolError:
+    """Return the error for a program where the option ``tools`` says that is no match."""
+    how, why = (
+        ("older", "cannot read a newer server")
+        if is_older
+        else (
+            "newer",
+            "writes what the server's own cannot read",
+        )
+    )
+    return ServerToolError(
+        f"{program} is of version {version}, which is {how} than the server ({server}): it {why}.",
+        hint=f"Let soulsense_tools, or --tools, name the directory of the client programs of "
+        f"{server}; without it they are looked for.",
+        path=program.parent,
     )

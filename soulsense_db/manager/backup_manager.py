@@ -68,6 +68,8 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
         work_directory: Where the data of a backup that is not plain is while it is created or
             restored, in a private file; None for beside the database. It must not be in the backup
             directory.
+        tools: The directory of the database server's own programs, such as
+            ``/usr/lib/postgresql/16/bin``; None to look for them.
         mirrors: Where copies of the backups go: URLs such as ``s3://bucket/prefix``,
             ``sftp://user@host/path``, ``file:///mnt/usb/soulsense``, or
             :class:`~soulsense_db.mirroring.MirrorTarget`. They are uploaded by
@@ -108,6 +110,7 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
         identities: IdentitiesOption = None,
         describe_openly: bool = False,
         work_directory: str | Path | None = None,
+        tools: str | Path | None = None,
         mirrors: MirrorsOption = (),
         mirror_retention: RetentionPolicy | None = None,
         mirror_folder: str | None = None,
@@ -131,6 +134,7 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
             forms=forms,
             lock_timeout=lock_timeout,
         )
+        repository.driver.tools_directory = Path(tools) if tools else None
         self.events = repository.events
         """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
         self.live = LiveDatabase(repository.driver, repository.marker_place)

@@ -23,6 +23,7 @@ class ManagerOptions(TypedDict, total=False):
     identities: IdentitiesOption
     describe_openly: bool
     work_directory: str | Path | None
+    tools: str | Path | None
     mirrors: MirrorsOption
     mirror_retention: RetentionPolicy | None
     mirror_folder: str | None

@@ -39,6 +39,7 @@ def compare_data(
 ) -> DatabaseDiff:
     """Compare the file ``path``, with data of ``info``, as :func:`compare_with_live` does."""
     is_secret = info.form.is_encrypted
+    repository.driver.require_comparable(path)
     with live_as_file(repository, is_secret=is_secret, progress=progress) as copy:
         ignore = repository.rows.tables()
         return repository.driver.compare_copy(copy, path, ignore=ignore, progress=progress)

@@ -43,7 +43,7 @@ from soulsense_db.drivers.mariadb.login import (
 from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
-from soulsense_db.drivers.mariadb.tools import Tools, find_tools
+from soulsense_db.drivers.mariadb.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import (
     QueryError,
@@ -134,7 +134,12 @@ class MariaDBDriver(BackupFiles):
                 version = inventory.version(connection)
             if "MariaDB" not in version:
                 raise no_mysql(self.database, version)
-            self._tools = find_tools(version.partition("-")[0], name=self.database)
+            number, folder = version.partition("-")[0], self.tools_directory
+            self._tools = (
+                find_tools(number, name=self.database)
+                if folder is None
+                else tools_in(folder, number, name=self.database)
+            )
         return self._tools
 
     def waiting_engine(self) -> Engine:

@@ -187,8 +187,8 @@ def no_tool(program: str, version: str, others: Sequence[str]) -> ServerToolErro
     found = f" Found: {'; '.join(others)}." if others else ""
     return ServerToolError(
         f"The server is MariaDB {version}, and there is no {program} of that version here.{found}",
-        hint=f"Install the client programs of MariaDB {version} (Debian: mariadb-client), or put "
-        "their directory first on PATH.",
+        hint=f"Install the client programs of MariaDB {version} (Debian: mariadb-client), or name "
+        "their directory with soulsense_tools or --tools.",
         candidates=others,
     )
 

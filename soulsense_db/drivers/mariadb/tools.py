@@ -14,6 +14,10 @@ from typing import IO
 
 from soulsense_db.drivers.mariadb.errors import no_tool, tool_failed
 from soulsense_db.drivers.mariadb.login import Login, environment
+from soulsense_db.drivers.server_errors import (
+    not_in_named_directory,
+    other_version_in_named_directory,
+)
 from soulsense_db.drivers.server_programs import (
     folders_on_path,
     output_of,
@@ -114,6 +118,23 @@ def find_tools(version: str, *, name: str) -> Tools:
         if found is not None:
             others.append(f"{folder / 'mariadb-dump'} is of version {found[0]}.{found[1]}")
     raise no_tool("mariadb-dump", version, others)
+
+
+def tools_in(folder: Path, version: str, *, name: str) -> Tools:
+    """Return the programs of a server's ``version`` that are in ``folder``.
+
+    Raises :class:`~soulsense_db.errors.ServerToolError`.
+    """
+    server, wanted = f"MariaDB {version}", series(version)
+    for program in (folder / "mariadb-dump", folder / "mariadb"):
+        found = _version_of(program)
+        if found is None:
+            raise not_in_named_directory(program, server)
+        if found != wanted:
+            raise other_version_in_named_directory(
+                program, server, f"{found[0]}.{found[1]}", is_older=found < wanted
+            )
+    return Tools(folder, version, name)
 
 
 def series(version: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.postgresql import (
     archive,
     contents,
+    foreign,
     inventory,
     kept,
     restoring,
@@ -63,6 +64,28 @@ class PostgreSQLDriver(ReadingDriver):
         path = self.search_path()
         with self._connected(autocommit=False) as connection:
             return first_rows(connection, statement, search_path=path)
+
+    def require_readable(self, source: Path) -> None:
+        """Read the end as well, but of an archive that ``pg_dump`` alone has written."""
+        if not foreign.is_foreign(source):
+            super().require_readable(source)
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a dump that is whole; what ``pg_dump`` alone has written is restored for that."""
+        if not foreign.is_foreign(source):
+            return super().copy_file(source, target, progress=progress)
+        self.require_database()
+        return foreign.adopt(
+            source,
+            target,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+            progress=progress,
+        )
 
     @contextmanager
     def watched(self) -> Iterator[Callable[[], bool]]:

@@ -181,7 +181,7 @@ def no_tool(program: str, version: int, others: Sequence[str]) -> ServerToolErro
     return ServerToolError(
         f"The server is PostgreSQL {version}, and there is no {program} {version} here.{found}",
         hint=f"Install the client programs of version {version} (Debian: postgresql-client-"
-        f"{version}), or put their directory first on PATH.",
+        f"{version}), or name their directory with soulsense_tools or --tools.",
         candidates=others,
     )
 
@@ -281,8 +281,26 @@ def cut_off(name: str) -> TruncatedBackupError:
     """Return the error for an archive that has not its end, or never had ours."""
     return TruncatedBackupError(
         f"Invalid backup file: {name} lacks its end, or another program made it.",
-        hint="Use another backup. Load what pg_dump alone wrote into a new database with "
-        "pg_restore, and back that one up.",
+        hint="Use another backup. What pg_dump alone wrote becomes a backup when it is imported.",
+    )
+
+
+def not_restored(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for an archive of pg_dump's own that no database could be made of."""
+    return InvalidBackupError(
+        f"Invalid backup file: {name} cannot be restored ({reason}).",
+        hint="It is cut off or damaged, or of a newer version. Or it needs what the server lacks: "
+        "roles, extensions and tablespaces are not in it.",
+        reason=reason,
+    )
+
+
+def no_foreign_money(name: str) -> InvalidBackupError:
+    """Return the error for an archive whose amounts may be read as others than were written."""
+    return InvalidBackupError(
+        f"{name} has columns of type money, and does not tell with which lc_monetary they were "
+        "written.",
+        hint="Restore it with pg_restore to a database with that setting, and back that one up.",
     )
 
 

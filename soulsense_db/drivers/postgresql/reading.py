@@ -31,7 +31,7 @@ from soulsense_db.drivers.postgresql.login import (
 )
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
 from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
-from soulsense_db.drivers.postgresql.tools import Tools, find_tools
+from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import (
     SnapshotInfo,
 )
@@ -126,12 +126,20 @@ class ReadingDriver(DumpDriver[archive.Description]):
             )
             with asking as connection:
                 connection.exec_driver_sql("SET LOCAL search_path = ''")
+                version = inventory.version(connection)
+                if self.tools_directory is not None:
+                    self._tools = tools_in(self.tools_directory, version, name=self.database)
+                    return self._tools
                 self._tools = find_tools(
-                    inventory.version(connection),
+                    version,
                     name=self.database,
                     beside_server=inventory.folder_of_programs(connection),
                 )
         return self._tools
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a program of the server reaches the live database."""
+        return self._login().environment()
 
     def waiting_engine(self) -> Engine:
         """Return one of ours."""
@@ -202,7 +210,7 @@ class ReadingDriver(DumpDriver[archive.Description]):
 
     def has_schema_of(self, backup: Path, *, ignore: Collection[str]) -> bool:
         """Compare the statements that the archive has with those of the live database now."""
-        live = contents.schema_of_database(self.tools(), self._login().environment())
+        live = contents.schema_of_database(self.tools(), self.environment())
         with self._connected() as connection:
             ignored = [
                 one

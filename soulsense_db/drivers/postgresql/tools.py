@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.drivers.server_errors import (
+    not_in_named_directory,
+    other_version_in_named_directory,
+)
 from soulsense_db.drivers.server_programs import (
     folders_on_path,
     output_of,
@@ -111,6 +115,23 @@ def find_tools(version: int, *, name: str, beside_server: Path | None = None) ->
         if found is not None:
             others.append(f"{folder / 'pg_dump'} is of version {found}")
     raise no_tool("pg_dump", version, others)
+
+
+def tools_in(folder: Path, version: int, *, name: str) -> Tools:
+    """Return the programs of a server's major ``version`` that are in ``folder``.
+
+    Raises :class:`~soulsense_db.errors.ServerToolError`.
+    """
+    server = f"PostgreSQL {version}"
+    for program in (folder / "pg_dump", folder / "pg_restore"):
+        found = _version_of(program)
+        if found is None:
+            raise not_in_named_directory(program, server)
+        if found != version:
+            raise other_version_in_named_directory(
+                program, server, str(found), is_older=found < version
+            )
+    return Tools(folder, version, name)
 
 
 def _folders(version: int, beside_server: Path | None) -> Iterator[Path]:

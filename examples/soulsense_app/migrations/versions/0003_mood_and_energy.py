@@ -20,11 +20,13 @@ def upgrade() -> None:
     """Move the number behind the slash to a column of its own."""
     with op.batch_alter_table("journal_entries") as batch:
         batch.add_column(sa.Column("energy", sa.Integer, nullable=True))
-    slash = sa.func.instr(entries.c.mood, "/")
+    on_postgresql = op.get_bind().dialect.name == "postgresql"
+    slash = (sa.func.strpos if on_postgresql else sa.func.instr)(entries.c.mood, "/")
     op.execute(
-        sa.update(entries).values(
-            energy=sa.cast(sa.func.substr(entries.c.mood, slash + 1), sa.Integer),
-            mood=sa.func.substr(entries.c.mood, 1, slash - 1),
+        # In this order: MariaDB reads what the assignment before has written.
+        sa.update(entries).ordered_values(
+            (entries.c.energy, sa.cast(sa.func.substr(entries.c.mood, slash + 1), sa.Integer)),
+            (entries.c.mood, sa.func.substr(entries.c.mood, 1, slash - 1)),
         )
     )
     with op.batch_alter_table("journal_entries") as batch:
