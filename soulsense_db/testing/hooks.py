@@ -113,11 +113,6 @@ class DriverHooks:
         if not self.has_file:
             pytest.skip(f"{type(self).__name__}.has_file is False")
 
-    def needs_kept(self, driver: Driver) -> None:
-        """Skip a test that is about replaced data, where none is kept."""
-        if not driver.keeps_replaced:
-            pytest.skip(f"{type(driver).__name__}.keeps_replaced is False")
-
     def needs_others(self) -> None:
         """Skip a test that is about other programs, where there can be none."""
         if not self.reachable_by_others:

@@ -189,12 +189,18 @@ class LoadPromises(DriverHooks):
         assert live.bodies() == FIRST_NOTES
 
     def test_what_an_exchange_replaced_is_kept(self, live: Live) -> None:
-        """It can be copied while the database is in use, and a load of the copy puts it back."""
+        """It can be copied while the database is in use, and a load of the copy puts it back.
+
+        A driver that keeps nothing has nothing that a copy is to be made of.
+        """
         driver = live.driver
-        self.needs_kept(driver)
         path, _ = live.snapshot()
         live.add("later")
         assert driver.replaced_without_copy() is None
+        if not driver.keeps_replaced:
+            driver.load(path)
+            assert driver.replaced_without_copy() is None
+            return
         with driver.connected(), driver.write_locked() as lock:
             driver.exchange(path, write_lock=lock)
         assert live.bodies() == FIRST_NOTES
