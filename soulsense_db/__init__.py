@@ -53,7 +53,7 @@ _HOMES = {
     "MirrorTarget": "soulsense_db.mirroring",
     "Period": "soulsense_db.retention",
     "PruneReport": "soulsense_db.retention",
-    "RestoreReport": "soulsense_db.operations.restore",
+    "RestoreReport": "soulsense_db.operations.restore_report",
     "RetentionPolicy": "soulsense_db.retention",
     "RowsReport": "soulsense_db.operations.row_restore",
     "VerificationReport": "soulsense_db.operations.verify",

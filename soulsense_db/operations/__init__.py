@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     )
     from soulsense_db.operations.references import Doubt, Finder, Reference, doubts_about
     from soulsense_db.operations.repository import Repository
-    from soulsense_db.operations.restore import RestoreReport
     from soulsense_db.operations.restore_check import RestoreCheck, check_restore
+    from soulsense_db.operations.restore_report import RestoreReport
     from soulsense_db.operations.row_restore import (
         RowsReport,
         find_rows,
@@ -156,7 +156,7 @@ _HOMES = {
     "Reference": "soulsense_db.operations.references",
     "Repository": "soulsense_db.operations.repository",
     "RestoreCheck": "soulsense_db.operations.restore_check",
-    "RestoreReport": "soulsense_db.operations.restore",
+    "RestoreReport": "soulsense_db.operations.restore_report",
     "RowsReport": "soulsense_db.operations.row_restore",
     "find_rows": "soulsense_db.operations.row_restore",
     "preview_rows": "soulsense_db.operations.row_restore",

@@ -23,10 +23,10 @@ from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import (
     Restorer,
-    RestoreReport,
     done_sentence,
     require_undo,
 )
+from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.safety_copy import finish_safety_copy
 from soulsense_db.operations.stored_form import OpenedBackup

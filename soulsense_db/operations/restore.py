@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db import fs
@@ -21,7 +20,7 @@ from soulsense_db.errors import (
     StorageError,
 )
 from soulsense_db.meta_file import not_found_if_deleted, read_backup, trusted_meta
-from soulsense_db.notices import cleaning_up, log_ignored, renamed
+from soulsense_db.notices import cleaning_up, log_ignored
 from soulsense_db.operations.errors import (
     disk_failed,
     not_put_back,
@@ -31,6 +30,7 @@ from soulsense_db.operations.errors import (
     undo_command,
 )
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import Source, opened_to_restore
 from soulsense_db.operations.safety_copy import (
     BEFORE_RESTORE,
@@ -41,7 +41,6 @@ from soulsense_db.operations.safety_copy import (
     stage_safety_copy,
 )
 from soulsense_db.operations.stored_form import OpenedBackup
-from soulsense_db.operations.upgrading import UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
     FAILED_MIGRATION,
@@ -51,51 +50,6 @@ from soulsense_db.sidecars import (
     newest_safety_backup,
     standing_for_a_copy,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreReport:
-    """A restore that was done.
-
-    Attributes:
-        source: The backup that was restored.
-        safety_backup: The copy of the previous database; None where it could not be read.
-        moved_aside: The new names of the files of a missing or damaged database, and of the safety
-            backup of an earlier restore.
-        verified: Whether the result was read through a new connection and is right. False when that
-            could not be done, for example because of somebody else's lock or an error in the
-            application's functions.
-        duration_seconds: How long it took.
-        catalog_rebuilt: Whether the table ``backups`` was brought in step.
-        warnings: What failed once the database was restored, a sentence each.
-        upgrade: What migrations did to the data before it was put in place; None without any.
-
-    Example:
-        >>> report = manager.restore("latest")
-        >>> report.source.description, report.catalog_rebuilt, report.warnings
-        ('Before the import', True, ())
-    """
-
-    source: BackupInfo
-    safety_backup: Path | None
-    moved_aside: tuple[Path, ...]
-    verified: bool
-    duration_seconds: float
-    catalog_rebuilt: bool = False
-    warnings: tuple[str, ...] = ()
-    upgrade: UpgradeReport | None = None
-
-    @property
-    def read_back(self) -> bool:
-        """The old name of ``verified``."""
-        renamed("RestoreReport.read_back", "verified")
-        return self.verified
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """The old name of ``warnings``."""
-        renamed("RestoreReport.remarks", "warnings")
-        return self.warnings
 
 
 class Restorer:

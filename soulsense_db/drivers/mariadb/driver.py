@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -67,12 +66,10 @@ class MariaDBDriver(BackupFiles):
         {"pymysql", "mysqldb", "mysqlconnector", "asyncmy", "aiomysql", "mariadbconnector"}
     )
     suffix = ".sql"
-    keeps_replaced = True
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._tools: Tools | None = None
-        self._here = threading.local()  # what was prepared in this thread
 
     # What it is
 
@@ -207,8 +204,7 @@ class MariaDBDriver(BackupFiles):
 
     def _made_sequences(self) -> tuple[str, ...]:
         """Return what was made in the live database for what is prepared."""
-        ready: restoring.Prepared | None = getattr(self._here, "ready", None)
-        return ready.sequences if ready is not None else ()
+        return self.ready.sequences if self.ready is not None else ()
 
     def live_counts(self) -> Mapping[str, int]:
         """Count the rows of all tables."""
@@ -284,18 +280,6 @@ class MariaDBDriver(BackupFiles):
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
 
-    def load(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
-    ) -> None:
-        """Load ``source`` beside the live database, and swap their tables."""
-        self._put_in_place(source, write_lock, progress, keeps=False)
-
-    def exchange(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
-    ) -> None:
-        """Like :meth:`load`, and the replaced tables stay, in a schema of their own."""
-        self._put_in_place(source, write_lock, progress, keeps=True)
-
     def replaced_without_copy(self) -> str | None:
         """Return the name of their schema, without the ending."""
         self.finish_interrupted()
@@ -309,19 +293,24 @@ class MariaDBDriver(BackupFiles):
         """Note beside them which file is a copy of them."""
         kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
 
-    def _put_in_place(
-        self,
-        source: Path,
-        write_lock: WriteLock | None,
-        progress: Progress | None,
-        *,
-        keeps: bool,
+    def preparing(
+        self, source: Path, progress: Progress | None
+    ) -> AbstractContextManager[restoring.Prepared]:
+        """Load ``source`` into a schema beside the live one."""
+        self.finish_interrupted()
+        self.require_rights()
+        return restoring.prepared(
+            source,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            progress=progress,
+        )
+
+    def put_in_place(
+        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: bool
     ) -> None:
-        ready: restoring.Prepared | None = getattr(self._here, "ready", None)
-        if ready is None or not ready.is_of(source):
-            with self.prepared(source, progress=progress):
-                self._put_in_place(source, write_lock, progress, keeps=keeps)
-            return
+        """Swap all tables."""
         self.return_idle_connections()
         restoring.put_in_place(
             ready,
@@ -332,25 +321,6 @@ class MariaDBDriver(BackupFiles):
             write_lock=write_lock,
             keeps=keeps,
         )
-
-    @contextmanager
-    def prepared(self, source: Path, *, progress: Progress | None = None) -> Iterator[None]:
-        """Load ``source`` beside the live database: to swap tables, writers wait for less."""
-        before = getattr(self._here, "ready", None)
-        self.finish_interrupted()
-        self.require_rights()
-        with restoring.prepared(
-            source,
-            login=self._login(),
-            tools=self.tools(),
-            name=self.database,
-            progress=progress,
-        ) as ready:
-            self._here.ready = ready
-            try:
-                yield
-            finally:
-                self._here.ready = before
 
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the live database, which is missing; there is nothing to set aside."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from soulsense_db.drivers.dump_driver import DumpDriver
 from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.mariadb import archive, contents, snapshot
+from soulsense_db.drivers.mariadb.restoring import Prepared
 from soulsense_db.drivers.mariadb.row_format import InsertFormat
 from soulsense_db.drivers.mariadb.schema import Schema, without_tables
 from soulsense_db.drivers.mariadb.schema_reading import schema_in, with_periods
 from soulsense_db.drivers.mariadb.tools import series
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.swapping_driver import SwappingDriver
 
 _HISTORY = "Rows were matched by all their values, with those that it keeps as history."
 
 
-class BackupFiles(DumpDriver[archive.Description]):
+class BackupFiles(SwappingDriver[archive.Description, Prepared]):
     """The part of a driver that reads backup files."""
 
     def schema_of(self, source: Path) -> Schema:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 class PostgreSQLDriver(ReadingDriver):
     """A database of a PostgreSQL server, from 15 on, by the server's own programs."""
 
-    keeps_replaced = True
-
     @classmethod
     def rehearsal(cls) -> RehearsalSupport:
         """Return how connections are led to a scratch database."""
@@ -128,18 +126,6 @@ class PostgreSQLDriver(ReadingDriver):
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
 
-    def load(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
-    ) -> None:
-        """Restore ``source`` to a new database, which then takes the name of the live one."""
-        self._put_in_place(source, write_lock, progress, keeps=False)
-
-    def exchange(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
-    ) -> None:
-        """Like :meth:`load`, and the replaced database stays, under another name."""
-        self._put_in_place(source, write_lock, progress, keeps=True)
-
     def replaced_without_copy(self) -> str | None:
         """Return the name that the replaced database has now."""
         return kept.without_copy(self._login(), name=self.database)
@@ -158,19 +144,22 @@ class PostgreSQLDriver(ReadingDriver):
         """Note in its comment which file is a copy of it."""
         kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
 
-    def _put_in_place(
-        self,
-        source: Path,
-        write_lock: WriteLock | None,
-        progress: Progress | None,
-        *,
-        keeps: bool,
+    def preparing(
+        self, source: Path, progress: Progress | None
+    ) -> AbstractContextManager[restoring.Prepared]:
+        """Restore ``source`` to a new database."""
+        return restoring.prepared(
+            source,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            progress=progress,
+        )
+
+    def put_in_place(
+        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: bool
     ) -> None:
-        ready: restoring.Prepared | None = getattr(self._here, "ready", None)
-        if ready is None or not ready.is_of(source):
-            with self.prepared(source, progress=progress):
-                self._put_in_place(source, write_lock, progress, keeps=keeps)
-            return
+        """Rename both databases."""
         table = self._place_of_version_table() if keeps else None
         self.return_idle_connections()
         restoring.put_in_place(
@@ -183,20 +172,6 @@ class PostgreSQLDriver(ReadingDriver):
             version_table=table,
         )
         self.return_idle_connections()
-
-    @contextmanager
-    def prepared(self, source: Path, *, progress: Progress | None = None) -> Iterator[None]:
-        """Restore ``source`` to a new database: to rename it, writers wait for a moment only."""
-        before = getattr(self._here, "ready", None)
-        login, tools = self._login(), self.tools()
-        with restoring.prepared(
-            source, login=login, tools=tools, name=self.database, progress=progress
-        ) as ready:
-            self._here.ready = ready
-            try:
-                yield
-            finally:
-                self._here.ready = before
 
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the live database, which is missing; there is nothing to set aside."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from soulsense_db.drivers.dump_driver import DumpDriver
 from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.postgresql import (
     archive,
@@ -29,12 +27,12 @@ from soulsense_db.drivers.postgresql.login import (
     installed_library,
     login_of,
 )
+from soulsense_db.drivers.postgresql.restoring import Prepared
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
 from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
-from soulsense_db.drivers.results import (
-    SnapshotInfo,
-)
+from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.swapping_driver import SwappingDriver
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -44,7 +42,7 @@ _VERSION_TABLE = "alembic_version"
 _LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
 
 
-class ReadingDriver(DumpDriver[archive.Description]):
+class ReadingDriver(SwappingDriver[archive.Description, Prepared]):
     """A database of a PostgreSQL server that is read."""
 
     dialect = "postgresql"
@@ -55,7 +53,6 @@ class ReadingDriver(DumpDriver[archive.Description]):
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._tools: Tools | None = None
-        self._here = threading.local()  # what was prepared in this thread
 
     @classmethod
     def url_for_commands(cls, url: sa.URL) -> sa.URL:
