@@ -89,6 +89,7 @@ def database(server: Server, name: str, *, options: str = "", content: str = "")
         assert databases(server) - {name} <= {"postgres", "template0", "template1"}
     finally:
         psql(server, "postgres", f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        drop_kept(server)
 
 
 KEPT = """coalesce(shobj_description(oid, 'pg_database'), '') LIKE '%"role":"kept"%'"""
