@@ -300,6 +300,13 @@ class Driver(RequiredMethods):
         """
         return None
 
+    def unfinished(self) -> str:
+        """Return what a restore that was cut off has left to do, or one that runs is to do.
+
+        As a part of a sentence; empty where there is nothing, as by default. Nothing is changed.
+        """
+        return ""
+
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Write that data to the existing empty file ``target``, as :meth:`snapshot` does."""
         raise NotImplementedError(f"{type(self).__name__}.snapshot_replaced")

@@ -15,6 +15,9 @@ from soulsense_db.drivers.dump_driver import D, DumpDriver
 from soulsense_db.drivers.results import WriteLock
 from soulsense_db.progress import Progress
 
+SAFETY_BACKUP_MISSING = "its safety backup is not written"
+"""What is left to do after a swap, as :meth:`.Driver.unfinished` says it."""
+
 
 class Ready(Protocol):
     """A backup that was restored beside the live database."""

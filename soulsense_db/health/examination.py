@@ -109,6 +109,7 @@ class _Examination:
             *self._restore(),
             self._free_space(),
             self._migration(),
+            *self._last_restore(),
             files_check(self._backups, self._missing(), newest, self._numbers),
             *bases_check(self._backups, manager.others(), self._numbers),
             *drill_check(
@@ -241,6 +242,20 @@ class _Examination:
         before = Path(marker.backup).name if marker.backup else "of kind pre_migration"
         message = f"one was interrupted; the backup from before it: {before}"
         return HealthCheck(name=name, state=State.CRITICAL, message=message)
+
+    def _last_restore(self) -> Iterator[HealthCheck]:
+        """Tell what it has left to do on a server; who reads this need not be the one who could."""
+        try:
+            left = self._manager.live.unfinished()
+        except BackupError as error:  # told by the check of the database
+            log_ignored("What the last restore has left to do cannot be told", error)
+            return
+        if left:
+            yield HealthCheck(
+                name="last restore",
+                state=State.WARNING,
+                message=f"it is running, or was cut off: {left}; undo or a restore finishes it",
+            )
 
     def _newest_candidate(self) -> BackupInfo | None:
         """Return what ``latest`` means."""

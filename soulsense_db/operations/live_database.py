@@ -125,6 +125,21 @@ class LiveDatabase:
         """
         return self._driver.rehearsal_here()
 
+    def unfinished(self) -> str:
+        """Return what a restore that was cut off, or is running, has left to do.
+
+        Returns:
+            A part of a sentence; empty where there is nothing. Nothing is changed.
+
+        Raises:
+            DatabaseUnreachableError: The server did not answer.
+
+        Example:
+            >>> manager.live.unfinished()
+            ''
+        """
+        return self._driver.unfinished()
+
     def size(self) -> int:
         """Return about how many bytes a backup takes.
 

@@ -16,18 +16,19 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver
+from soulsense_db.health import check_health
 
 KILLED = """
 import os, sys
 import sqlalchemy as sa
 from soulsense_db import BackupManager
-from soulsense_db.drivers.mariadb import MariaDBDriver
+from soulsense_db.drivers.mariadb import MariaDBDriver, programs
 
 def die(*arguments, **keywords):
     os._exit(9)
 
 url, directory, where, what = sys.argv[1:]
-setattr(MariaDBDriver, where, die)
+setattr(programs if where == "replace" else MariaDBDriver, where, die)
 manager = BackupManager(sa.create_engine(url), directory)
 manager.undo_restore() if what == "undo" else manager.restore("latest")
 """
@@ -155,9 +156,13 @@ def test_a_restore_is_killed_before_its_copy_is_written(
     before = shop.dump()
     killed(shop, tmp_path, where=where)
     assert rows(shop) == 2
+    told = [one for one in check_health(manager).checks if one.name == "last restore"]
+    assert [one.state.name for one in told] == ["WARNING"]
+    assert "its safety backup is not written" in told[0].message
     assert manager.safety_backup() is not None
     manager.undo_restore()
     assert shop.dump() == before
+    assert manager.live.unfinished() == ""
 
 
 def test_an_undo_is_killed_before_its_copy_is_written(
@@ -170,6 +175,20 @@ def test_an_undo_is_killed_before_its_copy_is_written(
     assert rows(shop) == 3
     manager.undo_restore()
     assert rows(shop) == 4
+
+
+def test_a_restore_is_killed_between_tables_and_programs(
+    shop: Database, manager: BackupManager, tmp_path: Path
+) -> None:
+    """What may be missing is told, and made by whatever is done next; then the copy is missing."""
+    before = shop.dump()
+    killed(shop, tmp_path, where="replace")
+    assert "triggers, routines" in manager.live.unfinished()
+    manager.create()
+    assert manager.live.unfinished() == "its safety backup is not written"
+    manager.undo_restore()
+    assert manager.live.unfinished() == ""
+    assert shop.dump() == before
 
 
 def test_writers_do_not_wait_for_the_copy(shop: Database, manager: BackupManager) -> None:

@@ -19,6 +19,7 @@ from postgresql.database import Database
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers.postgresql import PostgreSQLDriver
+from soulsense_db.health import check_health
 
 KILLED = """
 import os, sys
@@ -157,6 +158,9 @@ def test_a_restore_is_killed_before_its_copy_is_written(
     """What was live is on the server: whoever asks for the safety backup next, makes it."""
     killed(shop, tmp_path, where=where)
     assert rows(shop) == 2
+    told = [one for one in check_health(manager).checks if one.name == "last restore"]
+    assert [one.state.name for one in told] == ["WARNING"]
+    assert "its safety backup is not written" in told[0].message
     safety = manager.safety_backup()
     assert safety is not None
     manager.undo_restore()

@@ -50,6 +50,7 @@ from soulsense_db.drivers.results import (
     WriteLock,
 )
 from soulsense_db.drivers.server_errors import missing_right
+from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -284,6 +285,13 @@ class MariaDBDriver(BackupFiles):
         """Return the name of their schema, without the ending."""
         self.finish_interrupted()
         return kept.without_copy(self._login(), name=self.database)
+
+    def unfinished(self) -> str:
+        """Look for a swap that is not finished, and for replaced tables without a file."""
+        login = self._login()
+        if restoring.is_interrupted(login, name=self.database):
+            return "triggers, routines, views or events may be missing"
+        return SAFETY_BACKUP_MISSING if kept.without_copy(login, name=self.database) else ""
 
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Have ``mariadb-dump`` write them, and add routines and triggers as they were."""

@@ -233,6 +233,13 @@ def _drop_sequences(connection: Connection, live: str, made: tuple[str, ...], na
             execute(connection, f"DROP SEQUENCE IF EXISTS {quoted(live, one)}")
 
 
+def is_interrupted(login: Login, *, name: str) -> bool:
+    """Whether a swap was cut off, or is being made. Nothing is locked or changed."""
+    with login.connected(name=name) as connection, live_errors(name):
+        notes_of = (notes.read(connection, one) for one in schemas.ours(connection, login.database))
+        return any(found is not None and found[1] != notes.KEPT for found in notes_of)
+
+
 def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -> None:
     """Tidy up what processes that were killed have left of this database.
 

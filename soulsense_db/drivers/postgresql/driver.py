@@ -24,6 +24,7 @@ from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
+from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.progress import Progress
 
 if TYPE_CHECKING:
@@ -129,6 +130,10 @@ class PostgreSQLDriver(ReadingDriver):
     def replaced_without_copy(self) -> str | None:
         """Return the name that the replaced database has now."""
         return kept.without_copy(self._login(), name=self.database)
+
+    def unfinished(self) -> str:
+        """Look for a replaced database without a file."""
+        return SAFETY_BACKUP_MISSING if self.replaced_without_copy() else ""
 
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Have ``pg_dump`` write it."""
