@@ -283,9 +283,16 @@ class Driver(RequiredMethods):
         return nullcontext()
 
     def exchange(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+        self,
+        source: Path,
+        *,
+        purpose: str,
+        write_lock: WriteLock | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Like :meth:`load`, where ``keeps_replaced``: the replaced data stays beside the new.
+
+        ``purpose``: what its copy will be for, a word for :meth:`replaced_without_copy`.
 
         What is committed once ``write_lock`` is released is in the replaced data.
         A load of the copy that :meth:`keep_replaced` was told of may then put it back as it is.
@@ -293,7 +300,7 @@ class Driver(RequiredMethods):
         raise NotImplementedError(f"{type(self).__name__}.exchange")
 
     def replaced_without_copy(self) -> str | None:
-        """Return what the server calls replaced data that :meth:`keep_replaced` was not told of.
+        """Return the purpose of replaced data that :meth:`keep_replaced` was not called for.
 
         That is what an :meth:`exchange` leaves, also where the process was killed after it. None
         without any, and where not ``keeps_replaced``.
@@ -311,8 +318,11 @@ class Driver(RequiredMethods):
         """Write that data to the existing empty file ``target``, as :meth:`snapshot` does."""
         raise NotImplementedError(f"{type(self).__name__}.snapshot_replaced")
 
-    def keep_replaced(self, copy: Path) -> None:
-        """Keep that data as what the backup file ``copy`` has; drop what was kept before."""
+    def keep_replaced(self, copy: Path | None) -> None:
+        """Keep that data as what the backup file ``copy`` has; drop what was kept before.
+
+        With None that data is dropped, and what was kept before stays.
+        """
         raise NotImplementedError(f"{type(self).__name__}.keep_replaced")
 
     def kept_state(self, folder: Path) -> Callable[[], None]:

@@ -45,8 +45,8 @@ class SwappingDriver(DumpDriver[D], Generic[D, R]):
         """Restore ``source`` beside the live database; what is not used is gone after the block."""
 
     @abstractmethod
-    def put_in_place(self, ready: R, write_lock: WriteLock | None, *, keeps: bool) -> None:
-        """Swap what is ``ready`` and what is live, which stays if ``keeps``."""
+    def put_in_place(self, ready: R, write_lock: WriteLock | None, *, keeps: str | None) -> None:
+        """Swap what is ``ready`` and what is live, which stays if it is kept for a purpose."""
 
     # What follows of it
 
@@ -70,13 +70,18 @@ class SwappingDriver(DumpDriver[D], Generic[D, R]):
         self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
     ) -> None:
         """Put what was prepared of ``source``, now or before, in the place of the live database."""
-        self._swap(source, write_lock, progress, keeps=False)
+        self._swap(source, write_lock, progress, keeps=None)
 
     def exchange(
-        self, source: Path, *, write_lock: WriteLock | None = None, progress: Progress | None = None
+        self,
+        source: Path,
+        *,
+        purpose: str,
+        write_lock: WriteLock | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Like :meth:`load`, and what is replaced stays, under another name."""
-        self._swap(source, write_lock, progress, keeps=True)
+        self._swap(source, write_lock, progress, keeps=purpose)
 
     def _swap(
         self,
@@ -84,7 +89,7 @@ class SwappingDriver(DumpDriver[D], Generic[D, R]):
         write_lock: WriteLock | None,
         progress: Progress | None,
         *,
-        keeps: bool,
+        keeps: str | None,
     ) -> None:
         ready = self.ready
         if ready is not None and ready.is_of(source):

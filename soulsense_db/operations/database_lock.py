@@ -34,7 +34,6 @@ from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
-    SAFETY_BACKUP,
     SAFETY_NAMES,
     LiveLock,
     MigrationMarker,
@@ -152,12 +151,11 @@ class DatabaseLock:
         except BaseException:
             self._lock.release()
             raise
-        for name in SAFETY_NAMES:  # of a restore, or a way back, that was killed
-            safety = SafetyFiles(base, companions=self._driver.companions, name=name)
-            with cleaning_up("What a restore that was cut off had to copy could not be copied"):
-                if name == SAFETY_BACKUP:
-                    markers = standing_for_a_copy(self._driver, repository.marker_place)
-                    finish_safety_copy(self._driver, safety, markers)
+        with cleaning_up("What a restore that was cut off had to copy could not be copied"):
+            markers = standing_for_a_copy(self._driver, repository.marker_place)
+            finish_safety_copy(self._driver, base, markers)
+            for name in SAFETY_NAMES:
+                safety = SafetyFiles(base, companions=self._driver.companions, name=name)
                 safety.remove_staging()
 
     def __enter__(self) -> Self:

@@ -369,6 +369,17 @@ def disk_failed(info: BackupInfo, error: StorageError, safety: Path) -> RestoreE
     )
 
 
+def replaced_not_copied(error: BackupError, safety: Path) -> RestoreError:
+    """Return the error for replaced data on a server of which no file can be made."""
+    return RestoreError(
+        f"What the last restore replaced is still on the server only: it could not be copied to "
+        f"{safety} ({error.cause}).",
+        hint="Mend that, and run the command again. Where that data is not needed, drop what "
+        "soulsense_db has kept of it on the server.",
+        reason=error.cause,
+    )
+
+
 def restored_is_damaged(why: DatabaseDamagedError, outcome: Outcome) -> RestoreError:
     """Return the error for what was restored and fails its check."""
     aside = " The previous files were moved aside, in the same directory."

@@ -33,7 +33,6 @@ from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import Source, opened_to_restore
 from soulsense_db.operations.safety_copy import (
-    BEFORE_RESTORE,
     finish_safety_copy,
     new_staging_file,
     place_copy_of_replaced,
@@ -69,6 +68,7 @@ class Restorer:
         )
         # Now: what is restored may bring an alarm of its own, which is not about what is there.
         self._markers = standing_for_a_copy(self._driver, repository.marker_place)
+        self._keeps = self._driver.keeps_replaced
         self.is_unchanged = True
         """Whether the live database is for sure what it was."""
 
@@ -116,10 +116,18 @@ class Restorer:
             return self._restore(source, started=started, progress=progress)
 
     def _recover(self) -> None:
-        """Tidy up after a restore that was killed, and make the safety backup that it did not."""
+        """Tidy up after a restore that was killed, and make the safety backup that it did not.
+
+        A failed migration is put back also where that cannot be made.
+        """
         self._safety.recover()
-        if not self._after_failure:
-            finish_safety_copy(self._driver, self._safety, self._markers)
+        try:
+            finish_safety_copy(self._driver, self._repository.sidecar_base, self._markers)
+        except BackupError as error:
+            if not self._after_failure:
+                raise
+            log_ignored("The safety backup of the last restore could not be written", error)
+            self._keeps = False  # one is enough
 
     def _restore(
         self, source: Source, *, started: float, progress: Progress | None
@@ -153,8 +161,7 @@ class Restorer:
         self, source: Source, progress: Progress | None, completion: Completion
     ) -> Path | None:
         """Return where the safety backup is, if it could be made."""
-        keeps = self._driver.keeps_replaced and not self._after_failure
-        replace = self._exchange_and_back_up if keeps else self._replace_under_lock
+        replace = self._exchange_and_back_up if self._keeps else self._replace_under_lock
         with self._driver.prepared(source.path, progress=progress):
             deadline = time.monotonic() + self._driver.lock_timeout
             while True:
@@ -192,7 +199,12 @@ class Restorer:
     ) -> None:
         try:
             with not_found_if_deleted(source.path):
-                self._driver.exchange(source.path, write_lock=write_lock, progress=progress)
+                self._driver.exchange(
+                    source.path,
+                    purpose=self._safety.name,
+                    write_lock=write_lock,
+                    progress=progress,
+                )
         except ConcurrentCommitError:
             raise
         except BaseException as error:
@@ -223,7 +235,7 @@ class Restorer:
     ) -> Path | None:
         with completion, self._driver.write_locked() as write_lock:
             # What is committed while it is taken would be in neither of both.
-            staged, created = self._take_safety_backup()
+            staged, created = stage_safety_copy(self._driver, self._safety, markers=self._markers)
             with removed_on_error(Path(staged.path)):
                 source.verify_again()
             self._replace(
@@ -235,10 +247,6 @@ class Restorer:
                 completion=completion,
             )
         return self._safety.path
-
-    def _take_safety_backup(self) -> tuple[BackupInfo, os.stat_result]:
-        description = "What a failed migration left" if self._after_failure else BEFORE_RESTORE
-        return stage_safety_copy(self._driver, self._safety, description, markers=self._markers)
 
     def _replace(
         self,

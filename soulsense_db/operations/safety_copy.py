@@ -11,29 +11,33 @@ from pathlib import Path
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
+from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
+from soulsense_db.operations.errors import replaced_not_copied
 from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
-from soulsense_db.sidecars import MigrationMarker, SafetyFiles
+from soulsense_db.sidecars import FAILED_MIGRATION, SAFETY_BACKUP, MigrationMarker, SafetyFiles
 
-BEFORE_RESTORE = "The database before a restore"
-"""What the description of such a copy is."""
+_DESCRIPTIONS = {
+    SAFETY_BACKUP: "The database before a restore",
+    FAILED_MIGRATION: "What a failed migration left",
+}
 
 
 def stage_safety_copy(
     driver: Driver,
     safety: SafetyFiles,
-    description: str,
+    description: str = "",
     *,
     markers: tuple[MigrationMarker, ...],
 ) -> tuple[BackupInfo, os.stat_result]:
     """Take the live database to a file that has not the safety backup's name yet.
 
-    Returns also what tells that file from any other. ``markers``: of the migrations that had not
-    ended in it.
+    Returns also what tells that file from any other. ``description``: where it is not the usual
+    one; ``markers``: of the migrations that had not ended in it.
     """
     created = new_staging_file(driver, safety)
     with removed_on_error(safety.staging), blaming_live_database(driver):
-        staged = _fill(driver, safety, description, markers, lambda at, _: driver.snapshot(at))
+        staged = _fill(driver, safety, markers, lambda at, _: driver.snapshot(at), description)
     return staged, created
 
 
@@ -46,13 +50,18 @@ def new_staging_file(driver: Driver, safety: SafetyFiles) -> os.stat_result:
     return fs.create_private_file(path, owner_of=driver.location)
 
 
-def finish_safety_copy(
-    driver: Driver, safety: SafetyFiles, markers: tuple[MigrationMarker, ...]
-) -> None:
-    """Make the safety backup that a restore has not made which was killed, or had no room."""
-    if driver.replaced_without_copy():
-        place_copy_of_replaced(driver, safety, markers, new_staging_file(driver, safety))
-        safety.forget_previous()
+def finish_safety_copy(driver: Driver, base: Path, markers: tuple[MigrationMarker, ...]) -> None:
+    """Make the safety backup that a restore has not made which was killed, or had no room.
+
+    ``base``: what its files are named after. Raises :class:`~soulsense_db.errors.RestoreError`.
+    """
+    if name := driver.replaced_without_copy():
+        safety = SafetyFiles(base, companions=driver.companions, name=name)
+        try:
+            place_copy_of_replaced(driver, safety, markers, new_staging_file(driver, safety))
+            safety.forget_previous()
+        except BackupError as error:
+            raise replaced_not_copied(error, safety.path) from error
 
 
 def place_copy_of_replaced(
@@ -68,13 +77,11 @@ def place_copy_of_replaced(
     """
     placed = False
     try:
-        staged = _fill(
-            driver, safety, BEFORE_RESTORE, markers, lambda at, _: driver.snapshot_replaced(at)
-        )
+        staged = _fill(driver, safety, markers, lambda at, _: driver.snapshot_replaced(at))
         safety.make_room()
         safety.place(staged, created, owner_of=driver.location)
         placed = True
-        driver.keep_replaced(safety.path)
+        driver.keep_replaced(safety.path if safety.name == SAFETY_BACKUP else None)
     except BaseException:
         with cleaning_up(f"{safety.path} could not be given its name back"):
             safety.withdraw(placed=placed)
@@ -86,11 +93,12 @@ def place_copy_of_replaced(
 def _fill(
     driver: Driver,
     safety: SafetyFiles,
-    description: str,
     markers: tuple[MigrationMarker, ...],
     write: Write,
+    description: str = "",
 ) -> BackupInfo:
     path = safety.staging
+    description = description or _DESCRIPTIONS[safety.name]
     new = NewBackup(kind="pre_restore", markers=markers, description=description)
     with fs.flushing(path):  # the markers are given: no place is looked at
         staged = take(driver, None, new, write, path, final=safety.path)

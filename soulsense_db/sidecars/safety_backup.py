@@ -48,7 +48,7 @@ class SafetyFiles:
     ) -> None:
         self._database = database
         self._companions = companions
-        self._name = name
+        self.name = name
         self.path = beside(database, f".{name}")
         self.previous = beside(database, f".{name}.previous")
         self.staging = beside(database, f".{name}.partial", hidden=True)
@@ -151,7 +151,7 @@ class SafetyFiles:
         return aside
 
     def _dated(self) -> Path:
-        return beside(self._database, f".{self._name}.{self.stamp()}")
+        return beside(self._database, f".{self.name}.{self.stamp()}")
 
     def withdraw(self, *, placed: bool) -> None:
         """Give the previous safety backup its name back; ``placed``: a new one has taken it."""

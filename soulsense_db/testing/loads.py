@@ -202,9 +202,9 @@ class LoadPromises(DriverHooks):
             assert driver.replaced_without_copy() is None
             return
         with driver.connected(), driver.write_locked() as lock:
-            driver.exchange(path, write_lock=lock)
+            driver.exchange(path, purpose="undo", write_lock=lock)
         assert live.bodies() == FIRST_NOTES
-        assert driver.replaced_without_copy()
+        assert driver.replaced_without_copy() == "undo"
         live.add("after it")
         copy = live.new_file("copy")
         driver.snapshot_replaced(copy)

@@ -30,7 +30,13 @@ def die(*arguments, **keywords):
 url, directory, where, what = sys.argv[1:]
 setattr(programs if where == "replace" else MariaDBDriver, where, die)
 manager = BackupManager(sa.create_engine(url), directory)
-manager.undo_restore() if what == "undo" else manager.restore("latest")
+if what == "put_back":
+    with manager.exclusive() as lock:
+        lock.put_back("latest")
+elif what == "undo":
+    manager.undo_restore()
+else:
+    manager.restore("latest")
 """
 RESTORE = """
 import sys
@@ -221,6 +227,27 @@ def test_a_sequence_that_is_missing_is_in_no_safety_backup(
         failed = lock.put_back("latest")
     assert failed.safety_backup is not None
     assert "SEQUENCE" not in failed.safety_backup.read_text(encoding="utf-8", errors="replace")
+
+
+def test_a_failed_migration_s_way_back_is_none_of_an_undo(
+    shop: Database, manager: BackupManager, tmp_path: Path
+) -> None:
+    """Its copy is a file of another name, also after a kill; what undo goes back to stays."""
+    before = shop.dump()
+    manager.restore("latest")
+    kept = shop.kept()
+    shop.run("INSERT INTO note (body) VALUES ('half'), ('migrated')")
+    with manager.exclusive() as lock:
+        report = lock.put_back("latest")
+    assert report.safety_backup is not None
+    assert report.safety_backup.name.endswith("failed_migration")
+    assert (rows(shop), shop.kept()) == (2, kept)
+    shop.run("INSERT INTO note (body) VALUES ('half')")
+    killed(shop, tmp_path, where="snapshot_replaced", what="put_back")
+    written = report.safety_backup.stat().st_mtime_ns
+    manager.undo_restore()
+    assert shop.dump() == before
+    assert report.safety_backup.stat().st_mtime_ns > written
 
 
 @pytest.mark.slow

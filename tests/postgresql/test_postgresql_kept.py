@@ -33,7 +33,13 @@ def die(*arguments, **keywords):
 url, directory, where, what = sys.argv[1:]
 setattr(PostgreSQLDriver, where, die)
 manager = BackupManager(sa.create_engine(url), directory)
-manager.undo_restore() if what == "undo" else manager.restore("latest")
+if what == "put_back":
+    with manager.exclusive() as lock:
+        lock.put_back("latest")
+elif what == "undo":
+    manager.undo_restore()
+else:
+    manager.restore("latest")
 """
 
 RESTORE = """
@@ -221,15 +227,24 @@ def test_writers_do_not_wait_for_the_copy(shop: Database, manager: BackupManager
     assert not shop.scalar("SELECT count(*) FROM note WHERE body = 'after the restore'")
 
 
-def test_a_failed_migration_s_way_back_keeps_nothing(
-    shop: Database, manager: BackupManager
+def test_a_failed_migration_s_way_back_is_none_of_an_undo(
+    shop: Database, manager: BackupManager, tmp_path: Path
 ) -> None:
-    """It is no restore that could be undone: its copy is the file beside the others."""
+    """Its copy is a file of another name, also after a kill; what undo goes back to stays."""
+    manager.restore("latest")
+    kept = shop.kept()
+    shop.execute("INSERT INTO note (body) VALUES ('half'), ('migrated')")
     with manager.exclusive() as lock:
         report = lock.put_back("latest")
     assert report.safety_backup is not None
-    assert shop.kept() == ""
-    assert rows(shop) == 2
+    assert report.safety_backup.name.endswith("failed_migration")
+    assert (rows(shop), shop.kept()) == (2, kept)
+    shop.execute("INSERT INTO note (body) VALUES ('half')")
+    killed(shop, tmp_path, where="snapshot_replaced", what="put_back")
+    before = report.safety_backup.stat().st_mtime_ns
+    manager.undo_restore()
+    assert rows(shop) == 3
+    assert report.safety_backup.stat().st_mtime_ns > before
 
 
 @pytest.mark.slow

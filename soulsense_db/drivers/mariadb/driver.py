@@ -282,7 +282,7 @@ class MariaDBDriver(BackupFiles):
         restoring.require_version(source, described, self.tools())
 
     def replaced_without_copy(self) -> str | None:
-        """Return the name of their schema, without the ending."""
+        """Read it in the notes on the replaced tables."""
         self.finish_interrupted()
         return kept.without_copy(self._login(), name=self.database)
 
@@ -297,9 +297,10 @@ class MariaDBDriver(BackupFiles):
         """Have ``mariadb-dump`` write them, and add routines and triggers as they were."""
         return kept.write_copy(self._login(), self.tools(), target, name=self.database)
 
-    def keep_replaced(self, copy: Path) -> None:
+    def keep_replaced(self, copy: Path | None) -> None:
         """Note beside them which file is a copy of them."""
-        kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
+        checksum = None if copy is None else archive.read(copy).sha256
+        kept.note_copy(self._login(), checksum, name=self.database)
 
     def preparing(
         self, source: Path, progress: Progress | None
@@ -316,7 +317,7 @@ class MariaDBDriver(BackupFiles):
         )
 
     def put_in_place(
-        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: bool
+        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: str | None
     ) -> None:
         """Swap all tables."""
         self.return_idle_connections()

@@ -14,15 +14,17 @@ from soulsense_db.drivers.mariadb import inventory, notes, schemas, snapshot
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import live_errors
 from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.notes import Kept
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 
 
 def without_copy(login: Login, *, name: str) -> str | None:
-    """Return the name of a schema with kept tables of which there is no file yet."""
+    """Return what the copy will be for of kept tables of which there is no file yet."""
     with login.connected(name=name) as connection, live_errors(name):
-        return _without_copy(connection, login.database)
+        schema = _without_copy(connection, login.database)
+        return None if schema is None else _read(connection, schema).purpose
 
 
 def _without_copy(connection: Connection, live: str) -> str | None:
@@ -30,25 +32,34 @@ def _without_copy(connection: Connection, live: str) -> str | None:
     return next((schema for schema, copy in found.items() if not copy), None)
 
 
+def _read(connection: Connection, schema: str) -> Kept:
+    found = notes.read(connection, schema)
+    kept = None if found is None else found[0].kept
+    assert kept is not None  # its table has the name of one
+    return kept
+
+
 def write_copy(login: Login, tools: Tools, target: Path, *, name: str) -> SnapshotInfo:
     """Write what the last restore replaced to the existing empty file ``target``."""
     with login.connected(name=name) as connection, live_errors(name):
         schema = _without_copy(connection, login.database)
         assert schema is not None  # it was asked for before
-        found = notes.read(connection, schema)
-        assert found is not None
-        kept = found[0].kept
-        assert kept is not None
         old = Work(schema, login.database, connection).old
-        return snapshot.write_kept(login, tools, target, old, kept, name=name)
+        return snapshot.write_kept(login, tools, target, old, _read(connection, schema), name=name)
 
 
-def note_copy(login: Login, copy: str, *, name: str) -> None:
-    """Note that there is a file now, with the checksum ``copy``; drop what was kept before."""
+def note_copy(login: Login, copy: str | None, *, name: str) -> None:
+    """Note that there is a file now, with the checksum ``copy``; drop what was kept before.
+
+    With None it is dropped itself.
+    """
     with login.connected(name=name) as connection, live_errors(name):
         live = login.database
         schema = _without_copy(connection, live)
         assert schema is not None  # it was just copied
+        if copy is None:
+            schemas.drop_all(connection, Work(schema, live, connection), name)
+            return
         notes.set_copy(connection, schema, copy)
         for other in notes.copies(connection, schemas.ours(connection, live)):
             if other != schema:

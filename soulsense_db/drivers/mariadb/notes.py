@@ -29,8 +29,11 @@ FIRST, FIRST_AFTER = "probe", "probed"
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept: what was in the schema, and the statements of what no table takes with it.
 
-    ``sections``: as in a backup, those of :attr:`.archive.Description.sections` but ``tables``.
+    ``purpose``: what its copy will be for; ``sections``: as in a backup, those of
+    :attr:`.archive.Description.sections` but ``tables``.
     """
+
+    purpose: str
 
     inventory: Inventory
     sections: dict[str, bytes]

@@ -143,7 +143,7 @@ def put_in_place(
     name: str,
     lock_timeout: float,
     write_lock: WriteLock | None,
-    keeps: bool,
+    keeps: str | None,
 ) -> None:
     """Put what is ``ready`` in the place of the live database, and drop that, or keep it.
 
@@ -159,12 +159,12 @@ def put_in_place(
                 write_lock = stack.enter_context(held)
             before = inventory.take(work.keeper, work.live, name=name)
             keeping: Kept | None = None
-            if keeps:
+            if keeps is not None:
                 before = inventory.without_sequences(before, ready.sequences)
                 sections = snapshot.programs_of(
-                    login, tools, before, name=name, lock_timeout=lock_timeout
+                    login, tools, before, name=name, without=ready.sequences
                 )
-                keeping = Kept(inventory=before, sections=sections)
+                keeping = Kept(purpose=keeps, inventory=before, sections=sections)
             noted = Notes(
                 old_triggers=before.triggers,
                 new_triggers=ready.described.triggers,
@@ -281,7 +281,7 @@ def rebuild(source: Path, *, login: Login, tools: Tools, name: str, lock_timeout
                     name=name,
                     lock_timeout=lock_timeout,
                     write_lock=None,
-                    keeps=False,
+                    keeps=None,
                 )
         except BaseException:
             with cleaning_up(f"The database {name} could not be dropped"), live_errors(name):

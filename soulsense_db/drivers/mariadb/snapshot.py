@@ -97,13 +97,11 @@ def write_kept(
 
 
 def programs_of(
-    login: Login, tools: Tools, before: Inventory, *, name: str, lock_timeout: float
+    login: Login, tools: Tools, before: Inventory, *, name: str, without: Collection[str]
 ) -> dict[str, bytes]:
     """Return the sections of a backup but for its tables, as they are now."""
     stream = io.BytesIO()
-    writing = _Writing(
-        login, tools, name=name, lock_timeout=lock_timeout, without=(), progress=None
-    )
+    writing = _Writing(login, tools, name=name, lock_timeout=0, without=without, progress=None)
     sections = writing.programs(stream, before)
     data = stream.getvalue()
     return {what: data[section.begin : section.end] for what, section in sections.items()}

@@ -51,13 +51,14 @@ Role = Literal["scratch", "replaced", "kept"]
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the comment of a database of ours says: ``live`` is the database that it is about.
 
-    Of a kept one, ``version_table`` is Alembic's, as the application's statements found it, and
-    ``copy`` the checksum of the file of it, once there is one.
+    Of a kept one, ``purpose`` is what its copy will be for, ``version_table`` is Alembic's, as the
+    application's statements found it, and ``copy`` the checksum of the file, once there is one.
     """
 
     role: Role
     live: str
     token: str
+    purpose: str = ""
     version_table: str | None = None
     copy: str | None = None
 

@@ -128,7 +128,7 @@ class PostgreSQLDriver(ReadingDriver):
         restoring.require_version(source, described, self.tools())
 
     def replaced_without_copy(self) -> str | None:
-        """Return the name that the replaced database has now."""
+        """Read it in the comment of the replaced database."""
         return kept.without_copy(self._login(), name=self.database)
 
     def unfinished(self) -> str:
@@ -145,9 +145,10 @@ class PostgreSQLDriver(ReadingDriver):
             lock_timeout=self.lock_timeout,
         )
 
-    def keep_replaced(self, copy: Path) -> None:
+    def keep_replaced(self, copy: Path | None) -> None:
         """Note in its comment which file is a copy of it."""
-        kept.note_copy(self._login(), archive.read(copy).sha256, name=self.database)
+        checksum = None if copy is None else archive.read(copy).sha256
+        kept.note_copy(self._login(), checksum, name=self.database)
 
     def preparing(
         self, source: Path, progress: Progress | None
@@ -162,10 +163,10 @@ class PostgreSQLDriver(ReadingDriver):
         )
 
     def put_in_place(
-        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: bool
+        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: str | None
     ) -> None:
         """Rename both databases."""
-        table = self._place_of_version_table() if keeps else None
+        table = None if keeps is None else self._place_of_version_table()
         self.return_idle_connections()
         restoring.put_in_place(
             ready,

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import sqlalchemy as sa
+from msgspec import structs
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql import snapshot
@@ -34,13 +35,14 @@ from soulsense_db.notices import cleaning_up, log_ignored
 
 
 def without_copy(login: Login, *, name: str) -> str | None:
-    """Return the name of a kept database of which there is no file yet."""
+    """Return what the copy will be for of a kept database of which there is no file yet."""
     with login.maintenance(name=name) as maintenance, live_errors(name):
-        return _without_copy(maintenance, login.database)
+        found = _without_copy(maintenance, login.database)
+        return None if found is None else found[1].purpose
 
 
-def _without_copy(maintenance: Connection, live: str) -> str | None:
-    found = [one for one, mark in _kept(maintenance, live) if mark.copy is None]
+def _without_copy(maintenance: Connection, live: str) -> tuple[str, Mark] | None:
+    found = [one for one in _kept(maintenance, live) if one[1].copy is None]
     return found[0] if found else None
 
 
@@ -53,45 +55,43 @@ def write_copy(
 ) -> SnapshotInfo:
     """Write what the last restore replaced to the existing empty file ``target``."""
     with login.maintenance(name=name) as maintenance, live_errors(name):
-        found = dict(_kept(maintenance, login.database))
-        kept = _without_copy(maintenance, login.database)
-    assert kept is not None  # it was asked for before
+        found = _without_copy(maintenance, login.database)
+    assert found is not None  # it was asked for before
+    kept, mark = found
     return snapshot.write(
         replace(login, parameters={**login.parameters, "dbname": kept}),
         tools,
         target,
         name=kept,
         lock_timeout=lock_timeout,
-        version_table=found[kept].version_table,
+        version_table=mark.version_table,
         progress=None,
     )
 
 
-def note_copy(login: Login, copy: str, *, name: str) -> None:
-    """Note that there is a file now, with the checksum ``copy``; drop what was kept before."""
+def note_copy(login: Login, copy: str | None, *, name: str) -> None:
+    """Note that there is a file now, with the checksum ``copy``; drop what was kept before.
+
+    With None it is dropped itself.
+    """
     with login.maintenance(name=name) as maintenance, live_errors(name):
-        found = dict(_kept(maintenance, login.database))
-        kept = _without_copy(maintenance, login.database)
-        assert kept is not None  # it was just copied
+        live = login.database
+        found = _without_copy(maintenance, live)
+        assert found is not None  # it was just copied
+        kept, mark = found
+        if copy is None:
+            drop(maintenance, kept)
+            return
         in_transaction(
             maintenance,
             f"ALTER DATABASE {quoted(kept)} WITH ALLOW_CONNECTIONS false",
-            set_comment(maintenance, kept, str(_of_copy(found.pop(kept), copy))),
+            set_comment(maintenance, kept, str(structs.replace(mark, copy=copy))),
             name=name,
         )
-        for database in found:
-            with cleaning_up(f"The database {database} could not be dropped"):
-                drop(maintenance, database)
-
-
-def _of_copy(mark: Mark, copy: str) -> Mark:
-    return Mark(
-        role=mark.role,
-        live=mark.live,
-        token=mark.token,
-        version_table=mark.version_table,
-        copy=copy,
-    )
+        for database, _ in _kept(maintenance, live):
+            if database != kept:
+                with cleaning_up(f"The database {database} could not be dropped"):
+                    drop(maintenance, database)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def put_in_place(
     name: str,
     lock_timeout: float,
     write_lock: WriteLock | None,
-    keeps: bool = False,
+    keeps: str | None = None,
     version_table: str | None = None,
 ) -> None:
     """Give what is ``ready`` the name of the live database, and drop that one, or keep it.
@@ -131,14 +131,14 @@ def put_in_place(
     with live_errors(name):
         copy_properties(made.maintenance, live, made.name)
         end_sessions(made.maintenance, made.name)
-        if keeps and write_lock is not None:
+        if keeps is not None and write_lock is not None:
             write_lock.release()
         swap = Swap(
             made,
             login=login,
             name=name,
             lock_timeout=lock_timeout,
-            spared=None if keeps else _session_of(write_lock),
+            spared=_session_of(write_lock) if keeps is None else None,
             keeps=keeps,
             version_table=version_table,
         )
@@ -147,7 +147,7 @@ def put_in_place(
                 write_lock.release()  # nothing is done where it was before
             old = swap.commit()
     with cleaning_up(f"What is beside {live} could not be tidied up"), live_errors(name):
-        if not keeps:
+        if keeps is None:
             drop(made.maintenance, old)
         tidy_up(made.maintenance, live)  # what a server made for a process that was killed
 

@@ -55,8 +55,8 @@ class Swap:
     """Gives ``new`` the name of the live database: all before :meth:`commit` can be taken back.
 
     ``spared``: the session that keeps writers out until it is ended between :meth:`alone` and
-    :meth:`commit`. ``keeps``: whether the replaced one is kept for an undo; ``version_table``: as
-    of its :class:`Mark`.
+    :meth:`commit`. ``keeps``: what the replaced one is kept for, None if it is not;
+    ``version_table``: as of its :class:`Mark`.
     """
 
     def __init__(
@@ -67,19 +67,23 @@ class Swap:
         name: str,
         lock_timeout: float,
         spared: int | None,
-        keeps: bool,
+        keeps: str | None,
         version_table: str | None,
     ) -> None:
         self._new, self._login, self._name = new, login, name
         self._live = login.database
         token = new_token(self._live)
         self._old = name_of(token)
-        if keeps:
-            self._mark = Mark(
-                role="kept", live=self._live, token=token, version_table=version_table
-            )
-        else:  # what has its lock is dropped by us
+        if keeps is None:  # what has the lock of the new one is dropped by us
             self._mark = Mark(role="replaced", live=self._live, token=new.mark.token)
+        else:
+            self._mark = Mark(
+                role="kept",
+                live=self._live,
+                token=token,
+                purpose=keeps,
+                version_table=version_table,
+            )
         self._deadline = time.monotonic() + lock_timeout
         self._spared = spared
 
