@@ -353,7 +353,7 @@ def _reported(
         session.say(f"Note: {warning}")
     for path in report.moved_aside:
         session.say(f"Moved aside: {path}")
-    if report.safety_backup is None:
+    if report.safety_backup is None and session.manager.live.path is not None:
         session.say(
             "The database is a new file. Restart programs that had the old one open, and check"
         )

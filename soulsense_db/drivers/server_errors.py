@@ -18,9 +18,19 @@ from soulsense_db.errors import (
     MissingRightError,
     NotEnoughSpaceError,
     Outcome,
+    RestoreError,
     ServerToolError,
     UnsupportedDatabaseError,
 )
+
+
+def replaced_is_gone(name: str) -> RestoreError:
+    """Return the error for replaced data that somebody has dropped, or copied, meanwhile."""
+    return RestoreError(
+        f"What the last restore of {name} replaced is not on the server any more, or somebody "
+        "else has made a copy of it.",
+        hint="Look for a safety backup beside the backups, on this machine and on others.",
+    )
 
 
 def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:

@@ -19,12 +19,12 @@ from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trus
 from soulsense_db.notices import cleaning_up, ignoring
 from soulsense_db.operations.compare import has_schema_of
 from soulsense_db.operations.delete import deleted
+from soulsense_db.operations.errors import nothing_to_undo
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import (
     Restorer,
     done_sentence,
-    require_undo,
 )
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import opened_to_restore
@@ -34,16 +34,17 @@ from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
 from soulsense_db.operations.verify import VerificationReport, verify_opened
 from soulsense_db.sidecars import (
+    SAFETY_BACKUP,
     SAFETY_NAMES,
     LiveLock,
     MigrationMarker,
     SafetyFiles,
     end_what_was_put_back,
     has_ended,
+    lock_path,
     newest_safety_backup,
     raise_alarm_of,
     remove_markers,
-    standing_for_a_copy,
     withdraw_alarm,
 )
 
@@ -104,9 +105,19 @@ def _verified(
 def undo_restore(repository: Repository, *, progress: Progress | None) -> RestoreReport:
     """Do what ``BackupManager.undo_restore`` does."""
     with repository.failing("undo"):
-        require_undo(repository)
+        _require_undo(repository)
         with DatabaseLock(repository, timeout=repository.driver.lock_timeout) as lock:
             return lock._undo(progress)
+
+
+def _require_undo(repository: Repository) -> None:
+    """Raise :class:`NothingToUndoError` where no restore can have left a safety backup.
+
+    With the lock of one there, it is looked for under that lock.
+    """
+    base = repository.sidecar_base
+    if not fs.exists(lock_path(base)) and newest_safety_backup(base) is None:
+        raise nothing_to_undo(fs.beside(base, f".{SAFETY_BACKUP}"))
 
 
 def safety_backup(repository: Repository) -> BackupInfo | None:
@@ -151,12 +162,15 @@ class DatabaseLock:
         except BaseException:
             self._lock.release()
             raise
-        with cleaning_up("What a restore that was cut off had to copy could not be copied"):
-            markers = standing_for_a_copy(self._driver, repository.marker_place)
-            finish_safety_copy(self._driver, base, markers)
-            for name in SAFETY_NAMES:
-                safety = SafetyFiles(base, companions=self._driver.companions, name=name)
-                safety.remove_staging()
+        try:
+            with cleaning_up("What a restore that was cut off had to copy could not be copied"):
+                finish_safety_copy(self._driver, base)
+                for name in SAFETY_NAMES:
+                    safety = SafetyFiles(base, companions=self._driver.companions, name=name)
+                    safety.remove_staging()
+        except BaseException:
+            self.release()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
@@ -33,6 +35,7 @@ from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import Source, opened_to_restore
 from soulsense_db.operations.safety_copy import (
+    Replaced,
     finish_safety_copy,
     new_staging_file,
     place_copy_of_replaced,
@@ -45,10 +48,11 @@ from soulsense_db.sidecars import (
     FAILED_MIGRATION,
     SAFETY_BACKUP,
     SafetyFiles,
-    lock_path,
-    newest_safety_backup,
     standing_for_a_copy,
 )
+
+_UNKNOWN: Final = Exception()
+"""In the place of a problem, as long as nobody has looked for one."""
 
 
 class Restorer:
@@ -69,6 +73,8 @@ class Restorer:
         # Now: what is restored may bring an alarm of its own, which is not about what is there.
         self._markers = standing_for_a_copy(self._driver, repository.marker_place)
         self._keeps = self._driver.keeps_replaced
+        self._expected: object = None
+        self._problem: Exception | None = _UNKNOWN
         self.is_unchanged = True
         """Whether the live database is for sure what it was."""
 
@@ -122,7 +128,7 @@ class Restorer:
         """
         self._safety.recover()
         try:
-            finish_safety_copy(self._driver, self._repository.sidecar_base, self._markers)
+            finish_safety_copy(self._driver, self._repository.sidecar_base)
         except BackupError as error:
             if not self._after_failure:
                 raise
@@ -134,7 +140,7 @@ class Restorer:
     ) -> RestoreReport:
         info = source.info
         with not_found_if_deleted(source.path):
-            expected = self._driver.schema_of(source.path)
+            self._expected = self._driver.schema_of(source.path)
         completion = Completion()
         moved: tuple[Path, ...] = ()
         try:
@@ -145,7 +151,7 @@ class Restorer:
             source.verify_again()
             moved = self._rebuild(source, completion)
             safety = None
-        is_verified = self._verify_result(expected, safety, completion)
+        is_verified = self._verify_result(safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         return RestoreReport(
@@ -174,25 +180,29 @@ class Restorer:
     def _exchange_and_back_up(
         self, source: Source, progress: Progress | None, completion: Completion
     ) -> Path | None:
-        created = new_staging_file(self._driver, self._safety)  # what has no room, ends here
+        driver, safety = self._driver, self._safety
+        replaced = Replaced(name=safety.name, at=datetime.now(UTC), markers=self._markers)
+        created = new_staging_file(safety, size=driver.size())  # what has no room, ends here
         try:
-            with completion, self._driver.write_locked() as write_lock:
+            with completion, driver.write_locked() as write_lock:
                 source.verify_again()
-                self._exchange(source, write_lock, progress, completion)
+                self._exchange(source, replaced, write_lock, progress, completion)
         finally:
             if self.is_unchanged:
-                self._safety.remove_staging()
+                safety.remove_staging()
+        # Now, before the application changes its tables: to write the copy may take long.
+        self._problem = self._check_loaded(completion)
         with completion.then(
-            "The previous database is kept on the server, and could not be copied to "
-            f"{self._safety.path}"
+            f"The previous database is kept on the server, and could not be copied to {safety.path}"
         ):
-            place_copy_of_replaced(self._driver, self._safety, self._markers, created)
-            return self._safety.path
+            place_copy_of_replaced(driver, safety, replaced, created)
+            return safety.path
         return None
 
     def _exchange(
         self,
         source: Source,
+        replaced: Replaced,
         write_lock: WriteLock,
         progress: Progress | None,
         completion: Completion,
@@ -200,10 +210,7 @@ class Restorer:
         try:
             with not_found_if_deleted(source.path):
                 self._driver.exchange(
-                    source.path,
-                    purpose=self._safety.name,
-                    write_lock=write_lock,
-                    progress=progress,
+                    source.path, purpose=str(replaced), write_lock=write_lock, progress=progress
                 )
         except ConcurrentCommitError:
             raise
@@ -224,11 +231,13 @@ class Restorer:
     def _outcome_of_exchange(self) -> Outcome:
         """Tell by what is there now; there was nothing without a copy before."""
         try:
-            is_done = self._driver.replaced_without_copy()
+            if self._driver.replaced_without_copy():
+                return Outcome.DONE
+            # It may have been done in part: the rest is for the next one.
+            return Outcome.UNSURE if self._driver.unfinished() else Outcome.UNCHANGED
         except BackupError as error:
             log_ignored("Whether it is restored cannot be told", error)
             return Outcome.UNSURE
-        return Outcome.DONE if is_done else Outcome.UNCHANGED
 
     def _replace_under_lock(
         self, source: Source, progress: Progress | None, completion: Completion
@@ -326,21 +335,30 @@ class Restorer:
             log_ignored("Whether it is restored cannot be told", error)
             return False
 
-    def _verify_result(self, expected: object, safety: Path | None, completion: Completion) -> bool:
-        """Check what was written; False when something else than damage kept it from that."""
+    def _verify_result(self, safety: Path | None, completion: Completion) -> bool:
+        """Judge what was written; False when something else than damage kept it from being read."""
+        problem = self._check_loaded(completion) if self._problem is _UNKNOWN else self._problem
+        if not isinstance(problem, DatabaseDamagedError):
+            return problem is None
+        if safety is not None:
+            raise self._take_back(problem, safety) from problem
+        is_kept = self._driver.replaced_without_copy() is not None
+        outcome = Outcome.UNSURE if is_kept else Outcome.BROKEN
+        raise restored_is_damaged(problem, outcome) from problem
+
+    def _check_loaded(self, completion: Completion) -> Exception | None:
+        """Check what was written, through a new connection; return why it is not what it should."""
         try:
-            self._driver.check_loaded(expected)
+            self._driver.check_loaded(self._expected)
         except DatabaseDamagedError as error:
-            if safety is None:
-                raise restored_is_damaged(error, Outcome.BROKEN) from error
-            raise self._take_back(error, safety) from error
+            return error
         except Exception as error:  # noqa: BLE001 - of the application too, when it connects
             completion.warn_of("It could not be read back", error)
-            return False
+            return error
         except BaseException as error:
             error.add_note("The database was restored, and not read back.")
             raise
-        return True
+        return None
 
     def _take_back(self, why: DatabaseDamagedError, safety: Path) -> RestoreError:
         try:
@@ -380,13 +398,3 @@ class Restorer:
 def done_sentence(info: BackupInfo) -> str:
     """Return what is true from the moment of the commit on, whatever comes after it."""
     return f"The database was restored from {info.filename}."
-
-
-def require_undo(repository: Repository) -> None:
-    """Raise :class:`NothingToUndoError` where no restore can have left a safety backup.
-
-    With the lock of one there, it is looked for under that lock.
-    """
-    base = repository.sidecar_base
-    if not fs.exists(lock_path(base)) and newest_safety_backup(base) is None:
-        raise nothing_to_undo(fs.beside(base, f".{SAFETY_BACKUP}"))

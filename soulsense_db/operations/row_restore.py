@@ -24,7 +24,7 @@ from soulsense_db.operations.errors import disk_failed, no_such_limit
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import opened_to_restore
-from soulsense_db.operations.safety_copy import stage_safety_copy
+from soulsense_db.operations.safety_copy import finish_safety_copy, stage_safety_copy
 from soulsense_db.operations.stored_form import OpenedBackup, opened
 from soulsense_db.operations.verify import verify_opened
 from soulsense_db.sidecars import SafetyFiles, standing_for_a_copy
@@ -184,6 +184,7 @@ class _RowRestorer:
         if alarm := MigrationAlarm(self._repository).error():
             raise alarm  # the way back from that migration would lose the rows again
         self._safety.recover()
+        finish_safety_copy(self._driver, self._repository.sidecar_base)
         plan = self._load(source, selection, expected, progress)
         if self._is_placed:
             with self._completion.then(f"{self._safety.previous} could not be removed"):

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
@@ -35,71 +38,94 @@ def stage_safety_copy(
     Returns also what tells that file from any other. ``description``: where it is not the usual
     one; ``markers``: of the migrations that had not ended in it.
     """
-    created = new_staging_file(driver, safety)
+    created = new_staging_file(safety, size=driver.size(), owner_of=driver.location)
+    description = description or _DESCRIPTIONS[safety.name]
+    new = NewBackup(kind="pre_restore", markers=markers, description=description)
     with removed_on_error(safety.staging), blaming_live_database(driver):
-        staged = _fill(driver, safety, markers, lambda at, _: driver.snapshot(at), description)
+        staged = _fill(driver, safety, new, lambda at, _: driver.snapshot(at))
     return staged, created
 
 
-def new_staging_file(driver: Driver, safety: SafetyFiles) -> os.stat_result:
-    """Make the file that a safety backup is written to: what has no room, or no right, has none."""
+def new_staging_file(
+    safety: SafetyFiles, *, size: int, owner_of: Path | None = None
+) -> os.stat_result:
+    """Make the file that a safety backup is written to: what has no room, or no right, has none.
+
+    ``size``: about the bytes that are written; ``owner_of``: the file whose owner it gets.
+    """
     path = safety.staging
     fs.make_private_directory(path.parent)
-    fs.require_space(path.parent, driver.size())
+    fs.require_space(path.parent, size)
     safety.clear_staging()
-    return fs.create_private_file(path, owner_of=driver.location)
+    return fs.create_private_file(path, owner_of=owner_of)
 
 
-def finish_safety_copy(driver: Driver, base: Path, markers: tuple[MigrationMarker, ...]) -> None:
+class Replaced(msgspec.Struct, frozen=True, kw_only=True):
+    """What is noted, at an exchange, of the data that it replaces.
+
+    ``name``: of its safety files; ``at``: when it was; ``markers``: of the migrations that had not
+    ended in it.
+    """
+
+    name: str
+    at: datetime
+    markers: tuple[MigrationMarker, ...]
+
+    def __str__(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
+def finish_safety_copy(driver: Driver, base: Path) -> None:
     """Make the safety backup that a restore has not made which was killed, or had no room.
 
     ``base``: what its files are named after. Raises :class:`~soulsense_db.errors.RestoreError`.
     """
-    if name := driver.replaced_without_copy():
-        safety = SafetyFiles(base, companions=driver.companions, name=name)
-        try:
-            place_copy_of_replaced(driver, safety, markers, new_staging_file(driver, safety))
-            safety.forget_previous()
-        except BackupError as error:
-            raise replaced_not_copied(error, safety.path) from error
+    noted = driver.replaced_without_copy()
+    if noted is None:
+        return
+    replaced = msgspec.json.decode(noted, type=Replaced)
+    safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
+    try:
+        safety.recover()
+        place_copy_of_replaced(driver, safety, replaced, new_staging_file(safety, size=0))
+        safety.forget_previous()
+    except BackupError as error:
+        raise replaced_not_copied(error, safety.path) from error
 
 
 def place_copy_of_replaced(
-    driver: Driver,
-    safety: SafetyFiles,
-    markers: tuple[MigrationMarker, ...],
-    created: os.stat_result,
+    driver: Driver, safety: SafetyFiles, replaced: Replaced, created: os.stat_result
 ) -> None:
     """Make the safety backup of what a restore replaced, in the file that was ``created`` for it.
 
-    Whenever that fails, the replaced data is still there, and so is the earlier safety backup. The
-    file stays, and is empty: as long as it is there, the safety backup is not what it should be.
+    Whenever that fails, the replaced data is still there, and so is the earlier safety backup. An
+    empty file is left: as long as it is there, the safety backup may not be what it should be.
     """
     placed = False
     try:
-        staged = _fill(driver, safety, markers, lambda at, _: driver.snapshot_replaced(at))
+        new = NewBackup(
+            kind="pre_restore",
+            markers=replaced.markers,
+            description=_DESCRIPTIONS[safety.name],
+            created_at=replaced.at,
+        )
+        staged = _fill(driver, safety, new, lambda at, _: driver.snapshot_replaced(at))
         safety.make_room()
         safety.place(staged, created, owner_of=driver.location)
-        placed = True
+        placed = True  # from here on it is never removed: it may be noted on the server already
         driver.keep_replaced(safety.path if safety.name == SAFETY_BACKUP else None)
     except BaseException:
-        with cleaning_up(f"{safety.path} could not be given its name back"):
-            safety.withdraw(placed=placed)
-        with cleaning_up(f"{safety.staging} could not be emptied"), safety.staging.open("wb"):
-            pass
+        if not placed:
+            with cleaning_up(f"{safety.path} could not be given its name back"):
+                safety.withdraw(placed=False)
+        with cleaning_up(f"{safety.staging} could not be emptied"):
+            safety.clear_staging()
+            fs.create_private_file(safety.staging, owner_of=driver.location)
         raise
 
 
-def _fill(
-    driver: Driver,
-    safety: SafetyFiles,
-    markers: tuple[MigrationMarker, ...],
-    write: Write,
-    description: str = "",
-) -> BackupInfo:
+def _fill(driver: Driver, safety: SafetyFiles, new: NewBackup, write: Write) -> BackupInfo:
     path = safety.staging
-    description = description or _DESCRIPTIONS[safety.name]
-    new = NewBackup(kind="pre_restore", markers=markers, description=description)
     with fs.flushing(path):  # the markers are given: no place is looked at
         staged = take(driver, None, new, write, path, final=safety.path)
     fs.sync_file(path)

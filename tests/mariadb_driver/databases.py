@@ -79,7 +79,7 @@ class Database:
     def kept(self) -> set[str]:
         """Return the two schemas of what a restore keeps for an undo: notes, and tables."""
         asked = """SELECT TABLE_SCHEMA FROM information_schema.TABLES
-            WHERE TABLE_NAME = 'kept' AND TABLE_SCHEMA LIKE '%soulsense\\_%'"""
+            WHERE TABLE_NAME = 'soulsense_kept' AND TABLE_SCHEMA LIKE '%soulsense\\_%'"""
         found = self.run(asked).split("\n")
         return {f"{one}{ending}" for one in found for ending in ("", "_old") if one}
 

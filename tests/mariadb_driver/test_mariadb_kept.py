@@ -16,6 +16,7 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver
+from soulsense_db.errors import Outcome, RestoreError
 from soulsense_db.health import check_health
 
 KILLED = """
@@ -248,6 +249,51 @@ def test_a_failed_migration_s_way_back_is_none_of_an_undo(
     manager.undo_restore()
     assert shop.dump() == before
     assert report.safety_backup.stat().st_mtime_ns > written
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_copy_that_cannot_be_noted_is_not_removed(
+    shop: Database, manager: BackupManager, tmp_path: Path, when: str
+) -> None:
+    """Whether the server has noted it or not: undo goes back to what the restore replaced."""
+    note = MariaDBDriver.keep_replaced
+
+    def fail(driver: MariaDBDriver, copy: Path | None) -> None:
+        if when == "after":
+            note(driver, copy)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MariaDBDriver, "keep_replaced", fail)
+        with pytest.raises(KeyboardInterrupt):
+            manager.restore("latest")
+    assert rows(shop) == 2
+    assert manager.safety_backup() is not None
+    manager.undo_restore()
+    assert rows(shop) == 3
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("why", [KeyboardInterrupt, RestoreError])
+def test_what_fails_after_the_swap_is_not_called_unchanged(
+    shop: Database, manager: BackupManager, why: type[BaseException]
+) -> None:
+    """All rows are those of the backup: what was there is kept, and the rest is made later."""
+    before = shop.dump()
+
+    def fail(*_arguments: object, **_keywords: object) -> None:
+        raise why("as a right that is missing")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("soulsense_db.drivers.mariadb.programs.replace", fail)
+        with pytest.raises(why) as caught:
+            manager.restore("latest")
+    if isinstance(caught.value, RestoreError):
+        assert caught.value.outcome is Outcome.UNSURE
+    assert rows(shop) == 2
+    assert manager.safety_backup() is not None
+    manager.undo_restore()
+    assert shop.dump() == before
 
 
 @pytest.mark.slow

@@ -247,6 +247,29 @@ def test_a_failed_migration_s_way_back_is_none_of_an_undo(
     assert report.safety_backup.stat().st_mtime_ns > before
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_copy_that_cannot_be_noted_is_not_removed(
+    shop: Database, manager: BackupManager, tmp_path: Path, when: str
+) -> None:
+    """Whether the server has noted it or not: undo goes back to what the restore replaced."""
+    note = PostgreSQLDriver.keep_replaced
+
+    def fail(driver: PostgreSQLDriver, copy: Path | None) -> None:
+        if when == "after":
+            note(driver, copy)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgreSQLDriver, "keep_replaced", fail)
+        with pytest.raises(KeyboardInterrupt):
+            manager.restore("latest")
+    assert rows(shop) == 2
+    assert manager.safety_backup() is not None
+    manager.undo_restore()
+    assert rows(shop) == 3
+    assert not list(tmp_path.glob("*.partial"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "crash"])
 def test_a_restore_is_cut_off_anywhere(

@@ -130,6 +130,25 @@ def take(connection: Connection, schema: str, *, name: str) -> Inventory:
     )
 
 
+def with_programs_of(found: Inventory, programs: Inventory, *, live: str) -> Inventory:
+    """Return tables and sequences of the one, and of the other what no table takes with it.
+
+    The tables are in another schema than ``live``, for which they are.
+    """
+    moved = ("BASE TABLE", "SYSTEM VERSIONED", "SEQUENCE")
+    elsewhere = f"nextval({quoted(live)}."  # in its own schema it is not named
+    tables = {
+        msgspec.structs.replace(one, statement=one.statement.replace(elsewhere, "nextval("))
+        for one in found.items
+        if one.kind in moved
+    }
+    return Inventory(
+        tables=found.tables,
+        triggers=programs.triggers,
+        items=frozenset(tables | {one for one in programs.items if one.kind not in moved}),
+    )
+
+
 def without_sequences(found: Inventory, names: Collection[str]) -> Inventory:
     """Leave these sequences out."""
     return msgspec.structs.replace(

@@ -18,13 +18,14 @@ from soulsense_db.drivers.mariadb.notes import Kept
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import replaced_is_gone
 
 
 def without_copy(login: Login, *, name: str) -> str | None:
     """Return what the copy will be for of kept tables of which there is no file yet."""
     with login.connected(name=name) as connection, live_errors(name):
         schema = _without_copy(connection, login.database)
-        return None if schema is None else _read(connection, schema).purpose
+        return None if schema is None else _read(connection, schema, name).purpose
 
 
 def _without_copy(connection: Connection, live: str) -> str | None:
@@ -32,10 +33,11 @@ def _without_copy(connection: Connection, live: str) -> str | None:
     return next((schema for schema, copy in found.items() if not copy), None)
 
 
-def _read(connection: Connection, schema: str) -> Kept:
+def _read(connection: Connection, schema: str, name: str) -> Kept:
     found = notes.read(connection, schema)
     kept = None if found is None else found[0].kept
-    assert kept is not None  # its table has the name of one
+    if kept is None:
+        raise replaced_is_gone(name)
     return kept
 
 
@@ -43,9 +45,12 @@ def write_copy(login: Login, tools: Tools, target: Path, *, name: str) -> Snapsh
     """Write what the last restore replaced to the existing empty file ``target``."""
     with login.connected(name=name) as connection, live_errors(name):
         schema = _without_copy(connection, login.database)
-        assert schema is not None  # it was asked for before
+        if schema is None:
+            raise replaced_is_gone(name)
         old = Work(schema, login.database, connection).old
-        return snapshot.write_kept(login, tools, target, old, _read(connection, schema), name=name)
+        return snapshot.write_kept(
+            login, tools, target, old, _read(connection, schema, name), name=name
+        )
 
 
 def note_copy(login: Login, copy: str | None, *, name: str) -> None:
@@ -56,13 +61,14 @@ def note_copy(login: Login, copy: str | None, *, name: str) -> None:
     with login.connected(name=name) as connection, live_errors(name):
         live = login.database
         schema = _without_copy(connection, live)
-        assert schema is not None  # it was just copied
+        if schema is None:
+            raise replaced_is_gone(name)
         if copy is None:
             schemas.drop_all(connection, Work(schema, live, connection), name)
             return
         notes.set_copy(connection, schema, copy)
-        for other in notes.copies(connection, schemas.ours(connection, live)):
-            if other != schema:
+        for other, has_copy in notes.copies(connection, schemas.ours(connection, live)).items():
+            if other != schema and has_copy:
                 schemas.drop_all(connection, Work(other, live, connection), name)
 
 

@@ -18,11 +18,11 @@ from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, ro
 
 _PART = 1024 * 1024
 _NO_TABLE = (1146, 1049)
-BEFORE, AFTER = "state", "swapped"
+BEFORE, AFTER = "soulsense_state", "soulsense_swapped"
 """The table's name before the swap, and after it."""
-KEPT = "kept"
+KEPT = "soulsense_kept"
 """Its name once all is done that a swap leaves to do, where what was replaced is kept."""
-FIRST, FIRST_AFTER = "probe", "probed"
+FIRST, FIRST_AFTER = "soulsense_probe", "soulsense_probed"
 """A table that is renamed with it, whose lock the server takes first of all in this schema."""
 
 

@@ -60,11 +60,11 @@ def fill(
     """
     described = archive.require_whole(source, poll=poll)
     require_version(source, described, tools)
-    for section in ("tables", *programs.SECTIONS):
-        if section in described.sections and section != "events":
-            with refused_by_server(source.name):
-                part = _statements(source, described, section, target)
-                tools.load(login, schema, part, poll=poll)
+    if "tables" in described.sections:
+        with refused_by_server(source.name):
+            part = _statements(source, described, "tables", target)
+            tools.load(login, schema, part, poll=poll)
+    _load_programs(source, described, schema, target, login, tools, poll=poll)
     with login.connected(name=name) as connection:
         programs.create_triggers(connection, described.triggers, schema)
         found = inventory.tables(connection, schema)
@@ -73,6 +73,27 @@ def fill(
     if came != dict(described.counts):
         raise damaged_backup(source.name, "other rows came back than were counted in it")
     return described
+
+
+def _load_programs(  # noqa: PLR0917 - what a load is made of
+    source: Path,
+    described: Description,
+    schema: str,
+    target: str,
+    login: Login,
+    tools: Tools,
+    *,
+    poll: Callable[[], object],
+) -> None:
+    """Make routines and views in ``schema``: what the server refuses there, it would refuse live.
+
+    Events would be run.
+    """
+    for section in programs.SECTIONS:
+        if section in described.sections and section != "events":
+            with refused_by_server(source.name):
+                part = _statements(source, described, section, target)
+                tools.load(login, schema, part, poll=poll)
 
 
 def _statements(source: Path, described: Description, section: str, target: str) -> Iterator[bytes]:
@@ -96,7 +117,6 @@ class Prepared:
     described: Description
     texts: dict[str, bytes]
     sequences: tuple[str, ...]
-    dropping: ExitStack
 
     def is_of(self, source: Path) -> bool:
         """Whether it was made of the backup file ``source``, whatever its name is now."""
@@ -118,21 +138,40 @@ def prepared(
         if progress is not None:
             progress(0, size)
 
-    with live_errors(name), schemas.new_work(login, name=name) as (made_work, dropping):
-        keeper, live = made_work.keeper, made_work.live
-        work = replace(made_work, kept=kept.schema_of(keeper, live, described))
+    with live_errors(name), schemas.new_work(login, name=name) as empty, ExitStack() as stack:
+        stack.callback(_drop_unless_swapped, empty, name)
+        keeper, live = empty.keeper, empty.live
+        work = replace(empty, kept=kept.schema_of(keeper, live, described))
         made = _missing_sequences(work, described)
-        dropping.callback(_drop_sequences, work.keeper, work.live, made, name)
         if work.kept is None:
-            fill(source, work.new, target=work.live, login=login, tools=tools, name=name, poll=poll)
-            programs.drop_triggers(work.keeper, described.triggers, work.new)
+            fill(source, work.new, target=live, login=login, tools=tools, name=name, poll=poll)
+        else:
+            _load_programs(source, described, work.kept, live, login, tools, poll=poll)
+            programs.drop_triggers(keeper, described.triggers, work.kept)
+            programs.create_triggers(keeper, described.triggers, work.kept)
+        programs.drop_triggers(keeper, described.triggers, work.coming)
         texts = {
             section: b"".join(_statements(source, described, section, described.schema))
             for section in programs.SECTIONS
             if section in described.sections
         }
         poll()
-        yield Prepared(work, described, texts, made, dropping)
+        yield Prepared(work, described, texts, made)
+
+
+def _drop_unless_swapped(work: Work, name: str) -> None:
+    """Drop what was not used; what was, has the only copy of what was live before.
+
+    Where it cannot be told, all of it stays for the next one.
+    """
+    failed = f"What was made beside {work.live} could not be dropped"
+    with cleaning_up(failed), live_errors(name):
+        found = notes.read(work.keeper, work.name)
+        if found is not None and found[1] != notes.BEFORE:
+            return
+        if found is not None:
+            _drop_sequences(work.keeper, work.live, found[0].sequences, name)
+        schemas.drop_all(work.keeper, work, name)
 
 
 def put_in_place(
@@ -176,21 +215,15 @@ def put_in_place(
             swap = Swap(
                 login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
             )
-            try:
-                swap.run()
-                programs.replace(
-                    login,
-                    tools,
-                    work.keeper,
-                    noted.programs,
-                    name=name,
-                    wanted=ready.described.items,
-                )
-            except BaseException:
-                if _is_swapped(work):
-                    ready.dropping.pop_all()  # for whoever finishes it
-                raise
-        ready.dropping.pop_all()
+            swap.run()
+            programs.replace(
+                login,
+                tools,
+                work.keeper,
+                noted.programs,
+                name=name,
+                wanted=ready.described.items,
+            )
         _end(work.keeper, work, noted, name)
         if work.kept is not None:  # it has no tables any more
             emptied = Work(work.kept.removesuffix(schemas.OLD), work.live, work.keeper)
@@ -206,11 +239,6 @@ def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
     with cleaning_up(f"The database {work.new} could not be dropped"), live_errors(name):
         schemas.drop(connection, work.new)
     notes.set_kept(connection, work.name)
-
-
-def _is_swapped(work: Work) -> bool:
-    found = notes.read(work.keeper, work.name)
-    return found is not None and found[1] != notes.BEFORE
 
 
 def _missing_sequences(work: Work, described: Description) -> tuple[str, ...]:
@@ -234,10 +262,18 @@ def _drop_sequences(connection: Connection, live: str, made: tuple[str, ...], na
 
 
 def is_interrupted(login: Login, *, name: str) -> bool:
-    """Whether a swap was cut off, or is being made. Nothing is locked or changed."""
+    """Whether something is missing in the live database after a swap. Nothing is changed."""
     with login.connected(name=name) as connection, live_errors(name):
-        notes_of = (notes.read(connection, one) for one in schemas.ours(connection, login.database))
-        return any(found is not None and found[1] != notes.KEPT for found in notes_of)
+        for schema in schemas.ours(connection, login.database):
+            found = notes.read(connection, schema)
+            if found is None or found[1] == notes.KEPT:
+                continue
+            noted, table = found
+            if table == notes.AFTER:
+                return True
+            if noted.old_triggers and not schemas.is_in_use(connection, schema):
+                return True
+    return False
 
 
 def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -> None:
@@ -246,7 +282,9 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
     A swap that was done gets its programs; one that was not, its triggers back.
     """
     with login.connected(name=name) as connection:
-        for work in schemas.left_by_a_kill(connection, login.database):
+        live = login.database
+        finished = notes.copies(connection, schemas.ours(connection, live))
+        for work in schemas.left_by_a_kill(connection, live, without=finished):
             found = notes.read(connection, work.name)
             if found is None:
                 schemas.drop_all(connection, work, name)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -117,19 +117,19 @@ def create(connection: Connection, schema: str, *, live: str) -> None:
 
 
 @contextmanager
-def new_work(login: Login, *, name: str) -> Iterator[tuple[Work, ExitStack]]:
-    """Make the schemas of a restore.
-
-    They are dropped when the block ends, unless the stack that it gets is emptied.
-    """
+def new_work(login: Login, *, name: str) -> Iterator[Work]:
+    """Make the schemas of a restore; whoever asks for them has to drop them."""
     live = login.database
     schema = new_name(live)
-    with login.connected(name=name) as keeper, held(keeper, schema), ExitStack() as dropping:
+    with login.connected(name=name) as keeper, held(keeper, schema):
         work = Work(schema, live, keeper)
-        dropping.callback(drop_all, keeper, work, name)
-        for one in (work.name, work.new, work.old):
-            create(keeper, one, live=live)
-        yield work, dropping
+        try:
+            for one in (work.name, work.new, work.old):
+                create(keeper, one, live=live)
+        except BaseException:
+            drop_all(keeper, work, name)
+            raise
+        yield work
 
 
 def drop_all(connection: Connection, work: Work, name: str) -> None:
@@ -144,13 +144,22 @@ def drop(connection: Connection, schema: str) -> None:
     execute(connection, f"DROP DATABASE IF EXISTS {quoted(schema)}")
 
 
-def left_by_a_kill(connection: Connection, live: str) -> Iterator[Work]:
-    """Yield what nobody works with any more, each with its lock held."""
+def left_by_a_kill(
+    connection: Connection, live: str, *, without: Collection[str]
+) -> Iterator[Work]:
+    """Yield what nobody works with any more, each with its lock held; not those ``without``."""
     for schema in ours(connection, live):
+        if schema in without:
+            continue
         with held(connection, schema) as got:
             if got:
                 _end_statements(connection, schema)
                 yield Work(schema, live, connection)
+
+
+def is_in_use(connection: Connection, schema: str) -> bool:
+    """Whether a process works with it."""
+    return not scalar(connection, f"SELECT IS_FREE_LOCK({literal(schema)})")
 
 
 def ours(connection: Connection, live: str) -> list[str]:

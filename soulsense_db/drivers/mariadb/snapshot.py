@@ -146,15 +146,20 @@ class _Writing:
 
     def kept_to(self, stream: BinaryIO, schema: str, kept: Kept) -> archive.Description:
         """Write all sections: tables that are in ``schema`` now, and what was kept of the rest."""
-        before = kept.inventory
+        with self._login.connected(name=self._name) as connection:
+            version = inventory.version(connection)
+            # The swap took what was there then, which may be more than was noted before it.
+            before = inventory.with_programs_of(
+                inventory.take(connection, schema, name=self._name),
+                kept.inventory,
+                live=self._login.database,
+            )
         self._write(stream, archive.MAGIC)
         sections = {"tables": self._section(stream, self._of_tables(before, schema), schema)}
         for what, text in kept.sections.items():
             begin = self._done
             self._write(stream, text)
             sections[what] = archive.Section(begin=begin, end=self._done)
-        with self._login.connected(name=self._name) as connection:
-            version = inventory.version(connection)
         return self._described(before, version, sections)
 
     def _taken(self, connection: Connection) -> Inventory:

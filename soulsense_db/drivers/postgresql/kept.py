@@ -30,6 +30,7 @@ from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import quoted
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import replaced_is_gone
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up, log_ignored
 
@@ -56,7 +57,8 @@ def write_copy(
     """Write what the last restore replaced to the existing empty file ``target``."""
     with login.maintenance(name=name) as maintenance, live_errors(name):
         found = _without_copy(maintenance, login.database)
-    assert found is not None  # it was asked for before
+    if found is None:
+        raise replaced_is_gone(name)
     kept, mark = found
     return snapshot.write(
         replace(login, parameters={**login.parameters, "dbname": kept}),
@@ -77,7 +79,8 @@ def note_copy(login: Login, copy: str | None, *, name: str) -> None:
     with login.maintenance(name=name) as maintenance, live_errors(name):
         live = login.database
         found = _without_copy(maintenance, live)
-        assert found is not None  # it was just copied
+        if found is None:
+            raise replaced_is_gone(name)
         kept, mark = found
         if copy is None:
             drop(maintenance, kept)
@@ -88,9 +91,10 @@ def note_copy(login: Login, copy: str | None, *, name: str) -> None:
             set_comment(maintenance, kept, str(structs.replace(mark, copy=copy))),
             name=name,
         )
-        for database, _ in _kept(maintenance, live):
-            if database != kept:
-                with cleaning_up(f"The database {database} could not be dropped"):
+        for database, other in _kept(maintenance, live):
+            if database != kept and other.copy is not None:
+                failed = f"The database {database} could not be dropped"
+                with cleaning_up(failed), live_errors(name):
                     drop(maintenance, database)
 
 
