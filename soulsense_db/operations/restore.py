@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -181,7 +180,7 @@ class Restorer:
         self, source: Source, progress: Progress | None, completion: Completion
     ) -> Path | None:
         driver, safety = self._driver, self._safety
-        replaced = Replaced(name=safety.name, at=datetime.now(UTC), markers=self._markers)
+        replaced = Replaced.now(self._repository.sidecar_base, safety.name, self._markers)
         created = new_staging_file(safety, size=driver.size())  # what has no room, ends here
         try:
             with completion, driver.write_locked() as write_lock:

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -63,13 +64,19 @@ def new_staging_file(
 class Replaced(msgspec.Struct, frozen=True, kw_only=True):
     """What is noted, at an exchange, of the data that it replaces.
 
-    ``name``: of its safety files; ``at``: when it was; ``markers``: of the migrations that had not
-    ended in it.
+    ``base`` and ``name``: of its safety files, on the machine where it was; ``at``: when it was;
+    ``markers``: of the migrations that had not ended in it.
     """
 
+    base: str
     name: str
     at: datetime
     markers: tuple[MigrationMarker, ...]
+
+    @classmethod
+    def now(cls, base: Path, name: str, markers: tuple[MigrationMarker, ...]) -> Self:
+        """Return it for data that is about to be replaced."""
+        return cls(base=str(base), name=name, at=datetime.now(UTC), markers=markers)
 
     def __str__(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -78,12 +85,15 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
 def finish_safety_copy(driver: Driver, base: Path) -> None:
     """Make the safety backup that a restore has not made which was killed, or had no room.
 
-    ``base``: what its files are named after. Raises :class:`~soulsense_db.errors.RestoreError`.
+    ``base``: what its files are named after, if that restore was on another machine. Raises
+    :class:`~soulsense_db.errors.RestoreError`.
     """
     noted = driver.replaced_without_copy()
     if noted is None:
         return
     replaced = msgspec.json.decode(noted, type=Replaced)
+    if fs.exists(Path(replaced.base).parent):  # it may have been of another backup directory
+        base = Path(replaced.base)
     safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
     try:
         safety.recover()

@@ -173,6 +173,18 @@ def test_a_restore_is_killed_before_its_copy_is_written(
     assert rows(shop) == 3
 
 
+def test_a_copy_is_written_where_its_restore_was(
+    shop: Database, manager: BackupManager, tmp_path: Path
+) -> None:
+    """Also by a command that has another backup directory: there, nothing was restored."""
+    killed(shop, tmp_path, where="snapshot_replaced")
+    elsewhere = BackupManager(shop.engine, tmp_path / "elsewhere")
+    elsewhere.exclusive().release()
+    assert elsewhere.safety_backup() is None
+    manager.undo_restore()
+    assert rows(shop) == 3
+
+
 def test_an_undo_is_killed_before_its_copy_is_written(
     shop: Database, manager: BackupManager, tmp_path: Path
 ) -> None:
