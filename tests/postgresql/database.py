@@ -10,6 +10,7 @@ from sqlalchemy.pool import NullPool
 
 from postgresql import content
 from postgresql.server import Server
+from soulsense_db.drivers.postgresql.databases import name_of, new_token
 
 
 class Database:
@@ -30,7 +31,8 @@ class Database:
         self.engine.dispose()
         self.maintain("DROP DATABASE {} WITH (FORCE)")
         content.drop_kept(self.server, of=self.name)
-        assert not [one for one in content.databases(self.server) if one.startswith("soulsense_")]
+        ours = name_of(new_token(self.name))[:-8]  # the rest is by chance
+        assert not [one for one in content.databases(self.server) if one.startswith(ours)]
 
     def maintain(self, statement: str) -> None:
         """Execute a statement on another database; ``{}`` is the name of this one."""
