@@ -315,7 +315,6 @@ def test_a_restore_is_cut_off_anywhere(
             manager.undo_restore()
         assert shop.scalar("SELECT body FROM note WHERE id = 9") == f"at {number}"
         assert rows(shop) == 3
-    manager.create()  # which drops what the last kill left
-    assert restored
-    manager.restore("latest")
+    manager.restore("latest")  # which drops what the last kill left
     assert rows(shop) == 2
+    assert restored
