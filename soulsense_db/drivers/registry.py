@@ -11,6 +11,7 @@ One for a dialect of ours takes the place of ours.
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from soulsense_db import fs
 from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.engines import engine_of
 from soulsense_db.drivers.errors import (
@@ -119,7 +121,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def _driver_class(dialect: str) -> type[Driver]:
-    for entry in entry_points(group=GROUP, name=dialect):
+    with fs.storage_errors("look for drivers in", Path(sys.prefix)):
+        entries = entry_points(group=GROUP, name=dialect)
+    for entry in entries:
         return _loaded(entry)
     if dialect in _OURS:
         module, name = _OURS[dialect]
