@@ -103,7 +103,7 @@ class PostgreSQL:
         deadline = time.monotonic() + _START_SECONDS
         while children := [one for one in children if one.exists()]:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.01)  # nothing tells of the end of a process that is not a child
 
     def start(self) -> None:
         """Start it."""
@@ -259,11 +259,11 @@ def _wait_for_a_moment(
     child: subprocess.Popen[bytes], rng: random.Random, number: int, whole: float
 ) -> None:
     if number % 2:
-        time.sleep(rng.uniform(0, whole))
+        time.sleep(rng.uniform(0, whole))  # any moment of it
         return
     assert child.stdout is not None
     child.stdout.readline()
-    time.sleep(rng.uniform(0, _SWAP_SECONDS))
+    time.sleep(rng.uniform(0, _SWAP_SECONDS))  # any moment around the swap
 
 
 def measure(server: PostgreSQL | MariaDB, folder: Path, times: int, thousands: int) -> None:

@@ -109,7 +109,7 @@ class Restoring:
             said.append(_(texts.NOT_READ_BACK))
         said.extend(formatting.plain(warning) for warning in report.warnings)
         is_current = self._after_restore is not None and loaded
-        if report.safety_backup is None:
+        if report.safety_backup is None and self._manager.live.path is not None:
             said.append(_(texts.RESTART_NEW_FILE))
         elif is_current and not found.may_change_revision(report.source):
             said.append(_(texts.RESTART_NONE))

@@ -16,7 +16,7 @@ class RestoreReport:
 
     Attributes:
         source: The backup that was restored.
-        safety_backup: The copy of the previous database; None where it could not be read.
+        safety_backup: The copy of the previous database; None where it could not be made.
         moved_aside: The new names of the files of a missing or damaged database, and of the safety
             backup of an earlier restore.
         verified: Whether the result was read through a new connection and is right. False when that

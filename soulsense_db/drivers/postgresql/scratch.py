@@ -102,7 +102,7 @@ class ScratchDriver(PostgreSQLDriver):
                         )
                 if time.monotonic() > deadline:
                     raise locked(self.database, "its sessions do not end")
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # the server tells nobody that a session has ended
 
     def discard(self) -> None:
         """Drop the database, if it was made."""
