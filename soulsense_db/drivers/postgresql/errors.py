@@ -31,6 +31,7 @@ from soulsense_db.errors import (
     DatabaseUnreachableError,
     InvalidBackupError,
     MissingExtraError,
+    MissingRightError,
     NotADatabaseError,
     NotEnoughSpaceError,
     ServerToolError,
@@ -169,6 +170,16 @@ def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> Datab
         "anew afterwards.",
         reason=f"{what} belongs to it",
         candidates=names,
+    )
+
+
+def cannot_be_replaced(name: str, what: str) -> MissingRightError:
+    """Return the error for what is in no schema, where the user may replace schemas alone."""
+    return MissingRightError(
+        f"A right is missing on {name} (it has {what}, which no schema holds: to restore it, the "
+        "user has to own the database and to be allowed to create others).",
+        hint="As an administrator: ALTER ROLE ... CREATEDB; ALTER DATABASE ... OWNER TO ...;",
+        reason=f"it has {what}, which no schema holds",
     )
 
 
