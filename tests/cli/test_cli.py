@@ -281,3 +281,14 @@ def test_what_is_misspelt_is_named(shell: Shell) -> None:
     (shell.folder / "my.ini").write_text("[alembic]\n", encoding="utf-8")
     said = shell.fails(errors.OptionError, "list", "--url", "my.ini")
     assert "--config my.ini" in said
+
+
+def test_backups_of_a_server_are_none_of_a_file_that_was_lost(shell: Shell) -> None:
+    """Where only these are, no database is named; with backups of the file, that is missing."""
+    backups = shell.folder / "data" / "backups"
+    backups.mkdir(parents=True)
+    shell.database.unlink()
+    (backups / "soulsense_backup_20260101_120000.pgdump").touch()
+    shell.fails(errors.DatabaseNotNamedError, "list")
+    (backups / "soulsense_backup_20260101_120000.db").touch()
+    shell.fails(errors.DatabaseFileNotFoundError, "create")

@@ -104,6 +104,13 @@ def test_what_is_no_url_is_refused_without_its_password(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_the_short_name_of_postgresql_is_corrected() -> None:
+    """Hosting services write ``postgres://``, which SQLAlchemy does not know."""
+    with pytest.raises(UnsupportedDatabaseError) as caught:
+        engine_for("postgres://app@db/shop")
+    assert caught.value.hint.startswith("Write postgresql:// instead of postgres://.")
+
+
 def test_two_slashes_before_a_path_are_named() -> None:
     """The commonest slip in a SQLite URL is answered with the URL as it should be."""
     with pytest.raises(UnsupportedDatabaseError, match="two slashes") as caught:

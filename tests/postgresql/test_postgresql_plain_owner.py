@@ -25,7 +25,12 @@ from postgresql.test_postgresql_rights import statements
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.drivers.postgresql.schema_restore import Ready
-from soulsense_db.errors import DatabaseLockedError, InvalidBackupError, MissingRightError
+from soulsense_db.errors import (
+    DatabaseLockedError,
+    InvalidBackupError,
+    MissingRightError,
+    ServerToolError,
+)
 from soulsense_db.testing import DriverSuite, Live
 
 pytestmark = on_newest
@@ -413,4 +418,19 @@ def test_a_drill_names_the_right(shop: Owned, manager: BackupManager) -> None:
     """It needs a scratch database."""
     with pytest.raises(MissingRightError, match="create database"):
         manager.verify("latest", level="drill")
+    assert rows(shop) == 3
+
+
+def test_psql_is_needed(shop: Owned, manager: BackupManager, tmp_path: Path) -> None:
+    """Where it is missing, that is said before anything is begun."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for program in ("pg_dump", "pg_restore"):
+        script = f'#!/bin/sh\nexec "{shop.server.bin / program}" "$@"\n'
+        (folder / program).write_text(script)
+        (folder / program).chmod(0o755)
+    other = BackupManager(shop.engine, tmp_path / "backups", tools=folder)
+    with pytest.raises(ServerToolError, match="no psql"):
+        other.restore("latest")
+    assert [type(one) for one in other.can_restore("latest").problems] == [ServerToolError]
     assert rows(shop) == 3

@@ -14,6 +14,7 @@ from soulsense_db.drivers.postgresql import (
     foreign,
     inventory,
     kept,
+    psql,
     restoring,
     rights,
     schema_restore,
@@ -148,7 +149,9 @@ class PostgreSQLDriver(ReadingDriver):
         """Look at rights, and what is tied to this very database."""
         if self._swaps_databases():
             rights.require_movable(self._login(), name=self.database)
-        self.tools()
+            self.tools()
+        else:
+            psql.program_of(self.tools())
 
     def require_way_back(self) -> None:
         """Look at the rights: a load ends sessions, and waits for none."""

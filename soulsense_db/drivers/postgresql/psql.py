@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TypeVar
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
@@ -99,12 +100,18 @@ class Psql:
         return tool_failed(_PROGRAM, self._name, "\n".join(errors) or said)
 
 
-@contextmanager
-def session(tools: Tools, environment: Mapping[str, str]) -> Iterator[Psql]:
-    """Run ``psql`` of ``tools`` until the block ends; what is not committed by then is undone."""
+def program_of(tools: Tools) -> Path:
+    """Return the path of ``psql``; raises :class:`~soulsense_db.errors.ServerToolError`."""
     program = tools.folder / _PROGRAM
     if not program.exists():
         raise no_tool(_PROGRAM, tools.version, ())
+    return program
+
+
+@contextmanager
+def session(tools: Tools, environment: Mapping[str, str]) -> Iterator[Psql]:
+    """Run ``psql`` of ``tools`` until the block ends; what is not committed by then is undone."""
+    program = program_of(tools)
     with (
         tempfile.TemporaryFile() as said,
         ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-psql") as executor,
