@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 import textwrap
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,11 @@ from mariadb_driver.projects import project_on
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic import RehearsalReport, rehearse
+from soulsense_db.drivers.mariadb import server_tools
+from soulsense_db.drivers.mariadb.driver import MariaDBDriver
+from soulsense_db.drivers.mariadb.private_server import PrivateServer, tidy_up
+from soulsense_db.drivers.mariadb.server_tools import find_server
+from soulsense_db.errors import DataLossError, ServerToolError, UnsupportedDatabaseError
 
 TABLES = """op.execute("CREATE TABLE person (id INT PRIMARY KEY, name VARCHAR(50))")
 op.execute("CREATE TABLE entry (id INT PRIMARY KEY AUTO_INCREMENT, person_id INT, text TEXT,"
@@ -271,3 +281,157 @@ def test_each_connection_is_led_to_the_copy(project: Project, database: Database
     (changed,) = [each for each in report.findings if each.kind == "values_changed"]
     assert changed.sentence == "1 value of entry.text changed."
     assert database.left() == set()
+
+
+def runs(number: int) -> bool:
+    """Whether there is a process of this number; what is dead has no arguments any more."""
+    path = Path(f"/proc/{number}/cmdline")
+    return path.exists() and bool(path.read_bytes())
+
+
+REFUSED = {
+    "another database": (
+        "import pymysql\npymysql.connect(user='root', unix_socket={socket!r}, database='mysql')",
+        "connects to another database, mysql",
+    ),
+    "a statement with another": (
+        'op.execute("DELETE FROM somewhere.entry")',
+        "uses a table of another database, somewhere.entry",
+    ),
+    "a program": ("os.system('mariadb {name} -e \"DROP TABLE entry\"')", "starts a program"),
+    "another dialect": (
+        "sa.create_engine('sqlite://').connect()",
+        "opens a database of another dialect, sqlite",
+    ),
+}
+
+
+def test_what_cannot_be_led_is_refused(project: Project, database: Database) -> None:
+    """What is of another database, or beyond the server, is not done, even if nobody minds."""
+    for name, (step, said) in REFUSED.items():
+        step = step.format(socket=str(database.server.socket), name=database.name)
+        indented = textwrap.indent(step, "    ")
+        project.revision("second", "first", f"try:\n{indented}\nexcept Exception:\n    pass")
+        with pytest.raises(UnsupportedDatabaseError, match="Step second") as caught:
+            rehearsed(project, database)
+        assert said in caught.value.what, name
+
+
+def test_settings_and_programs_are_those_of_the_live_server(
+    project: Project, database: Database
+) -> None:
+    """An event, a view of another definer, and what a session finds: as in the real run."""
+    database.run("""
+        CREATE USER reporter@'10.%';
+        CREATE DEFINER = reporter@'10.%' VIEW names AS SELECT name FROM person;
+        CREATE EVENT later ON SCHEDULE EVERY 1 SECOND DO DELETE FROM entry;
+        ALTER EVENT later DISABLE;
+        SET @mode = @@GLOBAL.sql_mode;
+        SET GLOBAL sql_mode = 'ANSI_QUOTES', GLOBAL group_concat_max_len = 77;
+        SET GLOBAL time_zone = '+05:30', GLOBAL div_precision_increment = 9;
+    """)
+    try:
+        project.revision(
+            "second",
+            "first",
+            "found = op.get_bind().exec_driver_sql(\"SELECT CONCAT_WS(' ', @@sql_mode,"
+            " @@group_concat_max_len, @@time_zone, @@div_precision_increment, CURRENT_USER(),"
+            ' @@hostname <> @@socket, (SELECT COUNT(*) FROM names), @@event_scheduler)").scalar()\n'
+            'op.execute(f"UPDATE entry SET text = \'{found}\' WHERE id = 1")\n'
+            'raise ValueError(found)',
+        )
+        report = rehearsed(project, database)
+    finally:
+        database.run("""
+            SET GLOBAL sql_mode = DEFAULT, GLOBAL group_concat_max_len = DEFAULT;
+            SET GLOBAL time_zone = DEFAULT, GLOBAL div_precision_increment = DEFAULT;
+            DROP USER reporter@'10.%';
+        """)
+    assert "ANSI_QUOTES 77 +05:30 9 root@localhost 1 2 OFF" in report.error
+
+
+def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> None:
+    """With soulsense_rehearse, an upgrade that loses data is refused, and accepted if told so."""
+    project.set_option("soulsense_backup", "true")
+    project.set_option("soulsense_rehearse", "true")
+    project.set_option("soulsense_backup_directory", str(project.folder.parent / "backups"))
+    project.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id = 1")')
+    with pytest.raises(DataLossError, match="Table entry loses 1 row of 3"):
+        project.upgrade("second")
+    assert database.run("SELECT COUNT(*) FROM entry").strip() == "3"
+    config = project.config()
+    config.cmd_opts = Namespace(x=["soulsense_accept_loss=1"])
+    project.upgrade("second", config)
+    assert database.run("SELECT COUNT(*) FROM entry").strip() == "2"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_rehearsal_leaves_nothing(
+    project: Project, database: Database, folder_of_servers: Path, how: signal.Signals
+) -> None:
+    """Killed in a step: its server is gone a moment later, with all its files."""
+    began = project.folder.parent / "began"
+    project.revision(
+        "second", "first", f"Path({str(began)!r}).touch()\nop.execute('SELECT SLEEP(600)')"
+    )
+    before = database.dump()
+    url = database.server.url(database.name)
+    program = [sys.executable, "-m", "soulsense_db", "--url", url, "--directory", "../b"]
+    process = subprocess.Popen([*program, "rehearse"], cwd=project.folder)
+    while not began.exists():
+        assert process.poll() is None
+    (folder,) = folder_of_servers.glob("soulsense_db-mariadb-*")
+    number = int((folder / "run" / "pid").read_text())
+    process.send_signal(how)
+    process.wait()
+    while folder.exists() or runs(number):
+        if how == signal.SIGINT:
+            assert not folder.exists()
+    for left in folder_of_servers.glob("soulsense_db-*"):  # the copy is a temporary file
+        assert how == signal.SIGKILL
+        shutil.rmtree(left)
+    assert database.dump() == before
+
+
+def test_what_a_killed_watcher_leaves_is_tidied_up(
+    database: Database, folder_of_servers: Path
+) -> None:
+    """Where all is killed but the server, it is ended by the system, or by the next one."""
+    assert isinstance(database.driver, MariaDBDriver)
+    tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
+    left = PrivateServer(tools, size_bytes=0)
+    left.start({}, {})
+    (folder,) = folder_of_servers.iterdir()
+    tidy_up(folder_of_servers)
+    assert folder.exists()  # it is in use
+    number = int(left.pid_file.read_text())
+    watcher = left._watcher
+    assert watcher is not None
+    watcher.kill()
+    watcher.communicate()
+    os.close(left._lock)
+    tidy_up(folder_of_servers)
+    assert not folder.exists()
+    assert not runs(number)
+
+
+def test_without_the_server_program_it_is_refused(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what to install; a program of another version is none."""
+    monkeypatch.setattr(server_tools, "_SERVERS", ("no-such-program",))
+    with pytest.raises(UnsupportedDatabaseError, match="'mariadb' cannot run on a copy") as caught:
+        rehearsed(project, database)
+    assert "mariadb-server-core" in caught.value.hint
+
+
+def test_a_server_that_does_not_start_says_why(database: Database) -> None:
+    """The reason is in its log; nothing is left."""
+    assert isinstance(database.driver, MariaDBDriver)
+    tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
+    made = PrivateServer(tools, size_bytes=0)
+    try:
+        with pytest.raises(ServerToolError, match="unknown variable 'no-such-option"):
+            made.start({"no-such-option": "1"}, {})
+    finally:
+        made.stop()

@@ -317,10 +317,10 @@ def _option(value: str) -> str:
 
 
 def _reason(log: Path) -> str:
-    """Return the last error in a log."""
+    """Return the first error in a log: others come of it."""
     with suppress(OSError):
         text = log.read_text(encoding="utf-8", errors="replace")
-        found = _ERROR.findall(text) or text.strip().splitlines()
+        found = _ERROR.findall(text) or text.strip().splitlines()[-1:]
         if found:
-            return str(found[-1]).strip().rstrip(".")
+            return str(found[0]).strip().rstrip(".")
     return "it said nothing"
