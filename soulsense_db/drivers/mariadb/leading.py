@@ -113,7 +113,7 @@ class _Leading:
             self._note(own._db)
             own._unix_socket, own._user = self._server["socket"], self._server["user"]
             own._password, own._ssl_context = self._server["password"], None
-            own._client_flag &= ~_SSL
+            own.client_flag &= ~_SSL
             return await connect(own)
 
         kind._connect = connect_there

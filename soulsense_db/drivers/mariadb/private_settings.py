@@ -82,9 +82,7 @@ _SYSTEM = "SYSTEM"
 _NUMBER = ("auto_", "max_", "group_", "div_", "default_week", "sql_select")
 # Noon in winter and in summer, so that a zone is known by what it was in each year.
 _MOMENTS = [
-    datetime.datetime(year, month, 15, 12)
-    for year in range(1971, 2037)
-    for month in (1, 7)
+    datetime.datetime(year, month, 15, 12) for year in range(1971, 2037) for month in (1, 7)
 ]
 _EPOCH = datetime.datetime(1970, 1, 1)
 _NAMED = "SELECT CONVERT_TZ('2000-06-01 12:00:00', 'UTC', 'Europe/Berlin') IS NOT NULL"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +19,11 @@ from soulsense_db.drivers.mariadb.contents import Row, fields_of
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
 from soulsense_db.drivers.mariadb.private import PrivateDriver
 from soulsense_db.drivers.mariadb.row_format import InsertFormat
-from soulsense_db.drivers.mariadb.seen import look, names_in
+from soulsense_db.drivers.mariadb.schema_reading import schema_in
+from soulsense_db.drivers.mariadb.seen import broken_references, look, names_in
 from soulsense_db.drivers.mariadb.server_tools import ServerTools
 from soulsense_db.drivers.rehearsal import Led
+from soulsense_db.drivers.results import Findings
 from soulsense_db.drivers.server_rehearsal import Seen, ServerRehearsalSupport
 
 # The first word of what takes no lock that others who write wait for.
@@ -36,6 +38,7 @@ _TABLE_EXISTS = re.compile(r"Table '(?:[^']*\.)?([^'.]+)' already exists")
 _COLUMN_EXISTS = re.compile(r"Duplicate column name '([^']+)'")
 _ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 _FORMAT = InsertFormat()
+_NEVER = (b"'2038-01-19 03:14:07", b"'2106-02-07 06:28:15")  # when a row ends that is there
 
 
 class _TabbedRow(NamedTuple):
@@ -54,6 +57,9 @@ class MariaDBRehearsalSupport(ServerRehearsalSupport[archive.Description]):
     ) -> None:
         super().__init__(live)
         self._server_tools = server_tools
+        self._broken: dict[tuple[str, str], int] = {}  # when it was last looked
+        self._broken_first: dict[tuple[str, str], int] | None = None
+        self._broken_in: dict[object, dict[tuple[str, str], int]] = {}
 
     # In the process of the migrations
 
@@ -120,6 +126,7 @@ class MariaDBRehearsalSupport(ServerRehearsalSupport[archive.Description]):
         del since
         assert isinstance(scratch, PrivateDriver)
         with scratch._connected() as connection:
+            self._broken = broken_references(connection, scratch._name)
             return look(connection, scratch._name, name=scratch.database)
 
     def _make_like_live(self, scratch: Driver) -> None:
@@ -129,20 +136,74 @@ class MariaDBRehearsalSupport(ServerRehearsalSupport[archive.Description]):
         assert isinstance(scratch, PrivateDriver)
         scratch.end_sessions()
 
+    def prepare(self, copy: Path, facts: Mapping[str, str]) -> None:
+        """Note which references are broken at first."""
+        super().prepare(copy, facts)
+        if self._broken_first is None:
+            self._broken_first = self._broken
+
+    def settle(self, copy: Path) -> None:
+        """Note which references are broken now."""
+        super().settle(copy)
+        self._broken_in[self._mark(copy)] = self._broken
+
+    def check(
+        self,
+        copy: Path,
+        *,
+        without: Collection[str] = (),
+        poll: Callable[[], object] | None = None,
+    ) -> Findings:
+        """Return the references that are broken, and were not at first.
+
+        A session may switch off that the server looks at them.
+        """
+        del without, poll
+        before, after = self._broken_first or {}, self._broken_in.get(self._mark(copy), {})
+        more = {key: count - before.get(key, 0) for key, count in after.items()}
+        new = {key: count for key, count in more.items() if count > 0}
+        return Findings(
+            warnings=tuple(
+                f"{count} row(s) of table {table} refer to rows of {other} that do not exist"
+                for (table, other), count in new.items()
+            ),
+            broken_references=sum(new.values()),
+        )
+
     def _mark(self, path: Path) -> object:
         return self._live.describe(path).sha256
 
     def _side(self, path: Path) -> Side:
-        """Have the rows as they are compared."""
-        side = super()._side(path)
-        return replace(side, rows=lambda: _tabbed(side))
+        """Have the rows as they are compared, without those that are history."""
+        side, ends = super()._side(path), _ends(self._live.describe(path))
+        return replace(side, rows=lambda: _tabbed(side, ends))
 
 
-def _tabbed(side: Side) -> Iterator[_TabbedRow]:
+def _ends(described: archive.Description) -> dict[str, str]:
+    """Return the column that says when a row ended, of each table that keeps such rows."""
+    versioned = [item.name for item in described.items if item.kind == "SYSTEM VERSIONED"]
+    declared = schema_in(described).tables if versioned else {}
+    return {
+        name: next(
+            (
+                column
+                for column, one in declared[name].columns.items()
+                if one.generated.startswith("ALWAYS AS ROW END")
+            ),
+            "row_end",
+        )
+        for name in versioned
+    }
+
+
+def _tabbed(side: Side, ends: Mapping[str, str]) -> Iterator[_TabbedRow]:
     for row in side.rows():
         assert isinstance(row, Row)
         table = row.table
         values = dict(zip(row.columns, fields_of(row.line), strict=True))
+        end = values.get(ends.get(table.name, ""))
+        if end is not None and not end.startswith(_NEVER):
+            continue
         line = b"\t".join(
             _tabbed_value(values[column], side.kinds.get((table.name, column)) == "number")
             for column in table.columns

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.dump_changes import Kind
 from soulsense_db.drivers.mariadb import inventory
+from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.inventory import Found
 from soulsense_db.drivers.mariadb.statements import literal, quoted, rows
 from soulsense_db.drivers.rehearsal import ColumnSurvey, TableSurvey
@@ -19,6 +21,7 @@ _TEXTS = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
 _BYTES = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 _NUMBERS = {"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"}
 _NUMBERS |= {"bit", "year"}
+_NO_TABLE = 1146
 _COLUMNS_IN_ONE = 300  # of a result there are 4,096 at most
 _WORDS = {"SYSTEM VERSIONED": "table", "BASE TABLE": "table"}
 _COLUMNS = (
@@ -51,6 +54,40 @@ _PARENTS = (
     " AND DELETE_RULE = 'CASCADE' AND TABLE_NAME <> REFERENCED_TABLE_NAME"
     " ORDER BY TABLE_NAME, REFERENCED_TABLE_NAME"
 )
+
+_REFERENCES = (
+    "SELECT CONSTRAINT_NAME, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA,"
+    " REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE"
+    " WHERE TABLE_SCHEMA = {} AND REFERENCED_TABLE_NAME IS NOT NULL"
+    " ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION"
+)
+
+
+def broken_references(connection: Connection, schema: str) -> dict[tuple[str, str], int]:
+    """Return how many rows of a table refer to rows of another that are not there."""
+    keys: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for name, table, *pair in rows(connection, _REFERENCES.format(literal(schema))):
+        keys.setdefault((str(table), str(name)), []).append(tuple(map(str, pair)))
+    found: dict[tuple[str, str], int] = {}
+    for (table, _), pairs in keys.items():
+        _, place, other, _ = pairs[0]
+        given = " AND ".join(f"c.{quoted(column)} IS NOT NULL" for column, *_ in pairs)
+        same = " AND ".join(f"p.{quoted(theirs)} = c.{quoted(own)}" for own, *_, theirs in pairs)
+        asked = (
+            f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given} AND NOT EXISTS"  # noqa: S608
+            f" (SELECT 1 FROM {quoted(place, other)} AS p WHERE {same})"
+        )
+        try:
+            count = int(rows(connection, asked)[0][0])
+        except DBAPIError as error:
+            if code_of(error) != _NO_TABLE:
+                raise
+            # The table is gone: all that refer to it refer to nothing.
+            asked = f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given}"  # noqa: S608
+            count = int(rows(connection, asked)[0][0])
+        if count:
+            found[table, other] = found.get((table, other), 0) + count
+    return found
 
 
 def look(connection: Connection, schema: str, *, name: str) -> Seen:

@@ -1,0 +1,108 @@
+"""The application's user on a copy is who it is on the live server, and may do what it may there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic_project import Project
+from certificates import free_port
+
+from mariadb_driver.databases import Database, drop_kept, new_database
+from mariadb_driver.projects import project_on
+from mariadb_driver.server import Server, is_installed
+from mariadb_driver.test_mariadb_rehearsal import TABLES
+from soulsense_db import BackupManager
+from soulsense_db.alembic import rehearse, restore_and_upgrade
+
+_OPTIONS = ("--skip-networking=0", "--bind-address=127.0.0.1", "--default-time-zone=SYSTEM")
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    """Return the port of the server."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def server(port: int) -> Iterator[Server]:
+    """Return a server that is reached by TCP, in a zone of its own."""
+    if not is_installed():
+        pytest.skip("no MariaDB is installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        made = Server(*_OPTIONS, f"--port={port}")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def database(server: Server, tmp_path: Path) -> Iterator[Database]:
+    """Return a database of a user who is known by an address alone, with rights on it alone."""
+    with new_database(server, tmp_path, "app_of_one") as made:
+        made.run("""
+            CREATE USER app@127.0.0.1 IDENTIFIED BY 'secret';
+            GRANT ALL ON app_of_one.* TO app@127.0.0.1;
+            GRANT ALL ON `~soulsense\\_%`.* TO app@127.0.0.1;
+            GRANT SELECT ON mysql.proc TO app@127.0.0.1;
+        """)
+        yield made
+        made.run("DROP USER app@127.0.0.1")
+        drop_kept(made, made.name)
+
+
+@pytest.fixture
+def project(database: Database, port: int, tmp_path: Path) -> Project:
+    """Return a project on it, as that user, by TCP."""
+    url = f"mariadb+pymysql://app:secret@127.0.0.1:{port}/{database.name}"
+    made = project_on(database, tmp_path / "project", url=url)
+    made.ini.with_name("url").write_text(url)
+    made.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    made.revision("first", None, TABLES)
+    made.upgrade("first")
+    return made
+
+
+PROGRAMS = """
+op.execute("CREATE VIEW names AS SELECT name FROM person")
+op.execute("CREATE TRIGGER louder BEFORE INSERT ON entry FOR EACH ROW SET NEW.text = UPPER(NEW.text)")
+op.execute("CREATE FUNCTION two() RETURNS INT RETURN 2")
+op.execute("CREATE EVENT later ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO SET @a = 1")
+op.execute("INSERT INTO entry VALUES (9, 2, 'last')")
+op.execute("ALTER TABLE entry ADD at DATETIME")
+op.execute("UPDATE entry SET at = FROM_UNIXTIME(1700000000 + id * 15000000)")
+"""
+DEFINERS = """
+    SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = 'app_of_one' UNION ALL
+    SELECT DEFINER FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = 'app_of_one' UNION ALL
+    SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = 'app_of_one' UNION ALL
+    SELECT DEFINER FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'app_of_one'
+"""
+
+
+def test_what_is_made_is_the_users_own(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Views, triggers, routines and events, and times: as if the live server had made them."""
+    monkeypatch.chdir(project.folder)
+    manager = BackupManager.from_url(
+        (project.folder / "url").read_text(), project.folder.parent / "backups"
+    )
+    manager.create("first")
+    project.revision("second", "first", PROGRAMS)
+    project.upgrade("second")
+    made = database.dump("--ignore-table", f"{database.name}.backups")
+    report = restore_and_upgrade(project.config(), "latest", manager=manager)
+    assert report.upgrade.steps == ("second",)
+    found = database.dump("--ignore-table", f"{database.name}.backups")
+    assert found == made
+    assert database.run(DEFINERS).split() == ["app@127.0.0.1"] * 4
+
+
+def test_what_the_user_must_not_do_fails(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the real run; which database it is about, env.py says."""
+    monkeypatch.chdir(project.folder)
+    project.revision("second", "first", 'op.execute("SET GLOBAL sql_mode = 0")')
+    report = rehearse(project.config())
+    assert "Access denied; you need" in report.error
