@@ -94,6 +94,7 @@ def test_what_is_made_is_the_users_own(
     project.upgrade("second")
     made = database.dump("--ignore-table", f"{database.name}.backups")
     report = restore_and_upgrade(project.config(), "latest", manager=manager)
+    assert report.upgrade is not None
     assert report.upgrade.steps == ("second",)
     found = database.dump("--ignore-table", f"{database.name}.backups")
     assert found == made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -220,14 +221,18 @@ class MariaDBDriver(BackupFiles):
     # Migrations on a copy
 
     @classmethod
-    def rehearsal(cls) -> RehearsalSupport:
-        """Return how connections are led to a private server."""
+    def rehearsal(cls) -> RehearsalSupport | None:
+        """Return how connections are led to a private server; Windows has none."""
+        if os.name != "posix":
+            return None
         from soulsense_db.drivers.mariadb.rehearsal import MariaDBRehearsalSupport
 
         return MariaDBRehearsalSupport()
 
-    def rehearsal_here(self) -> RehearsalSupport:
+    def rehearsal_here(self) -> RehearsalSupport | None:
         """Return that of private servers of the live one's version, where it is installed."""
+        if os.name != "posix":
+            return None
         from soulsense_db.drivers.mariadb.rehearsal import MariaDBRehearsalSupport
         from soulsense_db.drivers.mariadb.server_tools import find_server
 

@@ -42,7 +42,7 @@ class PrivateDriver(MariaDBDriver):
 
     def __init__(self, live: MariaDBDriver, tools: ServerTools, source: Path) -> None:
         self._live, self._live_login = live, live._login()
-        self._server_tools = tools
+        self._server_tools, programs = tools, live.tools()
         self._server = PrivateServer(tools, size_bytes=source.stat().st_size)
         admin = self._server.admin
         keywords = {
@@ -52,7 +52,7 @@ class PrivateDriver(MariaDBDriver):
         }
         self._own = Login(keywords, self._live_login.database, self._live_login.python_driver)
         super().__init__(self._own.engine(self._name), lock_timeout=live.lock_timeout)
-        self._tools = live.tools()
+        self._tools = programs
         self._account: Account | None = None
         self._user: LiveUser | None = None
 

@@ -175,17 +175,20 @@ class PrivateServer:
 
     def _watch(self, request: Mapping[str, Any]) -> None:
         program = Path(__file__).with_name("private_watch.py")
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-I", str(program)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(self._lock,),
-            start_new_session=True,  # what ends us by a key ends it with us, once we have tidied up
-        )
-        assert self._watcher.stdin is not None
-        self._watcher.stdin.write(json.dumps(request).encode() + b"\n")
-        self._watcher.stdin.flush()
+        try:
+            self._watcher = subprocess.Popen(
+                [sys.executable, "-I", str(program)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(self._lock,),
+                start_new_session=True,  # a key that ends us leaves it, until we have tidied up
+            )
+            assert self._watcher.stdin is not None
+            self._watcher.stdin.write(json.dumps(request).encode() + b"\n")
+            self._watcher.stdin.flush()
+        except OSError as error:
+            raise does_not_start(self._tools.server, str(error)) from error
 
     def _wait(self, log: Path) -> None:
         assert self._watcher is not None

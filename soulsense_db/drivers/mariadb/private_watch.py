@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _LOOK_SECONDS = 0.05
@@ -35,7 +36,8 @@ def main(descriptor: int = 0) -> None:
             status = _run(command, request, descriptor, parent)
             if status is None:
                 return
-            print(status, flush=True)
+            sys.stdout.write(f"{status}\n")
+            sys.stdout.flush()
             if status != 0:
                 break
         while not _is_over(descriptor, parent):  # its log is read first
@@ -46,7 +48,7 @@ def main(descriptor: int = 0) -> None:
 
 def _run(command: list[str], request: dict[str, Any], descriptor: int, parent: int) -> int | None:
     """Return the exit code of a command; None where it was ended, as nobody wants it any more."""
-    with open(request["log"], "ab") as log:
+    with Path(request["log"]).open("ab") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

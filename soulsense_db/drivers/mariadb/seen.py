@@ -74,7 +74,7 @@ def broken_references(connection: Connection, schema: str) -> dict[tuple[str, st
         given = " AND ".join(f"c.{quoted(column)} IS NOT NULL" for column, *_ in pairs)
         same = " AND ".join(f"p.{quoted(theirs)} = c.{quoted(own)}" for own, *_, theirs in pairs)
         asked = (
-            f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given} AND NOT EXISTS"  # noqa: S608
+            f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given} AND NOT EXISTS"
             f" (SELECT 1 FROM {quoted(place, other)} AS p WHERE {same})"
         )
         try:
@@ -83,7 +83,7 @@ def broken_references(connection: Connection, schema: str) -> dict[tuple[str, st
             if code_of(error) != _NO_TABLE:
                 raise
             # The table is gone: all that refer to it refer to nothing.
-            asked = f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given}"  # noqa: S608
+            asked = f"SELECT COUNT(*) FROM {quoted(schema, table)} AS c WHERE {given}"
             count = int(rows(connection, asked)[0][0])
         if count:
             found[table, other] = found.get((table, other), 0) + count
@@ -151,7 +151,7 @@ def _added_up(
     for start in range(0, max(1, len(of)), _COLUMNS_IN_ONE):
         some = of[start : start + _COLUMNS_IN_ONE]
         asked = ", ".join(["COUNT(*)", *(part for pair in some for part in _sums(*pair))])
-        found = rows(connection, f"SELECT {asked} FROM {quoted(schema, one.name)}")[0]  # noqa: S608
+        found = rows(connection, f"SELECT {asked} FROM {quoted(schema, one.name)}")[0]
         count = int(found[0])
         for number, (column, kind) in enumerate(some):
             values, length, total = found[1 + 3 * number : 4 + 3 * number]
