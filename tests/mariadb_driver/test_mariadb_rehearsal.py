@@ -40,7 +40,7 @@ op.execute("INSERT INTO entry (person_id, text) VALUES (1, 'one'), (1, 'two'), (
 def folder_of_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give private servers a folder of the test's own, in which nothing is left."""
     with tempfile.TemporaryDirectory(prefix="p-") as folder:
-        os.chmod(folder, 0o755)
+        Path(folder).chmod(0o755)
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)
@@ -227,7 +227,7 @@ def test_a_half_way_state_is_told(project: Project, database: Database) -> None:
 
 
 def test_broken_references_are_an_error(project: Project, database: Database) -> None:
-    """With the check of foreign keys off the server lets them in; what was so before is not told."""
+    """With the check of foreign keys off the server lets them in; those of before are not told."""
     database.run("SET foreign_key_checks = 0; INSERT INTO entry VALUES (7, 77, 'before')")
     project.revision(
         "second",
@@ -441,7 +441,7 @@ def test_what_a_killed_watcher_leaves_is_tidied_up(
     """Where all is killed but the server, it is ended by the system, or by the next one."""
     assert isinstance(database.driver, MariaDBDriver)
     tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
-    left = PrivateServer(tools, size_bytes=0)
+    left = PrivateServer(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
     left.start({}, {})
     (folder,) = folder_of_servers.iterdir()
     tidy_up(folder_of_servers)
@@ -471,7 +471,7 @@ def test_a_server_that_does_not_start_says_why(database: Database) -> None:
     """The reason is in its log; nothing is left."""
     assert isinstance(database.driver, MariaDBDriver)
     tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
-    made = PrivateServer(tools, size_bytes=0)
+    made = PrivateServer(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
     try:
         with pytest.raises(ServerToolError, match="unknown variable 'no-such-option"):
             made.start({"no-such-option": "1"}, {})

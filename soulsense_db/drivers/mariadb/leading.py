@@ -32,6 +32,7 @@ _POSITIONAL = ("host", "user", "password", "database", "port", "unix_socket")
 _OTHER_NAMES = {"db": "database", "passwd": "password", "username": "user"}
 _NO_DATABASE, _NO_TABLE = 1049, 1146
 _NO_USER = {1133, 1396, 1410}
+_NO_FILE = 1290  # where an option says so
 _QUOTED = re.compile(r"'([^']*)'")
 
 _led: list[Led] = []
@@ -180,7 +181,7 @@ class _Leading:
     def _note(self, database: object) -> None:
         """Look at the database that a connection asks for, and at who makes it."""
         named = database.decode() if isinstance(database, bytes) else database
-        if named and named != self._led.live:
+        if named and str(named).lower() != self._led.live.lower():
             raise self._refuse(f"connects to another database, {named}")
         if not _is_made_by_an_engine():
             self._passed_by()
@@ -209,8 +210,11 @@ class _Leading:
         named = found[1] if found else ""
         if code == _NO_DATABASE and named:
             return f"uses another database, {named}"
-        if code == _NO_TABLE and named.partition(".")[0] not in ("", self._led.live):
+        place = named.rpartition(".")[0].lower()
+        if code == _NO_TABLE and place not in ("", self._led.live.lower()):
             return f"uses a table of another database, {named}"
+        if code == _NO_FILE and "secure" in message:
+            return "reads or writes a file of the server's machine"
         return "names a user whom a copy does not have" if code in _NO_USER else ""
 
 

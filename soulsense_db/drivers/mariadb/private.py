@@ -5,6 +5,7 @@ Whatever statements name, with a database before it or in ``USE``: it is there, 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,12 @@ from soulsense_db.drivers.mariadb.private_accounts import LiveUser
 from soulsense_db.drivers.mariadb.private_errors import not_held, other_settings
 from soulsense_db.drivers.mariadb.private_server import Account, PrivateServer
 from soulsense_db.drivers.mariadb.schema import Schema
+from soulsense_db.drivers.mariadb.seen import shown_kind
 from soulsense_db.drivers.mariadb.server_tools import ServerTools
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import ignoring
 from soulsense_db.progress import Progress
 
 # Tables of these have their rows on other servers, or in files that others use.
@@ -43,7 +47,8 @@ class PrivateDriver(MariaDBDriver):
     def __init__(self, live: MariaDBDriver, tools: ServerTools, source: Path) -> None:
         self._live, self._live_login = live, live._login()
         self._server_tools, programs = tools, live.tools()
-        self._server = PrivateServer(tools, size_bytes=source.stat().st_size)
+        size = source.stat().st_size
+        self._server = PrivateServer(tools, place=place_for(source), size_bytes=size)
         admin = self._server.admin
         keywords = {
             "user": admin.user,
@@ -141,14 +146,16 @@ class PrivateDriver(MariaDBDriver):
         wanted = Schema(described.version, frozenset(described.items))
         if not wanted.is_in(Schema(self.tools().version, found.items)):
             missing = wanted.items - found.items
-            named = sorted({f"{item.kind.lower()} {item.name}" for item in missing})
+            named = sorted({f"{shown_kind(item.kind)} {item.name}" for item in missing})
             raise not_held(self._live.database, named)
 
     def _require_user(self, user: LiveUser) -> None:
         """Raise where the application's account is another one: it becomes a definer."""
         assert self._account is not None
         given = {**self._own.keywords, "user": user.user, "password": self._account.password}
-        with replace(self._own, keywords=given).connected(name=self.database) as connection:
+        login, found = replace(self._own, keywords=given), ""
+        failed = "The application's user cannot log in"
+        with ignoring(BackupError, what=failed), login.connected(name=self.database) as connection:
             found = str(scalar(connection, "SELECT CURRENT_USER()"))
         if found != f"{user.user}@{user.local_host}":
             raise other_settings(self._live.database, [f"the account of {user.user}"])
@@ -172,6 +179,15 @@ class PrivateDriver(MariaDBDriver):
     def discard(self) -> None:
         """End the server, and remove all that it had."""
         self._server.stop()
+
+
+def place_for(source: Path) -> Path:
+    """Return where the copy ``source`` is: below the system's directory for temporary files.
+
+    Or in the directory that an option names for what is secret.
+    """
+    folder = source.parent
+    return folder.parent if folder.parent == Path(tempfile.gettempdir()) else folder
 
 
 def _require_here(described: archive.Description, name: str) -> None:

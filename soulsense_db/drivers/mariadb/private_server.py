@@ -87,11 +87,10 @@ class Account:
 class PrivateServer:
     """A server that is started by :meth:`start`, and gone after :meth:`stop`.
 
-    Its folder is in the system's directory for temporary files.
+    Its folder is in ``place``; ``size_bytes``: of the dump that it is for.
     """
 
-    def __init__(self, tools: ServerTools, *, size_bytes: int) -> None:
-        place = Path(tempfile.gettempdir())
+    def __init__(self, tools: ServerTools, *, place: Path, size_bytes: int) -> None:
         tidy_up(place)
         fs.require_space(place, _EMPTY_BYTES + _TIMES * size_bytes)
         self._tools = tools
@@ -290,7 +289,8 @@ def _remove(folder: Path) -> None:
         number = int((folder / "run" / "pid").read_text(encoding="ascii"))
         if _is_of(number, folder):
             os.kill(number, signal.SIGKILL)
-            while _is_of(number, folder):
+            deadline = time.monotonic() + _STOP_SECONDS
+            while _is_of(number, folder) and time.monotonic() < deadline:
                 time.sleep(_LOOK_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -72,6 +72,8 @@ _LATER = (
     "sql_safe_updates",
     "sql_select_limit",
     "system_versioning_alter_history",
+    "transaction_isolation",
+    "transaction_read_only",
     "tx_isolation",
     "tx_read_only",
     "unique_checks",
@@ -79,7 +81,6 @@ _LATER = (
 )
 _READ_ONLY, _UNKNOWN = 1238, 1193
 _SYSTEM = "SYSTEM"
-_NUMBER = ("auto_", "max_", "group_", "div_", "default_week", "sql_select")
 # Noon in winter and in summer, so that a zone is known by what it was in each year.
 _MOMENTS = [
     datetime.datetime(year, month, 15, 12) for year in range(1971, 2037) for month in (1, 7)
@@ -88,7 +89,6 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _NAMED = "SELECT CONVERT_TZ('2000-06-01 12:00:00', 'UTC', 'Europe/Berlin') IS NOT NULL"
 _ZONES = ("/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/var/db/timezone/zoneinfo")
 _ZONE_PROGRAMS = ("mariadb-tzinfo-to-sql", "mysql_tzinfo_to_sql")
-_UTC_TEXTS = "SET NAMES utf8mb4, time_zone = @@GLOBAL.time_zone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ class MariaDBRehearsalSupport(ServerRehearsalSupport[archive.Description]):
         """Return the copy, where the connection is to its database."""
         led = leading.current()
         name = leading.asked(connection.connection, "SELECT DATABASE()")
-        return Path(led.copy) if led is not None and led.scratch == name else None
+        is_led = led is not None and led.scratch.lower() == name.lower()
+        return Path(led.copy) if led is not None and is_led else None
 
     def names_in(self, connection: Connection) -> list[str] | None:
         """Ask the server's own tables, which begins no transaction."""

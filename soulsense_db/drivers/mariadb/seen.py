@@ -98,7 +98,7 @@ def look(connection: Connection, schema: str, *, name: str) -> Seen:
         types.setdefault(str(table), []).append((str(column), str(kind)))
     taken = inventory.take(connection, schema, name=name)
     texts = {
-        f"{_WORDS.get(item.kind, item.kind.lower())} {item.name}": item.statement
+        f"{shown_kind(item.kind)} {item.name}": item.statement
         for item in taken.items
     }
     texts |= {
@@ -133,6 +133,11 @@ def look(connection: Connection, schema: str, *, name: str) -> Seen:
         old=frozenset(),  # the server does not tell how old a row is
         moment=0,
     )
+
+
+def shown_kind(kind: str) -> str:
+    """Return how a kind of thing is called."""
+    return _WORDS.get(kind, kind.lower())
 
 
 def _kind(name: str) -> Kind:
