@@ -11,10 +11,13 @@ import tempfile
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 from alembic_project import Project
 from rehearsals import kinds, one
 
@@ -23,8 +26,12 @@ from mariadb_driver.projects import project_on
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic import RehearsalReport, rehearse
-from soulsense_db.drivers.mariadb import server_tools
+from soulsense_db.drivers import Led
+from soulsense_db.drivers.mariadb import archive, server_tools
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
+from soulsense_db.drivers.mariadb.inventory import Item
+from soulsense_db.drivers.mariadb.leading import _Leading
+from soulsense_db.drivers.mariadb.private import _require_here
 from soulsense_db.drivers.mariadb.private_server import PrivateServer, tidy_up
 from soulsense_db.drivers.mariadb.server_tools import find_server
 from soulsense_db.errors import DataLossError, ServerToolError, UnsupportedDatabaseError
@@ -229,16 +236,20 @@ def test_a_half_way_state_is_told(project: Project, database: Database) -> None:
 def test_broken_references_are_an_error(project: Project, database: Database) -> None:
     """With the check of foreign keys off the server lets them in; those of before are not told."""
     database.run("SET foreign_key_checks = 0; INSERT INTO entry VALUES (7, 77, 'before')")
+    database.run("CREATE TABLE up (id INT PRIMARY KEY); INSERT INTO up VALUES (1), (2)")
+    database.run("CREATE TABLE down (up INT REFERENCES up (id)); INSERT INTO down VALUES (1), (2)")
     project.revision(
         "second",
         "first",
         'op.execute("SET foreign_key_checks = 0")\n'
-        "op.execute(\"INSERT INTO entry VALUES (8, 88, 'a'), (9, 2, 'b'), (10, NULL, 'c')\")",
+        "op.execute(\"INSERT INTO entry VALUES (8, 88, 'a'), (9, 2, 'b'), (10, NULL, 'c')\")\n"
+        'op.drop_table("up")',
     )
     report = rehearsed(project, database)
-    (found,) = [each for each in report.findings if each.severity == "error"]
-    said = "After the migration, 1 row(s) of table entry refer to rows of person that do not exist."
-    assert found.sentence == said
+    assert [each.sentence for each in report.findings if each.severity == "error"] == [
+        "After the migration, 2 row(s) of table down refer to rows of up that do not exist.",
+        "After the migration, 1 row(s) of table entry refer to rows of person that do not exist.",
+    ]
 
 
 def by_hand(database: Database) -> str:
@@ -332,31 +343,83 @@ def runs(number: int) -> bool:
 
 
 REFUSED = {
-    "another database": (
-        "import pymysql\npymysql.connect(user='root', unix_socket={socket!r}, database='mysql')",
-        "connects to another database, mysql",
-    ),
-    "a statement with another": (
+    "a statement": (
         'op.execute("DELETE FROM somewhere.entry")',
         "uses a table of another database, somewhere.entry",
     ),
     "a program": ("os.system('mariadb {name} -e \"DROP TABLE entry\"')", "starts a program"),
-    "another dialect": (
-        "sa.create_engine('sqlite://').connect()",
-        "opens a database of another dialect, sqlite",
-    ),
 }
 
 
-def test_what_cannot_be_led_is_refused(project: Project, database: Database) -> None:
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_led_is_refused(project: Project, database: Database, name: str) -> None:
     """What is of another database, or beyond the server, is not done, even if nobody minds."""
-    for name, (step, said) in REFUSED.items():
-        step = step.format(socket=str(database.server.socket), name=database.name)
-        indented = textwrap.indent(step, "    ")
-        project.revision("second", "first", f"try:\n{indented}\nexcept Exception:\n    pass")
-        with pytest.raises(UnsupportedDatabaseError, match="Step second") as caught:
+    step, said = REFUSED[name]
+    indented = textwrap.indent(step.format(name=database.name), "    ")
+    project.revision("second", "first", f"try:\n{indented}\nexcept Exception:\n    pass")
+    with pytest.raises(UnsupportedDatabaseError, match="Step second") as caught:
+        rehearsed(project, database)
+    assert said in caught.value.what
+
+
+def test_what_a_copy_does_not_have_is_told_from_other_errors() -> None:
+    """By the errors of the server: another database, a user, a file of its machine."""
+    led = Led(live="app", scratch="app", copy="copy", server={"pid_file": "/no/pid"})
+    refused: list[str] = []
+
+    def refuse(what: str) -> BaseException:
+        refused.append(what)
+        return PermissionError(what)
+
+    leading = _Leading(led, lambda: refused.append("passed by"), refuse)
+    for code, message, said in (
+        (1049, "Unknown database 'other'", "uses another database, other"),
+        (1146, "Table 'other.t' doesn't exist", "uses a table of another database, other.t"),
+        (1146, "Table 'App.t' doesn't exist", ""),
+        (1133, "Can't find any matching row in the user table", "names a user"),
+        (1290, "running with the --secure-file-priv option", "reads or writes a file"),
+        (1064, "You have an error in your SQL syntax near 'x'", ""),
+    ):
+        found = leading._missing_here(code, message)
+        assert found.startswith(said), message
+        assert bool(found) == bool(said), message
+    leading._note(b"App")
+    with pytest.raises(PermissionError, match="connects to another database, mysql"):
+        leading._note("mysql")
+    with pytest.raises(PermissionError, match="another dialect, sqlite"):
+        leading.check_arguments(sa.create_engine("sqlite://").dialect)
+    assert refused[0] == "passed by"
+
+
+def test_a_connection_to_the_live_server_is_closed(database: Database) -> None:
+    """Whatever has made it: a pool asks where it has come to."""
+    led = Led(live="app", scratch="app", copy="copy", server={"pid_file": "/no/pid"})
+    leading = _Leading(led, lambda: None, PermissionError)
+    raw = database.engine.raw_connection()
+    assert raw.driver_connection is not None
+    with pytest.raises(PermissionError, match="in a way that cannot be led"):
+        leading.check_connection(raw.driver_connection, None)
+    assert not raw.driver_connection.open
+    raw.invalidate()
+
+
+def test_a_table_that_cannot_be_held_is_refused(project: Project, database: Database) -> None:
+    """A private server has no plugins: it would give the table another engine."""
+    database.run("INSTALL SONAME 'ha_archive'")
+    try:
+        database.run("CREATE TABLE old_ones (id INT) ENGINE=ARCHIVE")
+        with pytest.raises(UnsupportedDatabaseError, match="as the live one does: table old_ones"):
             rehearsed(project, database)
-        assert said in caught.value.what, name
+        described = archive.read(database.snapshot())
+        items = (
+            Item(kind="BASE TABLE", name=one, statement=f"CREATE TABLE `t` () ENGINE={one} X=1")
+            for one in ("InnoDB", "FEDERATED")
+        )
+        elsewhere = msgspec.structs.replace(described, items=tuple(items))
+        with pytest.raises(UnsupportedDatabaseError, match=r"does: table FEDERATED\."):
+            _require_here(elsewhere, "app")
+    finally:
+        database.run("DROP TABLE IF EXISTS old_ones; UNINSTALL SONAME 'ha_archive'")
 
 
 def test_settings_and_programs_are_those_of_the_live_server(
@@ -407,9 +470,8 @@ def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> 
     assert database.run("SELECT COUNT(*) FROM entry").strip() == "2"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_rehearsal_leaves_nothing(
-    project: Project, database: Database, folder_of_servers: Path, how: signal.Signals
+    project: Project, database: Database, folder_of_servers: Path
 ) -> None:
     """Killed in a step: its server is gone a moment later, with all its files."""
     began = project.folder.parent / "began"
@@ -424,15 +486,34 @@ def test_a_killed_rehearsal_leaves_nothing(
         assert process.poll() is None
     (folder,) = folder_of_servers.glob("soulsense_db-mariadb-*")
     number = int((folder / "run" / "pid").read_text())
-    process.send_signal(how)
+    process.kill()
     process.wait()
     while folder.exists() or runs(number):
-        if how == signal.SIGINT:
-            assert not folder.exists()
-    for left in folder_of_servers.glob("soulsense_db-*"):  # the copy is a temporary file
-        assert how == signal.SIGKILL
+        pass
+    for left in folder_of_servers.glob("soulsense_db-*"):  # the copy, a temporary file
         shutil.rmtree(left)
     assert database.dump() == before
+
+
+def test_what_nobody_uses_is_removed_and_nothing_else(folder_of_servers: Path) -> None:
+    """A server that still runs is ended; what is being made, or is no folder of ours, stays."""
+    new, old, link, left = (folder_of_servers / f"soulsense_db-mariadb-{one}" for one in "abcd")
+    for folder in (new, old, left / "run"):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    link.symlink_to(new)
+    (left / "in-use").touch()
+    runner = "import sys, time; print(flush=True); time.sleep(600)"
+    program = [sys.executable, "-c", runner, f"--defaults-file={left}/server.cnf"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (left / "run" / "pid").write_text(str(process.pid))
+        tidy_up(folder_of_servers)
+        assert process.wait() == -signal.SIGKILL
+    assert sorted(folder_of_servers.iterdir()) == [new, link]
+    link.unlink()
+    new.rmdir()
 
 
 def test_what_a_killed_watcher_leaves_is_tidied_up(
@@ -465,6 +546,17 @@ def test_without_the_server_program_it_is_refused(
     with pytest.raises(UnsupportedDatabaseError, match="'mariadb' cannot run on a copy") as caught:
         rehearsed(project, database)
     assert "mariadb-server-core" in caught.value.hint
+
+
+def test_a_server_of_another_version_is_none(database: Database, tmp_path: Path) -> None:
+    """It is told which there is; where an option names a directory, no other is looked at."""
+    assert isinstance(database.driver, MariaDBDriver)
+    tools = replace(database.driver.tools(), version="10.6.1")
+    with pytest.raises(UnsupportedDatabaseError, match=r"mariadbd is of version 10\.11"):
+        find_server(tools, dialect="mariadb", is_named=False)
+    with pytest.raises(UnsupportedDatabaseError) as caught:
+        find_server(replace(tools, folder=tmp_path), dialect="mariadb", is_named=True)
+    assert "Found" not in caught.value.what
 
 
 def test_a_server_that_does_not_start_says_why(database: Database) -> None:

@@ -1,8 +1,10 @@
-"""The application's user on a copy is who it is on the live server, and may do what it may there."""
+"""The application's user on a copy is who it is on the live server, and may do the same."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from mariadb_driver.server import Server, is_installed
 from mariadb_driver.test_mariadb_rehearsal import TABLES
 from soulsense_db import BackupManager
 from soulsense_db.alembic import rehearse, restore_and_upgrade
+from soulsense_db.drivers.mariadb import private_settings
 
 _OPTIONS = ("--skip-networking=0", "--bind-address=127.0.0.1", "--default-time-zone=SYSTEM")
 
@@ -46,9 +49,15 @@ def database(server: Server, tmp_path: Path) -> Iterator[Database]:
             GRANT ALL ON app_of_one.* TO app@127.0.0.1;
             GRANT ALL ON `~soulsense\\_%`.* TO app@127.0.0.1;
             GRANT SELECT ON mysql.proc TO app@127.0.0.1;
+            CREATE DATABASE beside;
+            CREATE TABLE beside.t (id INT);
+            GRANT SELECT ON beside.t TO app@127.0.0.1;
+            CREATE ROLE readers;
+            CREATE DEFINER = readers PROCEDURE nothing() SELECT 1;
+            GRANT SET USER ON *.* TO app@127.0.0.1;
         """)
         yield made
-        made.run("DROP USER app@127.0.0.1")
+        made.run("DROP DATABASE beside; DROP USER app@127.0.0.1; DROP ROLE readers")
         drop_kept(made, made.name)
 
 
@@ -66,7 +75,8 @@ def project(database: Database, port: int, tmp_path: Path) -> Project:
 
 PROGRAMS = """
 op.execute("CREATE VIEW names AS SELECT name FROM person")
-op.execute("CREATE TRIGGER louder BEFORE INSERT ON entry FOR EACH ROW SET NEW.text = UPPER(NEW.text)")
+op.execute("CREATE TRIGGER louder BEFORE INSERT ON entry"
+    " FOR EACH ROW SET NEW.text = UPPER(NEW.text)")
 op.execute("CREATE FUNCTION two() RETURNS INT RETURN 2")
 op.execute("CREATE EVENT later ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO SET @a = 1")
 op.execute("INSERT INTO entry VALUES (9, 2, 'last')")
@@ -98,12 +108,39 @@ def test_what_is_made_is_the_users_own(
     assert report.upgrade.steps == ("second",)
     found = database.dump("--ignore-table", f"{database.name}.backups")
     assert found == made
-    assert database.run(DEFINERS).split() == ["app@127.0.0.1"] * 4
+    assert sorted(database.run(DEFINERS).split()) == ["app@127.0.0.1"] * 4 + ["readers"]
 
 
-def test_what_the_user_must_not_do_fails(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the real run; which database it is about, env.py says."""
+def test_a_zone_is_known_by_what_it_was_at_each_moment() -> None:
+    """A zone that never changes is an offset; another is looked for among those of this machine."""
+    moments = len(private_settings._MOMENTS)
+
+    def settings(*offsets: int, zone: str = "SYSTEM") -> private_settings.Settings:
+        every = offsets * (moments // len(offsets))
+        return private_settings.Settings({}, {"sql_mode": ""}, zone, every, has_zones=False)
+
+    assert settings(-12600).options == {"default-time-zone": "-03:30"}
+    assert settings(0).options == {"default-time-zone": "+00:00"}
+    assert settings(3600, zone="+01:00").options == {}
+    berlin = private_settings._offsets_of("Europe/Berlin")
+    assert settings(*berlin).variables["TZ"].startswith(("Arctic/", "Europe/"))
+    assert settings(3600, zone="+01:00").variables == settings(1, 2).variables == {}
+    known = replace(settings(0), has_zones=True)
+    assert private_settings._differing(known, settings(60)) == [
+        "time_zone",
+        "its table of time zones",
+    ]
+
+
+def test_what_the_user_must_not_do_fails(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the real run, by the zones of the server; which database it is, env.py says."""
     monkeypatch.chdir(project.folder)
+    zones = ["mariadb-tzinfo-to-sql", "/usr/share/zoneinfo"]
+    made = subprocess.run(zones, capture_output=True, text=True, check=True).stdout
+    database.run(made, database="mysql")
+    database.run("SET GLOBAL time_zone = 'Europe/Berlin'")
     project.revision("second", "first", 'op.execute("SET GLOBAL sql_mode = 0")')
     report = rehearse(project.config())
     assert "Access denied; you need" in report.error

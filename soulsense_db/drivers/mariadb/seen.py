@@ -97,10 +97,7 @@ def look(connection: Connection, schema: str, *, name: str) -> Seen:
     for table, column, kind in rows(connection, _COLUMNS.format(here)):
         types.setdefault(str(table), []).append((str(column), str(kind)))
     taken = inventory.take(connection, schema, name=name)
-    texts = {
-        f"{shown_kind(item.kind)} {item.name}": item.statement
-        for item in taken.items
-    }
+    texts = {f"{shown_kind(item.kind)} {item.name}": item.statement for item in taken.items}
     texts |= {
         f"index {table}.{index}": str(made)
         for table, index, made in rows(connection, _INDEXES.format(here))
