@@ -24,6 +24,7 @@ from rehearsals import kinds, one
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.projects import project_on
 from mariadb_driver.server import Server
+from mariadb_driver.test_mariadb_content import _ALL as EVERYTHING
 from soulsense_db import BackupManager
 from soulsense_db.alembic import RehearsalReport, rehearse
 from soulsense_db.drivers import Led
@@ -31,7 +32,7 @@ from soulsense_db.drivers.mariadb import archive, server_tools
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
 from soulsense_db.drivers.mariadb.inventory import Item
 from soulsense_db.drivers.mariadb.leading import _Leading
-from soulsense_db.drivers.mariadb.private import _require_here
+from soulsense_db.drivers.mariadb.private import PrivateDriver, _require_here
 from soulsense_db.drivers.mariadb.private_server import PrivateServer, tidy_up
 from soulsense_db.drivers.mariadb.server_tools import find_server
 from soulsense_db.errors import DataLossError, ServerToolError, UnsupportedDatabaseError
@@ -453,6 +454,36 @@ def test_settings_and_programs_are_those_of_the_live_server(
             DROP USER reporter@'10.%';
         """)
     assert "ANSI_QUOTES 77 +05:30 9 root@localhost 1 2 OFF" in report.error
+
+
+def test_all_that_there_is_survives_a_private_server(
+    database: Database, folder_of_servers: Path
+) -> None:
+    """What is restored with migrations has been there: each type, program, name and history.
+
+    Where the copy is in a folder of root's, root runs the server.
+    """
+    for script in EVERYTHING.values():
+        database.run(script)
+    database.run("DELETE FROM versioned WHERE id = 1")
+    assert isinstance(database.driver, MariaDBDriver)
+    work = folder_of_servers / "w"
+    work.mkdir(mode=0o700)
+    before = database.snapshot().rename(work / "before.sql")
+    tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
+    private = PrivateDriver(database.driver, tools, before)
+    try:
+        private.rebuild(before, facts={}, stamp="")
+        after = database.snapshot("after")  # which is overwritten
+        private.snapshot(after)
+    finally:
+        private.discard()
+    one, other = archive.read(before), archive.read(after)
+    assert (one.items, one.triggers, one.tables) == (other.items, other.triggers, other.tables)
+    report = database.driver.diff(before, after)
+    shutil.rmtree(work)
+    assert report.schema == ()
+    assert not [one for one in report.tables if one.added or one.removed or one.changed]
 
 
 def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> None:

@@ -68,6 +68,8 @@ def make(connection: Connection, live: LiveUser, described: Description, schema:
     account = Account.new(live.user)
     who = f"{quoted(live.user)}@{quoted(live.local_host)}"
     execute(connection, f"CREATE USER {who} {account.identified}")
+    # It may be a definer of what is to be made: its own rights come afterwards.
+    execute(connection, f"GRANT ALL PRIVILEGES ON {_pattern(schema)}.* TO {who}")
     definers = set(_definers(described))
     for user, host in sorted({*definers, *live.others}):
         if (user, host) in ((live.user, live.local_host), ("mariadb.sys", _LOCAL)):
@@ -90,6 +92,7 @@ def make(connection: Connection, live: LiveUser, described: Description, schema:
 def give_rights(connection: Connection, live: LiveUser) -> None:
     """Give the application's account what it has on the live server, once there are tables."""
     who = f"{quoted(live.user)}@{quoted(live.local_host)}"
+    execute(connection, f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {who}")
     for said in live.grants:
         match = _GRANT.match(said)
         if match is None or match["rights"] in _NEVER:

@@ -28,8 +28,8 @@ def does_not_start(server: Path, reason: str) -> ServerToolError:
     return ServerToolError(
         f"The private server for migrations on a copy does not start ({reason}).",
         state=_UNTOUCHED,
-        hint=f"See whether {server} runs on this machine. Started by root, it runs as another "
-        "user, who must reach the directory for temporary files; TMPDIR names another.",
+        hint=f"See whether {server} runs on this machine, with files in the directory for "
+        "temporary ones; TMPDIR names another.",
         path=server,
         reason=reason,
     )

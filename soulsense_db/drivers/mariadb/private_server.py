@@ -61,7 +61,7 @@ _QUICK = {
     "max-connections": "200",
 }
 _LOG_BYTES = "64M"
-_ERROR = re.compile(r"\[ERROR\]\s*(.*)")
+_ERROR = re.compile(r"(?:\[ERROR\]|F(?:atal error|ATAL ERROR):?)\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class PrivateServer:
         with fs.storage_errors("make a directory in", place):
             self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
             self._lock = _lock_new(self._folder / _LOCK)
-            self._owner = _owner()
+            self._owner = _owner(place)
             self._folder.chmod(_TRAVERSED if self._owner else fs.PRIVATE_DIRECTORY)
             for name in ("data", "tmp", "run", "plugins"):
                 self._give((self._folder / name), is_folder=True)
@@ -131,8 +131,11 @@ class PrivateServer:
             "init-file": begin,
             "innodb-log-file-size": _LOG_BYTES,
         }
+        # Else it refuses to run as root.
+        as_root = {"user": "root"} if os.geteuid() == 0 and not self._owner else {}
         lines = [
-            f"{name}={_option(str(value))}" for name, value in {**settings, **_QUICK, **own}.items()
+            f"{name}={_option(str(value))}"
+            for name, value in {**settings, **_QUICK, **own, **as_root}.items()
         ]
         options = self._folder / "server.cnf"
         self._give(options, text="\n".join(["[mariadbd]", *lines, ""]))
@@ -148,6 +151,7 @@ class PrivateServer:
             f"--tmpdir={self._folder / 'tmp'}",
             f"--innodb-log-file-size={_LOG_BYTES}",
             *made_with,
+            *(f"--user={user}" for user in as_root.values()),
         ]
         self._watch(
             {
@@ -304,9 +308,11 @@ def _is_of(number: int, folder: Path) -> bool:
     return f"--defaults-file={folder}{os.sep}" in said
 
 
-def _owner() -> dict[str, int]:
-    """Return who the server runs as, where we are root: it refuses to."""
-    if os.geteuid() != 0:
+def _owner(place: Path) -> dict[str, int]:
+    """Return who the server runs as, where we are root; nobody else where only root gets there."""
+    resolved = place.resolve()
+    reached = all(one.stat().st_mode & 1 for one in (resolved, *resolved.parents))
+    if os.geteuid() != 0 or not reached:
         return {}
     for name in ("mysql", "nobody"):
         with suppress(KeyError):
