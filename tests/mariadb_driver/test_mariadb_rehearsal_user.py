@@ -18,6 +18,7 @@ from mariadb_driver.test_mariadb_rehearsal import TABLES
 from soulsense_db import BackupManager
 from soulsense_db.alembic import rehearse, restore_and_upgrade
 from soulsense_db.drivers.mariadb import private_settings
+from soulsense_db.errors import UnsupportedDatabaseError
 
 _OPTIONS = ("--skip-networking=0", "--bind-address=127.0.0.1", "--default-time-zone=SYSTEM")
 
@@ -137,6 +138,11 @@ def test_what_the_user_must_not_do_fails(
 ) -> None:
     """As in the real run, by the zones of the server; which database it is, env.py says."""
     monkeypatch.chdir(project.folder)
+    project.revision("second", "first", "pass")
+    database.run("CREATE USER app@localhost; CREATE DEFINER = app@localhost VIEW one AS SELECT 1")
+    with pytest.raises(UnsupportedDatabaseError, match=r"differs from .* the accounts of app"):
+        rehearse(project.config())
+    database.run("DROP VIEW one; DROP USER app@localhost")
     zones = ["mariadb-tzinfo-to-sql", "/usr/share/zoneinfo"]
     made = subprocess.run(zones, capture_output=True, text=True, check=True).stdout
     database.run(made, database="mysql")

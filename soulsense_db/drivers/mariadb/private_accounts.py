@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, programs
 from soulsense_db.drivers.mariadb.archive import Description
+from soulsense_db.drivers.mariadb.private_errors import other_settings
 from soulsense_db.drivers.mariadb.private_server import Account
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
 from soulsense_db.notices import log_ignored
@@ -65,12 +66,15 @@ def read(connection: Connection) -> LiveUser:
 
 def make(connection: Connection, live: LiveUser, described: Description, schema: str) -> Account:
     """Make the accounts, before there are tables; return that of the application."""
+    definers = set(_definers(described))
+    if live.local_host != live.host and (live.user, live.local_host) in definers:
+        # What that one has made, and what the application makes, could not be told apart.
+        raise other_settings(schema, [f"the accounts of {live.user}"])
     account = Account.new(live.user)
     who = f"{quoted(live.user)}@{quoted(live.local_host)}"
     execute(connection, f"CREATE USER {who} {account.identified}")
     # It may be a definer of what is to be made: its own rights come afterwards.
     execute(connection, f"GRANT ALL PRIVILEGES ON {_pattern(schema)}.* TO {who}")
-    definers = set(_definers(described))
     for user, host in sorted({*definers, *live.others}):
         if (user, host) in ((live.user, live.local_host), ("mariadb.sys", _LOCAL)):
             continue
