@@ -207,9 +207,10 @@ class PrivateServer:
             time.sleep(_LOOK_SECONDS)
 
     def _answers(self) -> bool:
+        """Whether it listens, and the next one could find it."""
         with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
             client.connect(str(self.socket))
-            return True
+            return self.pid_file.stat().st_size > 0
         return False
 
     def stop(self) -> None:
