@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -106,12 +106,13 @@ class Led:
     """Where connections of migrations are led on a server.
 
     ``live`` and ``scratch``: the names of the databases there; ``copy``: the file whose data the
-    scratch database has.
+    scratch database has; ``server``: how the server of that is reached, where it is another one.
     """
 
     live: str
     scratch: str
     copy: str
+    server: Mapping[str, str] = field(default_factory=dict)
 
 
 class RehearsalSupport(ABC):

@@ -91,6 +91,12 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
     def _end_sessions(self, scratch: Driver) -> None:
         """End what is still connected to a scratch database, and wait until it is gone."""
 
+    def _new_scratch(self, copy: Path) -> Driver:
+        """Return the driver of a scratch database that is to be made of ``copy``."""
+        made = self._live.scratch(copy)
+        assert made is not None, "a dialect that is rehearsed has scratch databases"
+        return made
+
     # What follows of it
 
     def redirect(self, arguments: list[Any], keywords: dict[str, Any], place: Place) -> None:
@@ -125,9 +131,7 @@ class ServerRehearsalSupport(RehearsalSupport, Generic[D]):
         """Make a scratch database of the dump, unless there is one."""
         if copy in self._scratch:
             return
-        made = self._live.scratch(copy)
-        assert made is not None, "a dialect that is rehearsed has scratch databases"
-        self._scratch[copy] = made
+        self._scratch[copy] = made = self._new_scratch(copy)
         made.rebuild(copy, facts=facts, stamp="")
         self._make_like_live(made)
         self._first = self._seen[self._mark(copy)] = self._look(made, None)

@@ -53,7 +53,7 @@ class CopiedDatabase:
         return self.stamp is None or self.stamp == stamp_of(self.path, endings)
 
 
-def plain(led: Led | None) -> dict[str, str] | None:
+def plain(led: Led | None) -> dict[str, Any] | None:
     """Return it as a request to the child has it."""
     return None if led is None else asdict(led)
 

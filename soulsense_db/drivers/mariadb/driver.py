@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -52,6 +53,9 @@ from soulsense_db.drivers.results import (
 from soulsense_db.drivers.server_errors import missing_right
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.progress import Progress
+
+if TYPE_CHECKING:
+    from soulsense_db.drivers.rehearsal import RehearsalSupport
 
 T = TypeVar("T")
 
@@ -213,6 +217,28 @@ class MariaDBDriver(BackupFiles):
             found = inventory.tables(connection, self._name)
             numbers = inventory.counts(connection, self._name, found)
         return {one.name: number for one, number in zip(found, numbers, strict=True)}
+
+    # Migrations on a copy
+
+    @classmethod
+    def rehearsal(cls) -> RehearsalSupport | None:
+        """Return how connections are led to a private server; Windows has none."""
+        if os.name != "posix":
+            return None
+        from soulsense_db.drivers.mariadb.rehearsal import MariaDBRehearsalSupport
+
+        return MariaDBRehearsalSupport()
+
+    def rehearsal_here(self) -> RehearsalSupport | None:
+        """Return that of private servers of the live one's version, where it is installed."""
+        if os.name != "posix":
+            return None
+        from soulsense_db.drivers.mariadb.rehearsal import MariaDBRehearsalSupport
+        from soulsense_db.drivers.mariadb.server_tools import find_server
+
+        is_named = self.tools_directory is not None
+        found = find_server(self.tools(), dialect=self.dialect, is_named=is_named)
+        return MariaDBRehearsalSupport(self, found)
 
     # Restoring
 

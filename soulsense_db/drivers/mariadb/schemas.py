@@ -181,6 +181,11 @@ def _end_statements(connection: Connection, schema: str) -> None:
         "SELECT ID FROM information_schema.PROCESSLIST"
         f" WHERE INFO LIKE {pattern} AND ID <> CONNECTION_ID()"
     )
+    end_sessions(connection, asked)
+
+
+def end_sessions(connection: Connection, asked: str) -> None:
+    """End the sessions whose numbers a query returns, until it returns none."""
     while found := rows(connection, asked):
         for (number,) in found:
             try:
