@@ -30,6 +30,7 @@ from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
+from soulsense_db.errors import BackupError
 from soulsense_db.progress import Progress
 
 _ATTEMPTS = 5
@@ -138,9 +139,16 @@ class _Writing:
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
-            sections = self._sections(stream, before)
+            try:
+                sections = self._sections(stream, before)
+            except BackupError:
+                # On a cluster the other nodes end what is in the way of a change of tables.
+                if self._taken(connection) == before:
+                    raise
+                return None
             version = inventory.version(connection)
-            if self._taken(connection) != before:
+            # A proxy may have led the program to a node that had not heard of all tables yet.
+            if self._taken(connection) != before or self._lacks(before):
                 return None
         return self._described(before, version, sections)
 
@@ -156,11 +164,16 @@ class _Writing:
             )
         self._write(stream, archive.MAGIC)
         sections = {"tables": self._section(stream, self._of_tables(before, schema), schema)}
+        if self._lacks(before):
+            raise locked(self._name, "its node does not have what others have")
         for what, text in kept.sections.items():
             begin = self._done
             self._write(stream, text)
             sections[what] = archive.Section(begin=begin, end=self._done)
         return self._described(before, version, sections)
+
+    def _lacks(self, before: Inventory) -> bool:
+        return not {one.name for one in before.tables} <= self._counter.tables
 
     def _taken(self, connection: Connection) -> Inventory:
         found = inventory.take(connection, self._login.database, name=self._name)
@@ -191,8 +204,14 @@ class _Writing:
 
     @contextmanager
     def _no_changes_of_tables(self) -> Iterator[None]:
-        """Keep statements that change tables waiting, in all of the server, where the user may."""
+        """Keep statements that change tables waiting, in all of the server, where the user may.
+
+        Not on a cluster: its node would keep all writers waiting, and locks that are rows as well.
+        """
         with self._login.connected(name=self._name, lock_timeout=1) as connection:
+            if inventory.is_in_a_cluster(connection):
+                yield
+                return
             try:
                 execute(connection, "BACKUP STAGE START")
                 execute(connection, "BACKUP STAGE BLOCK_DDL")
