@@ -16,7 +16,7 @@ import re
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb import inventory, notes, schemas
+from soulsense_db.drivers.mariadb import cluster_triggers, inventory, notes, schemas
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import code_of, in_a_cluster
 from soulsense_db.drivers.mariadb.notes import Notes
@@ -57,9 +57,8 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
         raise in_a_cluster(name, f"the history of {', '.join(history)} is not the same on all")
     if len(inventory.renamed(connection, live)) > len(found):
         raise in_a_cluster(name, "it has sequences, whose next numbers are not the same on all")
-    triggers = inventory.take_triggers(connection, live)
-    if triggers:
-        raise in_a_cluster(name, _of_triggers([one.name for one in triggers]))
+    if inventory.take_triggers(connection, live):
+        cluster_triggers.require_room(connection, live, name=name)
     method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
     if method and method[0][1] != "TOI":
         raise in_a_cluster(name, f"wsrep_OSU_method is {method[0][1]}, and not TOI")
@@ -75,41 +74,39 @@ def require_backup(described: Description, *, name: str) -> None:
         engine = _ENGINE.search(item.statement) if item.kind == "BASE TABLE" else None
         if engine and engine[1] != _REPLICATED:
             raise in_a_cluster(name, f"in the backup {item.name} is of {engine[1]}")
-    if described.triggers:
-        raise in_a_cluster(name, _of_triggers([one.name for one in described.triggers]))
 
 
-def _of_triggers(names: list[str]) -> str:
-    return (
-        f"a write on another node could miss a trigger while they are made anew "
-        f"({', '.join(sorted(names))})"
-    )
-
-
-def swap(connection: Connection, work: Work) -> None:
+def swap(connection: Connection, work: Work, noted: Notes, *, name: str) -> None:
     """Swap all tables on all nodes; on any error, nothing or all of it was done."""
+    if noted.old_triggers or noted.new_triggers:
+        cluster_triggers.make_ready(connection, work, noted, name=name)
     statement = rename(connection, work)
     work.require_lock()
     execute(connection, statement)
+    cluster_triggers.finish(connection, work)
 
 
 def rename(connection: Connection, work: Work) -> str:
     """Return the statement that swaps all tables, and renames the notes on it."""
-    live = work.live
-    # What was made since is no part of the backup either.
-    moves = [
-        *(
-            (quoted(live, one), quoted(work.old, one))
-            for one in inventory.renamed(connection, live)
-        ),
-        *(
-            (quoted(work.coming, one), quoted(live, one))
-            for one in inventory.renamed(connection, work.coming)
-        ),
-        (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
-        (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
-    ]
-    return "RENAME TABLE " + ", ".join(f"{source} TO {target}" for source, target in moves)
+    return cluster_triggers.renaming(
+        [
+            *cluster_triggers.moves(connection, work),
+            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
+            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
+        ]
+    )
+
+
+def put_back(connection: Connection, live: str, noted: Notes) -> None:
+    """Undo what was made ready for a swap that has not been done."""
+    if inventory.is_in_a_cluster(connection):
+        cluster_triggers.put_back(connection, live, noted)
+
+
+def finish(connection: Connection, work: Work) -> None:
+    """Do what a swap has left to do for tables."""
+    if inventory.is_in_a_cluster(connection):
+        cluster_triggers.finish(connection, work)
 
 
 def settled(connection: Connection, schema: str) -> tuple[Notes, str] | None:

@@ -174,6 +174,7 @@ def _drop_unless_swapped(work: Work, name: str) -> None:
         if found is not None and found[1] in (notes.AFTER, notes.KEPT):
             return
         if found is not None:
+            cluster.put_back(work.keeper, work.live, found[0])
             _drop_sequences(work.keeper, work.live, found[0].sequences, name)
         schemas.drop_all(work.keeper, work, name)
 
@@ -224,7 +225,7 @@ def put_in_place(
             if is_in_a_cluster:
                 if alone is not None:
                     alone.renew()
-                cluster.swap(work.keeper, work)
+                cluster.swap(work.keeper, work, noted, name=name)
                 work.require_lock()
             else:
                 assert write_lock is not None
@@ -322,7 +323,10 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
 
         def is_awaited(schema: str) -> bool:
             found = notes.read(connection, schema)
-            return found is not None and found[1] == notes.AFTER
+            if found is None or found[1] == notes.KEPT:
+                return False
+            noted, table = found
+            return table == notes.AFTER or bool(noted.old_triggers or noted.new_triggers)
 
         for work in schemas.left_by_a_kill(
             login, connection, name=name, without=finished, is_awaited=is_awaited
@@ -335,6 +339,10 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
             if table == notes.KEPT:
                 continue
             is_swapped = table == notes.AFTER
+            if is_swapped:
+                cluster.finish(connection, work)
+            else:
+                cluster.put_back(connection, work.live, noted)
             wanted = noted.new_triggers if is_swapped else noted.old_triggers
             missing = missing_triggers(connection, work.live, wanted)
             programs.create_triggers(connection, missing, work.live)

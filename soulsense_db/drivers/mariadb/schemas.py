@@ -214,11 +214,10 @@ def left_by_a_kill(
                     _end_statements(connection, schema)
                     yield Work(schema, live, connection, lease=found.lease)
                     break
-            if not (
-                is_in_use(connection, schema, live=live)
-                and leases.needed(connection, _locks(live))
+            if time.monotonic() > deadline or not (
+                leases.needed(connection, _locks(live))
+                and leases.is_held(connection, _locks(live), schema)
                 and is_awaited(schema)
-                and time.monotonic() < deadline
             ):
                 break
             time.sleep(_WAIT_SECONDS)

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, ExitStack
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb import cluster, inventory, notes, programs
+from soulsense_db.drivers.mariadb import inventory, notes, programs
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.gates import Gates, Waiting, tables_of
 from soulsense_db.drivers.mariadb.inventory import Trigger
@@ -74,7 +74,7 @@ class Swap:
     def _begin(self, stack: ExitStack, observer: Connection) -> Waiting:
         """Return the statement that swaps, which has the locks of all live tables."""
         old = self._gates(self._noted.old_triggers)
-        statement = cluster.rename(observer, self._work)
+        statement = self._statement(observer)
         with old.asked_for(observer):
             if self._noted.old_triggers:
                 self._write_lock.release()
@@ -95,6 +95,19 @@ class Swap:
                 kept.create(self._noted.old_triggers)
             raise ConcurrentCommitError
         return renaming
+
+    def _statement(self, connection: Connection) -> str:
+        live, work = self._live, self._work
+        # What was made since is no part of the backup either.
+        before = inventory.renamed(connection, live)
+        after = inventory.renamed(connection, work.coming)
+        moves = [
+            *((quoted(live, one), quoted(work.old, one)) for one in before),
+            *((quoted(work.coming, one), quoted(live, one)) for one in after),
+            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
+            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
+        ]
+        return "RENAME TABLE " + ", ".join(f"{source} TO {target}" for source, target in moves)
 
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
