@@ -28,6 +28,7 @@ from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
+from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.progress import Progress
 
@@ -151,7 +152,7 @@ def _write_once(
                 _counted_meanwhile(moment) as counted,
                 tools.reading("pg_dump", *arguments, environment=environment) as output,
             ):
-                while chunk := output.read(archive.CHUNK):
+                for chunk in chunks_of(output):
                     stream.write(chunk)
                     digest.update(chunk)
                     done += len(chunk)
@@ -169,10 +170,13 @@ def _write_once(
                 version_table=version_table,
                 has_money=has_money,
             )
-            size = done + archive.append(stream, description)
+            ending = archive.ending(description)
+            stream.write(ending)
+            digest.update(ending)
+            size = done + len(ending)
     if progress is not None:
         progress(size, size)
-    return info_of(description, size)
+    return info_of(description, size, sha256=digest.hexdigest())
 
 
 @contextmanager
@@ -208,7 +212,11 @@ def _described(moment: Moment, rows: Sequence[int]) -> tuple[archive.Table, ...]
     )
 
 
-def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
-    """Return what a driver tells of a backup file of this size."""
+def info_of(
+    description: archive.Description, size_bytes: int, *, sha256: str | None = None
+) -> SnapshotInfo:
+    """Return what a driver tells of a backup file of this size; ``sha256``: as it was written."""
     facts = {"server_version": str(description.version), "encoding": description.locale.encoding}
-    return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)
+    return SnapshotInfo(
+        size_bytes=size_bytes, alembic_heads=description.heads, facts=facts, sha256=sha256
+    )
