@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.galera import Cluster
-from mariadb_driver.galera_pairs import TABLES, Pairs
+from mariadb_driver.galera_pairs import TABLES, TRIGGERS, Pairs
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver, leases, login, notes, schemas
 from soulsense_db.errors import DatabaseLockedError, Outcome
@@ -121,15 +121,31 @@ def test_a_lock_is_renewed_for_as_long_as_its_owner_lives(
             pass
 
 
-def test_who_cannot_have_rows_has_the_lock_of_the_node(cluster: Cluster, tmp_path: Path) -> None:
-    """A user for backups alone is not refused what it could do on a server of its own."""
-    with new_database(cluster.nodes[0], tmp_path) as made:
-        made.run(f"CREATE USER only_backups; GRANT ALL ON {made.name}.* TO only_backups")
-        engine = made.engine.url.set(username="only_backups")
-        driver = made.driver_for(sa.create_engine(engine))
+def test_the_rights_of_the_guide_are_enough(nodes: list[Database], tmp_path: Path) -> None:
+    """For rows that are locks, and for a restore; who may not have rows has the node's lock."""
+    made = nodes[0]
+    made.run(
+        TRIGGERS.format("old")
+        + f"CREATE USER guided; GRANT ALL ON {made.name}.* TO guided;"
+        + "GRANT SELECT ON mysql.proc TO guided; GRANT SET USER ON *.* TO guided"
+    )
+    engine = sa.create_engine(made.engine.url.set(username="guided"))
+    driver = made.driver_for(engine)
+    counted = f"SELECT COUNT(*) FROM `{LOCKS}`.leases WHERE ends > UTC_TIMESTAMP(6)"
+    try:
+        before = made.run(counted)
         with driver.exclusive(timeout=1):
-            pass
-        made.run("DROP USER only_backups")
+            assert made.run(counted) == before
+        made.run("GRANT ALL ON `~soulsense\\_%`.* TO guided")
+        with driver.exclusive(timeout=1):
+            assert made.run(counted) != before
+        manager = BackupManager(engine, tmp_path, catalog=False)
+        backup = manager.create()
+        made.run("DELETE FROM second")
+        manager.restore(backup)
+        assert made.run("SELECT COUNT(*) FROM second") == "2\n"
+    finally:
+        made.run("DROP USER guided")
 
 
 def test_a_restore_that_lost_its_lock_stops(

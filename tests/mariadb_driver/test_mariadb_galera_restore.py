@@ -28,6 +28,7 @@ from soulsense_db.errors import (
 pytestmark = pytest.mark.slow
 
 LOCKS = "~soulsense_locks"
+_STATEMENT = "CREATE EVENT x DISABLE ON SLAVE DO CREATE TABLE x (\n) ENGINE=MyISAM"
 CUT_OFF = """
 import os, sys
 import sqlalchemy as sa
@@ -231,15 +232,21 @@ def test_what_would_leave_nodes_unequal_is_refused(
         ("TABLE third (id INT) WITH SYSTEM VERSIONING", "SYSTEM VERSIONED", "the history of third"),
         ("SEQUENCE third INCREMENT BY 0", "SEQUENCE", "sequence"),
         (f"TABLE {long} (id INT)", "", "too long"),
+        (
+            "EVENT third ON SCHEDULE EVERY 9 YEAR STARTS '2037-01-01' DISABLE ON SLAVE DO SELECT 1",
+            "EVENT",
+            "another node runs the events third",
+        ),
     ):
         nodes[0].run(f"CREATE {made}")
         with pytest.raises(UnsupportedDatabaseError, match=why):
             managers[0].restore(backup)
         assert not managers[0].can_restore(backup).ok
         assert Pairs.of(nodes[2]) == {1, 2}
-        nodes[0].run(f"DROP TABLE {made.split()[1]}")
+        is_event = made.startswith("EVENT")
+        nodes[0].run(f"DROP {'EVENT' if is_event else 'TABLE'} {made.split()[1]}")
         if kind:
-            item = Item(kind=kind, name="third", statement="CREATE TABLE x (\n) ENGINE=MyISAM")
+            item = Item(kind=kind, name="third", statement=_STATEMENT)
             with pytest.raises(UnsupportedDatabaseError, match="third"):
                 clusters.require_backup(
                     msgspec.structs.replace(described, items=(item,)), name="app"

@@ -21,9 +21,10 @@ from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import code_of, in_a_cluster
 from soulsense_db.drivers.mariadb.notes import Notes
 from soulsense_db.drivers.mariadb.schemas import Work
-from soulsense_db.drivers.mariadb.statements import execute, quoted, rows
+from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
 
 _ENGINE = re.compile(r"^\) ENGINE=(\w+)", re.MULTILINE)
+_ELSEWHERE = " DISABLE ON SLAVE "
 _REPLICATED = "InnoDB"
 _NOT_THERE = (1146, 1049, 1017)
 
@@ -57,6 +58,14 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
         raise in_a_cluster(name, f"the history of {', '.join(history)} is not the same on all")
     if len(inventory.renamed(connection, live)) > len(found):
         raise in_a_cluster(name, "it has sequences, whose next numbers are not the same on all")
+    elsewhere = rows(
+        connection,
+        f"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {literal(live)}"
+        " AND STATUS = 'SLAVESIDE_DISABLED'",
+    )
+    if elsewhere:
+        names = ", ".join(str(one) for (one,) in elsewhere)
+        raise in_a_cluster(name, f"another node runs the events {names}: connect to that one")
     if inventory.take_triggers(connection, live):
         cluster_triggers.require_room(connection, live, name=name)
     method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
@@ -71,6 +80,10 @@ def require_backup(described: Description, *, name: str) -> None:
             raise in_a_cluster(name, f"the backup has the sequence {item.name}")
         if item.kind == "SYSTEM VERSIONED":
             raise in_a_cluster(name, f"the backup has the history of {item.name}")
+        if item.kind == "EVENT" and _ELSEWHERE in item.statement:
+            raise in_a_cluster(
+                name, f"the backup is of a node that does not run the event {item.name}"
+            )
         engine = _ENGINE.search(item.statement) if item.kind == "BASE TABLE" else None
         if engine and engine[1] != _REPLICATED:
             raise in_a_cluster(name, f"in the backup {item.name} is of {engine[1]}")
