@@ -144,7 +144,6 @@ def test_a_cluster_in_use_is_restored(nodes: list[Database], managers: list[Back
     [
         ("create_triggers", False),
         ("_let_writes", True),
-        ("replace", True),
     ],
 )
 def test_a_restore_is_killed(

@@ -96,6 +96,7 @@ def swap(connection: Connection, work: Work, noted: Notes, *, name: str) -> None
     statement = rename(connection, work)
     work.require_lock()
     execute(connection, statement)
+    work.require_lock()
     cluster_triggers.finish(connection, work)
 
 

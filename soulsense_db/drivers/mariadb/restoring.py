@@ -226,7 +226,6 @@ def put_in_place(
                 if alone is not None:
                     alone.renew()
                 cluster.swap(work.keeper, work, noted, name=name)
-                work.require_lock()
             else:
                 assert write_lock is not None
                 swap = Swap(
