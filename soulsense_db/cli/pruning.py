@@ -80,7 +80,7 @@ def _by_kind(report: PruneReport) -> str:
 def _lines_without_question(
     session: Session, policy: RetentionPolicy | None, named: Sequence[str]
 ) -> str:
-    """Say how to write the command for a script, which has to say of which kinds it means."""
+    """Say how to write the command for a script, which had better say of which kinds it means."""
     rules = options_of(policy) if policy else ()
 
     def line(kinds: Sequence[str]) -> str:
@@ -91,7 +91,8 @@ def _lines_without_question(
         return f"To remove them without a question: {line(named)}"
     return (
         f"To remove only what schedules created: {line(['automatic'])}   "
-        f"To remove backups created by hand and imported ones as well: {line([_ALL_KINDS])}"
+        "To remove all that is listed, also backups created by hand and imported ones: "
+        f"{line([_ALL_KINDS])}"
     )
 
 

@@ -46,12 +46,6 @@ class Driver(RequiredMethods):
     Then a migration that failed may be left to it, once :meth:`has_schema_of` says that it was.
     """
 
-    keeps_replaced: ClassVar[bool] = False
-    """Whether a restore calls :meth:`exchange`, and makes the safety backup of what that kept.
-
-    Else the safety backup is made first, with writers locked out.
-    """
-
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """What the database's library keeps beside a file while it is open, a backup included."""
 
@@ -77,6 +71,14 @@ class Driver(RequiredMethods):
     def rehearsal_here(self) -> RehearsalSupport | None:
         """Like :meth:`rehearsal`, for copies of this very database."""
         return self.rehearsal()
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether a restore calls :meth:`exchange`, and makes the safety backup of what that kept.
+
+        Else the safety backup is made first, with writers locked out, as by default.
+        """
+        return False
 
     def size_now(self) -> int:
         """Like :meth:`size`, as far as it can be told without waiting for a lock."""
@@ -270,6 +272,13 @@ class Driver(RequiredMethods):
         A backup may be made without these rights. By default nothing is asked.
         """
         return
+
+    def way_of_restore(self) -> str:
+        """Return what is unusual about how a restore would be made here, and why: a sentence.
+
+        Empty where it is made as the dialect's restores are, as by default.
+        """
+        return ""
 
     def prepared(
         self, source: Path, *, progress: Progress | None = None

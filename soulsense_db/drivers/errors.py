@@ -29,8 +29,8 @@ def other_library(
     """Return the error for a URL whose Python driver is not one of the ``supported`` ones."""
     names = ", ".join(f"{dialect}+{driver}" for driver in sorted(supported))
     return UnsupportedDatabaseError(
-        f"Databases opened with '{drivername}' cannot be backed up: the file may be encrypted, or "
-        "need another library.",
+        f"Databases opened with '{drivername}' cannot be backed up: that library is not "
+        "known here.",
         hint=f"Supported: {dialect}, {names}.",
     )
 
@@ -48,17 +48,19 @@ def no_engine(reason: str) -> UnsupportedDatabaseError:
     """Return the error for a URL that SQLAlchemy makes no engine of."""
     return UnsupportedDatabaseError(
         f"No engine can be created from that database URL ({reason}).",
-        hint="Install the driver that the URL names, or correct the URL; a relative path "
-        "needs a current directory that exists.",
+        hint="Install the driver that the URL names, name one that is installed, or correct the "
+        "URL; a relative path of a file needs a current directory that exists.",
         reason=reason,
     )
 
 
 def no_driver(dialect: str, known: Collection[str]) -> UnsupportedDatabaseError:
     """Return the error for a dialect that no driver is for."""
+    written = {"postgres": "postgresql"}.get(dialect)  # as some hosting services write it
+    instead = f"Write {written}:// instead of {dialect}://. " if written else ""
     return UnsupportedDatabaseError(
         f"Databases of dialect '{dialect}' cannot be backed up.",
-        hint=f"Supported: {', '.join(known)}.",
+        hint=f"{instead}Supported: {', '.join(known)}.",
     )
 
 

@@ -94,7 +94,12 @@ def unsure_whether_committed(name: str, reason: str) -> DatabaseUnreachableError
 
 def missing_right(name: str, reason: str, *, statement: str = "") -> MissingRightError:
     """Return the error for a right that the user has not; ``statement`` gives it."""
-    hint = f"As an administrator: {statement}" if statement else "Use a user who has that right."
+    hint = (
+        f"As an administrator: {statement}"
+        if statement
+        else "Have an administrator grant it, or use a user who has it. The guide's page about the "
+        "server lists what each operation needs."
+    )
     return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
 
 

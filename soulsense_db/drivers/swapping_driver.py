@@ -32,8 +32,6 @@ R = TypeVar("R", bound=Ready)
 class SwappingDriver(DumpDriver[D], Generic[D, R]):
     """A database that is restored beside the live one; ``R`` is what is ready to be swapped."""
 
-    keeps_replaced = True
-
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._here = threading.local()  # what was prepared in this thread
@@ -49,6 +47,11 @@ class SwappingDriver(DumpDriver[D], Generic[D, R]):
         """Swap what is ``ready`` and what is live, which stays if it is kept for a purpose."""
 
     # What follows of it
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether what is replaced stays: yes."""
+        return True
 
     @property
     def ready(self) -> R | None:

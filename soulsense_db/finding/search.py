@@ -134,6 +134,7 @@ def _place_of_flask() -> Place:
 
 def _place_of_soulsense(backup_directory: Path | None) -> Place:
     backups = backup_directory or _DEFAULT_FILE.parent / "backups"
-    if _DEFAULT_FILE.exists() or backups.is_dir():
+    # Backups of servers may be there as well, whose names end otherwise.
+    if _DEFAULT_FILE.exists() or any(backups.glob(f"*{_DEFAULT_FILE.suffix}*")):
         return place_of_url(str(_DEFAULT_FILE), DEFAULT_URL)
     return Place(name=str(_DEFAULT_FILE), why_not="not there")

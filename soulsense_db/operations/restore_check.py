@@ -106,7 +106,8 @@ class _RestoreChecker:
         warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._repository, info, level="full", progress=progress)
-            warnings = report.warnings + failed_drill(info)
+            unusual = self._driver.way_of_restore()
+            warnings = report.warnings + failed_drill(info) + ((unusual,) if unusual else ())
         except BackupError as error:
             problems.append(error)
         problems += _problem(

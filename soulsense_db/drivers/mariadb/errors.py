@@ -27,6 +27,7 @@ from soulsense_db.errors import (
     DatabaseUnreachableError,
     InvalidBackupError,
     MissingExtraError,
+    MissingRightError,
     NotADatabaseError,
     ServerToolError,
     TruncatedBackupError,
@@ -105,6 +106,19 @@ def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
     )
 
 
+def no_access(name: str, reason: str) -> MissingRightError:
+    """Return the error for a database that the user may not use, if it is there at all."""
+    if "~soulsense" in reason:  # one of ours, which a restore or a drill would make
+        statement = r"GRANT ALL ON `~soulsense\_%`.* TO ...;"
+        return missing_right(name, reason, statement=statement)
+    return MissingRightError(
+        f"A right is missing on {name} ({reason}).",
+        hint="Check the name of the database, for the server does not tell whether it exists, and "
+        "the rights: the guide's page about MariaDB lists what each operation needs.",
+        reason=reason,
+    )
+
+
 def read_only(name: str, reason: str) -> DatabaseLockedError:
     """Return the error for a server that refuses what writes."""
     return DatabaseLockedError(
@@ -175,7 +189,8 @@ def unknown_login(library: str) -> UnsupportedDatabaseError:
 _MEANINGS: tuple[tuple[tuple[int, ...], Callable[[str, str], BackupError]], ...] = (
     ((1049,), no_database),
     ((1045, 1698, 1251, 2059), login_refused),
-    ((1044, 1142, 1143, 1227, 1370, 1419, 1410), missing_right),
+    ((1044,), no_access),
+    ((1142, 1143, 1227, 1370, 1419, 1410), missing_right),
     ((LOCK_TIMEOUT, 1213, 1969, 1317), locked),
     ((1290, 1792, 1836), read_only),
     ((1021, 1114, 1041, 3), disk_full),

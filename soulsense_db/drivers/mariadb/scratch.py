@@ -18,8 +18,6 @@ from soulsense_db.notices import cleaning_up
 class ScratchDriver(MariaDBDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
-    keeps_replaced = False
-
     def __init__(self, live: MariaDBDriver, login: Login) -> None:
         self._schema = schemas.new_name(login.database)
         self._live, self._live_login = live, login
@@ -39,6 +37,11 @@ class ScratchDriver(MariaDBDriver):
 
     def _login(self) -> Login:
         return self._own
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether what is replaced stays: no."""
+        return False
 
     def rebuild(self, source: Path, *, facts: Mapping[str, str], stamp: str) -> tuple[Path, ...]:
         """Make the database of ``source``; it is there until :meth:`discard`."""

@@ -16,16 +16,25 @@ from soulsense_db.drivers.postgresql import (
     kept,
     restoring,
     rights,
+    schema_restore,
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
-from soulsense_db.drivers.postgresql.errors import not_what_was_dumped
+from soulsense_db.drivers.postgresql.errors import live_errors, not_what_was_dumped
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
+from soulsense_db.drivers.postgresql.schema_rights import require_within_schemas
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
+
+_WITHIN = (
+    "The user may not create databases, or does not own this one: its schemas are replaced "
+    "instead, in one transaction, and writers wait while the safety backup is made."
+)
 
 if TYPE_CHECKING:
     from soulsense_db.drivers.rehearsal import RehearsalSupport
@@ -101,11 +110,35 @@ class PostgreSQLDriver(ReadingDriver):
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:
-        """Lock all tables against writers, on a connection of its own."""
+        """Lock all tables against writers, on a connection of its own.
+
+        Where schemas are replaced, on that which replaces them: in the end it drops the tables.
+        """
+        if isinstance(self.ready, schema_restore.Ready):
+            self.ready.lock()
+            yield self.ready
+            return
         with write_locked(
             self._login(), name=self.database, lock_timeout=self.lock_timeout
         ) as held:
             yield held
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether databases are swapped: schemas are dropped when they are replaced."""
+        try:
+            return self._swaps_databases()
+        except BackupError as error:  # a restore says so
+            log_ignored("How a restore would be made cannot be told", error)
+            return True
+
+    def way_of_restore(self) -> str:
+        """Say when schemas are replaced."""
+        return "" if self._swaps_databases() else _WITHIN
+
+    def _swaps_databases(self) -> bool:
+        with self._connected() as connection:
+            return rights.swaps_databases(connection, name=self.database)
 
     def require_restorable(self) -> None:
         """Look for the programs: a user who may only read makes backups for one who may restore."""
@@ -113,8 +146,8 @@ class PostgreSQLDriver(ReadingDriver):
 
     def require_rights(self) -> None:
         """Look at rights, and what is tied to this very database."""
-        rights.require_rights(self._login(), name=self.database)
-        rights.require_movable(self._login(), name=self.database)
+        if self._swaps_databases():
+            rights.require_movable(self._login(), name=self.database)
         self.tools()
 
     def require_way_back(self) -> None:
@@ -126,6 +159,8 @@ class PostgreSQLDriver(ReadingDriver):
         self.require_rights()
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
+        if not self._swaps_databases():
+            require_within_schemas(described, backup=source.name)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the comment of the replaced database."""
@@ -152,8 +187,17 @@ class PostgreSQLDriver(ReadingDriver):
 
     def preparing(
         self, source: Path, progress: Progress | None
-    ) -> AbstractContextManager[restoring.Prepared]:
-        """Restore ``source`` to a new database."""
+    ) -> AbstractContextManager[restoring.Prepared | schema_restore.Ready]:
+        """Restore ``source`` to a new database, or to new schemas."""
+        if not self._swaps_databases():
+            return schema_restore.prepared(
+                source,
+                login=self._login(),
+                tools=self.tools(),
+                name=self.database,
+                lock_timeout=self.lock_timeout,
+                progress=progress,
+            )
         return restoring.prepared(
             source,
             login=self._login(),
@@ -163,9 +207,17 @@ class PostgreSQLDriver(ReadingDriver):
         )
 
     def put_in_place(
-        self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: str | None
+        self,
+        ready: restoring.Prepared | schema_restore.Ready,
+        write_lock: WriteLock | None,
+        *,
+        keeps: str | None,
     ) -> None:
-        """Rename both databases."""
+        """Rename both databases, or commit what replaces all schemas."""
+        if isinstance(ready, schema_restore.Ready):
+            with live_errors(self.database):
+                ready.commit(write_lock)
+            return
         table = None if keeps is None else self._place_of_version_table()
         self.return_idle_connections()
         restoring.put_in_place(

@@ -31,6 +31,7 @@ from soulsense_db.errors import (
     DatabaseUnreachableError,
     InvalidBackupError,
     MissingExtraError,
+    MissingRightError,
     NotADatabaseError,
     NotEnoughSpaceError,
     ServerToolError,
@@ -148,11 +149,24 @@ def no_library() -> MissingExtraError:
     )
 
 
+def _no_right(name: str, reason: str) -> MissingRightError:
+    """Return the error for what the server denies, with the statement that allows it, if known."""
+    for words, statement in _ALLOWED_BY:
+        if words in reason:
+            return missing_right(name, reason, statement=statement)
+    return missing_right(name, reason)
+
+
+_ALLOWED_BY = (
+    ("create database", "ALTER ROLE ... CREATEDB;"),
+    ("permission denied for table", "GRANT pg_read_all_data TO ...;"),
+    ("permission denied for schema", "GRANT pg_read_all_data TO ...;"),
+)
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
     ((NO_DATABASE,), no_database),
     (("28",), login_refused),
-    (("42501",), missing_right),
+    (("42501",), _no_right),
     (("55P03", "55006", "57014", "40P01"), locked),
     (("53100",), disk_full),
     (("XX001", "XX002"), damaged),
@@ -169,6 +183,16 @@ def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> Datab
         "anew afterwards.",
         reason=f"{what} belongs to it",
         candidates=names,
+    )
+
+
+def cannot_be_replaced(name: str, what: str) -> MissingRightError:
+    """Return the error for what is in no schema, where the user may replace schemas alone."""
+    return MissingRightError(
+        f"A right is missing on {name} (it has {what}, which no schema holds: to restore it, the "
+        "user has to own the database and to be allowed to create others).",
+        hint="As an administrator: ALTER ROLE ... CREATEDB; ALTER DATABASE ... OWNER TO ...;",
+        reason=f"it has {what}, which no schema holds",
     )
 
 
@@ -212,7 +236,7 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
     """Return the error for a program that failed, by what it ``said`` on standard error."""
     reason = first_error(said) or "it said nothing"
     if any(words in reason for words in _NO_RIGHT):
-        return missing_right(name, reason)
+        return _no_right(name, reason)
     # pg_dump waits for locks with a timeout for the statement.
     if "canceling statement due to" in reason and "timeout" in reason:
         return locked(name, reason)

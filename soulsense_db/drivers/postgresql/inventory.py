@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -30,7 +31,7 @@ _UNSAFE = (
     " AND a.amname = 'hash') = ANY(p.partclass::oid[])"
 )
 # A partitioned table has its rows in its partitions; a foreign one has them elsewhere.
-_TABLES = sa.text(f"""
+TABLES = f"""
     SELECT n.nspname, c.relname, format('%I.%I', n.nspname, c.relname), c.relkind,
         ARRAY(SELECT a.attname::text FROM pg_attribute a
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -51,7 +52,8 @@ _TABLES = sa.text(f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {OF_USERS}
     ORDER BY n.nspname, c.relname
-""")  # noqa: S608 - a constant
+"""  # noqa: S608 - a constant
+"""The query whose rows :func:`tables_of` takes; no colon in it is a parameter."""
 _PLACE = sa.text("SELECT pg_catalog.to_regclass(CAST(:n AS pg_catalog.text))")
 _LARGE_OBJECTS = "pg_catalog.pg_largeobject_metadata"
 _HAS_LARGE_OBJECTS = sa.text("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)")
@@ -106,7 +108,24 @@ class Found:
 
 def tables(connection: Connection) -> list[Found]:
     """Return the tables of all schemas of users, and where there are any, large objects."""
-    rows = connection.execute(_TABLES).all()
+    found = tables_of(execute(connection, TABLES).all())
+    if connection.scalar(_HAS_LARGE_OBJECTS):
+        found.append(
+            Found(
+                *LARGE_OBJECTS,
+                _LARGE_OBJECTS,
+                columns=("loid", "data"),
+                key=("loid",),
+                counted=(_LARGE_OBJECTS,),
+                has_shape=False,
+            )
+        )
+    return found
+
+
+def tables_of(rows: Iterable[Any]) -> list[Found]:
+    """Return the tables that rows of :data:`TABLES` are about."""
+    rows = list(rows)
     through: dict[str, list[str]] = {}
     for _, _, copied, kind, _, _, _, root in rows:
         if root is not None and _text(kind) == "r":
@@ -128,17 +147,6 @@ def tables(connection: Connection) -> list[Found]:
                 tuple(columns),
                 tuple(key) if has_key else (),
                 tuple(counted),
-            )
-        )
-    if connection.scalar(_HAS_LARGE_OBJECTS):
-        found.append(
-            Found(
-                *LARGE_OBJECTS,
-                _LARGE_OBJECTS,
-                columns=("loid", "data"),
-                key=("loid",),
-                counted=(_LARGE_OBJECTS,),
-                has_shape=False,
             )
         )
     return found

@@ -30,6 +30,7 @@ from soulsense_db.drivers.postgresql.login import (
 from soulsense_db.drivers.postgresql.restoring import Prepared
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
 from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
+from soulsense_db.drivers.postgresql.schema_restore import Ready
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.swapping_driver import SwappingDriver
@@ -42,7 +43,7 @@ _VERSION_TABLE = "alembic_version"
 _LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
 
 
-class ReadingDriver(SwappingDriver[archive.Description, Prepared]):
+class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
     """A database of a PostgreSQL server that is read."""
 
     dialect = "postgresql"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.schema_rights import require_replaceable
 from soulsense_db.drivers.server_errors import missing_right
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
@@ -35,22 +37,28 @@ _RIGHTS = sa.text(
 )
 
 
-def require_rights(login: Login, *, name: str) -> None:
-    """Raise unless the user may make databases, and rename this one."""
-    with login.connected(name=name) as connection:
-        may_create, owns, user, database = connection.execute(_RIGHTS).one()
+def swaps_databases(connection: Connection, *, name: str) -> bool:
+    """Whether the user may make databases and rename this one; else he may replace its schemas.
+
+    Raises :class:`~soulsense_db.errors.MissingRightError` for one who may do neither.
+    """
+    may_create, owns, user, database = connection.execute(_RIGHTS).one()
     if not may_create:
-        raise missing_right(
+        missing = missing_right(
             name,
             "restoring needs the right to create databases",
             statement=f"ALTER ROLE {user} CREATEDB;",
         )
-    if not owns:
-        raise missing_right(
+    elif not owns:
+        missing = missing_right(
             name,
             "restoring needs the ownership of the database",
             statement=f"ALTER DATABASE {database} OWNER TO {user};",
         )
+    else:
+        return True
+    require_replaceable(connection, name=name, missing=missing)
+    return False
 
 
 def require_movable(login: Login, *, name: str) -> None:

@@ -24,8 +24,6 @@ _LOOK_SECONDS = 0.02
 class ScratchDriver(PostgreSQLDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
-    keeps_replaced = False
-
     def __init__(self, live: PostgreSQLDriver, login: Login) -> None:
         self._token = new_token(login.database)
         self._live, self._live_login = live, login
@@ -46,6 +44,11 @@ class ScratchDriver(PostgreSQLDriver):
 
     def _login(self) -> Login:
         return self._own
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether what is replaced stays: no."""
+        return False
 
     def require_database(self) -> None:
         """Ask without connecting to it: a pooler waits after a name that is not there."""

@@ -1,0 +1,125 @@
+"""A session of ``psql`` that is given statements, one after the other, and can be stopped.
+
+What it has not committed is gone when it ends, however that is: the server takes it back.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from typing import IO, TypeVar
+
+from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.server_programs import read_back, stop, widen
+from soulsense_db.errors import BackupError
+
+T = TypeVar("T")
+
+_PROGRAM = "psql"
+_POLL_SECONDS = 0.1
+# No file of the user's is read, nothing but rows is written, and the first error ends it.
+_OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
+
+
+class Psql:
+    """A running ``psql``; ``poll`` is called while it works, and what it raises stops it."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        said: IO[bytes],
+        name: str,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self._process, self._said, self._name = process, said, name
+        self._executor = executor
+        self.poll: Callable[[], object] = lambda: None
+
+    def execute(self, *statements: str) -> list[str]:
+        """Execute statements; return the lines of their rows."""
+        end = f"end {secrets.token_hex(8)}"
+        text = "".join(f"{one};\n" for one in statements) + f"\\echo {end}\n"
+
+        def work() -> list[str]:
+            self._write([text.encode()])
+            lines: list[str] = []
+            assert self._process.stdout is not None
+            for raw in self._process.stdout:
+                line = raw.decode(errors="replace").rstrip("\n")
+                if line == end:
+                    return lines
+                lines.append(line)
+            raise self._failed()
+
+        return self._waited(work)
+
+    def feed(self, chunks: Iterable[memoryview]) -> None:
+        """Execute what another program writes; rows of it are dropped."""
+
+        def work() -> None:
+            self._write([f"\\o {os.devnull}\n".encode()])
+            self._write(chunks)
+            self._write([b"\n\\o\n"])
+
+        self._waited(work)
+
+    def _write(self, chunks: Iterable[bytes] | Iterable[memoryview]) -> None:
+        assert self._process.stdin is not None
+        try:
+            for chunk in chunks:
+                self._process.stdin.write(chunk)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._failed() from None
+
+    def _waited(self, work: Callable[[], T]) -> T:
+        future = self._executor.submit(work)
+        try:
+            while not future.done():
+                wait([future], timeout=_POLL_SECONDS)
+                self.poll()
+        except BaseException:
+            stop(self._process)  # which ends the work, too
+            raise
+        return future.result()
+
+    def _failed(self) -> BackupError:
+        status = self._process.wait()
+        if status < 0:
+            return tool_killed(_PROGRAM, self._name, -status)
+        said = read_back(self._said)
+        # Notices may come before it.
+        errors = [line for line in said.splitlines() if "ERROR:" in line or "error:" in line]
+        return tool_failed(_PROGRAM, self._name, "\n".join(errors) or said)
+
+
+@contextmanager
+def session(tools: Tools, environment: Mapping[str, str]) -> Iterator[Psql]:
+    """Run ``psql`` of ``tools`` until the block ends; what is not committed by then is undone."""
+    program = tools.folder / _PROGRAM
+    if not program.exists():
+        raise no_tool(_PROGRAM, tools.version, ())
+    with (
+        tempfile.TemporaryFile() as said,
+        ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-psql") as executor,
+    ):
+        process = subprocess.Popen(
+            [str(program), *_OPTIONS, "--no-password"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=dict(environment),
+        )
+        assert process.stdin is not None and process.stdout is not None
+        widen(process.stdin)
+        try:
+            yield Psql(process, said, tools.name, executor)
+        finally:
+            stop(process)
+            process.stdout.close()

@@ -1,0 +1,230 @@
+"""Restore within the live database, for a user who may not make another one.
+
+All of it is one transaction of ``psql``: the live schemas get other names, the backup is restored
+beside them, and what was live is dropped. Others see what was there until it commits, and a kill at
+any moment, of this process or of the server, leaves that. Writers wait from :meth:`Ready.lock` on:
+so long as the safety backup is made.
+
+Readers have to wait at the end as well. Who has read a table in a transaction that is still open
+would go on with the old one: its locks keep the old tables from being dropped (measured: without
+locks on them, a transaction could see both).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from soulsense_db.drivers.postgresql import archive, inventory, snapshot
+from soulsense_db.drivers.postgresql.databases import name_of, new_token
+from soulsense_db.drivers.postgresql.errors import refused_by_server
+from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.psql import Psql, session
+from soulsense_db.drivers.postgresql.restoring import require_version
+from soulsense_db.drivers.postgresql.schema_rights import OF_USERS, require_within_schemas
+from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
+from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
+from soulsense_db.drivers.server_programs import chunks_of
+from soulsense_db.errors import BackupError
+from soulsense_db.notices import log_ignored
+from soulsense_db.progress import Progress
+
+_RESTORE = ("--file=-", "--no-subscriptions")
+_PUBLIC = "public"
+# What a new database has; its owner is a member of that role.
+_MAKE_PUBLIC = (
+    f"CREATE SCHEMA {_PUBLIC}",
+    "DO $$ BEGIN IF pg_has_role('pg_database_owner', 'USAGE') THEN"
+    f" ALTER SCHEMA {_PUBLIC} OWNER TO pg_database_owner; END IF; END $$",
+    f"GRANT USAGE ON SCHEMA {_PUBLIC} TO PUBLIC",
+    f"COMMENT ON SCHEMA {_PUBLIC} IS 'standard public schema'",
+)
+# No schema in which others may make operators is searched (CVE-2018-1058).
+_BEGIN = ("BEGIN", "SET search_path = ''")
+_SCHEMAS = f"SELECT to_json(quote_ident(n.nspname)) FROM pg_namespace n WHERE {OF_USERS}"  # noqa: S608
+# Whoever waits for a lock that we wait for is let through before the server looks for a deadlock
+# (deadlock_timeout, a second by default): all locks are taken at once, or none is kept.
+_LOCK = """DO $$
+DECLARE
+    wanted text;
+    deadline timestamptz := clock_timestamp() + interval '{seconds} s';
+BEGIN
+    LOOP
+        SELECT string_agg(c.oid::regclass::text, ', ') INTO wanted
+            FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({old});
+        EXIT WHEN wanted IS NULL;
+        BEGIN
+            EXECUTE 'LOCK TABLE ONLY ' || replace(wanted, ', ', ', ONLY ') || ' IN {mode} MODE';
+            EXIT;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            IF clock_timestamp() > deadline THEN RAISE; END IF;
+            PERFORM pg_sleep(0.02);
+        END;
+    END LOOP;
+END $$"""
+_LOCK_ATTEMPT = "SET LOCAL lock_timeout = '150ms'"
+# Locks on tables keep nobody from making a table or a function: that is seen.
+_MADE = """SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
+    SELECT 'c' || oid FROM pg_class WHERE relnamespace IN ({old})
+    UNION ALL SELECT 't' || oid FROM pg_type WHERE typnamespace IN ({old})
+    UNION ALL SELECT 'p' || oid || '.' || xmin FROM pg_proc WHERE pronamespace IN ({old})
+) AS one (made)"""
+_STATUS = sa.text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
+_ENDED_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
+
+
+class Ready:
+    """A backup that was restored in a transaction, which nobody sees yet; also its write lock."""
+
+    def __init__(
+        self, psql: Psql, login: Login, *, name: str, sha256: str, lock_timeout: float
+    ) -> None:
+        self._psql, self._login, self._name = psql, login, name
+        self._sha256, self._lock_timeout = sha256, lock_timeout
+        self._token = new_token(login.database)
+        ours = f"{name_of(self._token)}\\_%"
+        self._old = f"SELECT oid FROM pg_namespace WHERE nspname LIKE '{ours}'"  # noqa: S608
+        self._old_names: list[str] = []
+        self._made: list[str] | None = None
+        self._is_released = False
+        self._transaction = ""
+
+    def is_of(self, source: Path) -> bool:
+        """Whether it was made of the backup file ``source``, whatever its name is now."""
+        return archive.read(source).sha256 == self._sha256
+
+    def make_room(self, schemas: tuple[str, ...]) -> None:
+        """Begin, and rename the live schemas; make ``public`` where ``schemas`` has it."""
+        (self._transaction,) = self._psql.execute(*_BEGIN, "SELECT pg_current_xact_id()")
+        for number, line in enumerate(self._psql.execute(_SCHEMAS)):
+            old = f"{name_of(self._token)}_{number}"
+            self._psql.execute(f"ALTER SCHEMA {json.loads(line)} RENAME TO {old}")
+            self._old_names.append(old)
+        if _PUBLIC in schemas:
+            self._psql.execute(*_MAKE_PUBLIC)
+
+    def counted(self) -> dict[str, int]:
+        """Return how many rows each restored table has, by the name that is shown."""
+        columns = "schema, name, copied, kind, columns, key, condition, root"
+        lines = self._psql.execute(
+            f"SELECT jsonb_build_array({columns}) FROM ({inventory.TABLES}) AS one ({columns})"  # noqa: S608
+        )
+        found = inventory.tables_of(map(json.loads, lines))
+        here = [one for one in found if one.has_rows and one.schema not in self._old_names]
+        counted = {}
+        for one in here:
+            parts = [f"SELECT count(*) FROM {what}" for what in one.counted]  # noqa: S608
+            numbers = map(int, self._psql.execute(*parts))
+            counted[archive.shown_name(one.schema, one.name)] = sum(numbers)
+        return counted
+
+    def lock(self) -> None:
+        """Keep writers out of the live tables; when it is done before, do nothing."""
+        if self._made is None:
+            self._lock_all("EXCLUSIVE")
+            self._made = self._psql.execute(_MADE.format(old=self._old))
+
+    def commit(self, write_lock: WriteLock | None) -> None:
+        """Drop what was live, and let everybody see what was restored.
+
+        ``write_lock``: this, or another that keeps writers out until now.
+        """
+        if write_lock is not None and write_lock is not self:
+            write_lock.release()
+        self.lock()
+        if write_lock is not None and write_lock.has_concurrent_commit():
+            raise ConcurrentCommitError
+        self._lock_all("ACCESS EXCLUSIVE")
+        if self._psql.execute(_MADE.format(old=self._old)) != self._made:
+            raise locked(self._name, "somebody makes tables or functions in it")
+        if self._old_names:
+            self._psql.execute(f"DROP SCHEMA {', '.join(self._old_names)} CASCADE")
+        self._psql.poll = lambda: None  # it cannot be taken back any more
+        self._is_released = True
+        try:
+            self._psql.execute("COMMIT")
+        except BackupError as error:
+            if not self._has_committed():
+                raise
+            log_ignored("The server has committed all the same", error)
+
+    def _lock_all(self, mode: str) -> None:
+        statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout)
+        self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+
+    def _has_committed(self) -> bool:
+        """Ask the server what became of the transaction."""
+        deadline = time.monotonic() + _ENDED_SECONDS
+        while True:
+            with self._login.connected(name=self._name) as connection:
+                found = connection.scalar(_STATUS, {"transaction": self._transaction})
+            if found != "in progress":
+                return bool(found == "committed")
+            if time.monotonic() > deadline:
+                raise unreachable(self._name, "whether it has been restored cannot be told")
+            time.sleep(_LOOK_SECONDS)
+
+    # As a lock against writers
+
+    @property
+    def is_released(self) -> bool:
+        """Whether the transaction may have been committed."""
+        return self._is_released
+
+    def release(self) -> bool:
+        """Do nothing: the end of the transaction releases it, and nobody gets in before."""
+        return False
+
+    def changed(self) -> bool:
+        """Return whether the transaction was committed."""
+        return self._is_released and self._has_committed()
+
+    def has_concurrent_commit(self) -> bool:
+        """Return False: writers are kept out until the commit."""
+        return False
+
+
+@contextmanager
+def prepared(
+    source: Path,
+    *,
+    login: Login,
+    tools: Tools,
+    name: str,
+    lock_timeout: float,
+    progress: Progress | None,
+) -> Iterator[Ready]:
+    """Restore ``source`` in a transaction that is taken back unless the block commits it."""
+    description = archive.read(source)
+    size = max(1, description.size_bytes)
+
+    def poll() -> None:
+        if progress is not None:
+            progress(0, size)
+
+    require_within_schemas(description, backup=source.name)
+    archive.require_whole(source, poll=poll)
+    require_version(source, description, tools)
+    settings = {"default_transaction_read_only": "off"} | (
+        dict(snapshot.MONEY) if description.has_money else {}
+    )
+    with session(tools, login.environment(settings=settings)) as psql:
+        psql.poll = poll
+        ready = Ready(psql, login, name=name, sha256=description.sha256, lock_timeout=lock_timeout)
+        ready.make_room(description.schemas)
+        environment = login.environment()
+        with (
+            refused_by_server(source.name),
+            tools.reading("pg_restore", *_RESTORE, str(source), environment=environment) as output,
+        ):
+            psql.feed(chunks_of(output))
+        if ready.counted() != dict(description.counts):
+            raise damaged_backup(source.name, "other rows came back than were counted in it")
+        yield ready

@@ -1,0 +1,416 @@
+"""A user who may not make databases restores within the live one, in one transaction."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic_project import DOORS, FIRST, Project
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import NullPool
+
+from postgresql.database import Database
+from postgresql.newest import on_newest
+from postgresql.server import Server
+from postgresql.test_postgresql_rights import statements
+from soulsense_db import BackupManager
+from soulsense_db.alembic.errors import MigrationRefusedError
+from soulsense_db.drivers.postgresql.schema_restore import Ready
+from soulsense_db.errors import DatabaseLockedError, InvalidBackupError, MissingRightError
+from soulsense_db.testing import DriverSuite, Live
+
+pytestmark = on_newest
+
+RESTORE = """
+import sys, sqlalchemy as sa
+from soulsense_db import BackupManager
+manager = BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2], tools=sys.argv[3])
+print("now", flush=True)
+manager.restore("latest")
+"""
+CUTS = 3
+
+
+class Owned(Database):
+    """A database of a user of its own, who may not make others."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, f"owned_{secrets.token_hex(4)}")
+        self.user = f"user_{self.name}"
+        self._administrator = sa.create_engine(self.url, poolclass=NullPool)
+        self.url = server.url(self.name, user=self.user)
+        self.engine = sa.create_engine(self.url)
+
+    def __enter__(self) -> Owned:
+        super().__enter__()
+        self.maintain(f"CREATE ROLE {self.user} LOGIN")
+        self.maintain(f"ALTER DATABASE {{}} OWNER TO {self.user}")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Drop the user as well."""
+        super().__exit__(*exception)
+        self.maintain(f"DROP ROLE {self.user}")
+
+    def administer(self, *statements: str) -> None:
+        """Commit what statements of an administrator do in it."""
+        with self._administrator.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+
+@pytest.fixture
+def shop(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owned]:
+    """Return a database with two rows in each of two schemas."""
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    with Owned(server) as made:
+        made.execute(
+            "CREATE TABLE note (id serial PRIMARY KEY, body text)",
+            "INSERT INTO note (body) VALUES ('one'), ('two')",
+            'CREATE SCHEMA "Odd name"',
+            'CREATE TABLE "Odd name".of_note (id int REFERENCES note, "n%%" int)',
+            'INSERT INTO "Odd name".of_note VALUES (1, 1), (2, 2)',
+            'CREATE VIEW both_tables AS SELECT * FROM note JOIN "Odd name".of_note USING (id)',
+            "CREATE FUNCTION upper_body() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN NEW.body = upper(NEW.body); RETURN NEW; END $$",
+            "CREATE TRIGGER upper_body BEFORE UPDATE ON note FOR EACH ROW"
+            " EXECUTE FUNCTION upper_body()",
+            "CREATE TYPE mood AS ENUM ('fine', 'bad')",
+            "CREATE TABLE day (at date, mood mood, PRIMARY KEY (at)) PARTITION BY RANGE (at)",
+            "CREATE TABLE day_26 PARTITION OF day FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+            "INSERT INTO day VALUES ('2026-11-28', 'fine')",
+            "CREATE MATERIALIZED VIEW moods AS SELECT mood, count(*) FROM day GROUP BY mood",
+        )
+        yield made
+
+
+@pytest.fixture
+def manager(shop: Owned, tmp_path: Path) -> BackupManager:
+    """Return a manager of a database that has a third row since its backup."""
+    made = BackupManager(shop.engine, tmp_path / "backups")
+    made.create()
+    shop.execute("INSERT INTO note (body) VALUES ('three')", "CREATE TABLE later (id int)")
+    return made
+
+
+def rows(shop: Owned) -> int:
+    """Return how many notes there are, as others see it."""
+    return int(shop.scalar("SELECT count(*) FROM note"))
+
+
+def dumped(shop: Owned) -> str:
+    """Return all of the database but the catalog, as pg_dump writes it."""
+    done = subprocess.run(
+        [str(shop.server.bin / "pg_dump"), "--restrict-key=a", "--exclude-table=backups*"],
+        env={
+            **os.environ,
+            "PGHOST": str(shop.server.socket),
+            "PGUSER": "postgres",
+            "PGDATABASE": shop.name,
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+class TestPlainOwner(DriverSuite):
+    """What every driver promises, but for what needs a scratch database."""
+
+    has_file = False
+
+    def test_a_damaged_backup_is_found(self, live: Live) -> None:
+        """By all but the quickest look; to import what is not a whole backup needs more rights."""
+        path, _ = live.snapshot()
+        self.damage(path)
+        for level in ("pages", "full"):
+            with pytest.raises(InvalidBackupError):
+                live.driver.check(path, level=level)
+        with pytest.raises(MissingRightError):
+            live.driver.copy_file(path, live.new_file("target"))
+
+    @pytest.fixture(autouse=True)
+    def _on(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+        self._server = server
+
+    def make_engine(self, folder: Path) -> Engine:
+        """Make a new database."""
+        del folder
+        self._database = Owned(self._server).__enter__()
+        return self._database.engine
+
+    def remove(self, engine: object) -> None:
+        """Drop it."""
+        del engine
+        self._database.__exit__()
+
+    def url(self, engine: object) -> str:
+        """Return a URL by which a writer that is locked out gives up soon."""
+        del engine
+        url = sa.make_url(self._database.url)
+        url = url.update_query_dict({"options": "-clock_timeout=300ms"})
+        return url.render_as_string(hide_password=False)
+
+
+def test_all_comes_back_and_goes_again(shop: Owned, manager: BackupManager) -> None:
+    """A restore leaves what was backed up, an undo what was there, whatever is in the schemas."""
+    later = dumped(shop)
+    check = manager.can_restore("latest")
+    assert check.ok
+    assert any("writers wait while the safety backup" in one for one in check.warnings)
+    report = manager.restore("latest")
+    assert (report.verified, report.warnings) == (True, ())
+    restored = dumped(shop)
+    assert "later" not in restored
+    assert "INSERT" not in restored  # it is COPY, so that the comparison below is of rows
+    assert rows(shop) == 2
+    manager.undo_restore()
+    assert dumped(shop) == later
+    manager.undo_restore()
+    assert dumped(shop) == restored
+    shop.execute("UPDATE note SET body = 'x'")
+    assert shop.scalar("SELECT min(body) FROM note") == "X"
+
+
+def test_no_commit_is_lost(shop: Owned, manager: BackupManager) -> None:
+    """What a writer committed is in the safety backup, or comes after the restore."""
+    engine = sa.create_engine(shop.url)
+    written: list[int] = []
+    stopped = threading.Event()
+
+    def write() -> None:
+        number = 100
+        while not stopped.is_set():
+            number += 1
+            with engine.begin() as connection:
+                connection.exec_driver_sql(f"INSERT INTO note VALUES ({number}, 'w')")
+                connection.exec_driver_sql(f'INSERT INTO "Odd name".of_note VALUES ({number})')
+            written.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while len(written) < 20:
+            time.sleep(0.01)
+        manager.restore("latest")
+        after = len(written)
+        while len(written) < after + 20:
+            time.sleep(0.01)
+    finally:
+        stopped.set()
+        writer.join()
+        engine.dispose()
+    here = _numbers(shop)
+    manager.undo_restore()
+    assert sorted({*here, *_numbers(shop)} - {1, 2, 3}) == written
+    assert not set(here) & set(_numbers(shop)) - {1, 2}
+
+
+def _numbers(shop: Owned) -> list[int]:
+    asked = 'SELECT array_agg(note.id) FROM note LEFT JOIN "Odd name".of_note AS o USING (id)'
+    return list(shop.scalar(f"{asked} WHERE note.id < 100 OR o.id IS NOT NULL"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["kill", "crash"])
+def test_a_restore_is_cut_off_anywhere(
+    shop: Owned, manager: BackupManager, tmp_path: Path, how: str
+) -> None:
+    """Of the program or the server: the old or the new, nothing else, and nothing is left."""
+    backup = manager.list()[0]
+    new = ""
+    longest = 0.0
+    moments = random.Random(16)
+    arguments = [sys.executable, "-c", RESTORE, shop.url, str(tmp_path / "backups")]
+    for number in range(CUTS + 1):
+        old = dumped(shop)
+        command = [*arguments, str(shop.server.bin)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        with child.stdout or pytest.fail() as output:
+            output.readline()
+            began = time.monotonic()
+            if not longest:  # the first one tells how long it takes
+                child.wait()
+                longest = time.monotonic() - began
+                new = dumped(shop)
+                assert old != new
+                manager.undo_restore()
+                assert dumped(shop) == old
+                continue
+            # Any moment will do: one of each part of it, so that they are not all in the first.
+            threading.Event().wait(longest * (number - moments.random()) / CUTS)
+            if how == "kill":
+                child.kill()
+            else:
+                shop.server.stop("immediate")
+                shop.server.start()
+            child.wait()
+        shop.engine.dispose()
+        if dumped(shop) == new:
+            manager.undo_restore()
+        assert dumped(shop) == old
+    manager.restore(backup)
+    assert dumped(shop) == new
+
+
+def test_a_transaction_that_stays_open_holds_it_up(shop: Owned, tmp_path: Path) -> None:
+    """After the lock timeout it is an error with nothing changed, and no lock stays behind."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=0.5)
+    manager.create()
+    shop.execute("INSERT INTO note (body) VALUES ('three')")
+    other = sa.create_engine(shop.url, poolclass=NullPool)
+    for statement in ("SELECT * FROM note", "UPDATE note SET body = 'x' WHERE id = 1"):
+        with other.connect() as connection:
+            connection.exec_driver_sql(statement)
+            with pytest.raises(DatabaseLockedError, match="Nothing was changed"):
+                manager.restore("latest")
+        assert rows(shop) == 3
+        assert manager.safety_backup() is None
+        shop.execute("UPDATE note SET body = 'y' WHERE id = 2")
+
+
+def test_a_table_that_is_made_meanwhile_is_not_lost(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No lock keeps somebody from making one: the restore gives way."""
+    lock = Ready.lock
+
+    def lock_and_make(ready: Ready) -> None:
+        first = ready._made is None
+        lock(ready)
+        if first:
+            shop.execute("CREATE TABLE meanwhile (id int)")
+
+    monkeypatch.setattr(Ready, "lock", lock_and_make)
+    with pytest.raises(DatabaseLockedError, match="somebody makes tables"):
+        manager.restore("latest")
+    assert shop.scalar("SELECT count(*) FROM meanwhile") == 0
+    assert rows(shop) == 3
+
+
+OUTSIDE = {
+    "large object": "SELECT lo_create(4711)",
+    "publication": "CREATE PUBLICATION news",
+    "event trigger": "CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS"
+    " $$ BEGIN END $$; ALTER FUNCTION told() OWNER TO {user};"
+    " CREATE EVENT TRIGGER told ON ddl_command_end EXECUTE FUNCTION told()",
+    "cast": "CREATE CAST (mood AS date) WITH INOUT",
+    "default privileges": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+}
+
+
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_what_no_schema_holds_is_refused(shop: Owned, manager: BackupManager, kind: str) -> None:
+    """It would not be replaced with the schemas: nothing is begun, and what would help is said."""
+    shop.administer(OUTSIDE[kind].format(user=shop.user))
+    problems = manager.can_restore("latest").problems
+    assert [type(one) for one in problems] == [MissingRightError]
+    assert f"it has {kind}" in str(problems[0])
+    assert "CREATEDB" in problems[0].hint
+    with pytest.raises(MissingRightError, match=f"it has {kind}"):
+        manager.restore("latest")
+    assert rows(shop) == 3
+    shop.administer("DROP EVENT TRIGGER IF EXISTS told", "DROP FUNCTION IF EXISTS told()")
+
+
+def test_a_backup_with_large_objects_is_refused(shop: Owned, tmp_path: Path) -> None:
+    """Its script has transactions of its own, one of which would end ours."""
+    shop.administer("SELECT lo_create(4711)")
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    shop.administer(f"ALTER LARGE OBJECT 4711 OWNER TO {shop.user}")
+    manager.create()
+    shop.administer("SELECT lo_unlink(4711)")
+    before = dumped(shop)
+    assert [type(one) for one in manager.can_restore("latest").problems] == [MissingRightError]
+    with pytest.raises(MissingRightError, match="large objects"):
+        manager.restore("latest")
+    assert dumped(shop) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "REVOKE CREATE ON DATABASE {} FROM {user}",
+        "ALTER TABLE note OWNER TO postgres",
+        'ALTER SCHEMA "Odd name" OWNER TO postgres',
+        "ALTER FUNCTION upper_body() OWNER TO postgres",
+        "ALTER TYPE mood OWNER TO postgres",
+    ],
+)
+def test_each_right_that_is_missing_is_refused(
+    shop: Owned, manager: BackupManager, statement: str
+) -> None:
+    """Before anything is begun; the hint names the usual way."""
+    if "REVOKE" in statement:  # an owner may always; one who is not may where it is granted
+        shop.maintain("ALTER DATABASE {} OWNER TO postgres")
+        shop.maintain("REVOKE ALL ON DATABASE {} FROM PUBLIC")
+        shop.maintain(f"GRANT CONNECT ON DATABASE {{}} TO {shop.user}")
+    else:
+        shop.administer(statement)
+    with pytest.raises(MissingRightError, match="create databases") as caught:
+        manager.restore("latest")
+    assert "CREATEDB" in caught.value.hint
+    assert int(shop.scalar("SELECT count(*) FROM pg_tables WHERE tablename = 'later'")) == 1
+    shop.administer(f"REASSIGN OWNED BY {shop.user} TO postgres", f"DROP OWNED BY {shop.user}")
+
+
+def test_the_rights_of_the_page_are_enough(shop: Owned, tmp_path: Path) -> None:
+    """One who does not own the database may restore, with the rights that the page names."""
+    shop.maintain("ALTER DATABASE {} OWNER TO postgres")
+    for statement in statements("restore-within.sql"):
+        shop.maintain(statement.replace("shop", shop.name).replace("app", shop.user))
+    shop.administer(f"ALTER SCHEMA public OWNER TO {shop.user}")
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    manager.create()
+    before = dumped(shop)
+    shop.execute("DELETE FROM day")
+    assert manager.can_restore("latest").ok
+    manager.restore("latest")
+    assert dumped(shop) == before
+    shop.administer(f"REASSIGN OWNED BY {shop.user} TO postgres", f"DROP OWNED BY {shop.user}")
+
+
+def test_a_failed_migration_is_put_back(server: Server, tmp_path: Path) -> None:
+    """What a transaction of its own committed in the failed run is gone, without CREATEDB."""
+    with Owned(server) as database:
+        project = Project(tmp_path / "project", DOORS[-1])
+        lines = project.ini.read_text().splitlines()
+        lines = [
+            f"sqlalchemy.url = {database.url}" if "sqlalchemy.url =" in one else one
+            for one in lines
+        ]
+        project.ini.write_text("\n".join(lines) + "\n")
+        project.revision("first", None, FIRST)
+        with pytest.raises(MigrationRefusedError, match=f"no pg_dump {server.version}"):
+            project.upgrade("first")  # this user may not ask the server where its programs are
+        project.set_option("soulsense_tools", str(server.bin))
+        project.upgrade("first")
+        before = dumped(database)
+        project.revision(
+            "second",
+            "first",
+            "with op.get_context().autocommit_block():\n"
+            "    op.execute('CREATE TABLE half (id int)')\n"
+            "raise ValueError('half-way')",
+        )
+        with pytest.raises(ValueError, match="half-way"):
+            project.upgrade("second")
+        assert dumped(database) == before
+
+
+def test_a_drill_names_the_right(shop: Owned, manager: BackupManager) -> None:
+    """It needs a scratch database."""
+    with pytest.raises(MissingRightError, match="create database"):
+        manager.verify("latest", level="drill")
+    assert rows(shop) == 3
