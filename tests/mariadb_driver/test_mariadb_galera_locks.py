@@ -141,11 +141,11 @@ def test_the_rights_of_the_guide_are_enough(nodes: list[Database], tmp_path: Pat
             assert made.run(counted) != before
         manager = BackupManager(engine, tmp_path, catalog=False)
         backup = manager.create()
-        made.run("DELETE FROM second")
+        made.run("DELETE FROM second; SET GLOBAL log_bin_trust_function_creators = 1")
         manager.restore(backup)
         assert made.run("SELECT COUNT(*) FROM second") == "2\n"
     finally:
-        made.run("DROP USER guided")
+        made.run("DROP USER guided; SET GLOBAL log_bin_trust_function_creators = 0")
 
 
 def test_a_restore_that_lost_its_lock_stops(
