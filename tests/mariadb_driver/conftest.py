@@ -1,4 +1,4 @@
-"""One server for as long as the tests of a process run."""
+"""One server, and one cluster, for as long as the tests of a process run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mariadb_driver.galera import Cluster, require_installed
 from mariadb_driver.server import Server, is_installed
 
 
@@ -17,5 +18,14 @@ def server() -> Iterator[Server]:
         assert not os.environ.get("SOULSENSE_TESTS_NEED_ALL"), "no MariaDB is installed"
         pytest.skip("no MariaDB is installed")
     made = Server()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Return three nodes of the tests' own."""
+    require_installed()
+    made = Cluster()
     yield made
     made.remove()

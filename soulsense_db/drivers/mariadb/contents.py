@@ -22,6 +22,7 @@ _NAME = rb"`((?:[^`]|``)+)`"
 _INSERT = re.compile(
     rb"INSERT INTO " + _NAME + rb" (?:\(([^)]*(?:`[^)]*)?)\) )?VALUES\s*(.*)", re.DOTALL
 )
+_CREATE = re.compile(rb"CREATE TABLE " + _NAME)
 _COLUMN = re.compile(_NAME + rb"|(\w+)")
 _VALUE = re.compile(rb"'(?:[^'\\]++|\\.|'')*+'|[^,']++", re.DOTALL)
 # Several rows in one line: as programs of older versions write them.
@@ -53,10 +54,14 @@ def fields_of(line: bytes) -> list[bytes]:
 
 
 class RowCounter:
-    """Counts the rows of each table, and looks for the end, in a dump that passes by in chunks."""
+    """Counts the rows of each table, and looks for the end, in a dump that passes by in chunks.
+
+    ``tables``: all that it makes.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.tables: set[str] = set()
         self.is_completed = False
         self._versions: list[bytes] = []
         self._rest = b""
@@ -95,6 +100,8 @@ class RowCounter:
                 self._keep(one)
         elif first:
             self._table = None
+            if first == b"C" and (match := _CREATE.match(line)):
+                self.tables.add(name_of(match[1]))
             self.is_completed = line.startswith(COMPLETED)
 
     def _keep(self, line: bytes) -> None:

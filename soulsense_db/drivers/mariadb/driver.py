@@ -16,6 +16,7 @@ from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.dump_driver import first_rows_of
 from soulsense_db.drivers.mariadb import (
     archive,
+    cluster,
     inventory,
     kept,
     restoring,
@@ -25,7 +26,6 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
-    in_a_cluster,
     live_errors,
     no_mysql,
     not_what_was_dumped,
@@ -33,6 +33,7 @@ from soulsense_db.drivers.mariadb.errors import (
     referred_to_from_elsewhere,
 )
 from soulsense_db.drivers.mariadb.files import BackupFiles
+from soulsense_db.drivers.mariadb.leases import Lease
 from soulsense_db.drivers.mariadb.login import (
     Login,
     connect,
@@ -75,6 +76,7 @@ class MariaDBDriver(BackupFiles):
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
         self._tools: Tools | None = None
+        self._lease: Lease | None = None  # of a cluster's lock that this driver holds
 
     # What it is
 
@@ -249,9 +251,15 @@ class MariaDBDriver(BackupFiles):
         del path
         return ScratchDriver(self, self._login())
 
-    def exclusive(self, *, timeout: float) -> AbstractContextManager[None]:
+    @contextmanager
+    def exclusive(self, *, timeout: float) -> Iterator[None]:
         """Hold a lock of the server's, which every machine sees that reaches it."""
-        return schemas.exclusive(self._login(), name=self.database, timeout=timeout)
+        with schemas.exclusive(self._login(), name=self.database, timeout=timeout) as lease:
+            self._lease = lease
+            try:
+                yield
+            finally:
+                self._lease = None
 
     def query(self, statement: str) -> tuple[tuple[Any, ...], ...]:
         """Return the first rows of one ``SELECT``: as a part of another it can be nothing else."""
@@ -268,7 +276,12 @@ class MariaDBDriver(BackupFiles):
 
     @contextmanager
     def write_locked(self) -> Iterator[WriteLock]:
-        """Lock all tables against writers, on a connection of its own."""
+        """Lock all tables against writers, on a connection of its own; in a cluster, nothing."""
+        with self._connected() as connection:
+            is_in_a_cluster = inventory.is_in_a_cluster(connection)
+        if is_in_a_cluster:
+            yield cluster.NoWriteLock()
+            return
         with write_locked(
             self._login(), name=self.database, lock_timeout=self.lock_timeout
         ) as held:
@@ -281,9 +294,9 @@ class MariaDBDriver(BackupFiles):
     def require_rights(self) -> None:
         """Look at the rights that a restore needs, and at what refers to the tables."""
         with self._connected() as connection:
-            if inventory.is_in_a_cluster(connection):
-                raise in_a_cluster(self.database)
             live = self._name
+            if inventory.is_in_a_cluster(connection):
+                cluster.require_live(connection, live, name=self.database)
             ours = schemas.beginning(live)
             for schema, shown in (
                 (live, quoted(live)),
@@ -346,6 +359,8 @@ class MariaDBDriver(BackupFiles):
         self, ready: restoring.Prepared, write_lock: WriteLock | None, *, keeps: str | None
     ) -> None:
         """Swap all tables."""
+        if self._lease is not None:
+            self._lease.renew()
         self.return_idle_connections()
         restoring.put_in_place(
             ready,

@@ -138,14 +138,24 @@ def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
     )
 
 
-def in_a_cluster(name: str) -> UnsupportedDatabaseError:
-    """Return the error for a restore to a node of Galera."""
+def in_a_cluster(name: str, reason: str) -> UnsupportedDatabaseError:
+    """Return the error for a restore to a node of Galera that could leave the nodes unequal."""
     return UnsupportedDatabaseError(
-        f"The server of {name} is a node of a Galera cluster: a restore cannot keep writers out "
-        "there, those of other nodes least of all.",
+        f"The server of {name} is a node of a Galera cluster, and this cannot be restored while "
+        f"it runs: {reason}.",
         hint="Backups work. To restore one, stop the nodes, restore to one of them that was "
         "started with wsrep_on=OFF, and let the others take all from it: the page MariaDB of the "
         "guide has the steps.",
+        reason=reason,
+    )
+
+
+def lease_lost(name: str) -> DatabaseLockedError:
+    """Return the error for a lock of this program's that it does not hold any more."""
+    return locked(
+        name,
+        "the cluster has not heard of this program for so long that its lock has ended, and "
+        "another one may have begun",
     )
 
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
 from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
-from soulsense_db.drivers.mariadb.errors import live_errors, no_library, unknown_login
+from soulsense_db.drivers.mariadb.errors import code_of, live_errors, no_library, unknown_login
 from soulsense_db.drivers.mariadb.statements import execute
 from soulsense_db.drivers.server_errors import unreachable
 
@@ -39,6 +40,7 @@ _SESSION = (
     " lc_messages = 'en_US', sql_quote_show_create = 1, lock_wait_timeout = {0},"
     " innodb_lock_wait_timeout = {0}, tx_read_only = 0"
 )
+_UNKNOWN_VARIABLE = 1193  # a server that was built without Galera
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Login:
         """Connect to the server, by default to no database; errors of the tree, about ``name``."""
         with live_errors(name), connect(self.engine(database), name=name) as connection:
             execute(connection, _SESSION.format(seconds(lock_timeout)))
+            _see_other_nodes(connection)
             yield connection
 
     @contextmanager
@@ -142,6 +145,15 @@ def _is_of_pymysql(python_driver: str, ssl: Mapping[str, Any]) -> bool:
 def _is_on(value: object) -> bool:
     """Whether an option is on; in a URL it is a text, and one of Python's a number."""
     return str(value).lower() not in ("", "0", "false", "no", "none", "off", "verifymode.cert_none")
+
+
+def _see_other_nodes(connection: Connection) -> None:
+    """On a node of Galera, have each statement see what was committed on others before it."""
+    try:
+        execute(connection, "SET SESSION wsrep_sync_wait = 15")
+    except DBAPIError as error:
+        if code_of(error) != _UNKNOWN_VARIABLE:
+            raise
 
 
 def connect(engine: Engine, *, name: str) -> Connection:

@@ -22,6 +22,8 @@ BEFORE, AFTER = "soulsense_state", "soulsense_swapped"
 """The table's name before the swap, and after it."""
 KEPT = "soulsense_kept"
 """Its name once all is done that a swap leaves to do, where what was replaced is kept."""
+UNDONE = "soulsense_undone"
+"""Its name in a cluster when somebody tidies up: whatever still comes of the swap must fail."""
 FIRST, FIRST_AFTER = "soulsense_probe", "soulsense_probed"
 """A table that is renamed with it, whose lock the server takes first of all in this schema."""
 
@@ -70,7 +72,12 @@ def write(connection: Connection, schema: str, notes: Notes) -> None:
 
 def read(connection: Connection, schema: str) -> tuple[Notes, str] | None:
     """Return what was noted down, and the name of its table; None where nothing was."""
-    for table in (BEFORE, AFTER, KEPT):  # in this order: in between it may get its next name
+    for table in (
+        BEFORE,
+        UNDONE,
+        AFTER,
+        KEPT,
+    ):  # in this order: in between it may get its next name
         try:
             found = connection.exec_driver_sql(
                 f"SELECT part FROM {quoted(schema, table)} ORDER BY number"

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.mariadb import (
     archive,
+    cluster,
     contents,
     inventory,
     kept,
@@ -21,6 +22,7 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import (
+    in_a_cluster,
     live_errors,
     newer_server,
     refused_by_server,
@@ -141,6 +143,8 @@ def prepared(
     with live_errors(name), schemas.new_work(login, name=name) as empty, ExitStack() as stack:
         stack.callback(_drop_unless_swapped, empty, name)
         keeper, live = empty.keeper, empty.live
+        if inventory.is_in_a_cluster(keeper):
+            cluster.require_backup(described, name=name)
         work = replace(empty, kept=kept.schema_of(keeper, live, described))
         made = _missing_sequences(work, described)
         if work.kept is None:
@@ -166,10 +170,11 @@ def _drop_unless_swapped(work: Work, name: str) -> None:
     """
     failed = f"What was made beside {work.live} could not be dropped"
     with cleaning_up(failed), live_errors(name):
-        found = notes.read(work.keeper, work.name)
-        if found is not None and found[1] != notes.BEFORE:
+        found = cluster.settled(work.keeper, work.name)
+        if found is not None and found[1] in (notes.AFTER, notes.KEPT):
             return
         if found is not None:
+            cluster.put_back(work.keeper, work.live, found[0])
             _drop_sequences(work.keeper, work.live, found[0].sequences, name)
         schemas.drop_all(work.keeper, work, name)
 
@@ -191,9 +196,14 @@ def put_in_place(
     work = ready.work
     with live_errors(name):
         with ExitStack() as stack:
-            alone = schemas.only_swap(work.keeper, work.live, name=name, timeout=lock_timeout)
-            stack.enter_context(alone)
-            if write_lock is None:
+            alone = stack.enter_context(
+                schemas.only_swap(login, work.keeper, name=name, timeout=lock_timeout)
+            )
+            is_in_a_cluster = inventory.is_in_a_cluster(work.keeper)
+            if is_in_a_cluster:
+                stack.enter_context(_left_to_others(work))
+                _require_kept(write_lock, keeps, name)
+            elif write_lock is None:
                 held = write_locked(login, name=name, lock_timeout=lock_timeout)
                 write_lock = stack.enter_context(held)
             before = inventory.take(work.keeper, work.live, name=name)
@@ -212,10 +222,16 @@ def put_in_place(
                 kept=keeping,
             )
             notes.write(work.keeper, work.name, noted)
-            swap = Swap(
-                login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
-            )
-            swap.run()
+            if is_in_a_cluster:
+                if alone is not None:
+                    alone.renew()
+                cluster.swap(work.keeper, work, noted, name=name)
+            else:
+                assert write_lock is not None
+                swap = Swap(
+                    login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
+                )
+                swap.run()
             programs.replace(
                 login,
                 tools,
@@ -228,6 +244,23 @@ def put_in_place(
         if work.kept is not None:  # it has no tables any more
             emptied = Work(work.kept.removesuffix(schemas.OLD), work.live, work.keeper)
             schemas.drop_all(work.keeper, emptied, name)
+
+
+@contextmanager
+def _left_to_others(work: Work) -> Iterator[None]:
+    """When the block fails, let others finish what is left of it, without waiting for us."""
+    try:
+        yield
+    except BaseException:
+        if work.lease is not None:
+            work.lease.release()
+        raise
+
+
+def _require_kept(write_lock: WriteLock | None, keeps: str | None, name: str) -> None:
+    """Raise where writers would have to be kept out, for what they write would be lost."""
+    if write_lock is not None and keeps is None:
+        raise in_a_cluster(name, "what it replaces could not be kept")
 
 
 def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
@@ -271,7 +304,9 @@ def is_interrupted(login: Login, *, name: str) -> bool:
             noted, table = found
             if table == notes.AFTER:
                 return True
-            if noted.old_triggers and not schemas.is_in_use(connection, schema):
+            if noted.old_triggers and not schemas.is_in_use(
+                connection, schema, live=login.database
+            ):
                 return True
     return False
 
@@ -284,8 +319,18 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
     with login.connected(name=name) as connection:
         live = login.database
         finished = notes.copies(connection, schemas.ours(connection, live))
-        for work in schemas.left_by_a_kill(connection, live, without=finished):
-            found = notes.read(connection, work.name)
+
+        def is_awaited(schema: str) -> bool:
+            found = notes.read(connection, schema)
+            if found is None or found[1] == notes.KEPT:
+                return False
+            noted, table = found
+            return table == notes.AFTER or bool(noted.old_triggers or noted.new_triggers)
+
+        for work in schemas.left_by_a_kill(
+            login, connection, name=name, without=finished, is_awaited=is_awaited
+        ):
+            found = cluster.settled(connection, work.name)
             if found is None:
                 schemas.drop_all(connection, work, name)
                 continue
@@ -293,6 +338,10 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
             if table == notes.KEPT:
                 continue
             is_swapped = table == notes.AFTER
+            if is_swapped:
+                cluster.finish(connection, work)
+            else:
+                cluster.put_back(connection, work.live, noted)
             wanted = noted.new_triggers if is_swapped else noted.old_triggers
             missing = missing_triggers(connection, work.live, wanted)
             programs.create_triggers(connection, missing, work.live)

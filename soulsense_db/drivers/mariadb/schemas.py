@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db.drivers.mariadb import leases
 from soulsense_db.drivers.mariadb.errors import code_of, live_errors
+from soulsense_db.drivers.mariadb.leases import Lease
 from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
 from soulsense_db.drivers.server_errors import locked
@@ -29,6 +32,7 @@ _COMMENT = "soulsense_db: "
 _TOKEN_LENGTH = 16
 _HELD_SECONDS = 1  # a process that was killed may not be gone yet
 _LOOK_SECONDS = 0.01
+_WAIT_SECONDS = 0.5
 _NO_SUCH_THREAD = 1094
 NEW, OLD = "_new", "_old"
 
@@ -46,13 +50,20 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
 class Work:
     """The schemas of a restore: ``name`` has its notes; ``keeper`` holds the lock by its name.
 
-    ``kept``: the schema that what comes is in already, if any.
+    ``kept``: the schema that what comes is in already, if any. ``lease``: on a cluster, the lock
+    that the other nodes see.
     """
 
     name: str
     live: str
     keeper: Connection
     kept: str | None = None
+    lease: Lease | None = None
+
+    def require_lock(self) -> None:
+        """Raise where another process may have taken all this for what a kill has left."""
+        if self.lease is not None:
+            self.lease.renew()
 
     @property
     def new(self) -> str:
@@ -84,9 +95,38 @@ def new_name(live: str) -> str:
     return beginning(live) + secrets.token_hex(_TOKEN_LENGTH // 2)
 
 
+class Held(NamedTuple):
+    """Whether a lock was got, and the row that says so to the other nodes of a cluster."""
+
+    got: bool
+    lease: Lease | None = None
+
+
 @contextmanager
-def held(connection: Connection, name: str) -> Iterator[bool]:
-    """Hold the lock by a name, if nobody else does: that is what the block is told."""
+def held(
+    login: Login, connection: Connection, schema: str, *, live: str, name: str
+) -> Iterator[Held]:
+    """Hold the lock by the name of a schema, if nobody else does: that is what the block is told.
+
+    In a cluster it is one of all nodes.
+    """
+    with _held_here(connection, schema) as got:
+        locks = _locks(live)
+        if not (got and leases.needed(connection, locks)):
+            yield Held(got)
+            return
+        with leases.held(login, locks, schema, name=name, timeout=0) as lease:
+            yield Held(lease is not None, lease)
+
+
+def _locks(live: str) -> str:
+    """Return the name of the schema whose rows are locks of a cluster."""
+    return f"{beginning(live)}locks"
+
+
+@contextmanager
+def _held_here(connection: Connection, name: str) -> Iterator[bool]:
+    """Hold the lock of one server by a name, if nobody else does."""
     got = bool(scalar(connection, f"SELECT GET_LOCK({literal(name)}, {_HELD_SECONDS})"))
     try:
         yield got
@@ -99,7 +139,10 @@ def held(connection: Connection, name: str) -> Iterator[bool]:
 @contextmanager
 def new_schema(login: Login, schema: str, *, live: str, name: str) -> Iterator[Connection]:
     """Hold the lock by the name of a new schema, and make it; yields the connection that holds."""
-    with login.connected(name=name) as keeper, held(keeper, schema):
+    with (
+        login.connected(name=name) as keeper,
+        held(login, keeper, schema, live=live, name=name),
+    ):
         create(keeper, schema, live=live)
         yield keeper
 
@@ -121,8 +164,11 @@ def new_work(login: Login, *, name: str) -> Iterator[Work]:
     """Make the schemas of a restore; whoever asks for them has to drop them."""
     live = login.database
     schema = new_name(live)
-    with login.connected(name=name) as keeper, held(keeper, schema):
-        work = Work(schema, live, keeper)
+    with (
+        login.connected(name=name) as keeper,
+        held(login, keeper, schema, live=live, name=name) as found,
+    ):
+        work = Work(schema, live, keeper, lease=found.lease)
         try:
             for one in (work.name, work.new, work.old):
                 create(keeper, one, live=live)
@@ -145,21 +191,44 @@ def drop(connection: Connection, schema: str) -> None:
 
 
 def left_by_a_kill(
-    connection: Connection, live: str, *, without: Collection[str]
+    login: Login,
+    connection: Connection,
+    *,
+    name: str,
+    without: Collection[str],
+    is_awaited: Callable[[str], bool],
 ) -> Iterator[Work]:
-    """Yield what nobody works with any more, each with its lock held; not those ``without``."""
+    """Yield what nobody works with any more, each with its lock held; not those ``without``.
+
+    In a cluster a process that was killed keeps its locks for a while: until then it is waited for
+    what ``is_awaited``.
+    """
+    live = login.database
     for schema in ours(connection, live):
         if schema in without:
             continue
-        with held(connection, schema) as got:
-            if got:
-                _end_statements(connection, schema)
-                yield Work(schema, live, connection)
+        deadline = time.monotonic() + 2 * leases.SECONDS
+        while True:
+            with held(login, connection, schema, live=live, name=name) as found:
+                if found.got:
+                    _end_statements(connection, schema)
+                    yield Work(schema, live, connection, lease=found.lease)
+                    break
+            if time.monotonic() > deadline or not (
+                leases.needed(connection, _locks(live))
+                and leases.is_held(connection, _locks(live), schema)
+                and is_awaited(schema)
+            ):
+                break
+            time.sleep(_WAIT_SECONDS)
 
 
-def is_in_use(connection: Connection, schema: str) -> bool:
+def is_in_use(connection: Connection, schema: str, *, live: str) -> bool:
     """Whether a process works with it."""
-    return not scalar(connection, f"SELECT IS_FREE_LOCK({literal(schema)})")
+    if not scalar(connection, f"SELECT IS_FREE_LOCK({literal(schema)})"):
+        return True
+    locks = _locks(live)
+    return leases.needed(connection, locks) and leases.is_held(connection, locks, schema)
 
 
 def ours(connection: Connection, live: str) -> list[str]:
@@ -206,28 +275,48 @@ def _is_about(said: str, live: str) -> bool:
 
 
 @contextmanager
-def only_swap(connection: Connection, live: str, *, name: str, timeout: float) -> Iterator[None]:
+def only_swap(
+    login: Login, connection: Connection, *, name: str, timeout: float
+) -> Iterator[Lease | None]:
     """Keep other swaps of a database away, also those whose caller has not thought of it."""
-    lock = literal(_lock_of("swap", live))
-    if not scalar(connection, f"SELECT GET_LOCK({lock}, {seconds(timeout)})"):
-        raise locked(name, "another restore is at its end")
+    busy = "another restore is at its end"
+    with _locked(login, connection, "swap", busy, name=name, timeout=timeout) as lease:
+        yield lease
+
+
+@contextmanager
+def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[Lease | None]:
+    """Hold a lock that every machine sees that reaches the server, or another of its cluster."""
+    busy = "a restore or migration is running, perhaps on another machine"
+    with (
+        login.connected(name=name) as connection,
+        _locked(login, connection, "database", busy, name=name, timeout=timeout) as lease,
+    ):
+        yield lease
+
+
+@contextmanager
+def _locked(
+    login: Login, connection: Connection, what: str, busy: str, *, name: str, timeout: float
+) -> Iterator[Lease | None]:
+    live = login.database
+    lock = _lock_of(what, live)
+    if not scalar(connection, f"SELECT GET_LOCK({literal(lock)}, {seconds(timeout)})"):
+        raise locked(name, busy)
     try:
-        yield
+        locks = _locks(live)
+        if not leases.needed(connection, locks):
+            yield None
+            return
+        with leases.held(login, locks, lock, name=name, timeout=timeout) as lease:
+            if lease is None:
+                after = f"if it was killed, its lock ends within {leases.SECONDS:.0f} seconds"
+                raise locked(name, f"{busy}; {after}")
+            yield lease
     finally:
         with cleaning_up("A lock could not be released"), live_errors(name):
-            scalar(connection, f"SELECT RELEASE_LOCK({lock})")
+            scalar(connection, f"SELECT RELEASE_LOCK({literal(lock)})")
 
 
 def _lock_of(what: str, live: str) -> str:
     return f"soulsense_db {what} {hashlib.sha256(live.encode()).hexdigest()[:32]}"
-
-
-@contextmanager
-def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[None]:
-    """Hold a lock that every machine sees that reaches the server."""
-    lock = literal(_lock_of("database", login.database))
-    with login.connected(name=name) as connection:
-        if not scalar(connection, f"SELECT GET_LOCK({lock}, {seconds(timeout)})"):
-            raise locked(name, "a restore or migration is running, perhaps on another machine")
-        yield
-        scalar(connection, f"SELECT RELEASE_LOCK({lock})")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db import fs
-from soulsense_db.drivers.mariadb import archive, inventory
+from soulsense_db.drivers.mariadb import archive, cluster_triggers, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
 from soulsense_db.drivers.mariadb.errors import code_of, definer_gone, ended_early
 from soulsense_db.drivers.mariadb.inventory import Inventory
@@ -30,9 +31,11 @@ from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
+from soulsense_db.errors import BackupError
 from soulsense_db.progress import Progress
 
 _ATTEMPTS = 5
+_LOOK_SECONDS = 0.1
 _ALWAYS = (
     "--single-transaction",
     "--quick",
@@ -132,14 +135,21 @@ class _Writing:
             connect = self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
             connection = stack.enter_context(connect)
             stack.enter_context(self._no_changes_of_tables())
-            before = self._taken(connection)
+            before = self._settled(connection)
             _require_definers(connection, schema, before.names("VIEW"), self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
-            sections = self._sections(stream, before)
+            try:
+                sections = self._sections(stream, before)
+            except BackupError:
+                # On a cluster the other nodes end what is in the way of a change of tables.
+                if self._taken(connection) == before:
+                    raise
+                return None
             version = inventory.version(connection)
-            if self._taken(connection) != before:
+            # A proxy may have led the program to a node that had not heard of all tables yet.
+            if self._taken(connection) != before or self._lacks(before):
                 return None
         return self._described(before, version, sections)
 
@@ -155,11 +165,25 @@ class _Writing:
             )
         self._write(stream, archive.MAGIC)
         sections = {"tables": self._section(stream, self._of_tables(before, schema), schema)}
+        if self._lacks(before):
+            raise locked(self._name, "its node does not have what others have")
         for what, text in kept.sections.items():
             begin = self._done
             self._write(stream, text)
             sections[what] = archive.Section(begin=begin, end=self._done)
         return self._described(before, version, sections)
+
+    def _settled(self, connection: Connection) -> Inventory:
+        """Return what is there, when no restore to a cluster has something there for a moment."""
+        deadline = time.monotonic() + self._lock_timeout
+        while cluster_triggers.has_unfinished(found := self._taken(connection)):
+            if time.monotonic() > deadline:
+                raise locked(self._name, "a restore is being put in place")
+            time.sleep(_LOOK_SECONDS)
+        return found
+
+    def _lacks(self, before: Inventory) -> bool:
+        return not {one.name for one in before.tables} <= self._counter.tables
 
     def _taken(self, connection: Connection) -> Inventory:
         found = inventory.take(connection, self._login.database, name=self._name)
@@ -190,8 +214,14 @@ class _Writing:
 
     @contextmanager
     def _no_changes_of_tables(self) -> Iterator[None]:
-        """Keep statements that change tables waiting, in all of the server, where the user may."""
+        """Keep statements that change tables waiting, in all of the server, where the user may.
+
+        Not on a cluster: its node would keep all writers waiting, and locks that are rows as well.
+        """
         with self._login.connected(name=self._name, lock_timeout=1) as connection:
+            if inventory.is_in_a_cluster(connection):
+                yield
+                return
             try:
                 execute(connection, "BACKUP STAGE START")
                 execute(connection, "BACKUP STAGE BLOCK_DDL")

@@ -1,0 +1,139 @@
+"""Restores on a running Galera cluster: what holds there in the place of locks.
+
+A statement that changes tables is executed by all nodes, at one place in their common order; what
+had a lock on these tables is ended with 1213. So one ``RENAME TABLE`` swaps on all of them, and no
+transaction is half before and half after it. Nobody is kept waiting, and there is nothing to wait
+for: what was committed until then is in what is replaced, which is kept.
+
+The same order tells who comes too late. Notes on a swap are renamed by it, and by whoever tidies up
+after it: the second of the two fails, on whatever node it was begun.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+
+from soulsense_db.drivers.mariadb import cluster_triggers, inventory, notes, schemas
+from soulsense_db.drivers.mariadb.archive import Description
+from soulsense_db.drivers.mariadb.errors import code_of, in_a_cluster
+from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.schemas import Work
+from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
+
+_ENGINE = re.compile(r"^\) ENGINE=(\w+)", re.MULTILINE)
+_ELSEWHERE = " DISABLE ON SLAVE "
+_REPLICATED = "InnoDB"
+_NOT_THERE = (1146, 1049, 1017)
+
+
+class NoWriteLock:
+    """Keeps nobody out: no lock reaches the writers of other nodes."""
+
+    is_released = False
+
+    def release(self) -> bool:
+        """Return False: there is nothing to release."""
+        return False
+
+    def changed(self) -> bool:
+        """Return False: nothing of the caller's own has begun."""
+        return False
+
+    def has_concurrent_commit(self) -> bool:
+        """Return False: what is committed is in what is kept."""
+        return False
+
+
+def require_live(connection: Connection, live: str, *, name: str) -> None:
+    """Raise for a live database that cannot be swapped on all nodes at once."""
+    found = inventory.tables(connection, live)
+    others = [one.name for one in found if one.engine != _REPLICATED]
+    if others:
+        raise in_a_cluster(name, f"no change of {', '.join(others)} goes to the other nodes")
+    history = [one.name for one in found if one.is_versioned]
+    if history:
+        raise in_a_cluster(name, f"the history of {', '.join(history)} is not the same on all")
+    if len(inventory.renamed(connection, live)) > len(found):
+        raise in_a_cluster(name, "it has sequences, whose next numbers are not the same on all")
+    elsewhere = rows(
+        connection,
+        f"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {literal(live)}"
+        " AND STATUS = 'SLAVESIDE_DISABLED'",
+    )
+    if elsewhere:
+        names = ", ".join(str(one) for (one,) in elsewhere)
+        raise in_a_cluster(name, f"another node runs the events {names}: connect to that one")
+    if inventory.take_triggers(connection, live):
+        cluster_triggers.require_room(connection, live, name=name)
+    method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
+    if method and method[0][1] != "TOI":
+        raise in_a_cluster(name, f"wsrep_OSU_method is {method[0][1]}, and not TOI")
+
+
+def require_backup(described: Description, *, name: str) -> None:
+    """Raise for a backup that cannot be put in place on all nodes at once."""
+    for item in described.items:
+        if item.kind == "SEQUENCE":
+            raise in_a_cluster(name, f"the backup has the sequence {item.name}")
+        if item.kind == "SYSTEM VERSIONED":
+            raise in_a_cluster(name, f"the backup has the history of {item.name}")
+        if item.kind == "EVENT" and _ELSEWHERE in item.statement:
+            raise in_a_cluster(
+                name, f"the backup is of a node that does not run the event {item.name}"
+            )
+        engine = _ENGINE.search(item.statement) if item.kind == "BASE TABLE" else None
+        if engine and engine[1] != _REPLICATED:
+            raise in_a_cluster(name, f"in the backup {item.name} is of {engine[1]}")
+
+
+def swap(connection: Connection, work: Work, noted: Notes, *, name: str) -> None:
+    """Swap all tables on all nodes; on any error, nothing or all of it was done."""
+    if noted.old_triggers or noted.new_triggers:
+        cluster_triggers.make_ready(connection, work, noted, name=name)
+    statement = rename(connection, work)
+    work.require_lock()
+    execute(connection, statement)
+    work.require_lock()
+    cluster_triggers.finish(connection, work)
+
+
+def rename(connection: Connection, work: Work) -> str:
+    """Return the statement that swaps all tables, and renames the notes on it."""
+    return cluster_triggers.renaming(
+        [
+            *cluster_triggers.moves(connection, work),
+            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
+            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
+        ]
+    )
+
+
+def put_back(connection: Connection, live: str, noted: Notes) -> None:
+    """Undo what was made ready for a swap that has not been done."""
+    if inventory.is_in_a_cluster(connection):
+        cluster_triggers.put_back(connection, live, noted)
+
+
+def finish(connection: Connection, work: Work) -> None:
+    """Do what a swap has left to do for tables."""
+    if inventory.is_in_a_cluster(connection):
+        cluster_triggers.finish(connection, work)
+
+
+def settled(connection: Connection, schema: str) -> tuple[Notes, str] | None:
+    """Return what :func:`.notes.read` does, of a swap that is done, or will never be."""
+    if not inventory.is_in_a_cluster(connection):
+        return notes.read(connection, schema)
+    before, undone = quoted(schema, notes.BEFORE), quoted(schema, notes.UNDONE)
+    try:
+        execute(connection, f"RENAME TABLE {before} TO {undone}")
+    except DBAPIError as error:
+        if code_of(error) not in _NOT_THERE:
+            raise
+    found = notes.read(connection, schema)
+    if found is None:  # a swap takes notes along: without this schema there is no place for them
+        schemas.drop(connection, schema)
+    return found

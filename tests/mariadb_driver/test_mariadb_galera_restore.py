@@ -1,0 +1,300 @@
+"""Restores on a running Galera cluster: all nodes are old or new, and equal, whatever happens."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+from mariadb_driver.databases import Database, new_database
+from mariadb_driver.galera import Cluster
+from mariadb_driver.galera_pairs import SYNC, TABLES, TRIGGERS, Pairs
+from soulsense_db import BackupManager
+from soulsense_db.drivers.mariadb import archive, cluster_triggers, leases
+from soulsense_db.drivers.mariadb import cluster as clusters
+from soulsense_db.drivers.mariadb.inventory import Item
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseLockedError,
+    Outcome,
+    UnsupportedDatabaseError,
+)
+
+pytestmark = pytest.mark.slow
+
+LOCKS = "~soulsense_locks"
+_STATEMENT = "CREATE EVENT x DISABLE ON SLAVE DO CREATE TABLE x (\n) ENGINE=MyISAM"
+CUT_OFF = """
+import os, sys
+import sqlalchemy as sa
+from soulsense_db import BackupManager
+from soulsense_db.drivers.mariadb import (
+    MariaDBDriver, cluster, cluster_triggers, leases, programs, restoring
+)
+
+leases.SECONDS, leases.RENEWED_SECONDS = 1.5, 0.3
+url, directory, where, what = sys.argv[1:]
+place = next(
+    one for one in (cluster, cluster_triggers, programs, MariaDBDriver) if hasattr(one, where)
+)
+known = getattr(place, where)
+
+make_ready = cluster_triggers.make_ready
+
+def entered(*arguments, **keywords):  # what else calls it is not meant
+    if where == "create_triggers":
+        programs.create_triggers = here
+    make_ready(*arguments, **keywords)
+
+def here(*arguments, **keywords):
+    if what == "kill":
+        os._exit(9)
+    print("here", flush=True)
+    return known(*arguments, **keywords)
+
+cluster_triggers.make_ready = entered
+if where != "create_triggers":
+    setattr(place, where, here)
+BackupManager(sa.create_engine(url), directory, catalog=False).restore("latest")
+"""
+
+
+@pytest.fixture
+def nodes(cluster: Cluster, tmp_path: Path) -> Iterator[list[Database]]:
+    """Return a new database, as each node has it."""
+    with new_database(cluster.nodes[0], tmp_path) as made:
+        made.run(TABLES + TRIGGERS.format("old"))
+        yield [made, *(Database(one, made.name, tmp_path) for one in cluster.nodes[1:])]
+
+
+@pytest.fixture
+def managers(nodes: list[Database], tmp_path: Path) -> list[BackupManager]:
+    """Return a manager for each node."""
+    return [BackupManager(one.engine, tmp_path, catalog=False) for one in nodes]
+
+
+def cut_off(database: Database, directory: Path, where: str, what: str) -> subprocess.Popen[bytes]:
+    """Restore in a process that ends, or tells, where something of the driver's is called."""
+    url = database.server.url(database.name)
+    arguments = [sys.executable, "-c", CUT_OFF, url, str(directory), where, what]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def with_new_triggers(database: Database) -> None:
+    """Make other triggers, of the same names or of others, on the same tables."""
+    database.run("DROP TRIGGER logged; DROP TRIGGER more; DROP TRIGGER old_one")
+    database.run(TRIGGERS.format("new"))
+
+
+def dumps(nodes: list[Database]) -> str:
+    """Return what is in all nodes, which is the same."""
+    for one in nodes:
+        one.run(f"{SYNC} SELECT 1")
+    found = {one.dump() for one in nodes}
+    assert len(found) == 1
+    return found.pop()
+
+
+def test_a_cluster_in_use_is_restored(nodes: list[Database], managers: list[BackupManager]) -> None:
+    """Through any node, while all are written to: nobody sees half of it, and nothing is lost."""
+    first, second, third = managers
+    backup = first.create()
+    with_new_triggers(nodes[0])
+    pairs = Pairs(nodes)
+    with pairs.in_use():
+        pairs.go_on()
+        report = second.restore(backup)
+        assert not report.warnings
+        assert report.safety_backup is not None
+        pairs.go_on()
+        after_restore = len(pairs.committed)
+    restored = Pairs.of(nodes[0])
+    dumps(nodes)
+    replaced = [one for one in nodes[0].kept() if one.endswith("_old")]
+    assert len(replaced) == 1
+    kept = Pairs.of(nodes[2], replaced[0])
+    for one, schema, word in ((nodes[1], None, "old+"), (nodes[2], replaced[0], "new+")):
+        written = Pairs.of(one, schema) - {1, 2}
+        assert written
+        assert one.run(f"{SYNC} SELECT DISTINCT said FROM log", database=schema) == f"{word}\n"
+        logged = one.run("SELECT id FROM log", database=schema).split()
+        assert sorted(map(int, logged)) == sorted(written)
+    assert {1, 2} < restored
+    assert set(pairs.committed[:after_restore]) <= restored | kept
+    assert not (restored & kept) - {1, 2}
+    third.undo_restore()
+    assert all(Pairs.of(one) == kept for one in nodes)
+    with first.exclusive() as lock:
+        lock.put_back(backup.id)
+    assert all(Pairs.of(one) == {1, 2} for one in nodes)
+    second.undo_restore()
+    assert all(Pairs.of(one) == restored for one in nodes)
+    assert "twice" in dumps(nodes)
+    assert nodes[0].left() == {LOCKS}
+    assert nodes[1].run(f"SELECT COUNT(*) FROM `{LOCKS}`.leases") == "0\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "is_restored"),
+    [
+        ("create_triggers", False),
+        ("_let_writes", True),
+    ],
+)
+def test_a_restore_is_killed(
+    nodes: list[Database],
+    managers: list[BackupManager],
+    tmp_path: Path,
+    where: str,
+    is_restored: bool,
+) -> None:
+    """Whatever is done next, through another node, finds all of it, or nothing, and finishes it."""
+    managers[0].create()
+    with_new_triggers(nodes[0])
+    nodes[0].run("INSERT INTO first VALUES (3, 'three'); DROP VIEW both_of_them")
+    before = dumps(nodes)
+    with cut_off(nodes[0], tmp_path, where, "kill") as child:
+        assert child.wait() == 9
+    managers[1].create()  # waits until the lock of what was killed has ended
+    assert (Pairs.of(nodes[2]) == {1, 2}) is is_restored
+    assert ("both_of_them" in dumps(nodes)) is is_restored
+    if is_restored:
+        managers[2].undo_restore()
+        assert managers[2].live.unfinished() == ""
+    assert dumps(nodes) == before
+    managers[1].create()
+    assert nodes[0].left() == {LOCKS}
+
+
+def test_a_node_is_killed(
+    cluster: Cluster, nodes: list[Database], managers: list[BackupManager], tmp_path: Path
+) -> None:
+    """That a restore goes through: the others are old or new, and it is as they when it is back."""
+    managers[0].create()
+    nodes[0].run("INSERT INTO first VALUES (3, 'three')")
+    before = dumps(nodes)
+    with cut_off(nodes[0], tmp_path, "swap", "tell") as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"here\n"
+        cluster.nodes[0].stop(kill=True)
+        child.communicate()
+    managers[1].create()
+    is_restored = Pairs.of(nodes[1]) == {1, 2}
+    if is_restored:
+        managers[2].undo_restore()
+    assert dumps(nodes[1:]) == before
+    cluster.start(0)
+    assert dumps(nodes) == before
+    managers[0].restore("latest")
+    dumps(nodes)
+
+
+def test_a_swap_that_comes_too_late_fails(
+    nodes: list[Database], managers: list[BackupManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node has taken it for dead, and tidied up after it: then it must not happen."""
+    backup = managers[0].create()
+    nodes[0].run("INSERT INTO first VALUES (3, 'three')")
+    before = dumps(nodes)
+    rename = clusters.rename
+
+    def late(*arguments: object) -> str:
+        statement = rename(*arguments)  # type: ignore[arg-type]
+        nodes[1].run(f"DELETE FROM `{LOCKS}`.leases WHERE what LIKE '~soulsense%'")
+        monkeypatch.setattr(leases.Lease, "renew", lambda _: None)
+        managers[1].create()
+        return statement
+
+    monkeypatch.setattr(clusters, "rename", late)
+    with pytest.raises(BackupError) as caught:
+        managers[0].restore(backup)
+    assert caught.value.outcome is Outcome.UNCHANGED
+    assert dumps(nodes) == before
+    monkeypatch.undo()
+    assert nodes[0].left() == {LOCKS}
+
+
+def test_what_would_leave_nodes_unequal_is_refused(
+    nodes: list[Database], managers: list[BackupManager]
+) -> None:
+    """In what is live, and in a backup, before anything is changed."""
+    backup = managers[0].create()
+    described = archive.read(Path(backup.path))
+    long = f"third{50 * 'd'}"
+    for made, kind, why in (
+        ("TABLE third (id INT) ENGINE=MyISAM", "BASE TABLE", "no change of third goes"),
+        ("TABLE third (id INT) WITH SYSTEM VERSIONING", "SYSTEM VERSIONED", "the history of third"),
+        ("SEQUENCE third INCREMENT BY 0", "SEQUENCE", "sequence"),
+        (f"TABLE {long} (id INT)", "", "too long"),
+        (
+            "EVENT third ON SCHEDULE EVERY 9 YEAR STARTS '2037-01-01' DISABLE ON SLAVE DO SELECT 1",
+            "EVENT",
+            "another node runs the events third",
+        ),
+    ):
+        nodes[0].run(f"CREATE {made}")
+        with pytest.raises(UnsupportedDatabaseError, match=why):
+            managers[0].restore(backup)
+        assert not managers[0].can_restore(backup).ok
+        assert Pairs.of(nodes[2]) == {1, 2}
+        is_event = made.startswith("EVENT")
+        nodes[0].run(f"DROP {'EVENT' if is_event else 'TABLE'} {made.split()[1]}")
+        if kind:
+            item = Item(kind=kind, name="third", statement=_STATEMENT)
+            with pytest.raises(UnsupportedDatabaseError, match="third"):
+                clusters.require_backup(
+                    msgspec.structs.replace(described, items=(item,)), name="app"
+                )
+    assert nodes[0].left() - {LOCKS} == set()
+
+
+def test_a_failed_migration_is_not_put_back_where_nothing_can_be_kept(
+    nodes: list[Database], managers: list[BackupManager]
+) -> None:
+    """No lock keeps the other nodes' writers out: what they write meanwhile would be lost."""
+    path = nodes[0].snapshot()
+    driver = nodes[0].driver
+    with driver.prepared(path), driver.write_locked() as held:
+        assert not held.release()
+        assert not held.changed()
+        assert not held.has_concurrent_commit()
+        with pytest.raises(UnsupportedDatabaseError, match="could not be kept"):
+            driver.load(path, write_lock=held)
+    driver.load(path)
+    dumps(nodes)
+    assert nodes[0].left() - {LOCKS} == set()
+    assert managers[0].live.unfinished() == ""
+
+
+def test_a_backup_waits_for_what_is_there_for_a_moment(
+    nodes: list[Database], managers: list[BackupManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a restore through another node: a table of ours is in no backup."""
+    backup = managers[0].create()
+    make_ready = cluster_triggers.make_ready
+    driver = nodes[1].driver_for(nodes[1].engine, lock_timeout=0.2)
+    path = Path(backup.path).parent / "other.sql"
+    path.touch()
+
+    def meanwhile(*arguments: object, **keywords: object) -> None:
+        make_ready(*arguments, **keywords)  # type: ignore[arg-type]
+        with monkeypatch.context() as patch:
+            patch.setattr(type(driver), "finish_interrupted", lambda _: None)
+            with pytest.raises(DatabaseLockedError, match="being put in place"):
+                driver.snapshot(path)
+        insert = "INSERT INTO first VALUES (9, 'nine')"
+        with pytest.raises(sa.exc.OperationalError, match="1213"), nodes[2].engine.begin() as it:
+            it.exec_driver_sql(insert)
+        raise KeyboardInterrupt
+
+    before = dumps(nodes)
+    monkeypatch.setattr(cluster_triggers, "make_ready", meanwhile)
+    with pytest.raises(KeyboardInterrupt):
+        managers[0].restore(backup)
+    assert dumps(nodes) == before
+    assert nodes[0].left() == {LOCKS}
