@@ -310,6 +310,20 @@ OUTSIDE = {
 }
 
 
+def test_a_function_whose_transaction_is_open_holds_it_up(shop: Owned, tmp_path: Path) -> None:
+    """It locks no schema: it would be in none, and nobody could back the database up any more."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=0.5)
+    manager.create()
+    maker = sa.create_engine(shop.url, poolclass=NullPool)
+    with maker.connect() as connection:
+        connection.exec_driver_sql("CREATE FUNCTION fresh() RETURNS int RETURN 1")
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+        connection.commit()
+    assert shop.scalar("SELECT fresh()") == 1
+    manager.create()
+
+
 @pytest.mark.parametrize("ends", [True, False], ids=["commits", "stays open"])
 def test_a_table_whose_transaction_is_open_is_not_lost(
     shop: Owned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool

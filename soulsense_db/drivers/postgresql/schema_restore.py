@@ -70,6 +70,15 @@ BEGIN
         END;
     END LOOP;
 END $$"""
+# A function that is made has no lock on its schema: if it is committed after the schema is dropped,
+# it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
+_OTHERS_WRITE = """IF EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
+    AND a.datname = current_database() AND l.pid <> pg_backend_pid()
+) THEN
+    RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout';
+END IF;"""
 _LOCK_ATTEMPT = "SET LOCAL lock_timeout = '150ms'"
 # Locks on tables keep nobody from making a table or a function: that is seen. Who makes a table has
 # a lock on its schema until his transaction ends, so dropping the schema waits for him, and nobody
@@ -149,7 +158,7 @@ class Ready:
         if self._old_names:
             oids = ", ".join(self._psql.execute(self._old))
             names = ", ".join(self._old_names)
-            self._lock_all("ACCESS EXCLUSIVE", f"DROP SCHEMA {names} CASCADE;")
+            self._lock_all("ACCESS EXCLUSIVE", f"DROP SCHEMA {names} CASCADE; {_OTHERS_WRITE}")
             self._require_nothing_made(oids)
         self._psql.poll = lambda: None  # it cannot be taken back any more
         self._is_released = True
