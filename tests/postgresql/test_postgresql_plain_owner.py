@@ -315,6 +315,62 @@ OUTSIDE = {
 }
 
 
+def test_a_function_whose_transaction_is_open_holds_it_up(shop: Owned, tmp_path: Path) -> None:
+    """It locks no schema: it would be in none, and nobody could back the database up any more."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=0.5)
+    manager.create()
+    maker = sa.create_engine(shop.url, poolclass=NullPool)
+    with maker.connect() as connection:
+        connection.exec_driver_sql("CREATE FUNCTION fresh() RETURNS int RETURN 1")
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+        connection.commit()
+    assert shop.scalar("SELECT fresh()") == 1
+    manager.create()
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["commits", "stays open"])
+def test_a_table_whose_transaction_is_open_is_not_lost(
+    shop: Owned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """It locks its schema, not a table: the restore gives way, and holds up nobody for long."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=1 if ends else 0.5)
+    manager.create()
+    maker = sa.create_engine(shop.url, poolclass=NullPool)
+    committing = threading.Event()
+    with maker.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE fresh (id int)")
+        connection.exec_driver_sql("INSERT INTO fresh VALUES (1)")
+
+        def end() -> None:
+            committing.wait()
+            deadline = time.monotonic() + 20
+            asked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'"
+            while not shop.scalar(asked) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            connection.commit()
+
+        lock_all = Ready._lock_all
+
+        def locked(self: Ready, mode: str, *more: str) -> None:
+            if mode == "ACCESS EXCLUSIVE":
+                committing.set()
+            lock_all(self, mode, *more)
+
+        monkeypatch.setattr(Ready, "_lock_all", locked)
+        thread = threading.Thread(target=end)
+        if ends:
+            thread.start()
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+        assert rows(shop) == 2
+        if ends:
+            thread.join()
+        else:
+            connection.commit()
+    assert shop.scalar("SELECT count(*) FROM fresh") == 1
+
+
 @pytest.mark.parametrize("kind", OUTSIDE)
 def test_what_no_schema_holds_is_refused(shop: Owned, manager: BackupManager, kind: str) -> None:
     """It would not be replaced with the schemas: nothing is begun, and what would help is said."""
@@ -327,6 +383,23 @@ def test_what_no_schema_holds_is_refused(shop: Owned, manager: BackupManager, ki
         manager.restore("latest")
     assert rows(shop) == 3
     shop.administer("DROP EVENT TRIGGER IF EXISTS told", "DROP FUNCTION IF EXISTS told()")
+
+
+def test_a_subscription_is_refused(shop: Owned, manager: BackupManager) -> None:
+    """It would no longer write to the tables that are replaced, and say nothing."""
+    with shop._administrator.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
+        admin.exec_driver_sql(
+            "CREATE SUBSCRIPTION news CONNECTION 'dbname=nowhere' PUBLICATION news"
+            " WITH (connect = false, slot_name = NONE)"
+        )
+        try:
+            (problem,) = manager.can_restore().problems
+            assert "subscription news" in str(problem)
+            with pytest.raises(MissingRightError):
+                manager.restore("latest")
+        finally:
+            admin.exec_driver_sql("DROP SUBSCRIPTION news")
+    assert rows(shop) == 3
 
 
 def test_a_backup_with_large_objects_is_refused(shop: Owned, tmp_path: Path) -> None:

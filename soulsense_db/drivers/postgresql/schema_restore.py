@@ -58,9 +58,11 @@ BEGIN
     LOOP
         SELECT string_agg(c.oid::regclass::text, ', ') INTO wanted
             FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({old});
-        EXIT WHEN wanted IS NULL;
         BEGIN
-            EXECUTE 'LOCK TABLE ONLY ' || replace(wanted, ', ', ', ONLY ') || ' IN {mode} MODE';
+            IF wanted IS NOT NULL THEN
+                EXECUTE 'LOCK TABLE ONLY ' || replace(wanted, ', ', ', ONLY ') || ' IN {mode} MODE';
+            END IF;
+            {then}
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF clock_timestamp() > deadline THEN RAISE; END IF;
@@ -68,8 +70,20 @@ BEGIN
         END;
     END LOOP;
 END $$"""
+# A function that is made has no lock on its schema: if it is committed after the schema is dropped,
+# it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
+_OTHERS_WRITE = """IF EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
+    AND a.datname = current_database() AND l.pid <> pg_backend_pid()
+) THEN
+    RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout';
+END IF;"""
 _LOCK_ATTEMPT = "SET LOCAL lock_timeout = '150ms'"
-# Locks on tables keep nobody from making a table or a function: that is seen.
+# Locks on tables keep nobody from making a table or a function: that is seen. Who makes a table has
+# a lock on its schema until his transaction ends, so dropping the schema waits for him, and nobody
+# makes another one from then on. What he made goes with the schema: only another session still
+# sees it.
 _MADE = """SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
     SELECT 'c' || oid FROM pg_class WHERE relnamespace IN ({old})
     UNION ALL SELECT 't' || oid FROM pg_type WHERE typnamespace IN ({old})
@@ -141,11 +155,11 @@ class Ready:
         self.lock()
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
-        self._lock_all("ACCESS EXCLUSIVE")
-        if self._psql.execute(_MADE.format(old=self._old)) != self._made:
-            raise locked(self._name, "somebody makes tables or functions in it")
         if self._old_names:
-            self._psql.execute(f"DROP SCHEMA {', '.join(self._old_names)} CASCADE")
+            oids = ", ".join(self._psql.execute(self._old))
+            names = ", ".join(self._old_names)
+            self._lock_all("ACCESS EXCLUSIVE", f"DROP SCHEMA {names} CASCADE; {_OTHERS_WRITE}")
+            self._require_nothing_made(oids)
         self._psql.poll = lambda: None  # it cannot be taken back any more
         self._is_released = True
         try:
@@ -155,8 +169,16 @@ class Ready:
                 raise
             log_ignored("The server has committed all the same", error)
 
-    def _lock_all(self, mode: str) -> None:
-        statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout)
+    def _require_nothing_made(self, oids: str) -> None:
+        """Raise where more was committed to the schemas ``oids`` than the safety backup has."""
+        with self._login.connected(name=self._name) as connection:
+            made = connection.scalar(sa.text(_MADE.format(old=oids)))
+        if [made or ""] != self._made:
+            raise locked(self._name, "somebody makes tables or functions in it")
+
+    def _lock_all(self, mode: str, then: str = "") -> None:
+        """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
+        statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout, then=then)
         self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
 
     def _has_committed(self) -> bool:

@@ -34,6 +34,11 @@ _OUTSIDE = (
     ("extension", "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"),
     ("large object", "SELECT oid::text FROM pg_largeobject_metadata"),
     ("publication", "SELECT pubname FROM pg_publication"),
+    (  # it would go on without the tables that were dropped, and say nothing
+        "subscription",
+        "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+        " WHERE d.datname = current_database()",
+    ),
     ("event trigger", "SELECT evtname FROM pg_event_trigger"),
     ("foreign-data wrapper", "SELECT fdwname FROM pg_foreign_data_wrapper"),
     ("language", "SELECT lanname FROM pg_language WHERE oid >= 16384"),
