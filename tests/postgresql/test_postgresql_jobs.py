@@ -99,26 +99,22 @@ def test_it_is_the_backup_that_one_job_makes(server: Server, tmp_path: Path) -> 
 def test_a_manager_has_several_jobs(shop: Database, tmp_path: Path) -> None:
     """For backups, drills, restores and undo, in each form; the safety backup is made so, too."""
     programs = NotingPrograms(shop.server, tmp_path / "bin")
-    for compression in (None, Compression(level=1)):
-        manager = BackupManager(
-            shop.engine,
-            tmp_path / f"backups_{compression is None}",
-            tools=programs.folder,
-            jobs=2,
-            compression=compression,
-        )
-        info = manager.create()
-        assert programs.asked("pg_dump", words="--jobs=2")
-        assert manager.verify(info, level="drill")
-        shop.execute("DELETE FROM one")
-        assert manager.compare(info).tables[0].gained == 9000
-        manager.restore(info)
-        assert shop.scalar("SELECT count(*) FROM one") == 9000
-        manager.undo_restore()
-        assert shop.scalar("SELECT count(*) FROM one") == 0
-        manager.restore(info)
-    # Backup, comparison, and three safety backups.
-    assert len(programs.asked("pg_dump", words=SEVERAL)) == 2 * (1 + 1 + 3)
+    plain = BackupManager(shop.engine, tmp_path / "plain", tools=programs.folder, jobs=2)
+    info = plain.create()
+    assert programs.asked("pg_dump", words="--jobs=2")
+    assert plain.verify(info, level="drill")
+    shop.execute("DELETE FROM one")
+    assert plain.compare(info).tables[0].gained == 9000
+    plain.restore(info)
+    assert shop.scalar("SELECT count(*) FROM one") == 9000
+    plain.undo_restore()
+    assert shop.scalar("SELECT count(*) FROM one") == 0
+    compressed = BackupManager(
+        shop.engine, tmp_path / "compressed", tools=programs.folder, jobs=2, compression="zstd"
+    )
+    compressed.restore(compressed.create())
+    # Two backups, a comparison, and three safety backups.
+    assert len(programs.asked("pg_dump", words=SEVERAL)) == 2 + 1 + 3
     loads = programs.asked("pg_restore", words="--dbname=")
     assert loads
     assert all("--jobs=2" in one and "--single" not in one for one in loads)
@@ -127,7 +123,7 @@ def test_a_manager_has_several_jobs(shop: Database, tmp_path: Path) -> None:
 
 @on_newest
 def test_the_option_is_read_everywhere(shop: Database, tmp_path: Path) -> None:
-    """The command line, then the environment, then alembic.ini."""
+    """On the command line and in alembic.ini; what is no number of jobs is an error."""
     programs = NotingPrograms(shop.server, tmp_path / "bin")
     shell = Shell(tmp_path)
 
@@ -139,9 +135,6 @@ def test_the_option_is_read_everywhere(shop: Database, tmp_path: Path) -> None:
     (shell.folder / "alembic.ini").write_text(f"{ini}soulsense_jobs = 2\n")
     shell.ok("create")
     assert jobs() == "2"
-    shell.env["SOULSENSE_JOBS"] = "3"
-    shell.ok("create")
-    assert jobs() == "3"
     shell.ok("create", "--jobs", "4")
     assert jobs() == "4"
     assert "a whole number" in shell.fails(OptionError, "create", "--jobs", "0")
@@ -233,7 +226,7 @@ def killed(shop: Database, directory: Path, tools: Path, where: str) -> None:
 def test_the_next_one_removes_what_a_kill_left(shop: Database, tmp_path: Path, form: str) -> None:
     """The folder and all in it, wherever that is; nobody else can look into it until then."""
     directory = tmp_path / form
-    for where in ("before", "meanwhile"):
+    for where in ("before", "meanwhile") if form == "plain" else ("meanwhile",):
         killed(shop, directory, shop.server.bin, where)
         (folder,) = tmp_path.rglob("*.parts")
         assert folder.stat().st_mode & 0o777 == 0o700
