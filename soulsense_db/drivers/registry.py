@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,15 +123,20 @@ def reason_of(error: BaseException) -> str:
 
 def _driver_class(dialect: str) -> type[Driver]:
     with fs.storage_errors("look for drivers in", Path(sys.prefix)):
-        entries = entry_points(group=GROUP, name=dialect)
-    for entry in entries:
+        packaged = _packaged(tuple(sys.path))
+    for entry in packaged.select(name=dialect):
         return _loaded(entry)
     if dialect in _OURS:
         module, name = _OURS[dialect]
         found: type[Driver] = getattr(import_module(module), name)
         return found
-    known = sorted({*_OURS, *entry_points(group=GROUP).names})
-    raise no_driver(dialect, known)
+    raise no_driver(dialect, sorted({*_OURS, *packaged.names}))
+
+
+# A file of every installed package is opened for it.
+@cache
+def _packaged(_path: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=GROUP)
 
 
 def _loaded(entry: EntryPoint) -> type[Driver]:

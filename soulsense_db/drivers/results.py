@@ -12,11 +12,16 @@ CheckLevel = Literal["quick", "pages", "full"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotInfo:
-    """What a driver tells of a snapshot or backup file: bytes, Alembic heads, facts by name."""
+    """What a driver tells of a snapshot or backup file: bytes, Alembic heads, facts by name.
+
+    ``sha256``: of what was written, as it was written, in 64 hexadecimal digits. Where it is given,
+    a new backup is read once and compared with it, instead of being read and checked.
+    """
 
     size_bytes: int
     alembic_heads: tuple[str, ...]
     facts: Mapping[str, str]
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

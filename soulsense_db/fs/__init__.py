@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         user_path,
         write_durably,
     )
-    from soulsense_db.fs.errors import as_storage_error, storage_errors
+    from soulsense_db.fs.errors import as_storage_error, other_bytes_read, storage_errors
     from soulsense_db.fs.folders import remove_folder
     from soulsense_db.fs.locks import acquire_lock, release_lock
     from soulsense_db.fs.path_safety import (
@@ -92,6 +92,7 @@ __all__ = [
     "move_durably",
     "name_max",
     "nearest_existing",
+    "other_bytes_read",
     "partial_of",
     "reading_starts",
     "relative_path",
@@ -149,6 +150,7 @@ _HOMES = {
     "move_durably": "soulsense_db.fs.durable",
     "name_max": "soulsense_db.fs.sidecar_names",
     "nearest_existing": "soulsense_db.fs.space",
+    "other_bytes_read": "soulsense_db.fs.errors",
     "partial_of": "soulsense_db.fs.durable",
     "relative_path": "soulsense_db.fs.durable",
     "release_lock": "soulsense_db.fs.locks",

@@ -124,6 +124,16 @@ def link_appeared(path: Path) -> StorageError:
     )
 
 
+def other_bytes_read(path: Path) -> StorageError:
+    """Return the error for a new file that does not hold what was written to it."""
+    return StorageError(
+        f"{path} was written, but other bytes were read back from it. It was not used, and the "
+        "database is unchanged.",
+        hint="Check the disk, or name a directory on another one.",
+        path=path,
+    )
+
+
 def untrusted(directory: Path, problem: str) -> UntrustedDirectoryError:
     """Return the error for a directory whose backups may be somebody else's; ``problem``: why."""
     return UntrustedDirectoryError(

@@ -197,7 +197,9 @@ def take(
     snapshot = write(target, progress)
     if new.markers is None:
         half_run = half_run or standing_for_a_copy(driver, place)
-    sha256, row_counts = check_new(driver, target, level=new.check_level, progress=progress)
+    sha256, row_counts = check_new(
+        driver, target, level=new.check_level, written=snapshot.sha256, progress=progress
+    )
     return BackupInfo(
         id=secrets.token_hex(6),
         path=str(final),

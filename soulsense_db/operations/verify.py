@@ -293,13 +293,20 @@ def verify_opened(
 
 
 def check_new(
-    driver: Driver, path: Path, *, level: CheckLevel, progress: Progress | None = None
+    driver: Driver,
+    path: Path,
+    *,
+    level: CheckLevel,
+    written: str | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, Mapping[str, int] | None]:
     """Check a file just written; return its SHA-256, and how many rows each table has.
 
-    ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
-    copy: it has those of its source. Raises :class:`~soulsense_db.errors.InvalidBackupError` for a
-    file that is not whole.
+    ``written``: the SHA-256 of what was written to it; where that is known, the pages need no look
+    of their own. ``progress`` is called now and then with all bytes as done. Faulty rows are no
+    fault of the copy: it has those of its source. Raises
+    :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole, and
+    :class:`~soulsense_db.errors.StorageError` for one that does not hold what was written.
     """
     size = _size(path)
     poll = None if progress is None else lambda: progress(size, size)
@@ -309,7 +316,11 @@ def check_new(
         nonlocal counts
         counts = driver.count_rows(path, poll=poll)
 
+    if written is not None and level == "pages":
+        level = "quick"
     sha256, problem, _ = _read(driver, path, level, fs.sha256_of_own, poll=poll, then=count)
+    if written not in (None, sha256):  # before what a check says of such a file
+        raise fs.other_bytes_read(path)
     if problem is not None:
         raise problem
     assert sha256 is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -61,6 +62,8 @@ class SnapshotPromises(DriverHooks):
         live.driver.load(path)
         assert live.bodies() == FIRST_NOTES
         assert snapshot.size_bytes == path.stat().st_size
+        if snapshot.sha256 is not None:
+            assert snapshot.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert all(isinstance(fact, str) for fact in snapshot.facts.values())
 
     def test_a_snapshot_leaves_nothing_beside_it(self, live: Live) -> None:

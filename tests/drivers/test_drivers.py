@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import EngineMaker
 from helpers import PROGRAMS, add_child, make_database
 
 from soulsense_db import BackupManager
-from soulsense_db.drivers import Driver, SQLiteDriver, driver_for, engine_for
+from soulsense_db.drivers import Driver, SQLiteDriver, driver_for, engine_for, registry
 from soulsense_db.errors import (
     DatabaseFileNotFoundError,
+    StorageError,
     UnsupportedDatabaseError,
 )
 
@@ -129,3 +133,21 @@ def test_a_package_brings_a_driver_by_an_entry_point(tmp_path: Path) -> None:
     )
     assert "The driver toy:Nothing for dialect 'broken' cannot be loaded" in broken
     assert "Supported: broken, mariadb, mysql, none, postgresql, sqlite, toy." in unknown
+
+
+def test_packages_are_looked_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A refusal of the system is an error of the tree and is not kept; what was found is."""
+    looks = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), entry_points(group="none")]
+
+    def look(**_: Any) -> Any:
+        found = looks.pop(0)
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(registry, "entry_points", look)
+    monkeypatch.syspath_prepend(tmp_path)  # packages may be elsewhere now: they are looked at anew
+    with pytest.raises(StorageError, match="Too many open files"):
+        engine_for("sqlite://")
+    assert engine_for("sqlite://").dialect.name == "sqlite"
+    assert engine_for("sqlite://").dialect.name == "sqlite"

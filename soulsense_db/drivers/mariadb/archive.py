@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -75,13 +74,11 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
         return {table.name: table.rows for table in self.tables}
 
 
-def append(target: BinaryIO, description: Description) -> int:
-    """Write ``description`` behind the sections; return how many bytes that are."""
+def ending(description: Description) -> bytes:
+    """Return what is written behind the sections."""
     line = _DESCRIBED + msgspec.json.encode(description) + b"\n"
     digest = hashlib.sha256(line).hexdigest()
-    data = line + f"-- soulsense_db: end {len(line):016x} {digest}\n".encode()
-    target.write(data)
-    return len(data)
+    return line + f"-- soulsense_db: end {len(line):016x} {digest}\n".encode()
 
 
 def read(path: Path) -> Description:

@@ -77,10 +77,10 @@ def write(
             described = writing.to(stream)
             if described is None:
                 continue
-            size = described.size_bytes + archive.append(stream, described)
+            info = writing.end(stream, described)
         if progress is not None:
-            progress(size, size)
-        return info_of(described, size)
+            progress(info.size_bytes, info.size_bytes)
+        return info
     raise locked(name, "its tables are created or changed all the time")
 
 
@@ -92,8 +92,7 @@ def write_kept(
     with fs.storage_errors("write", target), target.open("r+b") as stream:
         stream.truncate()
         described = writing.kept_to(stream, schema, kept)
-        size = described.size_bytes + archive.append(stream, described)
-    return info_of(described, size)
+        return writing.end(stream, described)
 
 
 def programs_of(
@@ -261,6 +260,13 @@ class _Writing:
         self._write(stream, b"\n")
         return archive.Section(begin=begin, end=self._done)
 
+    def end(self, stream: BinaryIO, described: archive.Description) -> SnapshotInfo:
+        """Write what is known of the backup behind it."""
+        ending = archive.ending(described)
+        stream.write(ending)
+        self._digest.update(ending)
+        return info_of(described, self._done + len(ending), sha256=self._digest.hexdigest())
+
     def _write(self, stream: BinaryIO, chunk: bytes) -> None:
         stream.write(chunk)
         self._digest.update(chunk)
@@ -283,7 +289,11 @@ def _ignored(schema: str, names: list[str]) -> Iterator[str]:
     return (f"--ignore-table={schema}.{one}" for one in names)
 
 
-def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
-    """Return what a driver tells of a backup file of this size."""
+def info_of(
+    description: archive.Description, size_bytes: int, *, sha256: str | None = None
+) -> SnapshotInfo:
+    """Return what a driver tells of a backup file of this size; ``sha256``: as it was written."""
     facts = {"server_version": description.version}
-    return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)
+    return SnapshotInfo(
+        size_bytes=size_bytes, alembic_heads=description.heads, facts=facts, sha256=sha256
+    )

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from soulsense_db.drivers.mariadb.errors import no_tool, tool_failed
 from soulsense_db.drivers.mariadb.login import Login, environment
@@ -24,6 +24,7 @@ from soulsense_db.drivers.server_programs import (
     read_back,
     said_by,
     stop,
+    widen,
 )
 from soulsense_db.errors import BackupError
 
@@ -44,7 +45,7 @@ class Tools:
     name: str
 
     @contextmanager
-    def dumping(self, login: Login, *arguments: str) -> Iterator[IO[bytes]]:
+    def dumping(self, login: Login, *arguments: str) -> Iterator[BufferedReader]:
         """Run ``mariadb-dump`` and yield what it writes.
 
         At the end of the block it must have ended well, having been read to its end. When the
@@ -80,6 +81,7 @@ class Tools:
                 bufsize=CHUNK,
             )
             assert process.stdin is not None
+            widen(process.stdin)
             try:
                 for chunk in chunks:
                     poll()

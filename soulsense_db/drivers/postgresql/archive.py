@@ -14,7 +14,6 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -96,12 +95,10 @@ def shown_name(schema: str, name: str) -> str:
     )
 
 
-def append(target: BinaryIO, description: Description) -> int:
-    """Write ``description`` behind the archive; return how many bytes that are."""
+def ending(description: Description) -> bytes:
+    """Return what is written behind the archive."""
     data = msgspec.json.encode(description)
-    data += _check_of(data) + len(data).to_bytes(_LENGTH_BYTES, "big") + _MARK
-    target.write(data)
-    return len(data)
+    return data + _check_of(data) + len(data).to_bytes(_LENGTH_BYTES, "big") + _MARK
 
 
 def _check_of(data: bytes) -> bytes:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers.postgresql import archive
 from soulsense_db.drivers.postgresql.packing import packed
 from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.server_programs import chunks_of
 
 FOLDER = ".parts"
 """How the name of the folder ends, after that of the file that the archive is written to."""
@@ -34,7 +34,7 @@ def dumped(
     jobs: int,
     sizes: tuple[int, int],
     poll: Callable[[int], object],
-) -> Iterator[Iterator[bytes]]:
+) -> Iterator[Iterator[bytes | memoryview]]:
     """Run ``pg_dump`` and yield the archive, chunk by chunk, which is to be written to ``target``.
 
     ``sizes``: about the bytes of all rows, and of those of the largest table. ``poll`` is called
@@ -42,7 +42,7 @@ def dumped(
     """
     if jobs == 1:
         with tools.reading("pg_dump", *_IN_A_STREAM, *arguments, environment=environment) as output:
-            yield iter(lambda: output.read(archive.CHUNK), b"")
+            yield chunks_of(output)
         return
     folder = Path(f"{target}{FOLDER}")
     fs.remove_folder(folder)

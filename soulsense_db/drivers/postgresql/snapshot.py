@@ -196,10 +196,13 @@ def _write_once(
                 version_table=version_table,
                 has_money=has_money,
             )
-            size = done + archive.append(stream, description)
+            ending = archive.ending(description)
+            stream.write(ending)
+            digest.update(ending)
+            size = done + len(ending)
     if progress is not None:
         progress(size, size)
-    return info_of(description, size)
+    return info_of(description, size, sha256=digest.hexdigest())
 
 
 @contextmanager
@@ -235,7 +238,11 @@ def _described(moment: Moment, rows: Sequence[int]) -> tuple[archive.Table, ...]
     )
 
 
-def info_of(description: archive.Description, size_bytes: int) -> SnapshotInfo:
-    """Return what a driver tells of a backup file of this size."""
+def info_of(
+    description: archive.Description, size_bytes: int, *, sha256: str | None = None
+) -> SnapshotInfo:
+    """Return what a driver tells of a backup file of this size; ``sha256``: as it was written."""
     facts = {"server_version": str(description.version), "encoding": description.locale.encoding}
-    return SnapshotInfo(size_bytes=size_bytes, alembic_heads=description.heads, facts=facts)
+    return SnapshotInfo(
+        size_bytes=size_bytes, alembic_heads=description.heads, facts=facts, sha256=sha256
+    )

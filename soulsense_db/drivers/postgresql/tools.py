@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
 from soulsense_db.drivers.server_errors import (
@@ -58,7 +58,7 @@ class Tools:
     @contextmanager
     def reading(
         self, program: str, *arguments: str, environment: Mapping[str, str]
-    ) -> Iterator[IO[bytes]]:
+    ) -> Iterator[BufferedReader]:
         """Run a program and yield what it writes to standard output.
 
         At the end of the block it must have ended well, having been read to its end. When the
