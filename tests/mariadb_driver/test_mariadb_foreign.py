@@ -184,6 +184,7 @@ REFUSED = [
     "INSERT INTO `parent` VALUES\n((SELECT 1));",
     "INSERT INTO `parent` VALUES\n(9); DELETE FROM `{live}`.`parent`;",
     "INSERT INTO `parent` VALUES\n(9)\n",
+    "INSERT INTO `par\\ent` VALUES\n(9);",
     "INSERT INTO `unknown` VALUES\n(9);",
     "INSERT INTO `parent` SELECT 1;",
     "\\! touch {mark}",
