@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -16,14 +15,9 @@ def remove_folder(path: Path) -> None:
 
     A program that outlives the process which started it may still make a file in it meanwhile.
     """
+    for _ in range(_ATTEMPTS):
+        if path.is_symlink() or not path.is_dir():
+            return
+        shutil.rmtree(path, ignore_errors=True)
     with storage_errors("remove", path):
-        for attempt in range(_ATTEMPTS):
-            if path.is_symlink() or not path.is_dir():
-                return
-            try:
-                shutil.rmtree(path)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                if attempt == _ATTEMPTS - 1 or not os.access(path.parent, os.W_OK):
-                    raise
+        shutil.rmtree(path)
