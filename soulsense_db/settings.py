@@ -35,6 +35,8 @@ MIRROR_VARIABLE = "SOULSENSE_MIRROR"
 """The environment variable with the URLs of mirrors."""
 TOOLS_VARIABLE = "SOULSENSE_TOOLS"
 """The environment variable with the directory of a database server's programs."""
+JOBS_VARIABLE = "SOULSENSE_JOBS"
+"""The environment variable with how many tables of a server are dumped or restored at once."""
 NONE = "none"
 """The word that switches an option off."""
 DEFAULT_FILES = ("pyproject.toml", "migrations/alembic.ini", "alembic.ini")
@@ -52,7 +54,7 @@ _KNOWN = {
     *("soulsense_mirrors", "soulsense_mirror_folder", "soulsense_mirror_deadline"),
     *("soulsense_mirror_before_upgrade", "soulsense_mirror_keep_within"),
     *("soulsense_rehearse", "soulsense_rehearse_timeout"),
-    *("soulsense_mirror_max_total_size", "soulsense_tools"),
+    *("soulsense_mirror_max_total_size", "soulsense_tools", "soulsense_jobs"),
     *(PREFIX + name for name in COUNTS),
     *(f"{PREFIX}mirror_{name}" for name in COUNTS),
 }
@@ -77,6 +79,7 @@ class FormOptions(TypedDict):
     describe_openly: bool
     work_directory: Path | None
     tools: Path | None
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ class Settings:
     mirror must have the safety backup before a migration begins. Of rehearsals: ``rehearses``,
     whether an upgrade is rehearsed before it runs; ``rehearse_timeout`` in seconds, None for the
     usual. ``tools``: the directory of a server's programs, None where they are looked for.
+    ``jobs``: how many tables of a server are dumped or restored at once.
     """
 
     protects: bool = False
@@ -120,6 +124,7 @@ class Settings:
     rehearses: bool = False
     rehearse_timeout: float | None = None
     tools: Path | None = None
+    jobs: int = 1
 
     @classmethod
     def of(cls, options: Mapping[str, str]) -> Self:
@@ -160,6 +165,7 @@ class Settings:
             rehearses=_switch(options, "soulsense_rehearse"),
             rehearse_timeout=_seconds(options, "soulsense_rehearse_timeout"),
             tools=_directory(options.get("soulsense_tools", "")),
+            jobs=jobs_in("soulsense_jobs", options.get("soulsense_jobs", "")) or 1,
         )
 
     def mirror_options(self) -> MirrorOptions:
@@ -193,6 +199,7 @@ class Settings:
             describe_openly=self.describes_openly,
             work_directory=self.work_directory,
             tools=_directory(os.environ.get(TOOLS_VARIABLE, "")) or self.tools,
+            jobs=jobs_in(JOBS_VARIABLE, os.environ.get(JOBS_VARIABLE, "")) or self.jobs,
         )
 
 
@@ -419,6 +426,19 @@ def _seconds(options: Mapping[str, str], name: str) -> float | None:
     if not 0 < seconds < float("inf"):
         raise _bad(name, text, "a number of seconds above 0")
     return seconds
+
+
+def jobs_in(name: str, text: str) -> int | None:
+    """Return the number in ``text``, None in none; raises :class:`OptionError` below 1."""
+    if not text.strip():
+        return None
+    try:
+        jobs = int(text)
+    except ValueError:
+        jobs = 0
+    if jobs < 1:
+        raise _bad(name, text.strip(), "a whole number from 1 on")
+    return jobs
 
 
 def _number(name: str, text: str) -> int:

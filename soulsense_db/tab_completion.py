@@ -34,6 +34,7 @@ VALUE_OPTIONS = {
         "--identity-file",
         "--work-directory",
         "--tools",
+        "--jobs",
         "--mirror",
         "--mirror-folder",
         "--mirror-deadline",

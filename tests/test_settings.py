@@ -132,7 +132,7 @@ def test_the_options_of_forms_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         "soulsense_identity_file = %(here)s/key one.txt\n  %(here)s/two.txt\n"
         "soulsense_identity_command = pass show 'my key'\n"
         "soulsense_work_directory = %(here)s/work\nsoulsense_describe_openly = yes\n"
-        "soulsense_tools = %(here)s/bin\n"
+        "soulsense_tools = %(here)s/bin\nsoulsense_jobs = 4\n"
     )
     options = Settings.of(read_options(path)).form_options()
     assert str(options["identities"]) == (
@@ -147,6 +147,7 @@ def test_the_options_of_forms_are_read(tmp_path: Path, monkeypatch: pytest.Monke
         "describe_openly": True,
         "work_directory": tmp_path / "work",
         "tools": tmp_path / "bin",
+        "jobs": 4,
     }
 
 
@@ -158,6 +159,22 @@ def test_the_environment_says_where_the_tools_are(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SOULSENSE_TOOLS", " ")
     assert settings.form_options()["tools"] == Path("/of/the/option")
     assert Settings.of({"soulsense_tools": ""}).form_options()["tools"] is None
+
+
+def test_the_environment_says_how_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands before the option; what is no number of jobs is an error, by its own name."""
+    settings = Settings.of({"soulsense_jobs": "2"})
+    monkeypatch.setenv("SOULSENSE_JOBS", "3")
+    assert settings.form_options()["jobs"] == 3
+    monkeypatch.setenv("SOULSENSE_JOBS", " ")
+    assert settings.form_options()["jobs"] == 2
+    assert Settings.of({"soulsense_jobs": ""}).form_options()["jobs"] == 1
+    for wrong in ("0", "many", "-1", "1.5"):
+        with pytest.raises(OptionError, match="soulsense_jobs is"):
+            Settings.of({"soulsense_jobs": wrong})
+    monkeypatch.setenv("SOULSENSE_JOBS", "all")
+    with pytest.raises(OptionError, match="SOULSENSE_JOBS is 'all'"):
+        settings.form_options()
 
 
 def test_the_environment_says_where_the_key_is(

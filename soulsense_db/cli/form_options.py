@@ -18,6 +18,7 @@ from soulsense_db.settings import (
     FormOptions,
     Settings,
     environment_identities,
+    jobs_in,
     names_in,
     public_keys_in,
     public_keys_of,
@@ -35,6 +36,7 @@ class GivenForms:
     describe_openly: bool | None = None
     work_directory: Path | None = None
     tools: Path | None = None
+    jobs: int | None = None
 
     @property
     def by_option(self) -> dict[str, object]:
@@ -47,6 +49,7 @@ class GivenForms:
             "--describe-openly": self.describe_openly,
             "--work-directory": self.work_directory,
             "--tools": self.tools,
+            "--jobs": self.jobs,
         }
 
     def over(self, settings: Settings, context: typer.Context | None) -> FormOptions:
@@ -73,6 +76,8 @@ class GivenForms:
             options["work_directory"] = self.work_directory
         if self.tools is not None:
             options["tools"] = self.tools
+        if self.jobs is not None:
+            options["jobs"] = self.jobs
         return options
 
     def _require_no_differential(self, context: typer.Context | None) -> None:
@@ -155,6 +160,16 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help="How many tables of a PostgreSQL server are dumped or restored at once. "
+            "Default: 1.",
+            rich_help_panel=COMMON_OPTIONS,
+        ),
+    ] = None,
     describe_openly: Annotated[
         bool | None,
         typer.Option(
@@ -176,4 +191,5 @@ def form_options(  # noqa: PLR0917 - Typer gives them by name
         describe_openly=describe_openly,
         work_directory=Path(work_directory) if work_directory else None,
         tools=Path(tools) if tools else None,
+        jobs=jobs_in("--jobs", jobs or ""),
     )

@@ -87,7 +87,8 @@ class BackupDirectory:
         self._passed_by: set[str] = set()
         self._name = name_pattern(prefix, suffix)
         # After a power cut any of them may be alone.
-        staged = "|".join(re.escape(ending) for ending in (LOCK, *companions.endings))
+        endings = (LOCK, *companions.endings, *companions.folders)
+        staged = "|".join(map(re.escape, endings))
         self._unfinished = re.compile(
             rf"\.(?P<name>.+)(?P<end>\.deleting|\.staging({staged})?|\.meta\.partial)", re.DOTALL
         )

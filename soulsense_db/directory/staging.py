@@ -23,7 +23,8 @@ DELETING = ".deleting"
 
 def names_of(name: str, companions: fs.Companions) -> set[str]:
     """Return all names in a directory that the backup ``name`` may need for a while."""
-    staged = {f".{name}{STAGING}{ending}" for ending in ("", *companions.endings, LOCK)}
+    endings = ("", *companions.endings, *companions.folders, LOCK)
+    staged = {f".{name}{STAGING}{ending}" for ending in endings}
     meta = f"{name}{META_SUFFIX}"
     return {name, meta, f".{meta}.partial", f".{name}{DELETING}"} | staged
 
@@ -66,6 +67,8 @@ class Staging:
         """Remove everything that is not published, and the mark."""
         for ending in ("", *self._companions.endings):
             fs.remove(Path(f"{self.path}{ending}"))
+        for ending in self._companions.folders:
+            fs.remove_folder(Path(f"{self.path}{ending}"))
         fs.remove(self.final.with_name(f".{self.final.name}{META_SUFFIX}.partial"))
         if not fs.exists(self.final):
             fs.remove(Path(f"{self.final}{META_SUFFIX}"))

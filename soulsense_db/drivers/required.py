@@ -43,6 +43,8 @@ class RequiredMethods(ABC):
         self.lock_timeout = lock_timeout
         self.tools_directory: Path | None = None
         """Where a server's own programs are; None: where the driver finds them."""
+        self.jobs = 1
+        """How many tables may be dumped or restored at once, where the driver can do that."""
 
     @property
     @abstractmethod

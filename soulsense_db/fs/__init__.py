@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         write_durably,
     )
     from soulsense_db.fs.errors import as_storage_error, other_bytes_read, storage_errors
+    from soulsense_db.fs.folders import remove_folder
     from soulsense_db.fs.locks import acquire_lock, release_lock
     from soulsense_db.fs.path_safety import (
         BINARY,
@@ -97,6 +98,7 @@ __all__ = [
     "relative_path",
     "release_lock",
     "remove",
+    "remove_folder",
     "rename_or_not",
     "require_directory",
     "require_file",
@@ -153,6 +155,7 @@ _HOMES = {
     "relative_path": "soulsense_db.fs.durable",
     "release_lock": "soulsense_db.fs.locks",
     "remove": "soulsense_db.fs.durable",
+    "remove_folder": "soulsense_db.fs.folders",
     "rename_or_not": "soulsense_db.fs.durable",
     "reading_starts": "soulsense_db.fs.reading",
     "require_directory": "soulsense_db.fs.durable",

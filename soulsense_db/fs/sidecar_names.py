@@ -26,15 +26,16 @@ class Companions:
     """How the names end of the files that a database library keeps beside one of its files.
 
     ``logs``: those with data in them, which the library replays into the file of the name;
-    ``others``: those that it makes anew.
+    ``others``: those that it makes anew; ``folders``: those of folders with what is worked with.
     """
 
     logs: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """All of them."""
+        """All of those of files."""
         return (*self.logs, *self.others)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from soulsense_db.codecs import Compression, Identities
 from soulsense_db.drivers import engine_for
+from soulsense_db.errors import OptionError
 from soulsense_db.manager.comparison import ManagerComparison
 from soulsense_db.manager.creation import ManagerCreation
 from soulsense_db.manager.old_names import OldNames
@@ -70,6 +71,8 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
             directory.
         tools: The directory of the database server's own programs, such as
             ``/usr/lib/postgresql/16/bin``; None to look for them.
+        jobs: How many tables of a PostgreSQL server are dumped or restored at once, each through a
+            connection of its own; of other databases always one.
         mirrors: Where copies of the backups go: URLs such as ``s3://bucket/prefix``,
             ``sftp://user@host/path``, ``file:///mnt/usb/soulsense``, or
             :class:`~soulsense_db.mirroring.MirrorTarget`. They are uploaded by
@@ -84,8 +87,8 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
 
     Raises:
         TypeError: ``engine`` is none and is bound to none; the message says what to pass.
-        OptionError: There is no such compression; the work directory is in the backup directory; or
-            a mirror is no URL of one, or would be lost with the database.
+        OptionError: There is no such compression; there is no job; the work directory is in the
+            backup directory; or a mirror is no URL of one, or would be lost with the database.
         IdentityError: A secret key is given in the place of a file's name.
         UnsupportedDatabaseError: There is no driver for the engine's dialect.
         PermissionDeniedError: The directory is a link that belongs to another user.
@@ -111,12 +114,15 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
         describe_openly: bool = False,
         work_directory: str | Path | None = None,
         tools: str | Path | None = None,
+        jobs: int = 1,
         mirrors: MirrorsOption = (),
         mirror_retention: RetentionPolicy | None = None,
         mirror_folder: str | None = None,
         mirror_deadline: float = DEADLINE_SECONDS,
         lock_timeout: float = 30.0,
     ) -> None:
+        if jobs < 1:
+            raise OptionError(f"jobs is {jobs}.", hint="Set it to a whole number from 1 on.")
         self._retention = retention
         forms = Forms.of(
             compression=compression,
@@ -135,6 +141,7 @@ class BackupManager(ManagerCreation, ManagerUpkeep, ManagerComparison, ManagerRe
             lock_timeout=lock_timeout,
         )
         repository.driver.tools_directory = Path(tools) if tools else None
+        repository.driver.jobs = jobs
         self.events = repository.events
         """What to call when something was done: ``created``, ``removed``, ``failed`` and more."""
         self.live = LiveDatabase(repository.driver, repository.marker_place)

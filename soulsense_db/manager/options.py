@@ -24,6 +24,7 @@ class ManagerOptions(TypedDict, total=False):
     describe_openly: bool
     work_directory: str | Path | None
     tools: str | Path | None
+    jobs: int
     mirrors: MirrorsOption
     mirror_retention: RetentionPolicy | None
     mirror_folder: str | None

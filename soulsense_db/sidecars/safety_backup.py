@@ -86,11 +86,13 @@ class SafetyFiles:
         self.remove_staging()
 
     def remove_staging(self) -> None:
-        """Remove such a copy with what is kept beside it, and nothing but files."""
+        """Remove such a copy with what is kept beside it, and nothing but files of its name."""
         for ending in ("", *self._companions.endings):
             path = Path(f"{self.staging}{ending}")
             if _is_file(path):
                 fs.remove(path)
+        for ending in self._companions.folders:
+            fs.remove_folder(Path(f"{self.staging}{ending}"))
 
     def _set_aside(self, path: Path) -> None:
         if os.path.lexists(path):

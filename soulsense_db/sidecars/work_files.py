@@ -235,6 +235,8 @@ def _remove(path: Path, companions: Companions) -> None:
         fs.sync_directory(path.parent)  # before its lock goes
     for ending in ("", *companions.endings):
         fs.remove(Path(f"{path}{ending}"))
+    for ending in companions.folders:
+        fs.remove_folder(Path(f"{path}{ending}"))
     with fs.storage_errors("list", path.parent):
         others = [name for name in os.listdir(path.parent) if name.startswith(f"{path.name}-")]
     for name in others:  # what was put beside it: its name begins with ours, which is random

@@ -17,6 +17,8 @@ from soulsense_db.drivers.dump_driver import first_rows_of
 from soulsense_db.drivers.mariadb import (
     archive,
     cluster,
+    foreign,
+    foreign_dump,
     inventory,
     kept,
     restoring,
@@ -208,6 +210,31 @@ class MariaDBDriver(BackupFiles):
                 without=self._made_sequences(),
                 progress=progress,
             )
+
+    def require_readable(self, source: Path) -> None:
+        """Read the end as well; what ``mariadb-dump`` alone has written has another end."""
+        if foreign_dump.is_foreign(source):
+            foreign_dump.require_end(source)
+        else:
+            super().require_readable(source)
+
+    def copy_file(
+        self, source: Path, target: Path, *, progress: Progress | None = None
+    ) -> SnapshotInfo:
+        """Copy a backup that is whole; what ``mariadb-dump`` alone has written is loaded first."""
+        if not foreign_dump.is_foreign(source):
+            return super().copy_file(source, target, progress=progress)
+        self.require_database()
+        self.finish_interrupted()
+        return foreign.adopt(
+            source,
+            target,
+            login=self._login(),
+            tools=self.tools(),
+            name=self.database,
+            lock_timeout=self.lock_timeout,
+            progress=progress,
+        )
 
     def _made_sequences(self) -> tuple[str, ...]:
         """Return what was made in the live database for what is prepared."""

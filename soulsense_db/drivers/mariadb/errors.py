@@ -289,8 +289,7 @@ def not_a_dump(name: str) -> NotADatabaseError:
     """Return the error for a file that we have not written."""
     return NotADatabaseError(
         f"Invalid backup file: {name} is not a backup of a MariaDB database.",
-        hint="Use another backup. Load what mariadb-dump alone wrote into a new database with the "
-        "program mariadb, and back that one up.",
+        hint="Use another backup. What mariadb-dump alone wrote becomes one when it is imported.",
     )
 
 
@@ -298,6 +297,47 @@ def cut_off(name: str) -> TruncatedBackupError:
     """Return the error for a backup that has not its end."""
     return TruncatedBackupError(
         f"Invalid backup file: {name} lacks its end.", hint="Use another backup."
+    )
+
+
+_LOAD_IT = (
+    "Load it into a new database with the program mariadb, if you trust it, and back that one up."
+)
+
+
+def not_of_the_program(name: str, line: int, what: str) -> InvalidBackupError:
+    """Return the error for a dump with a statement that mariadb-dump does not write."""
+    return InvalidBackupError(
+        f"{name} is not what mariadb-dump writes of one database: line {line}: {what}.",
+        hint=f"Nothing of it was executed. {_LOAD_IT}",
+        reason=what,
+    )
+
+
+def several_databases(name: str) -> InvalidBackupError:
+    """Return the error for a dump that says itself which databases it is for."""
+    return InvalidBackupError(
+        f"{name} says itself which databases it is for, as dumps with --databases and "
+        "--all-databases do: it would be loaded into those.",
+        hint="Nothing of it was executed. Dump one database without these options.",
+    )
+
+
+def events_would_run(name: str) -> InvalidBackupError:
+    """Return the error for a dump with events, where the server would run them while it is read."""
+    return InvalidBackupError(
+        f"{name} has events, and the server would run them while the import is loaded.",
+        hint="Nothing of it was executed. Import it while event_scheduler is OFF, or dump without "
+        "--events.",
+    )
+
+
+def not_loaded(name: str, reason: str) -> InvalidBackupError:
+    """Return the error for a dump of mariadb-dump's own that the server does not take."""
+    return InvalidBackupError(
+        f"Invalid backup file: {name} cannot be loaded ({reason}).",
+        hint="It is damaged, or of another server, or needs what this one lacks: users, say.",
+        reason=reason,
     )
 
 

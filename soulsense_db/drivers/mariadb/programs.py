@@ -16,8 +16,7 @@ from soulsense_db.drivers.mariadb.tools import Tools
 SECTIONS = ("routines", "views", "events")
 """In the order in which they are made: a view may call a function."""
 _KINDS = {"routines": inventory.ROUTINES, "views": ("VIEW",), "events": ("EVENT",)}
-# Python's names of character sets that a client may have sent a trigger in.
-_CODECS = {
+CODECS = {
     "ascii": "ascii",
     "cp1250": "cp1250",
     "cp1251": "cp1251",
@@ -35,6 +34,7 @@ _CODECS = {
     "utf8mb3": "utf-8",
     "utf8mb4": "utf-8",
 }
+"""Python's names of character sets that a client may have sent a program in."""
 
 
 def create_triggers(connection: Connection, triggers: Iterable[Trigger], schema: str) -> None:
@@ -43,7 +43,7 @@ def create_triggers(connection: Connection, triggers: Iterable[Trigger], schema:
     for one in triggers:
         charset, data = one.client, b""
         try:
-            data = one.statement.encode(_CODECS[charset])
+            data = one.statement.encode(CODECS[charset])
         except (LookupError, UnicodeEncodeError):
             charset, data = "utf8mb4", one.statement.encode()
         execute(

@@ -238,7 +238,8 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
     if any(words in reason for words in _NO_RIGHT):
         return _no_right(name, reason)
     # pg_dump waits for locks with a timeout for the statement.
-    if "canceling statement due to" in reason and "timeout" in reason:
+    is_late = "canceling statement due to" in reason and "timeout" in reason
+    if is_late or "could not obtain lock" in reason:  # of several jobs none waits
         return locked(name, reason)
     if "No space left" in reason or "could not extend file" in reason:
         return NotEnoughSpaceError(
@@ -261,6 +262,16 @@ def tool_failed(program: str, name: str, said: str) -> BackupError:
     return BackupError(
         f"{program} failed for {name} ({reason}).",
         hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def unknown_archive(name: str, reason: str) -> ServerToolError:
+    """Return the error for what several jobs of pg_dump wrote, in a way that is not known here."""
+    return ServerToolError(
+        f"pg_dump wrote the backup of {name} in a way that is not known to this version "
+        f"({reason}).",
+        hint="Create it with one job: --jobs 1.",
         reason=reason,
     )
 

@@ -70,6 +70,11 @@ _SIZE = sa.text(f"""
 _SIZE_WITHOUT_OBJECTS = sa.text(
     str(_SIZE).replace("(SELECT count(*) * 2048 FROM pg_largeobject)", "0")
 )
+_LARGEST = sa.text(f"""
+    SELECT coalesce(max(pg_table_size(c.oid)), 0)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
+""")  # noqa: S608 - a constant
 _SHARED = sa.text("""
     SELECT md5(concat_ws(' ',
         (SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d
@@ -161,6 +166,11 @@ def size(connection: Connection) -> int:
     """Return about how many bytes the rows of all tables take."""
     may = connection.scalar(sa.text("SELECT has_table_privilege('pg_largeobject', 'SELECT')"))
     return int(connection.scalar(_SIZE if may else _SIZE_WITHOUT_OBJECTS) or 0)
+
+
+def largest(connection: Connection) -> int:
+    """Return about how many bytes the rows of the largest table take."""
+    return int(connection.scalar(_LARGEST) or 0)
 
 
 def shared(connection: Connection, name: str) -> str:

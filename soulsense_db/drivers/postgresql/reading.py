@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from soulsense_db import fs
 from soulsense_db.drivers.dump_pair import DumpSide
 from soulsense_db.drivers.postgresql import (
     archive,
@@ -27,6 +29,7 @@ from soulsense_db.drivers.postgresql.login import (
     installed_library,
     login_of,
 )
+from soulsense_db.drivers.postgresql.parallel import FOLDER
 from soulsense_db.drivers.postgresql.restoring import Prepared
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
 from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of_items
@@ -50,6 +53,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
     url_drivers = frozenset({"psycopg", "psycopg2", "asyncpg", "psycopg_async"})
     suffix = ".pgdump"
     rolls_back_schema = True
+    companions = fs.Companions(folders=(FOLDER,))
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:
         super().__init__(engine, lock_timeout=lock_timeout)
@@ -127,13 +131,13 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
                 version = inventory.version(connection)
                 if self.tools_directory is not None:
                     self._tools = tools_in(self.tools_directory, version, name=self.database)
-                    return self._tools
-                self._tools = find_tools(
-                    version,
-                    name=self.database,
-                    beside_server=inventory.folder_of_programs(connection),
-                )
-        return self._tools
+                else:
+                    self._tools = find_tools(
+                        version,
+                        name=self.database,
+                        beside_server=inventory.folder_of_programs(connection),
+                    )
+        return replace(self._tools, jobs=self.jobs)
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which a program of the server reaches the live database."""

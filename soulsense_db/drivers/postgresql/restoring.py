@@ -30,7 +30,7 @@ from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.notices import cleaning_up
 from soulsense_db.progress import Progress
 
-_RESTORE = ("--no-password", "--exit-on-error", "--single-transaction", "--no-subscriptions")
+_RESTORE = ("--no-password", "--exit-on-error", "--no-subscriptions")
 
 
 def fill(
@@ -55,6 +55,8 @@ def fill(
         tools.run(
             "pg_restore",
             *_RESTORE,
+            # Of several jobs each has its own; where one fails, the database is dropped anyway.
+            "--single-transaction" if tools.jobs == 1 else f"--jobs={tools.jobs}",
             f"--dbname={made.name}",
             str(source),
             environment=login.environment(made.name, settings=settings),

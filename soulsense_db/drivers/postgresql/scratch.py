@@ -29,7 +29,7 @@ class ScratchDriver(PostgreSQLDriver):
         self._live, self._live_login = live, login
         self._own = replace(login, parameters={**login.parameters, "dbname": self._name})
         super().__init__(self._own.engine(), lock_timeout=live.lock_timeout)
-        self._tools = live.tools()
+        self._tools, self.jobs = live.tools(), live.jobs
         self._made = ExitStack()
         self._version_table: str | None = None
 

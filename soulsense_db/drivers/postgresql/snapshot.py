@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db import fs
-from soulsense_db.drivers.postgresql import archive, inventory
+from soulsense_db.drivers.postgresql import archive, inventory, parallel
 from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import properties
@@ -28,13 +29,13 @@ from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
-from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import DatabaseLockedError
+from soulsense_db.notices import warn
 from soulsense_db.progress import Progress
 
 _UNDEFINED_TABLE = "42P01"
 _WRONG_KIND = "42809"
-_FORMAT = ("--format=custom", "--compress=0", "--no-password", "--no-subscriptions")
+_FORMAT = ("--compress=0", "--no-password", "--no-subscriptions")
 _ATTEMPT_PAUSE_SECONDS = 0.02
 _TOOL_WAIT_SECONDS = 0.3  # for a lock; then all are released, and taken again
 MONEY = {"lc_monetary": "C"}
@@ -103,11 +104,12 @@ def write(
     ``version_table``: Alembic's, as the application's statements find it.
     """
     deadline = time.monotonic() + lock_timeout
+    jobs = tools.jobs
     while True:
         try:
             return _write_once(
                 login,
-                tools,
+                replace(tools, jobs=jobs),
                 target,
                 name=name,
                 lock_timeout=max(_ATTEMPT_PAUSE_SECONDS, deadline - time.monotonic()),
@@ -116,6 +118,13 @@ def write(
             )
         except DatabaseLockedError as error:
             # Who wants to change a table waits for our lock, and pg_dump waits for him: let him in.
+            if jobs > 1:
+                # Of several jobs none waits at all, an hour after the beginning or at once.
+                warn(
+                    f"One job of pg_dump backs {name} up, and not {jobs}: somebody wanted to "
+                    "change a table meanwhile."
+                )
+                jobs, deadline = 1, time.monotonic() + lock_timeout
             if time.monotonic() > deadline:
                 raise locked(name, "somebody changes its tables") from error
 
@@ -135,6 +144,7 @@ def _write_once(
         exported_moment(connection, name=name, lock_timeout=lock_timeout) as moment,
     ):
         estimate = inventory.size(moment.connection)
+        largest = inventory.largest(moment.connection) if tools.jobs > 1 else 0
         made = properties(moment.connection, login.database)
         assert made is not None  # we are connected to it
         has_money = inventory.has_money(moment.connection)
@@ -145,19 +155,35 @@ def _write_once(
             f"--lock-wait-timeout={max(1, int(wait * 1000))}",
         )
         environment = login.environment(settings=MONEY if has_money else None)
-        digest, done = hashlib.sha256(), 0
+        digest, done, staged = hashlib.sha256(), 0, 0
+
+        def told(new: int = 0) -> None:
+            nonlocal staged
+            staged += new
+            if progress is not None:
+                # Of several jobs all is written twice.
+                shown = done if tools.jobs == 1 else (staged + done) // 2
+                progress(shown, max(shown + 1, estimate))
+
         with fs.storage_errors("write", target), target.open("r+b") as stream:
             stream.truncate()
             with (
                 _counted_meanwhile(moment) as counted,
-                tools.reading("pg_dump", *arguments, environment=environment) as output,
+                parallel.dumped(
+                    tools,
+                    arguments,
+                    environment,
+                    target,
+                    jobs=tools.jobs,
+                    sizes=(estimate, largest),
+                    poll=told,
+                ) as chunks,
             ):
-                for chunk in chunks_of(output):
+                for chunk in chunks:
                     stream.write(chunk)
                     digest.update(chunk)
                     done += len(chunk)
-                    if progress is not None:
-                        progress(done, max(done + 1, estimate))
+                    told()
             rows = counted.result()
             description = archive.Description(
                 size_bytes=done,

@@ -45,11 +45,15 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Programs in ``folder``, of the server's version; ``name``: of the database, for errors."""
+    """Programs in ``folder``, of the server's version; ``name``: of the database, for errors.
+
+    ``jobs``: how many tables they dump or restore at once.
+    """
 
     folder: Path
     version: int
     name: str
+    jobs: int = 1
 
     @contextmanager
     def reading(
