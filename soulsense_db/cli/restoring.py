@@ -141,6 +141,9 @@ def _show(
         comparison = _preview(session, info)
     elif (check := _try_upgrade(session, info, upgrade, dry_run=dry_run)) is not None:
         comparison, tried = check.comparison, check.upgrade
+    with ignoring(BackupError, what="How it would be restored cannot be told"):
+        if unusual := session.manager.live.way_of_restore():
+            warn(unusual)
     _warn_of_half_run(info)
     if info.drill_result == "failed":
         warn(f"{info.filename} failed its last drill: see {session.command('show', info.filename)}")

@@ -70,6 +70,18 @@ class LiveDatabase:
         """
         self._driver.require_database()
 
+    def way_of_restore(self) -> str:
+        """Return what is unusual about how a restore would be made here, and why; mostly nothing.
+
+        Raises:
+            MissingRightError: The user may not restore here in any way.
+
+        Example:
+            >>> manager.live.way_of_restore()
+            ''
+        """
+        return self._driver.way_of_restore()
+
     def explained(self) -> AbstractContextManager[None]:
         """Turn what the database's own library raises in the block into errors of the tree.
 

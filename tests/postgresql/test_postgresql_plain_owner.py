@@ -507,3 +507,18 @@ def test_psql_is_needed(shop: Owned, manager: BackupManager, tmp_path: Path) -> 
         other.restore("latest")
     assert [type(one) for one in other.can_restore("latest").problems] == [ServerToolError]
     assert rows(shop) == 3
+
+
+def test_the_command_says_how_it_would_restore(
+    shop: Owned, manager: BackupManager, tmp_path: Path
+) -> None:
+    """Before the question, and in a dry run."""
+    place = ("--url", shop.url, "--directory", str(tmp_path / "backups"))
+    done = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", "restore", "latest", "--dry-run", *place],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "writers wait while the safety backup" in done.stderr
+    assert manager.safety_backup() is None
