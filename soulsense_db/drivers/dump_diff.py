@@ -118,7 +118,7 @@ def diff_sides(
             name: Pair(sides, name, most_samples=rows, folder=place, stack=stack, told=told)
             for name in wanted
         }
-        streams = [stack.enter_context(closing(side.rows())) for side in sides]  # type: ignore[type-var]
+        streams = [stack.enter_context(closing(side.rows())) for side in sides]
         _read(sides, streams, pairs, told)
         tables = [pairs[name].change() for name in wanted]
         told.end()

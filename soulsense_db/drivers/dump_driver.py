@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -70,7 +70,7 @@ class DumpDriver(Driver, Generic[D]):
         """Like :meth:`describe`, of a dump whose checksum is what it says."""
 
     @abstractmethod
-    def dumped_rows(self, path: Path, description: D) -> Iterator[DumpedRow]:
+    def dumped_rows(self, path: Path, description: D) -> Generator[DumpedRow]:
         """Yield all rows of a dump."""
 
     @abstractmethod

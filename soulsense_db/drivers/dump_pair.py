@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,7 +43,7 @@ class DumpSide:
     dump: Dump
     schema: Schema
     version: object
-    rows: Callable[[], Iterator[DumpedRow]]
+    rows: Callable[[], Generator[DumpedRow]]
     format: RowFormat
     notes: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +119,7 @@ def name_of(quoted_name: bytes) -> str:
     return quoted_name.replace(b"``", b"`").decode(errors="surrogateescape")
 
 
-def rows_of(path: Path, description: Description) -> Iterator[Row]:
+def rows_of(path: Path, description: Description) -> Generator[Row]:
     """Yield all rows of a backup; raises when it has other tables than are described."""
     tables = {table.name: table for table in description.tables}
     declared = columns_in(description)

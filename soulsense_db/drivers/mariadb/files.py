@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
 
 from soulsense_db.drivers.dump_pair import DumpSide
-from soulsense_db.drivers.dump_rows import DumpedRow
 from soulsense_db.drivers.mariadb import archive, contents, snapshot
 from soulsense_db.drivers.mariadb.restoring import Prepared
 from soulsense_db.drivers.mariadb.row_format import InsertFormat
@@ -35,7 +34,7 @@ class BackupFiles(SwappingDriver[archive.Description, Prepared]):
         """Read all of the file, and compare its checksum."""
         return archive.require_whole(path, poll=poll)
 
-    def dumped_rows(self, path: Path, description: archive.Description) -> Iterator[DumpedRow]:
+    def dumped_rows(self, path: Path, description: archive.Description) -> Generator[contents.Row]:
         """Read the rows of the section with tables."""
         return contents.rows_of(path, description)
 

@@ -66,7 +66,7 @@ def fill(
         with refused_by_server(source.name):
             part = _statements(source, described, "tables", target)
             tools.load(login, schema, part, poll=poll)
-    _load_programs(source, described, schema, target, login, tools, poll=poll)
+    _load_programs(source, described, schema, target=target, login=login, tools=tools, poll=poll)
     with login.connected(name=name) as connection:
         programs.create_triggers(connection, described.triggers, schema)
         found = inventory.tables(connection, schema)
@@ -77,14 +77,14 @@ def fill(
     return described
 
 
-def _load_programs(  # noqa: PLR0917 - what a load is made of
+def _load_programs(
     source: Path,
     described: Description,
     schema: str,
+    *,
     target: str,
     login: Login,
     tools: Tools,
-    *,
     poll: Callable[[], object],
 ) -> None:
     """Make routines and views in ``schema``: what the server refuses there, it would refuse live.
@@ -150,7 +150,9 @@ def prepared(
         if work.kept is None:
             fill(source, work.new, target=live, login=login, tools=tools, name=name, poll=poll)
         else:
-            _load_programs(source, described, work.kept, live, login, tools, poll=poll)
+            _load_programs(
+                source, described, work.kept, target=live, login=login, tools=tools, poll=poll
+            )
             programs.drop_triggers(keeper, described.triggers, work.kept)
             programs.create_triggers(keeper, described.triggers, work.kept)
         programs.drop_triggers(keeper, described.triggers, work.coming)

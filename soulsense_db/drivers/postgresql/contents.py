@@ -212,7 +212,7 @@ class Row(NamedTuple):
 
 def rows_of_archive(
     tools: Tools, path: Path, description: Description, environment: Mapping[str, str]
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Yield all rows of an archive; raises when it has other tables than are described.
 
     A large object is one row, of its number and a checksum.

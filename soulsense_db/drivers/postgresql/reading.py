@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -231,7 +231,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         """Read all of the archive, and compare its checksum."""
         return archive.require_whole(path, poll=poll)
 
-    def dumped_rows(self, path: Path, description: archive.Description) -> Iterator[contents.Row]:
+    def dumped_rows(self, path: Path, description: archive.Description) -> Generator[contents.Row]:
         """Have ``pg_restore`` write the rows of the archive."""
         return contents.rows_of_archive(self.tools(), path, description, dict(os.environ))
 
