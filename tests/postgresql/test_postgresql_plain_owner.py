@@ -32,6 +32,7 @@ from soulsense_db.errors import (
     ServerToolError,
 )
 from soulsense_db.testing import DriverSuite, Live
+from soulsense_db.testing.live import CancelledError
 
 pytestmark = on_newest
 
@@ -521,4 +522,33 @@ def test_the_command_says_how_it_would_restore(
         check=True,
     )
     assert "writers wait while the safety backup" in done.stderr
+    assert manager.safety_backup() is None
+
+
+def test_a_cancelled_restore_lets_writers_go_on_at_once(
+    shop: Owned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when it waits for a reader, with writers locked out: the server goes on with nothing."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=30)
+    manager.create()
+    waits = threading.Event()
+    lock_all = Ready._lock_all
+
+    def noted(ready: Ready, mode: str, then: str = "") -> None:
+        if mode == "ACCESS EXCLUSIVE":
+            waits.set()
+        lock_all(ready, mode, then)
+
+    def progress(_done: int, _total: int) -> None:
+        if waits.is_set():
+            raise CancelledError
+
+    monkeypatch.setattr(Ready, "_lock_all", noted)
+    reader = sa.create_engine(shop.url, poolclass=NullPool)
+    with reader.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM note")
+        with pytest.raises(CancelledError):
+            manager.restore("latest", progress=progress)
+        shop.execute("SET lock_timeout = '1s'", "UPDATE note SET body = 'x' WHERE id = 1")
+    assert rows(shop) == 2
     assert manager.safety_backup() is None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _PROGRAM = "psql"
 _POLL_SECONDS = 0.1
+_CANCEL_SECONDS = 2.0
 # No file of the user's is read, nothing but rows is written, and the first error ends it.
 _OPTIONS = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1")
 
@@ -86,9 +88,16 @@ class Psql:
                 wait([future], timeout=_POLL_SECONDS)
                 self.poll()
         except BaseException:
-            stop(self._process)  # which ends the work, too
+            self._interrupt()  # which ends the work, too
             raise
         return future.result()
+
+    def _interrupt(self) -> None:
+        """Have it cancel its statement, which the server would go on with when it only ended."""
+        with suppress(ValueError, subprocess.TimeoutExpired):  # Windows has no such signal
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(_CANCEL_SECONDS)
+        stop(self._process)
 
     def _failed(self) -> BackupError:
         status = self._process.wait()
