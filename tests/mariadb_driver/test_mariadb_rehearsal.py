@@ -372,7 +372,7 @@ def test_what_a_copy_does_not_have_is_told_from_other_errors() -> None:
         refused.append(what)
         return PermissionError(what)
 
-    leading = _Leading(led, lambda: refused.append("passed by"), refuse)
+    leading = _Leading(led, passed_by=lambda: refused.append("passed by"), refuse=refuse)
     for code, message, said in (
         (1049, "Unknown database 'other'", "uses another database, other"),
         (1146, "Table 'other.t' doesn't exist", "uses a table of another database, other.t"),
@@ -395,7 +395,7 @@ def test_what_a_copy_does_not_have_is_told_from_other_errors() -> None:
 def test_a_connection_to_the_live_server_is_closed(database: Database) -> None:
     """Whatever has made it: a pool asks where it has come to."""
     led = Led(live="app", scratch="app", copy="copy", server={"pid_file": "/no/pid"})
-    leading = _Leading(led, lambda: None, PermissionError)
+    leading = _Leading(led, passed_by=lambda: None, refuse=PermissionError)
     raw = database.engine.raw_connection()
     assert raw.driver_connection is not None
     with pytest.raises(PermissionError, match="in a way that cannot be led"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -20,10 +19,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
+from soulsense_db.drivers.leading import Leading
 from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.rehearsal import Led
 
-_POOL = "sqlalchemy.pool"
 _DIALECTS = ("mariadb", "mysql")
 _SSL = 1 << 11  # of the flags of a client
 _ELSEWHERE = ("host", "port", "sock", "read_default_file", "read_default_group")
@@ -35,13 +34,6 @@ _NO_USER = {1133, 1396, 1410}
 _NO_FILE = 1290  # where an option says so
 _QUOTED = re.compile(r"'([^']*)'")
 
-_led: list[Led] = []
-
-
-def current() -> Led | None:
-    """Return where the connections of this process are led."""
-    return _led[0] if _led else None
-
 
 def lead(
     led: Led,
@@ -50,41 +42,23 @@ def lead(
     refuse: Callable[[str], BaseException],
 ) -> None:
     """Do what ``RehearsalSupport.lead`` does."""
-    _led[:] = [led]
-    leading = _Leading(led, passed_by, refuse)
-    for library, change in (
-        ("pymysql.connections", leading.change_pymysql),
-        ("asyncmy.connection", leading.change_asyncmy),
-        ("aiomysql.connection", leading.change_aiomysql),
-        ("MySQLdb.connections", leading.change_of_c),
-        ("mariadb.connections", leading.change_of_c),
-        ("mysql.connector", leading.change_connector),
-    ):
-        try:
-            module = import_module(library)
-        except ImportError:
-            continue
-        try:
-            change(module)
-        except (AttributeError, TypeError) as error:  # a version that is made otherwise
-            known = library.partition(".")[0]
-            raise refuse(f"connects by a version of {known} that is not known here") from error
+    leading = _Leading(led, passed_by=passed_by, refuse=refuse)
+    leading.change_libraries(
+        {
+            "pymysql.connections": leading.change_pymysql,
+            "asyncmy.connection": leading.change_asyncmy,
+            "aiomysql.connection": leading.change_aiomysql,
+            "MySQLdb.connections": leading.change_of_c,
+            "mariadb.connections": leading.change_of_c,
+            "mysql.connector": leading.change_connector,
+        }
+    )
     event.listen(Engine, "do_connect", leading.check_arguments)
     event.listen(Engine, "handle_error", leading.check_error)
     event.listen(Pool, "connect", leading.check_connection)
 
 
-class _Leading:
-    def __init__(
-        self,
-        led: Led,
-        passed_by: Callable[[], object],
-        refuse: Callable[[str], BaseException],
-    ) -> None:
-        self._led, self._server = led, led.server
-        self._passed_by = passed_by
-        self._refuse = refuse
-
+class _Leading(Leading):
     # What libraries are told
 
     def change_pymysql(self, library: ModuleType) -> None:
@@ -96,8 +70,8 @@ class _Leading:
         def connect_there(own: Any, sock: object = None) -> Any:
             del sock
             self._note(own.db)
-            own.unix_socket, own.user = self._server["socket"], self._server["user"]
-            own.password = self._server["password"].encode()
+            own.unix_socket, own.user = self._led.server["socket"], self._led.server["user"]
+            own.password = self._led.server["password"].encode()
             own.ssl = own._ssl_required = False
             own.client_flag &= ~_SSL
             return connect(own)
@@ -112,8 +86,8 @@ class _Leading:
         @functools.wraps(connect)
         async def connect_there(own: Any) -> Any:
             self._note(own._db)
-            own._unix_socket, own._user = self._server["socket"], self._server["user"]
-            own._password, own._ssl_context = self._server["password"], None
+            own._unix_socket, own._user = self._led.server["socket"], self._led.server["user"]
+            own._password, own._ssl_context = self._led.server["password"], None
             own.client_flag &= ~_SSL
             return await connect(own)
 
@@ -150,8 +124,8 @@ class _Leading:
 
         def told(own: Any) -> None:
             self._note(own._database)
-            own._host, own._unix_socket = "localhost", self._server["socket"]
-            own._user, own._password = self._server["user"], self._server["password"]
+            own._host, own._unix_socket = "localhost", self._led.server["socket"]
+            own._user, own._password = self._led.server["user"], self._led.server["password"]
             own._ssl_disabled = True
             own._client_flags &= ~_SSL
 
@@ -175,16 +149,15 @@ class _Leading:
             for key, value in named.items()
             if key not in _ELSEWHERE and key != "ssl" and not key.startswith("ssl_")
         }
-        kept |= {key: self._server[key] for key in ("user", "password")}
-        return kept | {"unix_socket": self._server["socket"]}
+        kept |= {key: self._led.server[key] for key in ("user", "password")}
+        return kept | {"unix_socket": self._led.server["socket"]}
 
     def _note(self, database: object) -> None:
         """Look at the database that a connection asks for, and at who makes it."""
         named = database.decode() if isinstance(database, bytes) else database
         if named and str(named).lower() != self._led.live.lower():
             raise self._refuse(f"connects to another database, {named}")
-        if not _is_made_by_an_engine():
-            self._passed_by()
+        self.note_maker()
 
     # What engines do
 
@@ -195,7 +168,7 @@ class _Leading:
 
     def check_connection(self, connection: Any, _record: Any) -> None:
         """Ask where a connection of a pool has come to, whatever has made it."""
-        if asked(connection, "SELECT @@pid_file") != self._server["pid_file"]:
+        if asked(connection, "SELECT @@pid_file") != self._led.server["pid_file"]:
             connection.close()
             raise self._refuse("makes a connection in a way that cannot be led to a copy")
 
@@ -247,14 +220,4 @@ def is_in_transaction(connection: Any) -> bool:
         if callable(known := getattr(connection, "get_transaction_status", None)):
             return bool(known())
         return bool(connection.in_transaction)
-    return False
-
-
-def _is_made_by_an_engine() -> bool:
-    """Whether the call comes from a pool: from the ``creator`` of an engine."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith(_POOL):
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
     return False

@@ -14,6 +14,7 @@ from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.dump_changes import Side
 from soulsense_db.drivers.dump_rows import DumpedTable
 from soulsense_db.drivers.dump_values import Kind as ValueKind
+from soulsense_db.drivers.leading import current
 from soulsense_db.drivers.mariadb import archive, leading
 from soulsense_db.drivers.mariadb.contents import Row, fields_of
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
@@ -80,7 +81,7 @@ class MariaDBRehearsalSupport(ServerRehearsalSupport[archive.Description]):
 
     def file_of(self, connection: Connection) -> Path | None:
         """Return the copy, where the connection is to its database."""
-        led = leading.current()
+        led = current()
         name = leading.asked(connection.connection, "SELECT DATABASE()")
         is_led = led is not None and led.scratch.lower() == name.lower()
         return Path(led.copy) if led is not None and is_led else None

@@ -12,7 +12,6 @@ import functools
 import getpass
 import os
 import re
-import sys
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -22,9 +21,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
+from soulsense_db.drivers.leading import Leading
 from soulsense_db.drivers.rehearsal import Led
 
-_POOL = "sqlalchemy.pool"
 # What a statement of a database changes that is of the whole server, or of another database.
 _STATEMENT = (
     r"(?:"
@@ -53,13 +52,6 @@ _DO = re.compile(r"\s*DO\b", re.IGNORECASE)
 _TEXT = re.compile(r"'(?:[^']|'')*'|(\$(?:[A-Za-z_]\w*)?\$).*?\1", re.DOTALL)
 _WORDS = 4
 
-_led: list[Led] = []
-
-
-def current() -> Led | None:
-    """Return where the connections of this process are led."""
-    return _led[0] if _led else None
-
 
 def lead(
     led: Led,
@@ -68,37 +60,20 @@ def lead(
     refuse: Callable[[str], BaseException],
 ) -> None:
     """Do what ``RehearsalSupport.lead`` does."""
-    _led[:] = [led]
-    leading = _Leading(led, passed_by, refuse)
-    for library, change in (
-        ("psycopg", leading.change_psycopg),
-        ("psycopg2", leading.change_psycopg2),
-        ("asyncpg", leading.change_asyncpg),
-    ):
-        try:
-            module = import_module(library)
-        except ImportError:
-            continue
-        try:
-            change(module)
-        except AttributeError as error:  # a version that is made otherwise
-            raise refuse(f"connects by a version of {library} that is not known here") from error
+    leading = _Leading(led, passed_by=passed_by, refuse=refuse)
+    leading.change_libraries(
+        {
+            "psycopg": leading.change_psycopg,
+            "psycopg2": leading.change_psycopg2,
+            "asyncpg": leading.change_asyncpg,
+        }
+    )
     event.listen(Engine, "do_connect", leading.check_arguments)
     event.listen(Engine, "before_cursor_execute", leading.check_statement)
     event.listen(Pool, "connect", leading.check_connection)
 
 
-class _Leading:
-    def __init__(
-        self,
-        led: Led,
-        passed_by: Callable[[], object],
-        refuse: Callable[[str], BaseException],
-    ) -> None:
-        self._led = led
-        self._passed_by = passed_by
-        self._refuse = refuse
-
+class _Leading(Leading):
     # What libraries are told
 
     def change_psycopg(self, library: ModuleType) -> None:
@@ -161,8 +136,7 @@ class _Leading:
         has_service = "service" in given or "PGSERVICE" in os.environ
         if given.get("dbname") or not has_service:  # what a service names is led in any case
             self._require_live(given)
-        if not _is_made_by_an_engine():
-            self._passed_by()
+        self.note_maker()
         return self._led.scratch
 
     def _require_live(self, given: dict[str, Any]) -> None:
@@ -215,13 +189,3 @@ def database_of(connection: Any) -> str:
         return str(info.dbname)
     parameters = getattr(raw, "_params", None)  # asyncpg
     return str(getattr(parameters, "database", ""))
-
-
-def _is_made_by_an_engine() -> bool:
-    """Whether the call comes from a pool: from the ``creator`` of an engine."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if str(frame.f_globals.get("__name__", "")).startswith(_POOL):
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False

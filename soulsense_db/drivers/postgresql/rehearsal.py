@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.base import Driver
+from soulsense_db.drivers.leading import current
 from soulsense_db.drivers.postgresql import archive, leading
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.properties import copy_properties
@@ -56,7 +57,7 @@ class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
 
     def file_of(self, connection: Connection) -> Path | None:
         """Return the copy, where the connection is to its scratch database."""
-        led = leading.current()
+        led = current()
         name = leading.database_of(connection.connection)
         return Path(led.copy) if led is not None and led.scratch == name else None
 
