@@ -90,6 +90,14 @@ class DumpDriver(Driver, Generic[D]):
         """Return an engine on the live database whose Python driver needs no event loop."""
 
     @abstractmethod
+    def is_foreign(self, source: Path) -> bool:
+        """Whether the server's program alone has written a dump, which lacks our end then."""
+
+    @abstractmethod
+    def adopt(self, source: Path, target: Path, progress: Progress | None) -> SnapshotInfo:
+        """Write what such a dump has to ``target``, as a snapshot of ours."""
+
+    @abstractmethod
     def info_of(self, description: D, size_bytes: int) -> SnapshotInfo:
         """Return what there is to tell of a dump."""
 
@@ -137,8 +145,9 @@ class DumpDriver(Driver, Generic[D]):
             self.engine.dispose()
 
     def require_readable(self, source: Path) -> None:
-        """Read the beginning, and what is written at the end."""
-        self.describe(source)
+        """Read the beginning, and what is written at the end; of another's, the beginning alone."""
+        if not self.is_foreign(source):
+            self.describe(source)
 
     def check(
         self, path: Path, *, level: CheckLevel, poll: Callable[[], object] | None = None
@@ -162,7 +171,10 @@ class DumpDriver(Driver, Generic[D]):
     def copy_file(
         self, source: Path, target: Path, *, progress: Progress | None = None
     ) -> SnapshotInfo:
-        """Copy a dump that is whole, as a check in full finds it."""
+        """Copy a dump that is whole, as a check in full finds it; another's is restored first."""
+        if self.is_foreign(source):
+            self.require_database()
+            return self.adopt(source, target, progress)
         described = self.describe(source)
         size = described.size_bytes
 

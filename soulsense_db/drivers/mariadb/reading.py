@@ -181,19 +181,18 @@ class ReadingDriver(BackupFiles):
             )
 
     def require_readable(self, source: Path) -> None:
-        """Read the end as well; what ``mariadb-dump`` alone has written has another end."""
-        if foreign_dump.is_foreign(source):
+        """Read the end as well; what ``mariadb-dump`` alone has written has another one."""
+        if self.is_foreign(source):
             foreign_dump.require_end(source)
         else:
             super().require_readable(source)
 
-    def copy_file(
-        self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> SnapshotInfo:
-        """Copy a backup that is whole; what ``mariadb-dump`` alone has written is loaded first."""
-        if not foreign_dump.is_foreign(source):
-            return super().copy_file(source, target, progress=progress)
-        self.require_database()
+    def is_foreign(self, source: Path) -> bool:
+        """Look at the beginning."""
+        return foreign_dump.is_foreign(source)
+
+    def adopt(self, source: Path, target: Path, progress: Progress | None) -> SnapshotInfo:
+        """Load it into a scratch schema, and dump that."""
         self.finish_interrupted()
         return foreign.adopt(
             source,

@@ -74,18 +74,12 @@ class PostgreSQLDriver(ReadingDriver):
         with self._connected(autocommit=False) as connection:
             return first_rows(connection, statement, search_path=path)
 
-    def require_readable(self, source: Path) -> None:
-        """Read the end as well, but of an archive that ``pg_dump`` alone has written."""
-        if not foreign.is_foreign(source):
-            super().require_readable(source)
+    def is_foreign(self, source: Path) -> bool:
+        """Look for the end."""
+        return foreign.is_foreign(source)
 
-    def copy_file(
-        self, source: Path, target: Path, *, progress: Progress | None = None
-    ) -> SnapshotInfo:
-        """Copy a dump that is whole; what ``pg_dump`` alone has written is restored for that."""
-        if not foreign.is_foreign(source):
-            return super().copy_file(source, target, progress=progress)
-        self.require_database()
+    def adopt(self, source: Path, target: Path, progress: Progress | None) -> SnapshotInfo:
+        """Restore it to a scratch database, and dump that."""
         return foreign.adopt(
             source,
             target,
