@@ -77,18 +77,19 @@ class Waiting:
 
 
 class Gates:
-    """Keeps tables of ``schema`` from everybody, a connection for each.
+    """Keeps tables from everybody, a connection for each of ``groups``.
 
-    Beyond forty tables several share one: then a writer may come between.
+    Beyond forty groups several share one. Where tables share a connection, a writer may come
+    between.
     """
 
     def __init__(
-        self, login: Login, tables: Sequence[str], *, name: str, lock_timeout: float
+        self, login: Login, groups: Sequence[Sequence[str]], *, name: str, lock_timeout: float
     ) -> None:
         self._login, self._name, self._lock_timeout = login, name, lock_timeout
-        each: list[list[str]] = [[] for _ in range(min(_MOST_GATES, len(tables)))]
-        for number, table in enumerate(tables):
-            each[number * len(each) // len(tables)].append(table)
+        each: list[list[str]] = [[] for _ in range(min(_MOST_GATES, len(groups)))]
+        for number, group in enumerate(groups):
+            each[number * len(each) // len(groups)].extend(group)
         self._groups = each
         self._connections: list[Connection] = []
         self._waiting: list[Waiting] = []
@@ -135,8 +136,3 @@ class Gates:
         for connection in self._connections:
             execute(connection, "UNLOCK TABLES")
             time.sleep(_PASS_SECONDS)
-
-
-def tables_of(triggers: Sequence[Trigger]) -> list[str]:
-    """Return the tables of triggers, in the order in which the server takes their locks."""
-    return sorted({one.table for one in triggers}, key=str.encode)

@@ -20,8 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, notes, programs
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
-from soulsense_db.drivers.mariadb.gates import Gates, Waiting, tables_of
+from soulsense_db.drivers.mariadb.gates import Gates, Waiting
 from soulsense_db.drivers.mariadb.inventory import Trigger
+from soulsense_db.drivers.mariadb.linked_tables import groups_of
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
 from soulsense_db.drivers.mariadb.schemas import Work
@@ -50,12 +51,16 @@ class Swap:
         self._write_lock = write_lock
         self._live = login.database
         self._renaming: Waiting | None = None
+        self._old_groups: list[list[str]] = []
 
     def run(self) -> None:
         """Swap, and make the new triggers; on any error before, all is as it was."""
         with ExitStack() as stack:
             observer = stack.enter_context(self._connected())
             holder = stack.enter_context(self._connected())
+            # Before anything is locked: the server would wait for it.
+            self._old_groups = groups_of(observer, self._live, self._noted.old_triggers)
+            coming = groups_of(observer, self._work.coming, self._noted.new_triggers)
             execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
             try:
                 renaming = self._begin(stack, observer)
@@ -64,7 +69,7 @@ class Swap:
                     self._renaming.stop(observer, self._name)
                 self._put_back(observer)
                 raise
-            gates = self._gates(self._noted.new_triggers)
+            gates = self._gates(coming)
             with gates.asked_for(observer):
                 execute(holder, "UNLOCK TABLES")
                 renaming.join()
@@ -73,7 +78,7 @@ class Swap:
 
     def _begin(self, stack: ExitStack, observer: Connection) -> Waiting:
         """Return the statement that swaps, which has the locks of all live tables."""
-        old = self._gates(self._noted.old_triggers)
+        old = self._gates(self._old_groups)
         statement = self._statement(observer)
         with old.asked_for(observer):
             if self._noted.old_triggers:
@@ -89,7 +94,7 @@ class Swap:
         self._until_it_has_all_but_ours(renaming)
         # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
         if self._noted.kept is None and self._write_lock.has_concurrent_commit():
-            with self._gates(self._noted.old_triggers).asked_for(observer) as kept:
+            with self._gates(self._old_groups).asked_for(observer) as kept:
                 renaming.stop(observer, self._name)
                 kept.got()
                 kept.create(self._noted.old_triggers)
@@ -133,10 +138,8 @@ class Swap:
             missing = missing_triggers(observer, self._live, self._noted.old_triggers)
             programs.create_triggers(observer, missing, self._live)
 
-    def _gates(self, triggers: tuple[Trigger, ...]) -> Gates:
-        return Gates(
-            self._login, tables_of(triggers), name=self._name, lock_timeout=self._lock_timeout
-        )
+    def _gates(self, groups: list[list[str]]) -> Gates:
+        return Gates(self._login, groups, name=self._name, lock_timeout=self._lock_timeout)
 
     def _connected(self) -> AbstractContextManager[Connection]:
         return self._login.connected(name=self._name, lock_timeout=self._lock_timeout)

@@ -1,0 +1,65 @@
+"""Tables that the server locks together, because of foreign keys or triggers, can be restored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mariadb_driver.databases import new_database
+from mariadb_driver.server import Server
+from soulsense_db import BackupManager
+
+TABLES = """
+CREATE TABLE parent (id INT PRIMARY KEY);
+CREATE TABLE child (id INT PRIMARY KEY, parent_id INT{key});
+CREATE TABLE audit (said TEXT);
+CREATE VIEW `all of them` AS SELECT id FROM parent;
+CREATE PROCEDURE look() SELECT count(*) INTO @found FROM `all of them`;
+INSERT INTO parent VALUES (1), (2);
+INSERT INTO child VALUES (1, 1), (2, 2);
+"""
+KEY = ", FOREIGN KEY (parent_id) REFERENCES parent (id)"
+OF_PARENT = "CREATE TRIGGER of_parent BEFORE INSERT ON parent FOR EACH ROW SET NEW.id = NEW.id + 1;"
+OF_CHILD = "CREATE TRIGGER of_child AFTER INSERT ON child FOR EACH ROW {body};"
+LINKS = {
+    "foreign key": (KEY, "SET @a = 1"),
+    "cascade": (f"{KEY} ON DELETE CASCADE ON UPDATE CASCADE", "SET @a = 1"),
+    "writes": ("", "INSERT INTO parent VALUES (NEW.id + 100)"),
+    "reads": ("", "SET @a = (SELECT max(id) FROM parent)"),
+    "routine": ("", "CALL `look`()"),
+    "none": ("", "INSERT INTO audit VALUES ('child')"),
+}
+
+
+@pytest.mark.parametrize(
+    ("link", "of_live", "of_backup"),
+    [
+        *((link, True, True) for link in LINKS),
+        ("foreign key", True, False),
+        ("foreign key", False, True),
+    ],
+)
+def test_linked_tables_with_triggers_are_restored(
+    server: Server, tmp_path: Path, link: str, of_live: bool, of_backup: bool
+) -> None:
+    """Whether the backup or the live database has the triggers; an undo brings the other back."""
+    with new_database(server, tmp_path) as database:
+        key, body = LINKS[link]
+        triggers = OF_PARENT + OF_CHILD.format(body=body)
+        database.run(TABLES.format(key=key))
+        if of_backup:
+            database.run(triggers)
+        manager = BackupManager(database.engine, tmp_path, catalog=False, lock_timeout=5)
+        manager.create()
+        backup = database.dump()
+        if of_backup and not of_live:
+            database.run("DROP TRIGGER of_parent; DROP TRIGGER of_child")
+        if of_live and not of_backup:
+            database.run(triggers)
+        database.run("DELETE FROM child WHERE id = 2")
+        before = database.dump()
+        manager.restore("latest")
+        assert database.dump() == backup
+        manager.undo_restore()
+        assert database.dump() == before
