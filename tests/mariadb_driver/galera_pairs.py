@@ -21,13 +21,6 @@ CREATE TABLE loose (id INT PRIMARY KEY, first BIGINT,
 INSERT INTO first VALUES (1, 'one'), (2, 'two');
 INSERT INTO second VALUES (1), (2);
 """
-TRIGGERS = """
-CREATE TRIGGER logged AFTER INSERT ON first FOR EACH ROW INSERT INTO log VALUES (NEW.id, '{0}');
-CREATE TRIGGER more AFTER INSERT ON first FOR EACH ROW FOLLOWS logged
-    UPDATE log SET said = CONCAT(said, '+') WHERE id = NEW.id;
-CREATE TRIGGER {0}_one BEFORE UPDATE ON loose FOR EACH ROW SET NEW.first = NULL;
-"""
-"""To be formatted with a word that those of another moment have not."""
 SYNC = "SET SESSION wsrep_sync_wait = 15;"
 """Have the next statement see what was committed on other nodes."""
 _ENDED = 1213  # what a cluster says to a transaction that is in the way

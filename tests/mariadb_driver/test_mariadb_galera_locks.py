@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.galera import Cluster
-from mariadb_driver.galera_pairs import TABLES, TRIGGERS, Pairs
+from mariadb_driver.galera_pairs import TABLES, Pairs
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver, leases, login, notes, schemas
 from soulsense_db.errors import DatabaseLockedError, Outcome
@@ -125,8 +125,7 @@ def test_the_rights_of_the_guide_are_enough(nodes: list[Database], tmp_path: Pat
     """For rows that are locks, and for a restore; who may not have rows has the node's lock."""
     made = nodes[0]
     made.run(
-        TRIGGERS.format("old")
-        + f"CREATE USER guided; GRANT ALL ON {made.name}.* TO guided;"
+        f"CREATE USER guided; GRANT ALL ON {made.name}.* TO guided;"
         + "GRANT SELECT ON mysql.proc TO guided; GRANT SET USER ON *.* TO guided"
     )
     engine = sa.create_engine(made.engine.url.set(username="guided"))

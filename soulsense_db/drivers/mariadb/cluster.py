@@ -66,8 +66,10 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
     if elsewhere:
         names = ", ".join(str(one) for (one,) in elsewhere)
         raise in_a_cluster(name, f"another node runs the events {names}: connect to that one")
+    # All of it was seen to work, and once on a busy machine to fail half-way: not before that is
+    # understood. What puts triggers in place is in cluster_triggers.
     if inventory.take_triggers(connection, live):
-        cluster_triggers.require_room(connection, live, name=name)
+        raise in_a_cluster(name, "it has triggers, which cannot be put in place on all at once yet")
     method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
     if method and method[0][1] != "TOI":
         raise in_a_cluster(name, f"wsrep_OSU_method is {method[0][1]}, and not TOI")
@@ -75,6 +77,8 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
 
 def require_backup(described: Description, *, name: str) -> None:
     """Raise for a backup that cannot be put in place on all nodes at once."""
+    if "triggers" in described.sections:
+        raise in_a_cluster(name, "the backup has triggers")
     for item in described.items:
         if item.kind == "SEQUENCE":
             raise in_a_cluster(name, f"the backup has the sequence {item.name}")
