@@ -67,5 +67,5 @@ def _is_made_by_an_engine() -> bool:
     while frame is not None:
         if str(frame.f_globals.get("__name__", "")).startswith(_POOL):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back  # type: ignore[assignment]  # of the outermost one it is None
     return False

@@ -15,6 +15,8 @@ from mariadb_driver.server import Server, is_installed
 
 _PROVIDER = Path("/usr/lib/galera/libgalera_smm.so")
 _SECONDS = 60
+_ATTEMPTS = 3
+_PORTS = 9
 
 
 def require_installed() -> None:
@@ -28,16 +30,27 @@ class Cluster:
     """Three nodes, of which each has all that is committed."""
 
     def __init__(self) -> None:
-        self._ports = [free_port() for _ in range(9)]
+        self._ports: list[int] = []
         self.nodes: list[Server] = []
-        try:
-            for number in range(3):
-                first = ("--wsrep-new-cluster",) if number == 0 else ()
-                self.nodes.append(Server(*self.options(number), *first))
-                self.until_ready(number, number + 1)
-        except BaseException:
-            self.remove()
-            raise
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._make()
+                return
+            except BaseException as error:
+                self.remove()
+                # Somebody else may have taken a port since it was free.
+                if not isinstance(error, Exception) or attempt == _ATTEMPTS - 1:
+                    raise
+
+    def _make(self) -> None:
+        ports: set[int] = set()
+        while len(ports) < _PORTS:
+            ports.add(free_port())
+        self._ports, self.nodes = list(ports), []
+        for number in range(3):
+            first = ("--wsrep-new-cluster",) if number == 0 else ()
+            self.nodes.append(Server(*self.options(number), *first))
+            self.until_ready(number, number + 1)
 
     def options(self, number: int) -> tuple[str, ...]:
         """Return what makes a server a node."""

@@ -21,6 +21,9 @@ CREATE TABLE loose (id INT PRIMARY KEY, first BIGINT,
 INSERT INTO first VALUES (1, 'one'), (2, 'two');
 INSERT INTO second VALUES (1), (2);
 """
+LOCKS = "~soulsense_locks"
+HELD = f"SELECT COUNT(*) FROM `{LOCKS}`.leases WHERE ends > UTC_TIMESTAMP(6)"
+"""How many locks are held: those of what was killed have ended, and stay."""
 SYNC = "SET SESSION wsrep_sync_wait = 15;"
 """Have the next statement see what was committed on other nodes."""
 _ENDED = 1213  # what a cluster says to a transaction that is in the way

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.galera import Cluster
-from mariadb_driver.galera_pairs import TABLES, Pairs
+from mariadb_driver.galera_pairs import HELD, LOCKS, TABLES, Pairs
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb import MariaDBDriver, leases, login, notes, schemas
 from soulsense_db.errors import DatabaseLockedError, Outcome
@@ -31,7 +31,6 @@ with BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2]).exclusive():
     print("held", flush=True)
     threading.Event().wait()
 """
-LOCKS = "~soulsense_locks"
 
 
 @pytest.fixture
@@ -67,8 +66,8 @@ def test_one_of_two_nodes_has_the_lock(nodes: list[Database]) -> None:
                 other.exclusive(timeout=0),
             ):
                 pytest.fail("two have it")
-            assert nodes[2].run(f"SELECT COUNT(*) FROM `{LOCKS}`.leases") == "1\n"
-    assert nodes[2].run(f"SELECT COUNT(*) FROM `{LOCKS}`.leases") == "0\n"
+            assert nodes[2].run(HELD) == "1\n"
+    assert nodes[2].run(HELD) == "0\n"
 
 
 def test_of_all_that_ask_at_once_one_gets_it(nodes: list[Database]) -> None:
@@ -130,16 +129,15 @@ def test_the_rights_of_the_guide_are_enough(nodes: list[Database], tmp_path: Pat
     )
     engine = sa.create_engine(made.engine.url.set(username="guided"))
     driver = made.driver_for(engine)
-    counted = f"SELECT COUNT(*) FROM `{LOCKS}`.leases WHERE ends > UTC_TIMESTAMP(6)"
     with driver_of(made).exclusive(timeout=1):
         pass  # the table is there
     try:
-        before = made.run(counted)
+        before = made.run(HELD)
         with driver.exclusive(timeout=1):
-            assert made.run(counted) == before
+            assert made.run(HELD) == before
         made.run("GRANT ALL ON `~soulsense\\_%`.* TO guided")
         with driver.exclusive(timeout=1):
-            assert made.run(counted) != before
+            assert made.run(HELD) != before
         manager = BackupManager(engine, tmp_path, catalog=False)
         backup = manager.create()
         made.run("DELETE FROM second; SET GLOBAL log_bin_trust_function_creators = 1")

@@ -16,12 +16,14 @@ import re
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb import cluster_triggers, inventory, notes, schemas
+from soulsense_db.drivers.mariadb import inventory, notes, schemas
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import code_of, in_a_cluster
 from soulsense_db.drivers.mariadb.notes import Notes
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
+from soulsense_db.drivers.mariadb.swap import rename_statement
+from soulsense_db.errors import UnsupportedDatabaseError
 
 _ENGINE = re.compile(r"^\) ENGINE=(\w+)", re.MULTILINE)
 _ELSEWHERE = " DISABLE ON SLAVE "
@@ -66,10 +68,8 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
     if elsewhere:
         names = ", ".join(str(one) for (one,) in elsewhere)
         raise in_a_cluster(name, f"another node runs the events {names}: connect to that one")
-    # All of it was seen to work, and once on a busy machine to fail half-way: not before that is
-    # understood. What puts triggers in place is in cluster_triggers.
     if inventory.take_triggers(connection, live):
-        raise in_a_cluster(name, "it has triggers, which cannot be put in place on all at once yet")
+        raise _has_triggers(name)
     method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
     if method and method[0][1] != "TOI":
         raise in_a_cluster(name, f"wsrep_OSU_method is {method[0][1]}, and not TOI")
@@ -78,7 +78,7 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
 def require_backup(described: Description, *, name: str) -> None:
     """Raise for a backup that cannot be put in place on all nodes at once."""
     if "triggers" in described.sections:
-        raise in_a_cluster(name, "the backup has triggers")
+        raise _has_triggers(name, "the backup")
     for item in described.items:
         if item.kind == "SEQUENCE":
             raise in_a_cluster(name, f"the backup has the sequence {item.name}")
@@ -93,38 +93,19 @@ def require_backup(described: Description, *, name: str) -> None:
             raise in_a_cluster(name, f"in the backup {item.name} is of {engine[1]}")
 
 
+def _has_triggers(name: str, what: str = "it") -> UnsupportedDatabaseError:
+    """Return the error for triggers: a table takes none along to another schema."""
+    return in_a_cluster(name, f"{what} has triggers, which no one statement puts in place")
+
+
 def swap(connection: Connection, work: Work, noted: Notes, *, name: str) -> None:
     """Swap all tables on all nodes; on any error, nothing or all of it was done."""
-    if noted.old_triggers or noted.new_triggers:
-        cluster_triggers.make_ready(connection, work, noted, name=name)
-    statement = rename(connection, work)
+    if noted.old_triggers or noted.new_triggers:  # made since it was looked at, perhaps
+        raise _has_triggers(name)
+    statement = rename_statement(connection, work)
     work.require_lock()
     execute(connection, statement)
     work.require_lock()
-    cluster_triggers.finish(connection, work)
-
-
-def rename(connection: Connection, work: Work) -> str:
-    """Return the statement that swaps all tables, and renames the notes on it."""
-    return cluster_triggers.renaming(
-        [
-            *cluster_triggers.moves(connection, work),
-            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
-            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
-        ]
-    )
-
-
-def put_back(connection: Connection, live: str, noted: Notes) -> None:
-    """Undo what was made ready for a swap that has not been done."""
-    if inventory.is_in_a_cluster(connection):
-        cluster_triggers.put_back(connection, live, noted)
-
-
-def finish(connection: Connection, work: Work) -> None:
-    """Do what a swap has left to do for tables."""
-    if inventory.is_in_a_cluster(connection):
-        cluster_triggers.finish(connection, work)
 
 
 def settled(connection: Connection, schema: str) -> tuple[Notes, str] | None:

@@ -65,7 +65,7 @@ class Lease:
             while not self._try(connection):
                 if time.monotonic() >= deadline:
                     return False
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # no node tells another's sessions that a lock is free
         self._is_held = True
         thread = threading.Thread(target=self._keep, name="soulsense_db-lease", daemon=True)
         thread.start()

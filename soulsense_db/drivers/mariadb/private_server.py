@@ -204,7 +204,7 @@ class PrivateServer:
             has_ended = statuses[1:] or set(statuses) - {b"0"} or self._watcher.poll() is not None
             if has_ended or time.monotonic() > deadline:
                 raise does_not_start(self._tools.server, _reason(log))
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # a server tells nobody when it is ready
 
     def _answers(self) -> bool:
         """Whether it listens, and the next one could find it."""
@@ -296,7 +296,7 @@ def _remove(folder: Path) -> None:
             os.kill(number, signal.SIGKILL)
             deadline = time.monotonic() + _STOP_SECONDS
             while _is_of(number, folder) and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # it is no child of ours: nothing tells of its end
     shutil.rmtree(folder, ignore_errors=True)
 
 

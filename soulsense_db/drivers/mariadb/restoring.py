@@ -176,7 +176,6 @@ def _drop_unless_swapped(work: Work, name: str) -> None:
         if found is not None and found[1] in (notes.AFTER, notes.KEPT):
             return
         if found is not None:
-            cluster.put_back(work.keeper, work.live, found[0])
             _drop_sequences(work.keeper, work.live, found[0].sequences, name)
         schemas.drop_all(work.keeper, work, name)
 
@@ -340,10 +339,6 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
             if table == notes.KEPT:
                 continue
             is_swapped = table == notes.AFTER
-            if is_swapped:
-                cluster.finish(connection, work)
-            else:
-                cluster.put_back(connection, work.live, noted)
             wanted = noted.new_triggers if is_swapped else noted.old_triggers
             missing = missing_triggers(connection, work.live, wanted)
             programs.create_triggers(connection, missing, work.live)

@@ -220,7 +220,7 @@ def left_by_a_kill(
                 and is_awaited(schema)
             ):
                 break
-            time.sleep(_WAIT_SECONDS)
+            time.sleep(_WAIT_SECONDS)  # as in leases: nothing tells that it is free
 
 
 def is_in_use(connection: Connection, schema: str, *, live: str) -> bool:

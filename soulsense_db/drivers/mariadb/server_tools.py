@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from soulsense_db.drivers.mariadb.private_errors import no_server
-from soulsense_db.drivers.mariadb.tools import Tools, series
-from soulsense_db.drivers.server_programs import folders_on_path, said_by
+from soulsense_db.drivers.mariadb.tools import Tools, series, version_of
+from soulsense_db.drivers.server_programs import folders_on_path
 
 _SERVERS = ("mariadbd", "mysqld")
 _MAKERS = ("mariadb-install-db", "mysql_install_db")
@@ -53,7 +52,7 @@ def find_server(tools: Tools, *, dialect: str, is_named: bool) -> ServerTools:
     others: list[str] = []
     folders = list(_folders(tools.folder, is_named=is_named))
     for server in (folder / name for folder in folders for name in _SERVERS):
-        found = _version_of(server)
+        found = version_of(server, _VERSION)
         if found == series(tools.version):
             maker = _maker_beside(server, folders)
             if maker is not None:
@@ -76,17 +75,3 @@ def _maker_beside(server: Path, folders: list[Path]) -> Path | None:
             if (folder / name).is_file():
                 return (folder / name).resolve()
     return None
-
-
-def _version_of(program: Path) -> tuple[int, int] | None:
-    try:
-        changed = program.stat().st_mtime_ns
-    except OSError:
-        return None
-    return _asked(program, changed)
-
-
-@functools.lru_cache(maxsize=64)
-def _asked(program: Path, _changed: int) -> tuple[int, int] | None:
-    match = _VERSION.search(said_by([str(program), "--no-defaults", "--version"]))
-    return (int(match[1]), int(match[2])) if match else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db import fs
-from soulsense_db.drivers.mariadb import archive, cluster_triggers, inventory
+from soulsense_db.drivers.mariadb import archive, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
 from soulsense_db.drivers.mariadb.errors import code_of, definer_gone, ended_early
 from soulsense_db.drivers.mariadb.inventory import Inventory
@@ -35,7 +34,6 @@ from soulsense_db.errors import BackupError
 from soulsense_db.progress import Progress
 
 _ATTEMPTS = 5
-_LOOK_SECONDS = 0.1
 _ALWAYS = (
     "--single-transaction",
     "--quick",
@@ -135,7 +133,7 @@ class _Writing:
             connect = self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
             connection = stack.enter_context(connect)
             stack.enter_context(self._no_changes_of_tables())
-            before = self._settled(connection)
+            before = self._taken(connection)
             _require_definers(connection, schema, before.names("VIEW"), self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
@@ -172,15 +170,6 @@ class _Writing:
             self._write(stream, text)
             sections[what] = archive.Section(begin=begin, end=self._done)
         return self._described(before, version, sections)
-
-    def _settled(self, connection: Connection) -> Inventory:
-        """Return what is there, when no restore to a cluster has something there for a moment."""
-        deadline = time.monotonic() + self._lock_timeout
-        while cluster_triggers.has_unfinished(found := self._taken(connection)):
-            if time.monotonic() > deadline:
-                raise locked(self._name, "a restore is being put in place")
-            time.sleep(_LOOK_SECONDS)
-        return found
 
     def _lacks(self, before: Inventory) -> bool:
         return not {one.name for one in before.tables} <= self._counter.tables

@@ -79,7 +79,7 @@ class Swap:
     def _begin(self, stack: ExitStack, observer: Connection) -> Waiting:
         """Return the statement that swaps, which has the locks of all live tables."""
         old = self._gates(self._old_groups)
-        statement = self._statement(observer)
+        statement = rename_statement(observer, self._work)
         with old.asked_for(observer):
             if self._noted.old_triggers:
                 self._write_lock.release()
@@ -100,19 +100,6 @@ class Swap:
                 kept.create(self._noted.old_triggers)
             raise ConcurrentCommitError
         return renaming
-
-    def _statement(self, connection: Connection) -> str:
-        live, work = self._live, self._work
-        # What was made since is no part of the backup either.
-        before = inventory.renamed(connection, live)
-        after = inventory.renamed(connection, work.coming)
-        moves = [
-            *((quoted(live, one), quoted(work.old, one)) for one in before),
-            *((quoted(work.coming, one), quoted(live, one)) for one in after),
-            (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
-            (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
-        ]
-        return "RENAME TABLE " + ", ".join(f"{source} TO {target}" for source, target in moves)
 
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
@@ -143,6 +130,20 @@ class Swap:
 
     def _connected(self) -> AbstractContextManager[Connection]:
         return self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
+
+
+def rename_statement(connection: Connection, work: Work) -> str:
+    """Return the statement that swaps all tables, and renames the notes on it."""
+    # What was made since is no part of the backup either.
+    before = inventory.renamed(connection, work.live)
+    after = inventory.renamed(connection, work.coming)
+    moves = [
+        *((quoted(work.live, one), quoted(work.old, one)) for one in before),
+        *((quoted(work.coming, one), quoted(work.live, one)) for one in after),
+        (quoted(work.name, notes.FIRST), quoted(work.name, notes.FIRST_AFTER)),
+        (quoted(work.name, notes.BEFORE), quoted(work.name, notes.AFTER)),
+    ]
+    return "RENAME TABLE " + ", ".join(f"{source} TO {target}" for source, target in moves)
 
 
 def missing_triggers(

@@ -114,8 +114,8 @@ def find_tools(version: str, *, name: str) -> Tools:
     wanted = series(version)
     others: list[str] = []
     for folder in dict.fromkeys([*folders_on_path(), *map(Path, _FOLDERS)]):
-        found = _version_of(folder / "mariadb-dump")
-        if found == wanted and _version_of(folder / "mariadb") == wanted:
+        found = version_of(folder / "mariadb-dump", _VERSION)
+        if found == wanted and version_of(folder / "mariadb", _VERSION) == wanted:
             return Tools(folder, version, name)
         if found is not None:
             others.append(f"{folder / 'mariadb-dump'} is of version {found[0]}.{found[1]}")
@@ -129,7 +129,7 @@ def tools_in(folder: Path, version: str, *, name: str) -> Tools:
     """
     server, wanted = f"MariaDB {version}", series(version)
     for program in (folder / "mariadb-dump", folder / "mariadb"):
-        found = _version_of(program)
+        found = version_of(program, _VERSION)
         if found is None:
             raise not_in_named_directory(program, server)
         if found != wanted:
@@ -145,16 +145,19 @@ def series(version: str) -> tuple[int, int]:
     return int(first), int(re.match(r"\d*", second)[0] or 0)  # type: ignore[index]
 
 
-def _version_of(program: Path) -> tuple[int, int] | None:
-    """Return the first two numbers of a program's version; None where it is none."""
+def version_of(program: Path, said_as: re.Pattern[str]) -> tuple[int, int] | None:
+    """Return the first two numbers of a program's version; None where it is none.
+
+    ``said_as``: what both are in, as its two groups.
+    """
     try:
         changed = program.stat().st_mtime_ns
     except OSError:
         return None
-    return _asked(program, changed)
+    match = said_as.search(_asked(program, changed))
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @functools.lru_cache(maxsize=64)
-def _asked(program: Path, _changed: int) -> tuple[int, int] | None:
-    match = _VERSION.search(said_by([str(program), "--no-defaults", "--version"]))
-    return (int(match[1]), int(match[2])) if match else None
+def _asked(program: Path, _changed: int) -> str:
+    return said_by([str(program), "--no-defaults", "--version"])

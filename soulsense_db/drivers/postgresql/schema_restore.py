@@ -191,7 +191,7 @@ class Ready:
                 return bool(found == "committed")
             if time.monotonic() > deadline:
                 raise unreachable(self._name, "whether it has been restored cannot be told")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # the session that commits is not ours any more
 
     # As a lock against writers
 
