@@ -411,6 +411,22 @@ def test_a_table_with_a_name_like_that_of_an_index_is_no_part_of_it(made: Projec
     ]
 
 
+def test_a_module_that_only_the_application_loads_is_not_needed(made: Project) -> None:
+    """The rest is rehearsed, where a virtual table's module is an extension that is not loaded."""
+    run_sql(
+        made.database,
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO sqlite_master (type, name, tbl_name, rootpage, sql) VALUES ('table', 'near',"
+        " 'near', 0, 'CREATE VIRTUAL TABLE near USING vec0 (place float[4])')",
+        "CREATE TABLE near_chunks (id INTEGER PRIMARY KEY, data BLOB)",
+        "INSERT INTO near_chunks (data) VALUES ('a'), ('b')",
+    )
+    made.revision("second", "first", 'op.execute("DELETE FROM near_chunks WHERE id = 1")')
+    assert [found.sentence for found in rehearsed(made).findings] == [
+        "Table near_chunks loses 1 row of 2."
+    ]
+
+
 def test_truncated_values_are_found(made: Project) -> None:
     """A migration that shortens values: which column, and how many of them."""
     made.revision("second", "first", 'op.execute("UPDATE person SET name = substr(name, 1, 5)")')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 
@@ -10,6 +11,7 @@ from soulsense_db.drivers.sqlite.as_stored import UnsendableError, require_senda
 from soulsense_db.drivers.sqlite.pragmas import folded, quoted
 from soulsense_db.drivers.sqlite.rows import OWN_PREFIX, Row, Side
 from soulsense_db.drivers.sqlite.table_sql import read_table
+from soulsense_db.errors import BackupError
 
 _VIRTUAL = "CREATE VIRTUAL"
 _SETTINGS = ("user_version", "application_id", "encoding")
@@ -68,22 +70,15 @@ def _can_be_sent(names: str) -> bool:
 
 
 def _table(side: Side, name: str, sql: str) -> TableSchema:
+    if sql.lstrip().upper().startswith(_VIRTUAL):
+        return _virtual_table(side, name, sql)
     said = read_table(sql)
     columns: dict[str, Column] = {}
     key: list[tuple[int, str]] = []
-    for _, column, declared, is_required, default, place, hidden in _pragma(
-        side, "table_xinfo", name
-    ):
-        collation = said.collations.get(folded(column), "")
-        columns[column] = Column(
-            str(declared or "").upper(),  # SQLite before 3.37 has it as it was typed
-            bool(is_required),
-            default,
-            "" if collation == "BINARY" else collation,
-            _GENERATED.get(hidden, ""),
-        )
-        if place:
-            key.append((place, column))
+    for row in _pragma(side, "table_xinfo", name):
+        columns[row[1]] = _column(row, said.collations.get(folded(row[1]), ""))
+        if row[5]:
+            key.append((row[5], row[1]))
     uniques = Counter(
         f"({', '.join(_indexed(side, row[1]))})"
         for row in _pragma(side, "index_list", name)
@@ -91,13 +86,34 @@ def _table(side: Side, name: str, sql: str) -> TableSchema:
     )
     return TableSchema(
         sql,
-        sql.lstrip().upper().startswith(_VIRTUAL),
+        False,
         columns,
         tuple(column for _, column in sorted(key)),
         uniques,
         Counter(_foreign_keys(side, name)),
         Counter(said.checks),
         said.options,
+    )
+
+
+def _virtual_table(side: Side, name: str, sql: str) -> TableSchema:
+    """Have no columns where its module, an extension of the application's, is not loaded here."""
+    try:
+        columns = {row[1]: _column(row, "") for row in _pragma(side, "table_xinfo", name)}
+    except (sqlite3.OperationalError, BackupError):
+        columns = {}
+    return TableSchema(sql, True, columns, (), Counter(), Counter(), Counter())
+
+
+def _column(row: Row, collation: str) -> Column:
+    """Return what a row of ``PRAGMA table_xinfo`` says."""
+    _, _, declared, is_required, default, _, hidden = row
+    return Column(
+        str(declared or "").upper(),  # SQLite before 3.37 has it as it was typed
+        bool(is_required),
+        default,
+        "" if collation == "BINARY" else collation,
+        _GENERATED.get(hidden, ""),
     )
 
 
