@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from helpers import disk_of
+import sqlalchemy as sa
+from helpers import disk_of, eventually
 
 from postgresql import content
 from postgresql.conftest import VERSIONS, Servers
@@ -20,6 +22,7 @@ from soulsense_db.errors import (
     NotADatabaseError,
     NotEnoughSpaceError,
 )
+from soulsense_db.health import check_health
 
 MEGABYTE = 1024 * 1024
 TABLE = "CREATE TABLE t (id integer PRIMARY KEY, v text); INSERT INTO t VALUES (0, 'old')"
@@ -123,6 +126,27 @@ def test_the_server_dies(server: Server, app: str, operation: str, tmp_path: Pat
     content.psql(server, app, "UPDATE t SET v = 'new' WHERE id = 0")
     content.driver_on(server, app).load(path)
     assert content.psql(server, app, "SELECT v FROM t WHERE id = 0") == "old\n"
+
+
+def test_a_table_that_somebody_wants_to_change(server: Server, app: str, tmp_path: Path) -> None:
+    """An ALTER TABLE that waits for a reader holds up neither the size nor the status."""
+    content.psql(server, app, f"{MANY}; ANALYZE t")
+    engine = content.engine_on(server, app)
+    manager = BackupManager(engine, tmp_path)
+    size = manager.live.size()
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND query LIKE 'ALTER TABLE t%'"
+    )
+    with ThreadPoolExecutor(1) as side:
+        with engine.connect() as reader:
+            reader.execute(sa.text("SELECT 1 FROM t LIMIT 1"))
+            change = side.submit(content.psql, server, app, "ALTER TABLE t ADD extra integer")
+            assert eventually(lambda: content.psql(server, app, waits) == "1\n")
+            assert manager.live.size() == pytest.approx(size, rel=0.1)
+            assert check_health(manager).numbers["database_bytes"]
+            assert not change.done()
+        change.result()
 
 
 def test_a_file_of_another_dialect(server: Server, app: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, shown_name
+from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.statements import execute
 
 # What a dump leaves out: the server's own, and what an extension makes again, but for the rows of
@@ -75,6 +76,15 @@ _LARGEST = sa.text(f"""
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
 """)  # noqa: S608 - a constant
+# Without opening a table, which waits for whoever wants to change it: what the server last noted.
+_NOTED_SIZE = sa.text(f"""
+    SELECT coalesce(sum(greatest(c.relpages, 0)::bigint), 0)
+        * current_setting('block_size')::bigint
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
+""")  # noqa: S608 - a constant
+_SIZE_WAIT_MS = 500
+_LOCK_NOT_AVAILABLE = "55P03"
 _SHARED = sa.text("""
     SELECT md5(concat_ws(' ',
         (SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d
@@ -166,6 +176,20 @@ def size(connection: Connection) -> int:
     """Return about how many bytes the rows of all tables take."""
     may = connection.scalar(sa.text("SELECT has_table_privilege('pg_largeobject', 'SELECT')"))
     return int(connection.scalar(_SIZE if may else _SIZE_WITHOUT_OBJECTS) or 0)
+
+
+def size_at_once(connection: Connection) -> int:
+    """Return what :func:`size` does; where a table is being changed, what the server last noted.
+
+    ``connection``: one whose setting for locks is ours to change.
+    """
+    execute(connection, f"SET lock_timeout = {_SIZE_WAIT_MS}")
+    try:
+        return size(connection)
+    except DBAPIError as error:
+        if code_of(error) != _LOCK_NOT_AVAILABLE:
+            raise
+    return int(connection.scalar(_NOTED_SIZE) or 0)
 
 
 def largest(connection: Connection) -> int:

@@ -104,7 +104,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
     def size(self) -> int:
         """About the bytes of all rows, which a dump has; of indexes it has the definition."""
         with self._connected() as connection:
-            return inventory.size(connection)
+            return inventory.size_at_once(connection)
 
     def explained(self) -> AbstractContextManager[None]:
         """Say what the server's errors mean for the live database."""
