@@ -156,7 +156,7 @@ def test_a_url_of_the_environment_or_the_file_keeps_the_policy(shell: Shell) -> 
     ini.write_text(FILES["alembic.ini"] + f"sqlalchemy.url = sqlite:///{shell.database}\n")
     assert "keep 1" in shell.ok("prune", "--dry-run")
     shell.env["SOULSENSE_DATABASE_URL"] = str(shell.database)
-    assert "removed 2, kept 1" in shell.ok("auto")
+    assert "removed 2 and kept 1 automatic backup(s)" in shell.ok("auto")
 
 
 # Directories

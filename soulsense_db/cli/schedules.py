@@ -177,7 +177,8 @@ def _summary(report: AutoReport) -> str:
     elif report.pruned is None:
         parts.append("no retention policy: nothing removed")
     else:
-        parts.append(f"removed {len(report.pruned.removed)}, kept {len(report.pruned.kept)}")
+        removed, kept = len(report.pruned.removed), len(report.pruned.kept)
+        parts.append(f"removed {removed} and kept {kept} automatic backup(s)")
     if report.drilled:
         parts.append(f"drilled {len(report.drilled)}")
     if report.drill_errors:

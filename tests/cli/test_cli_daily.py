@@ -220,11 +220,11 @@ def test_auto_is_one_line(shell: Shell) -> None:
     assert shell.ok("auto").startswith("auto: created soulsense_backup_")
     line = shell.ok("auto", "--keep-last", "1")
     assert line.startswith("auto: nothing has changed since soulsense_backup_")
-    assert line.endswith(", verified, removed 0, kept 1\n")
+    assert line.endswith(", verified, removed 0 and kept 1 automatic backup(s)\n")
     add_child(shell.database)
     (old,) = shell.backups()
     line, named = shell.ok("auto", "--keep-last", "1").splitlines()
-    assert line.endswith(", verified, removed 1, kept 1")
+    assert line.endswith(", verified, removed 1 and kept 1 automatic backup(s)")
     assert named == f"auto: removed {old.filename}"
     assert shell.ok("auto", "--quiet") == ""
     (backup,) = (shell.folder / "data" / "backups").glob("*.db")
