@@ -60,6 +60,13 @@ class Standby:
             time.sleep(0.05)
         raise AssertionError(f"the standby never came to {statement}")
 
+    def execute(self, *statements: str) -> None:
+        """Run statements there, each by itself, as its superuser."""
+        engine = sa.create_engine(self.url("postgres"), poolclass=NullPool)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
     def _pg_ctl(self, *arguments: str) -> None:
         log = f"{self._data}/log"
         self._primary.run("pg_ctl", "-w", "-D", str(self._data), "-l", log, *arguments)

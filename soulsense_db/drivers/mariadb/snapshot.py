@@ -26,6 +26,7 @@ from soulsense_db.drivers.mariadb.errors import code_of, definer_gone, ended_ear
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept
+from soulsense_db.drivers.mariadb.replica import warn_if_behind
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
@@ -134,6 +135,7 @@ class _Writing:
             connection = stack.enter_context(connect)
             stack.enter_context(self._no_changes_of_tables())
             before = self._taken(connection)
+            warn_if_behind(connection, self._name)
             _require_definers(connection, schema, before.names("VIEW"), self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)

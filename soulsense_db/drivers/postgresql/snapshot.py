@@ -25,6 +25,7 @@ from soulsense_db.drivers.postgresql import archive, inventory, parallel
 from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import properties
+from soulsense_db.drivers.postgresql.standby import warn_if_behind
 from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
@@ -143,6 +144,7 @@ def _write_once(
         login.connected(name=name, autocommit=False) as connection,
         exported_moment(connection, name=name, lock_timeout=lock_timeout) as moment,
     ):
+        warn_if_behind(moment.connection, name)
         estimate = inventory.size(moment.connection)
         largest = inventory.largest(moment.connection) if tools.jobs > 1 else 0
         made = properties(moment.connection, login.database)
