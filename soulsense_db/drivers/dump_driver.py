@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -224,10 +223,7 @@ class DumpDriver(Driver, Generic[D]):
             if progress is not None:
                 progress(0, max(1, total))
 
-        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
-            fs.require_space(Path(folder), self.size())
-            copy = Path(folder) / f"live{self.suffix}"
-            copy.touch(mode=0o600)
+        with fs.temporary_file(f"live{self.suffix}", size_bytes=self.size()) as copy:
             self.snapshot(copy, progress=poll)
             return self.compare_copy(copy, backup, ignore=ignore, progress=progress)
 

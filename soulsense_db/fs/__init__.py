@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         name_max,
     )
     from soulsense_db.fs.space import free_space, nearest_existing, require_space
-    from soulsense_db.fs.temporary import temporary_file
+    from soulsense_db.fs.temporary import temporary_file, temporary_folder
 
 __all__ = [
     "BINARY",
@@ -116,6 +116,7 @@ __all__ = [
     "sync_directory",
     "sync_file",
     "temporary_file",
+    "temporary_folder",
     "user_path",
     "version_of",
     "why_not_obeyed",
@@ -174,6 +175,7 @@ _HOMES = {
     "sync_directory": "soulsense_db.fs.durable",
     "sync_file": "soulsense_db.fs.durable",
     "temporary_file": "soulsense_db.fs.temporary",
+    "temporary_folder": "soulsense_db.fs.temporary",
     "user_path": "soulsense_db.fs.durable",
     "version_of": "soulsense_db.fs.reading",
     "why_not_obeyed": "soulsense_db.fs.path_safety",

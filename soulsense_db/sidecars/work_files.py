@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from soulsense_db import fs
 from soulsense_db.errors import StorageError
-from soulsense_db.fs import Companions, beside, temporary_file
+from soulsense_db.fs import Companions, beside, temporary_file, temporary_folder
 from soulsense_db.notices import cleaning_up, ignoring, log_ignored
 from soulsense_db.sidecars.errors import no_work_file
 
@@ -45,10 +45,11 @@ def work_file(
     It is beside ``database``, or in ``directory`` where one is given. Without that it is in the
     system's directory for temporary files where the one of ``database`` cannot be written to or has
     no room for ``size_bytes``, and for a database without a file. That is no place for what
-    ``is_secret``, if there is another: what a killed process leaves there stays. ``spares``: what
-    is needed there for something else. Raises
-    :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room, and other errors of
-    :class:`~soulsense_db.errors.StorageError`.
+    ``is_secret``, if there is another: what a killed process leaves there stays
+    until its user needs such a file again. ``spares``: what is needed there for something else.
+
+    Raises :class:`~soulsense_db.errors.NotEnoughSpaceError` where there is no room, and other
+    errors of :class:`~soulsense_db.errors.StorageError`.
     """
     with _work_place(
         database,
@@ -91,9 +92,8 @@ def work_folder(
         if path is not None:
             yield path
             return
-    with temporary_file(size_bytes=size_bytes) as path:
-        fs.remove(path)
-        yield path.parent
+    with temporary_folder(size_bytes=size_bytes) as path:
+        yield path
 
 
 def remove_abandoned_work(

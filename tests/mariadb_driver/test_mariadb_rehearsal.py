@@ -25,7 +25,7 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.projects import project_on
 from mariadb_driver.server import Server
 from mariadb_driver.test_mariadb_content import _ALL as EVERYTHING
-from soulsense_db import BackupManager
+from soulsense_db import BackupManager, fs
 from soulsense_db.alembic import RehearsalReport, rehearse
 from soulsense_db.drivers import Led
 from soulsense_db.drivers.mariadb import archive, server_tools
@@ -504,7 +504,10 @@ def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> 
 def test_a_killed_rehearsal_leaves_nothing(
     project: Project, database: Database, folder_of_servers: Path
 ) -> None:
-    """Killed in a step: its server is gone a moment later, with all its files."""
+    """Killed in a step: its server is gone a moment later, with all its files.
+
+    The copy that it was made of is removed by the next one that needs such a file.
+    """
     began = project.folder.parent / "began"
     project.revision(
         "second", "first", f"Path({str(began)!r}).touch()\nop.execute('SELECT SLEEP(600)')"
@@ -521,8 +524,10 @@ def test_a_killed_rehearsal_leaves_nothing(
     process.wait()
     while folder.exists() or runs(number):
         pass
-    for left in folder_of_servers.glob("soulsense_db-*"):  # the copy, a temporary file
-        shutil.rmtree(left)
+    assert list(folder_of_servers.glob("soulsense_db-*/*/*"))  # the copy, a temporary file
+    with fs.temporary_folder():
+        pass
+    assert not list(folder_of_servers.glob("soulsense_db-*"))
     assert database.dump() == before
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.util import greenlet_spawn
 
+from soulsense_db import fs
 from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
@@ -81,9 +81,7 @@ class Login:
     @contextmanager
     def options_file(self) -> Iterator[Path]:
         """Yield a file by which the server's programs log in: arguments everybody can read."""
-        with tempfile.TemporaryDirectory(prefix="soulsense_db-") as folder:
-            path = Path(folder) / "login.cnf"
-            path.touch(mode=0o600)
+        with fs.temporary_file("login.cnf") as path:
             path.write_text("\n".join(self._options()) + "\n", encoding="utf-8")
             yield path
 

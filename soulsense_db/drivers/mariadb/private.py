@@ -186,8 +186,8 @@ def place_for(source: Path) -> Path:
 
     Or in the directory that an option names for what is secret.
     """
-    folder = source.parent
-    return folder.parent if folder.parent == Path(tempfile.gettempdir()) else folder
+    temporary = Path(tempfile.gettempdir())
+    return temporary if source.parent.parent.parent == temporary else source.parent
 
 
 def _require_here(described: archive.Description, name: str) -> None:
