@@ -14,6 +14,7 @@ from soulsense_db.alembic.autogenerate import hide_catalog
 from soulsense_db.alembic.errors import MigrationFailedError, swallowed
 from soulsense_db.alembic.first_rehearsal import FirstRehearsal
 from soulsense_db.alembic.guarded_database import GuardedDatabase, awaiting_transaction
+from soulsense_db.alembic.leading import have_commands_reach
 from soulsense_db.alembic.protection import messages_of
 from soulsense_db.alembic.signals import Signals
 from soulsense_db.alembic.steps import may_have_steps
@@ -30,6 +31,7 @@ class CommandGuard:
 
     def __init__(self, settings: Settings, config: Config | None) -> None:
         self.settings = settings
+        self._config = config
         self._rehearsal = FirstRehearsal(settings, config)
         self._contexts: list[MigrationContext] = []
         self._databases: dict[Path, GuardedDatabase] = {}
@@ -59,6 +61,7 @@ class CommandGuard:
         if place is None:
             log.info("The database is in memory and ends with the process: no backup was made.")
             return
+        have_commands_reach(manager, connection.engine.url, self._config)
         known = self._databases.get(place) or awaiting_transaction(place, connection)
         database = known or GuardedDatabase(manager, place, self.settings)
         self._signals.arm()

@@ -27,6 +27,7 @@ from soulsense_db.errors import (
     NotConfirmedError,
     OptionError,
     UnsupportedDatabaseError,
+    name_in_commands,
     without_passwords,
 )
 from soulsense_db.finding import FoundDatabase, Place, find_database, places_of_the_folder
@@ -123,6 +124,8 @@ class Session:
                 "that created it can reach.",
                 hint="Name a database file, or create the backup in the program that has it open.",
             )
+        if manager.database is None and (not self.url or without_passwords(self.url) != self.url):
+            name_in_commands(manager.live.address, tuple(self._place()))
         return manager
 
     def keep_at_mirrors(self, policy: RetentionPolicy | None) -> None:
@@ -289,13 +292,17 @@ class Session:
 
     def command(self, *words: str) -> str:
         """Return a command of this program to copy, about the same database and directory."""
-        given: dict[str, object] = {"--config": self.config}
-        given |= {f"--{name}": value for name, value in self.named.items()}
-        given |= {"--directory": self.directory}
-        place = [word for name, value in given.items() if value for word in (name, value)]
+        place = self._place()
         if self.context is not None and defaults.is_typed(self.context, "identity_file"):
             place += [w for file in self.forms.identity_files for w in ("--identity-file", file)]
         return without_passwords(shell_command("soulsense-db", *words, *place))
+
+    def _place(self) -> list[str]:
+        """Return the options by which the command line names the database and the directory."""
+        given: dict[str, object] = {"--config": self.config}
+        given |= {f"--{name}": value for name, value in self.named.items()}
+        given |= {"--directory": self.directory}
+        return [str(word) for name, value in given.items() if value for word in (name, value)]
 
     def say(self, line: str) -> None:
         """Print a line for a person, unless nobody wants it."""

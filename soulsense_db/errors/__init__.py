@@ -77,6 +77,8 @@ from soulsense_db.errors.remedy import Action as Action
 from soulsense_db.errors.remedy import Command as Command
 from soulsense_db.errors.remedy import Remedy as Remedy
 from soulsense_db.errors.remedy import accept_command as accept_command
+from soulsense_db.errors.remedy import database_options as database_options
+from soulsense_db.errors.remedy import name_in_commands as name_in_commands
 from soulsense_db.errors.remedy import restore_command as restore_command
 
 __all__ = [

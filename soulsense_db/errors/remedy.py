@@ -104,13 +104,35 @@ class Remedy:
 
 NO_REMEDY: Final = Remedy()
 
+# What names a database in commands, by its address, where that is not --url.
+_named_by: dict[str, tuple[str, ...]] = {}
+
+
+def name_in_commands(address: str, options: tuple[str, ...]) -> None:
+    """Have all later commands name the database at ``address`` by ``options``.
+
+    An address has no password: where alembic.ini has it, ``--url`` alone does not reach a server.
+    """
+    _named_by[address] = options
+
+
+def database_options(address: str, directory: Path | None = None) -> tuple[str, ...]:
+    """Return the options that name the database at ``address``, and the backup ``directory``."""
+    options = _named_by.get(address, ("--url", address))
+    if directory is None or "--directory" in options:
+        return options
+    return (*options, "--directory", str(directory))
+
 
 def restore_command(label: str, address: str, backup: Path) -> Command:
     """Return the command that restores ``backup`` over the database at ``address``."""
-    arguments = (backup.name, "--url", address, "--directory", str(backup.parent))
-    return Command(Action.RESTORE, label, arguments)
+    options = database_options(address, backup.parent)
+    return Command(Action.RESTORE, label, (backup.name, *options))
 
 
-def accept_command(label: str, address: str) -> Command:
-    """Return the command that keeps the half-run database at ``address`` as it is."""
-    return Command(Action.ACCEPT, label, ("--url", address))
+def accept_command(label: str, address: str, directory: Path | None = None) -> Command:
+    """Return the command that keeps the half-run database at ``address`` as it is.
+
+    ``directory``: that of its backups, where its marker is there.
+    """
+    return Command(Action.ACCEPT, label, database_options(address, directory))

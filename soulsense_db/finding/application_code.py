@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -174,9 +175,16 @@ def _harmless(watch: Watch) -> Iterator[None]:
     """Refuse what would make or change a database."""
     connect: Callable[[Engine], Any] = Engine.raw_connection
     engines: list[Engine] = []
+    looking = threading.local()  # a driver connects to look, with an engine of its own
 
     def checked_connect(engine: Engine) -> Any:
-        driver = _require_there(engine, watch)
+        if getattr(looking, "is_on", False):
+            return connect(engine)
+        looking.is_on = True
+        try:
+            driver = _require_there(engine, watch)
+        finally:
+            looking.is_on = False
         connection = connect(engine)
         if driver is not None:  # the database refuses what a statement does not show
             engines.append(engine)

@@ -28,6 +28,7 @@ from soulsense_db.errors import (
     StorageError,
     WrongDatabaseError,
     accept_command,
+    database_options,
     restore_command,
 )
 from soulsense_db.meta_file import shown_reference
@@ -197,16 +198,18 @@ def is_way_back(
     info: BackupInfo, database: Path | str, address: str, *, is_sure: bool
 ) -> ProtectedBackupError:
     """Return the error for a backup that a migration which has not ended may need."""
+    path = Path(info.path)
+    directory = None if isinstance(database, Path) else path.parent
     return ProtectedBackupError(
         f"{info.filename} {'is' if is_sure else 'may be'} needed to undo a migration of "
         f"{database} that has not finished.",
         remedy=Remedy(
             commands=(
-                restore_command("Restore it", address, Path(info.path)),
-                accept_command("Or leave the database as it is", address),
+                restore_command("Restore it", address, path),
+                accept_command("Or leave the database as it is", address, directory),
             )
         ),
-        path=Path(info.path),
+        path=path,
     )
 
 
@@ -409,9 +412,12 @@ def not_put_back(
     )
 
 
-def undo_command(address: str) -> Command:
-    """Return the command that goes back to the safety backup of the database at ``address``."""
-    return Command(Action.UNDO, "Then undo the restore", ("--url", address))
+def undo_command(address: str, directory: Path | None) -> Command:
+    """Return the command that goes back to the safety backup of the database at ``address``.
+
+    ``directory``: that of its backups, where its safety backup is there.
+    """
+    return Command(Action.UNDO, "Then undo the restore", database_options(address, directory))
 
 
 def nothing_to_undo(path: Path) -> NothingToUndoError:

@@ -363,7 +363,8 @@ class Restorer:
         try:
             self._driver.load(safety)
         except BackupError as error:
-            undo = None if self._after_failure else undo_command(self._driver.address)
+            directory = None if self._driver.location else safety.parent
+            undo = None if self._after_failure else undo_command(self._driver.address, directory)
             return not_put_back(why, error, safety, undo)
         self.is_unchanged = True
         with self._cleaning_up():

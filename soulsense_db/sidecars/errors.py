@@ -13,6 +13,7 @@ from soulsense_db.errors import (
     Remedy,
     StorageError,
     accept_command,
+    database_options,
     restore_command,
 )
 
@@ -29,13 +30,15 @@ def interrupted(
     database: Path | str, address: str, migration: str, backup: Path
 ) -> InterruptedMigrationError:
     """Return the error for a database whose ``migration`` died; ``backup``: from before it."""
+    # The marker of a database on a server is with its backups.
+    directory = None if isinstance(database, Path) else backup.parent
     return InterruptedMigrationError(
         f"A migration of {database} ({migration}) was interrupted.",
         outcome=Outcome.HALF_RUN,
         remedy=Remedy(
             commands=(
                 restore_command("To put it back", address, backup),
-                accept_command("Or leave the database as it is", address),
+                accept_command("Or leave the database as it is", address, directory),
             )
         ),
         path=database if isinstance(database, Path) else None,
@@ -53,7 +56,7 @@ def interrupted_without_backup(
         remedy=Remedy(
             "The newest backup of kind pre_migration is probably the one from before it.",
             (
-                Command(Action.LIST, "To find it", ("--url", address)),
+                Command(Action.LIST, "To find it", database_options(address)),
                 accept_command("Or leave the database as it is", address),
             ),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic_project import DOORS, FIRST, Project
+from printed_commands import printed_commands, run_printed
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
@@ -73,4 +75,45 @@ def test_a_kill_leaves_a_marker(project: Project, database: Database, tmp_path: 
     assert error.backup is not None
     manager.restore(error.backup)
     assert manager.alarm.error() is None
+    assert database.run("SELECT text FROM entry ORDER BY id").split() == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("where", ["alembic.ini", "another folder", "env.py"])
+def test_the_printed_commands_reach_the_server(
+    project: Project, database: Database, tmp_path: Path, where: str
+) -> None:
+    """What a refused upgrade prints works as it is, where a password is needed, and shows none."""
+    password = "Zq7-secret"  # noqa: S105 - of a user of the test
+    database.run(
+        "DROP USER IF EXISTS secretive@localhost;"
+        f"CREATE USER secretive@localhost IDENTIFIED BY '{password}';"
+        "GRANT ALL ON *.* TO secretive@localhost WITH GRANT OPTION"
+    )
+    ini = project.ini.read_text().replace("//root@", f"//secretive:{password}@")
+    folder, arguments, env = project.folder, ["-c", "alembic.ini"], {}
+    if where == "another folder":
+        folder, arguments = tmp_path, ["-c", str(project.ini)]
+    if where == "env.py":  # which has the URL from a variable of the application
+        line = next(one for one in ini.splitlines() if "sqlalchemy.url =" in one)
+        env = {"APP_URL": line.partition("=")[2].strip().replace("%%", "%")}
+        ini = ini.replace(line, "")
+        project.edit_env(
+            "config = context.config",
+            "import os\nconfig = context.config\n"
+            'config.set_main_option("sqlalchemy.url", os.environ["APP_URL"].replace("%", "%%"))',
+        )
+    project.ini.write_text(ini)
+    alembic = [sys.executable, "-m", "alembic", *arguments, "upgrade", "killed"]
+    environment = {**os.environ, **env}
+    subprocess.run(alembic, cwd=folder, env=environment, check=False)
+    refused = subprocess.run(
+        alembic, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    back, keep = printed_commands(refused.stderr)
+    assert password not in refused.stderr
+    done = run_printed(keep, folder, env)
+    assert done.returncode == 0, done.stderr
+    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is None
+    done = run_printed(back, folder, env)
+    assert done.returncode == 0, done.stderr
     assert database.run("SELECT text FROM entry ORDER BY id").split() == ["one", "two", "three"]

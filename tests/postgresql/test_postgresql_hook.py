@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic_project import DOORS, FIRST, Project
+from printed_commands import printed_commands, run_printed
 
+from postgresql import content
 from postgresql.database import Database
 from postgresql.server import Server
 from soulsense_db import BackupManager
@@ -202,3 +205,88 @@ def test_the_command_line_says_what_is_wrong(project: Project, database: Databas
     assert told.stdout, told.stderr
     checks = {one["name"]: one for one in json.loads(told.stdout)["result"]["checks"]}
     assert checks["migration"]["state"] == "CRITICAL"
+
+
+@pytest.fixture
+def password(server: Server, project: Project, database: Database) -> Iterator[str]:
+    """Have the server ask for a password, which is in alembic.ini; return it."""
+    each_step_alone(project)
+    project.revision("broken", "second", "os.kill(os.getpid(), signal.SIGKILL)")
+    secret = "Zq7-secret"  # noqa: S105 - of a role of the test
+    content.psql(
+        server,
+        "postgres",
+        f"""SET password_encryption = 'scram-sha-256'; DROP ROLE IF EXISTS secretive;
+        CREATE ROLE secretive SUPERUSER LOGIN PASSWORD '{secret}'""",
+    )
+    ini = project.ini.read_text()
+    ini = ini.replace("//postgres@", f"//secretive:{secret}@")
+    project.ini.write_text(ini)
+    rules = server.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all secretive scram-sha-256\n{before}")
+    content.psql(server, "postgres", "SELECT pg_reload_conf()")
+    yield secret
+    rules.write_text(before)
+    content.psql(server, "postgres", "SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize("where", ["alembic.ini", "another folder", "env.py"])
+def test_the_printed_commands_reach_the_server(
+    project: Project, database: Database, password: str, tmp_path: Path, where: str
+) -> None:
+    """What a refused upgrade prints works as it is, where a password is needed, and shows none."""
+    folder, arguments, env = project.folder, ["-c", "alembic.ini"], {}
+    if where == "another folder":
+        folder, arguments = tmp_path, ["-c", str(project.ini)]
+    if where == "env.py":  # which has the URL from a variable of the application
+        line = next(
+            one for one in project.ini.read_text().splitlines() if "sqlalchemy.url =" in one
+        )
+        env = {"APP_URL": line.partition("=")[2].strip().replace("%%", "%")}
+        project.ini.write_text(project.ini.read_text().replace(line, ""))
+        project.edit_env(
+            "config = context.config",
+            "import os\nconfig = context.config\n"
+            'config.set_main_option("sqlalchemy.url", os.environ["APP_URL"].replace("%", "%%"))',
+        )
+    alembic = [sys.executable, "-m", "alembic", *arguments, "upgrade", "broken"]
+    environment = {**os.environ, **env}
+    subprocess.run(alembic, cwd=folder, env=environment, check=False)
+    refused = subprocess.run(
+        alembic, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    back, keep = printed_commands(refused.stderr)
+    assert "restore soulsense_backup" in back
+    assert "restore --accept" in keep
+    assert password not in refused.stderr
+    done = run_printed(keep, folder, env)
+    assert done.returncode == 0, done.stderr
+    assert manager(project, database).alarm.error() is None
+    done = run_printed(back, folder, env)
+    assert done.returncode == 0, done.stderr
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
+
+
+def test_a_url_that_nothing_else_names(
+    project: Project, database: Database, password: str, tmp_path: Path
+) -> None:
+    """A command whose password was typed shows where it has to be typed again."""
+    alembic = [sys.executable, "-m", "alembic", "-c", str(project.ini), "upgrade", "broken"]
+    subprocess.run(alembic, cwd=project.folder, check=False)
+    line = next(one for one in project.ini.read_text().splitlines() if "sqlalchemy.url =" in one)
+    url = line.partition("=")[2].strip().replace("%%", "%")
+    where = ["--url", url, "--directory", str(tmp_path / "backups")]
+    delete = ["delete", "latest", "--yes", *where]
+    told = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", *delete],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    back, _ = printed_commands(told.stderr)
+    assert password not in back
+    done = run_printed(back.replace("***", password), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert database.scalar("SELECT version_num FROM alembic_version") == "first"
