@@ -150,7 +150,9 @@ class Restored(Event):
 
     def __str__(self) -> str:
         undo = ": a restore was undone" if self.is_undo else ""
-        return f"{_name_of(self.database)} was restored from {_sized(self.backup)}{undo}."
+        return (
+            f"{_name_of(self.database, self.backup)} was restored from {_sized(self.backup)}{undo}."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,9 +185,9 @@ class RowsRestored(Event):
 
     def __str__(self) -> str:
         done = f"{self.inserted} inserted, {self.replaced} replaced"
+        name = _name_of(self.database, self.backup)
         return (
-            f"Rows of {self.table} in {_name_of(self.database)} were brought back from "
-            f"{_sized(self.backup)}: {done}."
+            f"Rows of {self.table} in {name} were brought back from {_sized(self.backup)}: {done}."
         )
 
 
@@ -241,7 +243,7 @@ class MigrationPutBack(Event):
     warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        name = _name_of(self.database)
+        name = _name_of(self.database, self.backup)
         return f"A migration of {name} failed: it was put back from {_sized(self.backup)}."
 
 
@@ -433,5 +435,12 @@ def _sized(info: BackupInfo) -> str:
     return f"{info.filename} ({info.size_display})"
 
 
-def _name_of(database: Path | None) -> str:
-    return database.name if database else "The database in memory"
+_MEMORY = ":memory:"
+
+
+def _name_of(database: Path | None, backup: BackupInfo) -> str:
+    if database is not None:
+        return database.name
+    # On a server its backup knows it by name.
+    is_named = backup.database not in {None, _MEMORY}
+    return str(backup.database) if is_named else "The database in memory"

@@ -23,7 +23,7 @@ def run_printed(
     programs = str(Path(sys.executable).parent)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["sh", "-c", f"{line} --yes"],
+        ["/bin/sh", "-c", f"{line} --yes"],
         cwd=folder,
         env={**os.environ, **(env or {}), "PATH": path},
         capture_output=True,

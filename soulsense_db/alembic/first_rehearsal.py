@@ -47,7 +47,7 @@ class FirstRehearsal:
         from soulsense_db.alembic.rehearsal import DEFAULT_SECONDS, rehearse
 
         accepts_loss = _accepts_loss(self._config)  # an error of it costs no rehearsal
-        log.info("Rehearsing the upgrade on a copy of %s", manager.database)
+        log.info("Rehearsing the upgrade on a copy of %s", manager.live.name)
         report = rehearse(
             self._config,
             target,

@@ -164,7 +164,7 @@ class GuardedDatabase(Protection):
             if self.settings.restores:
                 require_identities(self.settings.form_options())
             self.backup = self.manager.create(
-                f"Before {target or 'downgrade to base'}"[:200],
+                _description(pending, target)[:200],
                 kind="pre_migration",
                 alembic_heads=pending.heads,
                 target_revision=target,
@@ -247,6 +247,13 @@ class GuardedDatabase(Protection):
         self._awaited = AwaitedTransaction(self, connection)
         _awaiting_commit[self.place] = self
         return []
+
+
+def _description(pending: Pending, target: str | None) -> str:
+    """Return what the backup is for: one upgrade and one downgrade may lead to one revision."""
+    if all(getattr(step, "is_downgrade", False) for step in pending.steps):
+        return f"Before downgrade to {target or 'base'}"
+    return f"Before {target or 'base'}"
 
 
 # Weak: a connection that is forgotten takes its transaction with it.

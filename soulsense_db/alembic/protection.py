@@ -12,7 +12,7 @@ from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.errors import BackupError, restore_command
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import log_ignored, reason_of
+from soulsense_db.notices import cleaning_up, log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
@@ -129,6 +129,15 @@ class Protection:
             self._unpin_failures()
         self.finish()
         return unsure
+
+    def sync_catalog(self) -> None:
+        """After a failure, list the backup in the database's table, if there is one.
+
+        It was not while the steps were to come: a write would have made a transaction that env.py
+        had open a stale one.
+        """
+        with cleaning_up("The table of backups could not be updated"):
+            self.manager.catalog.sync(make_table=False)
 
     def _unpin_failures(self) -> None:
         for info in self.manager.list():

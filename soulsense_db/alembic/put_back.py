@@ -17,6 +17,7 @@ def leave_as_it_is(protection: Protection) -> list[str]:
     first = protection.backup
     with cleaning_up(f"{first.filename} could not be pinned"):
         first = _pin_first_of_failures(protection, first)
+    protection.sync_catalog()
     protection.finish()
     return [
         f"The migration of {protection.name} failed and was left as it is "
@@ -45,6 +46,7 @@ def let_stand_as_rolled_back(protection: Protection) -> list[str]:
     assert protection.backup is not None
     protection.forget()
     _delete_of_earlier_try(protection, protection.backup)
+    protection.sync_catalog()
     protection.finish()
     at = ", ".join(sorted(protection.runs[0].heads)) or "no revision"
     return [

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy.engine import URL
+
 from soulsense_db.errors import (
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     DatabaseLockedError,
+    DatabaseNotNamedError,
     DatabaseUnreachableError,
     EmptyBackupError,
     InvalidBackupError,
@@ -40,6 +43,15 @@ def no_database(name: str, reason: str) -> DatabaseFileNotFoundError:
         hint="Check the name in the URL. To make it from a backup, restore one: the user needs the "
         "right to create databases.",
         reason=reason,
+    )
+
+
+def no_database_named(url: URL) -> DatabaseNotNamedError:
+    """Return the error for a URL of a server without the name of a database."""
+    example = url.set(database="shop", query={}).render_as_string()
+    return DatabaseNotNamedError(
+        "The URL of the database names a server, and no database there.",
+        hint=f"Add its name at the end, before any question mark, as in {example}",
     )
 
 

@@ -130,7 +130,7 @@ class _Examination:
         try:
             self._numbers["database_bytes"] = self._manager.live.size()
         except BackupError as error:
-            yield HealthCheck(name="database", state=State.CRITICAL, message=error.what)
+            yield HealthCheck(name="database", state=State.CRITICAL, message=error.cause)
 
     def _clock(self) -> Iterator[HealthCheck]:
         future = [info for info in self._backups if info.created_at > self._now]
@@ -183,7 +183,7 @@ class _Examination:
         yield HealthCheck(
             name="restore",
             state=State.WARNING if denied else State.CRITICAL,
-            message="; ".join(error.cause for error in found.problems),
+            message=_causes(found),
         )
 
     def _without_key(self, latest: BackupInfo, found: RestoreCheck) -> HealthCheck:
@@ -196,7 +196,7 @@ class _Examination:
             message = f"{latest.filename}: the checksum differs"
             return HealthCheck(name=name, state=State.CRITICAL, message=message)
         if self._manager.identities:
-            message = "; ".join(error.cause for error in found.problems)
+            message = _causes(found)
             return HealthCheck(name=name, state=State.WARNING, message=message)
         message = f"{latest.filename} is encrypted, and no key is here: its checksum is right"
         return HealthCheck(name=name, state=State.OK, message=message)
@@ -281,6 +281,11 @@ class _Examination:
             state=State.WARNING,
             message=f"{len(unlisted)} row(s) out of date; the next backup corrects that",
         )
+
+
+def _causes(found: RestoreCheck) -> str:
+    """Return why a restore is not possible: each reason once, as a server that is down has many."""
+    return "; ".join(dict.fromkeys(error.cause for error in found.problems))
 
 
 def _date(info: BackupInfo) -> datetime:

@@ -189,7 +189,7 @@ class _ReadBack:
             self._require_stored(written)
             self._repository.unproven_warning.warn(
                 "It could not be proven that the encrypted backup can be decrypted. "
-                f"{error.what} {error.hint} The backup is complete: verify it where its key is."
+                f"{error.what} The backup is complete: verify it where its key is. {error.hint}"
             )
         except WrongBaseError:
             raise

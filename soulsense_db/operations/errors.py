@@ -70,10 +70,15 @@ def no_such_limit(rows: int, most: int) -> OptionError:
 def of_another(info: BackupInfo, database: object) -> WrongDatabaseError:
     """Return the error for a backup of another database than ``database``."""
     return WrongDatabaseError(
-        f"{info.filename} is a backup of {info.database_path or info.database}, not of {database}.",
+        f"{info.filename} is a backup of {_database_of(info)}, not of {database}.",
         hint="To use it for this database anyway, import it first.",
         path=Path(info.path),
     )
+
+
+def _database_of(info: BackupInfo) -> str:
+    """Return the database of a backup: its file, its name on a server, or that nobody knows it."""
+    return info.database_path or info.database or "another database"
 
 
 def too_few(
@@ -121,8 +126,8 @@ def nothing_named(
     if of_others:
         return BackupNotFoundError(
             f"Backup file not found: {ref}.",
-            hint=f"{of_others[0].filename} is a backup of {of_others[0].database_path}. To use it "
-            "for this database anyway, import it first.",
+            hint=f"{of_others[0].filename} is a backup of {_database_of(of_others[0])}. To use "
+            "it for this database anyway, import it first.",
         )
     return BackupNotFoundError(
         f"Backup file not found: {ref}.",

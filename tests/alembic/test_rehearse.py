@@ -998,6 +998,28 @@ def test_what_becomes_of_a_real_run_that_fails(
     assert sentence.endswith("Correct the migration, and rehearse it again.")
 
 
+@pytest.mark.parametrize("ending", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+@needs_plugins
+def test_what_becomes_of_a_real_run_that_is_ended_at_once(tmp_path: Path, ending: str) -> None:
+    """Nothing puts the backup back then, and it is said how a person does."""
+    made = project(tmp_path / "project")
+    made.set_option("soulsense_backup", "true")
+    made.revision("second", "first", HALF_WAY.replace('op.execute("OH NO")', ending))
+    sentence = one(rehearsed(made), "way_back").sentence
+    assert "cannot put it back" in sentence
+    assert "would put the backup back" not in sentence
+
+
+@needs_plugins
+def test_a_signal_that_ends_a_real_run_in_order(tmp_path: Path) -> None:
+    """SIGTERM ends a migration as an error does: the backup would be put back."""
+    made = project(tmp_path / "project")
+    made.set_option("soulsense_backup", "true")
+    ending = "os.kill(os.getpid(), signal.SIGTERM)"
+    made.revision("second", "first", HALF_WAY.replace('op.execute("OH NO")', ending))
+    assert "would put the backup back" in one(rehearsed(made), "way_back").sentence
+
+
 def test_the_line_in_env_py_puts_it_back(tmp_path: Path) -> None:
     """The other door is known as well; where nothing was left, nothing is said of it."""
     made = Project(tmp_path / "project", "env.py")

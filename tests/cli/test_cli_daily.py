@@ -410,3 +410,12 @@ def test_two_databases_share_a_directory(shell: Shell) -> None:
     shell.ok("prune", "--keep-last", "1", "--yes", *other)
     assert len(shell.ok("list", "--quiet").split()) == 1
     assert len(os.listdir(shell.folder / "data" / "backups")) >= 4
+
+
+def test_undo_past_a_later_column(shell: Shell) -> None:
+    """That an undo takes a column away which was added since is said in words, with its table."""
+    shell.create()
+    shell.ok("restore", "latest", "--yes")
+    execute(shell.database, "ALTER TABLE parent ADD COLUMN phone TEXT")
+    undone = shell.ok("undo", "--yes")
+    assert "Tables that had other columns then: parent. What is in columns that" in undone

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from mariadb_driver.server import Server, is_installed
 from soulsense_db import BackupManager
 from soulsense_db.errors import (
     BackupError,
+    DatabaseNotNamedError,
     InvalidBackupError,
     NotADatabaseError,
     NotEnoughSpaceError,
@@ -200,3 +203,26 @@ def test_a_name_that_is_a_statement(server: Server, tmp_path: Path) -> None:
         database.run(f"DELETE FROM {quoted}")
         manager.restore(made)
         assert database.run(f"SELECT COUNT(*) FROM {quoted}; SELECT COUNT(*) FROM kept") == "1\n0\n"
+
+
+@pytest.mark.parametrize("command", ["create", "list", "status", "verify", "restore"])
+def test_a_url_without_a_database(server: Server, tmp_path: Path, command: str) -> None:
+    """A server alone is no database: every command says so at once, and how it is written."""
+    url = server.url("", user="app", password="Zq7")  # noqa: S106 - of nobody
+    words = [command, *(["latest"] if command in {"verify", "restore"} else [])]
+    told = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", *words, "--url", url],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "The URL of the database names a server, and no database there."
+    if command == "status":  # which is for a monitor: each error is CRITICAL there
+        assert f"CRITICAL - error: {said}" in told.stdout
+        return
+    assert told.returncode == DatabaseNotNamedError.exit_code, told
+    *_, error, hint = told.stderr.splitlines()  # a warning of the password is before
+    assert error == f"Error: {said} Nothing was changed."
+    assert "Zq7" not in hint
+    assert "/shop" in hint

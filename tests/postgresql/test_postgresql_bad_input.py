@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,8 @@ from postgresql.server import NOBODY, Server
 from soulsense_db import BackupManager
 from soulsense_db.errors import (
     BackupError,
+    BackupNotFoundError,
+    DatabaseNotNamedError,
     DatabaseUnreachableError,
     InvalidBackupError,
     NotADatabaseError,
@@ -198,3 +202,74 @@ def test_a_name_that_is_a_statement(server: Server, tmp_path: Path) -> None:
         assert content.psql(server, made, f'SELECT count(*) FROM "{doubled}"') == "1\n"
         assert content.psql(server, made, "SELECT count(*) FROM kept") == "0\n"
         assert "postgres" in content.databases(server)
+
+
+@pytest.mark.parametrize("command", ["create", "list", "status", "verify", "restore"])
+def test_a_url_without_a_database(server: Server, tmp_path: Path, command: str) -> None:
+    """A server alone is no database: every command says so at once, and how it is written."""
+    url = f"postgresql+psycopg://app:Zq7@/?host={server.socket}"
+    words = [command, *(["latest"] if command in {"verify", "restore"} else [])]
+    told = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", *words, "--url", url],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = "The URL of the database names a server, and no database there."
+    if command == "status":  # which is for a monitor: each error is CRITICAL there
+        assert f"CRITICAL - error: {said}" in told.stdout
+        return
+    assert told.returncode == DatabaseNotNamedError.exit_code, told
+    *_, error, hint = told.stderr.splitlines()  # a warning of the password is before
+    assert error == f"Error: {said} Nothing was changed."
+    assert "Zq7" not in hint
+    assert "/shop" in hint
+
+
+def test_whose_backup_it_is(server: Server, app: str, tmp_path: Path) -> None:
+    """A backup of another database is told by host and name, in errors, events and mirrors."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    made = BackupManager(content.engine_on(server, app), tmp_path / "b", mirrors=[mirror.as_uri()])
+    info = made.create("x")
+    made.mirrors.sync()
+    other = BackupManager(content.engine_on(server, "other"), tmp_path / "b")
+    with pytest.raises(BackupNotFoundError) as caught:
+        other.get(info.id[:6])
+    assert f"{info.filename} is a backup of {made.live.name}." in caught.value.hint
+    events: list[str] = []
+    made.events.restored(lambda event: events.append(str(event)))
+    made.restore(info)
+    assert events[0].startswith(f"{made.live.name} was restored from")
+    url = server.url(app)
+    listed = subprocess.run(
+        [
+            *(sys.executable, "-m", "soulsense_db", "mirror", "list", "--url", url),
+            *("--mirror", mirror.as_uri(), "--directory", str(tmp_path / "b")),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"of {made.live.name}\n" in listed.stdout, listed
+
+
+def test_status_while_the_server_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it does not answer is told once by each check, as a part of a sentence."""
+    own = Server(VERSIONS[-1])
+    monkeypatch.setenv("PATH", str(own.bin), prepend=":")
+    try:
+        content.psql(own, "postgres", "CREATE DATABASE app")
+        content.psql(own, "app", TABLE)
+        manager = BackupManager(content.engine_on(own, "app"), tmp_path / "b")
+        manager.create("x")
+        own.stop()
+        told = {check.name: check.message for check in check_health(manager).checks}
+        own.start()
+    finally:
+        own.remove()
+    assert told["database"].count("does not answer") == 1
+    assert told["restore"].count("does not answer") == 1
+    assert not told["database"].endswith(".")

@@ -20,6 +20,7 @@ from postgresql.database import Database
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
+from soulsense_db.health import check_health
 
 ONE_TRANSACTION = "one transaction for all steps"
 ONE_EACH = "a transaction for each step"
@@ -74,7 +75,9 @@ def test_a_backup_is_made_before_the_steps(project: Project, database: Database)
     assert database.scalar("SELECT text FROM entry WHERE id = 1") == "ONE"
     assert not list((project.folder.parent / "backups").glob("*.migrating"))
     project.call("downgrade", "first")
-    assert manager(project, database).list()[0].target_revision == "first"
+    down = manager(project, database).list()[0]
+    assert (down.target_revision, down.description) == ("first", "Before downgrade to first")
+    assert newest.description == "Before second"
 
 
 def test_what_the_server_rolled_back_is_not_restored(
@@ -91,6 +94,22 @@ def test_what_the_server_rolled_back_is_not_restored(
     assert database.scalar("SELECT version_num FROM alembic_version") == "first"
     assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
     assert manager(project, database).alarm.error() is None
+
+
+@pytest.mark.parametrize("on_failure", ["restore", "keep"])
+def test_status_has_nothing_to_say_after_a_failure(
+    project: Project, database: Database, on_failure: str
+) -> None:
+    """The backup of a migration that failed is in the table of backups, as any other."""
+    if on_failure == "keep":
+        project.set_option("soulsense_on_failure", "keep")
+        each_step_alone(project)
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+        project.upgrade("broken")
+    found = manager(project, database)
+    assert found.catalog.names() == frozenset(info.filename for info in found.list())
+    checks = {check.name: check for check in check_health(found).checks}
+    assert checks["catalog"].message == "up to date"
 
 
 @pytest.mark.parametrize(

@@ -447,7 +447,22 @@ def test_a_database_that_reaches_others_is_refused(project: Project, database: D
         rehearsed(project, database)
 
 
-def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> None:
+def test_rows_that_clash(project: Project, database: Database) -> None:
+    """Of a unique index that cannot be made, the columns are named, and no value is shown."""
+    project.revision(
+        "second",
+        "first",
+        "op.execute(\"INSERT INTO entry (text) VALUES ('Zq7'), ('Zq7')\")\n"
+        'op.create_index("uq_text", "entry", ["text"], unique=True)',
+    )
+    error = rehearsed(project, database).error
+    assert '"uq_text" (key: text)' in error
+    assert "Zq7" not in error
+
+
+def test_an_upgrade_is_rehearsed_first(
+    project: Project, database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
     """With soulsense_rehearse, an upgrade that loses data is refused, and accepted if told so."""
     project.set_option("soulsense_backup", "true")
     project.set_option("soulsense_rehearse", "true")
@@ -455,6 +470,8 @@ def test_an_upgrade_is_rehearsed_first(project: Project, database: Database) -> 
     project.revision("second", "first", 'op.execute("DELETE FROM entry WHERE id = 1")')
     with pytest.raises(DataLossError, match="Table entry loses 1 row of 3"):
         project.upgrade("second")
+    name = BackupManager(database.engine, catalog=False).live.name
+    assert f"Rehearsing the upgrade on a copy of {name}\n" in capfd.readouterr().err
     assert database.scalar("SELECT count(*) FROM entry") == 3
     config = project.config()
     config.cmd_opts = Namespace(x=["soulsense_accept_loss=1"])

@@ -11,6 +11,10 @@ from soulsense_db.alembic.rehearsal.child_process import Told
 from soulsense_db.alembic.rehearsal.errors import cannot_run_on_a_copy
 from soulsense_db.alembic.rehearsal.report import Failure, Finding, RehearsedStep
 
+# Those that the hook ends a migration by, and SIGINT; SIGHUP is not on Windows.
+_TURNED_INTO_ERRORS = {
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+}
 _CANNOT_LOCATE = "Can't locate revision"
 
 
@@ -37,6 +41,16 @@ def require_led(told: Told) -> None:
     """Raise where the child was kept from something that cannot be done to a copy."""
     for one in told.of("refused"):
         raise cannot_run_on_a_copy(one["revision"], one["what"])
+
+
+def has_died(told: Told) -> bool:
+    """Whether the child's process ended at once, as a real run would, which then puts nothing back.
+
+    The hook turns signals that a person sends into errors.
+    """
+    if told.timed_out or told.of("failed") or (told.has_ended and told.code == 0):
+        return False
+    return -told.code not in _TURNED_INTO_ERRORS
 
 
 def failure_of(told: Told, *, timeout: float | None, heads: Collection[str]) -> Failure | None:

@@ -17,7 +17,8 @@ def described(config: Config) -> dict[str, Any]:
     """Return what makes the same configuration in another process, as plain values.
 
     ``left_out``: attributes that exist in this process only, such as a connection; ``way_back``:
-    what becomes of a real run that fails, a sentence.
+    what becomes of a real run that fails, a sentence; ``way_back_if_it_dies``: of one whose process
+    is ended at once.
     """
     attributes: dict[Any, Any] = config.attributes
     return {
@@ -34,6 +35,7 @@ def described(config: Config) -> dict[str, Any]:
         },
         "attributes": {k: v for k, v in attributes.items() if isinstance(v, _SIMPLE)},
         "way_back": way_back(config),
+        "way_back_if_it_dies": way_back(config, dies=True),
         "left_out": sorted(str(k) for k, v in attributes.items() if not isinstance(v, _SIMPLE)),
     }
 

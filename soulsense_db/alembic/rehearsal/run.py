@@ -155,7 +155,7 @@ class _Rehearsal:
             self._findings += account.bypasses_of(told, self._path)
             self._findings += account.models_of(told)
             if failure is not None:
-                self._add_failure(failure, on)
+                self._add_failure(failure, on, dies=account.has_died(told))
             elif round_trip and steps:
                 steps += self._go_back(copy, heads, inspection)
             endings = self._support.companions.logs
@@ -254,7 +254,7 @@ class _Rehearsal:
                 database.heads_before = heads_before(own)
             database.before = without(database.before, self._version_tables)
 
-    def _add_failure(self, failure: Failure, on: Reference | None) -> None:
+    def _add_failure(self, failure: Failure, on: Reference | None, *, dies: bool) -> None:
         self._add("failed", "error", failure.what)
         main = self._databases[0]
         if main.before.tables and not main.heads_before:
@@ -266,7 +266,8 @@ class _Rehearsal:
                 "revision, or was never stamped.",
             )
         if any(one.kind == "state" and one.severity == "warning" for one in self._findings):
-            self._add("way_back", "notice", self.facts["way_back"])
+            fact = "way_back_if_it_dies" if dies else "way_back"
+            self._add("way_back", "notice", self.facts[fact])
         if failure.exception and self.facts["left_out"]:
             names = ", ".join(self.facts["left_out"])
             self._add(

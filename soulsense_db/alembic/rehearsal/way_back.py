@@ -21,8 +21,11 @@ _CHANGE = f"'with {_CALL}(context):' in env.py"
 _AGAIN = "Correct the migration, and rehearse it again."
 
 
-def way_back(config: Config) -> str:
-    """Return it as a sentence."""
+def way_back(config: Config, *, dies: bool = False) -> str:
+    """Return it as a sentence; ``dies``: for a step that ends its process at once.
+
+    Nothing is left then that could put the backup back.
+    """
     try:
         is_off, is_on = is_switched_off(), is_switched_on(config)
         restores = read_settings(config).restores
@@ -42,6 +45,12 @@ def way_back(config: Config) -> str:
         return (
             "The real run would leave it so (soulsense_on_failure = keep), with a backup from "
             f"before. {_AGAIN}"
+        )
+    if dies:
+        return (
+            "The backup before migrations is switched on, but a process that ends like this cannot "
+            "put it back: the database would be half migrated. The next upgrade would be refused, "
+            f"and print the command that puts the backup back. {_AGAIN}"
         )
     return (
         "The backup before migrations is switched on: the real run would put the backup back, and "

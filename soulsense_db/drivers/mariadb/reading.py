@@ -27,6 +27,7 @@ from soulsense_db.drivers.mariadb.login import Login, connect, library_for, logi
 from soulsense_db.drivers.mariadb.statements import execute, scalar
 from soulsense_db.drivers.mariadb.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import QueryError, SnapshotInfo
+from soulsense_db.drivers.server_errors import no_database_named
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -66,7 +67,10 @@ class ReadingDriver(BackupFiles):
 
     @property
     def _name(self) -> str:
-        return self.engine.url.database or self._login().database
+        name = self.engine.url.database or self._login().database
+        if not name:
+            raise no_database_named(self.engine.url)
+        return name
 
     @property
     def address(self) -> str:

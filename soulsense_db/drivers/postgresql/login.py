@@ -99,6 +99,11 @@ class Login:
     python_driver: str
 
     @property
+    def names_database(self) -> bool:
+        """Whether a database is named: else libpq takes one with the name of the user."""
+        return bool(self.parameters.get("dbname") or os.environ.get("PGDATABASE"))
+
+    @property
     def database(self) -> str:
         """The name of the live database."""
         known = self.parameters.get("dbname") or os.environ.get("PGDATABASE")

@@ -36,6 +36,7 @@ from soulsense_db.drivers.postgresql.schema_reading import domains_of, schema_of
 from soulsense_db.drivers.postgresql.schema_restore import Ready
 from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import no_database_named
 from soulsense_db.drivers.swapping_driver import SwappingDriver
 from soulsense_db.progress import Progress
 
@@ -86,7 +87,12 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     @property
     def _name(self) -> str:
-        return self.engine.url.database or self._login().database
+        if self.engine.url.database:
+            return self.engine.url.database
+        login = self._login()
+        if not login.names_database:
+            raise no_database_named(self.engine.url)
+        return login.database
 
     @property
     def address(self) -> str:
