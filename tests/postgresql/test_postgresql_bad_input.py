@@ -228,12 +228,9 @@ def test_a_url_without_a_database(server: Server, tmp_path: Path, command: str) 
 
 
 def test_whose_backup_it_is(server: Server, app: str, tmp_path: Path) -> None:
-    """A backup of another database is told by host and name, in errors, events and mirrors."""
-    mirror = tmp_path / "mirror"
-    mirror.mkdir()
-    made = BackupManager(content.engine_on(server, app), tmp_path / "b", mirrors=[mirror.as_uri()])
+    """A backup of another database is told by host and name, in errors and in events."""
+    made = BackupManager(content.engine_on(server, app), tmp_path / "b")
     info = made.create("x")
-    made.mirrors.sync()
     other = BackupManager(content.engine_on(server, "other"), tmp_path / "b")
     with pytest.raises(BackupNotFoundError) as caught:
         other.get(info.id[:6])
@@ -242,18 +239,6 @@ def test_whose_backup_it_is(server: Server, app: str, tmp_path: Path) -> None:
     made.events.restored(lambda event: events.append(str(event)))
     made.restore(info)
     assert events[0].startswith(f"{made.live.name} was restored from")
-    url = server.url(app)
-    listed = subprocess.run(
-        [
-            *(sys.executable, "-m", "soulsense_db", "mirror", "list", "--url", url),
-            *("--mirror", mirror.as_uri(), "--directory", str(tmp_path / "b")),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"of {made.live.name}\n" in listed.stdout, listed
 
 
 def test_status_while_the_server_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
