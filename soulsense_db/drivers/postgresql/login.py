@@ -26,6 +26,7 @@ from soulsense_db.drivers.postgresql.errors import (
     NO_DATABASE,
     code_or_guess,
     live_errors,
+    no_encoding,
     no_library,
 )
 from soulsense_db.drivers.postgresql.pooler import require_session
@@ -204,6 +205,10 @@ def connect(engine: Engine) -> Connection:
     except DBAPIError as error:
         if code_or_guess(error) != NO_DATABASE:
             raise
+    except TypeError as error:  # psycopg returns bytes there, which SQLAlchemy does not understand
+        if "bytes-like" not in str(error):
+            raise
+        raise no_encoding(str(engine.url.database)) from error
     return engine.connect()
 
 
