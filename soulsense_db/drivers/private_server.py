@@ -44,7 +44,8 @@ _LONGEST_SOCKET = 107 if sys.platform == "linux" else 103
 class PrivateServer(ABC):
     """A server that is started once, and gone after :meth:`stop`.
 
-    Its folder is in ``place``; ``size_bytes``: of the dump that it is for; ``program``: the server.
+    Its folder is in ``place``; ``size_bytes``: of the dump that it is for, if that is known yet;
+    ``program``: the server.
     """
 
     prefix: ClassVar[str]
@@ -65,10 +66,10 @@ class PrivateServer(ABC):
     ended_by: ClassVar[signal.Signals] = signal.SIGKILL
     """The signal upon which it is gone at once, with all processes of its own."""
 
-    def __init__(self, program: Path, *, place: Path, size_bytes: int) -> None:
+    def __init__(self, program: Path, *, place: Path, size_bytes: int = 0) -> None:
         self.tidy_up(place)
-        fs.require_space(place, self.empty_bytes + _TIMES * size_bytes)
-        self._program = program
+        self._place, self._program = place, program
+        self.require_room(size_bytes)
         self._watcher: subprocess.Popen[bytes] | None = None
         self._owner = self._owner_in(place)
         with fs.storage_errors("make a directory in", place):
@@ -99,6 +100,10 @@ class PrivateServer(ABC):
         return {}
 
     # What follows of it
+
+    def require_room(self, size_bytes: int) -> None:
+        """Raise where it would not have room for the data of a dump of this size."""
+        fs.require_space(self._place, self.empty_bytes + _TIMES * size_bytes)
 
     @property
     def pid_file(self) -> Path:

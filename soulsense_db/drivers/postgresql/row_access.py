@@ -206,7 +206,7 @@ def rows_of(
         made = stack.enter_context(
             new_database(login, live=login.database, name=name, locale=locale)
         )
-        restoring.fill(source, made, login=login, tools=tools, name=name, poll=poll)
+        restoring.fill(source, made.name, login=login, tools=tools, name=name, poll=poll)
         with login.connected(made.name, name=name) as connection:
             connection.exec_driver_sql("ANALYZE")
         stack.enter_context(live_errors(name))
