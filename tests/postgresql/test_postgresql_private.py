@@ -31,9 +31,11 @@ from soulsense_db.drivers.postgresql.server_tools import ServerTools, find_serve
 from soulsense_db.errors import (
     DrillError,
     MissingRightError,
+    OptionError,
     ServerToolError,
 )
 from soulsense_db.operations import DrillCheck
+from soulsense_db.testing.live import CancelledError
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,41 @@ def test_a_drill_needs_no_right_to_make_databases(shop: Owned, manager: BackupMa
     reading = "SELECT pg_read_file('/etc/hostname') IS NOT NULL"
     with pytest.raises(DrillError, match="permission denied"):
         manager.verify("latest", level="drill", checks=[reading])
+
+
+def test_rows_come_back_without_the_right(shop: Owned, manager: BackupManager) -> None:
+    """They are found, previewed and restored, one by one; a condition reads what the user may."""
+    shop.execute("DELETE FROM note WHERE id = 1", "UPDATE note SET body = 'x' WHERE id = 2")
+    found = manager.find_rows("latest", "note", differing=True)
+    assert [row.values[1] for row in found.rows] == ["one", "two"]
+    assert manager.preview_rows("latest", "note", "body = 'one'").inserted == 1
+    report = manager.restore_rows("latest", "note", f"id = 1 AND current_user = '{shop.user}'")
+    assert report.inserted == 1
+    with pytest.raises(OptionError, match="permission denied"):
+        manager.restore_rows("latest", "note", "pg_read_file('/etc/hostname') IS NOT NULL")
+    assert shop.scalar("SELECT string_agg(body, ',' ORDER BY id) FROM note") == "one,x,three"
+
+
+@on_newest
+def test_a_cancelled_search_leaves_nothing(shop: Owned, manager: BackupManager) -> None:
+    """Whenever it is: while the server starts, while it is filled, while rows are read."""
+    seen: list[int] = []
+
+    def count(_done: int, _total: int) -> None:
+        seen.append(0)
+
+    manager.preview_rows("latest", "note", "id = 1", progress=count)
+    for moment in {1, 2, 3, len(seen)}:
+        seen.clear()
+
+        def progress(_done: int, _total: int, moment: int = moment) -> None:
+            seen.append(0)
+            if len(seen) == moment:
+                raise CancelledError
+
+        with pytest.raises(CancelledError):
+            manager.preview_rows("latest", "note", "id = 1", progress=progress)
+        assert not list(Path(tempfile.gettempdir()).iterdir())
 
 
 # With it, statements are in other words.
@@ -279,6 +316,8 @@ def test_without_its_programs_the_right_is_named(
     assert f"ALTER ROLE {shop.user} CREATEDB" in caught.value.hint
     assert f"postgresql-{shop.server.version}" in caught.value.hint
     assert other.list()[0].drill_result is None
+    with pytest.raises(MissingRightError, match="may not create databases"):
+        other.preview_rows("latest", "note", "id = 1")
     driver = driver_of(shop)
     tools = replace(driver.tools(), version=14)
     found, others = find_server(tools, is_named=False)
