@@ -88,6 +88,11 @@ class PrivateDriver(TrialDriver):
         return self._login_of(self._known_roles.user)
 
     @property
+    def reached(self) -> Mapping[str, str]:
+        """How the application's connections get there, by libpq's names."""
+        return self._server.reached(self._known_roles.user)
+
+    @property
     def _known_roles(self) -> private_roles.Roles:
         if self._roles is None:
             raise no_database(self.database, "it has not been made")

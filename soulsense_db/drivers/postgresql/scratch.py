@@ -28,6 +28,11 @@ class TrialDriver(PostgreSQLDriver):
     _version_table: str | None = None
 
     @property
+    def reached(self) -> Mapping[str, str]:
+        """How the application's connections get to its server, if that is not the live one."""
+        return {}
+
+    @property
     def keeps_replaced(self) -> bool:
         """Whether what is replaced stays: no."""
         return False
