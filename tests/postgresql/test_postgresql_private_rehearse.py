@@ -18,7 +18,7 @@ from postgresql.test_postgresql_plain_owner import Owned, dumped
 from postgresql.test_postgresql_private import folder_of_servers
 from postgresql.test_postgresql_rehearse import REFUSED, by_hand
 from soulsense_db import BackupManager
-from soulsense_db.alembic import RehearsalReport, rehearse, restore_and_upgrade
+from soulsense_db.alembic import RehearsalReport, rehearse, restore_and_upgrade, upgrade_to
 from soulsense_db.drivers import Led
 from soulsense_db.drivers.postgresql.leading import _Leading
 from soulsense_db.errors import DataLossError, MissingRightError, UnsupportedDatabaseError
@@ -181,6 +181,25 @@ def test_an_old_backup_is_migrated_and_restored(project: Project, shop: Owned) -
     assert report.upgrade is not None
     assert report.upgrade.steps == ("second",)
     assert dumped(shop) == made
+
+
+@on_newest
+def test_a_drill_migrates_and_checks(project: Project, shop: Owned) -> None:
+    """Checks of a drill with migrations see the migrated data."""
+    manager = BackupManager(shop.engine, project.folder.parent / "backups")
+    manager.create()
+    project.revision("second", "first", 'op.execute("CREATE TABLE more AS SELECT 7 AS n")')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        report = manager.verify(
+            "latest",
+            level="drill",
+            upgrade=upgrade_to(project.config()),
+            checks=["SELECT n = 7 FROM more"],
+        )
+    assert report.drill is not None
+    assert report.drill.upgrade is not None
+    assert report.drill.upgrade.alembic_heads == ("second",)
 
 
 @on_newest
