@@ -67,6 +67,14 @@ _VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 _NAME = "soulsense_db"
+ON_A_SOCKET = {
+    "hostaddr": "",
+    "gssencmode": "disable",
+    "target_session_attrs": "any",
+    "requirepeer": "",
+    "channel_binding": "prefer",
+}
+"""Parameters without which a connection to a socket fails, where variables say otherwise."""
 LIBRARIES = ("psycopg", "psycopg2")
 """Those that wait, as SQLAlchemy's URLs and Python call them; the better one first."""
 # What a role, a database or the URL may have set, and we cannot work with: limits to connections
