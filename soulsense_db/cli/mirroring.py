@@ -139,8 +139,8 @@ def _at_each(
 def _print_listing(session: Session, listing: MirrorListing) -> None:
     session.say(f"{listing.address}/{listing.folder}")
     newest = next(iter(listing.backups), None)
-    if newest is not None and newest.database_path:
-        session.say(f"of {newest.database_path}")
+    if newest is not None and (database := newest.database_path or newest.database):
+        session.say(f"of {database}")
     if listing.backups:
         print_list(listing.backups)
     for name, reason in listing.damaged:

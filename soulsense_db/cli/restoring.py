@@ -36,6 +36,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     NotConfirmedError,
     NothingToUndoError,
+    WrongDatabaseError,
 )
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
@@ -144,6 +145,10 @@ def _show(
     with ignoring(BackupError, what="How it would be restored cannot be told"):
         if unusual := session.manager.live.way_of_restore():
             warn(unusual)
+    try:
+        session.manager.live.require_server_of(info)
+    except WrongDatabaseError as error:  # that one may be lost, and this the new one
+        warn(error.what)
     _warn_of_half_run(info)
     if info.drill_result == "failed":
         warn(f"{info.filename} failed its last drill: see {session.command('show', info.filename)}")
@@ -225,6 +230,7 @@ def undo(session: Session) -> dict[str, Any]:
     info = session.manager.safety_backup()
     if info is None:
         raise NothingToUndoError("There is no restore to undo.", hint=_instead_of_undo(session))
+    session.manager.live.require_server_of(info)
     database = session.manager.live.name
     comparison = _preview(session, info)
     _say_what_it_undoes(session, info, comparison)

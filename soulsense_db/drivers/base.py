@@ -273,6 +273,14 @@ class Driver(RequiredMethods):
         """
         return
 
+    def server_id(self) -> str:
+        """Return what tells the database's server from all others, whatever address it has.
+
+        Empty where there is no server, or nothing tells, as by default. A copy of the server, such
+        as a standby, has the same.
+        """
+        return ""
+
     def way_of_restore(self) -> str:
         """Return what is unusual about how a restore would be made here, and why: a sentence.
 

@@ -170,3 +170,15 @@ def other_version_in_named_directory(
         f"{server}; without it they are looked for.",
         path=program.parent,
     )
+
+
+def does_not_start(server: Path, reason: str) -> ServerToolError:
+    """Return the error for a private server that ends, or does not answer."""
+    return ServerToolError(
+        f"The private server for a copy of the data does not start ({reason}).",
+        state="The live database was not touched.",
+        hint=f"See whether {server} runs on this machine, with files in the directory for "
+        "temporary ones; TMPDIR names another.",
+        path=server,
+        reason=reason,
+    )

@@ -36,7 +36,7 @@ from soulsense_db.mirroring.errors import (
 )
 from soulsense_db.mirroring.job import Stop, persistently
 from soulsense_db.mirrors import Mirror, MirrorRecord, MirrorUrl, folders_in, mirror_for, token_of
-from soulsense_db.notices import ignoring, log_ignored
+from soulsense_db.notices import ignoring, log_ignored, warn
 from soulsense_db.operations import Repository, doubts_about, origin_facts, require_key_of
 
 # More than any header, and the piece behind it that proves the key.
@@ -201,6 +201,7 @@ class Fetching:
         fs.require_space(directory.directory, info.size_bytes)
         with directory.stage(info.created_at, info.description, ending=info.form.ending) as staging:
             self.to_file(info, staging.path)
+            _warn_of_another_name(repository, info)
             facts = origin_facts(repository.driver, directory.directory)
             brought = replace(info, path=str(staging.final), **facts)
             directory.publish(staging, brought, base=base)
@@ -279,6 +280,16 @@ class Fetching:
                 if done() == before:
                     raise
                 log_ignored("The download goes on", error)
+
+
+def _warn_of_another_name(repository: Repository, info: BackupInfo) -> None:
+    """Say of which database a backup is that has another name: it may be the wrong one.
+
+    The same name at another place is usual: the application has moved.
+    """
+    was, live = info.database_path or info.database, repository.driver.database
+    if was and Path(was).name != Path(live).name:
+        warn(f"{info.filename} is a backup of {was}. It becomes one of {live}.")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from soulsense_db.operations.restore import (
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.safety_copy import finish_safety_copy
+from soulsense_db.operations.servers import require_server_of
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
@@ -283,6 +284,7 @@ class DatabaseLock:
     def _undo(self, progress: Progress | None) -> RestoreReport:
         restorer = Restorer(self._repository)
         info = restorer.undoes_to()
+        require_server_of(self._driver, info)
         with self._restoring(info, restorer):
             report = restorer.restore(info, accepts_source_errors=True, progress=progress)
             report = self._finish(report, progress)

@@ -81,6 +81,16 @@ def _database_of(info: BackupInfo) -> str:
     return info.database_path or info.database or "another database"
 
 
+def of_another_server(info: BackupInfo, database: str) -> WrongDatabaseError:
+    """Return the error for a backup of another server, which had the address of ``database``."""
+    return WrongDatabaseError(
+        f"{info.filename} was made on another server than the one that answers for {database} now.",
+        hint="Check where the address leads. If the data belongs on this server, import the file, "
+        "and restore that backup.",
+        path=Path(info.path),
+    )
+
+
 def too_few(
     ref: str, directory: Path, database: object, count: int, left_out: str, *, has_any: bool
 ) -> BackupNotFoundError:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
+from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver, RehearsalSupport
+from soulsense_db.operations.servers import require_server_of
 
 
 class LiveDatabase:
@@ -81,6 +83,19 @@ class LiveDatabase:
             ''
         """
         return self._driver.way_of_restore()
+
+    def require_server_of(self, backup: BackupInfo) -> None:
+        """Make sure that no other server than that of ``backup`` answers at the address now.
+
+        Nothing is raised where nothing tells, as for a file, or on MariaDB.
+
+        Raises:
+            WrongDatabaseError: ``backup`` was made on another server.
+
+        Example:
+            >>> manager.live.require_server_of(manager.get("latest"))
+        """
+        require_server_of(self._driver, backup)
 
     def explained(self) -> AbstractContextManager[None]:
         """Turn what the database's own library raises in the block into errors of the tree.

@@ -32,6 +32,7 @@ from soulsense_db.operations.encoding import UnusableBaseError, encode
 from soulsense_db.operations.errors import live_damaged, path_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.sealing import with_sealed_facts
+from soulsense_db.operations.servers import server_facts
 from soulsense_db.operations.verify import check_new
 from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
@@ -214,7 +215,12 @@ def take(
         else new.alembic_heads,
         target_revision=new.target_revision,
         duration_seconds=round(time.monotonic() - started, 3),
-        driver_facts={**snapshot.facts, **facts_of(half_run), **_whose_heads(new, snapshot)},
+        driver_facts={
+            **snapshot.facts,
+            **server_facts(driver),
+            **facts_of(half_run),
+            **_whose_heads(new, snapshot),
+        },
         verified_at=datetime.now(UTC),
         half_run=bool(half_run),
         row_counts=recordable_row_counts(row_counts),

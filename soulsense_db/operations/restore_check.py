@@ -28,6 +28,7 @@ from soulsense_db.operations.diff import without_numbers
 from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import room_of_restore
+from soulsense_db.operations.servers import made_elsewhere
 from soulsense_db.operations.stored_form import opened
 from soulsense_db.operations.upgraded_copy import upgraded_copy
 from soulsense_db.operations.upgrading import Upgrade, UpgradeReport
@@ -108,6 +109,7 @@ class _RestoreChecker:
             report = verify_backup(self._repository, info, level="full", progress=progress)
             unusual = self._driver.way_of_restore()
             warnings = report.warnings + failed_drill(info) + ((unusual,) if unusual else ())
+            warnings += made_elsewhere(self._driver, info)
         except BackupError as error:
             problems.append(error)
         problems += _problem(

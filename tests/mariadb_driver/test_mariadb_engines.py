@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
+from soulsense_db import BackupManager
 from soulsense_db.drivers import driver_for, engine_for
 
 _SCHEMA = "CREATE TABLE t (id INT PRIMARY KEY, what TEXT); INSERT INTO t VALUES (1, 'old');"
@@ -154,3 +155,11 @@ def test_settings_of_the_server_change_nothing(database: Database, server: Serve
             value = before[name]
             is_number = value.replace(".", "").isdigit()
             database.run(f"SET GLOBAL {name} = {value if is_number else repr(value)}")
+
+
+def test_sockets_are_told_apart(tmp_path: Path) -> None:
+    """Two servers of one machine have databases of one name: the backups of each are its own."""
+    for number in (1, 2):
+        url = f"mariadb+pymysql://root@localhost/shop?unix_socket={tmp_path}/{number}/socket"
+        manager = BackupManager.from_url(url, tmp_path / "backups")
+        assert manager.live.name == f"{tmp_path}/{number}/socket/shop"

@@ -33,7 +33,7 @@ from soulsense_db.drivers.mariadb.driver import MariaDBDriver
 from soulsense_db.drivers.mariadb.inventory import Item
 from soulsense_db.drivers.mariadb.leading import _Leading
 from soulsense_db.drivers.mariadb.private import PrivateDriver, _require_here
-from soulsense_db.drivers.mariadb.private_server import PrivateServer, tidy_up
+from soulsense_db.drivers.mariadb.private_server import PrivateMariaDB
 from soulsense_db.drivers.mariadb.server_tools import find_server
 from soulsense_db.errors import DataLossError, ServerToolError, UnsupportedDatabaseError
 
@@ -562,7 +562,7 @@ def test_what_nobody_uses_is_removed_and_nothing_else(folder_of_servers: Path) -
         assert process.stdout is not None
         process.stdout.readline()
         (left / "run" / "pid").write_text(str(process.pid))
-        tidy_up(folder_of_servers)
+        PrivateMariaDB.tidy_up(folder_of_servers)
         assert process.wait() == -signal.SIGKILL
     assert sorted(folder_of_servers.iterdir()) == [new, link]
     link.unlink()
@@ -575,10 +575,10 @@ def test_what_a_killed_watcher_leaves_is_tidied_up(
     """Where all is killed but the server, it is ended by the system, or by the next one."""
     assert isinstance(database.driver, MariaDBDriver)
     tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
-    left = PrivateServer(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
+    left = PrivateMariaDB(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
     left.start({}, {})
     (folder,) = folder_of_servers.iterdir()
-    tidy_up(folder_of_servers)
+    PrivateMariaDB.tidy_up(folder_of_servers)
     assert folder.exists()  # it is in use
     number = int(left.pid_file.read_text())
     watcher = left._watcher
@@ -586,7 +586,7 @@ def test_what_a_killed_watcher_leaves_is_tidied_up(
     watcher.kill()
     watcher.communicate()
     os.close(left._lock)
-    tidy_up(folder_of_servers)
+    PrivateMariaDB.tidy_up(folder_of_servers)
     assert not folder.exists()
     assert not runs(number)
 
@@ -616,7 +616,7 @@ def test_a_server_that_does_not_start_says_why(database: Database) -> None:
     """The reason is in its log; nothing is left."""
     assert isinstance(database.driver, MariaDBDriver)
     tools = find_server(database.driver.tools(), dialect="mariadb", is_named=False)
-    made = PrivateServer(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
+    made = PrivateMariaDB(tools, place=Path(tempfile.gettempdir()), size_bytes=0)
     try:
         with pytest.raises(ServerToolError, match="unknown variable 'no-such-option"):
             made.start({"no-such-option": "1"}, {})

@@ -25,6 +25,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     NotADatabaseError,
     NotEnoughSpaceError,
+    UnsupportedDatabaseError,
 )
 from soulsense_db.health import check_health
 
@@ -130,6 +131,22 @@ def test_the_server_dies(server: Server, app: str, operation: str, tmp_path: Pat
     content.psql(server, app, "UPDATE t SET v = 'new' WHERE id = 0")
     content.driver_on(server, app).load(path)
     assert content.psql(server, app, "SELECT v FROM t WHERE id = 0") == "old\n"
+
+
+def test_a_database_without_an_encoding(server: Server, tmp_path: Path) -> None:
+    """SQLAlchemy cannot read what psycopg returns there: an error that says what to add."""
+    options = "ENCODING 'SQL_ASCII' LOCALE 'C'"
+    with content.database(server, "bytes", options=options, content=TABLE) as name:
+        with pytest.raises(UnsupportedDatabaseError, match="SQL_ASCII") as caught:
+            BackupManager(content.engine_on(server, name), tmp_path / "one").create()
+        assert "client_encoding=utf8" in caught.value.hint
+        engine = sa.create_engine(f"{server.url(name)}&client_encoding=utf8")
+        manager = BackupManager(engine, tmp_path / "two")
+        made = manager.create()
+        content.psql(server, name, "UPDATE t SET v = 'new'")
+        manager.restore(made)
+        assert content.psql(server, name, "SELECT v FROM t") == "old\n"
+        engine.dispose()
 
 
 def test_a_table_that_somebody_wants_to_change(server: Server, app: str, tmp_path: Path) -> None:

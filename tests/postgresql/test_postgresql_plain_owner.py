@@ -488,13 +488,6 @@ def test_a_failed_migration_is_put_back(server: Server, tmp_path: Path) -> None:
         assert dumped(database) == before
 
 
-def test_a_drill_names_the_right(shop: Owned, manager: BackupManager) -> None:
-    """It needs a scratch database."""
-    with pytest.raises(MissingRightError, match="create database"):
-        manager.verify("latest", level="drill")
-    assert rows(shop) == 3
-
-
 def test_psql_is_needed(shop: Owned, manager: BackupManager, tmp_path: Path) -> None:
     """Where it is missing, that is said before anything is begun."""
     folder = tmp_path / "programs"

@@ -24,7 +24,7 @@ from soulsense_db.drivers.mariadb.errors import live_errors, refused_by_server
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.private_accounts import LiveUser
 from soulsense_db.drivers.mariadb.private_errors import not_held, other_settings
-from soulsense_db.drivers.mariadb.private_server import Account, PrivateServer
+from soulsense_db.drivers.mariadb.private_server import Account, PrivateMariaDB
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.seen import shown_kind
 from soulsense_db.drivers.mariadb.server_tools import ServerTools
@@ -48,7 +48,7 @@ class PrivateDriver(MariaDBDriver):
         self._live, self._live_login = live, live._login()
         self._server_tools, programs = tools, live.tools()
         size = source.stat().st_size
-        self._server = PrivateServer(tools, place=place_for(source), size_bytes=size)
+        self._server = PrivateMariaDB(tools, place=place_for(source), size_bytes=size)
         admin = self._server.admin
         keywords = {
             "user": admin.user,

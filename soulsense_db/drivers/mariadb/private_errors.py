@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from soulsense_db.errors import ServerToolError, UnsupportedDatabaseError
-
-_UNTOUCHED = "The live database was not touched."
+from soulsense_db.errors import UnsupportedDatabaseError
 
 
 def no_server(dialect: str, version: str, others: Sequence[str]) -> UnsupportedDatabaseError:
@@ -20,18 +17,6 @@ def no_server(dialect: str, version: str, others: Sequence[str]) -> UnsupportedD
         hint=f"Install the server of MariaDB {version} (Debian: mariadb-server-core); it need not "
         "run. Or restore a backup to a server for tests, and run the migrations there.",
         candidates=others,
-    )
-
-
-def does_not_start(server: Path, reason: str) -> ServerToolError:
-    """Return the error for a private server that ends, or does not answer."""
-    return ServerToolError(
-        f"The private server for migrations on a copy does not start ({reason}).",
-        state=_UNTOUCHED,
-        hint=f"See whether {server} runs on this machine, with files in the directory for "
-        "temporary ones; TMPDIR names another.",
-        path=server,
-        reason=reason,
     )
 
 

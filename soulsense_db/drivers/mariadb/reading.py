@@ -60,8 +60,11 @@ class ReadingDriver(BackupFiles):
 
     @property
     def database(self) -> str:
-        """Host and name, as in the URL: to list backups no server is asked."""
+        """Host or socket, and name, as in the URL: to list backups no server is asked."""
         url = self.engine.url
+        socket = url.query.get("unix_socket")
+        if isinstance(socket, str):  # whatever the host: the libraries do not look at it then
+            return f"{socket}/{self._name}"
         port = "" if url.port in (None, _DEFAULT_PORT) else f":{url.port}"
         return f"{url.host}{port}/{self._name}" if url.host else self._name
 

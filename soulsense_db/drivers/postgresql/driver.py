@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -38,6 +39,7 @@ _WITHIN = (
 )
 
 if TYPE_CHECKING:
+    from soulsense_db.drivers.postgresql.private import PrivateDriver
     from soulsense_db.drivers.rehearsal import RehearsalSupport
 
 
@@ -58,11 +60,21 @@ class PostgreSQLDriver(ReadingDriver):
         return PostgreSQLRehearsalSupport(self)
 
     def scratch(self, path: Path) -> Driver:
-        """Return the driver of a new database on the same server."""
+        """Return the driver of a new database on the same server, or on a private one."""
         from soulsense_db.drivers.postgresql.scratch import ScratchDriver
 
-        del path
-        return ScratchDriver(self, self._login())
+        return self.private(path) or ScratchDriver(self, self._login())
+
+    def private(self, path: Path) -> PrivateDriver | None:
+        """Return the driver of a private server where the user may make no databases; else None.
+
+        ``path``: as of :meth:`scratch`. Windows has none.
+        """
+        if os.name != "posix":
+            return None
+        from soulsense_db.drivers.postgresql.private import instead
+
+        return instead(self, path)
 
     def exclusive(self, *, timeout: float) -> AbstractContextManager[None]:
         """Hold an advisory lock, which every machine sees that reaches the server."""

@@ -36,6 +36,7 @@ from soulsense_db.errors import (
     NotEnoughSpaceError,
     ServerToolError,
     TruncatedBackupError,
+    UnsupportedDatabaseError,
 )
 
 NO_DATABASE = "3D000"
@@ -58,6 +59,14 @@ def live_errors(name: str) -> Iterator[None]:
         raise _of_code(code_or_guess(error), name, reason_of(error)) from error
     except PendingRollbackError as error:  # the connection broke before
         raise unreachable(name, "the connection is gone") from error
+
+
+def no_encoding(name: str) -> UnsupportedDatabaseError:
+    """Return the error for a database without an encoding, whose texts come as bytes."""
+    return UnsupportedDatabaseError(
+        f"SQLAlchemy cannot connect to {name} by psycopg: its encoding is SQL_ASCII.",
+        hint="Add client_encoding=utf8 to the URL, in your application as well.",
+    )
 
 
 def code_of(error: BaseException) -> str:

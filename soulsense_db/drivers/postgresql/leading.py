@@ -4,6 +4,9 @@ Each library has one place that every connection goes through, once it is known 
 there the name of the database is changed, and nothing else. The scratch database has a name that
 no other server has: where a connection goes to another server, none is made. What asks for any
 other database than the live one is refused.
+
+Where the scratch database is on a private server, it has the name of the live one. Then server and
+login are changed, and each connection of a pool is asked where it has come to.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
 
 from soulsense_db.drivers.leading import Leading
+from soulsense_db.drivers.postgresql.login import ON_A_SOCKET
 from soulsense_db.drivers.rehearsal import Led
 
 # What a statement of a database changes that is of the whole server, or of another database.
@@ -51,6 +55,8 @@ _DO = re.compile(r"\s*DO\b", re.IGNORECASE)
 # A text, or the body of a function: nothing in it is run as it stands there.
 _TEXT = re.compile(r"'(?:[^']|'')*'|(\$(?:[A-Za-z_]\w*)?\$).*?\1", re.DOTALL)
 _WORDS = 4
+# What is of the live server alone.
+_OF_SERVER = ("passfile", "require_auth", "load_balance_hosts")
 
 
 def lead(
@@ -84,8 +90,7 @@ class _Leading(Leading):
 
         @functools.wraps(connect)
         def connect_to_scratch(text: str, *arguments: Any, **keywords: Any) -> Any:
-            given = conninfo.conninfo_to_dict(text)
-            given["dbname"] = self._name(given)
+            given = self._there(conninfo.conninfo_to_dict(text))
             return connect(conninfo.make_conninfo(**given), *arguments, **keywords)
 
         generators.connect = connect_to_scratch  # type: ignore[attr-defined]
@@ -97,9 +102,7 @@ class _Leading(Leading):
         original, connect = inner.connection, library._connect
 
         def led(dsn: str) -> str:
-            given = extensions.parse_dsn(dsn)
-            given["dbname"] = self._name(given)
-            return str(extensions.make_dsn(**given))
+            return str(extensions.make_dsn(**self._there(extensions.parse_dsn(dsn))))
 
         class LedConnection(original):  # type: ignore[misc,valid-type]
             """A connection to the scratch database."""
@@ -124,14 +127,38 @@ class _Leading(Leading):
         @functools.wraps(parse)
         def parse_for_scratch(*arguments: Any, **keywords: Any) -> Any:
             addresses, parameters, *rest = parse(*arguments, **keywords)
-            name = self._name({"dbname": parameters.database, "user": parameters.user})
-            return (addresses, parameters._replace(database=name), *rest)
+            given = self._there(
+                {
+                    "dbname": parameters.database,
+                    "user": parameters.user,
+                    "password": parameters.password,
+                    "host": _folder_of(addresses[0]),
+                }
+            )
+            changed = parameters._replace(
+                database=given["dbname"], user=given["user"], password=given["password"]
+            )
+            if self._led.server:
+                addresses = [f"{given['host']}/.s.PGSQL.{given['port']}"]
+                anybody = type(parameters.target_session_attrs)("any")
+                changed = changed._replace(target_session_attrs=anybody)
+            return (addresses, changed, *rest)
 
         inner._parse_connect_arguments = parse_for_scratch
 
+    def _there(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters of a connection to the scratch database, in the place of others."""
+        there = {"dbname": self._name(given)}
+        if not self._led.server:
+            return given | there
+        kept = {key: value for key, value in given.items() if key not in _OF_SERVER}
+        return {**kept, **ON_A_SOCKET, **self._led.server, **there}
+
     def _name(self, given: dict[str, Any]) -> str:
         """Return the name of the scratch database, in the place of the one that is asked for."""
-        if given.get("dbname") == self._led.scratch:
+        server = self._led.server
+        is_led = not server or given.get("host") == server["host"]
+        if is_led and given.get("dbname") == self._led.scratch:
             return self._led.scratch
         has_service = "service" in given or "PGSERVICE" in os.environ
         if given.get("dbname") or not has_service:  # what a service names is led in any case
@@ -155,11 +182,11 @@ class _Leading(Leading):
             raise self._refuse(f"opens a database of another dialect, {dialect.name}")
         for key in ("dbname", "database"):
             if keywords.get(key) == self._led.live:
-                keywords[key] = self._led.scratch
+                keywords |= {**self._led.server, key: self._led.scratch}
 
     def check_connection(self, connection: Any, _record: Any) -> None:
         """Look at where a connection of a pool has come to, whatever has made it."""
-        if database_of(connection) != self._led.scratch:
+        if not is_there(connection, self._led):
             connection.close()
             raise self._refuse("makes a connection in a way that cannot be led to a copy")
 
@@ -181,11 +208,18 @@ def shared_by(statement: str) -> str:
     return " ".join(found[0].split()[:_WORDS]) if found else ""
 
 
-def database_of(connection: Any) -> str:
-    """Return the name of the database that a connection is to, without a statement."""
+def is_there(connection: Any, led: Led) -> bool:
+    """Whether a connection is to the scratch database, as its library knows without a statement."""
     raw = getattr(connection, "driver_connection", connection)
     info = getattr(raw, "info", None)
     if info is not None:
-        return str(info.dbname)
-    parameters = getattr(raw, "_params", None)  # asyncpg
-    return str(getattr(parameters, "database", ""))
+        name, host = str(info.dbname), str(info.host)
+    else:  # asyncpg
+        name = str(getattr(getattr(raw, "_params", None), "database", ""))
+        host = _folder_of(getattr(raw, "_addr", None))
+    return name == led.scratch and (not led.server or host == led.server["host"])
+
+
+def _folder_of(address: object) -> str:
+    """Return the folder of a socket, as asyncpg has it; empty for another address."""
+    return address.rpartition("/")[0] if isinstance(address, str) else ""

@@ -26,6 +26,7 @@ from soulsense_db.drivers.postgresql.errors import (
     NO_DATABASE,
     code_or_guess,
     live_errors,
+    no_encoding,
     no_library,
 )
 from soulsense_db.drivers.postgresql.pooler import require_session
@@ -66,6 +67,14 @@ _VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 _NAME = "soulsense_db"
+ON_A_SOCKET = {
+    "hostaddr": "",
+    "gssencmode": "disable",
+    "target_session_attrs": "any",
+    "requirepeer": "",
+    "channel_binding": "prefer",
+}
+"""Parameters without which a connection to a socket fails, where variables say otherwise."""
 LIBRARIES = ("psycopg", "psycopg2")
 """Those that wait, as SQLAlchemy's URLs and Python call them; the better one first."""
 # What a role, a database or the URL may have set, and we cannot work with: limits to connections
@@ -209,6 +218,10 @@ def connect(engine: Engine) -> Connection:
     except DBAPIError as error:
         if code_or_guess(error) != NO_DATABASE:
             raise
+    except TypeError as error:  # psycopg returns bytes there, which SQLAlchemy does not understand
+        if "bytes-like" not in str(error):
+            raise
+        raise no_encoding(str(engine.url.database)) from error
     return engine.connect()
 
 

@@ -87,21 +87,66 @@ def like(connection: Connection, live: Properties | None, recorded: Locale) -> s
     return " ".join(words)
 
 
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What a database has and no dump of its content.
+
+    ``rights``: role, right, and whether it may be passed on; None where a database has those that
+    any has. ``settings``: of the role or of all, their names and values. Roles stand as in a
+    statement.
+    """
+
+    owner: str
+    limit: int
+    rights: tuple[tuple[str, str, bool], ...] | None
+    settings: tuple[tuple[str | None, str, str], ...]
+
+
+def belongings(connection: Connection, name: str) -> Belongings | None:
+    """Return those of a database, None where there is none of that name."""
+    found = properties(connection, name)
+    if found is None:
+        return None
+    oid = {"oid": found.oid}
+    has_rights = connection.scalar(_HAS_RIGHTS, oid)
+    return Belongings(
+        owner=found.owner,
+        limit=found.limit,
+        rights=_rights(connection, found.oid) if has_rights else None,
+        settings=settings_of(connection, found.oid),
+    )
+
+
+def settings_of(connection: Connection, oid: int) -> tuple[tuple[str | None, str, str], ...]:
+    """Return the settings of a database and of roles in it; of roles in all of them for 0."""
+    found = connection.execute(_SETTINGS, {"oid": oid})
+    return tuple((role, setting, value) for role, setting, value in found)
+
+
 def copy_properties(maintenance: Connection, source: str, target: str) -> None:
     """Give ``target`` all that ``source`` has and no dump of its content has.
 
     Rights, limit, and settings, of the database and of a role in it.
     """
-    old, new = properties(maintenance, source), properties(maintenance, target)
-    if old is None or new is None:
+    found = belongings(maintenance, source)
+    if found is not None:
+        give(maintenance, found, target)
+
+
+def give(maintenance: Connection, wanted: Belongings, target: str) -> None:
+    """Give the database ``target`` what is ``wanted``, and take off what it has besides."""
+    new = properties(maintenance, target)
+    if new is None:
         return
     named = quoted(target)
-    if new.owner != old.owner:
-        execute(maintenance, f"ALTER DATABASE {named} OWNER TO {quoted(old.owner)}")
-    execute(maintenance, f"ALTER DATABASE {named} WITH CONNECTION LIMIT {old.limit}")
-    _copy_rights(maintenance, old, new, named)
+    if new.owner != wanted.owner:
+        execute(maintenance, f"ALTER DATABASE {named} OWNER TO {quoted(wanted.owner)}")
+    execute(maintenance, f"ALTER DATABASE {named} WITH CONNECTION LIMIT {wanted.limit}")
+    _give_rights(maintenance, wanted, new, named)
     _clear_settings(maintenance, new, named)
-    _copy_settings(maintenance, old, named)
+    for role, setting, value in wanted.settings:
+        whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
+        set_for(maintenance, whose, setting, value)
 
 
 _RIGHTS = sa.text(
@@ -109,20 +154,40 @@ _RIGHTS = sa.text(
     " FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a"
     " LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE d.oid = :oid"
 )
-_HAVE_RIGHTS = sa.text(
-    "SELECT count(*) > 0 FROM pg_database WHERE oid IN (:old, :new) AND datacl IS NOT NULL"
+_HAS_RIGHTS = sa.text("SELECT datacl IS NOT NULL FROM pg_database WHERE oid = :oid")
+_SETTINGS = sa.text(
+    "SELECT quote_ident(r.rolname), split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)"
+    " FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c"
+    " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = :oid"
 )
 
 
-def _copy_rights(maintenance: Connection, old: Properties, new: Properties, named: str) -> None:
-    if not maintenance.scalar(_HAVE_RIGHTS, {"old": old.oid, "new": new.oid}):
-        return  # both have what any database has
-    had = maintenance.execute(_RIGHTS, {"oid": new.oid}).all()
-    whose = ", ".join(sorted({grantee for grantee, *_ in had} | {quoted(old.owner)}))
+def _rights(connection: Connection, oid: int) -> tuple[tuple[str, str, bool], ...]:
+    return tuple((who, what, more) for who, what, more in connection.execute(_RIGHTS, {"oid": oid}))
+
+
+def _give_rights(maintenance: Connection, wanted: Belongings, new: Properties, named: str) -> None:
+    had, rights = _rights(maintenance, new.oid), wanted.rights
+    if rights is None:
+        if not maintenance.scalar(_HAS_RIGHTS, {"oid": new.oid}):
+            return  # both have what any database has
+        rights = _usual_rights(maintenance, wanted.owner)
+    whose = ", ".join(sorted({grantee for grantee, *_ in had} | {quoted(wanted.owner)}))
     execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM {whose}")
-    for grantee, privilege, is_grantable in maintenance.execute(_RIGHTS, {"oid": old.oid}).all():
+    for grantee, privilege, is_grantable in rights:
         option = " WITH GRANT OPTION" if is_grantable else ""
         execute(maintenance, f"GRANT {privilege} ON DATABASE {named} TO {grantee}{option}")
+
+
+def _usual_rights(connection: Connection, owner: str) -> tuple[tuple[str, str, bool], ...]:
+    """Return those of a database of ``owner`` that nobody has changed."""
+    asked = sa.text(
+        "SELECT coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type, a.is_grantable"
+        " FROM pg_roles o, aclexplode(acldefault('d', o.oid)) a"
+        " LEFT JOIN pg_roles r ON r.oid = a.grantee WHERE o.rolname = :owner"
+    )
+    found = connection.execute(asked, {"owner": owner})
+    return tuple((who, what, more) for who, what, more in found)
 
 
 def _clear_settings(maintenance: Connection, new: Properties, named: str) -> None:
@@ -139,23 +204,13 @@ def _clear_settings(maintenance: Connection, new: Properties, named: str) -> Non
         execute(maintenance, f"ALTER {whose} RESET ALL")
 
 
-def _copy_settings(maintenance: Connection, old: Properties, named: str) -> None:
-    found = maintenance.execute(
-        sa.text(
-            "SELECT quote_ident(r.rolname), split_part(c, '=', 1),"
-            " substr(c, strpos(c, '=') + 1)"
-            " FROM pg_db_role_setting s CROSS JOIN LATERAL unnest(s.setconfig) AS c"
-            " LEFT JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = :oid"
-        ),
-        {"oid": old.oid},
-    ).all()
-    for role, setting, value in found:
-        # Never by SET and FROM CURRENT: it would act on this very session, as read-only does.
-        whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
-        name = ".".join(quoted(part) for part in setting.split("."))
-        values = _names_of(value) if setting in _LISTS_OF_NAMES else [value]
-        written = ", ".join(literal(maintenance, one) for one in values)
-        execute(maintenance, f"ALTER {whose} SET {name} TO {written or literal(maintenance, '')}")
+def set_for(maintenance: Connection, whose: str, setting: str, value: str) -> None:
+    """Give a role or database a setting, as the server keeps its value."""
+    # Never by SET and FROM CURRENT: it would act on this very session, as read-only does.
+    name = ".".join(quoted(part) for part in setting.split("."))
+    values = _names_of(value) if setting in _LISTS_OF_NAMES else [value]
+    written = ", ".join(literal(maintenance, one) for one in values)
+    execute(maintenance, f"ALTER {whose} SET {name} TO {written or literal(maintenance, '')}")
 
 
 def _names_of(value: str) -> list[str]:

@@ -44,6 +44,7 @@ T = TypeVar("T")
 
 _DEFAULT_PORT = 5432
 _VERSION_TABLE = "alembic_version"
+_SERVER_ID = sa.text("SELECT system_identifier FROM pg_control_system()")
 _LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
 
 
@@ -111,6 +112,11 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         """About the bytes of all rows, which a dump has; of indexes it has the definition."""
         with self._connected() as connection:
             return inventory.size_at_once(connection)
+
+    def server_id(self) -> str:
+        """Return the identifier that ``initdb`` gave the server."""
+        with self._connected() as connection:
+            return str(connection.scalar(_SERVER_ID))
 
     def explained(self) -> AbstractContextManager[None]:
         """Say what the server's errors mean for the live database."""

@@ -1,9 +1,13 @@
-"""PostgreSQL in a rehearsal: migrations run in a scratch database beside the live one."""
+"""PostgreSQL in a rehearsal: migrations run in a scratch database beside the live one.
+
+Where the user may make none, it is on a private server, with the name of the live one.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from soulsense_db.drivers.postgresql import archive, leading
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.properties import copy_properties
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
-from soulsense_db.drivers.postgresql.scratch import ScratchDriver
+from soulsense_db.drivers.postgresql.scratch import TrialDriver
 from soulsense_db.drivers.postgresql.seen import look, names_in, reaches_others
 from soulsense_db.drivers.rehearsal import Led
 from soulsense_db.drivers.server_errors import reaches_other_databases
@@ -58,8 +62,8 @@ class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
     def file_of(self, connection: Connection) -> Path | None:
         """Return the copy, where the connection is to its scratch database."""
         led = current()
-        name = leading.database_of(connection.connection)
-        return Path(led.copy) if led is not None and led.scratch == name else None
+        is_led = led is not None and leading.is_there(connection.connection, led)
+        return Path(led.copy) if led is not None and is_led else None
 
     def names_in(self, connection: Connection) -> list[str] | None:
         """Ask the catalog, where a transaction is open already."""
@@ -89,26 +93,35 @@ class PostgreSQLRehearsalSupport(ServerRehearsalSupport[archive.Description]):
 
     # In ours
 
+    def led(self, copy: Path) -> Led | None:
+        """Tell of a private server as well."""
+        led, scratch = super().led(copy), self._scratch[copy]
+        assert led is not None
+        assert isinstance(scratch, TrialDriver)
+        return replace(led, server=dict(scratch.reached))
+
     def _name_of(self, driver: Driver) -> str:
         assert isinstance(driver, ReadingDriver)
         return driver._login().database
 
     def _look(self, scratch: Driver, since: int | None) -> Seen:
-        assert isinstance(scratch, ScratchDriver)
+        assert isinstance(scratch, TrialDriver)
         with scratch._connected(autocommit=False) as connection:
             return look(connection, since)
 
     def _make_like_live(self, scratch: Driver) -> None:
         """Give it settings, such as a search path; refuse what reaches beyond it."""
-        assert isinstance(scratch, ScratchDriver)
+        assert isinstance(scratch, TrialDriver)
         with scratch._connected() as connection:
             if what := reaches_others(connection):
                 raise reaches_other_databases(self._live.database, what)
+        if scratch.reached:
+            return  # it was made so
         live = self._live
         assert isinstance(live, ReadingDriver)
         with live._login().maintenance(name=live.database) as maintenance:
             copy_properties(maintenance, self._name_of(live), self._name_of(scratch))
 
     def _end_sessions(self, scratch: Driver) -> None:
-        assert isinstance(scratch, ScratchDriver)
+        assert isinstance(scratch, TrialDriver)
         scratch.end_sessions()

@@ -35,18 +35,18 @@ _RESTORE = ("--no-password", "--exit-on-error", "--no-subscriptions")
 
 def fill(
     source: Path,
-    made: NewDatabase,
+    target: str,
     *,
     login: Login,
     tools: Tools,
     name: str,
     poll: Callable[[], object] = lambda: None,
 ) -> None:
-    """Restore the backup file ``source`` to a new database, and count what came."""
+    """Restore the backup file ``source`` to the new database ``target``, and count what came."""
     description = archive.require_whole(source, poll=poll)
     require_version(source, description, tools)
     settings = dict(snapshot.MONEY) if description.has_money else {}
-    with login.connected(made.name, name=name) as connection:
+    with login.connected(target, name=name) as connection:
         for schema in set(inventory.schemas(connection)) - set(description.schemas):
             execute(connection, f"DROP SCHEMA {quoted(schema)}")
         if inventory.is_read_only(connection):
@@ -57,12 +57,12 @@ def fill(
             *_RESTORE,
             # Of several jobs each has its own; where one fails, the database is dropped anyway.
             "--single-transaction" if tools.jobs == 1 else f"--jobs={tools.jobs}",
-            f"--dbname={made.name}",
+            f"--dbname={target}",
             str(source),
-            environment=login.environment(made.name, settings=settings),
+            environment=login.environment(target, settings=settings),
             poll=poll,
         )
-    with login.connected(made.name, name=name) as connection:
+    with login.connected(target, name=name) as connection:
         came = inventory.counted(connection)
     if came != dict(description.counts):
         raise damaged_backup(source.name, "other rows came back than were counted in it")
@@ -108,7 +108,7 @@ def prepared(
             yield Prepared(kept, description.sha256)
             return
     with new_database(login, live=live, name=name, locale=locale) as made:
-        fill(source, made, login=login, tools=tools, name=name, poll=poll)
+        fill(source, made.name, login=login, tools=tools, name=name, poll=poll)
         poll()
         yield Prepared(made, description.sha256)
 
@@ -158,7 +158,7 @@ def rebuild(source: Path, *, login: Login, tools: Tools, name: str) -> None:
     """Make the live database, which is missing, of ``source``."""
     locale = archive.read(source).locale
     with new_database(login, live=login.database, name=name, locale=locale) as made:
-        fill(source, made, login=login, tools=tools, name=name)
+        fill(source, made.name, login=login, tools=tools, name=name)
         with live_errors(name):
             give_name(made, login.database)
 

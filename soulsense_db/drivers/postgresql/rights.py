@@ -29,6 +29,10 @@ _TIED = (
         "pg_drop_replication_slot",
     ),
 )
+_MAY_NOT_CREATE = sa.text(
+    "SELECT quote_ident(rolname), session_user FROM pg_roles"
+    " WHERE rolname = current_user AND NOT rolsuper AND NOT rolcreatedb"
+)
 _RIGHTS = sa.text(
     "SELECT rolsuper OR rolcreatedb, rolsuper OR pg_has_role(d.datdba, 'USAGE'),"
     " quote_ident(current_user), quote_ident(d.datname)"
@@ -59,6 +63,16 @@ def swaps_databases(connection: Connection, *, name: str) -> bool:
         return True
     require_replaceable(connection, name=name, missing=missing)
     return False
+
+
+def who_may_not_create(login: Login, *, name: str) -> tuple[str, str] | None:
+    """Return who may not make databases, None for who may.
+
+    The first is the role as a statement names it, the second who has logged in.
+    """
+    with login.maintenance(name=name) as connection:
+        found = connection.execute(_MAY_NOT_CREATE).one_or_none()
+        return None if found is None else (str(found[0]), str(found[1]))
 
 
 def require_movable(login: Login, *, name: str) -> None:

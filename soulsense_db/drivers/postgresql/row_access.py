@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db.drivers.postgresql import archive, restoring
 from soulsense_db.drivers.postgresql.databases import new_database
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors, reason_of
+from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.row_tables import PostgreSQLTables, parts_of, prepare
 from soulsense_db.drivers.postgresql.row_writer import PostgreSQLWriter, snapshot_of
 from soulsense_db.drivers.row_errors import (
@@ -33,7 +35,7 @@ from soulsense_db.errors import BackupError
 from soulsense_db.progress import Progress
 
 if TYPE_CHECKING:
-    from soulsense_db.drivers.postgresql.reading import ReadingDriver
+    from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 
 T = TypeVar("T")
 
@@ -49,10 +51,10 @@ _SCHEMAS = sa.text("SELECT pg_catalog.unnest(pg_catalog.current_schemas(false))"
 
 
 class PostgreSQLServer(Server):
-    """The live database of ``driver``, and the backup in the database ``made``."""
+    """The live database of ``driver``, and the backup in a database that ``made`` leads to."""
 
     def __init__(
-        self, driver: ReadingDriver, made: str, connection: Connection, path: Sequence[str]
+        self, driver: PostgreSQLDriver, made: Login, connection: Connection, path: Sequence[str]
     ) -> None:
         self._driver, self._made, self._path = driver, made, path
         self._connection = connection
@@ -112,7 +114,7 @@ class PostgreSQLServer(Server):
     @contextmanager
     def streaming(self) -> Iterator[Tables]:
         """Connect once more."""
-        with opened(self._driver, self._made) as connection:
+        with opened(self._made, name=self._driver.database) as connection:
             yield PostgreSQLTables(connection, self._path)
 
     def select(self, shape: Shape, where: str, poll: Callable[[], object]) -> list[Row]:
@@ -176,9 +178,9 @@ def _of_condition(
 
 
 @contextmanager
-def opened(driver: ReadingDriver, made: str) -> Iterator[Connection]:
+def opened(login: Login, *, name: str) -> Iterator[Connection]:
     """Connect to a database of ours, to read; values are written without loss."""
-    with driver._login().connected(made, name=driver.database, autocommit=False) as connection:
+    with login.connected(name=name, autocommit=False) as connection:
         connection.execute(sa.text("SET TRANSACTION READ ONLY"))
         prepare(connection)
         yield connection
@@ -187,7 +189,7 @@ def opened(driver: ReadingDriver, made: str) -> Iterator[Connection]:
 
 @contextmanager
 def rows_of(
-    driver: ReadingDriver, source: Path, progress: Progress | None
+    driver: PostgreSQLDriver, source: Path, progress: Progress | None
 ) -> Iterator[PostgreSQLServer]:
     """Restore the backup file ``source`` to a database that is dropped after the block."""
 
@@ -195,20 +197,32 @@ def rows_of(
         if progress is not None:
             progress(0, 0)
 
-    login, tools, name = driver._login(), driver.tools(), driver.database
+    name = driver.database
     path = driver.transaction(
         lambda connection: list(connection.scalars(_SCHEMAS)),
         lock_timeout=driver.lock_timeout,
         write=False,
     )
-    locale = archive.read(source).locale
     with ExitStack() as stack:
-        made = stack.enter_context(
-            new_database(login, live=login.database, name=name, locale=locale)
-        )
-        restoring.fill(source, made, login=login, tools=tools, name=name, poll=poll)
-        with login.connected(made.name, name=name) as connection:
+        private = driver.private(source)
+        if private is None:
+            made = stack.enter_context(_beside(driver, source, poll))
+        else:
+            stack.callback(private.discard)
+            private.make(source, poll)
+            made = private.user_login  # who may do no more there than here
+        with (private._login() if private else made).connected(name=name) as connection:
             connection.exec_driver_sql("ANALYZE")
         stack.enter_context(live_errors(name))
-        connection = stack.enter_context(opened(driver, made.name))
-        yield PostgreSQLServer(driver, made.name, connection, path)
+        connection = stack.enter_context(opened(made, name=name))
+        yield PostgreSQLServer(driver, made, connection, path)
+
+
+@contextmanager
+def _beside(driver: PostgreSQLDriver, source: Path, poll: Callable[[], object]) -> Iterator[Login]:
+    """Restore ``source`` to a new database beside the live one."""
+    login, name = driver._login(), driver.database
+    locale = archive.read(source).locale
+    with new_database(login, live=login.database, name=name, locale=locale) as made:
+        restoring.fill(source, made.name, login=login, tools=driver.tools(), name=name, poll=poll)
+        yield replace(login, parameters={**login.parameters, "dbname": made.name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -21,7 +22,54 @@ from soulsense_db.drivers.server_errors import locked, no_database
 _LOOK_SECONDS = 0.02
 
 
-class ScratchDriver(PostgreSQLDriver):
+class TrialDriver(PostgreSQLDriver):
+    """The driver of a database that a backup is tried in, and that nobody else uses."""
+
+    _version_table: str | None = None
+
+    @property
+    def reached(self) -> Mapping[str, str]:
+        """How the application's connections get to its server, if that is not the live one."""
+        return {}
+
+    @property
+    def keeps_replaced(self) -> bool:
+        """Whether what is replaced stays: no."""
+        return False
+
+    @property
+    @abstractmethod
+    def _keeper(self) -> Login:
+        """Return who ends its sessions."""
+
+    def examine(self, *, poll: Callable[[], object] | None = None) -> Examination:
+        """Count the rows, and read the revisions: loading it checked indexes and references."""
+        del poll
+        with self._connected() as connection:
+            counted = inventory.counted(connection)
+            heads = inventory.heads_in(connection, self._version_table)
+        return Examination(findings=Findings(), row_counts=counted, alembic_heads=heads)
+
+    def end_sessions(self) -> None:
+        """End all that is connected to the database but what asks for it, and wait for that."""
+        sessions = sa.text(
+            "SELECT pid FROM pg_stat_activity WHERE datname = :name"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        deadline = time.monotonic() + self.lock_timeout
+        with self._keeper.maintenance(name=self.database) as connection:
+            while found := connection.scalars(sessions, {"name": self._name}).all():
+                for pid in found:
+                    with suppress(DBAPIError):  # another user's: it ends when its program does
+                        connection.execute(
+                            sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}
+                        )
+                if time.monotonic() > deadline:
+                    raise locked(self.database, "its sessions do not end")
+                time.sleep(_LOOK_SECONDS)  # the server tells nobody that a session has ended
+
+
+class ScratchDriver(TrialDriver):
     """The driver of a new database beside that of ``live``, which has not been made yet."""
 
     def __init__(self, live: PostgreSQLDriver, login: Login) -> None:
@@ -31,7 +79,6 @@ class ScratchDriver(PostgreSQLDriver):
         super().__init__(self._own.engine(), lock_timeout=live.lock_timeout)
         self._tools, self.jobs = live.tools(), live.jobs
         self._made = ExitStack()
-        self._version_table: str | None = None
 
     @property
     def database(self) -> str:
@@ -46,9 +93,8 @@ class ScratchDriver(PostgreSQLDriver):
         return self._own
 
     @property
-    def keeps_replaced(self) -> bool:
-        """Whether what is replaced stays: no."""
-        return False
+    def _keeper(self) -> Login:
+        return self._live_login
 
     def require_database(self) -> None:
         """Ask without connecting to it: a pooler waits after a name that is not there."""
@@ -72,40 +118,14 @@ class ScratchDriver(PostgreSQLDriver):
             )
             self._version_table = described.version_table
             restoring.fill(
-                source, made, login=self._live_login, tools=self.tools(), name=self.database
+                source, made.name, login=self._live_login, tools=self.tools(), name=self.database
             )
             self._made = stack.pop_all()
         return ()
 
-    def examine(self, *, poll: Callable[[], object] | None = None) -> Examination:
-        """Count the rows, and read the revisions: loading it checked indexes and references."""
-        del poll
-        with self._connected() as connection:
-            counted = inventory.counted(connection)
-            heads = inventory.heads_in(connection, self._version_table)
-        return Examination(findings=Findings(), row_counts=counted, alembic_heads=heads)
-
     def search_path(self) -> str:
         """Return that of the live database."""
         return self._live.search_path()  # a setting of the live database is none of this one
-
-    def end_sessions(self) -> None:
-        """End all that is connected to the database but what asks for it, and wait for that."""
-        sessions = sa.text(
-            "SELECT pid FROM pg_stat_activity WHERE datname = :name"
-            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        deadline = time.monotonic() + self.lock_timeout
-        with self._live_login.maintenance(name=self.database) as connection:
-            while found := connection.scalars(sessions, {"name": self._name}).all():
-                for pid in found:
-                    with suppress(DBAPIError):  # another user's: it ends when its program does
-                        connection.execute(
-                            sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid}
-                        )
-                if time.monotonic() > deadline:
-                    raise locked(self.database, "its sessions do not end")
-                time.sleep(_LOOK_SECONDS)  # the server tells nobody that a session has ended
 
     def discard(self) -> None:
         """Drop the database, if it was made."""

@@ -112,9 +112,10 @@ def find_tools(version: int, *, name: str, beside_server: Path | None = None) ->
     :class:`~soulsense_db.errors.ServerToolError`.
     """
     others: list[str] = []
-    for folder in _folders(version, beside_server):
-        found = _version_of(folder / "pg_dump")
-        if found == version and _version_of(folder / "pg_restore") == version:
+    beside = [] if beside_server is None else [beside_server]
+    for folder in (*folders_of(version), *beside):
+        found = version_of(folder / "pg_dump")
+        if found == version and version_of(folder / "pg_restore") == version:
             return Tools(folder, version, name)
         if found is not None:
             others.append(f"{folder / 'pg_dump'} is of version {found}")
@@ -128,7 +129,7 @@ def tools_in(folder: Path, version: int, *, name: str) -> Tools:
     """
     server = f"PostgreSQL {version}"
     for program in (folder / "pg_dump", folder / "pg_restore"):
-        found = _version_of(program)
+        found = version_of(program)
         if found is None:
             raise not_in_named_directory(program, server)
         if found != version:
@@ -138,14 +139,13 @@ def tools_in(folder: Path, version: int, *, name: str) -> Tools:
     return Tools(folder, version, name)
 
 
-def _folders(version: int, beside_server: Path | None) -> Iterator[Path]:
+def folders_of(version: int) -> Iterator[Path]:
+    """Yield where the programs of a version are looked for."""
     yield from folders_on_path()
     yield from (Path(pattern.format(version)) for pattern in _PACKAGED)
-    if beside_server is not None:
-        yield beside_server
 
 
-def _version_of(program: Path) -> int | None:
+def version_of(program: Path) -> int | None:
     """Return the major version of a program; None where it is none."""
     try:
         changed = program.stat().st_mtime_ns

@@ -2,12 +2,14 @@
 
 It is run as a file, by itself, and knows nothing of the package. Standard input is one line, a
 request; from then on its other end is held by whoever wants the server. When that is closed, the
-server is killed and its folder removed. Where this program is killed, Linux kills the server.
+server is ended, by the signal upon which it goes at once, and its folder removed. Where this
+program is killed, Linux sends the server that signal.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import os
 import select
@@ -16,10 +18,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 _LOOK_SECONDS = 0.05
+_END_SECONDS = 10.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -48,7 +50,9 @@ def main(descriptor: int = 0) -> None:
 
 def _run(command: list[str], request: dict[str, Any], descriptor: int, parent: int) -> int | None:
     """Return the exit code of a command; None where it was ended, as nobody wants it any more."""
-    with Path(request["log"]).open("ab") as log:
+    # What a server says may have statements in it.
+    said = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(said, "ab") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -57,7 +61,7 @@ def _run(command: list[str], request: dict[str, Any], descriptor: int, parent: i
             cwd="/",
             env=request["environment"],
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - there is one thread
+            preexec_fn=functools.partial(_die_with_parent, request["end"]),  # noqa: PLW1509 - there is one thread
             **request["user"],
         )
     try:
@@ -66,6 +70,10 @@ def _run(command: list[str], request: dict[str, Any], descriptor: int, parent: i
                 return None
         return status
     finally:
+        if process.poll() is None:
+            process.send_signal(request["end"])
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_SECONDS)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -76,9 +84,9 @@ def _is_over(descriptor: int, parent: int) -> bool:
     return bool(select.select([descriptor], [], [], _LOOK_SECONDS)[0]) or os.getppid() != parent
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(by: int) -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, by)
 
 
 if __name__ == "__main__":

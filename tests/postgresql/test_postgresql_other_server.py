@@ -1,0 +1,95 @@
+"""Another server at an address that was another one's: nothing there is taken for what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from shell import Shell
+from sqlalchemy.pool import NullPool
+
+from postgresql import content
+from postgresql.conftest import VERSIONS, Servers
+from postgresql.server import Server
+from soulsense_db import BackupManager
+from soulsense_db.errors import WrongDatabaseError
+
+_OLD = "CREATE TABLE note (body text); INSERT INTO note VALUES ('old')"
+_OTHER = "CREATE TABLE production (id integer); INSERT INTO production VALUES (1), (2)"
+
+
+class Address:
+    """A path that leads to the socket of a server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"postgresql+psycopg://postgres@/shop?host={path}"
+
+    def lead_to(self, server: Server) -> None:
+        """Have it lead there from now on."""
+        self.path.unlink(missing_ok=True)
+        self.path.symlink_to(server.socket)
+
+
+@pytest.fixture
+def first(servers: Servers) -> Iterator[Server]:
+    """Return the newest server, with a database ``shop``."""
+    server = servers.of(VERSIONS[-1])
+    with content.database(server, "shop", content=_OLD):
+        yield server
+    content.drop_kept(server, of="shop")
+
+
+@pytest.fixture
+def second() -> Iterator[Server]:
+    """Return another server, whose database of the same name is another one."""
+    server = Server(VERSIONS[-1])
+    with content.database(server, "shop", content=_OTHER):
+        yield server
+    server.remove()
+
+
+def test_an_undo_changes_no_other_server(
+    first: Server, second: Server, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An undo is of the server that was restored, not of one that has its address now."""
+    monkeypatch.setenv("PATH", str(first.bin), prepend=":")
+    address = Address(tmp_path / "address")
+    address.lead_to(first)
+    engine = sa.create_engine(address.url, poolclass=NullPool)
+    manager = BackupManager(engine, tmp_path / "backups")
+    info = manager.create("before")
+    content.psql(first, "shop", "UPDATE note SET body = 'new'")
+    manager.restore(info)
+    address.lead_to(second)
+    with pytest.raises(WrongDatabaseError, match="another server"):
+        manager.undo_restore()
+    options = ("--url", address.url, "--directory", str(manager.directory))
+    assert "another server" in shell.fails(WrongDatabaseError, "undo", "--yes", *options)
+    assert content.psql(second, "shop", "SELECT count(*) FROM production") == "2\n"
+    address.lead_to(first)
+    assert manager.undo_restore().verified
+    assert content.psql(first, "shop", "SELECT body FROM note") == "new\n"
+
+
+def test_a_restore_on_another_server_says_so(
+    first: Server, second: Server, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost server gets its data back on a new one: a warning, in the check as in the command."""
+    monkeypatch.setenv("PATH", str(first.bin), prepend=":")
+    address = Address(tmp_path / "address")
+    address.lead_to(first)
+    engine = sa.create_engine(address.url, poolclass=NullPool)
+    manager = BackupManager(engine, tmp_path / "backups")
+    manager.create("before")
+    assert not manager.can_restore("latest").warnings
+    address.lead_to(second)
+    (warning,) = manager.can_restore("latest").warnings
+    assert "was made on another server than the one that answers" in warning
+    options = ("--yes", "--url", address.url, "--directory", str(manager.directory))
+    assert warning in shell.run("restore", "latest", *options).stderr
+    assert content.psql(second, "shop", "SELECT body FROM note") == "old\n"
+    shell.ok("undo", *options)
+    assert content.psql(second, "shop", "SELECT count(*) FROM production") == "2\n"
