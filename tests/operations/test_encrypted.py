@@ -161,6 +161,21 @@ def test_a_passphrase_is_given_as_a_word_and_a_secret(
     assert [one.id for one in manager.list()] == [info.id]
 
 
+def test_what_to_do_about_a_key_file_ends_the_warning(
+    database: Path, tmp_path: Path, make_engine: EngineMaker, key: Key
+) -> None:
+    """A command to copy is the last of the warning: no sentence follows on its line."""
+    (tmp_path / "keys" / "open").mkdir()
+    open_to_others = Key(tmp_path / "keys" / "open").path
+    Path(open_to_others).chmod(0o644)
+    options = how("plain", "key", key) | {"identities": open_to_others}
+    with _Logged() as lines:
+        BackupManager(make_engine(database), **options).create()
+    (said,) = [line for line in lines if "could not be proven" in line]
+    assert "The backup is complete" in said
+    assert said.endswith(f"Make it yours alone: chmod 600 {open_to_others}")
+
+
 def test_to_create_needs_public_keys_alone(
     made: Made, database: Path, tmp_path: Path, make_engine: EngineMaker, key: Key
 ) -> None:
