@@ -48,7 +48,7 @@ class CommandGuard:
             return
         if not may_have_steps(context):
             if context.opts.get("purge"):  # `stamp --purge` would hide what an alarm is about
-                require_no_alarm(connection.engine)
+                require_no_alarm(connection.engine, self.settings, self._config)
             return
         manager = BackupManager(
             connection.engine,
@@ -168,10 +168,13 @@ def _make_last_word(database: GuardedDatabase, line: str, notes: tuple[str, ...]
     last_word.is_of(database.place, line, notes=notes, write_stamp=write_stamp)
 
 
-def require_no_alarm(engine: Engine) -> None:
+def require_no_alarm(engine: Engine, settings: Settings, config: Config | None) -> None:
     """Raise for a database that is half migrated: its version table is about to be rewritten."""
     try:
-        error = BackupManager(engine, catalog=False).alarm.error()
+        # On a server, the marker is with the backups.
+        manager = BackupManager(engine, settings.directory, catalog=False)
+        have_commands_reach(manager, engine.url, config)
+        error = manager.alarm.error()
     except UnsupportedDatabaseError as refused:  # which has no alarm
         log_ignored("Whether an alarm stands was not asked", refused)
         return

@@ -191,6 +191,20 @@ def test_a_kill_leaves_a_marker(project: Project, database: Database) -> None:
     project.upgrade("second")
 
 
+def test_a_stamp_does_not_hide_it(project: Project, database: Database) -> None:
+    """``stamp --purge`` of a half-migrated database is refused, wherever its backups are."""
+    each_step_alone(project)
+    project.revision("broken", "second", "os.kill(os.getpid(), signal.SIGKILL)")
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(project.ini), "upgrade", "broken"],
+        cwd=project.folder,
+        check=False,
+    )
+    with pytest.raises(MigrationRefusedError, match="was interrupted"):
+        project.call("stamp", "first", purge=True)
+    assert database.scalar("SELECT version_num FROM alembic_version") == "second"
+
+
 def test_another_machine_waits(project: Project, database: Database, tmp_path: Path) -> None:
     """The lock of a migration is on the server: a directory of its own does not get round it."""
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
