@@ -35,6 +35,7 @@ from soulsense_db.operations.errors import (
     nothing_to_import,
     other_export,
 )
+from soulsense_db.operations.import_date import date_of_import
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
@@ -72,17 +73,19 @@ def _import_file(
     is_plain = repository.forms.of_full.is_plain  # then it takes what it has when it is decoded
     expected = outside.restored_size_bytes if is_plain else outside.size_bytes
     fs.require_space(repository.directory.directory, expected)
-    new = NewBackup(
-        kind="imported",
-        description=description or with_opened_description(repository, outside).description,
-        created_at=outside.created_at if outside.sha256 is not None else None,
-        target_revision=outside.target_revision,
-        markers=markers_in(outside) or _markers_of_known(repository, outside),
-        check_level="quick",  # copy_file has checked it
-    )
     if outside.form.is_encrypted and not repository.forms.encrypts:
         warn(f"{outside.filename} is encrypted. It is imported as a backup that is not.")
     with opened(repository, outside) as source:
+        created_at, dated_by = date_of_import(driver, outside, source.path)
+        new = NewBackup(
+            kind="imported",
+            description=description or with_opened_description(repository, outside).description,
+            created_at=created_at,
+            dated_by=dated_by,
+            target_revision=outside.target_revision,
+            markers=markers_in(outside) or _markers_of_known(repository, outside),
+            check_level="quick",  # copy_file has checked it
+        )
         return add_backup(
             repository,
             new,

@@ -214,6 +214,21 @@ def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
     shell.fails(errors.BackupNotFoundError, "import", "nowhere.db")
 
 
+def test_import_tells_how_old_the_data_is(shell: Shell, tmp_path: Path) -> None:
+    """It says which date it took, and that `latest` is still a newer backup; `show` says it too."""
+    shell.create()
+    old = make_database(tmp_path / "old.db")
+    os.utime(old, (10**9, 10**9))
+    said = shell.ok("import", str(old))
+    assert "Taken 2001-09-09 01:46:40, when the file was last changed\n" in said
+    assert "'latest' does not mean this one" in said
+    identity = next(info.id for info in shell.backups() if info.kind == "imported")
+    assert "when the file was last changed" in shell.ok("show", identity)
+    old.rename(tmp_path / "20010910_014640.db")
+    said = shell.ok("import", str(tmp_path / "20010910_014640.db"))
+    assert "Taken 2001-09-10 01:46:40, by the date in the file's name\n" in said
+
+
 @pytest.mark.slow
 def test_auto_is_one_line(shell: Shell) -> None:
     """A scheduled run prints one line that tells all it did, and one for each removed backup."""
