@@ -414,7 +414,7 @@ def export(
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, plain=plain, progress=progress)
     session.say(f"Exported {info.filename}")
-    session.say(f"to {path}")
+    session.say(f"to {path.parent.resolve() / path.name}")
     base = None
     if Form.of(path.name).is_differential:
         base = path.with_name(read_backup(path).base_name or "")

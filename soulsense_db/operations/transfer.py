@@ -32,6 +32,7 @@ from soulsense_db.operations.errors import (
     no_directory,
     no_file,
     no_path,
+    no_such_directory,
     nothing_to_import,
     other_export,
 )
@@ -188,6 +189,8 @@ def _target(info: BackupInfo, destination: str | Path, *, plain: bool) -> Path:
         raise no_path(destination)
     if fs.exists(target) and target.is_dir():
         return target / (plain_name(info.filename) if plain else info.filename)
+    if not target.suffix and not fs.exists(target):  # more likely a directory than a file
+        raise no_such_directory(target, info.filename)
     form = Form.of(target.name)
     if form.is_plain and info.form.is_encrypted and not plain:
         raise would_be_decrypted(target, info.form.ending)
