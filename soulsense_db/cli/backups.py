@@ -201,7 +201,8 @@ def verify(
             "--level",
             metavar="LEVEL",
             help="quick: only size, checksum and header. full: all of it is read. drill: it is "
-            "restored to a scratch folder, and what comes back is checked.",
+            "restored to a scratch folder, or to a scratch database of the server, and what comes "
+            "back is checked.",
         ),
     ] = "full",
     quick: Annotated[bool, typer.Option("--quick", help="The same as --level quick.")] = False,

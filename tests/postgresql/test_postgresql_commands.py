@@ -43,3 +43,22 @@ def test_config_shows_what_it_knows_of_a_login_that_is_refused(
         assert f"{database.name} (not reached)" in result.stdout
         assert "refused the login" in result.stdout
         assert re.search(r"--url +used", result.stdout)
+
+
+@on_newest
+def test_the_page_finds_the_database_that_is_kept(server: Server, tmp_path: Path) -> None:
+    """The query of the guide names that of one database alone, and who drops it can still undo."""
+    page = Path(__file__).parents[2] / "docs" / "guide" / "postgresql.md"
+    query = page.read_text().split('title="Which database is kept for shop"\n')[1].split("```")[0]
+    with Database(server) as other, Database(server) as database:
+        shell = Shell(tmp_path)
+        for one in (other, database):
+            one.execute("CREATE TABLE note (id int)")
+            shell.ok("create", "--url", one.url)
+            one.execute("INSERT INTO note VALUES (1)")
+            shell.ok("restore", "latest", "--yes", "--url", one.url)
+        asked = query.replace("shop", database.name).rstrip().rstrip(";").replace("%", "%%")
+        assert database.scalar(asked) == database.kept()
+        database.maintain(f"DROP DATABASE {database.kept()}")
+        shell.ok("undo", "--yes", "--url", database.url)
+        assert database.scalar("SELECT count(*) FROM note") == 1
