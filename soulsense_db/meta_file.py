@@ -102,10 +102,11 @@ def _size_and_time(status: Callable[[], os.stat_result]) -> tuple[int, datetime]
         known = status()
     except FileNotFoundError:  # it vanished meanwhile: its name tells the rest
         return 0, datetime.now(UTC)
-    return known.st_size, _time_of(known)
+    return known.st_size, time_of(known)
 
 
-def _time_of(status: os.stat_result) -> datetime:
+def time_of(status: os.stat_result) -> datetime:
+    """Return when a file was last changed; aware, UTC."""
     try:
         return datetime.fromtimestamp(status.st_mtime, UTC)
     except (ValueError, OverflowError, OSError):  # a year that no calendar has

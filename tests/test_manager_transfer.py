@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,8 @@ from soulsense_db.errors import (
 from soulsense_db.fs import reading
 from soulsense_db.fs.copying import sha256_of_own
 
+OLD = datetime(2020, 1, 1, 12, tzinfo=UTC)
+
 
 def test_a_backup_survives_export_and_import(
     manager: BackupManager, database: Path, tmp_path: Path, make_engine: EngineMaker
@@ -51,6 +55,39 @@ def test_a_backup_survives_export_and_import(
     assert elsewhere.import_file(exported, "mine").description == "mine"
     elsewhere.restore("latest")
     assert scalar(tmp_path / "other.db", "SELECT count(*) FROM child") == ROWS
+
+
+def test_latest_is_the_newest_data_and_not_the_last_import(
+    manager: BackupManager, tmp_path: Path
+) -> None:
+    """A file without a meta file is as old as it says, in its name or by when it was changed."""
+    made = manager.create("today")
+    old = make_database(tmp_path / "old.db", rows=3)
+    os.utime(old, (OLD.timestamp(), OLD.timestamp()))
+    by_file = manager.import_file(old)
+    by_name = manager.import_file(old.rename(tmp_path / "nightly_20190203_040506.db"))
+    assert by_file.created_at == OLD
+    assert by_name.created_at == datetime(2019, 2, 3, 4, 5, 6).astimezone(UTC)
+    assert manager.get("latest").id == made.id
+    assert manager.list() == [made, by_file, by_name]
+
+
+def test_rows_in_a_log_are_as_new_as_the_log(manager: BackupManager, tmp_path: Path) -> None:
+    """What is imported with the file is of the time at which the log was written, if that has any.
+
+    A log that a program has only opened has none.
+    """
+    source = make_database(tmp_path / "source.db", mode="wal")
+    later = OLD + timedelta(days=1)
+    with held_by_another_process(source, "INSERT INTO parent VALUES (99, 'new', 0)"):
+        os.utime(source, (OLD.timestamp(), OLD.timestamp()))
+        os.utime(f"{source}-wal", (later.timestamp(), later.timestamp()))
+        assert manager.import_file(source).created_at == later
+    other = make_database(tmp_path / "other.db", mode="wal")
+    with held_by_another_process(other, "SELECT count(*) FROM parent"):
+        os.utime(other, (OLD.timestamp(), OLD.timestamp()))
+        assert not (tmp_path / "other.db-wal").stat().st_size
+        assert manager.import_file(other).created_at == OLD
 
 
 def test_import_includes_what_a_wal_adds(manager: BackupManager, tmp_path: Path) -> None:

@@ -243,14 +243,15 @@ def without_meta(
     """
     return BackupInfo(
         path=str(path),
-        created_at=_time_in_name(path.name) or found_at,
+        created_at=time_in_name(path.name) or found_at,
         size_bytes=size_bytes,
         description=description,
         meta_problem=meta_problem,
     )
 
 
-def _time_in_name(name: str) -> datetime | None:
+def time_in_name(name: str) -> datetime | None:
+    """Return the ``YYYYMMDD_HHMMSS`` in the name of a file, which is local time; None without."""
     found = re.search(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", name)
     if not found:
         return None

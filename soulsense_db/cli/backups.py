@@ -14,7 +14,7 @@ from soulsense_db.cli import commands
 from soulsense_db.cli import session as shared
 from soulsense_db.cli.choosing import chosen, fetched
 from soulsense_db.cli.drills import UpgradeToo, drill_checks, drill_json, drill_upgrade, told
-from soulsense_db.cli.facts import facts_of, print_list, size_and_form
+from soulsense_db.cli.facts import dated, facts_of, print_list, size_and_form
 from soulsense_db.cli.grammar import EVERYDAY, KEEPING
 from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.mirror_output import set_exit_code, sync_json, synced
@@ -201,7 +201,8 @@ def verify(
             "--level",
             metavar="LEVEL",
             help="quick: only size, checksum and header. full: all of it is read. drill: it is "
-            "restored to a scratch folder, and what comes back is checked.",
+            "restored to a scratch folder, or to a scratch database of the server, and what comes "
+            "back is checked.",
         ),
     ] = "full",
     quick: Annotated[bool, typer.Option("--quick", help="The same as --level quick.")] = False,
@@ -378,6 +379,9 @@ def import_(
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")
     session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
+    session.say(f"Taken {info.timestamp_display}, {dated(info)}")
+    if session.talks and session.manager.list()[:1] != [info]:
+        session.say("There are newer backups here: 'latest' does not mean this one, its id does.")
     return {"backup": backup_json(info)}
 
 
@@ -411,7 +415,7 @@ def export(
     with session.progress("Exporting") as progress:
         path = session.manager.export(info, destination, plain=plain, progress=progress)
     session.say(f"Exported {info.filename}")
-    session.say(f"to {path}")
+    session.say(f"to {path.parent.resolve() / path.name}")
     base = None
     if Form.of(path.name).is_differential:
         base = path.with_name(read_backup(path).base_name or "")

@@ -68,7 +68,8 @@ def _session(  # noqa: PLR0917 - Typer gives them by name
         typer.Option(
             "--directory",
             metavar="DIR",
-            help="Backup directory. Default: 'backups' beside the database.",
+            help="Backup directory. Default: 'backups' beside the database; for a server, "
+            "'data/backups' in the current directory.",
             rich_help_panel=COMMON_OPTIONS,
         ),
     ] = None,

@@ -35,11 +35,17 @@ def print_changes(tables: Sequence[TableDiff]) -> None:
             table.table,
             f"+{table.gained:,}" if table.gained else "0",
             f"-{table.lost:,}" if table.lost else "0",
-            f"{table.changed:,}" if table.changed is not None else "other columns",
+            _changed(table),
         )
         for table in tables
     ]
     print_table(("TABLE", ">ADDED", ">REMOVED", ">CHANGED"), rows, indent=12)
+
+
+def _changed(table: TableDiff) -> str:
+    if table.only_in is not None:
+        return "table is removed" if table.only_in == "live" else "table is created"
+    return f"{table.changed:,}" if table.changed is not None else "other columns"
 
 
 def tables_of(found: DatabaseDiff) -> list[TableDiff]:

@@ -15,7 +15,7 @@ from soulsense_db.cli.grammar import SETTING_UP
 from soulsense_db.cli.output import print_table
 from soulsense_db.cli.session import Session
 from soulsense_db.codecs import holds_secret
-from soulsense_db.errors import DatabaseFileNotFoundError, without_passwords
+from soulsense_db.errors import BackupError, DatabaseFileNotFoundError, without_passwords
 from soulsense_db.finding import Place
 from soulsense_db.settings import KEY_VARIABLE, PASSPHRASE_VARIABLE
 
@@ -42,23 +42,28 @@ def config(session: Session) -> dict[str, Any]:
     """Show which database is meant, where it is named, and the options that are set."""
     places = list(session.places())
     manager, found = session.manager, session.found
-    is_there = True
+    is_there: bool | None = True
+    problem: BackupError | None = None
     try:
         manager.live.require()
-    except DatabaseFileNotFoundError as error:
-        is_there, session.exit_code = False, error.exit_code
+    except BackupError as error:  # where it is looked for is what somebody wants to know then
+        is_missing = isinstance(error, DatabaseFileNotFoundError)
+        is_there, session.exit_code = (False if is_missing else None), error.exit_code
+        problem = None if is_missing else error
     options = list(_options(session))
     looked = [
         (place, *_result(place, found.place, is_found=at == len(found.before)))
         for at, place in enumerate(places)
     ]
     if session.talks:
-        missing = "" if is_there else " (not there)"
+        missing = {True: "", False: " (not there)", None: " (not reached)"}[is_there]
         rows = [
             ("database", f"{manager.live.name}{missing}"),
             ("named by", f"{found.place.name}: {found.place.says}"),
             ("backups", str(manager.directory)),
         ]
+        if problem is not None:
+            rows.insert(1, ("problem", problem.what))
         print_table(("", ""), rows, fold=True)
         session.say("")
         session.say("Looked at, the first that names a database counts:")
@@ -73,6 +78,7 @@ def config(session: Session) -> dict[str, Any]:
     return {
         "database": manager.live.name,
         "exists": is_there,
+        "problem": "" if problem is None else problem.what,
         "named_by": found.place.name,
         "says": found.place.says,
         "directory": str(manager.directory),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli.diff_text import (
-    has_other_rows,
     shown_count,
     shown_name,
     summary,
+    tables_with_other_rows,
     values_of,
 )
 from soulsense_db.cli.page import html_text, number_cell, page, page_start
@@ -45,7 +45,7 @@ def _parts(
         for change in report.schema:
             yield f'<li class="{change.kind}">{html_text(change.sentence)}</li>\n'
         yield "</ul>\n"
-    tables = [table for table in report.changed_tables if has_other_rows(table)]
+    tables = tables_with_other_rows(report)
     if tables:
         yield "<h2>Rows</h2>\n"
         yield from _rows(tables)

@@ -11,6 +11,7 @@ from soulsense_db.shown_text import printable
 
 _WORDS = {"added": "+", "removed": "-", "changed": "~"}
 _ONLY_COUNTED = "?"
+_VERSION_TABLE = "alembic_version"
 
 
 def print_diff(report: DiffReport) -> None:
@@ -20,7 +21,7 @@ def print_diff(report: DiffReport) -> None:
         say("Schema")
         for change in report.schema:
             say(f"  {change.sentence}")
-    tables = [table for table in report.changed_tables if has_other_rows(table)]
+    tables = tables_with_other_rows(report)
     if tables:
         _print_rows(tables)
         own = [table for table in tables if table.part_of is None]
@@ -34,17 +35,35 @@ def print_diff(report: DiffReport) -> None:
 def summary(report: DiffReport) -> str:
     """Return in one sentence how much differs."""
     if report.identical:
-        return f"No differences: {_number(len(report.tables), 'table')} compared."
-    tables = [table for table in report.changed_tables if has_other_rows(table)]
+        return f"No differences: {_number(len(_told_tables(report)), 'table')} compared."
+    tables = tables_with_other_rows(report)
     if not tables:
-        return f"{_number(len(report.schema), 'difference')} of the schema; the rows are the same."
+        other = has_other_revision(report)
+        told = "the rows are the same" + ", the revision is not" * other
+        return f"{_number(len(report.schema), 'difference')} of the schema; {told}."
     added, removed = (sum(counts(table)[at] or 0 for table in tables) for at in (0, 1))
     changed = sum(table.changed or 0 for table in tables)
     return (
         f"{_number(len(report.schema), 'difference')} of the schema; rows differ in "
-        f"{len(tables):,} of {_number(len(report.tables), 'table')}: {added:,} added, "
+        f"{len(tables):,} of {_number(len(_told_tables(report)), 'table')}: {added:,} added, "
         f"{removed:,} removed, {changed:,} changed."
     )
+
+
+def tables_with_other_rows(report: DiffReport) -> list[TableChange]:
+    """Return the tables whose rows differ; Alembic's is told of as the revision."""
+    return [table for table in _told_tables(report) if table.differs and has_other_rows(table)]
+
+
+def _told_tables(report: DiffReport) -> list[TableChange]:
+    """Return the tables of the application, or Alembic's where only that is asked for."""
+    own = [table for table in report.tables if table.table != _VERSION_TABLE]
+    return own or list(report.tables)
+
+
+def has_other_revision(report: DiffReport) -> bool:
+    """Whether the Alembic revisions differ."""
+    return report.alembic_heads_before != report.alembic_heads_after
 
 
 def has_other_rows(table: TableChange) -> bool:

@@ -6,8 +6,21 @@ from collections.abc import Collection, Sequence
 
 from soulsense_db.backup_info import BackupInfo, Form, display_size, local_time
 from soulsense_db.cli.output import SHORT_ID, age_of, print_table, shown_description
-from soulsense_db.operations import doubts_about
+from soulsense_db.operations import (
+    BY_DUMP,
+    BY_FILE,
+    BY_META,
+    BY_NAME,
+    DATED_BY,
+    doubts_about,
+)
 
+_DATED_BY = {
+    BY_META: "by its meta file",
+    BY_DUMP: "by the date in the dump",
+    BY_NAME: "by the date in the file's name",
+    BY_FILE: "when the file was last changed",
+}
 _COMPRESSED = Form(is_compressed=True)
 
 
@@ -54,7 +67,7 @@ def facts_of(
     facts = [
         ("file", info.path),
         ("id", info.id),
-        ("taken", f"{info.timestamp_display} ({age_of(info.created_at)} ago)"),
+        ("taken", f"{info.timestamp_display} ({age_of(info.created_at)} ago){_dated(info)}"),
         ("kind", info.kind),
         ("form", "" if info.is_plain else info.form.text),
         ("size", f"{info.size_display} ({info.size_bytes:,} bytes)"),
@@ -77,6 +90,16 @@ def facts_of(
         ("problem", info.meta_problem),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def dated(info: BackupInfo) -> str:
+    """Return what tells the date of an imported backup."""
+    return _DATED_BY.get(info.driver_facts.get(DATED_BY, ""), "as no date before now is known")
+
+
+def _dated(info: BackupInfo) -> str:
+    is_sure = info.driver_facts.get(DATED_BY, BY_META) == BY_META
+    return "" if is_sure else f", {dated(info)}"
 
 
 def _is_smaller(info: BackupInfo) -> bool:

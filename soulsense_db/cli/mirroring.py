@@ -186,7 +186,8 @@ def verify(
         typer.Option(
             "--level",
             metavar="LEVEL",
-            help="full: all of it is read. drill: it is restored to a scratch folder as well.",
+            help="full: all of it is read. drill: it is restored to a scratch folder, or to a "
+            "scratch database of the server, as well.",
         ),
     ] = "full",
     upgrade: UpgradeToo = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +42,13 @@ from soulsense_db.fs import require_trusted_directory
 from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreCheck, RestoreReport, Upgrade, UpgradeReport
 from soulsense_db.sidecars import FAILED_MIGRATION, newest_safety_backup
+
+# The other way round, what a table is only in.
+_OTHER_SIDE: dict[Literal["backup", "live"] | None, Literal["backup", "live"] | None] = {
+    None: None,
+    "backup": "live",
+    "live": "backup",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -171,7 +178,10 @@ def _say_what_changed(session: Session, upgrade: UpgradeReport) -> None:
     if found is None:
         return
     # The other way round: what is only in the safety backup is gone from the database.
-    tables = [replace(one, gained=one.lost, lost=one.gained) for one in tables_of(found)]
+    tables = [
+        replace(one, gained=one.lost, lost=one.gained, only_in=_OTHER_SIDE[one.only_in])
+        for one in tables_of(found)
+    ]
     if not tables:
         session.say("The rows are the same as in the previous database.")
         return
@@ -225,7 +235,13 @@ def _require_sense(rows: GivenRows, migrations: GivenUpgrade, *, accept: bool) -
         raise typer.BadParameter("it is for a whole backup", param_hint="--upgrade")
 
 
-def undo(session: Session) -> dict[str, Any]:
+def undo(
+    session: Session,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what would be done, and stop."),
+    ] = False,
+) -> dict[str, Any]:
     """Undo the last restore. A second undo redoes the restore."""
     info = session.manager.safety_backup()
     if info is None:
@@ -235,6 +251,10 @@ def undo(session: Session) -> dict[str, Any]:
     comparison = _preview(session, info)
     _say_what_it_undoes(session, info, comparison)
     _warn_of_half_run(info)
+    if dry_run:
+        session.say("Nothing was changed: this was a dry run.")
+        found = _comparison_json(comparison)
+        return {"backup": backup_json(info), "dry_run": True, "comparison": found}
     session.confirm(f"Replace {database} with this safety backup?")
     with session.progress("Restoring") as progress, session.manager.exclusive() as lock:
         if session.manager.safety_backup() != info:  # the question may have stood there for hours

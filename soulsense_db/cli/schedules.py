@@ -52,8 +52,8 @@ def auto(  # noqa: PLR0917 - Typer gives them by name
         bool,
         typer.Option(
             "--drill/--no-drill",
-            help="Restore some backups to a scratch folder each day, so that all are within 30 "
-            "days, those at the mirrors too.",
+            help="Restore some backups to a scratch folder, or to a scratch database of the "
+            "server, each day, so that all are within 30 days, those at the mirrors too.",
         ),
     ] = False,
     upgrade: UpgradeToo = False,

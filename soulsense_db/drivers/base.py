@@ -12,6 +12,7 @@ import functools
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -110,6 +111,14 @@ class Driver(RequiredMethods):
         """
         before = self.write_stamp()
         yield lambda: self.write_stamp() != before
+
+    def dumped_at(self, source: Path) -> datetime | None:
+        """Return when the data of a file was taken, if the file itself tells; aware, UTC.
+
+        By default it does not tell.
+        """
+        del source
+        return None
 
     def require_comparable(self, backup: Path) -> None:
         """Raise where ``backup`` has no rows to compare: no snapshot is taken for that then.

@@ -132,6 +132,15 @@ class Comparison:
             rows = [0 if one is None else one.rows for one in (after, before)]
             if rows == [0, 0] and None in (before, after):
                 return None  # that it is missing is a matter of the schema
+            if before is None or after is None:
+                return TableDiff(
+                    table=name,
+                    gained=rows[0],
+                    lost=rows[1],
+                    changed=0,
+                    newer=rows[1],
+                    only_in="live" if after is None else "backup",
+                )
             gained, lost = max(0, rows[0] - rows[1]), max(0, rows[1] - rows[0])
             return TableDiff(table=name, gained=gained, lost=lost, changed=None, newer=None)
         if gained == lost == changed == 0:

@@ -63,6 +63,7 @@ class TableDiff:
         newer: How many of ``lost`` come after the last row of the backup, as rows inserted since
             do. None where that cannot be known: the columns differ, or the key is text or has
             several columns.
+        only_in: ``backup`` or ``live``, where the other one has no such table.
 
     Example:
         >>> manager.compare("latest").tables
@@ -74,6 +75,7 @@ class TableDiff:
     lost: int
     changed: int | None
     newer: int | None
+    only_in: Literal["backup", "live"] | None = field(default=None, repr=False)
 
     @property
     def is_unknown(self) -> bool:

@@ -186,8 +186,9 @@ def nothing_found(looked: Sequence[str]) -> DatabaseNotNamedError:
     """
     return DatabaseNotNamedError(
         "No option, variable or file names the database.",
-        hint="Add --url sqlite:///app.db or --engine myapp.db:engine. Or, once for all commands, "
-        'write url = "sqlite:///app.db" below [tool.soulsense-db] in pyproject.toml.',
+        hint="Add --url sqlite:///app.db (of a server: postgresql://user@host/name or "
+        "mariadb://user@host/name), or --engine myapp.db:engine. Or, once for all commands, write "
+        'url = "sqlite:///app.db" below [tool.soulsense-db] in pyproject.toml.',
         candidates=looked,
     )
 

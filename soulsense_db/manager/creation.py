@@ -136,8 +136,10 @@ class ManagerCreation(Bound):
     ) -> BackupInfo:
         """Copy a database file from anywhere into the directory, verified, as a backup.
 
-        With a meta file beside it, its checksum is compared, and its time and description are kept;
-        without one, the backup is dated now. It is listed at that date. The file is only read.
+        With a meta file beside it, its checksum is compared, and its time and description are kept.
+        Without one, it has the date that the data itself tells (a dump does), that in the file's
+        name, or that of its last change, but none in the future: ``latest`` means the newest data.
+        The file is only read.
 
         Args:
             path: The file.

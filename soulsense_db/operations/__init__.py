@@ -35,9 +35,10 @@ if TYPE_CHECKING:
         IdentitiesOption,
         RecipientsOption,
     )
+    from soulsense_db.operations.import_date import BY_DUMP, BY_FILE, BY_META, BY_NAME
     from soulsense_db.operations.keys import require_key, require_key_of
     from soulsense_db.operations.live_database import LiveDatabase
-    from soulsense_db.operations.new_backup import NewBackup, origin_facts
+    from soulsense_db.operations.new_backup import DATED_BY, NewBackup, origin_facts
     from soulsense_db.operations.prune import (
         in_order,
         plan_prune,
@@ -66,6 +67,11 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BY_DUMP",
+    "BY_FILE",
+    "BY_META",
+    "BY_NAME",
+    "DATED_BY",
     "DRILL_DAYS",
     "CatalogOperations",
     "Check",
@@ -131,6 +137,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BY_DUMP": "soulsense_db.operations.import_date",
+    "BY_FILE": "soulsense_db.operations.import_date",
+    "BY_META": "soulsense_db.operations.import_date",
+    "BY_NAME": "soulsense_db.operations.import_date",
+    "DATED_BY": "soulsense_db.operations.new_backup",
     "Check": "soulsense_db.operations.drill_checks",
     "DRILL_DAYS": "soulsense_db.operations.drill_turns",
     "drill_turn": "soulsense_db.operations.drill_turns",

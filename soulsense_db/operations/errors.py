@@ -32,6 +32,7 @@ from soulsense_db.errors import (
     restore_command,
 )
 from soulsense_db.meta_file import shown_reference
+from soulsense_db.shown_text import shell_command
 
 _MOST_CANDIDATES = 10
 _USE_ANOTHER = "Use another backup."
@@ -301,6 +302,16 @@ def no_directory(path: Path) -> StorageError:
     return StorageError(
         f"There is no directory {path}.",
         hint="Create it first, or remove the slash at the end to write a file with that name.",
+        path=path,
+    )
+
+
+def no_such_directory(path: Path, filename: str) -> StorageError:
+    """Return the error for a destination that is not there, and has no name of a file."""
+    return StorageError(
+        f"There is no directory {path}.",
+        hint=f"Create it first: {shell_command('mkdir', path)}   To write a file instead, give "
+        f"its name an ending, as that of {filename} has.",
         path=path,
     )
 

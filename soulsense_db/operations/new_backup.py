@@ -38,6 +38,8 @@ from soulsense_db.sidecars import MigrationMarker, facts_of, standing_for_a_copy
 
 HEADS_GIVEN = "heads_given"
 """The fact that the revisions of a backup are not those in the table ``alembic_version``."""
+DATED_BY = "dated_by"
+"""The fact that says where the date of an imported backup comes from."""
 
 Write = Callable[[Path, Progress | None], SnapshotInfo]
 """Fills the existing empty file with a database, and tells the progress how far it is.
@@ -50,7 +52,8 @@ Returns what is known of its content.
 class NewBackup:
     """What is known of a backup before it is made.
 
-    ``created_at``: of one from elsewhere, else it is now. ``alembic_heads``: those in the data
+    ``created_at``: of one from elsewhere, else it is now. ``dated_by``: where that comes from, as
+    the fact :data:`DATED_BY` has it. ``alembic_heads``: those in the data
     unless given. ``markers``: of the migrations that had not ended in what is copied, by default
     those of the live database. ``check_level``: how its data is checked.
     """
@@ -58,6 +61,7 @@ class NewBackup:
     kind: BackupKind
     description: str = ""
     created_at: datetime | None = None
+    dated_by: str = ""
     alembic_heads: tuple[str, ...] | None = None
     target_revision: str | None = None
     markers: tuple[MigrationMarker, ...] | None = None
@@ -220,6 +224,7 @@ def take(
             **server_facts(driver),
             **facts_of(half_run),
             **_whose_heads(new, snapshot),
+            **({DATED_BY: new.dated_by} if new.dated_by else {}),
         },
         verified_at=datetime.now(UTC),
         half_run=bool(half_run),

@@ -32,9 +32,11 @@ from soulsense_db.operations.errors import (
     no_directory,
     no_file,
     no_path,
+    no_such_directory,
     nothing_to_import,
     other_export,
 )
+from soulsense_db.operations.import_date import date_of_import
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
@@ -72,17 +74,19 @@ def _import_file(
     is_plain = repository.forms.of_full.is_plain  # then it takes what it has when it is decoded
     expected = outside.restored_size_bytes if is_plain else outside.size_bytes
     fs.require_space(repository.directory.directory, expected)
-    new = NewBackup(
-        kind="imported",
-        description=description or with_opened_description(repository, outside).description,
-        created_at=outside.created_at if outside.sha256 is not None else None,
-        target_revision=outside.target_revision,
-        markers=markers_in(outside) or _markers_of_known(repository, outside),
-        check_level="quick",  # copy_file has checked it
-    )
     if outside.form.is_encrypted and not repository.forms.encrypts:
         warn(f"{outside.filename} is encrypted. It is imported as a backup that is not.")
     with opened(repository, outside) as source:
+        created_at, dated_by = date_of_import(driver, outside, source.path)
+        new = NewBackup(
+            kind="imported",
+            description=description or with_opened_description(repository, outside).description,
+            created_at=created_at,
+            dated_by=dated_by,
+            target_revision=outside.target_revision,
+            markers=markers_in(outside) or _markers_of_known(repository, outside),
+            check_level="quick",  # copy_file has checked it
+        )
         return add_backup(
             repository,
             new,
@@ -185,6 +189,8 @@ def _target(info: BackupInfo, destination: str | Path, *, plain: bool) -> Path:
         raise no_path(destination)
     if fs.exists(target) and target.is_dir():
         return target / (plain_name(info.filename) if plain else info.filename)
+    if not target.suffix and not fs.exists(target):  # more likely a directory than a file
+        raise no_such_directory(target, info.filename)
     form = Form.of(target.name)
     if form.is_plain and info.form.is_encrypted and not plain:
         raise would_be_decrypted(target, info.form.ending)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +87,31 @@ def test_config_says_that_a_database_is_not_there(shell: Shell) -> None:
     result = shell.run("config", "--url", "nowhere.db")
     assert result.returncode == errors.DatabaseFileNotFoundError.exit_code
     assert "nowhere.db (not there)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/name", "127.0.0.1:1/name"),
+        ("postgresql+psycopg://me:secret@/name?host=/nowhere", "/nowhere"),
+        ("mariadb+pymysql://me:secret@127.0.0.1:1/name", "127.0.0.1:1/name"),
+        ("mariadb+pymysql://me:secret@localhost/name?unix_socket=/nowhere", "/nowhere"),
+    ],
+)
+def test_config_shows_what_it_knows_without_the_server(shell: Shell, url: str, told: str) -> None:
+    """That is when somebody asks which database is meant; a missing socket is named."""
+    shell.env["SOULSENSE_DATABASE_URL"] = url
+    result = shell.run("config")
+    assert result.returncode == errors.DatabaseUnreachableError.exit_code
+    assert "name (not reached)" in result.stdout
+    assert "does not answer" in result.stdout
+    assert told in result.stdout.partition("named by")[0]
+    assert "SOULSENSE_DATABASE_URL  used" in re.sub(" +", "  ", result.stdout)
+    assert "secret" not in result.stdout + result.stderr
+    result = shell.run("config", "--json")
+    answer = json.loads(result.stdout)["result"]
+    assert answer["exists"] is None
+    assert told in answer["problem"]
 
 
 def test_config_shows_what_disagrees_and_no_password(shell: Shell) -> None:

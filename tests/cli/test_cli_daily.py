@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,6 +213,64 @@ def test_out_and_in_again(shell: Shell, tmp_path: Path) -> None:
     (found,) = shell.json("list")["backups"]
     assert (found["kind"], found["description"]) == ("imported", "Before import")
     shell.fails(errors.BackupNotFoundError, "import", "nowhere.db")
+
+
+def test_a_directory_that_is_missing_is_not_written_as_a_file(shell: Shell, tmp_path: Path) -> None:
+    """`export` to a name without an ending: it means a directory, and says how to make it."""
+    shell.create()
+    usb = tmp_path / "usb"
+    said = shell.fails(errors.StorageError, "export", "latest", str(usb))
+    assert f"There is no directory {usb}" in said
+    assert f"mkdir {usb}" in said
+    assert not usb.exists()
+    (shell.folder / "sub").mkdir()
+    told = shell.ok("export", "latest", "sub/../copy.db")
+    assert f"to {shell.folder.resolve() / 'copy.db'}\n" in told
+
+
+def test_undo_can_be_looked_at_first(shell: Shell) -> None:
+    """`undo --dry-run` shows what it would do, asks nothing and changes nothing."""
+    shell.create()
+    add_child(shell.database)
+    shell.ok("restore", "latest", "--yes")
+    before = shell.database.read_bytes()
+    said = shell.ok("undo", "--dry-run")
+    assert "child" in said
+    assert said.endswith("Nothing was changed: this was a dry run.\n")
+    assert shell.json("undo", "--dry-run")["dry_run"]
+    assert shell.database.read_bytes() == before
+    shell.ok("undo", "--yes")
+    assert shell.database.read_bytes() != before
+
+
+def test_a_table_on_one_side_comes_or_goes(shell: Shell) -> None:
+    """A restore's preview says that the table itself does, not only its rows."""
+    execute(shell.database, "CREATE TABLE old (id INTEGER)", "INSERT INTO old VALUES (1)")
+    shell.create()
+    execute(
+        shell.database,
+        "DROP TABLE old",
+        "CREATE TABLE new (id INTEGER)",
+        "INSERT INTO new VALUES (1)",
+    )
+    said = re.sub(" +", " ", shell.ok("restore", "latest", "--dry-run"))
+    assert " new 0 -1 table is removed\n" in said
+    assert " old +1 0 table is created\n" in said
+
+
+def test_import_tells_how_old_the_data_is(shell: Shell, tmp_path: Path) -> None:
+    """It says which date it took, and that `latest` is still a newer backup; `show` says it too."""
+    shell.create()
+    old = make_database(tmp_path / "old.db")
+    os.utime(old, (10**9, 10**9))
+    said = shell.ok("import", str(old))
+    assert "Taken 2001-09-09 01:46:40, when the file was last changed\n" in said
+    assert "'latest' does not mean this one" in said
+    identity = next(info.id for info in shell.backups() if info.kind == "imported")
+    assert "when the file was last changed" in shell.ok("show", identity)
+    old.rename(tmp_path / "20010910_014640.db")
+    said = shell.ok("import", str(tmp_path / "20010910_014640.db"))
+    assert "Taken 2001-09-10 01:46:40, by the date in the file's name\n" in said
 
 
 @pytest.mark.slow

@@ -64,6 +64,27 @@ def test_lines_for_a_person(shell: Shell) -> None:
     )
 
 
+def test_the_revision_is_no_row_of_data(shell: Shell) -> None:
+    """Alembic's table is not counted among the tables whose rows differ: the revision is told."""
+    execute(
+        shell.database,
+        "CREATE TABLE alembic_version (version_num TEXT)",
+        "INSERT INTO alembic_version VALUES ('0001')",
+    )
+    shell.create()
+    execute(shell.database, "UPDATE alembic_version SET version_num = '0002'")
+    said = shell.ok("diff", "latest")
+    assert "alembic_version" not in said
+    assert said.splitlines()[-1] == (
+        "0 differences of the schema; the rows are the same, the revision is not."
+    )
+    execute(shell.database, "UPDATE child SET body = 'x' WHERE id = 1")
+    assert "rows differ in 1 of 2 tables: 0 added, 0 removed, 1 changed." in shell.ok(
+        "diff", "latest"
+    )
+    assert "rows differ in 1 of 1 table" in shell.ok("diff", "latest", "--table", "alembic_version")
+
+
 def test_what_became_less_exact_is_counted(shell: Shell, tmp_path: Path) -> None:
     """Numbers that were rounded have a column of their own, in the terminal and on the page."""
     execute(

@@ -299,9 +299,11 @@ def test_imported_backups_are_in_the_place_of_their_date(
     with at(NOON + timedelta(minutes=6)):
         manager.create("Last")
         Path(f"{tmp_path / 'ahead.db'}.meta").unlink()
-        manager.import_file(tmp_path / "ahead.db", "without a date")
+        for name, moment in (("by its file", NOON + timedelta(minutes=5)), ("now", NOON + YEAR)):
+            os.utime(tmp_path / "ahead.db", (moment.timestamp(), moment.timestamp()))
+            manager.import_file(tmp_path / "ahead.db", name)
     told = [info.description for info in manager.list()]
-    assert told == ["without a date", "Last", "ahead", "recent", "Here", "old"]
+    assert told == ["now", "Last", "ahead", "by its file", "recent", "Here", "old"]
 
 
 def test_meta_files_of_before_are_ordered_by_date(manager: BackupManager, database: Path) -> None:

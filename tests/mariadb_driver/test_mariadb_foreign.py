@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -155,6 +158,20 @@ def test_half_of_it_is_refused(shop: Database, manager: BackupManager, tmp_path:
         manager.import_file(half)
     assert manager.list() == []
     assert shop.left() == set()
+
+
+def test_it_is_as_old_as_it_says(shop: Database, manager: BackupManager) -> None:
+    """Its last line has the date of its making; without that, the file is as old as its data."""
+    manager.create("later")
+    dump = _dumped(shop)
+    text = dump.read_text(encoding="utf-8", errors="surrogateescape")
+    dated = re.sub(r"(-- Dump completed on ).*", r"\g<1>2021-02-03  4:05:06", text)
+    dump.write_text(dated, encoding="utf-8", errors="surrogateescape")
+    assert manager.import_file(dump).created_at == datetime(2021, 2, 3, 4, 5, 6).astimezone(UTC)
+    undated = _dumped(shop, "--skip-dump-date")
+    os.utime(undated, (10**9, 10**9))
+    assert manager.import_file(undated).created_at == datetime.fromtimestamp(10**9, UTC)
+    assert manager.get("latest").description == "later"
 
 
 @pytest.mark.parametrize("options", [("--databases", "{0}"), ("--all-databases",)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,23 @@ def test_it_is_imported_and_restored(shop: Database, tmp_path: Path) -> None:
     manager.verify(made, level="full")
     manager.restore(made)
     assert shop.scalar("SELECT count(*) FROM note") == 2000
+
+
+def test_it_is_as_old_as_it_says(shop: Database, tmp_path: Path) -> None:
+    """The archive has the date of its making: neither that of the import nor that of the file."""
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    dump = _dumped(shop, tmp_path / "nightly.dump")
+    manager.create("later")
+    os.utime(dump, (0, 0))
+    listed = subprocess.run(
+        [str(shop.server.bin / "pg_restore"), "--list", str(dump)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    imported = manager.import_file(dump)
+    assert f"Archive created at {imported.timestamp_display}" in listed
+    assert manager.get("latest").description == "later"
 
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["file", "stream"])

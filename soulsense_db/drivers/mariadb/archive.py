@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.drivers.mariadb.errors import cut_off, not_a_dump
+from soulsense_db.drivers.mariadb.errors import cut_off
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
+from soulsense_db.drivers.other_files import not_a
 from soulsense_db.drivers.server_errors import damaged_backup, empty
 
 MAGIC = b"-- soulsense_db: a backup of a MariaDB database; the program mariadb loads it\n"
@@ -26,6 +27,7 @@ _DESCRIBED = b"-- soulsense_db: "
 _LAST = re.compile(rb"-- soulsense_db: end ([0-9a-f]{16}) ([0-9a-f]{64})\n")
 _LAST_BYTES = len(b"-- soulsense_db: end \n") + 16 + 1 + 64
 _LONGEST = 256 * 1024 * 1024  # more is no description of a database
+_IMPORTABLE = "Use another backup. What mariadb-dump alone wrote becomes one when it is imported."
 CHUNK = 256 * 1024
 
 
@@ -93,7 +95,7 @@ def read(path: Path) -> Description:
         if size == 0:
             raise empty(name)
         if stream.read(len(MAGIC)) != MAGIC:
-            raise not_a_dump(name)
+            raise not_a("a backup of a MariaDB database", path, hint=_IMPORTABLE)
         if size < len(MAGIC) + _LAST_BYTES:
             raise cut_off(name)
         stream.seek(size - _LAST_BYTES)

@@ -28,7 +28,6 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingExtraError,
     MissingRightError,
-    NotADatabaseError,
     ServerToolError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
@@ -102,6 +101,15 @@ def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
     return DatabaseUnreachableError(
         f"The server refused the login to {name} ({reason}).",
         hint="Check user, password and host in the URL, and the server's table mysql.user.",
+        reason=reason,
+    )
+
+
+def no_socket(name: str, socket: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a Unix socket at which no server answers."""
+    return DatabaseUnreachableError(
+        f"The server of {name} does not answer at the socket {socket} ({reason}).",
+        hint="Check that it runs, and unix_socket in the URL: SELECT @@socket; shows where it is.",
         reason=reason,
     )
 
@@ -283,14 +291,6 @@ def refused_by_server(backup: str) -> Iterator[None]:
 
 
 # Backup files
-
-
-def not_a_dump(name: str) -> NotADatabaseError:
-    """Return the error for a file that we have not written."""
-    return NotADatabaseError(
-        f"Invalid backup file: {name} is not a backup of a MariaDB database.",
-        hint="Use another backup. What mariadb-dump alone wrote becomes one when it is imported.",
-    )
 
 
 def cut_off(name: str) -> TruncatedBackupError:

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -27,6 +28,7 @@ _BEGINNING = re.compile(
 _SANDBOX = r"/*M!999999\- enable the sandbox mode */"
 _FIRST_BYTES = 4096
 _LAST_BYTES = 512
+_COMPLETED_AT = re.compile(COMPLETED + rb" on (\d{4})-(\d\d)-(\d\d) +(\d{1,2}):(\d\d):(\d\d)\s*\Z")
 _LONGEST = 64 * 1024 * 1024  # of a statement that makes something
 _ENCODINGS = {"utf8", "utf8mb3", "utf8mb4"}
 
@@ -152,11 +154,29 @@ def is_foreign(path: Path) -> bool:
 
 def require_end(path: Path) -> None:
     """Raise for a dump that lacks its last line."""
+    if COMPLETED not in _end_of(path):
+        raise cut_off(path.name)
+
+
+def completed_at(path: Path) -> datetime | None:
+    """Return the date in the last line of a dump; None without one, as of ``--skip-dump-date``.
+
+    It is local time without a zone: that of this machine, here.
+    """
+    match = _COMPLETED_AT.search(_end_of(path))
+    if match is None:
+        return None
+    try:
+        return datetime(*map(int, match.groups())).astimezone(UTC)  # type: ignore[arg-type]
+    except (ValueError, OverflowError, OSError):  # no date at all
+        return None
+
+
+def _end_of(path: Path) -> bytes:
     with fs.storage_errors("read", path), path.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - _LAST_BYTES))
-        if COMPLETED not in stream.read():
-            raise cut_off(path.name)
+        return stream.read()
 
 
 def read(path: Path) -> ForeignDump:

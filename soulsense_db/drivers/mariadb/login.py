@@ -21,7 +21,14 @@ from soulsense_db import fs
 from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
-from soulsense_db.drivers.mariadb.errors import code_of, live_errors, no_library, unknown_login
+from soulsense_db.drivers.mariadb.errors import (
+    code_of,
+    live_errors,
+    no_library,
+    no_socket,
+    reason_of,
+    unknown_login,
+)
 from soulsense_db.drivers.mariadb.statements import execute
 from soulsense_db.drivers.server_errors import unreachable
 
@@ -40,6 +47,7 @@ _SESSION = (
     " lc_messages = 'en_US', sql_quote_show_create = 1, lock_wait_timeout = {0},"
     " innodb_lock_wait_timeout = {0}, tx_read_only = 0"
 )
+_NOT_THERE = (2002, 2003)  # nobody answers at a socket, or at an address
 _UNKNOWN_VARIABLE = 1193  # a server that was built without Galera
 
 
@@ -73,10 +81,20 @@ class Login:
         self, database: str | None = None, *, name: str, lock_timeout: float = 30.0
     ) -> Iterator[Connection]:
         """Connect to the server, by default to no database; errors of the tree, about ``name``."""
-        with live_errors(name), connect(self.engine(database), name=name) as connection:
+        with live_errors(name), self._connect(database, name=name) as connection:
             execute(connection, _SESSION.format(seconds(lock_timeout)))
             _see_other_nodes(connection)
             yield connection
+
+    def _connect(self, database: str | None, *, name: str) -> Connection:
+        """Connect; where a socket is missing, its path is what somebody has to look at."""
+        try:
+            return connect(self.engine(database), name=name)
+        except DBAPIError as error:
+            socket = _plain(self.keywords.get("unix_socket"))
+            if socket and code_of(error) in _NOT_THERE:
+                raise no_socket(name, str(socket), reason_of(error)) from error
+            raise
 
     @contextmanager
     def options_file(self) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,6 +198,10 @@ class ReadingDriver(BackupFiles):
     def is_foreign(self, source: Path) -> bool:
         """Look at the beginning."""
         return foreign_dump.is_foreign(source)
+
+    def dumped_at(self, source: Path) -> datetime | None:
+        """Return the date in the last line of what ``mariadb-dump`` alone has written."""
+        return foreign_dump.completed_at(source) if self.is_foreign(source) else None
 
     def adopt(self, source: Path, target: Path, progress: Progress | None) -> SnapshotInfo:
         """Load it into a scratch schema, and dump that."""

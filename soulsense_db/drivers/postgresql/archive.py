@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.drivers.postgresql.errors import cut_off, not_an_archive
+from soulsense_db.drivers.other_files import not_a
+from soulsense_db.drivers.postgresql.errors import cut_off
 from soulsense_db.drivers.server_errors import damaged_backup, empty
 
 MAGIC = b"PGDMP"
@@ -28,6 +30,8 @@ _LONGEST = 256 * 1024 * 1024  # more is no description of a database
 _CHECK_BYTES = 16
 _ENDING = _CHECK_BYTES + _LENGTH_BYTES + len(_MARK)
 CHUNK = 1024 * 1024
+_FIRST_BYTES = 128  # of which the date takes less than half
+_SHORT_COMPRESSION = (1, 15)  # from this version of the format on, it is one byte
 
 LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
 """Schema and name under which large objects are counted and compared, as if they were rows."""
@@ -105,6 +109,29 @@ def _check_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:_CHECK_BYTES]
 
 
+def created_at(path: Path) -> datetime | None:
+    """Return when ``pg_dump`` began an archive; None where that cannot be read.
+
+    It is local time without a zone, as ``pg_restore --list`` shows it: that of this machine, here.
+    """
+    with fs.storage_errors("read", path), path.open("rb") as stream:
+        head = stream.read(_FIRST_BYTES)
+    at = len(MAGIC) + 6
+    if not head.startswith(MAGIC) or len(head) < _FIRST_BYTES:
+        return None
+    version, integer = (head[5], head[6]), head[8]
+    at += 1 if version >= _SHORT_COMPRESSION else 1 + integer
+    numbers = []
+    for _ in range(6):  # each is a byte for the sign, and the number
+        numbers.append(int.from_bytes(head[at + 1 : at + 1 + integer], "little"))
+        at += 1 + integer
+    second, minute, hour, day, month, year = numbers
+    try:
+        return datetime(year + 1900, month + 1, day, hour, minute, second).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):  # no date at all
+        return None
+
+
 def read(path: Path, *, called: str = "") -> Description:
     """Return what is known of the archive in ``path``, which need not be whole but has its end.
 
@@ -117,7 +144,7 @@ def read(path: Path, *, called: str = "") -> Description:
         if size == 0:
             raise empty(name)
         if stream.read(len(MAGIC)) != MAGIC:
-            raise not_an_archive(name)
+            raise not_a("a backup of a PostgreSQL database", path, name=name)
         if size < _ENDING:
             raise cut_off(name)
         stream.seek(size - _ENDING)

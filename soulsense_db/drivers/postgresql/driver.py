@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,10 @@ class PostgreSQLDriver(ReadingDriver):
     def is_foreign(self, source: Path) -> bool:
         """Look for the end."""
         return foreign.is_foreign(source)
+
+    def dumped_at(self, source: Path) -> datetime | None:
+        """Return the date at the beginning of the archive."""
+        return archive.created_at(source)
 
     def adopt(self, source: Path, target: Path, progress: Progress | None) -> SnapshotInfo:
         """Restore it to a scratch database, and dump that."""

@@ -32,7 +32,6 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingExtraError,
     MissingRightError,
-    NotADatabaseError,
     NotEnoughSpaceError,
     ServerToolError,
     TruncatedBackupError,
@@ -311,14 +310,6 @@ def first_error(said: str) -> str:
 
 
 # Backup files
-
-
-def not_an_archive(name: str) -> NotADatabaseError:
-    """Return the error for a file that is no archive of pg_dump."""
-    return NotADatabaseError(
-        f"Invalid backup file: {name} is not a backup of a PostgreSQL database.",
-        hint="Use another backup.",
-    )
 
 
 def cut_off(name: str) -> TruncatedBackupError:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
+from typing import Literal
 
 from soulsense_db.drivers.results import DatabaseDiff, TableDiff
 from soulsense_db.drivers.sqlite import pragmas
@@ -138,7 +139,8 @@ def _counted(live: Side, backup: Side, name: str, reading: RowProgress) -> Table
     if name in live.tables and name in backup.tables:
         lost, gained = max(0, lost - gained), max(0, gained - lost)
         return TableDiff(table=name, gained=gained, lost=lost, changed=None, newer=None)
-    return TableDiff(table=name, gained=gained, lost=lost, changed=0, newer=lost)
+    side: Literal["backup", "live"] = "live" if name in live.tables else "backup"
+    return TableDiff(table=name, gained=gained, lost=lost, changed=0, newer=lost, only_in=side)
 
 
 def _unknown(name: str) -> TableDiff:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db.drivers.other_files import not_a
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
     DatabaseLockedError,
     InvalidBackupError,
-    NotADatabaseError,
     NotEnoughSpaceError,
     PermissionDeniedError,
     StorageError,
@@ -75,7 +75,7 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
         code = primary_code(error)
         reason = reason_of(error)
         if code == sqlite3.SQLITE_NOTADB:
-            raise not_a_database(name) from error
+            raise not_a("an SQLite database", path, name=name) from error
         if is_unreadable_schema(error):
             raise backup_not_understood(name, reason) from error
         if is_damage(error) or (code == sqlite3.SQLITE_TOOBIG and _is_smaller(path)):
@@ -154,14 +154,6 @@ def invalid(name: str, reason: str) -> InvalidBackupError:
         f"Invalid backup file: {name} is damaged ({reason}).",
         hint="Use another backup.",
         reason=reason,
-    )
-
-
-def not_a_database(name: str) -> NotADatabaseError:
-    """Return the error for a file that is not SQLite's."""
-    return NotADatabaseError(
-        f"Invalid backup file: {name} is not an SQLite database.",
-        hint="Use another backup.",
     )
 
 

@@ -1,0 +1,64 @@
+"""What commands print of a database of PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import sqlalchemy as sa
+from shell import Shell
+
+from postgresql.database import Database
+from postgresql.newest import on_newest
+from postgresql.server import Server
+from soulsense_db import errors
+
+
+@on_newest
+def test_a_table_on_one_side_comes_or_goes(server: Server, tmp_path: Path) -> None:
+    """A restore's preview says that the table itself does, not only its rows."""
+    with Database(server) as database:
+        database.execute("CREATE TABLE old (id int)", "INSERT INTO old VALUES (1)")
+        shell = Shell(tmp_path)
+        on = ("--url", database.url)
+        shell.ok("create", *on)
+        database.execute(
+            "DROP TABLE old", "CREATE TABLE new (id int)", "INSERT INTO new VALUES (1)"
+        )
+        said = re.sub(" +", " ", shell.ok("restore", "latest", "--dry-run", *on))
+        assert " new 0 -1 table is removed\n" in said
+        assert " old +1 0 table is created\n" in said
+
+
+@on_newest
+def test_config_shows_what_it_knows_of_a_login_that_is_refused(
+    server: Server, tmp_path: Path
+) -> None:
+    """Which database is meant, and where that is written, does not depend on the password."""
+    with Database(server) as database:
+        shell = Shell(tmp_path)
+        url = sa.make_url(database.url).set(username="nobody_of_that_name")
+        result = shell.run("config", "--url", url.render_as_string(hide_password=False))
+        assert result.returncode == errors.DatabaseUnreachableError.exit_code
+        assert f"{database.name} (not reached)" in result.stdout
+        assert "refused the login" in result.stdout
+        assert re.search(r"--url +used", result.stdout)
+
+
+@on_newest
+def test_the_page_finds_the_database_that_is_kept(server: Server, tmp_path: Path) -> None:
+    """The query of the guide names that of one database alone, and who drops it can still undo."""
+    page = Path(__file__).parents[2] / "docs" / "guide" / "postgresql.md"
+    query = page.read_text().split('title="Which database is kept for shop"\n')[1].split("```")[0]
+    with Database(server) as other, Database(server) as database:
+        shell = Shell(tmp_path)
+        for one in (other, database):
+            one.execute("CREATE TABLE note (id int)")
+            shell.ok("create", "--url", one.url)
+            one.execute("INSERT INTO note VALUES (1)")
+            shell.ok("restore", "latest", "--yes", "--url", one.url)
+        asked = query.replace("shop", database.name).rstrip().rstrip(";").replace("%", "%%")
+        assert database.scalar(asked) == database.kept()
+        database.maintain(f"DROP DATABASE {database.kept()}")
+        shell.ok("undo", "--yes", "--url", database.url)
+        assert database.scalar("SELECT count(*) FROM note") == 1
