@@ -21,7 +21,11 @@ from soulsense_db.drivers.postgresql import (
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
-from soulsense_db.drivers.postgresql.errors import live_errors, not_what_was_dumped
+from soulsense_db.drivers.postgresql.errors import (
+    live_errors,
+    missing_parts,
+    not_what_was_dumped,
+)
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.schema_rights import require_within_schemas
@@ -237,8 +241,9 @@ class PostgreSQLDriver(ReadingDriver):
     def check_loaded(self, schema: object) -> None:
         """Compare the live database's schema with ``schema``, as the same program writes it."""
         assert isinstance(schema, contents.Schema)
-        if not schema.is_in(contents.schema_of_database(self.tools(), self._login().environment())):
-            raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+        found = contents.schema_of_database(self.tools(), self._login().environment())
+        if missing := schema.missing_in(found):
+            raise not_what_was_dumped(self.database, missing_parts(missing))
 
     def rows_of(
         self, source: Path, progress: Progress | None

@@ -38,6 +38,7 @@ from soulsense_db.errors import (
     TruncatedBackupError,
 )
 
+_MOST_NAMES = 3
 NO_DATABASE = "3D000"
 NOT_ACCEPTING = "55000"
 """``object_not_in_prerequisite_state``: a database that admits no connections, for one."""
@@ -355,3 +356,10 @@ def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
         hint="Restore again, or another backup.",
         reason=reason,
     )
+
+
+def missing_parts(names: Sequence[str]) -> str:
+    """Return in words which parts of its schema a restored database lacks."""
+    more = len(names) - _MOST_NAMES
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"it lacks {shown}" + (f" and {more} more" if more > 0 else "")
