@@ -22,7 +22,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import Locale
-from soulsense_db.drivers.postgresql.errors import code_of, live_errors
+from soulsense_db.drivers.postgresql.errors import NO_RIGHT, code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
@@ -31,7 +31,6 @@ from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up
 
 _PREFIX = "soulsense_db: "
-_NO_RIGHT = "42501"
 _HALF_BYTES = 4
 _LOOK_SECONDS = 0.05
 _OURS = re.compile(r"soulsense_([0-9a-f]{16})")
@@ -233,7 +232,7 @@ def drop(maintenance: Connection, name: str) -> None:
     try:
         execute(maintenance, f"{statement} WITH (FORCE)")
     except DBAPIError as error:
-        if code_of(error) != _NO_RIGHT:
+        if code_of(error) != NO_RIGHT:
             raise
         execute(maintenance, statement)
 

@@ -18,6 +18,7 @@ from soulsense_db.drivers.postgresql import (
     restoring,
     rights,
     schema_restore,
+    schema_rights,
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
@@ -28,7 +29,6 @@ from soulsense_db.drivers.postgresql.errors import (
 )
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
-from soulsense_db.drivers.postgresql.schema_rights import require_within_schemas
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
@@ -37,8 +37,8 @@ from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
 _WITHIN = (
-    "The user may not create databases, or does not own this one: its schemas are replaced "
-    "instead, in one transaction, and writers wait while the safety backup is made."
+    "The user lacks {}: the schemas of the database are replaced instead, in one transaction, and "
+    "writers wait while the safety backup is made."
 )
 
 if TYPE_CHECKING:
@@ -133,7 +133,11 @@ class PostgreSQLDriver(ReadingDriver):
 
     def way_of_restore(self) -> str:
         """Say when schemas are replaced."""
-        return "" if self._swaps_databases() else _WITHIN
+        with self._connected() as connection:
+            if rights.swaps_databases(connection, name=self.database):
+                return ""
+            lacks = rights.to_swap_databases(connection)
+        return _WITHIN.format(" and ".join(lack.what for lack in lacks))
 
     def _swaps_databases(self) -> bool:
         with self._connected() as connection:
@@ -161,7 +165,13 @@ class PostgreSQLDriver(ReadingDriver):
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
         if not self._swaps_databases():
-            require_within_schemas(described, backup=source.name)
+            self._require_within_schemas(source)
+
+    def _require_within_schemas(self, source: Path) -> None:
+        with self._connected() as connection:
+            statements = schema_rights.statements(rights.to_swap_databases(connection))
+        described = archive.read(source)
+        schema_rights.require_within_schemas(described, backup=source.name, statements=statements)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the comment of the replaced database."""
@@ -191,6 +201,7 @@ class PostgreSQLDriver(ReadingDriver):
     ) -> AbstractContextManager[restoring.Prepared | schema_restore.Ready]:
         """Restore ``source`` to a new database, or to new schemas."""
         if not self._swaps_databases():
+            self._require_within_schemas(source)
             return schema_restore.prepared(
                 source,
                 login=self._login(),

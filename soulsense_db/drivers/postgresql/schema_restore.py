@@ -26,7 +26,7 @@ from soulsense_db.drivers.postgresql.errors import refused_by_server
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
-from soulsense_db.drivers.postgresql.schema_rights import OF_USERS, require_within_schemas
+from soulsense_db.drivers.postgresql.schema_rights import OF_USERS
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
@@ -223,7 +223,10 @@ def prepared(
     lock_timeout: float,
     progress: Progress | None,
 ) -> Iterator[Ready]:
-    """Restore ``source`` in a transaction that is taken back unless the block commits it."""
+    """Restore ``source`` in a transaction that is taken back unless the block commits it.
+
+    All of it has to be in schemas.
+    """
     description = archive.read(source)
     size = max(1, description.size_bytes)
 
@@ -231,7 +234,6 @@ def prepared(
         if progress is not None:
             progress(0, size)
 
-    require_within_schemas(description, backup=source.name)
     archive.require_whole(source, poll=poll)
     require_version(source, description, tools)
     settings = {"default_transaction_read_only": "off"} | (
