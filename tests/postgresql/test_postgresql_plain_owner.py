@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.projects import project_on
 from postgresql.server import Server
 from postgresql.test_postgresql_rights import statements
 from soulsense_db import BackupManager
@@ -31,6 +32,7 @@ from soulsense_db.errors import (
     MissingRightError,
     ServerToolError,
 )
+from soulsense_db.notices import WAITING
 from soulsense_db.testing import DriverSuite, Live
 from soulsense_db.testing.live import CancelledError
 
@@ -286,6 +288,21 @@ def test_a_transaction_that_stays_open_holds_it_up(shop: Owned, tmp_path: Path) 
         shop.execute("UPDATE note SET body = 'y' WHERE id = 2")
 
 
+def test_a_wait_for_somebody_is_told(
+    shop: Owned, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second a person reads what a restore waits for, once."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=2)
+    manager.create()
+    other = sa.create_engine(shop.url, poolclass=NullPool)
+    with caplog.at_level("INFO", logger=WAITING), other.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM note")
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+    said = [record.getMessage() for record in caplog.records if record.name == WAITING]
+    assert said == [f"Waiting for other transactions in {manager.live.name} to end..."]
+
+
 def test_a_table_that_is_made_meanwhile_is_not_lost(
     shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +525,40 @@ def test_psql_is_needed(shop: Owned, manager: BackupManager, tmp_path: Path) -> 
         other.restore("latest")
     assert [type(one) for one in other.can_restore("latest").problems] == [ServerToolError]
     assert rows(shop) == 3
+
+
+def test_a_preview_names_rights_where_they_differ(
+    shop: Owned, manager: BackupManager, tmp_path: Path
+) -> None:
+    """The rows and tables are the same: a restore would take back what was granted since."""
+    manager.create()
+    shop.execute('GRANT USAGE ON SCHEMA "Odd name" TO pg_monitor')
+    place = ("--url", shop.url, "--directory", str(tmp_path / "backups"))
+    done = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", "restore", "latest", "--dry-run", *place],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "rights differ: a restore brings those of the backup back" in done.stdout
+
+
+def test_an_upgrade_that_cannot_be_rehearsed_names_the_way_out(shop: Owned, tmp_path: Path) -> None:
+    """Where nobody can give the right, the upgrade goes without a rehearsal."""
+    project = project_on(shop, tmp_path / "project")
+    said = project.ini.read_text()
+    project.ini.write_text(said.replace("://postgres@", f"://{shop.user}@"))
+    project.set_option("soulsense_backup", "true")
+    project.set_option("soulsense_rehearse", "true")
+    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    project.revision("first", None, FIRST)
+    with pytest.raises(MigrationRefusedError) as caught:
+        project.upgrade("first")
+    assert f"ALTER ROLE {shop.user} CREATEDB;   Or, to upgrade without" in caught.value.hint
+    said = project.ini.read_text()
+    project.ini.write_text(said.replace("soulsense_rehearse = true", "soulsense_rehearse = false"))
+    project.upgrade("first")
+    assert shop.scalar("SELECT count(*) FROM alembic_version") == 1
 
 
 def test_the_command_says_how_it_would_restore(

@@ -28,7 +28,7 @@ from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import Wait, cleaning_up
 
 _PREFIX = "soulsense_db: "
 _HALF_BYTES = 4
@@ -152,10 +152,12 @@ def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     with login.maintenance(name=name, autocommit=False, own_session=False) as connection:
         execute(connection, _KEPT)
+        wait = Wait(f"another restore or migration of {name} to end")
         while not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), number):
             connection.rollback()
             if time.monotonic() > deadline:
                 raise locked(name, "a restore or migration is running, perhaps on another machine")
+            wait.goes_on()
             time.sleep(_LOOK_SECONDS)
             execute(connection, _KEPT)
         yield

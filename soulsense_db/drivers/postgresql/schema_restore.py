@@ -32,7 +32,7 @@ from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
 from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import Wait, log_ignored
 from soulsense_db.progress import Progress
 
 _RESTORE = ("--file=-", "--no-subscriptions")
@@ -179,7 +179,22 @@ class Ready:
     def _lock_all(self, mode: str, then: str = "") -> None:
         """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
         statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout, then=then)
-        self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+        with self._saying_what_is_awaited():
+            self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+
+    @contextmanager
+    def _saying_what_is_awaited(self) -> Iterator[None]:
+        wait, poll = Wait(f"other transactions in {self._name} to end"), self._psql.poll
+
+        def poll_and_say() -> None:
+            poll()
+            wait.goes_on()
+
+        self._psql.poll = poll_and_say
+        try:
+            yield
+        finally:
+            self._psql.poll = poll
 
     def _has_committed(self) -> bool:
         """Ask the server what became of the transaction."""
