@@ -148,7 +148,8 @@ def no_maintenance(name: str, refused: Mapping[str, BackupError]) -> BackupError
     }
     database, error = next(iter((there or refused).items()))
     if "refused the login" in error.what:
-        error = login_refused(f"{name.rpartition('/')[0]}/{database}", error.reason)
+        server, mark, _ = name.rpartition("/")
+        error = login_refused(f"{server}{mark}{database}", error.reason)
     elif not isinstance(error, MissingRightError):
         return error
     error.remedy = Remedy(
