@@ -153,6 +153,8 @@ class PostgreSQLDriver(ReadingDriver):
             rights.require_movable(self._login(), name=self.database)
             self.tools()
         else:
+            with self._connected() as connection:
+                schema_rights.require_none_prepared(connection, name=self.database)
             psql.program_of(self.tools())
 
     def require_way_back(self) -> None:
@@ -170,8 +172,8 @@ class PostgreSQLDriver(ReadingDriver):
     def _require_within_schemas(self, source: Path) -> None:
         with self._connected() as connection:
             statements = schema_rights.statements(rights.to_swap_databases(connection))
-        described = archive.read(source)
-        schema_rights.require_within_schemas(described, backup=source.name, statements=statements)
+        restoring.require_version(source, archive.read(source), self.tools())
+        schema_rights.require_within_schemas(source, self.tools(), statements=statements)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the comment of the replaced database."""

@@ -51,11 +51,11 @@ class Psql:
         text = "".join(f"{one};\n" for one in statements) + f"\\echo {end}\n"
 
         def work() -> list[str]:
-            self._write([text.encode()])
+            self._write([text.encode(errors="surrogateescape")])
             lines: list[str] = []
             assert self._process.stdout is not None
             for raw in self._process.stdout:
-                line = raw.decode(errors="replace").rstrip("\n")
+                line = raw.decode(errors="surrogateescape").rstrip("\n")
                 if line == end:
                     return lines
                 lines.append(line)
