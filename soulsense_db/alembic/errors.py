@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alembic.util import CommandError
@@ -119,6 +120,16 @@ def rehearsal_missed(path: Path) -> RehearsalFailedError:
         "connection in config.attributes; or set soulsense_rehearse = false.",
         path=path,
     )
+
+
+def or_without_rehearsal(error: BackupError) -> BackupError:
+    """Return the error for a rehearsal that a server does not allow, with the other way out."""
+    error.remedy = replace(
+        error.remedy,
+        sentence=f"{error.remedy.sentence}   Or, to upgrade without a rehearsal: set "
+        "soulsense_rehearse = false.",
+    )
+    return error
 
 
 def rehearsal_without_backup() -> OptionError:

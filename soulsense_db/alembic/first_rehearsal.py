@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from soulsense_db.alembic import errors
 from soulsense_db.alembic.steps import Pending, upgrade_target
 from soulsense_db.alembic.telling import log, say
+from soulsense_db.errors import MissingRightError, ServerToolError
 from soulsense_db.manager import BackupManager
 from soulsense_db.settings import Settings, as_bool
 
@@ -48,12 +49,15 @@ class FirstRehearsal:
 
         accepts_loss = _accepts_loss(self._config)  # an error of it costs no rehearsal
         log.info("Rehearsing the upgrade on a copy of %s", manager.live.name)
-        report = rehearse(
-            self._config,
-            target,
-            manager=manager,
-            timeout=self._settings.rehearse_timeout or DEFAULT_SECONDS,
-        )
+        try:
+            report = rehearse(
+                self._config,
+                target,
+                manager=manager,
+                timeout=self._settings.rehearse_timeout or DEFAULT_SECONDS,
+            )
+        except (MissingRightError, ServerToolError) as error:  # nobody here may be able to help
+            raise errors.or_without_rehearsal(error) from None
         _require_good(report, accepts_loss=accepts_loss)
         self._is_done = True
 

@@ -21,11 +21,18 @@ def show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff)
     if found.identical:
         session.say("  rows      the same as in the database: a restore would change nothing")
     elif not tables:
-        what = "tables or indexes differ" if not found.same_schema else "its revision differs"
+        what = "its revision differs" if found.same_schema else _what_differs(session)
         session.say(f"  rows      the same as in the database; {what}")
     elif session.talks:
         session.say("  rows      changes if you restore:")
         print_changes(tables)
+
+
+def _what_differs(session: Session) -> str:
+    """Say what a schema has: on PostgreSQL also to whom it belongs, and who may use it."""
+    if session.manager.live.dialect != "postgresql":
+        return "tables or indexes differ"
+    return "tables, indexes, owners or rights differ: a restore brings those of the backup back"
 
 
 def print_changes(tables: Sequence[TableDiff]) -> None:

@@ -12,6 +12,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli import commands
 from soulsense_db.cli.choosing import chosen, fetched, require_terminal
 from soulsense_db.cli.comparison_text import print_changes, show_comparison, tables_of
+from soulsense_db.cli.dry_run import require_possible
 from soulsense_db.cli.grammar import EVERYDAY
 from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.output import age_of, backup_json, print_table, shown_description, warn
@@ -118,6 +119,8 @@ def restore(
         return restore_rows(session, info, rows, trust_directory=trust_directory)
     comparison, tried = _show(session, info, upgrade, dry_run=rows.dry_run)
     if rows.dry_run:
+        if upgrade is None:  # else a copy was migrated, and tried with all that
+            require_possible(session, info, trust_directory=trust_directory)
         session.say("Nothing was changed: this was a dry run.")
         return {
             "backup": backup_json(info),

@@ -14,6 +14,7 @@ from soulsense_db.errors import (
     BackupNotFoundError,
     DatabaseLockedError,
     IdentityError,
+    MissingRightError,
     PermissionDeniedError,
     UntrustedDirectoryError,
 )
@@ -177,7 +178,7 @@ class _Examination:
             return
         # Who monitors need not be the one who could restore.
         denied = all(
-            isinstance(error, PermissionDeniedError | UntrustedDirectoryError)
+            isinstance(error, MissingRightError | PermissionDeniedError | UntrustedDirectoryError)
             for error in found.problems
         )
         yield HealthCheck(
@@ -276,10 +277,12 @@ class _Examination:
         unlisted = {row_name(info.filename) for info in self._backups} ^ rows
         if not unlisted:
             return HealthCheck(name="catalog", state=State.OK, message="up to date")
+        # On a server, who makes backups need not be allowed to write.
+        who = "" if self._manager.live.path else " of a user who may write the table"
         return HealthCheck(
             name="catalog",
             state=State.WARNING,
-            message=f"{len(unlisted)} row(s) out of date; the next backup corrects that",
+            message=f"{len(unlisted)} row(s) out of date; the next backup{who} corrects that",
         )
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,17 +20,20 @@ from sqlalchemy.pool import NullPool
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
+from postgresql.projects import project_on
 from postgresql.server import Server
 from postgresql.test_postgresql_rights import statements
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.drivers.postgresql.schema_restore import Ready
+from soulsense_db.drivers.results import WriteLock
 from soulsense_db.errors import (
     DatabaseLockedError,
     InvalidBackupError,
     MissingRightError,
     ServerToolError,
 )
+from soulsense_db.notices import WAITING
 from soulsense_db.testing import DriverSuite, Live
 from soulsense_db.testing.live import CancelledError
 
@@ -286,6 +289,21 @@ def test_a_transaction_that_stays_open_holds_it_up(shop: Owned, tmp_path: Path) 
         shop.execute("UPDATE note SET body = 'y' WHERE id = 2")
 
 
+def test_a_wait_for_somebody_is_told(
+    shop: Owned, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a second a person reads what a restore waits for, once."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=2)
+    manager.create()
+    other = sa.create_engine(shop.url, poolclass=NullPool)
+    with caplog.at_level("INFO", logger=WAITING), other.connect() as connection:
+        connection.exec_driver_sql("SELECT * FROM note")
+        with pytest.raises(DatabaseLockedError):
+            manager.restore("latest")
+    said = [record.getMessage() for record in caplog.records if record.name == WAITING]
+    assert said == [f"Waiting for other transactions in {manager.live.name} to end..."]
+
+
 def test_a_table_that_is_made_meanwhile_is_not_lost(
     shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +323,278 @@ def test_a_table_that_is_made_meanwhile_is_not_lost(
     assert rows(shop) == 3
 
 
+def at_the_last_moment(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    """Have ``work`` done once the safety backup is there, before the restore is committed."""
+    commit = Ready.commit
+
+    def commit_after(ready: Ready, write_lock: WriteLock | None) -> None:
+        work()
+        commit(ready, write_lock)
+
+    monkeypatch.setattr(Ready, "commit", commit_after)
+
+
+MEANWHILE = {
+    "a schema": "CREATE SCHEMA fresh; CREATE TABLE fresh.of_mood (id int, mood mood);"
+    " INSERT INTO fresh.of_mood VALUES (1, 'fine');"
+    " CREATE VIEW fresh.notes AS SELECT * FROM public.note",
+    "another view": "CREATE OR REPLACE VIEW both_tables AS"
+    ' SELECT * FROM note JOIN "Odd name".of_note USING (id) WHERE id > 1',
+    "a view's name": "ALTER VIEW both_tables RENAME TO both",
+    "a view's rights": "GRANT SELECT ON both_tables TO PUBLIC",
+    "a view's comment": "COMMENT ON VIEW both_tables IS 'of notes'",
+    "a schema's comment": """COMMENT ON SCHEMA "Odd name" IS 'odd'""",
+    "a value of a type": "ALTER TYPE mood ADD VALUE 'so-so'",
+    "a check of a domain": "ALTER DOMAIN even ADD CHECK (value % 2 = 0)",
+    "another function": "CREATE OR REPLACE FUNCTION upper_body() RETURNS trigger"
+    " LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+    "no function": "DROP FUNCTION one()",
+    "a collation": "CREATE COLLATION plain (locale = 'C')",
+    "a text search": "CREATE TEXT SEARCH CONFIGURATION words (copy = simple)",
+    "a token of a text search": "ALTER TEXT SEARCH CONFIGURATION old_words"
+    " ALTER MAPPING FOR word WITH english_stem",
+    "an operator": "CREATE OPERATOR +++ (leftarg = int, rightarg = int, function = int4pl)",
+    "default privileges": "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
+    " GRANT SELECT ON TABLES TO PUBLIC",
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_what_is_committed_during_the_safety_backup_is_not_lost(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """No lock keeps anybody from it, and the safety backup has not got it: the restore gives way.
+
+    Also where it is in a schema that was not there when the restore began.
+    """
+    shop.execute(
+        "CREATE DOMAIN even AS int",
+        "CREATE FUNCTION one() RETURNS int RETURN 1",
+        "CREATE TEXT SEARCH CONFIGURATION old_words (copy = simple)",
+    )
+    states = [dumped(shop)]
+
+    def work() -> None:
+        with shop.engine.begin() as connection:
+            connection.execution_options(no_parameters=True).exec_driver_sql(MEANWHILE[what])
+        states.append(dumped(shop))
+
+    at_the_last_moment(monkeypatch, work)
+    with pytest.raises(DatabaseLockedError, match="somebody makes tables"):
+        manager.restore("latest")
+    before, after = states
+    assert before != after
+    assert dumped(shop) == after
+    assert manager.safety_backup() is None
+
+
+def test_a_sequence_waits_as_a_table_does(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No number that somebody sets or takes is lost: he waits until all is restored."""
+    shop.execute("CREATE TABLE numbered (id int GENERATED ALWAYS AS IDENTITY)")
+    refused: list[str] = []
+
+    def work() -> None:
+        for asked in ("setval('note_id_seq', 1000)", "nextval('numbered_id_seq')"):
+            with shop.engine.connect() as connection:
+                connection.exec_driver_sql("SET lock_timeout = '200ms'")
+                with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+                    connection.exec_driver_sql(f"SELECT {asked}")
+                refused.append(asked)
+
+    at_the_last_moment(monkeypatch, work)
+    later = dumped(shop)
+    manager.restore("latest")
+    assert len(refused) == 2
+    manager.undo_restore()
+    assert dumped(shop) == later
+
+
+def test_statistics_and_temporary_tables_do_not_hold_it_up(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server writes on its own, and what is in no backup, is no commit to look for."""
+    administrator = sa.create_engine(
+        shop._administrator.url, isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
+
+    def work() -> None:
+        with administrator.connect() as connection:
+            catalogs = ", ".join(f"pg_{one}" for one in ("class", "attribute", "proc", "type"))
+            connection.exec_driver_sql(f"VACUUM (FREEZE, ANALYZE) {catalogs}")
+            connection.exec_driver_sql("VACUUM (FREEZE, ANALYZE) moods")
+            connection.exec_driver_sql("ANALYZE moods")
+        shop.execute(
+            "CREATE TEMP TABLE seen (id serial PRIMARY KEY, mood text CHECK (mood <> ''))",
+            "CREATE INDEX ON seen (mood)",
+            "CREATE TEMP VIEW seen_too AS SELECT * FROM seen",
+            "INSERT INTO seen (mood) VALUES ('fine')",
+        )
+
+    at_the_last_moment(monkeypatch, work)
+    manager.restore("latest")
+    assert rows(shop) == 2
+
+
+def test_a_schema_that_is_made_during_the_restore_is_replaced_too(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the safety backup with all its columns: an undo brings it back."""
+    make_room = Ready.make_room
+
+    def make_room_and_schema(ready: Ready, schemas: tuple[str, ...]) -> None:
+        make_room(ready, schemas)
+        if manager.safety_backup() is None:
+            shop.execute(*MEANWHILE["a schema"].split(";"))
+
+    monkeypatch.setattr(Ready, "make_room", make_room_and_schema)
+    manager.restore("latest")
+    assert shop.scalar("SELECT to_regnamespace('fresh')") is None
+    assert rows(shop) == 2
+    manager.undo_restore()
+    assert shop.scalar("SELECT mood FROM fresh.of_mood") == "fine"
+    assert shop.scalar("SELECT count(*) FROM fresh.notes") == rows(shop) == 3
+
+
+def _prepare_function(shop: Owned) -> None:
+    with shop.engine.connect() as connection:
+        connection.exec_driver_sql("CREATE FUNCTION fresh() RETURNS int RETURN 1")
+        connection.exec_driver_sql("PREPARE TRANSACTION 'held'")
+
+
+def _commit_prepared(shop: Owned) -> None:
+    engine = sa.create_engine(shop.url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT PREPARED 'held'")
+
+
+def test_a_prepared_transaction_is_refused(shop: Owned, manager: BackupManager) -> None:
+    """It has no session, and what it made would be in no schema once it is committed."""
+    _prepare_function(shop)
+    try:
+        problems = manager.can_restore("latest").problems
+        assert [type(one) for one in problems] == [DatabaseLockedError]
+        with pytest.raises(DatabaseLockedError, match="a prepared transaction") as caught:
+            manager.restore("latest")
+        assert "COMMIT PREPARED" in caught.value.hint
+    finally:
+        _commit_prepared(shop)
+    assert shop.scalar("SELECT fresh()") == 1
+    manager.create()
+
+
+def test_a_transaction_that_is_prepared_meanwhile_holds_it_up(
+    shop: Owned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that stays open."""
+    manager = BackupManager(shop.engine, tmp_path / "backups", lock_timeout=0.5)
+    manager.create()
+    at_the_last_moment(monkeypatch, lambda: _prepare_function(shop))
+    try:
+        with pytest.raises(DatabaseLockedError, match="Nothing was changed"):
+            manager.restore("latest")
+    finally:
+        _commit_prepared(shop)
+    assert shop.scalar("SELECT fresh()") == 1
+    manager.create()
+
+
+def test_odd_names_come_back(shop: Owned, tmp_path: Path) -> None:
+    """Of tables, schemas and sequences, as a list of names would be written."""
+    shop.execute(
+        'CREATE TABLE "a, b" (id serial)',
+        'CREATE SCHEMA "s, t; ONLY"',
+        'CREATE TABLE "s, t; ONLY"."x""y, $$:z" ("i, j" int)',
+        'INSERT INTO "s, t; ONLY"."x""y, $$:z" VALUES (1)',
+    )
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    manager.create()
+    before = dumped(shop)
+    shop.execute('INSERT INTO "a, b" DEFAULT VALUES')
+    later = dumped(shop)
+    manager.restore("latest")
+    assert dumped(shop) == before
+    manager.undo_restore()
+    assert dumped(shop) == later
+
+
+class Latin(Owned):
+    """A database of another encoding than that of our sessions."""
+
+    def maintain(self, statement: str) -> None:
+        """Say so when it is made."""
+        words = "CREATE DATABASE {} TEMPLATE template0 ENCODING LATIN1"
+        super().maintain(words if statement == "CREATE DATABASE {}" else statement)
+
+
+def test_names_of_another_encoding_come_back(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The script of the backup sets that encoding for the session."""
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    with Latin(server) as made:
+        made.execute(
+            'CREATE SCHEMA "Maße"',
+            'CREATE TABLE "Maße"."größe" ("ä" text)',
+            """INSERT INTO "Maße"."größe" VALUES ('ö')""",
+        )
+        manager = BackupManager(made.engine, tmp_path / "backups")
+        manager.create()
+        made.execute("""INSERT INTO "Maße"."größe" VALUES ('ü')""")
+        manager.restore("latest")
+        asked = """SELECT string_agg("ä", ' ' ORDER BY "ä") FROM "Maße"."größe" AS one"""
+        assert made.scalar(asked) == "ö"
+        manager.undo_restore()
+        assert made.scalar(asked) == "ö ü"
+
+
+BROUGHT = {
+    "publication news": ("CREATE PUBLICATION news FOR TABLE note", "DROP PUBLICATION news"),
+    "cast": ("CREATE CAST (mood AS date) WITH INOUT", "DROP CAST (mood AS date)"),
+    "default privileges": (
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+        "ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM PUBLIC",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROUGHT)
+def test_a_backup_of_what_no_schema_holds_is_refused(
+    shop: Owned, tmp_path: Path, kind: str
+) -> None:
+    """Once it is there, nothing could be restored any more, not even by an undo."""
+    make, drop = BROUGHT[kind]
+    shop.execute(make)
+    manager = BackupManager(shop.engine, tmp_path / "backups")
+    manager.create()
+    shop.execute(drop, "INSERT INTO note (body) VALUES ('three')")
+    problems = manager.can_restore("latest").problems
+    assert [type(one) for one in problems] == [MissingRightError]
+    with pytest.raises(MissingRightError, match=f"it has {kind}"):
+        manager.restore("latest")
+    assert rows(shop) == 3
+    assert manager.safety_backup() is None
+
+
+@pytest.mark.parametrize("kind", ["publication", "large object"])
+def test_what_no_schema_holds_and_is_made_meanwhile_is_refused(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The safety backup could not be restored: nothing is changed."""
+    make_room = Ready.make_room
+
+    def make_room_and_more(ready: Ready, schemas: tuple[str, ...]) -> None:
+        make_room(ready, schemas)
+        shop.administer(OUTSIDE[kind])
+
+    monkeypatch.setattr(Ready, "make_room", make_room_and_more)
+    with pytest.raises(MissingRightError, match=f"it has {kind}"):
+        manager.restore("latest")
+    assert rows(shop) == 3
+    assert manager.safety_backup() is None
+
+
 OUTSIDE = {
     "large object": "SELECT lo_create(4711)",
     "publication": "CREATE PUBLICATION news",
@@ -312,6 +602,7 @@ OUTSIDE = {
     " $$ BEGIN END $$; ALTER FUNCTION told() OWNER TO {user};"
     " CREATE EVENT TRIGGER told ON ddl_command_end EXECUTE FUNCTION told()",
     "cast": "CREATE CAST (mood AS date) WITH INOUT",
+    "access method": "CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler",
     "default privileges": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
 }
 
@@ -425,6 +716,13 @@ def test_a_backup_with_large_objects_is_refused(shop: Owned, tmp_path: Path) -> 
         'ALTER SCHEMA "Odd name" OWNER TO postgres',
         "ALTER FUNCTION upper_body() OWNER TO postgres",
         "ALTER TYPE mood OWNER TO postgres",
+        "CREATE COLLATION public.plain (locale = 'C')",
+        "CREATE TEXT SEARCH CONFIGURATION public.words (copy = simple)",
+        "CREATE TEXT SEARCH DICTIONARY public.words (template = simple)",
+        "CREATE CONVERSION public.c FOR 'LATIN1' TO 'UTF8' FROM pg_catalog.iso8859_1_to_utf8",
+        "CREATE OPERATOR public.+++ (leftarg = int, rightarg = int, function = int4pl)",
+        "CREATE OPERATOR FAMILY public.f USING btree",
+        "CREATE STATISTICS public.both ON id, body FROM note",
     ],
 )
 def test_each_right_that_is_missing_is_refused(
@@ -501,6 +799,40 @@ def test_psql_is_needed(shop: Owned, manager: BackupManager, tmp_path: Path) -> 
         other.restore("latest")
     assert [type(one) for one in other.can_restore("latest").problems] == [ServerToolError]
     assert rows(shop) == 3
+
+
+def test_a_preview_names_rights_where_they_differ(
+    shop: Owned, manager: BackupManager, tmp_path: Path
+) -> None:
+    """The rows and tables are the same: a restore would take back what was granted since."""
+    manager.create()
+    shop.execute('GRANT USAGE ON SCHEMA "Odd name" TO pg_monitor')
+    place = ("--url", shop.url, "--directory", str(tmp_path / "backups"))
+    done = subprocess.run(
+        [sys.executable, "-m", "soulsense_db", "restore", "latest", "--dry-run", *place],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "rights differ: a restore brings those of the backup back" in done.stdout
+
+
+def test_an_upgrade_that_cannot_be_rehearsed_names_the_way_out(shop: Owned, tmp_path: Path) -> None:
+    """Where nobody can give the right, the upgrade goes without a rehearsal."""
+    project = project_on(shop, tmp_path / "project")
+    said = project.ini.read_text()
+    project.ini.write_text(said.replace("://postgres@", f"://{shop.user}@"))
+    project.set_option("soulsense_backup", "true")
+    project.set_option("soulsense_rehearse", "true")
+    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    project.revision("first", None, FIRST)
+    with pytest.raises(MigrationRefusedError) as caught:
+        project.upgrade("first")
+    assert f"ALTER ROLE {shop.user} CREATEDB;   Or, to upgrade without" in caught.value.hint
+    said = project.ini.read_text()
+    project.ini.write_text(said.replace("soulsense_rehearse = true", "soulsense_rehearse = false"))
+    project.upgrade("first")
+    assert shop.scalar("SELECT count(*) FROM alembic_version") == 1
 
 
 def test_the_command_says_how_it_would_restore(

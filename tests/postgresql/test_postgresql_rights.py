@@ -114,3 +114,15 @@ def test_a_right_that_is_missing_is_named(shop: Database, tmp_path: Path, missin
     with pytest.raises(MissingRightError):
         manager.restore(made)
     assert shop.names() == ["postgres", "shop", "template0", "template1"]
+
+
+def test_an_extension_is_named_and_not_what_it_has(shop: Database, tmp_path: Path) -> None:
+    """Its functions are an administrator's, and nobody should give them away."""
+    if not shop.scalar("SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_trgm'"):
+        pytest.skip("the server has no such extension")
+    shop.execute("CREATE EXTENSION pg_trgm")
+    grant(shop, statements("backup.sql"))
+    (problem,) = manager_of(shop, "backup", tmp_path).can_restore().problems
+    assert "it has extension pg_trgm, which no schema holds" in str(problem)
+    statement = "ALTER ROLE backup CREATEDB; ALTER DATABASE shop OWNER TO backup;"
+    assert problem.hint == f"As an administrator: {statement}"

@@ -12,6 +12,7 @@ from postgresql.database import Database
 from postgresql.newest import on_newest
 from postgresql.server import Server
 from soulsense_db import BackupManager
+from soulsense_db.drivers.postgresql import tools
 from soulsense_db.errors import ServerToolError
 
 pytestmark = on_newest
@@ -52,3 +53,18 @@ def test_programs_that_do_not_fit_are_refused(
         assert str(folder / "pg_restore") in str(caught.value)
         assert f"the client programs of PostgreSQL {server.version}" in caught.value.hint
         assert manager.list() == []
+
+
+def test_debian_s_directory_on_the_path_is_taken(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``which pg_dump`` tells there: it means the programs of the server's version."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "pg_wrapper").touch()
+    for program in ("pg_dump", "pg_restore"):
+        (folder / program).symlink_to("pg_wrapper")
+    monkeypatch.setattr(tools, "_PACKAGED", (str(server.bin),))
+    with Database(server) as database:
+        manager = BackupManager(database.engine, tmp_path / "backups", tools=folder)
+        manager.create()

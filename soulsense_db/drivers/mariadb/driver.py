@@ -99,17 +99,20 @@ class MariaDBDriver(ReadingDriver):
             if inventory.is_in_a_cluster(connection):
                 cluster.require_live(connection, live, name=self.database)
             ours = schemas.beginning(live)
+            lacks, statements = [], []
             for schema, shown in (
                 (live, quoted(live)),
                 (f"{ours}{'0' * 16}", quoted(ours.replace("_", "\\_") + "%")),
             ):
-                missing = rights.lacking(connection, schema, rights.FOR_RESTORES)
-                if missing:
-                    raise missing_right(
-                        self.database,
-                        f"a restore needs {', '.join(missing)} on {shown}",
-                        statement=f"GRANT ALL ON {shown}.* TO {rights.user(connection)};",
-                    )
+                if missing := rights.lacking(connection, schema, rights.FOR_RESTORES):
+                    lacks.append(f"{', '.join(missing)} on {shown}")
+                    statements.append(f"GRANT ALL ON {shown}.* TO {rights.user(connection)};")
+            if lacks:
+                raise missing_right(
+                    self.database,
+                    f"a restore needs {', and '.join(lacks)}",
+                    statement=" ".join(statements),
+                )
             referring = inventory.referring_from_elsewhere(connection, live)
             if referring:
                 raise referred_to_from_elsewhere(self.database, referring)

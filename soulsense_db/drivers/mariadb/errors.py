@@ -45,6 +45,8 @@ _OF_A_PROGRAM = re.compile(
     r"^(?:ERROR (?P<client>\d+) .*?: |mariadb-dump: Got error: (?P<dump>\d+): |"
     r"(?:mariadb|mariadb-dump): )(?P<text>.*)$"
 )
+# As the server knows it: a host may be a pattern.
+_ACCOUNT = re.compile(r"for user '([^'`]*)'@'([^'`]*)' to database")
 _CODE_AT_END = re.compile(r"\((\d{4})\)$")
 
 
@@ -117,7 +119,9 @@ def no_socket(name: str, socket: str, reason: str) -> DatabaseUnreachableError:
 def no_access(name: str, reason: str) -> MissingRightError:
     """Return the error for a database that the user may not use, if it is there at all."""
     if "~soulsense" in reason:  # one of ours, which a restore or a drill would make
-        statement = r"GRANT ALL ON `~soulsense\_%`.* TO ...;"
+        account = _ACCOUNT.search(reason)
+        user = "@".join(f"`{part}`" for part in account.groups()) if account else "..."
+        statement = rf"GRANT ALL ON `~soulsense\_%`.* TO {user};"
         return missing_right(name, reason, statement=statement)
     return MissingRightError(
         f"A right is missing on {name} ({reason}).",

@@ -42,6 +42,13 @@ _OF_SESSION = ("SET ", "SELECT pg_catalog.set_config(", "\\restrict ", "\\unrest
 
 # That a materialised view is filled: a dump of a schema alone leaves it out.
 _FILLING = "MATERIALIZED VIEW DATA"
+# It is there in each database, whatever the backup says: a restore within the database gives it to
+# whoever may have it, and a right that its owner has anyway is written by no dump.
+_OF_PUBLIC = (
+    ("SCHEMA", "-", "public"),
+    ("ACL", "-", "SCHEMA public"),
+    ("COMMENT", "-", "SCHEMA public"),
+)
 
 
 class NamedTable(Protocol):
@@ -84,13 +91,18 @@ class Schema(NamedTuple):
     version: int
     items: frozenset[Item]
 
-    def is_in(self, other: Schema) -> bool:
-        """Whether ``other`` has all of it, by the names of things.
+    def missing_in(self, other: Schema) -> list[str]:
+        """Return what ``other`` has not, by the names of things, as ``TABLE public.note``.
 
         The server writes some expressions in other words once they were restored, as another
-        version does: their statements tell nothing.
+        version does: their statements tell nothing. Whose the schema ``public`` is, and who may
+        use it, a restore need not be able to bring back: it is no data.
         """
-        return self._names <= other._names
+        missing = self._names - other._names - set(_OF_PUBLIC)
+        return [
+            f"{kind} {name}" if schema == "-" else f"{kind} {schema}.{name}"
+            for kind, schema, name in sorted(missing)
+        ]
 
     def is_same(self, other: Schema) -> bool:
         """Whether ``other`` is that and nothing else; of another version, by the names of things.

@@ -22,16 +22,15 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import Locale
-from soulsense_db.drivers.postgresql.errors import code_of, live_errors
+from soulsense_db.drivers.postgresql.errors import NO_RIGHT, code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import Wait, cleaning_up
 
 _PREFIX = "soulsense_db: "
-_NO_RIGHT = "42501"
 _HALF_BYTES = 4
 _LOOK_SECONDS = 0.05
 _OURS = re.compile(r"soulsense_([0-9a-f]{16})")
@@ -153,10 +152,12 @@ def exclusive(login: Login, *, name: str, timeout: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     with login.maintenance(name=name, autocommit=False, own_session=False) as connection:
         execute(connection, _KEPT)
+        wait = Wait(f"another restore or migration of {name} to end")
         while not connection.scalar(sa.text("SELECT pg_try_advisory_xact_lock(:key)"), number):
             connection.rollback()
             if time.monotonic() > deadline:
                 raise locked(name, "a restore or migration is running, perhaps on another machine")
+            wait.goes_on()
             time.sleep(_LOOK_SECONDS)
             execute(connection, _KEPT)
         yield
@@ -233,7 +234,7 @@ def drop(maintenance: Connection, name: str) -> None:
     try:
         execute(maintenance, f"{statement} WITH (FORCE)")
     except DBAPIError as error:
-        if code_of(error) != _NO_RIGHT:
+        if code_of(error) != NO_RIGHT:
             raise
         execute(maintenance, statement)
 

@@ -20,13 +20,17 @@ from soulsense_db.drivers.postgresql import (
     restoring,
     rights,
     schema_restore,
+    schema_rights,
 )
 from soulsense_db.drivers.postgresql.asking import first_rows
 from soulsense_db.drivers.postgresql.databases import exclusive
-from soulsense_db.drivers.postgresql.errors import live_errors, not_what_was_dumped
+from soulsense_db.drivers.postgresql.errors import (
+    live_errors,
+    missing_parts,
+    not_what_was_dumped,
+)
 from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
-from soulsense_db.drivers.postgresql.schema_rights import require_within_schemas
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
@@ -35,8 +39,8 @@ from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
 _WITHIN = (
-    "The user may not create databases, or does not own this one: its schemas are replaced "
-    "instead, in one transaction, and writers wait while the safety backup is made."
+    "The user lacks {}: the schemas of the database are replaced instead, in one transaction, and "
+    "writers wait while the safety backup is made."
 )
 
 if TYPE_CHECKING:
@@ -146,7 +150,11 @@ class PostgreSQLDriver(ReadingDriver):
 
     def way_of_restore(self) -> str:
         """Say when schemas are replaced."""
-        return "" if self._swaps_databases() else _WITHIN
+        with self._connected() as connection:
+            if rights.swaps_databases(connection, name=self.database):
+                return ""
+            lacks = rights.to_swap_databases(connection)
+        return _WITHIN.format(" and ".join(lack.what for lack in lacks))
 
     def _swaps_databases(self) -> bool:
         with self._connected() as connection:
@@ -162,6 +170,8 @@ class PostgreSQLDriver(ReadingDriver):
             rights.require_movable(self._login(), name=self.database)
             self.tools()
         else:
+            with self._connected() as connection:
+                schema_rights.require_none_prepared(connection, name=self.database)
             psql.program_of(self.tools())
 
     def require_way_back(self) -> None:
@@ -174,7 +184,13 @@ class PostgreSQLDriver(ReadingDriver):
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
         if not self._swaps_databases():
-            require_within_schemas(described, backup=source.name)
+            self._require_within_schemas(source)
+
+    def _require_within_schemas(self, source: Path) -> None:
+        with self._connected() as connection:
+            statements = schema_rights.statements(rights.to_swap_databases(connection))
+        restoring.require_version(source, archive.read(source), self.tools())
+        schema_rights.require_within_schemas(source, self.tools(), statements=statements)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the comment of the replaced database."""
@@ -204,6 +220,7 @@ class PostgreSQLDriver(ReadingDriver):
     ) -> AbstractContextManager[restoring.Prepared | schema_restore.Ready]:
         """Restore ``source`` to a new database, or to new schemas."""
         if not self._swaps_databases():
+            self._require_within_schemas(source)
             return schema_restore.prepared(
                 source,
                 login=self._login(),
@@ -254,8 +271,9 @@ class PostgreSQLDriver(ReadingDriver):
     def check_loaded(self, schema: object) -> None:
         """Compare the live database's schema with ``schema``, as the same program writes it."""
         assert isinstance(schema, contents.Schema)
-        if not schema.is_in(contents.schema_of_database(self.tools(), self._login().environment())):
-            raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+        found = contents.schema_of_database(self.tools(), self._login().environment())
+        if missing := schema.missing_in(found):
+            raise not_what_was_dumped(self.database, missing_parts(missing))
 
     def rows_of(
         self, source: Path, progress: Progress | None

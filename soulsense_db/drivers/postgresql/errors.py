@@ -6,7 +6,7 @@ No row is quoted: of a server's error its first line is shown, without what it q
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy.exc import (
@@ -16,29 +16,33 @@ from sqlalchemy.exc import (
     PendingRollbackError,
 )
 
+from soulsense_db.drivers.postgresql.missing_rights import no_right
 from soulsense_db.drivers.server_errors import (
     damaged,
     disk_full,
     locked,
-    missing_right,
     no_database,
     unreachable,
 )
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
+    DatabaseFileNotFoundError,
     DatabaseLockedError,
     DatabaseUnreachableError,
     InvalidBackupError,
     MissingExtraError,
     MissingRightError,
     NotEnoughSpaceError,
+    Remedy,
     ServerToolError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
 
+_MOST_NAMES = 3
 NO_DATABASE = "3D000"
+NO_RIGHT = "42501"
 NOT_ACCEPTING = "55000"
 """``object_not_in_prerequisite_state``: a database that admits no connections, for one."""
 
@@ -47,6 +51,16 @@ _QUOTED_VALUE = re.compile(r":\s*\".*", re.DOTALL)
 _PREFIX_OF_TOOL = re.compile(r"^(could not execute query|query failed): ")
 # libpq repeats what it connected to; only what went wrong is of interest.
 _LIBPQ_PREFIX = re.compile(r"^connection (to server .*?|failed:.*?) failed:\s*")
+
+
+_GUESSES = {
+    "permission denied for database": NO_RIGHT,
+    "password": "28000",
+    "authentication": "28000",
+    "role": "28000",
+    "pg_hba": "28000",
+    "not currently accepting connections": NOT_ACCEPTING,
+}
 
 
 @contextmanager
@@ -99,10 +113,9 @@ def code_or_guess(error: DBAPIError) -> str:
     # The server's messages are translated where lc_messages says so: then it is only unreachable.
     if "does not exist" in text and "database" in text:
         return NO_DATABASE
-    if "password" in text or "authentication" in text or "role" in text or "no pg_hba" in text:
-        return "28000"
-    if "not currently accepting connections" in text:
-        return NOT_ACCEPTING
+    for words, code in _GUESSES.items():
+        if words in text:
+            return code
     if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
         return "08000"
     return ""
@@ -128,6 +141,31 @@ def login_refused(name: str, reason: str) -> DatabaseUnreachableError:
         hint="Check user, password and host in the URL, and the server's pg_hba.conf.",
         reason=reason,
     )
+
+
+def no_maintenance(name: str, refused: Mapping[str, BackupError]) -> BackupError:
+    """Return the error for databases of which one is needed beside the live one.
+
+    ``refused``: why each of them could not be used.
+    """
+    # One that is not there an administrator has dropped: then the other one is what is meant.
+    there = {
+        database: error
+        for database, error in refused.items()
+        if not isinstance(error, DatabaseFileNotFoundError)
+    }
+    database, error = next(iter((there or refused).items()))
+    if "refused the login" in error.what:
+        server, mark, _ = name.rpartition("/")
+        error = login_refused(f"{server}{mark}{database}", error.reason)
+    elif not isinstance(error, MissingRightError):
+        return error
+    error.remedy = Remedy(
+        f"{error.hint} Restores, drills and migrations also log in to the database "
+        f"{' or '.join(refused)}: let the user do that, in pg_hba.conf and in ~/.pgpass, where * "
+        "stands for any database."
+    )
+    return error
 
 
 def not_accepting(name: str, reason: str) -> DatabaseLockedError:
@@ -157,24 +195,11 @@ def no_library() -> MissingExtraError:
     )
 
 
-def _no_right(name: str, reason: str) -> MissingRightError:
-    """Return the error for what the server denies, with the statement that allows it, if known."""
-    for words, statement in _ALLOWED_BY:
-        if words in reason:
-            return missing_right(name, reason, statement=statement)
-    return missing_right(name, reason)
-
-
-_ALLOWED_BY = (
-    ("create database", "ALTER ROLE ... CREATEDB;"),
-    ("permission denied for table", "GRANT pg_read_all_data TO ...;"),
-    ("permission denied for schema", "GRANT pg_read_all_data TO ...;"),
-)
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
     ((NO_DATABASE,), no_database),
     (("28",), login_refused),
-    (("42501",), _no_right),
+    ((NO_RIGHT,), no_right),
     (("55P03", "55006", "57014", "40P01"), locked),
     (("53100",), disk_full),
     (("XX001", "XX002"), damaged),
@@ -191,16 +216,6 @@ def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> Datab
         "anew afterwards.",
         reason=f"{what} belongs to it",
         candidates=names,
-    )
-
-
-def cannot_be_replaced(name: str, what: str) -> MissingRightError:
-    """Return the error for what is in no schema, where the user may replace schemas alone."""
-    return MissingRightError(
-        f"A right is missing on {name} (it has {what}, which no schema holds: to restore it, the "
-        "user has to own the database and to be allowed to create others).",
-        hint="As an administrator: ALTER ROLE ... CREATEDB; ALTER DATABASE ... OWNER TO ...;",
-        reason=f"it has {what}, which no schema holds",
     )
 
 
@@ -240,11 +255,14 @@ _NO_RIGHT = (
 )
 
 
-def tool_failed(program: str, name: str, said: str) -> BackupError:
-    """Return the error for a program that failed, by what it ``said`` on standard error."""
+def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError:
+    """Return the error for a program that failed, by what it ``said`` on standard error.
+
+    ``user``: as whom it was connected.
+    """
     reason = first_error(said) or "it said nothing"
     if any(words in reason for words in _NO_RIGHT):
-        return _no_right(name, reason)
+        return no_right(name, reason, user)
     # pg_dump waits for locks with a timeout for the statement.
     is_late = "canceling statement due to" in reason and "timeout" in reason
     if is_late or "could not obtain lock" in reason:  # of several jobs none waits
@@ -355,3 +373,10 @@ def not_what_was_dumped(name: str, reason: str) -> DatabaseDamagedError:
         hint="Restore again, or another backup.",
         reason=reason,
     )
+
+
+def missing_parts(names: Sequence[str]) -> str:
+    """Return in words which parts of its schema a restored database lacks."""
+    more = len(names) - _MOST_NAMES
+    shown = ", ".join(names[:_MOST_NAMES])
+    return f"it lacks {shown}" + (f" and {more} more" if more > 0 else "")

@@ -28,8 +28,11 @@ from soulsense_db.drivers.postgresql.errors import (
     live_errors,
     no_encoding,
     no_library,
+    no_maintenance,
 )
+from soulsense_db.drivers.postgresql.missing_rights import naming_user
 from soulsense_db.drivers.postgresql.pooler import require_session
+from soulsense_db.drivers.postgresql.statements import quoted_if_needed
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -118,6 +121,12 @@ class Login:
         known = self.parameters.get("dbname") or os.environ.get("PGDATABASE")
         return known or self.parameters.get("user") or os.environ.get("PGUSER") or getpass.getuser()
 
+    @property
+    def user(self) -> str:
+        """The name of the user, as a statement has it."""
+        known = self.parameters.get("user") or os.environ.get("PGUSER") or getpass.getuser()
+        return quoted_if_needed(known)
+
     def environment(
         self, database: str | None = None, *, settings: Mapping[str, str] | None = None
     ) -> dict[str, str]:
@@ -175,7 +184,7 @@ class Login:
         engine = self.engine(database)
         if autocommit:
             engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        with live_errors(name), connect(engine) as connection:
+        with naming_user(self.user), live_errors(name), connect(engine) as connection:
             if own_session:
                 require_session(connection, engine, name=name)
                 connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})
@@ -193,19 +202,20 @@ class Login:
         """
         # Nobody can rename the database that he is connected to.
         candidates = [one for one in ("postgres", "template1") if one != self.database]
+        refused: dict[str, BackupError] = {}
         for database in candidates:
             try:
                 with self.connected(database, name=name, own_session=own_session) as connection:
                     connection.exec_driver_sql("SELECT 1")
-            except BackupError:
-                if database == candidates[-1]:
-                    raise
+            except BackupError as error:
+                refused[database] = error
                 continue
             with self.connected(
                 database, name=name, autocommit=autocommit, own_session=own_session
             ) as connection:
                 yield connection
             return
+        raise no_maintenance(name, refused)
 
 
 def connect(engine: Engine) -> Connection:

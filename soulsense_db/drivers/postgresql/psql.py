@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
-from soulsense_db.drivers.postgresql.tools import Tools
+from soulsense_db.drivers.postgresql.tools import Tools, user_of
 from soulsense_db.drivers.server_programs import read_back, stop, widen
 from soulsense_db.errors import BackupError
 
@@ -38,10 +38,11 @@ class Psql:
         process: subprocess.Popen[bytes],
         said: IO[bytes],
         name: str,
+        user: str,
         executor: ThreadPoolExecutor,
     ) -> None:
         self._process, self._said, self._name = process, said, name
-        self._executor = executor
+        self._user, self._executor = user, executor
         self.poll: Callable[[], object] = lambda: None
 
     def execute(self, *statements: str) -> list[str]:
@@ -50,11 +51,11 @@ class Psql:
         text = "".join(f"{one};\n" for one in statements) + f"\\echo {end}\n"
 
         def work() -> list[str]:
-            self._write([text.encode()])
+            self._write([text.encode(errors="surrogateescape")])
             lines: list[str] = []
             assert self._process.stdout is not None
             for raw in self._process.stdout:
-                line = raw.decode(errors="replace").rstrip("\n")
+                line = raw.decode(errors="surrogateescape").rstrip("\n")
                 if line == end:
                     return lines
                 lines.append(line)
@@ -106,7 +107,7 @@ class Psql:
         said = read_back(self._said)
         # Notices may come before it.
         errors = [line for line in said.splitlines() if "ERROR:" in line or "error:" in line]
-        return tool_failed(_PROGRAM, self._name, "\n".join(errors) or said)
+        return tool_failed(_PROGRAM, self._name, "\n".join(errors) or said, user=self._user)
 
 
 def program_of(tools: Tools) -> Path:
@@ -135,7 +136,7 @@ def session(tools: Tools, environment: Mapping[str, str]) -> Iterator[Psql]:
         assert process.stdin is not None and process.stdout is not None
         widen(process.stdin)
         try:
-            yield Psql(process, said, tools.name, executor)
+            yield Psql(process, said, tools.name, user_of(environment), executor)
         finally:
             stop(process)
             process.stdout.close()

@@ -29,6 +29,7 @@ from soulsense_db.drivers.postgresql.login import (
     installed_library,
     login_of,
 )
+from soulsense_db.drivers.postgresql.missing_rights import naming_user
 from soulsense_db.drivers.postgresql.parallel import FOLDER
 from soulsense_db.drivers.postgresql.restoring import Prepared
 from soulsense_db.drivers.postgresql.row_format import CopyFormat
@@ -38,6 +39,13 @@ from soulsense_db.drivers.postgresql.tools import Tools, find_tools, tools_in
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import no_database_named
 from soulsense_db.drivers.swapping_driver import SwappingDriver
+from soulsense_db.errors import (
+    BackupError,
+    DatabaseUnreachableError,
+    MissingRightError,
+    ServerToolError,
+)
+from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
 T = TypeVar("T")
@@ -133,23 +141,35 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
     def tools(self) -> Tools:
         """Return the programs of the server's version."""
         if self._tools is None:
-            # The live database may be missing, or admit no connections; a file is checked through
-            # whatever pooler there is.
-            asking = self._login().maintenance(
-                name=self.database, autocommit=False, own_session=False
-            )
-            with asking as connection:
-                connection.exec_driver_sql("SET LOCAL search_path = ''")
-                version = inventory.version(connection)
-                if self.tools_directory is not None:
-                    self._tools = tools_in(self.tools_directory, version, name=self.database)
-                else:
-                    self._tools = find_tools(
-                        version,
-                        name=self.database,
-                        beside_server=inventory.folder_of_programs(connection),
+            login, name = self._login(), self.database
+            try:
+                self._tools = self._found_by(
+                    login.connected(name=name, autocommit=False, own_session=False)
+                )
+            except ServerToolError:
+                raise
+            except BackupError as error:  # it may be missing, or admit no connections
+                log_ignored("Another database is asked for the server's version", error)
+                try:
+                    self._tools = self._found_by(
+                        login.maintenance(name=name, autocommit=False, own_session=False)
                     )
+                except (DatabaseUnreachableError, MissingRightError):
+                    raise error from None
         return replace(self._tools, jobs=self.jobs)
+
+    def _found_by(self, asking: AbstractContextManager[Connection]) -> Tools:
+        """Find the programs of the server that is asked; a pooler of any kind may be between."""
+        with asking as connection:
+            connection.exec_driver_sql("SET LOCAL search_path = ''")
+            version = inventory.version(connection)
+            if self.tools_directory is not None:
+                return tools_in(self.tools_directory, version, name=self.database)
+            return find_tools(
+                version,
+                name=self.database,
+                beside_server=inventory.folder_of_programs(connection),
+            )
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which a program of the server reaches the live database."""
@@ -165,6 +185,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
         with (
             self.private_engine("READ COMMITTED") as engine,
+            naming_user(self._login().user),
             live_errors(self.database),
             connect(engine) as connection,
             connection.begin(),

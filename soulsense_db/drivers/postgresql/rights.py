@@ -7,8 +7,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.login import Login
-from soulsense_db.drivers.postgresql.schema_rights import require_replaceable
-from soulsense_db.drivers.server_errors import missing_right
+from soulsense_db.drivers.postgresql.schema_rights import Lack, require_replaceable
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
 _TIED = (
@@ -34,11 +33,29 @@ _MAY_NOT_CREATE = sa.text(
     " WHERE rolname = current_user AND NOT rolsuper AND NOT rolcreatedb"
 )
 _RIGHTS = sa.text(
-    "SELECT rolsuper OR rolcreatedb, rolsuper OR pg_has_role(d.datdba, 'USAGE'),"
-    " quote_ident(current_user), quote_ident(d.datname)"
-    " FROM pg_roles r, pg_database d"
+    "SELECT r.rolsuper OR r.rolcreatedb, r.rolsuper OR pg_has_role(d.datdba, 'USAGE'),"
+    " quote_ident(current_user), quote_ident(d.datname), quote_ident(o.rolname), o.rolsuper"
+    " FROM pg_roles r, pg_database d JOIN pg_roles o ON o.oid = d.datdba"
     " WHERE r.rolname = current_user AND d.datname = current_database()"
 )
+
+
+def to_swap_databases(connection: Connection) -> list[Lack]:
+    """Return what the user lacks to make databases, and to rename this one."""
+    may_create, owns, user, database, owner, is_super = connection.execute(_RIGHTS).one()
+    lacks = []
+    if not may_create:
+        lacks.append(Lack("the right to create databases", f"ALTER ROLE {user} CREATEDB;"))
+    if not owns:
+        # Never a membership in a role that may do everything. Of another one it leaves the
+        # database to whom it belongs, as the application goes on to expect.
+        statement = (
+            f"ALTER DATABASE {database} OWNER TO {user};"
+            if is_super
+            else f"GRANT {owner} TO {user};"
+        )
+        lacks.append(Lack("the ownership of the database", statement))
+    return lacks
 
 
 def swaps_databases(connection: Connection, *, name: str) -> bool:
@@ -46,22 +63,10 @@ def swaps_databases(connection: Connection, *, name: str) -> bool:
 
     Raises :class:`~soulsense_db.errors.MissingRightError` for one who may do neither.
     """
-    may_create, owns, user, database = connection.execute(_RIGHTS).one()
-    if not may_create:
-        missing = missing_right(
-            name,
-            "restoring needs the right to create databases",
-            statement=f"ALTER ROLE {user} CREATEDB;",
-        )
-    elif not owns:
-        missing = missing_right(
-            name,
-            "restoring needs the ownership of the database",
-            statement=f"ALTER DATABASE {database} OWNER TO {user};",
-        )
-    else:
+    lacks = to_swap_databases(connection)
+    if not lacks:
         return True
-    require_replaceable(connection, name=name, missing=missing)
+    require_replaceable(connection, name=name, otherwise=lacks)
     return False
 
 

@@ -14,25 +14,31 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from soulsense_db.drivers.postgresql import archive, inventory, snapshot
+from soulsense_db.drivers.postgresql import archive, inventory, schema_watch, snapshot
 from soulsense_db.drivers.postgresql.databases import name_of, new_token
 from soulsense_db.drivers.postgresql.errors import refused_by_server
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
-from soulsense_db.drivers.postgresql.schema_rights import OF_USERS, require_within_schemas
+from soulsense_db.drivers.postgresql.rights import to_swap_databases
+from soulsense_db.drivers.postgresql.schema_rights import (
+    OF_USERS,
+    require_nothing_outside,
+    statements,
+)
+from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable
 from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import log_ignored
+from soulsense_db.notices import Wait, log_ignored
 from soulsense_db.progress import Progress
 
 _RESTORE = ("--file=-", "--no-subscriptions")
@@ -47,7 +53,12 @@ _MAKE_PUBLIC = (
 )
 # No schema in which others may make operators is searched (CVE-2018-1058).
 _BEGIN = ("BEGIN", "SET search_path = ''")
-_SCHEMAS = f"SELECT to_json(quote_ident(n.nspname)) FROM pg_namespace n WHERE {OF_USERS}"  # noqa: S608
+# The script of pg_restore sets that of the backup's database, and what we send and read is this.
+_ENCODING = "SET client_encoding = 'UTF8'"
+_SCHEMAS = (
+    "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608
+    f" WHERE {OF_USERS}"
+)
 # Whoever waits for a lock that we wait for is let through before the server looks for a deadlock
 # (deadlock_timeout, a second by default): all locks are taken at once, or none is kept.
 _LOCK = """DO $$
@@ -56,11 +67,11 @@ DECLARE
     deadline timestamptz := clock_timestamp() + interval '{seconds} s';
 BEGIN
     LOOP
-        SELECT string_agg(c.oid::regclass::text, ', ') INTO wanted
+        SELECT string_agg('ONLY ' || c.oid::regclass, ', ') INTO wanted
             FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({old});
         BEGIN
             IF wanted IS NOT NULL THEN
-                EXECUTE 'LOCK TABLE ONLY ' || replace(wanted, ', ', ', ONLY ') || ' IN {mode} MODE';
+                EXECUTE 'LOCK TABLE ' || wanted || ' IN {mode} MODE';
             END IF;
             {then}
             EXIT;
@@ -70,25 +81,7 @@ BEGIN
         END;
     END LOOP;
 END $$"""
-# A function that is made has no lock on its schema: if it is committed after the schema is dropped,
-# it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
-_OTHERS_WRITE = """IF EXISTS (
-    SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
-    AND a.datname = current_database() AND l.pid <> pg_backend_pid()
-) THEN
-    RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout';
-END IF;"""
 _LOCK_ATTEMPT = "SET LOCAL lock_timeout = '150ms'"
-# Locks on tables keep nobody from making a table or a function: that is seen. Who makes a table has
-# a lock on its schema until his transaction ends, so dropping the schema waits for him, and nobody
-# makes another one from then on. What he made goes with the schema: only another session still
-# sees it.
-_MADE = """SELECT md5(string_agg(made, ' ' ORDER BY made)) FROM (
-    SELECT 'c' || oid FROM pg_class WHERE relnamespace IN ({old})
-    UNION ALL SELECT 't' || oid FROM pg_type WHERE typnamespace IN ({old})
-    UNION ALL SELECT 'p' || oid || '.' || xmin FROM pg_proc WHERE pronamespace IN ({old})
-) AS one (made)"""
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
 _ENDED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
@@ -106,7 +99,8 @@ class Ready:
         ours = f"{name_of(self._token)}\\_%"
         self._old = f"SELECT oid FROM pg_namespace WHERE nspname LIKE '{ours}'"  # noqa: S608
         self._old_names: list[str] = []
-        self._made: list[str] | None = None
+        self._restored: tuple[str, ...] = ()
+        self._made: str | None = None  # what tells the catalogs from others, once all is locked
         self._is_released = False
         self._transaction = ""
 
@@ -116,13 +110,26 @@ class Ready:
 
     def make_room(self, schemas: tuple[str, ...]) -> None:
         """Begin, and rename the live schemas; make ``public`` where ``schemas`` has it."""
-        (self._transaction,) = self._psql.execute(*_BEGIN, "SELECT pg_current_xact_id()")
-        for number, line in enumerate(self._psql.execute(_SCHEMAS)):
-            old = f"{name_of(self._token)}_{number}"
-            self._psql.execute(f"ALTER SCHEMA {json.loads(line)} RENAME TO {old}")
-            self._old_names.append(old)
+        begun = self._psql.execute(*_BEGIN, _ENCODING, "SELECT pg_current_xact_id()")
+        (self._transaction,) = begun
+        self._set_aside()
+        self._restored = schemas
         if _PUBLIC in schemas:
             self._psql.execute(*_MAKE_PUBLIC)
+
+    def feed(self, chunks: Iterable[memoryview]) -> None:
+        """Execute the script of the backup."""
+        self._psql.feed(chunks)
+        self._psql.execute(_ENCODING)
+
+    def _set_aside(self) -> None:
+        """Rename all schemas but those that are restored: also what others have made since."""
+        for schema, quoted in map(json.loads, self._psql.execute(_SCHEMAS)):
+            if schema in self._restored or schema in self._old_names:
+                continue
+            old = f"{name_of(self._token)}_{len(self._old_names)}"
+            self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
+            self._old_names.append(old)
 
     def counted(self) -> dict[str, int]:
         """Return how many rows each restored table has, by the name that is shown."""
@@ -131,7 +138,7 @@ class Ready:
             f"SELECT jsonb_build_array({columns}) FROM ({inventory.TABLES}) AS one ({columns})"  # noqa: S608
         )
         found = inventory.tables_of(map(json.loads, lines))
-        here = [one for one in found if one.has_rows and one.schema not in self._old_names]
+        here = [one for one in found if one.has_rows and one.schema in self._restored]
         counted = {}
         for one in here:
             parts = [f"SELECT count(*) FROM {what}" for what in one.counted]  # noqa: S608
@@ -141,9 +148,30 @@ class Ready:
 
     def lock(self) -> None:
         """Keep writers out of the live tables; when it is done before, do nothing."""
-        if self._made is None:
-            self._lock_all("EXCLUSIVE")
-            self._made = self._psql.execute(_MADE.format(old=self._old))
+        if self._made is not None:
+            return
+        deadline = time.monotonic() + self._lock_timeout
+        seen = self._look()
+        while self._made is None:
+            self._set_aside()
+            self._lock_all("EXCLUSIVE", schema_watch.LOCK_SEQUENCES.format(old=self._old))
+            before, seen = seen, self._look()
+            if seen == before:  # nobody has made a table meanwhile that is not locked
+                self._made = seen
+            elif time.monotonic() > deadline:
+                raise self._is_changed()
+
+    def _look(self) -> str:
+        """Return what tells the catalogs from any other, as another session sees them."""
+        with self._login.connected(name=self._name) as connection:
+            would_do = statements(to_swap_databases(connection))
+            require_nothing_outside(connection, name=self._name, otherwise=would_do)
+            return str(execute(connection, schema_watch.CATALOGS).scalar_one())
+
+    def _is_changed(self) -> BackupError:
+        return locked(
+            self._name, "somebody makes tables or functions in it, or changes what is there"
+        )
 
     def commit(self, write_lock: WriteLock | None) -> None:
         """Drop what was live, and let everybody see what was restored.
@@ -156,30 +184,41 @@ class Ready:
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
         if self._old_names:
-            oids = ", ".join(self._psql.execute(self._old))
-            names = ", ".join(self._old_names)
-            self._lock_all("ACCESS EXCLUSIVE", f"DROP SCHEMA {names} CASCADE; {_OTHERS_WRITE}")
-            self._require_nothing_made(oids)
+            drop = f"DROP SCHEMA {', '.join(self._old_names)} CASCADE;"
+            self._lock_all("ACCESS EXCLUSIVE", f"{drop} {schema_watch.REQUIRE_NO_WRITERS}")
+        # As we see the catalogs ourselves, they are compared last: what is dropped is gone for us,
+        # and nobody else can change it any more.
+        (ours,) = self._psql.execute(schema_watch.CATALOGS)
+        if self._look() != self._made:
+            raise self._is_changed()
         self._psql.poll = lambda: None  # it cannot be taken back any more
         self._is_released = True
         try:
-            self._psql.execute("COMMIT")
+            self._psql.execute(schema_watch.commit(ours))
         except BackupError as error:
             if not self._has_committed():
                 raise
             log_ignored("The server has committed all the same", error)
 
-    def _require_nothing_made(self, oids: str) -> None:
-        """Raise where more was committed to the schemas ``oids`` than the safety backup has."""
-        with self._login.connected(name=self._name) as connection:
-            made = connection.scalar(sa.text(_MADE.format(old=oids)))
-        if [made or ""] != self._made:
-            raise locked(self._name, "somebody makes tables or functions in it")
-
     def _lock_all(self, mode: str, then: str = "") -> None:
         """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
         statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout, then=then)
-        self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+        with self._saying_what_is_awaited():
+            self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+
+    @contextmanager
+    def _saying_what_is_awaited(self) -> Iterator[None]:
+        wait, poll = Wait(f"other transactions in {self._name} to end"), self._psql.poll
+
+        def poll_and_say() -> None:
+            poll()
+            wait.goes_on()
+
+        self._psql.poll = poll_and_say
+        try:
+            yield
+        finally:
+            self._psql.poll = poll
 
     def _has_committed(self) -> bool:
         """Ask the server what became of the transaction."""
@@ -223,7 +262,10 @@ def prepared(
     lock_timeout: float,
     progress: Progress | None,
 ) -> Iterator[Ready]:
-    """Restore ``source`` in a transaction that is taken back unless the block commits it."""
+    """Restore ``source`` in a transaction that is taken back unless the block commits it.
+
+    All of it has to be in schemas.
+    """
     description = archive.read(source)
     size = max(1, description.size_bytes)
 
@@ -231,7 +273,6 @@ def prepared(
         if progress is not None:
             progress(0, size)
 
-    require_within_schemas(description, backup=source.name)
     archive.require_whole(source, poll=poll)
     require_version(source, description, tools)
     settings = {"default_transaction_read_only": "off"} | (
@@ -246,7 +287,7 @@ def prepared(
             refused_by_server(source.name),
             tools.reading("pg_restore", *_RESTORE, str(source), environment=environment) as output,
         ):
-            psql.feed(chunks_of(output))
+            ready.feed(chunks_of(output))
         if ready.counted() != dict(description.counts):
             raise damaged_backup(source.name, "other rows came back than were counted in it")
         yield ready

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, CursorResult
+
+_PLAIN = re.compile("[a-z_][a-z0-9_]*")
+# Some of the words that are no names without quotes: those that somebody may call a user.
+_RESERVED = ("all", "analyse", "current_user", "group", "public", "session_user", "user")
 
 
 def execute(connection: Connection, statement: str) -> CursorResult[tuple[object, ...]]:
@@ -19,6 +25,11 @@ def quoted(name: str) -> str:
     """
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
+
+
+def quoted_if_needed(name: str) -> str:
+    """Return a name as a person writes it in a statement: mostly as it is."""
+    return name if _PLAIN.fullmatch(name) and name not in _RESERVED else quoted(name)
 
 
 def literal(connection: Connection, text: str) -> str:

@@ -7,6 +7,7 @@ A ``pg_dump`` of an older version refuses a newer server, and what a newer one w
 from __future__ import annotations
 
 import functools
+import getpass
 import re
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.drivers.postgresql.statements import quoted_if_needed
 from soulsense_db.drivers.server_errors import (
     not_in_named_directory,
     other_version_in_named_directory,
@@ -65,7 +67,7 @@ class Tools:
         block fails, it is stopped. Raises what :func:`tool_failed` makes of it.
         """
         command = [str(self.folder / program), *arguments]
-        failure = functools.partial(self._failure, program)
+        failure = functools.partial(self._failure, program, user_of(environment))
         with output_of(command, environment, failure) as output:
             yield output
 
@@ -97,12 +99,17 @@ class Tools:
                 stop(process)
                 raise
             if status != 0:
-                raise self._failure(program, status, read_back(said))
+                raise self._failure(program, user_of(environment), status, read_back(said))
 
-    def _failure(self, program: str, status: int, said: str) -> BackupError:
+    def _failure(self, program: str, user: str, status: int, said: str) -> BackupError:
         if status < 0:
             return tool_killed(program, self.name, -status)
-        return tool_failed(program, self.name, said)
+        return tool_failed(program, self.name, said, user=user)
+
+
+def user_of(environment: Mapping[str, str]) -> str:
+    """Return the user as whom a program connects, as a statement names him."""
+    return quoted_if_needed(environment.get("PGUSER") or getpass.getuser())
 
 
 def find_tools(version: int, *, name: str, beside_server: Path | None = None) -> Tools:
@@ -128,6 +135,8 @@ def tools_in(folder: Path, version: int, *, name: str) -> Tools:
     Raises :class:`~soulsense_db.errors.ServerToolError`.
     """
     server = f"PostgreSQL {version}"
+    if _is_chooser(folder / "pg_dump"):  # what it starts for this version
+        folder = Path(_PACKAGED[0].format(version))
     for program in (folder / "pg_dump", folder / "pg_restore"):
         found = version_of(program)
         if found is None:
@@ -145,11 +154,15 @@ def folders_of(version: int) -> Iterator[Path]:
     yield from (Path(pattern.format(version)) for pattern in _PACKAGED)
 
 
+def _is_chooser(program: Path) -> bool:
+    return program.resolve().name == _DEBIAN_S_CHOOSER
+
+
 def version_of(program: Path) -> int | None:
     """Return the major version of a program; None where it is none."""
     try:
         changed = program.stat().st_mtime_ns
-        if program.resolve().name == _DEBIAN_S_CHOOSER:
+        if _is_chooser(program):
             return None
     except OSError:
         return None

@@ -15,6 +15,7 @@ from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.server_errors import locked
+from soulsense_db.notices import Wait
 
 # Whoever waits for a lock that we wait for is let through again before the server looks for a
 # deadlock (deadlock_timeout, a second by default).
@@ -72,6 +73,7 @@ def write_locked(login: Login, *, name: str, lock_timeout: float) -> Iterator[Po
 
 
 def _lock_all(connection: Connection, name: str, deadline: float) -> None:
+    wait = Wait(f"others who write to {name}")
     while True:
         with live_errors(name):
             found = inventory.tables(connection)
@@ -87,4 +89,5 @@ def _lock_all(connection: Connection, name: str, deadline: float) -> None:
                 raise
         if time.monotonic() > deadline:
             raise locked(name, "somebody is writing to it")
+        wait.goes_on()
         time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,78 @@
+"""What a user may not do, with the statements that allow it, as errors of the tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.server_errors import missing_right
+from soulsense_db.errors import MissingRightError, Remedy
+
+
+def no_right(name: str, reason: str, user: str = "") -> MissingRightError:
+    """Return the error for what the server denies, with the statement that allows it, if known."""
+    for pattern, statement in _ALLOWED_BY:
+        if match := pattern.search(reason):
+            made = statement.format(*map(quoted_if_needed, match.groups()))
+            return missing_right(name, reason, statement=made.replace(_USER, user or _USER))
+    return missing_right(name, reason)
+
+
+@contextmanager
+def naming_user(user: str) -> Iterator[None]:
+    """Write the name of the ``user`` into statements that would give him a missing right."""
+    try:
+        yield
+    except MissingRightError as error:
+        hint = error.hint
+        if _USER in hint:
+            error.remedy = Remedy(hint.replace(_USER, user))
+        raise
+
+
+_USER = "..."
+_READS = f"GRANT pg_read_all_data TO {_USER};"
+# Never a membership in a role that may do everything: postgres is one.
+_ROLE = '"((?!postgres")[^"]+)"'
+_ALLOWED_BY = (
+    (re.compile("create database"), f"ALTER ROLE {_USER} CREATEDB;"),
+    (
+        re.compile('permission denied for database "([^"]+)"'),
+        f"GRANT CONNECT ON DATABASE {{}} TO {_USER};",
+    ),
+    (re.compile("permission denied for table"), _READS),
+    (re.compile("permission denied for schema"), _READS),
+    # Who gives something to a role has to be a member of it.
+    (
+        re.compile(f"must be (?:member of role|able to SET ROLE) {_ROLE}"),
+        f"GRANT {{}} TO {_USER};",
+    ),
+)
+
+
+def cannot_be_replaced(name: str, what: str, statements: str) -> MissingRightError:
+    """Return the error for what is in no schema, where the user may replace schemas alone.
+
+    ``statements``: those that let him replace the database.
+    """
+    return MissingRightError(
+        f"A right is missing on {name} (it has {what}, which no schema holds: to restore it, the "
+        "user has to own the database and to be allowed to create others).",
+        hint=f"As an administrator: {statements}",
+        reason=f"it has {what}, which no schema holds",
+    )
+
+
+def cannot_restore(
+    name: str, *, needs: str, statements: str, needs_within: str, statements_within: str
+) -> MissingRightError:
+    """Return the error for a user who may restore in neither way: what each of them needs."""
+    reason = f"restoring needs {needs}; a restore within the database needs {needs_within}"
+    return MissingRightError(
+        f"A right is missing on {name} ({reason}).",
+        hint=f"As an administrator: {statements}   Or, to restore within the database: "
+        f"{statements_within}",
+        reason=reason,
+    )

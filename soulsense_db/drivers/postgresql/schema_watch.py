@@ -1,0 +1,155 @@
+"""See what others commit to the catalogs while all schemas are replaced.
+
+No lock of an ordinary user keeps somebody from making a schema, a function or a view, or from
+changing one. So the catalogs are looked at before the safety backup and before the commit: of each
+that a dump is made of, how many rows it has and which transactions wrote them. ``VACUUM``,
+``ANALYZE`` and what makes an index write their numbers into a row in place, and change neither.
+"""
+
+from __future__ import annotations
+
+# What is temporary is in no dump, and made all the time. What is in a table or another relation is
+# left out with it.
+_TEMPORARY = "SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'"
+_OF_TEMPORARY = f"SELECT oid FROM pg_class WHERE relnamespace IN ({_TEMPORARY})"  # noqa: S608
+# By the column that names the schema, or the relation.
+_OF_SCHEMAS = {
+    "pg_class": "relnamespace",
+    "pg_type": "typnamespace",
+    "pg_proc": "pronamespace",
+    "pg_constraint": "connamespace",
+    "pg_collation": "collnamespace",
+    "pg_conversion": "connamespace",
+    "pg_operator": "oprnamespace",
+    "pg_opclass": "opcnamespace",
+    "pg_opfamily": "opfnamespace",
+    "pg_statistic_ext": "stxnamespace",
+    "pg_ts_config": "cfgnamespace",
+    "pg_ts_dict": "dictnamespace",
+    "pg_ts_parser": "prsnamespace",
+    "pg_ts_template": "tmplnamespace",
+}
+_OF_RELATIONS = {
+    "pg_attribute": "attrelid",
+    "pg_attrdef": "adrelid",
+    "pg_index": "indexrelid",
+    "pg_inherits": "inhrelid",
+    "pg_policy": "polrelid",
+    "pg_rewrite": "ev_class",
+    "pg_sequence": "seqrelid",
+    "pg_trigger": "tgrelid",
+}
+_OTHERS = (
+    "pg_aggregate",
+    "pg_am",
+    "pg_amop",
+    "pg_amproc",
+    "pg_cast",
+    "pg_default_acl",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_language",
+    "pg_largeobject_metadata",
+    "pg_partitioned_table",
+    "pg_publication",
+    "pg_publication_namespace",
+    "pg_publication_rel",
+    "pg_range",
+    "pg_seclabel",
+    "pg_transform",
+    "pg_ts_config_map",
+)
+
+
+def _looked_at(catalog: str, condition: str = "true") -> str:
+    # A sum does not depend on the order. The number of a transaction has 32 bits, and says little
+    # of the next one's without a hash.
+    return (
+        f"SELECT '{catalog} ' || count(*) || ' ' || coalesce(sum(hashint8extended("  # noqa: S608
+        f"xmin::text::bigint, 0)::numeric), 0) FROM pg_catalog.{catalog} WHERE {condition}"
+    )
+
+
+_PARTS = (
+    _looked_at("pg_namespace", f"oid NOT IN ({_TEMPORARY})"),
+    *(_looked_at(one, f"{column} NOT IN ({_TEMPORARY})") for one, column in _OF_SCHEMAS.items()),
+    *(
+        _looked_at(one, f"{column} NOT IN ({_OF_TEMPORARY})")
+        for one, column in _OF_RELATIONS.items()
+    ),
+    *(_looked_at(one) for one in _OTHERS),
+)
+CATALOGS = (
+    f"SELECT md5(string_agg(one, ' ' ORDER BY one)) FROM ({' UNION ALL '.join(_PARTS)}) AS s (one)"  # noqa: S608
+)
+"""The query of one text, which is another one when somebody has committed to the catalogs."""
+
+# Prepared transactions have no session.
+_PREPARED = "SELECT FROM pg_prepared_xacts WHERE database = current_database()"
+_WRITERS = """SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
+    AND a.datname = current_database() AND l.pid <> pg_backend_pid()"""
+# As the server says it when a lock is not free: what reads that tells both in the same way.
+_NOT_FREE = "RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout'"
+
+# A function that is made has no lock on its schema: if it is committed after the schema is dropped,
+# it is in none, and pg_dump fails from then on. Whoever has written anything is waited for.
+REQUIRE_NO_WRITERS = f"""IF EXISTS ({_WRITERS}) OR EXISTS ({_PREPARED}) THEN
+    {_NOT_FREE};
+END IF;"""
+
+# No statement locks a sequence as such: this one keeps its next number and setval() back, and lets
+# pg_dump read it. A temporary one is in no schema that is replaced.
+LOCK_SEQUENCES = """FOR wanted IN SELECT c.oid::regclass::text
+    FROM pg_class c WHERE c.relkind = 'S' AND c.relnamespace IN ({old})
+LOOP
+    EXECUTE 'ALTER SEQUENCE ' || wanted || ' NO CYCLE';
+END LOOP;"""
+
+_PATIENCE = "1 s"
+# Two looks with nobody at work after the second, and nobody done in between on the whole server,
+# are one moment. On a server that is never that quiet, the last look has to do. Who waits for a
+# lock of ours cannot commit before we do.
+_LAST_LOOK = """DO $$
+DECLARE
+    deadline timestamptz := clock_timestamp() + interval '{patience}';
+    before xid8;
+    quiet boolean;
+BEGIN
+    LOOP
+        before := pg_snapshot_xmax(pg_current_snapshot());
+        IF ({catalogs}) <> '{expected}' THEN
+            {not_free};
+        END IF;
+        quiet := NOT EXISTS ({prepared}) AND NOT EXISTS ({writers} AND NOT EXISTS (
+            SELECT FROM pg_locks w WHERE w.pid = l.pid AND NOT w.granted));
+        EXIT WHEN quiet AND (before = pg_snapshot_xmax(pg_current_snapshot())
+            OR clock_timestamp() > deadline);
+        IF clock_timestamp() > deadline THEN
+            {not_free};
+        END IF;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$"""
+
+
+def commit(expected: str) -> str:
+    r"""Return what commits if :data:`CATALOGS` is ``expected`` in the session that executes it.
+
+    Both statements are sent at once (``\;`` of psql): nothing comes in between but what the server
+    does in that moment.
+    """
+    look = _LAST_LOOK.format(
+        patience=_PATIENCE,
+        catalogs=CATALOGS,
+        expected=expected,
+        not_free=_NOT_FREE,
+        prepared=_PREPARED,
+        writers=_WRITERS,
+    )
+    return f"{look} \\; COMMIT"
