@@ -158,6 +158,11 @@ def test_a_cancelled_search_leaves_nothing(shop: Owned, manager: BackupManager) 
         assert not list(Path(tempfile.gettempdir()).iterdir())
 
 
+NEW_EXTENSION = r"""
+    SET SESSION AUTHORIZATION chief;
+    SELECT 'CREATE EXTENSION ' || name FROM pg_available_extensions
+        WHERE name IN ('citext', 'vector') ORDER BY 1 LIMIT 1 \gexec
+"""
 # With it, statements are in other words.
 SETTINGS = content.SETTINGS.replace("ALTER DATABASE {0} SET quote_all_identifiers = on;", "")
 OF_SERVER = """
@@ -181,13 +186,14 @@ OF_SERVER = """
 def test_all_is_as_on_the_live_server(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows, schema, owners, rights, roles, settings, locale, tablespace: nothing differs."""
+    """Rows, schema, owners, rights, roles, extensions, settings, locale, tablespace: no less."""
     content.make_roles(server)
     place = Path(tempfile.mkdtemp(prefix="space-", dir=server.folder))
     if os.geteuid() == 0:
         os.chown(place, NOBODY, NOBODY)
     before = f"""
         CREATE ROLE "Plain'one" LOGIN; CREATE ROLE boss ADMIN app_owner CREATEROLE BYPASSRLS;
+        CREATE ROLE chief SUPERUSER;
         GRANT app_owner TO "Plain'one"; GRANT pg_read_all_data TO "Plain'one";
         CREATE TABLESPACE "far away" OWNER app_owner LOCATION '{place}';
         GRANT CREATE ON TABLESPACE "far away" TO app_reader WITH GRANT OPTION;
@@ -198,13 +204,14 @@ def test_all_is_as_on_the_live_server(
     """
     after = """
         ALTER SYSTEM RESET ALL; SELECT pg_reload_conf(); DROP TABLESPACE "far away";
-        ALTER ROLE ALL RESET ALL; DROP ROLE "Plain'one"; DROP ROLE boss;
+        ALTER ROLE ALL RESET ALL; DROP ROLE "Plain'one"; DROP ROLE boss; DROP ROLE chief;
     """
     for statement in filter(str.strip, before.split(";")):
         content.psql(server, "postgres", statement)
     try:
         options = 'TABLESPACE "far away" OWNER app_owner'
         with content.database(server, "app", options=options, content=content.EVERYTHING):
+            content.psql(server, "app", NEW_EXTENSION)
             content.psql(server, "app", SETTINGS.format("app"))
             content.psql(server, "app", 'GRANT CONNECT ON DATABASE app TO "Plain\'one"')
             backup = content.backup(server, "app", tmp_path)
