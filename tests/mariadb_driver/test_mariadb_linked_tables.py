@@ -14,6 +14,8 @@ TABLES = """
 CREATE TABLE parent (id INT PRIMARY KEY);
 CREATE TABLE child (id INT PRIMARY KEY, parent_id INT{key});
 CREATE TABLE audit (said TEXT);
+CREATE TABLE `odd``one` (id INT PRIMARY KEY);
+CREATE TRIGGER of_odd BEFORE INSERT ON `odd``one` FOR EACH ROW SET @b = 1;
 CREATE VIEW `all of them` AS SELECT id FROM parent;
 CREATE PROCEDURE look() SELECT count(*) INTO @found FROM `all of them`;
 INSERT INTO parent VALUES (1), (2);
@@ -28,6 +30,7 @@ LINKS = {
     "writes": ("", "INSERT INTO parent VALUES (NEW.id + 100)"),
     "reads": ("", "SET @a = (SELECT max(id) FROM parent)"),
     "routine": ("", "CALL `look`()"),
+    "backticks": ("", "INSERT INTO `odd``one` VALUES (NEW.id)"),
     "none": ("", "INSERT INTO audit VALUES ('child')"),
 }
 
@@ -62,4 +65,24 @@ def test_linked_tables_with_triggers_are_restored(
         manager.restore("latest")
         assert database.dump() == backup
         manager.undo_restore()
+        assert database.dump() == before
+
+
+def test_names_in_quotation_marks_are_names(server: Server, tmp_path: Path) -> None:
+    """With ANSI_QUOTES, a trigger names the other table with triggers like this."""
+    with new_database(server, tmp_path) as database:
+        database.run(
+            """SET sql_mode = 'ANSI_QUOTES';
+            CREATE TABLE "odd one" (id INT PRIMARY KEY);
+            CREATE TABLE "other-1" (id INT PRIMARY KEY);
+            CREATE TRIGGER t1 BEFORE INSERT ON "odd one" FOR EACH ROW SET @a = 1;
+            CREATE TRIGGER t2 BEFORE INSERT ON "other-1" FOR EACH ROW
+                INSERT INTO "odd one" VALUES (NEW.id + 5);
+            INSERT INTO "other-1" VALUES (1);"""
+        )
+        manager = BackupManager(database.engine, tmp_path, catalog=False, lock_timeout=5)
+        manager.create()
+        before = database.dump()
+        database.run("INSERT INTO `other-1` VALUES (2)")
+        manager.restore("latest")
         assert database.dump() == before

@@ -1,38 +1,39 @@
 """Statements of ours that wait for locks, and locks that are got before anybody else's.
 
 A lock of a whole table goes before those of who reads or writes, however long these have waited,
-if it was asked for before they got theirs. So while one of our connections keeps a table, another
-one waits for it, and nobody comes between the two (measured).
+if it was asked for before they got theirs; and that of a statement that renames goes before all.
+So while one of our connections keeps a table, another one waits for it, and nobody comes between
+the two (measured).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.errors import live_errors
+from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
-from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
-from soulsense_db.drivers.mariadb.statements import execute, quoted, scalar
+from soulsense_db.drivers.mariadb.programs import create_triggers
+from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
 from soulsense_db.notices import cleaning_up
 
 _LOOK_SECONDS = 0.002
-_PASS_SECONDS = 0.003
 _MOST_GATES = 40  # connections; a server has 150 at its defaults
+_GATE_SECONDS = 86400.0  # they are ended, and end with this process
 
 
 class Waiting:
-    """A statement that is executed in a thread, on a connection that nothing else uses."""
+    """What is done in a thread, on a connection that nothing else uses."""
 
-    def __init__(self, connection: Connection, statement: str) -> None:
-        self._connection, self._statement = connection, statement
+    def __init__(self, connection: Connection, work: Callable[[Connection], object]) -> None:
+        self._connection, self._work = connection, work
         self._number = int(scalar(connection, "SELECT CONNECTION_ID()"))
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="soulsense_db-waiting", daemon=True)
@@ -40,7 +41,7 @@ class Waiting:
 
     def _run(self) -> None:
         try:
-            execute(self._connection, self._statement)
+            self._work(self._connection)
         except BaseException as error:  # noqa: BLE001 - raised by join()
             self._error = error
 
@@ -76,63 +77,135 @@ class Waiting:
             self._thread.join(0.05)
 
 
-class Gates:
-    """Keeps tables from everybody, a connection for each of ``groups``.
+def waiting_for(connection: Connection, statement: str) -> Waiting:
+    """Execute a statement that has to wait."""
+    return Waiting(connection, lambda one: execute(one, statement))
 
-    Beyond forty groups several share one. Where tables share a connection, a writer may come
-    between.
+
+class Gates:
+    """Keep tables of the live schema from everybody, a connection for each.
+
+    Each waits for the lock of its table, and then for ``gate``, which is never unlocked: so it
+    keeps its table without opening it, for with that the server would lock others, those of foreign
+    keys. Whoever waits for the table gets it when its gate is opened: its statement is ended.
+
+    Beyond forty tables several share a connection: there, a writer may come between.
     """
 
     def __init__(
-        self, login: Login, groups: Sequence[Sequence[str]], *, name: str, lock_timeout: float
+        self, login: Login, tables: Collection[str], *, gate: str, name: str, lock_timeout: float
     ) -> None:
-        self._login, self._name, self._lock_timeout = login, name, lock_timeout
-        each: list[list[str]] = [[] for _ in range(min(_MOST_GATES, len(groups)))]
-        for number, group in enumerate(groups):
-            each[number * len(each) // len(groups)].extend(group)
-        self._groups = each
+        self._login, self._gate, self._name = login, gate, name
+        self._lock_timeout = lock_timeout
+        ordered = sorted(set(tables), key=str.encode)  # as the server takes locks
+        number = min(_MOST_GATES, len(ordered))
+        self._parts: list[list[str]] = [[] for _ in range(number)]
+        for place, table in enumerate(ordered):
+            self._parts[place * number // len(ordered)].append(table)
         self._connections: list[Connection] = []
+        self._others: list[Connection] = []
         self._waiting: list[Waiting] = []
+        self._stack = ExitStack()
 
     @contextmanager
-    def asked_for(self, observer: Connection) -> Iterator[Self]:
-        """Ask for all locks; the block begins when all wait, or have got theirs."""
-        schema = self._login.database
-        with ExitStack() as stack:
-            for _ in self._groups:
-                made = self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
-                self._connections.append(stack.enter_context(made))
-            stack.callback(self._stop, observer)
-            for connection, group in zip(self._connections, self._groups, strict=True):
-                listed = ", ".join(f"{quoted(schema, one)} WRITE" for one in group)
-                self._waiting.append(Waiting(connection, f"LOCK TABLES {listed}"))
-            for one in self._waiting:
-                one.until_it_waits(observer)
+    def connected(self, observer: Connection) -> Iterator[Self]:
+        """Connect; nothing is kept yet. All are open after the block."""
+        with ExitStack() as self._stack:
+            for _ in self._parts:
+                self._connections.append(self._another(_GATE_SECONDS))
+            self._stack.callback(self._stop, observer)
             yield self
+
+    def ask(self, observer: Connection) -> None:
+        """Ask for all tables; somebody has each, and they are in line when it returns."""
+        for number in range(len(self._parts)):
+            self._waiting.append(self._asked(number))
+        for one in self._waiting:
+            one.until_it_waits(observer)
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether :meth:`ask` was called."""
+        return bool(self._waiting)
+
+    def let_through(self, renaming: Waiting, observer: Connection) -> None:
+        """Open each gate when ``renaming`` waits for it, and close it behind: ask once more."""
+        left = list(range(len(self._parts)))
+        with self._login.connected(name=self._name) as probe:
+            execute(probe, "SET SESSION lock_wait_timeout = 0")
+            while left and not renaming.has_ended:
+                wanted = (one for one in left if self._is_wanted(probe, self._parts[one]))
+                if (found := next(wanted, None)) is None:
+                    time.sleep(_LOOK_SECONDS)
+                    continue
+                left.remove(found)
+                self._waiting[found].stop(observer, self._name)
+                self._waiting[found] = self._asked(found)
+        for one in self._waiting:
+            one.until_it_waits(observer)
+
+    def create(self, triggers: Sequence[Trigger], observer: Connection) -> None:
+        """Make triggers of tables that are kept, and open these tables.
+
+        Each statement that makes one is in line, in their order, and a lock that keeps all others
+        out behind them: a reader that came between would hold them up.
+        """
+        for part, gate in zip(self._parts, self._waiting, strict=True):
+            makers = [self._maker(one) for one in triggers if one.table in part]
+            if not makers:
+                continue
+            made: list[Waiting] = []
+            keepers: list[Waiting] = []
+            spare = self._spare(len(makers) + len(part))
+            try:
+                for maker in makers:
+                    made.append(Waiting(next(spare), maker))
+                    made[-1].until_it_waits(observer)
+                for table in part:
+                    keepers.append(waiting_for(next(spare), self._lock([table])))
+                    keepers[-1].until_it_waits(observer)
+                gate.stop(observer, self._name)
+                for one in made:
+                    one.join()
+            finally:
+                for one in (*made, *keepers):
+                    one.stop(observer, self._name)
+
+    def _maker(self, trigger: Trigger) -> Callable[[Connection], object]:
+        return lambda connection: create_triggers(connection, [trigger], self._login.database)
+
+    def _spare(self, number: int) -> Iterator[Connection]:
+        while len(self._others) < number:
+            self._others.append(self._another(self._lock_timeout))
+        return iter(self._others)
+
+    def _asked(self, number: int) -> Waiting:
+        return waiting_for(self._connections[number], self._lock(self._parts[number]))
+
+    def _lock(self, tables: Sequence[str]) -> str:
+        listed = (f"{quoted(self._login.database, one)} WRITE" for one in tables)
+        return f"LOCK TABLES {', '.join(listed)}, {self._gate} WRITE"
+
+    def _is_wanted(self, probe: Connection, tables: Sequence[str]) -> bool:
+        """Whether a statement that renames waits for one of the tables, or has it.
+
+        To prepare a query takes a lock that such a statement alone keeps from it, not the gate.
+        """
+        for table in tables:
+            query = literal(f"SELECT 1 FROM {quoted(self._login.database, table)} LIMIT 0")
+            try:
+                execute(probe, f"PREPARE soulsense_probe FROM {query}")
+            except DBAPIError as error:
+                if code_of(error) != LOCK_TIMEOUT:
+                    raise
+                return True
+            execute(probe, "DEALLOCATE PREPARE soulsense_probe")
+        return False
+
+    def _another(self, lock_timeout: float) -> Connection:
+        made = self._login.connected(name=self._name, lock_timeout=lock_timeout)
+        return self._stack.enter_context(made)
 
     def _stop(self, observer: Connection) -> None:
         for one in self._waiting:
             one.stop(observer, self._name)
-
-    def got(self) -> None:
-        """Wait until all tables are kept."""
-        for one in self._waiting:
-            one.join()
-
-    def create(self, triggers: Sequence[Trigger]) -> None:
-        """Make the triggers of tables that are kept."""
-        for connection, group in zip(self._connections, self._groups, strict=True):
-            own = [one for one in triggers if one.table in group]
-            create_triggers(connection, own, self._login.database)
-
-    def drop(self, triggers: Sequence[Trigger]) -> None:
-        """Drop the triggers of tables that are kept."""
-        for connection, group in zip(self._connections, self._groups, strict=True):
-            own = [one for one in triggers if one.table in group]
-            drop_triggers(connection, own, self._login.database)
-
-    def open(self) -> None:
-        """Let others in, one table after the other, so that who waits for all gets each first."""
-        for connection in self._connections:
-            execute(connection, "UNLOCK TABLES")
-            time.sleep(_PASS_SECONDS)

@@ -27,6 +27,9 @@ UNDONE = "soulsense_undone"
 FIRST, FIRST_AFTER = "soulsense_probe", "soulsense_probed"
 """A table that is renamed with it, whose lock the server takes first of all in this schema."""
 
+GATE = "soulsense_gate"
+"""A table that is never unlocked while a swap lasts: who waits for it goes no further."""
+
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept: what was in the schema, and the statements of what no table takes with it.
@@ -59,7 +62,8 @@ def write(connection: Connection, schema: str, notes: Notes) -> None:
     table = quoted(schema, BEFORE)
     execute(connection, f"DROP TABLE IF EXISTS {table}")
     made = "(number INT PRIMARY KEY, part LONGBLOB NOT NULL) ENGINE=InnoDB"
-    execute(connection, f"CREATE TABLE IF NOT EXISTS {quoted(schema, FIRST)} {made}")
+    for one in (FIRST, GATE):
+        execute(connection, f"CREATE TABLE IF NOT EXISTS {quoted(schema, one)} {made}")
     data = msgspec.json.encode(notes)
     parts = [data[begin : begin + _PART] for begin in range(0, len(data), _PART)]
     listed = [f"{number} AS number, X'{part.hex()}' AS part" for number, part in enumerate(parts)]

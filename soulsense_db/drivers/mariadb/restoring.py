@@ -176,6 +176,9 @@ def _drop_unless_swapped(work: Work, name: str) -> None:
         if found is not None and found[1] in (notes.AFTER, notes.KEPT):
             return
         if found is not None:
+            # The notes alone know the triggers that are missing: the next one makes them again.
+            if missing_triggers(work.keeper, work.live, found[0].old_triggers):
+                return
             _drop_sequences(work.keeper, work.live, found[0].sequences, name)
         schemas.drop_all(work.keeper, work, name)
 

@@ -2,8 +2,10 @@
 
 What a lock of MariaDB's cannot do is worked around here, and was measured:
 
-- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before, the
-  new ones made after, each while a connection of ours keeps its table (:mod:`.gates`).
+- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before, while
+  a connection of ours has all tables, so that nobody's open transaction is in its way any more; the
+  new ones are made after. From the one to the other, gates keep each table that has some
+  (:mod:`.gates`): if it fails all the same, the old ones are made again before anybody writes.
 - It takes its locks one by one. So it is made to wait for the very last one, which we hold, until
   it has all others: then nobody can commit any more, and it is known whether somebody has.
 - Its user may be the application's own. So ``read_only``, which such a user may pass by, and which
@@ -13,6 +15,7 @@ What a lock of MariaDB's cannot do is worked around here, and was measured:
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 from sqlalchemy.engine import Connection
@@ -20,9 +23,8 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, notes, programs
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
-from soulsense_db.drivers.mariadb.gates import Gates, Waiting
+from soulsense_db.drivers.mariadb.gates import Gates, Waiting, waiting_for
 from soulsense_db.drivers.mariadb.inventory import Trigger
-from soulsense_db.drivers.mariadb.linked_tables import groups_of
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
 from soulsense_db.drivers.mariadb.schemas import Work
@@ -51,55 +53,76 @@ class Swap:
         self._write_lock = write_lock
         self._live = login.database
         self._renaming: Waiting | None = None
-        self._old_groups: list[list[str]] = []
 
     def run(self) -> None:
         """Swap, and make the new triggers; on any error before, all is as it was."""
         with ExitStack() as stack:
             observer = stack.enter_context(self._connected())
             holder = stack.enter_context(self._connected())
-            # Before anything is locked: the server would wait for it.
-            self._old_groups = groups_of(observer, self._live, self._noted.old_triggers)
-            coming = groups_of(observer, self._work.coming, self._noted.new_triggers)
             execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
+            keeper = stack.enter_context(self._connected())
+            execute(keeper, f"LOCK TABLES {self._gate} READ")
+            coming = self._gates(self._noted.new_triggers)
+            with self._gates(self._noted.old_triggers).connected(observer) as old:
+                renaming = self._begin(stack, observer, old)
             try:
-                renaming = self._begin(stack, observer)
-            except BaseException:
-                if self._renaming is not None:
-                    self._renaming.stop(observer, self._name)
-                self._put_back(observer)
-                raise
-            gates = self._gates(coming)
-            with gates.asked_for(observer):
+                stack.enter_context(coming.connected(observer)).ask(observer)
                 execute(holder, "UNLOCK TABLES")
                 renaming.join()
-                gates.got()
-                gates.create(self._noted.new_triggers)
-
-    def _begin(self, stack: ExitStack, observer: Connection) -> Waiting:
-        """Return the statement that swaps, which has the locks of all live tables."""
-        old = self._gates(self._old_groups)
-        statement = rename_statement(observer, self._work)
-        with old.asked_for(observer):
-            if self._noted.old_triggers:
-                self._write_lock.release()
-                old.got()
-                old.drop(self._noted.old_triggers)
-            connection = stack.enter_context(self._connected())
-            self._renaming = renaming = Waiting(connection, statement)
-            stack.callback(renaming.stop, observer, self._name)
-            renaming.until_it_waits(observer)
-            self._write_lock.release()
-            old.open()
-        self._until_it_has_all_but_ours(renaming)
-        # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
-        if self._noted.kept is None and self._write_lock.has_concurrent_commit():
-            with self._gates(self._old_groups).asked_for(observer) as kept:
+            except BaseException:
                 renaming.stop(observer, self._name)
-                kept.got()
-                kept.create(self._noted.old_triggers)
-            raise ConcurrentCommitError
+                self._put_back(observer, coming)
+                raise
+            coming.create(self._noted.new_triggers, observer)
+
+    def _begin(self, stack: ExitStack, observer: Connection, old: Gates) -> Waiting:
+        """Return the statement that swaps, which has the locks of all live tables."""
+        statement = rename_statement(observer, self._work)
+        renames = stack.enter_context(self._connected())
+        try:
+            with ExitStack() as kept:
+                if self._noted.old_triggers:
+                    every = kept.enter_context(self._connected())
+                    self._drop_old(every, observer, old)
+                    kept.callback(execute, every, "UNLOCK TABLES")
+                self._renaming = renaming = waiting_for(renames, statement)
+                stack.callback(renaming.stop, observer, self._name)
+                renaming.until_it_waits(observer)
+                self._write_lock.release()
+            old.let_through(renaming, observer)
+            self._until_it_has_all_but_ours(renaming)
+            # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
+            if self._noted.kept is None and self._write_lock.has_concurrent_commit():
+                raise ConcurrentCommitError
+        except BaseException:
+            if self._renaming is not None:
+                self._renaming.stop(observer, self._name)
+            self._put_back(observer, old)
+            raise
         return renaming
+
+    def _drop_old(self, connection: Connection, observer: Connection, old: Gates) -> None:
+        """Drop the live triggers while ``connection`` keeps all live tables, its gates in line.
+
+        Whoever holds up this holds up a restore that has dropped nothing yet.
+        """
+        listed = [quoted(self._live, one) for one in inventory.renamed(observer, self._live)]
+        every = ", ".join(f"{one} WRITE" for one in listed)
+        # With our own table in it, it is known for ours when this process is killed.
+        waiting = waiting_for(connection, f"LOCK TABLES {every}, {self._gate} READ")
+        try:
+            waiting.until_it_waits(observer)
+            self._write_lock.release()
+            waiting.join()
+        finally:
+            waiting.stop(observer, self._name)
+        try:
+            programs.drop_triggers(connection, self._noted.old_triggers, self._live)
+            old.ask(observer)
+        except BaseException:
+            missing = missing_triggers(observer, self._live, self._noted.old_triggers)
+            programs.create_triggers(connection, missing, self._live)
+            raise
 
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
@@ -116,17 +139,30 @@ class Swap:
                 time.sleep(_LOOK_SECONDS)
         renaming.join()  # raises why it has not waited for us
 
-    def _put_back(self, observer: Connection) -> None:
-        """Make the live triggers again that were dropped."""
+    def _put_back(self, observer: Connection, gates: Gates) -> None:
+        """Make the live triggers again that were dropped; where it fails, the notes have them."""
+        wanted = self._noted.old_triggers
         with (
             cleaning_up(f"Triggers of {self._name} could not be made again"),
             live_errors(self._name),
         ):
-            missing = missing_triggers(observer, self._live, self._noted.old_triggers)
+            if gates.is_asked:
+                gates.create(missing_triggers(observer, self._live, wanted), observer)
+            missing = missing_triggers(observer, self._live, wanted)
             programs.create_triggers(observer, missing, self._live)
 
-    def _gates(self, groups: list[list[str]]) -> Gates:
-        return Gates(self._login, groups, name=self._name, lock_timeout=self._lock_timeout)
+    @property
+    def _gate(self) -> str:
+        return quoted(self._work.name, notes.GATE)
+
+    def _gates(self, triggers: Sequence[Trigger]) -> Gates:
+        return Gates(
+            self._login,
+            {one.table for one in triggers},
+            gate=self._gate,
+            name=self._name,
+            lock_timeout=self._lock_timeout,
+        )
 
     def _connected(self) -> AbstractContextManager[Connection]:
         return self._login.connected(name=self._name, lock_timeout=self._lock_timeout)

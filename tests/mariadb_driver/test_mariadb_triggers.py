@@ -1,0 +1,170 @@
+"""Triggers while a restore puts tables in place: no write misses one, and none is lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from mariadb_driver.databases import Database, new_database
+from mariadb_driver.server import Server
+from soulsense_db.drivers import driver_for
+from soulsense_db.drivers.mariadb import swap
+from soulsense_db.drivers.mariadb.gates import Gates
+from soulsense_db.errors import DatabaseLockedError
+
+# What a trigger uses, and what refers to its table, stands before and after it in the alphabet.
+_SCHEMA = """
+CREATE TABLE a_log (n INT);
+CREATE TABLE b_plain (n INT);
+CREATE TABLE c_parent (id INT PRIMARY KEY, x INT);
+CREATE TABLE w (id INT PRIMARY KEY AUTO_INCREMENT, n INT, x INT, parent INT,
+    FOREIGN KEY (parent) REFERENCES c_parent (id) ON DELETE CASCADE);
+CREATE TABLE z_plain (n INT);
+CREATE TRIGGER of_parent BEFORE UPDATE ON c_parent FOR EACH ROW SET NEW.x = 1;
+CREATE TRIGGER first_of_w BEFORE INSERT ON w FOR EACH ROW SET NEW.x = NEW.n * 2;
+CREATE TRIGGER last_of_w AFTER INSERT ON w FOR EACH ROW INSERT INTO a_log VALUES (NEW.n);
+INSERT INTO c_parent VALUES (1, 1);
+INSERT INTO b_plain VALUES (1);
+"""
+_MISSED = """SELECT COUNT(*) FROM w WHERE x IS NULL OR NOT EXISTS
+    (SELECT 1 FROM a_log WHERE a_log.n = w.n)"""
+_WAITS = """SELECT COUNT(*) FROM information_schema.PROCESSLIST
+    WHERE INFO LIKE '{}%' AND STATE LIKE 'Waiting%'"""
+
+
+def _definitions(database: Database) -> str:
+    """Return the triggers, in their order; not when each was made."""
+    return database.run(
+        "SELECT TRIGGER_NAME, ACTION_TIMING, EVENT_OBJECT_TABLE, ACTION_ORDER, ACTION_STATEMENT"
+        f" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{database.name}' ORDER BY 1"
+    )
+
+
+@pytest.fixture
+def database(server: Server, tmp_path: Path) -> Iterator[Database]:
+    """Return a database with triggers; nothing is left beside it."""
+    with new_database(server, tmp_path) as made:
+        made.run(_SCHEMA)
+        yield made
+        assert made.left() == set()
+
+
+@contextmanager
+def _written_to(database: Database) -> Iterator[None]:
+    """Write to the table with triggers for as long as the block lasts; no write fails."""
+    stop, errors = threading.Event(), []
+
+    def write(first: int) -> None:
+        engine = sa.create_engine(database.server.url(database.name))
+        with engine.connect() as connection:
+            number = first
+            while not stop.is_set():
+                number += 1
+                try:
+                    connection.exec_driver_sql(f"INSERT INTO w (n, parent) VALUES ({number}, 1)")
+                    connection.commit()
+                except sa.exc.DBAPIError as error:
+                    connection.rollback()
+                    errors.append(str(error.orig))
+                time.sleep(0.002)
+        engine.dispose()
+
+    writers = [threading.Thread(target=write, args=(k * 1_000_000,)) for k in (1, 2, 3)]
+    for one in writers:
+        one.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for one in writers:
+            one.join()
+    assert errors == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["a_log", "b_plain", "z_plain"])
+def test_an_open_transaction_makes_no_write_miss_a_trigger(database: Database, table: str) -> None:
+    """Whatever table somebody has read and holds: the restore fails, no trigger was ever gone."""
+    path = database.snapshot()
+    triggers = database.run("SHOW TRIGGERS")
+    driver = driver_for(database.engine, lock_timeout=2)
+    with database.engine.connect() as reader, _written_to(database):
+        reader.exec_driver_sql(f"SELECT * FROM {table}")
+        with pytest.raises(DatabaseLockedError, match="Nothing was changed"):
+            driver.load(path)
+    assert database.run(_MISSED) == "0\n"
+    assert database.run("SHOW TRIGGERS") == triggers
+
+
+@pytest.mark.slow
+def test_a_transaction_that_comes_at_the_last_moment(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The triggers are dropped already when somebody reads a table and stays: they come back."""
+    path = database.snapshot()
+    triggers = _definitions(database)
+    driver = driver_for(database.engine, lock_timeout=2)
+    original = Gates.let_through
+    with database.engine.connect() as reader, _written_to(database):
+
+        def let_through(*arguments: object) -> None:
+            assert database.run("SHOW TRIGGERS") == ""
+            original(*arguments)  # type: ignore[arg-type]
+
+        def drop_old(*arguments: object) -> None:
+            dropped(*arguments)  # type: ignore[arg-type]
+            reading.start()
+            while database.run(_WAITS.format("SELECT * FROM z_plain")) == "0\n":
+                time.sleep(0.01)
+
+        reading = threading.Thread(
+            target=lambda: reader.exec_driver_sql("SELECT * FROM z_plain").fetchall()
+        )
+        dropped = swap.Swap._drop_old
+        monkeypatch.setattr(Gates, "let_through", let_through)
+        monkeypatch.setattr(swap.Swap, "_drop_old", drop_old)
+        with pytest.raises(DatabaseLockedError, match="Nothing was changed"):
+            driver.load(path)
+        reading.join()
+    assert database.run(_MISSED) == "0\n"
+    assert _definitions(database) == triggers
+
+
+@pytest.mark.slow
+def test_no_write_misses_what_uses_a_table_before_it(database: Database) -> None:
+    """The server locks what a trigger uses together with its table."""
+    path = database.snapshot()
+    with _written_to(database):
+        for _ in range(3):
+            database.driver.load(path)
+            time.sleep(0.05)
+    assert database.run("SELECT COUNT(*) > 0 FROM w") == "1\n"
+    assert database.run(_MISSED) == "0\n"
+
+
+@pytest.mark.slow
+def test_triggers_that_could_not_be_put_back_come_with_the_next_backup(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed has left its notes: until then it is known that something is missing."""
+    path = database.snapshot()
+    triggers = _definitions(database)
+
+    def fails(*_: object) -> None:
+        raise DatabaseLockedError("in the way")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Gates, "let_through", fails)
+        patched.setattr(Gates, "create", fails)
+        with pytest.raises(DatabaseLockedError):
+            database.driver.load(path)
+    assert database.run("SHOW TRIGGERS") == ""
+    assert database.driver.unfinished() != ""
+    database.snapshot("after")
+    assert _definitions(database) == triggers
