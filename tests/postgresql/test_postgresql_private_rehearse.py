@@ -101,17 +101,19 @@ def test_what_migrations_see_is_as_on_the_live_server(project: Project, shop: Ow
         f"ALTER DATABASE {shop.name} SET datestyle = 'SQL, DMY'",
         f"ALTER ROLE {shop.user} IN DATABASE {shop.name} SET search_path = public, more",
         f"ALTER DATABASE {shop.name} SET my.own = 'it''s'",
+        f"ALTER ROLE {shop.user} SET your.own = 'x'",
     )
     project.revision(
         "second",
         "first",
         "found = op.get_bind().exec_driver_sql(\"SELECT concat_ws('|', current_database(),"
         " session_user, current_setting('search_path'), current_setting('timezone'),"
-        " current_setting('datestyle'), current_setting('my.own'))\").scalar()\n"
+        " current_setting('datestyle'), current_setting('my.own'),"
+        " current_setting('your.own'))\").scalar()\n"
         "raise ValueError(found)",
     )
     report = rehearsed(project, shop)
-    seen = f"{shop.name}|{shop.user}|public, more|Asia/Tokyo|SQL, DMY|it's"
+    seen = f"{shop.name}|{shop.user}|public, more|Asia/Tokyo|SQL, DMY|it's|x"
     assert seen in report.error
 
 
