@@ -184,7 +184,11 @@ class Login:
         engine = self.engine(database)
         if autocommit:
             engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-        with naming_user(self.user), live_errors(name), connect(engine) as connection:
+        with (
+            naming_user(lambda: self.user),
+            live_errors(name),
+            connect(engine) as connection,
+        ):
             if own_session:
                 require_session(connection, engine, name=name)
                 connection.execute(_SET, {"settings": json.dumps(_SETTINGS)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
@@ -21,14 +21,14 @@ def no_right(name: str, reason: str, user: str = "") -> MissingRightError:
 
 
 @contextmanager
-def naming_user(user: str) -> Iterator[None]:
+def naming_user(user: Callable[[], str]) -> Iterator[None]:
     """Write the name of the ``user`` into statements that would give him a missing right."""
     try:
         yield
     except MissingRightError as error:
         hint = error.hint
         if _USER in hint:
-            error.remedy = Remedy(hint.replace(_USER, user))
+            error.remedy = Remedy(hint.replace(_USER, user()))
         raise
 
 

@@ -185,7 +185,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         """Run ``work`` in a transaction of a private connection that the engine's creator makes."""
         with (
             self.private_engine("READ COMMITTED") as engine,
-            naming_user(self._login().user),
+            naming_user(lambda: self._login().user),
             live_errors(self.database),
             connect(engine) as connection,
             connection.begin(),

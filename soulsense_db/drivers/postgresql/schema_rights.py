@@ -21,6 +21,7 @@ from soulsense_db.drivers.postgresql.missing_rights import cannot_be_replaced, c
 from soulsense_db.drivers.postgresql.tools import Tools
 
 _MOST_NAMED = 4
+_MOST_STATEMENTS = 12
 OF_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _MAY_CREATE = sa.text(
     "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user),"
@@ -171,8 +172,10 @@ def _to_replace_schemas(connection: Connection) -> list[Lack]:
 
 
 def statements(lacks: Sequence[Lack]) -> str:
-    """Return the statements that give all of it."""
-    return " ".join(dict.fromkeys(lack.statement for lack in lacks))
+    """Return the statements that give all of it; of very many, those that a person can read."""
+    found = list(dict.fromkeys(lack.statement for lack in lacks))
+    more = len(found) - _MOST_STATEMENTS
+    return " ".join(found[:_MOST_STATEMENTS]) + (f" And {more} more like these." * (more > 0))
 
 
 def _in_words(lacks: Sequence[Lack]) -> str:
