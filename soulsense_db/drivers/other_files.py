@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 from soulsense_db import fs
 from soulsense_db.errors import NotADatabaseError
@@ -29,8 +30,8 @@ _OF_OTHERS = (
 _ANOTHER = "Use another backup."
 
 
-def not_a(kind: str, path: Path, *, name: str = "", hint: str = _ANOTHER) -> NotADatabaseError:
-    """Return the error for a file that is not ``kind``, such as "an SQLite database".
+def refuse(kind: str, path: Path, *, name: str = "", hint: str = _ANOTHER) -> NoReturn:
+    """Raise the error for a file that is not ``kind``, such as "an SQLite database".
 
     ``name``: its name in errors; ``hint``: what to do where it cannot be told what it is.
     """
@@ -38,7 +39,7 @@ def not_a(kind: str, path: Path, *, name: str = "", hint: str = _ANOTHER) -> Not
     with fs.storage_errors("read", path), path.open("rb") as stream:
         head = stream.read(_FIRST_BYTES)
     what, known_hint = _told(head, path, is_postgresql="PostgreSQL" in kind)
-    return NotADatabaseError(
+    raise NotADatabaseError(
         f"Invalid backup file: {name} is {what}not {kind}.", hint=known_hint or hint
     )
 

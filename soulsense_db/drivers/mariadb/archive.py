@@ -19,7 +19,7 @@ import msgspec
 from soulsense_db import fs
 from soulsense_db.drivers.mariadb.errors import cut_off
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
-from soulsense_db.drivers.other_files import not_a
+from soulsense_db.drivers.other_files import refuse
 from soulsense_db.drivers.server_errors import damaged_backup, empty
 
 MAGIC = b"-- soulsense_db: a backup of a MariaDB database; the program mariadb loads it\n"
@@ -95,7 +95,7 @@ def read(path: Path) -> Description:
         if size == 0:
             raise empty(name)
         if stream.read(len(MAGIC)) != MAGIC:
-            raise not_a("a backup of a MariaDB database", path, hint=_IMPORTABLE)
+            refuse("a backup of a MariaDB database", path, hint=_IMPORTABLE)
         if size < len(MAGIC) + _LAST_BYTES:
             raise cut_off(name)
         stream.seek(size - _LAST_BYTES)

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from soulsense_db import fs
-from soulsense_db.drivers.other_files import not_a
+from soulsense_db.drivers.other_files import refuse
 from soulsense_db.drivers.postgresql.errors import cut_off
 from soulsense_db.drivers.server_errors import damaged_backup, empty
 
@@ -144,7 +144,7 @@ def read(path: Path, *, called: str = "") -> Description:
         if size == 0:
             raise empty(name)
         if stream.read(len(MAGIC)) != MAGIC:
-            raise not_a("a backup of a PostgreSQL database", path, name=name)
+            refuse("a backup of a PostgreSQL database", path, name=name)
         if size < _ENDING:
             raise cut_off(name)
         stream.seek(size - _ENDING)

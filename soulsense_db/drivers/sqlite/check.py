@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from soulsense_db import fs
-from soulsense_db.drivers.other_files import not_a
+from soulsense_db.drivers.other_files import refuse
 from soulsense_db.drivers.results import CheckLevel, Findings
 from soulsense_db.drivers.sqlite import pragmas
 from soulsense_db.drivers.sqlite.cancel import interruptible
@@ -176,7 +176,7 @@ def require_contents(path: Path) -> None:
     if size == 0:
         raise empty(path.name)
     if size < _SMALLEST:  # SQLite itself would take it for an empty database
-        raise not_a("an SQLite database", path)
+        refuse("an SQLite database", path)
 
 
 def _check_size(path: Path, name: str) -> None:
@@ -201,7 +201,7 @@ def _tell_what_is_wrong(path: Path, name: str) -> None:
     """Raise in better words than SQLite's what the header and the size of a file tell."""
     header = _header(path)
     if not header.startswith(_MAGIC):
-        raise not_a("an SQLite database", path, name=name)
+        refuse("an SQLite database", path, name=name)
     with fs.storage_errors("read", path):
         size = path.stat().st_size
     if size < _SMALLEST:

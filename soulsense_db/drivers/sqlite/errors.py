@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.other_files import not_a
+from soulsense_db.drivers.other_files import refuse
 from soulsense_db.errors import (
     BackupError,
     DatabaseDamagedError,
@@ -75,7 +75,7 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
         code = primary_code(error)
         reason = reason_of(error)
         if code == sqlite3.SQLITE_NOTADB:
-            raise not_a("an SQLite database", path, name=name) from error
+            refuse("an SQLite database", path, name=name)
         if is_unreadable_schema(error):
             raise backup_not_understood(name, reason) from error
         if is_damage(error) or (code == sqlite3.SQLITE_TOOBIG and _is_smaller(path)):
