@@ -22,6 +22,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from sqlalchemy.engine import URL, make_url
 
 import soulsense_db
 from soulsense_db import errors
@@ -227,6 +228,15 @@ SAMPLES: dict[Any, tuple[Any, ...]] = {
             problem="Step b2 fails: ValueError: no such mood.",
         ),
     ),
+    Mapping[str, BackupError]: (
+        {
+            "postgres": errors.DatabaseUnreachableError(
+                "The server refused the login.", hint="Do it."
+            )
+        },
+        {"postgres": errors.MissingRightError("A right is missing.", hint="Do it.")},
+    ),
+    URL: (make_url("postgresql+psycopg://app@db.example.org/"),),
     Outcome: tuple(Outcome),
     Command: (Command(Action.UNDO, "Then undo the restore"),),
     BackupError: (

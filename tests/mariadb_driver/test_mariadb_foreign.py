@@ -319,5 +319,5 @@ def test_a_newer_server_is_not_followed(shop: Database, manager: BackupManager) 
     with pytest.raises(InvalidBackupError, match=r"MariaDB 99\."):
         manager.import_file(dump)
     dump.write_bytes(text.replace(b"-- MariaDB dump", b"-- MySQL dump").replace(b"-MariaDB", b""))
-    with pytest.raises(InvalidBackupError, match="is not a backup of a MariaDB database"):
+    with pytest.raises(InvalidBackupError, match="a dump of MySQL, and not a backup of a MariaDB"):
         manager.import_file(dump)

@@ -53,7 +53,7 @@ _IGNORED = re.compile(
     rf"|ALTER DATABASE {_NAME} CHARACTER SET \w+ COLLATE \w+"
     rf"|DROP (?:TABLE|SEQUENCE) IF EXISTS {_NAME}"
     r"|/\*!\d{5} DROP (?:TABLE|VIEW|PROCEDURE|FUNCTION|PACKAGE|PACKAGE BODY|TRIGGER|EVENT)"
-    rf" IF EXISTS {_NAME} ?\*/"
+    rf" IF EXISTS (?:{_NAME}|[\w$]+) ?\*/"  # that of a trigger is as it was typed
 )
 _SEVERAL = re.compile(r"(?:/\*!\d{5} )?(?:USE|CREATE DATABASE|DROP DATABASE)\b")
 _TABLE = re.compile(rf"CREATE TABLE (?:IF NOT EXISTS )?({_NAME}) \(\n.*", re.DOTALL)
