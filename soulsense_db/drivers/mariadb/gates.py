@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Self
 
 from sqlalchemy.engine import Connection
@@ -20,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
-from soulsense_db.drivers.mariadb.programs import create_triggers
+from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
 from soulsense_db.notices import cleaning_up
 
@@ -80,6 +81,12 @@ class Waiting:
 def waiting_for(connection: Connection, statement: str) -> Waiting:
     """Execute a statement that has to wait."""
     return Waiting(connection, lambda one: execute(one, statement))
+
+
+def _do(
+    work: Callable[[Connection, Trigger], object], trigger: Trigger, connection: Connection
+) -> object:
+    return work(connection, trigger)
 
 
 class Gates:
@@ -145,34 +152,55 @@ class Gates:
             one.until_it_waits(observer)
 
     def create(self, triggers: Sequence[Trigger], observer: Connection) -> None:
-        """Make triggers of tables that are kept, and open these tables.
+        """Make triggers of tables that are kept, and open these tables."""
+        schema = self._login.database
+        self._in_line(
+            triggers, lambda one, made: create_triggers(one, [made], schema), observer, opens=True
+        )
 
-        Each statement that makes one is in line, in their order, and a lock that keeps all others
-        out behind them: a reader that came between would hold them up.
+    def drop(self, triggers: Sequence[Trigger], observer: Connection) -> None:
+        """Drop triggers of tables that are kept, and go on keeping them."""
+        schema = self._login.database
+        self._in_line(
+            triggers, lambda one, gone: drop_triggers(one, [gone], schema), observer, opens=False
+        )
+
+    def _in_line(
+        self,
+        triggers: Sequence[Trigger],
+        work: Callable[[Connection, Trigger], object],
+        observer: Connection,
+        *,
+        opens: bool,
+    ) -> None:
+        """Do something for each trigger when its table's gate is opened, before anybody else.
+
+        Each statement is in line, in their order, and a lock that keeps all others out behind them:
+        a reader that came between would hold them up.
         """
-        for part, gate in zip(self._parts, self._waiting, strict=True):
-            makers = [self._maker(one) for one in triggers if one.table in part]
-            if not makers:
+        for number, part in enumerate(self._parts):
+            own = [one for one in triggers if one.table in part]
+            if not own:
                 continue
             made: list[Waiting] = []
             keepers: list[Waiting] = []
-            spare = self._spare(len(makers) + len(part))
+            spare = self._spare(len(own) + len(part))
             try:
-                for maker in makers:
-                    made.append(Waiting(next(spare), maker))
+                for one in own:
+                    made.append(Waiting(next(spare), partial(_do, work, one)))
                     made[-1].until_it_waits(observer)
                 for table in part:
                     keepers.append(waiting_for(next(spare), self._lock([table])))
                     keepers[-1].until_it_waits(observer)
-                gate.stop(observer, self._name)
-                for one in made:
-                    one.join()
+                self._waiting[number].stop(observer, self._name)
+                for each in made:
+                    each.join()
+                if not opens:
+                    self._waiting[number] = self._asked(number)
+                    self._waiting[number].until_it_waits(observer)
             finally:
-                for one in (*made, *keepers):
-                    one.stop(observer, self._name)
-
-    def _maker(self, trigger: Trigger) -> Callable[[Connection], object]:
-        return lambda connection: create_triggers(connection, [trigger], self._login.database)
+                for each in (*made, *keepers):
+                    each.stop(observer, self._name)
 
     def _spare(self, number: int) -> Iterator[Connection]:
         while len(self._others) < number:

@@ -2,9 +2,9 @@
 
 What a lock of MariaDB's cannot do is worked around here, and was measured:
 
-- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before, while
-  a connection of ours has all tables, so that nobody's open transaction is in its way any more; the
-  new ones are made after. From the one to the other, gates keep each table that has some
+- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before,
+  once it has had all tables, so that nobody's open transaction is in its way any more; the new ones
+  are made after. From before the one to after the other, gates keep each table that has some
   (:mod:`.gates`): if it fails all the same, the old ones are made again before anybody writes.
 - It takes its locks one by one. So it is made to wait for the very last one, which we hold, until
   it has all others: then nobody can commit any more, and it is known whether somebody has.
@@ -80,17 +80,14 @@ class Swap:
         statement = rename_statement(observer, self._work)
         renames = stack.enter_context(self._connected())
         try:
-            with ExitStack() as kept:
-                if self._noted.old_triggers:
-                    every = kept.enter_context(self._connected())
-                    self._drop_old(every, observer, old)
-                    kept.callback(execute, every, "UNLOCK TABLES")
-                self._renaming = renaming = waiting_for(renames, statement)
-                stack.callback(renaming.stop, observer, self._name)
-                renaming.until_it_waits(observer)
+            if self._noted.old_triggers:
+                old.ask(observer)
                 self._write_lock.release()
-            old.let_through(renaming, observer)
-            self._until_it_has_all_but_ours(renaming)
+                # Whoever holds up this holds up a restore that has dropped nothing yet.
+                self._take_all(renames, observer, old, statement).stop(observer, self._name)
+                old.drop(self._noted.old_triggers, observer)
+            renaming = self._take_all(renames, observer, old, statement)
+            stack.callback(renaming.stop, observer, self._name)
             # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
             if self._noted.kept is None and self._write_lock.has_concurrent_commit():
                 raise ConcurrentCommitError
@@ -101,28 +98,16 @@ class Swap:
             raise
         return renaming
 
-    def _drop_old(self, connection: Connection, observer: Connection, old: Gates) -> None:
-        """Drop the live triggers while ``connection`` keeps all live tables, its gates in line.
-
-        Whoever holds up this holds up a restore that has dropped nothing yet.
-        """
-        listed = [quoted(self._live, one) for one in inventory.renamed(observer, self._live)]
-        every = ", ".join(f"{one} WRITE" for one in listed)
-        # With our own table in it, it is known for ours when this process is killed.
-        waiting = waiting_for(connection, f"LOCK TABLES {every}, {self._gate} READ")
-        try:
-            waiting.until_it_waits(observer)
-            self._write_lock.release()
-            waiting.join()
-        finally:
-            waiting.stop(observer, self._name)
-        try:
-            programs.drop_triggers(connection, self._noted.old_triggers, self._live)
-            old.ask(observer)
-        except BaseException:
-            missing = missing_triggers(observer, self._live, self._noted.old_triggers)
-            programs.create_triggers(connection, missing, self._live)
-            raise
+    def _take_all(
+        self, connection: Connection, observer: Connection, old: Gates, statement: str
+    ) -> Waiting:
+        """Return the statement that swaps, when nobody has any of the live tables but it."""
+        self._renaming = renaming = waiting_for(connection, statement)
+        renaming.until_it_waits(observer)
+        self._write_lock.release()
+        old.let_through(renaming, observer)
+        self._until_it_has_all_but_ours(renaming)
+        return renaming
 
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
