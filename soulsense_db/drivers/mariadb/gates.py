@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.inventory import Trigger
-from soulsense_db.drivers.mariadb.login import Login
+from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
 from soulsense_db.notices import cleaning_up
@@ -89,6 +89,33 @@ def _do(
     return work(connection, trigger)
 
 
+class Connections:
+    """Connections that are used again: while they are made, writers wait."""
+
+    def __init__(self, login: Login, stack: ExitStack, *, name: str, lock_timeout: float) -> None:
+        self._login, self._stack = login, stack
+        self._name, self._lock_timeout = name, lock_timeout
+        self._free: list[Connection] = []
+        self._waits: dict[Connection, float] = {}
+
+    def take(self, waits: float | None = None) -> Connection:
+        """Return one that waits so many seconds for a lock, the lock timeout by default."""
+        wanted = self._lock_timeout if waits is None else waits
+        if self._free:
+            found = self._free.pop()
+            if self._waits[found] != wanted:
+                execute(found, f"SET SESSION lock_wait_timeout = {seconds(wanted)}")
+        else:
+            made = self._login.connected(name=self._name, lock_timeout=wanted)
+            found = self._stack.enter_context(made)
+        self._waits[found] = wanted
+        return found
+
+    def give(self, connection: Connection) -> None:
+        """Take one back that waits for nothing and has no lock."""
+        self._free.append(connection)
+
+
 class Gates:
     """Keep tables of the live schema from everybody, a connection for each.
 
@@ -100,10 +127,17 @@ class Gates:
     """
 
     def __init__(
-        self, login: Login, tables: Collection[str], *, gate: str, name: str, lock_timeout: float
+        self,
+        login: Login,
+        tables: Collection[str],
+        *,
+        gate: str,
+        name: str,
+        connections: Connections,
+        probe: Connection,
     ) -> None:
         self._login, self._gate, self._name = login, gate, name
-        self._lock_timeout = lock_timeout
+        self._pool, self._probe = connections, probe
         ordered = sorted(set(tables), key=str.encode)  # as the server takes locks
         number = min(_MOST_GATES, len(ordered))
         self._parts: list[list[str]] = [[] for _ in range(number)]
@@ -112,16 +146,19 @@ class Gates:
         self._connections: list[Connection] = []
         self._others: list[Connection] = []
         self._waiting: list[Waiting] = []
-        self._stack = ExitStack()
 
     @contextmanager
     def connected(self, observer: Connection) -> Iterator[Self]:
         """Connect; nothing is kept yet. All are open after the block."""
-        with ExitStack() as self._stack:
+        try:
             for _ in self._parts:
-                self._connections.append(self._another(_GATE_SECONDS))
-            self._stack.callback(self._stop, observer)
+                self._connections.append(self._pool.take(_GATE_SECONDS))
             yield self
+        finally:
+            for one in self._waiting:
+                one.stop(observer, self._name)
+            for connection in (*self._connections, *self._others):
+                self._pool.give(connection)
 
     def ask(self, observer: Connection) -> None:
         """Ask for all tables; somebody has each, and they are in line when it returns."""
@@ -138,16 +175,14 @@ class Gates:
     def let_through(self, renaming: Waiting, observer: Connection) -> None:
         """Open each gate when ``renaming`` waits for it, and close it behind: ask once more."""
         left = list(range(len(self._parts)))
-        with self._login.connected(name=self._name) as probe:
-            execute(probe, "SET SESSION lock_wait_timeout = 0")
-            while left and not renaming.has_ended:
-                wanted = (one for one in left if self._is_wanted(probe, self._parts[one]))
-                if (found := next(wanted, None)) is None:
-                    time.sleep(_LOOK_SECONDS)
-                    continue
-                left.remove(found)
-                self._waiting[found].stop(observer, self._name)
-                self._waiting[found] = self._asked(found)
+        while left and not renaming.has_ended:
+            found = next((one for one in left if self._is_wanted(self._parts[one])), None)
+            if found is None:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            left.remove(found)
+            self._waiting[found].stop(observer, self._name)
+            self._waiting[found] = self._asked(found)
         for one in self._waiting:
             one.until_it_waits(observer)
 
@@ -204,7 +239,7 @@ class Gates:
 
     def _spare(self, number: int) -> Iterator[Connection]:
         while len(self._others) < number:
-            self._others.append(self._another(self._lock_timeout))
+            self._others.append(self._pool.take())
         return iter(self._others)
 
     def _asked(self, number: int) -> Waiting:
@@ -214,7 +249,7 @@ class Gates:
         listed = (f"{quoted(self._login.database, one)} WRITE" for one in tables)
         return f"LOCK TABLES {', '.join(listed)}, {self._gate} WRITE"
 
-    def _is_wanted(self, probe: Connection, tables: Sequence[str]) -> bool:
+    def _is_wanted(self, tables: Sequence[str]) -> bool:
         """Whether a statement that renames waits for one of the tables, or has it.
 
         To prepare a query takes a lock that such a statement alone keeps from it, not the gate.
@@ -222,18 +257,10 @@ class Gates:
         for table in tables:
             query = literal(f"SELECT 1 FROM {quoted(self._login.database, table)} LIMIT 0")
             try:
-                execute(probe, f"PREPARE soulsense_probe FROM {query}")
+                execute(self._probe, f"PREPARE soulsense_probe FROM {query}")
             except DBAPIError as error:
                 if code_of(error) != LOCK_TIMEOUT:
                     raise
                 return True
-            execute(probe, "DEALLOCATE PREPARE soulsense_probe")
+            execute(self._probe, "DEALLOCATE PREPARE soulsense_probe")
         return False
-
-    def _another(self, lock_timeout: float) -> Connection:
-        made = self._login.connected(name=self._name, lock_timeout=lock_timeout)
-        return self._stack.enter_context(made)
-
-    def _stop(self, observer: Connection) -> None:
-        for one in self._waiting:
-            one.stop(observer, self._name)

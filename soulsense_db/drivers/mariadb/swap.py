@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, notes, programs
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
-from soulsense_db.drivers.mariadb.gates import Gates, Waiting, waiting_for
+from soulsense_db.drivers.mariadb.gates import Connections, Gates, Waiting, waiting_for
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
@@ -53,6 +53,7 @@ class Swap:
         self._write_lock = write_lock
         self._live = login.database
         self._renaming: Waiting | None = None
+        self._probe: Connection
 
     def run(self) -> None:
         """Swap, and make the new triggers; on any error before, all is as it was."""
@@ -62,8 +63,12 @@ class Swap:
             execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
             keeper = stack.enter_context(self._connected())
             execute(keeper, f"LOCK TABLES {self._gate} READ")
-            coming = self._gates(self._noted.new_triggers)
-            with self._gates(self._noted.old_triggers).connected(observer) as old:
+            probe = stack.enter_context(self._connected())
+            execute(probe, "SET SESSION lock_wait_timeout = 0")
+            self._probe = probe
+            pool = Connections(self._login, stack, name=self._name, lock_timeout=self._lock_timeout)
+            coming = self._gates(self._noted.new_triggers, pool)
+            with self._gates(self._noted.old_triggers, pool).connected(observer) as old:
                 renaming = self._begin(stack, observer, old)
             try:
                 stack.enter_context(coming.connected(observer)).ask(observer)
@@ -112,16 +117,14 @@ class Swap:
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
         probe = f"SELECT 1 FROM {quoted(self._work.name, notes.FIRST)} LIMIT 0"
-        with self._connected() as connection:
-            execute(connection, "SET SESSION lock_wait_timeout = 0")
-            while not renaming.has_ended:
-                try:
-                    execute(connection, probe)
-                except DBAPIError as error:
-                    if code_of(error) != LOCK_TIMEOUT:
-                        raise
-                    return
-                time.sleep(_LOOK_SECONDS)
+        while not renaming.has_ended:
+            try:
+                execute(self._probe, probe)
+            except DBAPIError as error:
+                if code_of(error) != LOCK_TIMEOUT:
+                    raise
+                return
+            time.sleep(_LOOK_SECONDS)
         renaming.join()  # raises why it has not waited for us
 
     def _put_back(self, observer: Connection, gates: Gates) -> None:
@@ -140,13 +143,14 @@ class Swap:
     def _gate(self) -> str:
         return quoted(self._work.name, notes.GATE)
 
-    def _gates(self, triggers: Sequence[Trigger]) -> Gates:
+    def _gates(self, triggers: Sequence[Trigger], pool: Connections) -> Gates:
         return Gates(
             self._login,
             {one.table for one in triggers},
             gate=self._gate,
             name=self._name,
-            lock_timeout=self._lock_timeout,
+            connections=pool,
+            probe=self._probe,
         )
 
     def _connected(self) -> AbstractContextManager[Connection]:
