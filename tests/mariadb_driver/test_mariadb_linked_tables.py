@@ -15,7 +15,7 @@ CREATE TABLE parent (id INT PRIMARY KEY);
 CREATE TABLE child (id INT PRIMARY KEY, parent_id INT{key});
 CREATE TABLE audit (said TEXT);
 CREATE TABLE `odd``one` (id INT PRIMARY KEY);
-CREATE TRIGGER of_odd BEFORE INSERT ON `odd``one` FOR EACH ROW SET @b = 1;
+CREATE TRIGGER `of_odd` BEFORE INSERT ON `odd``one` FOR EACH ROW SET @b = 1;
 CREATE VIEW `all of them` AS SELECT id FROM parent;
 CREATE PROCEDURE look() SELECT count(*) INTO @found FROM `all of them`;
 INSERT INTO parent VALUES (1), (2);
@@ -82,7 +82,12 @@ def test_names_in_quotation_marks_are_names(server: Server, tmp_path: Path) -> N
         )
         manager = BackupManager(database.engine, tmp_path, catalog=False, lock_timeout=5)
         manager.create()
-        before = database.dump()
+        asked = (
+            "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE FROM"
+            f" information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = '{database.name}' ORDER BY 1;"
+            "SELECT * FROM `odd one`; SELECT * FROM `other-1`"
+        )
+        before = database.run(asked)  # a dump has the names as they were typed
         database.run("INSERT INTO `other-1` VALUES (2)")
         manager.restore("latest")
-        assert database.dump() == before
+        assert database.run(asked) == before

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db.drivers import driver_for
-from soulsense_db.drivers.mariadb import swap
 from soulsense_db.drivers.mariadb.gates import Gates
 from soulsense_db.errors import DatabaseLockedError
 
@@ -34,8 +33,6 @@ INSERT INTO b_plain VALUES (1);
 """
 _MISSED = """SELECT COUNT(*) FROM w WHERE x IS NULL OR NOT EXISTS
     (SELECT 1 FROM a_log WHERE a_log.n = w.n)"""
-_WAITS = """SELECT COUNT(*) FROM information_schema.PROCESSLIST
-    WHERE INFO LIKE '{}%' AND STATE LIKE 'Waiting%'"""
 
 
 def _definitions(database: Database) -> str:
@@ -110,28 +107,17 @@ def test_a_transaction_that_comes_at_the_last_moment(
     path = database.snapshot()
     triggers = _definitions(database)
     driver = driver_for(database.engine, lock_timeout=2)
-    original = Gates.let_through
+    original = Gates.drop
     with database.engine.connect() as reader, _written_to(database):
 
-        def let_through(*arguments: object) -> None:
-            assert database.run("SHOW TRIGGERS") == ""
+        def drop(*arguments: object) -> None:
             original(*arguments)  # type: ignore[arg-type]
+            assert database.run("SHOW TRIGGERS") == ""
+            reader.exec_driver_sql("SELECT * FROM z_plain").fetchall()
 
-        def drop_old(*arguments: object) -> None:
-            dropped(*arguments)  # type: ignore[arg-type]
-            reading.start()
-            while database.run(_WAITS.format("SELECT * FROM z_plain")) == "0\n":
-                time.sleep(0.01)
-
-        reading = threading.Thread(
-            target=lambda: reader.exec_driver_sql("SELECT * FROM z_plain").fetchall()
-        )
-        dropped = swap.Swap._drop_old
-        monkeypatch.setattr(Gates, "let_through", let_through)
-        monkeypatch.setattr(swap.Swap, "_drop_old", drop_old)
+        monkeypatch.setattr(Gates, "drop", drop)
         with pytest.raises(DatabaseLockedError, match="Nothing was changed"):
             driver.load(path)
-        reading.join()
     assert database.run(_MISSED) == "0\n"
     assert _definitions(database) == triggers
 
@@ -159,8 +145,14 @@ def test_triggers_that_could_not_be_put_back_come_with_the_next_backup(
     def fails(*_: object) -> None:
         raise DatabaseLockedError("in the way")
 
+    original = Gates.drop
+
+    def drops_and_fails(*arguments: object) -> None:
+        original(*arguments)  # type: ignore[arg-type]
+        fails()
+
     with monkeypatch.context() as patched:
-        patched.setattr(Gates, "let_through", fails)
+        patched.setattr(Gates, "drop", drops_and_fails)
         patched.setattr(Gates, "create", fails)
         with pytest.raises(DatabaseLockedError):
             database.driver.load(path)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Self
 
 from sqlalchemy.engine import Connection
@@ -19,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.inventory import Trigger
-from soulsense_db.drivers.mariadb.login import Login
-from soulsense_db.drivers.mariadb.programs import create_triggers
+from soulsense_db.drivers.mariadb.login import Login, seconds
+from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
 from soulsense_db.notices import cleaning_up
 
@@ -82,6 +83,39 @@ def waiting_for(connection: Connection, statement: str) -> Waiting:
     return Waiting(connection, lambda one: execute(one, statement))
 
 
+def _do(
+    work: Callable[[Connection, Trigger], object], trigger: Trigger, connection: Connection
+) -> object:
+    return work(connection, trigger)
+
+
+class Connections:
+    """Connections that are used again: while they are made, writers wait."""
+
+    def __init__(self, login: Login, stack: ExitStack, *, name: str, lock_timeout: float) -> None:
+        self._login, self._stack = login, stack
+        self._name, self._lock_timeout = name, lock_timeout
+        self._free: list[Connection] = []
+        self._waits: dict[Connection, float] = {}
+
+    def take(self, waits: float | None = None) -> Connection:
+        """Return one that waits so many seconds for a lock, the lock timeout by default."""
+        wanted = self._lock_timeout if waits is None else waits
+        if self._free:
+            found = self._free.pop()
+            if self._waits[found] != wanted:
+                execute(found, f"SET SESSION lock_wait_timeout = {seconds(wanted)}")
+        else:
+            made = self._login.connected(name=self._name, lock_timeout=wanted)
+            found = self._stack.enter_context(made)
+        self._waits[found] = wanted
+        return found
+
+    def give(self, connection: Connection) -> None:
+        """Take one back that waits for nothing and has no lock."""
+        self._free.append(connection)
+
+
 class Gates:
     """Keep tables of the live schema from everybody, a connection for each.
 
@@ -93,10 +127,17 @@ class Gates:
     """
 
     def __init__(
-        self, login: Login, tables: Collection[str], *, gate: str, name: str, lock_timeout: float
+        self,
+        login: Login,
+        tables: Collection[str],
+        *,
+        gate: str,
+        name: str,
+        connections: Connections,
+        probe: Connection,
     ) -> None:
         self._login, self._gate, self._name = login, gate, name
-        self._lock_timeout = lock_timeout
+        self._pool, self._probe = connections, probe
         ordered = sorted(set(tables), key=str.encode)  # as the server takes locks
         number = min(_MOST_GATES, len(ordered))
         self._parts: list[list[str]] = [[] for _ in range(number)]
@@ -105,16 +146,19 @@ class Gates:
         self._connections: list[Connection] = []
         self._others: list[Connection] = []
         self._waiting: list[Waiting] = []
-        self._stack = ExitStack()
 
     @contextmanager
     def connected(self, observer: Connection) -> Iterator[Self]:
         """Connect; nothing is kept yet. All are open after the block."""
-        with ExitStack() as self._stack:
+        try:
             for _ in self._parts:
-                self._connections.append(self._another(_GATE_SECONDS))
-            self._stack.callback(self._stop, observer)
+                self._connections.append(self._pool.take(_GATE_SECONDS))
             yield self
+        finally:
+            for one in self._waiting:
+                one.stop(observer, self._name)
+            for connection in (*self._connections, *self._others):
+                self._pool.give(connection)
 
     def ask(self, observer: Connection) -> None:
         """Ask for all tables; somebody has each, and they are in line when it returns."""
@@ -131,52 +175,71 @@ class Gates:
     def let_through(self, renaming: Waiting, observer: Connection) -> None:
         """Open each gate when ``renaming`` waits for it, and close it behind: ask once more."""
         left = list(range(len(self._parts)))
-        with self._login.connected(name=self._name) as probe:
-            execute(probe, "SET SESSION lock_wait_timeout = 0")
-            while left and not renaming.has_ended:
-                wanted = (one for one in left if self._is_wanted(probe, self._parts[one]))
-                if (found := next(wanted, None)) is None:
-                    time.sleep(_LOOK_SECONDS)
-                    continue
-                left.remove(found)
-                self._waiting[found].stop(observer, self._name)
-                self._waiting[found] = self._asked(found)
+        while left and not renaming.has_ended:
+            found = next((one for one in left if self._is_wanted(self._parts[one])), None)
+            if found is None:
+                time.sleep(_LOOK_SECONDS)
+                continue
+            left.remove(found)
+            self._waiting[found].stop(observer, self._name)
+            self._waiting[found] = self._asked(found)
         for one in self._waiting:
             one.until_it_waits(observer)
 
     def create(self, triggers: Sequence[Trigger], observer: Connection) -> None:
-        """Make triggers of tables that are kept, and open these tables.
+        """Make triggers of tables that are kept, and open these tables."""
+        schema = self._login.database
+        self._in_line(
+            triggers, lambda one, made: create_triggers(one, [made], schema), observer, opens=True
+        )
 
-        Each statement that makes one is in line, in their order, and a lock that keeps all others
-        out behind them: a reader that came between would hold them up.
+    def drop(self, triggers: Sequence[Trigger], observer: Connection) -> None:
+        """Drop triggers of tables that are kept, and go on keeping them."""
+        schema = self._login.database
+        self._in_line(
+            triggers, lambda one, gone: drop_triggers(one, [gone], schema), observer, opens=False
+        )
+
+    def _in_line(
+        self,
+        triggers: Sequence[Trigger],
+        work: Callable[[Connection, Trigger], object],
+        observer: Connection,
+        *,
+        opens: bool,
+    ) -> None:
+        """Do something for each trigger when its table's gate is opened, before anybody else.
+
+        Each statement is in line, in their order, and a lock that keeps all others out behind them:
+        a reader that came between would hold them up.
         """
-        for part, gate in zip(self._parts, self._waiting, strict=True):
-            makers = [self._maker(one) for one in triggers if one.table in part]
-            if not makers:
+        for number, part in enumerate(self._parts):
+            own = [one for one in triggers if one.table in part]
+            if not own:
                 continue
             made: list[Waiting] = []
             keepers: list[Waiting] = []
-            spare = self._spare(len(makers) + len(part))
+            spare = self._spare(len(own) + len(part))
             try:
-                for maker in makers:
-                    made.append(Waiting(next(spare), maker))
+                for one in own:
+                    made.append(Waiting(next(spare), partial(_do, work, one)))
                     made[-1].until_it_waits(observer)
                 for table in part:
                     keepers.append(waiting_for(next(spare), self._lock([table])))
                     keepers[-1].until_it_waits(observer)
-                gate.stop(observer, self._name)
-                for one in made:
-                    one.join()
+                self._waiting[number].stop(observer, self._name)
+                for each in made:
+                    each.join()
+                if not opens:
+                    self._waiting[number] = self._asked(number)
+                    self._waiting[number].until_it_waits(observer)
             finally:
-                for one in (*made, *keepers):
-                    one.stop(observer, self._name)
-
-    def _maker(self, trigger: Trigger) -> Callable[[Connection], object]:
-        return lambda connection: create_triggers(connection, [trigger], self._login.database)
+                for each in (*made, *keepers):
+                    each.stop(observer, self._name)
 
     def _spare(self, number: int) -> Iterator[Connection]:
         while len(self._others) < number:
-            self._others.append(self._another(self._lock_timeout))
+            self._others.append(self._pool.take())
         return iter(self._others)
 
     def _asked(self, number: int) -> Waiting:
@@ -186,7 +249,7 @@ class Gates:
         listed = (f"{quoted(self._login.database, one)} WRITE" for one in tables)
         return f"LOCK TABLES {', '.join(listed)}, {self._gate} WRITE"
 
-    def _is_wanted(self, probe: Connection, tables: Sequence[str]) -> bool:
+    def _is_wanted(self, tables: Sequence[str]) -> bool:
         """Whether a statement that renames waits for one of the tables, or has it.
 
         To prepare a query takes a lock that such a statement alone keeps from it, not the gate.
@@ -194,18 +257,10 @@ class Gates:
         for table in tables:
             query = literal(f"SELECT 1 FROM {quoted(self._login.database, table)} LIMIT 0")
             try:
-                execute(probe, f"PREPARE soulsense_probe FROM {query}")
+                execute(self._probe, f"PREPARE soulsense_probe FROM {query}")
             except DBAPIError as error:
                 if code_of(error) != LOCK_TIMEOUT:
                     raise
                 return True
-            execute(probe, "DEALLOCATE PREPARE soulsense_probe")
+            execute(self._probe, "DEALLOCATE PREPARE soulsense_probe")
         return False
-
-    def _another(self, lock_timeout: float) -> Connection:
-        made = self._login.connected(name=self._name, lock_timeout=lock_timeout)
-        return self._stack.enter_context(made)
-
-    def _stop(self, observer: Connection) -> None:
-        for one in self._waiting:
-            one.stop(observer, self._name)

@@ -2,9 +2,9 @@
 
 What a lock of MariaDB's cannot do is worked around here, and was measured:
 
-- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before, while
-  a connection of ours has all tables, so that nobody's open transaction is in its way any more; the
-  new ones are made after. From the one to the other, gates keep each table that has some
+- ``RENAME TABLE`` takes no trigger along to another schema: the live ones are dropped before,
+  once it has had all tables, so that nobody's open transaction is in its way any more; the new ones
+  are made after. From before the one to after the other, gates keep each table that has some
   (:mod:`.gates`): if it fails all the same, the old ones are made again before anybody writes.
 - It takes its locks one by one. So it is made to wait for the very last one, which we hold, until
   it has all others: then nobody can commit any more, and it is known whether somebody has.
@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, notes, programs
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
-from soulsense_db.drivers.mariadb.gates import Gates, Waiting, waiting_for
+from soulsense_db.drivers.mariadb.gates import Connections, Gates, Waiting, waiting_for
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
@@ -53,6 +53,7 @@ class Swap:
         self._write_lock = write_lock
         self._live = login.database
         self._renaming: Waiting | None = None
+        self._probe: Connection
 
     def run(self) -> None:
         """Swap, and make the new triggers; on any error before, all is as it was."""
@@ -62,8 +63,12 @@ class Swap:
             execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
             keeper = stack.enter_context(self._connected())
             execute(keeper, f"LOCK TABLES {self._gate} READ")
-            coming = self._gates(self._noted.new_triggers)
-            with self._gates(self._noted.old_triggers).connected(observer) as old:
+            probe = stack.enter_context(self._connected())
+            execute(probe, "SET SESSION lock_wait_timeout = 0")
+            self._probe = probe
+            pool = Connections(self._login, stack, name=self._name, lock_timeout=self._lock_timeout)
+            coming = self._gates(self._noted.new_triggers, pool)
+            with self._gates(self._noted.old_triggers, pool).connected(observer) as old:
                 renaming = self._begin(stack, observer, old)
             try:
                 stack.enter_context(coming.connected(observer)).ask(observer)
@@ -80,17 +85,14 @@ class Swap:
         statement = rename_statement(observer, self._work)
         renames = stack.enter_context(self._connected())
         try:
-            with ExitStack() as kept:
-                if self._noted.old_triggers:
-                    every = kept.enter_context(self._connected())
-                    self._drop_old(every, observer, old)
-                    kept.callback(execute, every, "UNLOCK TABLES")
-                self._renaming = renaming = waiting_for(renames, statement)
-                stack.callback(renaming.stop, observer, self._name)
-                renaming.until_it_waits(observer)
+            if self._noted.old_triggers:
+                old.ask(observer)
                 self._write_lock.release()
-            old.let_through(renaming, observer)
-            self._until_it_has_all_but_ours(renaming)
+                # Whoever holds up this holds up a restore that has dropped nothing yet.
+                self._take_all(renames, observer, old, statement).stop(observer, self._name)
+                old.drop(self._noted.old_triggers, observer)
+            renaming = self._take_all(renames, observer, old, statement)
+            stack.callback(renaming.stop, observer, self._name)
             # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
             if self._noted.kept is None and self._write_lock.has_concurrent_commit():
                 raise ConcurrentCommitError
@@ -101,42 +103,28 @@ class Swap:
             raise
         return renaming
 
-    def _drop_old(self, connection: Connection, observer: Connection, old: Gates) -> None:
-        """Drop the live triggers while ``connection`` keeps all live tables, its gates in line.
-
-        Whoever holds up this holds up a restore that has dropped nothing yet.
-        """
-        listed = [quoted(self._live, one) for one in inventory.renamed(observer, self._live)]
-        every = ", ".join(f"{one} WRITE" for one in listed)
-        # With our own table in it, it is known for ours when this process is killed.
-        waiting = waiting_for(connection, f"LOCK TABLES {every}, {self._gate} READ")
-        try:
-            waiting.until_it_waits(observer)
-            self._write_lock.release()
-            waiting.join()
-        finally:
-            waiting.stop(observer, self._name)
-        try:
-            programs.drop_triggers(connection, self._noted.old_triggers, self._live)
-            old.ask(observer)
-        except BaseException:
-            missing = missing_triggers(observer, self._live, self._noted.old_triggers)
-            programs.create_triggers(connection, missing, self._live)
-            raise
+    def _take_all(
+        self, connection: Connection, observer: Connection, old: Gates, statement: str
+    ) -> Waiting:
+        """Return the statement that swaps, when nobody has any of the live tables but it."""
+        self._renaming = renaming = waiting_for(connection, statement)
+        renaming.until_it_waits(observer)
+        self._write_lock.release()
+        old.let_through(renaming, observer)
+        self._until_it_has_all_but_ours(renaming)
+        return renaming
 
     def _until_it_has_all_but_ours(self, renaming: Waiting) -> None:
         """Return when the server has taken the first lock of our own schema for the statement."""
         probe = f"SELECT 1 FROM {quoted(self._work.name, notes.FIRST)} LIMIT 0"
-        with self._connected() as connection:
-            execute(connection, "SET SESSION lock_wait_timeout = 0")
-            while not renaming.has_ended:
-                try:
-                    execute(connection, probe)
-                except DBAPIError as error:
-                    if code_of(error) != LOCK_TIMEOUT:
-                        raise
-                    return
-                time.sleep(_LOOK_SECONDS)
+        while not renaming.has_ended:
+            try:
+                execute(self._probe, probe)
+            except DBAPIError as error:
+                if code_of(error) != LOCK_TIMEOUT:
+                    raise
+                return
+            time.sleep(_LOOK_SECONDS)
         renaming.join()  # raises why it has not waited for us
 
     def _put_back(self, observer: Connection, gates: Gates) -> None:
@@ -155,13 +143,14 @@ class Swap:
     def _gate(self) -> str:
         return quoted(self._work.name, notes.GATE)
 
-    def _gates(self, triggers: Sequence[Trigger]) -> Gates:
+    def _gates(self, triggers: Sequence[Trigger], pool: Connections) -> Gates:
         return Gates(
             self._login,
             {one.table for one in triggers},
             gate=self._gate,
             name=self._name,
-            lock_timeout=self._lock_timeout,
+            connections=pool,
+            probe=self._probe,
         )
 
     def _connected(self) -> AbstractContextManager[Connection]:
