@@ -14,7 +14,7 @@ import pytest
 from shell import Shell
 from test_cli_json import validator
 
-from soulsense_db.cli import backups, pruning, restoring
+from soulsense_db.cli import backups, pruning, restoring, undoing
 from soulsense_db.cli.session import Session
 from soulsense_db.errors import (
     BackupNotFoundError,
@@ -211,7 +211,7 @@ def test_undo_goes_back_only_to_what_it_showed(
     monkeypatch.setattr(Session, "confirm", lambda *_, **__: manager.restore("latest~1"))
     before = manager.safety_backup()
     with pytest.raises(NotConfirmedError, match="Another restore"):
-        restoring.undo(session)
+        undoing.undo(session)
     assert manager.safety_backup() != before  # of the restore that came between, and no undo
 
 
