@@ -44,7 +44,7 @@ def temporary_folder(*, size_bytes: int | None = None) -> Iterator[Path]:
         yield folder / _WORK
     finally:
         _release(lock)  # first: Windows removes no file that is open
-        shutil.rmtree(folder, ignore_errors=True)  # what is left, the next call removes
+        _remove(folder)  # what is left, the next call removes
 
 
 @contextmanager
@@ -84,6 +84,12 @@ def _remove_if_abandoned(folder: Path) -> None:
     except Timeout:
         return
     _release(lock)
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the lock last: a folder without one is left alone for an hour."""
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
