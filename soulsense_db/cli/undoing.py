@@ -76,8 +76,8 @@ def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff 
         what = ", ".join(f"{count:,} row(s) {did}" for did, count in counts.items() if count)
         if others := [table.table for table in tables_of(found) if table.changed is None]:
             session.say(
-                f"Tables that had other columns then: {', '.join(others)}. What is in columns that "
-                "were added since goes, in all rows."
+                f"Other columns then: {', '.join(others)}. Columns that were added since are "
+                "removed, with their values."
             )
         session.say(
             f"{what}{'. ' * bool(what)}The new safety backup contains the database as it is now."

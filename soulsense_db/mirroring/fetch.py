@@ -283,12 +283,12 @@ class Fetching:
 
 
 def _warn_of_another_name(repository: Repository, info: BackupInfo) -> None:
-    """Say of which database a backup is that has another name: it may be the wrong one.
+    """Say on a server of which database a backup is that has another name: it may be the wrong one.
 
-    The same name at another place is usual: the application has moved.
+    The same name at another place is usual: the application has moved; and so is another file.
     """
-    was, live = info.database_path or info.database, repository.driver.database
-    if was and Path(was).name != Path(live).name:
+    was, live = info.database, repository.driver.database
+    if repository.driver.location is None and was and Path(was).name != Path(live).name:
         warn(f"{info.filename} is a backup of {was}. It becomes one of {live}.")
 
 

@@ -89,6 +89,9 @@ class LiveDatabase:
 
         Nothing is raised where nothing tells, as for a file, or on MariaDB.
 
+        Args:
+            backup: The backup.
+
         Raises:
             WrongDatabaseError: ``backup`` was made on another server.
 

@@ -223,24 +223,3 @@ def test_a_base_without_its_differential_is_told(
     (base,) = new.list()
     assert not base.form.is_differential
     assert new.verify(base, level="full").checksum
-
-
-def test_a_backup_of_a_database_with_another_name_is_not_brought_silently(
-    app: Path, tmp_path: Path, make_engine: EngineMaker, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It may be the wrong one: its name is said. The same name at another place is usual."""
-    (tmp_path / "mirror").mkdir()
-    place = (tmp_path / "mirror").as_uri()
-    with mirror_for(place) as mirror:
-        mirror.prepare()
-    manager = BackupManager(make_engine(app), mirrors=place)
-    manager.create()
-    manager.mirrors.sync()
-    caplog.clear()
-    same = BackupManager.from_url(str(tmp_path / "same" / "app.db"))
-    same.mirrors.fetch("latest", place)
-    assert not caplog.records
-    other = BackupManager.from_url(str(tmp_path / "other" / "shop.db"))
-    other.mirrors.fetch("latest", place)
-    (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert f"is a backup of {app}. It becomes one of shop.db." in said

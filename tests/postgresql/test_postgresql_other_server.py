@@ -15,6 +15,7 @@ from postgresql.conftest import VERSIONS, Servers
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.errors import WrongDatabaseError
+from soulsense_db.mirrors import mirror_for
 
 _OLD = "CREATE TABLE note (body text); INSERT INTO note VALUES ('old')"
 _OTHER = "CREATE TABLE production (id integer); INSERT INTO production VALUES (1), (2)"
@@ -93,3 +94,24 @@ def test_a_restore_on_another_server_says_so(
     assert content.psql(second, "shop", "SELECT body FROM note") == "old\n"
     shell.ok("undo", *options)
     assert content.psql(second, "shop", "SELECT count(*) FROM production") == "2\n"
+
+
+def test_a_backup_of_a_database_with_another_name_is_not_brought_silently(
+    first: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be the wrong one: its name is said. The same name at another place is usual."""
+    (tmp_path / "mirror").mkdir()
+    place = (tmp_path / "mirror").as_uri()
+    with mirror_for(place) as mirror:
+        mirror.prepare()
+    manager = BackupManager(content.engine_on(first, "shop"), tmp_path / "one", mirrors=place)
+    manager.create()
+    manager.mirrors.sync()
+    caplog.clear()
+    same = BackupManager(content.engine_on(first, "shop"), tmp_path / "two", catalog=False)
+    same.mirrors.fetch("latest", place)
+    assert not caplog.records
+    other = BackupManager(content.engine_on(first, "other"), tmp_path / "three", catalog=False)
+    other.mirrors.fetch("latest", place)
+    (said,) = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert f"is a backup of {manager.live.name}. It becomes one of {other.live.name}." in said

@@ -825,10 +825,18 @@ def test_an_upgrade_that_cannot_be_rehearsed_names_the_way_out(shop: Owned, tmp_
     project.set_option("soulsense_backup", "true")
     project.set_option("soulsense_rehearse", "true")
     project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    programs = tmp_path / "programs"  # without those of a private server
+    programs.mkdir()
+    for program in ("pg_dump", "pg_restore", "psql"):
+        path = programs / program
+        path.write_text(f'#!/bin/sh\nexec "{shop.server.bin / program}" "$@"\n')
+        path.chmod(0o755)
+    project.set_option("soulsense_tools", str(programs))
     project.revision("first", None, FIRST)
     with pytest.raises(MigrationRefusedError) as caught:
         project.upgrade("first")
-    assert f"ALTER ROLE {shop.user} CREATEDB;   Or, to upgrade without" in caught.value.hint
+    assert f"ALTER ROLE {shop.user} CREATEDB;" in caught.value.hint
+    assert "   Or, to upgrade without a rehearsal: " in caught.value.hint
     said = project.ini.read_text()
     project.ini.write_text(said.replace("soulsense_rehearse = true", "soulsense_rehearse = false"))
     project.upgrade("first")
