@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from soulsense_db import fs
 from soulsense_db.errors import NotADatabaseError
 from soulsense_db.shown_text import shell_command
 
@@ -30,18 +30,27 @@ _OF_OTHERS = (
 _ANOTHER = "Use another backup."
 
 
-def refuse(kind: str, path: Path, *, name: str = "", hint: str = _ANOTHER) -> NoReturn:
+def refuse(
+    kind: str,
+    path: Path,
+    *,
+    name: str = "",
+    hint: str = _ANOTHER,
+    cause: BaseException | None = None,
+) -> NoReturn:
     """Raise the error for a file that is not ``kind``, such as "an SQLite database".
 
-    ``name``: its name in errors; ``hint``: what to do where it cannot be told what it is.
+    ``name``: its name in errors; ``hint``: what to do where it cannot be told what it is;
+    ``cause``: what its library said.
     """
     name = name or path.name
-    with fs.storage_errors("read", path), path.open("rb") as stream:
+    head = b""
+    with suppress(OSError), path.open("rb") as stream:  # that it is none is known already
         head = stream.read(_FIRST_BYTES)
     what, known_hint = _told(head, path, is_postgresql="PostgreSQL" in kind)
     raise NotADatabaseError(
         f"Invalid backup file: {name} is {what}not {kind}.", hint=known_hint or hint
-    )
+    ) from cause
 
 
 def _told(head: bytes, path: Path, *, is_postgresql: bool) -> tuple[str, str]:

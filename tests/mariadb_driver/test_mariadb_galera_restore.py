@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.galera import Cluster
@@ -61,12 +63,20 @@ def nodes(cluster: Cluster, tmp_path: Path) -> Iterator[list[Database]]:
 @pytest.fixture
 def managers(nodes: list[Database], tmp_path: Path) -> list[BackupManager]:
     """Return a manager for each node."""
-    return [BackupManager(one.engine, tmp_path, catalog=False) for one in nodes]
+    engines = [sa.create_engine(url_of(one, tmp_path), poolclass=NullPool) for one in nodes]
+    return [BackupManager(engine, tmp_path, catalog=False) for engine in engines]
+
+
+def url_of(database: Database, folder: Path) -> str:
+    """Return a URL that is the same for all nodes but for the option file, as behind a proxy."""
+    options = folder / f"{database.server.folder.name}.cnf"
+    options.write_text(f"[client]\nsocket={database.server.socket}\n")
+    return f"mariadb+pymysql://root@localhost/{database.name}?read_default_file={options}"
 
 
 def cut_off(database: Database, directory: Path, where: str, what: str) -> subprocess.Popen[bytes]:
     """Restore in a process that ends, or tells, where something of the driver's is called."""
-    url = database.server.url(database.name)
+    url = url_of(database, directory)
     arguments = [sys.executable, "-c", CUT_OFF, url, str(directory), where, what]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from configparser import Error as ConfigError
+from configparser import RawConfigParser
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -116,7 +118,7 @@ class Login:
             yield f"port={int(given['port'])}"
         if given.get("unix_socket"):
             yield f"socket={_option(str(given['unix_socket']))}"
-        elif given.get("host") and self.python_driver != "mysqldb":
+        elif given.get("host") and self.python_driver != "mysqldb" and not _names_socket(included):
             yield "protocol=tcp"  # where the host is localhost, the program takes a socket
         yield from self._ssl_options()
 
@@ -152,6 +154,16 @@ class Login:
             return True
         # PyMySQL and those that are made after it check what they have an authority for.
         return isinstance(inner, Mapping) and _is_of_pymysql(self.python_driver, ssl)
+
+
+def _names_socket(options: object) -> bool:
+    """Whether an option file names a socket, which the libraries prefer to a host."""
+    if not options:
+        return False
+    parser = RawConfigParser(allow_no_value=True, strict=False)
+    with suppress(ConfigError, OSError, UnicodeDecodeError):  # the program says what is wrong
+        parser.read(Path(str(options)).expanduser(), encoding="utf-8")
+    return parser.has_option("client", "socket")
 
 
 def _is_of_pymysql(python_driver: str, ssl: Mapping[str, Any]) -> bool:

@@ -75,7 +75,7 @@ def backup_errors(path: Path, name: str | None = None) -> Iterator[None]:
         code = primary_code(error)
         reason = reason_of(error)
         if code == sqlite3.SQLITE_NOTADB:
-            refuse("an SQLite database", path, name=name)
+            refuse("an SQLite database", path, name=name, cause=error)
         if is_unreadable_schema(error):
             raise backup_not_understood(name, reason) from error
         if is_damage(error) or (code == sqlite3.SQLITE_TOOBIG and _is_smaller(path)):
