@@ -52,15 +52,26 @@ def second() -> Iterator[Server]:
     server.remove()
 
 
+@pytest.fixture
+def address(first: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Address:
+    """Return an address that leads to the first server."""
+    monkeypatch.setenv("PATH", str(first.bin), prepend=":")
+    made = Address(tmp_path / "address")
+    made.lead_to(first)
+    return made
+
+
+@pytest.fixture
+def manager(address: Address, tmp_path: Path) -> BackupManager:
+    """Return a manager of the database at the address."""
+    engine = sa.create_engine(address.url, poolclass=NullPool)
+    return BackupManager(engine, tmp_path / "backups")
+
+
 def test_an_undo_changes_no_other_server(
-    first: Server, second: Server, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    first: Server, second: Server, address: Address, manager: BackupManager, shell: Shell
 ) -> None:
     """An undo is of the server that was restored, not of one that has its address now."""
-    monkeypatch.setenv("PATH", str(first.bin), prepend=":")
-    address = Address(tmp_path / "address")
-    address.lead_to(first)
-    engine = sa.create_engine(address.url, poolclass=NullPool)
-    manager = BackupManager(engine, tmp_path / "backups")
     info = manager.create("before")
     content.psql(first, "shop", "UPDATE note SET body = 'new'")
     manager.restore(info)
@@ -76,14 +87,9 @@ def test_an_undo_changes_no_other_server(
 
 
 def test_a_restore_on_another_server_says_so(
-    first: Server, second: Server, tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    second: Server, address: Address, manager: BackupManager, shell: Shell
 ) -> None:
     """A lost server gets its data back on a new one: a warning, in the check as in the command."""
-    monkeypatch.setenv("PATH", str(first.bin), prepend=":")
-    address = Address(tmp_path / "address")
-    address.lead_to(first)
-    engine = sa.create_engine(address.url, poolclass=NullPool)
-    manager = BackupManager(engine, tmp_path / "backups")
     manager.create("before")
     assert not manager.can_restore("latest").warnings
     address.lead_to(second)
