@@ -58,7 +58,7 @@ class Waiting:
             f" WHERE ID = {self._number}"
         )
         while not self.has_ended and not scalar(observer, asked):
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # the server tells nobody that a statement waits
 
     def join(self) -> None:
         """Wait for its end; raises what it raised."""
@@ -178,7 +178,7 @@ class Gates:
         while left and not renaming.has_ended:
             found = next((one for one in left if self._is_wanted(self._parts[one])), None)
             if found is None:
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_LOOK_SECONDS)  # nor which table it waits for
                 continue
             left.remove(found)
             self._waiting[found].stop(observer, self._name)

@@ -124,7 +124,7 @@ class Swap:
                 if code_of(error) != LOCK_TIMEOUT:
                     raise
                 return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)  # the server tells nobody which locks a statement has
         renaming.join()  # raises why it has not waited for us
 
     def _put_back(self, observer: Connection, gates: Gates) -> None:

@@ -56,7 +56,7 @@ _BEGIN = ("BEGIN", "SET search_path = ''")
 # The script of pg_restore sets that of the backup's database, and what we send and read is this.
 _ENCODING = "SET client_encoding = 'UTF8'"
 _SCHEMAS = (
-    "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608
+    "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608 - ours
     f" WHERE {OF_USERS}"
 )
 # Whoever waits for a lock that we wait for is let through before the server looks for a deadlock

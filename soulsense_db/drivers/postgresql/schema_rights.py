@@ -40,7 +40,7 @@ _OWNED = (
     ("text search dictionary", "pg_ts_dict", "dictnamespace", "dictowner"),
 )
 _OWNED_TOO = "".join(
-    f"UNION ALL SELECT 5, '{kind}',"  # noqa: S608
+    f"UNION ALL SELECT 5, '{kind}',"  # noqa: S608 - of the table above
     f" (pg_identify_object('{catalog}'::regclass, o.oid, 0)).identity,"
     f" o.{owner}, o.oid, '{catalog}'::regclass"
     f" FROM {catalog} o JOIN pg_namespace n ON n.oid = o.{schema} WHERE {OF_USERS}\n        "

@@ -11,7 +11,7 @@ from __future__ import annotations
 # What is temporary is in no dump, and made all the time. What is in a table or another relation is
 # left out with it.
 _TEMPORARY = "SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_'"
-_OF_TEMPORARY = f"SELECT oid FROM pg_class WHERE relnamespace IN ({_TEMPORARY})"  # noqa: S608
+_OF_TEMPORARY = f"SELECT oid FROM pg_class WHERE relnamespace IN ({_TEMPORARY})"  # noqa: S608 - a constant
 # By the column that names the schema, or the relation.
 _OF_SCHEMAS = {
     "pg_class": "relnamespace",
@@ -68,7 +68,7 @@ _OTHERS = (
 
 def _looked_at(catalog: str, condition: str = "true") -> str:
     # A sum does not depend on the order. The number of a transaction has 32 bits, and says little
-    # of the next one's without a hash.
+    # of the next one's without a hash. All that is put in stands in this module.
     return (
         f"SELECT '{catalog} ' || count(*) || ' ' || coalesce(sum(hashint8extended("  # noqa: S608
         f"xmin::text::bigint, 0)::numeric), 0) FROM pg_catalog.{catalog} WHERE {condition}"
