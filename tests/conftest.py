@@ -26,8 +26,11 @@ settings.load_profile("suite")
 
 
 # What is left out of a run of everything, unless --all asks for it: the failure matrix, what clicks
-# and types on a screen, and what has the marker "slow".
-MATRIX = Path(__file__).parent / "faults"
+# and types on a screen, what runs on a server, but for the suite of its driver, and what has the
+# marker "slow".
+HERE = Path(__file__).parent
+MATRIX = HERE / "faults"
+SERVERS = (HERE / "postgresql", HERE / "mariadb_driver")
 SCREENS = {"person", "display", "display_192"}
 LEFT_OUT = pytest.StashKey[int]()
 
@@ -96,6 +99,7 @@ def _is_slow(item: pytest.Item) -> bool:
     return (
         item.get_closest_marker("slow") is not None
         or item.path.is_relative_to(MATRIX)
+        or (item.path.parent in SERVERS and not item.path.stem.endswith("_suite"))
         or not SCREENS.isdisjoint(getattr(item, "fixturenames", ()))
     )
 

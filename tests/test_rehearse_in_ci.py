@@ -15,6 +15,8 @@ import yaml  # type: ignore[import-untyped,unused-ignore]
 from doc_blocks import DOCS, environment, make_project
 from pyrage import x25519
 
+pytestmark = pytest.mark.slow
+
 PAGE = (DOCS / "guide" / "rehearse-in-ci.md").read_text(encoding="utf-8")
 # What needs the web: the program is installed here already.
 _LEFT_OUT = "pip install"

@@ -26,6 +26,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from soulsense_db import BackupInfo, BackupManager, Period, RetentionPolicy, errors
 
+pytestmark = pytest.mark.slow
+
 settings.register_profile(
     "long", database=None, deadline=None, max_examples=2000, stateful_step_count=60
 )

@@ -34,6 +34,8 @@ def undo(
     _say_what_it_undoes(session, info, comparison)
     warn_of_half_run(info)
     if dry_run:
+        for problem in session.manager.can_restore().problems:
+            raise problem
         session.say("Nothing was changed: this was a dry run.")
         found = comparison_json(comparison)
         return {"backup": backup_json(info), "dry_run": True, "comparison": found}

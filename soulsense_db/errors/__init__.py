@@ -278,7 +278,7 @@ class DatabaseDamagedError(BackupError):
 
 
 class UnsupportedDatabaseError(BackupError):
-    """No driver knows the engine's dialect, or the driver cannot reach this database."""
+    """No driver knows the engine's dialect, or the driver cannot reach or replace this database."""
 
     exit_code = 13
 

@@ -12,6 +12,8 @@ from helpers import leftovers
 
 from soulsense_db.meta_file import read_backup
 
+pytestmark = pytest.mark.slow
+
 REFUSED = 255
 """The exit code of alembic for an error that it shows as a line."""
 WORDS = "correct horse battery staple"

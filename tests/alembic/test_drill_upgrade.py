@@ -16,6 +16,8 @@ from soulsense_db.errors import DrillError, RehearsalFailedError
 from soulsense_db.health import check_health
 from soulsense_db.scheduled import run_auto
 
+pytestmark = pytest.mark.slow
+
 NOTE = 'op.add_column("entry", sa.Column("note", sa.Text, server_default="empty"))'
 
 

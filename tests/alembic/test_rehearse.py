@@ -17,6 +17,8 @@ from soulsense_db.alembic import rehearse
 from soulsense_db.cli.rehearsal_page import rehearsal_page
 from soulsense_db.errors import DataLossError, OptionError, RehearsalFailedError
 
+pytestmark = pytest.mark.slow
+
 FOREIGN_KEYS_ON = """
     from sqlalchemy import event
     @event.listens_for(connectable, "connect")

@@ -23,6 +23,8 @@ from soulsense_db.errors import (
     NotEnoughSpaceError,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> Project:

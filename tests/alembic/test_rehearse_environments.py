@@ -16,6 +16,8 @@ from soulsense_db import BackupManager
 from soulsense_db.alembic import rehearse
 from soulsense_db.errors import OptionError
 
+pytestmark = pytest.mark.slow
+
 LOSES = 'op.execute("DELETE FROM entry WHERE id = 1")'
 TEMPLATES = ["generic", "async"]
 TEMPLATES += ["pyproject", "pyproject_async"] if ALEMBIC_VERSION >= (1, 16) else []

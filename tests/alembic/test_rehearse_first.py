@@ -16,6 +16,8 @@ from rehearsals import TABLES
 from soulsense_db.alembic.errors import DataLossRefusedError, RehearsalRefusedError
 from soulsense_db.errors import DataLossError, RehearsalFailedError
 
+pytestmark = pytest.mark.slow
+
 REFUSED = 255
 """The exit code of alembic for an error that it shows as a line."""
 GOOD = 'op.execute("UPDATE entry SET mood = 1")'

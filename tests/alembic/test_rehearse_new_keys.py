@@ -8,6 +8,8 @@ import pytest
 from alembic_project import Project
 from rehearsals import kinds, one, project, rehearsed, run_sql
 
+pytestmark = pytest.mark.slow
+
 _TAGS = "CREATE TABLE tag (name TEXT PRIMARY KEY, colour TEXT, people INTEGER)"
 _TAG_ROWS = (
     "INSERT INTO tag VALUES ('home', 'red', 1), ('work', 'blue', 2), "

@@ -26,6 +26,8 @@ from soulsense_db.errors import (
 )
 from soulsense_db.operations import Reference, RestoreReport
 
+pytestmark = pytest.mark.slow
+
 NOTE = (
     'op.add_column("entry", sa.Column("note", sa.Text))\n'
     "op.execute(\"UPDATE entry SET note = text || '!'\")"

@@ -10,6 +10,8 @@ from shell import Shell
 
 from soulsense_db import errors
 
+pytestmark = pytest.mark.slow
+
 
 def _forms(shell: Shell) -> list[str]:
     return [info.path.rpartition(".")[2] for info in reversed(shell.backups())]

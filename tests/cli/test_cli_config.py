@@ -14,6 +14,8 @@ from shell import Shell
 
 from soulsense_db import errors
 
+pytestmark = pytest.mark.slow
+
 DB = """
 import sqlalchemy as sa
 print("loading settings")

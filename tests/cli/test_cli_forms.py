@@ -14,6 +14,8 @@ from shell import Shell
 from soulsense_db import BackupManager, errors
 from soulsense_db.meta_file import read_backup
 
+pytestmark = pytest.mark.slow
+
 WORDS = "correct horse battery staple"
 
 

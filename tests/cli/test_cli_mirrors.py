@@ -16,6 +16,8 @@ from test_cli_json import answer
 
 from soulsense_db import errors
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def url(shell: Shell) -> str:
@@ -274,7 +276,6 @@ def test_a_secret_in_a_url_is_refused_and_not_shown(shell: Shell) -> None:
             assert "hunter2" not in result.stdout + result.stderr
 
 
-@pytest.mark.slow
 def test_what_is_printed_for_programs_follows_the_schema(shell: Shell, url: str) -> None:
     """Each command about mirrors, with what works and what does not."""
 

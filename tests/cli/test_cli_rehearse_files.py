@@ -12,6 +12,8 @@ from html_page import Page
 from rehearsals import project
 from test_cli_rehearse import run
 
+pytestmark = pytest.mark.slow
+
 EVIL = "evil \x1b[2J <script>alert(1)</script> & \u202e"
 LOSES = 'op.execute("DELETE FROM entry")'
 

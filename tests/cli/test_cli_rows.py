@@ -12,6 +12,8 @@ from test_cli_json import validator
 
 from soulsense_db.errors import NotConfirmedError, OptionError, RowsRefusedError
 
+pytestmark = pytest.mark.slow
+
 USAGE = 2
 
 
@@ -69,7 +71,6 @@ def test_it_asks_before_it_writes(deleted: Shell) -> None:
     assert digest(deleted.database) == before
 
 
-@pytest.mark.slow
 def test_the_results_follow_the_schema(deleted: Shell) -> None:
     """A dry run of rows, rows that came back, nothing to do, and a dry run of a whole restore."""
     row = ("--table", "child", "--where", "id = 17")
@@ -94,7 +95,6 @@ def test_the_results_follow_the_schema(deleted: Shell) -> None:
     assert whole["dry_run"] and whole["comparison"]["tables"]
 
 
-@pytest.mark.slow
 def test_what_is_in_the_way_is_said_before_the_question(deleted: Shell) -> None:
     """Missing parents are listed and refused; so is a condition, or a table, that is none."""
     execute(deleted.database, "DELETE FROM parent WHERE id = 6")

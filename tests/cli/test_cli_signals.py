@@ -20,6 +20,8 @@ from shell import Shell
 from soulsense_db import BackupManager
 from soulsense_db.drivers import engine_for
 
+pytestmark = pytest.mark.slow
+
 REHEARSE = ("rehearse",)
 RESTORE = ("restore", "latest", "--upgrade", "--yes")
 

@@ -18,6 +18,8 @@ from terminal import end_of, terminal
 from soulsense_db import BackupManager
 from soulsense_db.errors import DrillError, NotConfirmedError, OptionError, RehearsalFailedError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> Project:

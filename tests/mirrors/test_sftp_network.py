@@ -31,6 +31,8 @@ from soulsense_db.testing.mirror_hooks import (
     some_bytes,
 )
 
+pytestmark = pytest.mark.slow
+
 _TIMEOUT = 2.0
 
 
@@ -195,7 +197,6 @@ def test_a_server_that_never_says_anything_is_unreachable(server: SSHServer) -> 
             assert time.monotonic() - since < 10
 
 
-@pytest.mark.slow
 def test_a_slow_network_is_no_broken_one(mirror: Mirror, proxy: TcpProxy, tmp_path: Path) -> None:
     """What takes several times the timeout is stored and read, as long as some of it comes."""
     data = some_bytes(200_000)

@@ -28,6 +28,8 @@ from soulsense_db.errors import (
     OptionError,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def _rows(report: DiffReport) -> dict[str, tuple[int, int, int | None]]:
     return {t.table: (t.added, t.removed, t.changed) for t in report.changed_tables}
@@ -255,7 +257,6 @@ def test_one_moment_is_compared_under_writers(
             assert added % 2 == 0
 
 
-@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(deleted=st.integers(0, 300), changed=st.integers(0, 300), added=st.integers(0, 20))
 def test_compare_and_diff_agree(

@@ -39,7 +39,11 @@ def servers() -> Iterator[Servers]:
         yield Servers(stack)
 
 
-@pytest.fixture(params=VERSIONS or [0])
+# A run of all but the slow tests starts one server: the newest.
+@pytest.fixture(
+    params=[*(pytest.param(v, marks=pytest.mark.slow) for v in VERSIONS[:-1]), *VERSIONS[-1:]]
+    or [0]
+)
 def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Server]:
     """Run the test once with each version that is installed."""
     found = servers.of(request.param)

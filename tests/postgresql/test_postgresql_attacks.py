@@ -28,6 +28,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingRightError,
     ServerToolError,
+    UnsupportedDatabaseError,
 )
 
 TABLE = """CREATE TABLE t (id integer PRIMARY KEY, v text);
@@ -197,9 +198,9 @@ def test_a_database_to_which_something_is_tied(
     content.psql(server, app, tie)
     try:
         driver = content.driver_on(server, app)
-        with pytest.raises(DatabaseLockedError, match="belongs to it: s"):
+        with pytest.raises(UnsupportedDatabaseError, match="belongs to it: s"):
             driver.require_rights()
-        with pytest.raises(DatabaseLockedError, match="belongs to it: s"):
+        with pytest.raises(UnsupportedDatabaseError, match="belongs to it: s"):
             driver.load(path)
     finally:
         content.psql(server, app, untie)

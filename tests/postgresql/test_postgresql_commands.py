@@ -62,3 +62,30 @@ def test_the_page_finds_the_database_that_is_kept(server: Server, tmp_path: Path
         database.maintain(f"DROP DATABASE {database.kept()}")
         shell.ok("undo", "--yes", "--url", database.url)
         assert database.scalar("SELECT count(*) FROM note") == 1
+
+
+@on_newest
+def test_a_dry_run_is_refused_as_the_command_is(server: Server, tmp_path: Path) -> None:
+    """A prepared transaction does not pass as a lock does: `restore` and `undo` both say so."""
+    with Database(server) as database:
+        shell = Shell(tmp_path)
+        on = ("--url", database.url)
+        database.execute("CREATE TABLE note (id int)")
+        shell.ok("create", *on)
+        database.execute("INSERT INTO note VALUES (1)")
+        shell.ok("restore", "latest", "--yes", *on)
+        assert "this was a dry run" in shell.ok("undo", "--dry-run", *on)
+        database.engine.dispose()  # the restore has ended its sessions
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("INSERT INTO note VALUES (2)")
+            connection.exec_driver_sql("PREPARE TRANSACTION 'held'")
+        try:
+            for command in (["restore", "latest"], ["undo"]):
+                for option in ("--dry-run", "--yes"):
+                    result = shell.run(*command, option, *on)
+                    assert result.returncode == errors.UnsupportedDatabaseError.exit_code
+                    assert "a prepared transaction belongs to it: held" in result.stderr
+        finally:
+            with database.engine.connect() as connection:
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+                connection.exec_driver_sql("ROLLBACK PREPARED 'held'")

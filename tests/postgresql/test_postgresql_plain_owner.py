@@ -32,6 +32,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingRightError,
     ServerToolError,
+    UnsupportedDatabaseError,
 )
 from soulsense_db.notices import WAITING
 from soulsense_db.testing import DriverSuite, Live
@@ -475,8 +476,9 @@ def test_a_prepared_transaction_is_refused(shop: Owned, manager: BackupManager) 
     """It has no session, and what it made would be in no schema once it is committed."""
     _prepare_function(shop)
     try:
-        with pytest.raises(DatabaseLockedError, match="a prepared transaction") as caught:
+        with pytest.raises(UnsupportedDatabaseError, match="a prepared transaction") as caught:
             manager.restore("latest")
+        assert [type(one) for one in manager.can_restore("latest").problems] == [type(caught.value)]
         assert "COMMIT PREPARED" in caught.value.hint
     finally:
         _commit_prepared(shop)

@@ -207,11 +207,14 @@ _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...]
 )
 
 
-def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> DatabaseLockedError:
-    """Return the error for a database that cannot be replaced because of something tied to it."""
+def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> UnsupportedDatabaseError:
+    """Return the error for a database that cannot be replaced because of something tied to it.
+
+    Unlike a lock, that does not pass by itself.
+    """
     shown = ", ".join(names)
-    return DatabaseLockedError(
-        f"Database locked: {name} ({what} belongs to it: {shown}).",
+    return UnsupportedDatabaseError(
+        f"{name} cannot be replaced ({what} belongs to it: {shown}).",
         hint=f"A restored database cannot take it over. End it first ({statement}), and make it "
         "anew afterwards.",
         reason=f"{what} belongs to it",
