@@ -64,6 +64,7 @@ class TestMariaDB(DriverSuite):
         return self._server.url(self._database, dialect=self.dialect, driver=self.python_driver)
 
 
+@pytest.mark.slow
 class TestMySQLByName(TestMariaDB):
     """With a URL of the dialect that SQLAlchemy calls ``mysql``."""
 

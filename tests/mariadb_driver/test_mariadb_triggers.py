@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db.drivers import driver_for
 from soulsense_db.drivers.mariadb.gates import Gates
-from soulsense_db.errors import DatabaseLockedError
+from soulsense_db.drivers.mariadb.observer import Observer
+from soulsense_db.errors import BackupError, DatabaseLockedError
 
 # What a trigger uses, and what refers to its table, stands before and after it in the alphabet.
 _SCHEMA = """
@@ -159,4 +161,75 @@ def test_triggers_that_could_not_be_put_back_come_with_the_next_backup(
     assert database.run("SHOW TRIGGERS") == ""
     assert database.driver.unfinished() != ""
     database.snapshot("after")
+    assert _definitions(database) == triggers
+
+
+_MOMENTS = ["ask", "let_through", "drop", "create"]
+
+
+def _ending(
+    monkeypatch: pytest.MonkeyPatch, moment: str, end: Callable[[Observer], object]
+) -> None:
+    """Do something once, just before that moment of a swap."""
+    original = getattr(Gates, moment)
+    ended: list[object] = []
+
+    def called(gates: Gates, *arguments: object) -> None:
+        observer = arguments[-1]
+        assert isinstance(observer, Observer)
+        if not ended:
+            ended.append(end(observer))
+        original(gates, *arguments)
+
+    monkeypatch.setattr(Gates, moment, called)
+
+
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_an_observer_that_is_ended_is_replaced(
+    database: Database, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """What looks at locks has none: somebody ends its session, and the restore goes on."""
+    path = database.snapshot()
+    triggers = _definitions(database)
+    driver = driver_for(database.engine, lock_timeout=5)
+    numbers = []
+
+    def end(observer: Observer) -> None:
+        numbers.append(observer.scalar("SELECT CONNECTION_ID()"))
+        database.run(f"KILL {numbers[0]}")
+
+    _ending(monkeypatch, moment, end)
+    with _written_to(database):
+        driver.load(path)
+    assert numbers
+    assert database.run(_MISSED) == "0\n"
+    assert _definitions(database) == triggers
+
+
+@pytest.mark.parametrize("moment", _MOMENTS)
+def test_sessions_that_are_ended_leave_no_lock(
+    database: Database, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """All of ours at once: it ends by itself, and what it has left to do, the next one does."""
+    database.run("INSERT INTO b_plain VALUES (2)")
+    path = database.snapshot()
+    database.run("INSERT INTO b_plain VALUES (3)")
+    triggers = _definitions(database)
+    driver = driver_for(database.engine, lock_timeout=5)
+    ours = "DB IS NULL AND ID <> CONNECTION_ID() AND USER <> 'system user'"
+
+    def end(observer: Observer) -> None:
+        del observer
+        found = database.run(f"SELECT ID FROM information_schema.PROCESSLIST WHERE {ours}")
+        for number in found.split():
+            with suppress(subprocess.CalledProcessError):  # it has ended with another one
+                database.run(f"KILL {number}")
+
+    _ending(monkeypatch, moment, end)
+    with pytest.raises(BackupError):
+        driver.load(path)
+    assert database.run("SELECT COUNT(*) FROM b_plain") in ("2\n", "3\n")
+    database.run("INSERT INTO b_plain VALUES (4)")  # nobody holds it
+    driver.load(path)
+    assert database.run("SELECT COUNT(*) FROM b_plain") == "2\n"
     assert _definitions(database) == triggers

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db.drivers.mariadb.errors import LOCK_TIMEOUT, code_of, live_errors
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login, seconds
+from soulsense_db.drivers.mariadb.observer import Observer
 from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
 from soulsense_db.notices import cleaning_up
@@ -51,13 +52,13 @@ class Waiting:
         """Whether it was executed, or failed."""
         return not self._thread.is_alive()
 
-    def until_it_waits(self, observer: Connection) -> None:
+    def until_it_waits(self, observer: Observer) -> None:
         """Return when it waits for a lock, or has ended."""
         asked = (
             "SELECT STATE LIKE 'Waiting for%lock' FROM information_schema.PROCESSLIST"
             f" WHERE ID = {self._number}"
         )
-        while not self.has_ended and not scalar(observer, asked):
+        while not self.has_ended and not observer.scalar(asked):
             time.sleep(_LOOK_SECONDS)  # the server tells nobody that a statement waits
 
     def join(self) -> None:
@@ -66,12 +67,12 @@ class Waiting:
         if self._error is not None:
             raise self._error
 
-    def stop(self, observer: Connection, name: str) -> None:
+    def stop(self, observer: Observer, name: str) -> None:
         """End it where it waits."""
         while not self.has_ended:
             with cleaning_up("A waiting statement could not be ended"), live_errors(name):
                 try:
-                    execute(observer, f"KILL QUERY {self._number}")
+                    observer.kill_query(self._number)
                 except DBAPIError:
                     if not self.has_ended:
                         raise
@@ -148,7 +149,7 @@ class Gates:
         self._waiting: list[Waiting] = []
 
     @contextmanager
-    def connected(self, observer: Connection) -> Iterator[Self]:
+    def connected(self, observer: Observer) -> Iterator[Self]:
         """Connect; nothing is kept yet. All are open after the block."""
         try:
             for _ in self._parts:
@@ -160,7 +161,7 @@ class Gates:
             for connection in (*self._connections, *self._others):
                 self._pool.give(connection)
 
-    def ask(self, observer: Connection) -> None:
+    def ask(self, observer: Observer) -> None:
         """Ask for all tables; somebody has each, and they are in line when it returns."""
         for number in range(len(self._parts)):
             self._waiting.append(self._asked(number))
@@ -172,7 +173,7 @@ class Gates:
         """Whether :meth:`ask` was called."""
         return bool(self._waiting)
 
-    def let_through(self, renaming: Waiting, observer: Connection) -> None:
+    def let_through(self, renaming: Waiting, observer: Observer) -> None:
         """Open each gate when ``renaming`` waits for it, and close it behind: ask once more."""
         left = list(range(len(self._parts)))
         while left and not renaming.has_ended:
@@ -186,14 +187,14 @@ class Gates:
         for one in self._waiting:
             one.until_it_waits(observer)
 
-    def create(self, triggers: Sequence[Trigger], observer: Connection) -> None:
+    def create(self, triggers: Sequence[Trigger], observer: Observer) -> None:
         """Make triggers of tables that are kept, and open these tables."""
         schema = self._login.database
         self._in_line(
             triggers, lambda one, made: create_triggers(one, [made], schema), observer, opens=True
         )
 
-    def drop(self, triggers: Sequence[Trigger], observer: Connection) -> None:
+    def drop(self, triggers: Sequence[Trigger], observer: Observer) -> None:
         """Drop triggers of tables that are kept, and go on keeping them."""
         schema = self._login.database
         self._in_line(
@@ -204,7 +205,7 @@ class Gates:
         self,
         triggers: Sequence[Trigger],
         work: Callable[[Connection, Trigger], object],
-        observer: Connection,
+        observer: Observer,
         *,
         opens: bool,
     ) -> None:

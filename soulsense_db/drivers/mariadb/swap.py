@@ -27,6 +27,7 @@ from soulsense_db.drivers.mariadb.gates import Connections, Gates, Waiting, wait
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.observer import Observer
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
@@ -58,7 +59,7 @@ class Swap:
     def run(self) -> None:
         """Swap, and make the new triggers; on any error before, all is as it was."""
         with ExitStack() as stack:
-            observer = stack.enter_context(self._connected())
+            observer = self._observer(stack)
             holder = stack.enter_context(self._connected())
             execute(holder, f"LOCK TABLES {quoted(self._work.name, notes.BEFORE)} READ")
             keeper = stack.enter_context(self._connected())
@@ -80,9 +81,9 @@ class Swap:
                 raise
             coming.create(self._noted.new_triggers, observer)
 
-    def _begin(self, stack: ExitStack, observer: Connection, old: Gates) -> Waiting:
+    def _begin(self, stack: ExitStack, observer: Observer, old: Gates) -> Waiting:
         """Return the statement that swaps, which has the locks of all live tables."""
-        statement = rename_statement(observer, self._work)
+        statement = rename_statement(observer.connection, self._work)
         renames = stack.enter_context(self._connected())
         try:
             if self._noted.old_triggers:
@@ -104,7 +105,7 @@ class Swap:
         return renaming
 
     def _take_all(
-        self, connection: Connection, observer: Connection, old: Gates, statement: str
+        self, connection: Connection, observer: Observer, old: Gates, statement: str
     ) -> Waiting:
         """Return the statement that swaps, when nobody has any of the live tables but it."""
         self._renaming = renaming = waiting_for(connection, statement)
@@ -127,7 +128,7 @@ class Swap:
             time.sleep(_LOOK_SECONDS)  # the server tells nobody which locks a statement has
         renaming.join()  # raises why it has not waited for us
 
-    def _put_back(self, observer: Connection, gates: Gates) -> None:
+    def _put_back(self, observer: Observer, gates: Gates) -> None:
         """Make the live triggers again that were dropped; where it fails, the notes have them."""
         wanted = self._noted.old_triggers
         with (
@@ -135,9 +136,9 @@ class Swap:
             live_errors(self._name),
         ):
             if gates.is_asked:
-                gates.create(missing_triggers(observer, self._live, wanted), observer)
-            missing = missing_triggers(observer, self._live, wanted)
-            programs.create_triggers(observer, missing, self._live)
+                gates.create(missing_triggers(observer.connection, self._live, wanted), observer)
+            missing = missing_triggers(observer.connection, self._live, wanted)
+            programs.create_triggers(observer.connection, missing, self._live)
 
     @property
     def _gate(self) -> str:
@@ -152,6 +153,9 @@ class Swap:
             connections=pool,
             probe=self._probe,
         )
+
+    def _observer(self, stack: ExitStack) -> Observer:
+        return Observer(self._login, stack, name=self._name, lock_timeout=self._lock_timeout)
 
     def _connected(self) -> AbstractContextManager[Connection]:
         return self._login.connected(name=self._name, lock_timeout=self._lock_timeout)
