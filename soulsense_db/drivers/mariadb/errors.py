@@ -131,6 +131,27 @@ def no_access(name: str, reason: str) -> MissingRightError:
     )
 
 
+def no_connection_left(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a server, or a user, that has no more connections."""
+    return DatabaseUnreachableError(
+        f"The server of {name} takes no more connections ({reason}).",
+        hint="A backup needs up to 5. A restore needs about 10, and one more for each table with "
+        "triggers, 40 at most. Raise max_connections or the user's MAX_USER_CONNECTIONS, or close "
+        "some.",
+        reason=reason,
+    )
+
+
+def packet_too_large(name: str, reason: str) -> BackupError:
+    """Return the error for a statement that is longer than the server takes."""
+    return BackupError(
+        f"MariaDB refused a statement for {name} that is too long ({reason}).",
+        hint="Raise max_allowed_packet on the server: 16 MB at least, and more than its largest "
+        "row.",
+        reason=reason,
+    )
+
+
 def read_only(name: str, reason: str) -> DatabaseLockedError:
     """Return the error for a server that refuses what writes."""
     return DatabaseLockedError(
@@ -207,8 +228,10 @@ _MEANINGS: tuple[tuple[tuple[int, ...], Callable[[str, str], BackupError]], ...]
     ((1290, 1792, 1836), read_only),
     ((1021, 1114, 1041, 3), disk_full),
     ((1034, 1035, 1194, 1195, 1712, 1877, 1932), damaged),
+    ((1153,), packet_too_large),
+    ((1040, 1203, 1226), no_connection_left),
     (
-        (1040, 1053, 1129, 1130, 1152, 1203, 1226, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 3159),
+        (1053, 1129, 1130, 1152, 2002, 2003, 2005, 2006, 2013, 2026, 2055, 3159),
         unreachable,
     ),
 )
@@ -278,6 +301,10 @@ def first_error(said: str) -> tuple[int, str]:
     return 0, ""
 
 
+_LACKS_PACKET = "Raise max_allowed_packet on the server: it must be larger than the largest row."
+_LACKS = "Give the server what it lacks, as the reason says: a setting or a storage engine, say."
+
+
 @contextmanager
 def refused_by_server(backup: str) -> Iterator[None]:
     """Say of a whole backup that the server did not take it, and why."""
@@ -288,8 +315,7 @@ def refused_by_server(backup: str) -> Iterator[None]:
             raise
         raise BackupError(
             f"The server did not take the backup {backup} ({error.reason}).",
-            hint="The backup is whole. Give the server what it needs: a max_allowed_packet as "
-            "large as its largest row, for one.",
+            hint=f"The backup is whole. {_LACKS_PACKET if 'packet' in error.reason else _LACKS}",
             reason=error.reason,
         ) from error
 

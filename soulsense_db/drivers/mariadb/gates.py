@@ -52,6 +52,11 @@ class Waiting:
         """Whether it was executed, or failed."""
         return not self._thread.is_alive()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended with an error, as when it was ended."""
+        return self._error is not None
+
     def until_it_waits(self, observer: Observer) -> None:
         """Return when it waits for a lock, or has ended."""
         asked = (
@@ -182,7 +187,7 @@ class Gates:
                 time.sleep(_LOOK_SECONDS)  # nor which table it waits for
                 continue
             left.remove(found)
-            self._waiting[found].stop(observer, self._name)
+            self._open(found, observer)
             self._waiting[found] = self._asked(found)
         for one in self._waiting:
             one.until_it_waits(observer)
@@ -228,7 +233,7 @@ class Gates:
                 for table in part:
                     keepers.append(waiting_for(next(spare), self._lock([table])))
                     keepers[-1].until_it_waits(observer)
-                self._waiting[number].stop(observer, self._name)
+                self._open(number, observer)
                 for each in made:
                     each.join()
                 if not opens:
@@ -237,6 +242,13 @@ class Gates:
             finally:
                 for each in (*made, *keepers):
                     each.stop(observer, self._name)
+
+    def _open(self, number: int, observer: Observer) -> None:
+        """Let those through that wait for the tables of a gate."""
+        waiting = self._waiting[number]
+        waiting.stop(observer, self._name)
+        if not waiting.has_failed:  # who kept it from its lock was ended: it has all of them
+            execute(self._connections[number], "UNLOCK TABLES")
 
     def _spare(self, number: int) -> Iterator[Connection]:
         while len(self._others) < number:

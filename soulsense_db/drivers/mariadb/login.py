@@ -32,6 +32,7 @@ from soulsense_db.drivers.mariadb.errors import (
     unknown_login,
 )
 from soulsense_db.drivers.mariadb.statements import execute
+from soulsense_db.drivers.quiet_closing import closed_quietly
 from soulsense_db.drivers.server_errors import unreachable
 
 # What SQLAlchemy calls the libraries that need no event loop, and their modules.
@@ -47,7 +48,8 @@ _SESSION = (
     " foreign_key_checks = 0, max_statement_time = 0, idle_transaction_timeout = 0,"
     " wait_timeout = 604800, net_read_timeout = 3600, net_write_timeout = 3600,"
     " lc_messages = 'en_US', sql_quote_show_create = 1, lock_wait_timeout = {0},"
-    " innodb_lock_wait_timeout = {0}, tx_read_only = 0"
+    " innodb_lock_wait_timeout = {0}, tx_read_only = 0, completion_type = 0,"
+    " sql_select_limit = DEFAULT"
 )
 _NOT_THERE = (2002, 2003)  # nobody answers at a socket, or at an address
 _UNKNOWN_VARIABLE = 1193  # a server that was built without Galera
@@ -74,6 +76,7 @@ class Login:
             f"mysql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
             poolclass=NullPool,
+            pool_reset_on_return=None,  # it is closed; where that fails, SQLAlchemy logs all of it
             isolation_level="AUTOCOMMIT",
             execution_options={"no_parameters": True},
         )
@@ -83,7 +86,10 @@ class Login:
         self, database: str | None = None, *, name: str, lock_timeout: float = 30.0
     ) -> Iterator[Connection]:
         """Connect to the server, by default to no database; errors of the tree, about ``name``."""
-        with live_errors(name), self._connect(database, name=name) as connection:
+        with (
+            live_errors(name),
+            closed_quietly(self._connect(database, name=name)) as connection,
+        ):
             execute(connection, _SESSION.format(seconds(lock_timeout)))
             _see_other_nodes(connection)
             yield connection

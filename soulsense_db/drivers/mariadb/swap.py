@@ -73,13 +73,17 @@ class Swap:
                 renaming = self._begin(stack, observer, old)
             try:
                 stack.enter_context(coming.connected(observer)).ask(observer)
-                execute(holder, "UNLOCK TABLES")
+                try:
+                    execute(holder, "UNLOCK TABLES")
+                except DBAPIError as error:  # with its session, its lock is gone as well
+                    if not error.connection_invalidated:
+                        raise
                 renaming.join()
+                coming.create(self._noted.new_triggers, observer)
             except BaseException:
                 renaming.stop(observer, self._name)
-                self._put_back(observer, coming)
+                self._make_triggers(observer, coming)
                 raise
-            coming.create(self._noted.new_triggers, observer)
 
     def _begin(self, stack: ExitStack, observer: Observer, old: Gates) -> Waiting:
         """Return the statement that swaps, which has the locks of all live tables."""
@@ -95,12 +99,14 @@ class Swap:
             renaming = self._take_all(renames, observer, old, statement)
             stack.callback(renaming.stop, observer, self._name)
             # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
-            if self._noted.kept is None and self._write_lock.has_concurrent_commit():
+            # (Where the lock that it waits for was ended, it is done already.)
+            is_lost = self._noted.kept is None and not renaming.has_ended
+            if is_lost and self._write_lock.has_concurrent_commit():
                 raise ConcurrentCommitError
         except BaseException:
             if self._renaming is not None:
                 self._renaming.stop(observer, self._name)
-            self._put_back(observer, old)
+            self._make_triggers(observer, old)
             raise
         return renaming
 
@@ -128,15 +134,21 @@ class Swap:
             time.sleep(_LOOK_SECONDS)  # the server tells nobody which locks a statement has
         renaming.join()  # raises why it has not waited for us
 
-    def _put_back(self, observer: Observer, gates: Gates) -> None:
-        """Make the live triggers again that were dropped; where it fails, the notes have them."""
-        wanted = self._noted.old_triggers
+    def _make_triggers(self, observer: Observer, gates: Gates) -> None:
+        """Make the triggers that the live tables lack; where it fails, the notes have them.
+
+        Of the old tables after an error; but it may have come when the new ones were in place.
+        """
         with (
             cleaning_up(f"Triggers of {self._name} could not be made again"),
             live_errors(self._name),
         ):
+            found = notes.read(observer.connection, self._work.name)
+            is_done = found is not None and found[1] == notes.AFTER
+            wanted = self._noted.new_triggers if is_done else self._noted.old_triggers
             if gates.is_asked:
-                gates.create(missing_triggers(observer.connection, self._live, wanted), observer)
+                missing = missing_triggers(observer.connection, self._live, wanted)
+                gates.create(missing, observer)
             missing = missing_triggers(observer.connection, self._live, wanted)
             programs.create_triggers(observer.connection, missing, self._live)
 

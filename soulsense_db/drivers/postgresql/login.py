@@ -33,6 +33,7 @@ from soulsense_db.drivers.postgresql.errors import (
 from soulsense_db.drivers.postgresql.missing_rights import naming_user
 from soulsense_db.drivers.postgresql.pooler import require_session
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.quiet_closing import closed_quietly
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -165,6 +166,7 @@ class Login:
             f"postgresql+{self.python_driver}://",
             creator=lambda: dbapi.connect(**given),
             poolclass=NullPool,
+            pool_reset_on_return=None,  # it is closed; where that fails, SQLAlchemy logs all of it
         )
 
     @contextmanager
@@ -187,7 +189,7 @@ class Login:
         with (
             naming_user(lambda: self.user),
             live_errors(name),
-            connect(engine) as connection,
+            closed_quietly(connect(engine)) as connection,
         ):
             if own_session:
                 require_session(connection, engine, name=name)
