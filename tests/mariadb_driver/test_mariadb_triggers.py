@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db.drivers import driver_for
+from soulsense_db.drivers.mariadb import MariaDBDriver
 from soulsense_db.drivers.mariadb.gates import Gates
 from soulsense_db.drivers.mariadb.observer import Observer
 from soulsense_db.drivers.results import ConcurrentCommitError
@@ -243,6 +244,7 @@ def test_sessions_that_are_ended_leave_old_or_new(
             with suppress(BackupError, ConcurrentCommitError):
                 driver.load(path)
             assert time.monotonic() - started < 20
+        assert isinstance(driver, MariaDBDriver)
         driver.finish_interrupted()
         is_new = database.run("SELECT COUNT(*) FROM b_plain") == "1\n"
         assert _definitions(database) == (new if is_new else old), place

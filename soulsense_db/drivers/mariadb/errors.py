@@ -135,9 +135,8 @@ def no_connection_left(name: str, reason: str) -> DatabaseUnreachableError:
     """Return the error for a server, or a user, that has no more connections."""
     return DatabaseUnreachableError(
         f"The server of {name} takes no more connections ({reason}).",
-        hint="A backup needs up to 5. A restore needs about 10, and one more for each table with "
-        "triggers, 40 at most. Raise max_connections or the user's MAX_USER_CONNECTIONS, or close "
-        "some.",
+        hint="A backup needs up to 5, a restore about 15. Raise max_connections, or the user's "
+        "MAX_USER_CONNECTIONS, or close some.",
         reason=reason,
     )
 

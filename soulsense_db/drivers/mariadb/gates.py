@@ -24,11 +24,16 @@ from soulsense_db.drivers.mariadb.login import Login, seconds
 from soulsense_db.drivers.mariadb.observer import Observer
 from soulsense_db.drivers.mariadb.programs import create_triggers, drop_triggers
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, scalar
-from soulsense_db.notices import cleaning_up
+from soulsense_db.errors import DatabaseUnreachableError
+from soulsense_db.notices import cleaning_up, log_ignored
 
 _LOOK_SECONDS = 0.002
-_MOST_GATES = 40  # connections; a server has 150 at its defaults
+_SPARED = 15  # connections that are left to others, and to what else a swap needs
 _GATE_SECONDS = 86400.0  # they are ended, and end with this process
+
+_FREE = """SELECT LEAST(@@GLOBAL.max_connections, IF(@@max_user_connections,
+    @@max_user_connections, 65535)) - VARIABLE_VALUE
+    FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'THREADS_CONNECTED'"""
 
 
 class Waiting:
@@ -104,6 +109,21 @@ class Connections:
         self._free: list[Connection] = []
         self._waits: dict[Connection, float] = {}
 
+    def fill(self, tables: int) -> None:
+        """Connect before writers wait: once for each of so many tables, if the server can."""
+        with self._login.connected(name=self._name) as connection:
+            most = int(scalar(connection, _FREE)) - _SPARED
+        try:
+            while len(self._free) < min(tables, most):
+                self._free.append(self._made(self._lock_timeout))
+        except DatabaseUnreachableError as error:
+            log_ignored("The server takes no more connections", error)
+
+    @property
+    def size(self) -> int:
+        """How many there are that nothing uses."""
+        return len(self._free)
+
     def take(self, waits: float | None = None) -> Connection:
         """Return one that waits so many seconds for a lock, the lock timeout by default."""
         wanted = self._lock_timeout if waits is None else waits
@@ -112,9 +132,15 @@ class Connections:
             if self._waits[found] != wanted:
                 execute(found, f"SET SESSION lock_wait_timeout = {seconds(wanted)}")
         else:
-            made = self._login.connected(name=self._name, lock_timeout=wanted)
-            found = self._stack.enter_context(made)
+            found = self._made(wanted)
         self._waits[found] = wanted
+        return found
+
+    def _made(self, waits: float) -> Connection:
+        found = self._stack.enter_context(
+            self._login.connected(name=self._name, lock_timeout=waits)
+        )
+        self._waits[found] = waits
         return found
 
     def give(self, connection: Connection) -> None:
@@ -129,7 +155,8 @@ class Gates:
     keeps its table without opening it, for with that the server would lock others, those of foreign
     keys. Whoever waits for the table gets it when its gate is opened: its statement is ended.
 
-    Beyond forty tables several share a connection: there, a writer may come between.
+    Where the server has not a connection for each, several share one: there, a writer may come
+    between.
     """
 
     def __init__(
@@ -145,7 +172,7 @@ class Gates:
         self._login, self._gate, self._name = login, gate, name
         self._pool, self._probe = connections, probe
         ordered = sorted(set(tables), key=str.encode)  # as the server takes locks
-        number = min(_MOST_GATES, len(ordered))
+        number = min(max(1, connections.size), len(ordered))
         self._parts: list[list[str]] = [[] for _ in range(number)]
         for place, table in enumerate(ordered):
             self._parts[place * number // len(ordered)].append(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,8 @@ from soulsense_db.drivers.mariadb.errors import (
     newer_server,
     refused_by_server,
 )
+from soulsense_db.drivers.mariadb.gates import Connections
+from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept, Notes
 from soulsense_db.drivers.mariadb.schemas import Work
@@ -203,11 +205,15 @@ def put_in_place(
             alone = stack.enter_context(
                 schemas.only_swap(login, work.keeper, name=name, timeout=lock_timeout)
             )
+            connections = Connections(login, stack, name=name, lock_timeout=lock_timeout)
             is_in_a_cluster = inventory.is_in_a_cluster(work.keeper)
             if is_in_a_cluster:
                 stack.enter_context(_left_to_others(work))
                 _require_kept(write_lock, keeps, name)
-            elif write_lock is None:
+            else:
+                live = inventory.take_triggers(work.keeper, work.live)
+                connections.fill(_most_tables(live, ready.described.triggers))
+            if write_lock is None and not is_in_a_cluster:
                 held = write_locked(login, name=name, lock_timeout=lock_timeout)
                 write_lock = stack.enter_context(held)
             before = inventory.take(work.keeper, work.live, name=name)
@@ -233,7 +239,13 @@ def put_in_place(
             else:
                 assert write_lock is not None
                 swap = Swap(
-                    login, work, noted, name=name, lock_timeout=lock_timeout, write_lock=write_lock
+                    login,
+                    work,
+                    noted,
+                    name=name,
+                    lock_timeout=lock_timeout,
+                    write_lock=write_lock,
+                    connections=connections,
                 )
                 swap.run()
             programs.replace(
@@ -248,6 +260,11 @@ def put_in_place(
         if work.kept is not None:  # it has no tables any more
             emptied = Work(work.kept.removesuffix(schemas.OLD), work.live, work.keeper)
             schemas.drop_all(work.keeper, emptied, name)
+
+
+def _most_tables(*triggers: Iterable[Trigger]) -> int:
+    """Return how many tables have triggers, at most."""
+    return max(len({trigger.table for trigger in some}) for some in triggers)
 
 
 @contextmanager

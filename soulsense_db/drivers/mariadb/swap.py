@@ -48,7 +48,9 @@ class Swap:
         name: str,
         lock_timeout: float,
         write_lock: WriteLock,
+        connections: Connections,
     ) -> None:
+        self._pool = connections
         self._login, self._work, self._noted = login, work, noted
         self._name, self._lock_timeout = name, lock_timeout
         self._write_lock = write_lock
@@ -67,9 +69,8 @@ class Swap:
             probe = stack.enter_context(self._connected())
             execute(probe, "SET SESSION lock_wait_timeout = 0")
             self._probe = probe
-            pool = Connections(self._login, stack, name=self._name, lock_timeout=self._lock_timeout)
-            coming = self._gates(self._noted.new_triggers, pool)
-            with self._gates(self._noted.old_triggers, pool).connected(observer) as old:
+            coming = self._gates(self._noted.new_triggers)
+            with self._gates(self._noted.old_triggers).connected(observer) as old:
                 renaming = self._begin(stack, observer, old)
             try:
                 stack.enter_context(coming.connected(observer)).ask(observer)
@@ -156,13 +157,13 @@ class Swap:
     def _gate(self) -> str:
         return quoted(self._work.name, notes.GATE)
 
-    def _gates(self, triggers: Sequence[Trigger], pool: Connections) -> Gates:
+    def _gates(self, triggers: Sequence[Trigger]) -> Gates:
         return Gates(
             self._login,
             {one.table for one in triggers},
             gate=self._gate,
             name=self._name,
-            connections=pool,
+            connections=self._pool,
             probe=self._probe,
         )
 
