@@ -254,3 +254,29 @@ def test_sessions_that_are_ended_leave_old_or_new(
         place += 1
         if chosen == "all":
             break
+
+
+@pytest.mark.slow
+def test_a_server_with_few_connections(database: Database) -> None:
+    """More tables have triggers than connections are left: some share one, and all come back."""
+    path = database.snapshot()
+    before = database.run("SELECT @@GLOBAL.max_connections").strip()
+    database.run("SET GLOBAL max_connections = 18")
+    try:
+        driver_for(database.engine, lock_timeout=5).load(path)
+    finally:
+        database.run(f"SET GLOBAL max_connections = {before}")
+    driver = driver_for(database.engine, lock_timeout=5)
+    assert database.run("SHOW TRIGGERS").count("\n") == 3
+    database.run(
+        "".join(
+            f"CREATE TABLE t{n} (x INT); CREATE TRIGGER g{n} BEFORE INSERT ON t{n} FOR EACH ROW"
+            " SET NEW.x = 1;"
+            for n in range(70)
+        )
+    )
+    assert int(before) < 70
+    many = database.snapshot()
+    triggers = _definitions(database)
+    driver.load(many)
+    assert _definitions(database) == triggers

@@ -23,6 +23,7 @@ from soulsense_db import fs
 from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
+from soulsense_db.drivers.lost_sessions import closed_quietly
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
     live_errors,
@@ -32,7 +33,6 @@ from soulsense_db.drivers.mariadb.errors import (
     unknown_login,
 )
 from soulsense_db.drivers.mariadb.statements import execute
-from soulsense_db.drivers.quiet_closing import closed_quietly
 from soulsense_db.drivers.server_errors import unreachable
 
 # What SQLAlchemy calls the libraries that need no event loop, and their modules.

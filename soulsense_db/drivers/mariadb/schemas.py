@@ -20,6 +20,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db.drivers.lost_sessions import releasing
 from soulsense_db.drivers.mariadb import leases
 from soulsense_db.drivers.mariadb.errors import code_of, live_errors
 from soulsense_db.drivers.mariadb.leases import Lease
@@ -132,7 +133,7 @@ def _held_here(connection: Connection, name: str) -> Iterator[bool]:
         yield got
     finally:
         if got:
-            with cleaning_up(f"The lock {name} could not be released"), live_errors(name):
+            with releasing():
                 scalar(connection, f"SELECT RELEASE_LOCK({literal(name)})")
 
 
@@ -314,7 +315,7 @@ def _locked(
                 raise locked(name, f"{busy}; {after}")
             yield lease
     finally:
-        with cleaning_up("A lock could not be released"), live_errors(name):
+        with releasing():
             scalar(connection, f"SELECT RELEASE_LOCK({literal(lock)})")
 
 

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db.drivers.lost_sessions import releasing
 from soulsense_db.drivers.postgresql.archive import Locale
 from soulsense_db.drivers.postgresql.errors import NO_RIGHT, code_of, live_errors
 from soulsense_db.drivers.postgresql.login import Login
@@ -115,7 +116,7 @@ def new_database(
         finally:
             with cleaning_up(f"The database {made} could not be dropped"), live_errors(name):
                 drop(maintenance, made)
-            with cleaning_up("An advisory lock could not be released"), live_errors(name):
+            with releasing():
                 maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": mark.lock})
 
 

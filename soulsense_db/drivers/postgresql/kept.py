@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from msgspec import structs
 from sqlalchemy.engine import Connection
 
+from soulsense_db.drivers.lost_sessions import releasing
 from soulsense_db.drivers.postgresql import snapshot
 from soulsense_db.drivers.postgresql.databases import (
     Mark,
@@ -118,5 +119,5 @@ def kept_of(login: Login, copy: str, *, name: str) -> Iterator[NewDatabase | Non
         try:
             yield NewDatabase(*made, maintenance)
         finally:
-            with cleaning_up("An advisory lock could not be released"), live_errors(name):
+            with releasing():
                 maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), key)

@@ -22,6 +22,7 @@ from sqlalchemy.util import greenlet_spawn
 from soulsense_db.drivers import tls
 from soulsense_db.drivers.engines import given_to_library, private_engine
 from soulsense_db.drivers.event_loop import EventLoop
+from soulsense_db.drivers.lost_sessions import closed_quietly
 from soulsense_db.drivers.postgresql.errors import (
     NO_DATABASE,
     code_or_guess,
@@ -33,7 +34,6 @@ from soulsense_db.drivers.postgresql.errors import (
 from soulsense_db.drivers.postgresql.missing_rights import naming_user
 from soulsense_db.drivers.postgresql.pooler import require_session
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
-from soulsense_db.drivers.quiet_closing import closed_quietly
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in

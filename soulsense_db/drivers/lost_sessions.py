@@ -1,4 +1,4 @@
-"""Close a connection to a server, whose session may be gone."""
+"""What is done at the end of a session of a server, which may be lost by then."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 
 @contextmanager
@@ -21,3 +21,10 @@ def closed_quietly(connection: Connection) -> Iterator[Connection]:
     finally:
         with suppress(DBAPIError):
             connection.close()
+
+
+@contextmanager
+def releasing() -> Iterator[None]:
+    """Release a lock of a session in the block; where the session is lost, so is the lock."""
+    with suppress(DBAPIError, PendingRollbackError):
+        yield
