@@ -17,6 +17,7 @@ from postgresql import content
 from postgresql.conftest import VERSIONS, Servers
 from postgresql.server import NOBODY, Server
 from soulsense_db import BackupManager
+from soulsense_db.drivers.postgresql.errors import tool_failed
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -275,3 +276,15 @@ def test_status_while_the_server_is_down(tmp_path: Path, monkeypatch: pytest.Mon
     assert told["database"].count("does not answer") == 1
     assert told["restore"].count("does not answer") == 1
     assert not told["database"].endswith(".")
+
+
+def test_a_session_that_ends_while_rows_are_read_is_a_broken_connection() -> None:
+    """pg_dump tells of it in its second line, or in none: it names the table first."""
+    said = (
+        'pg_dump: error: Dumping the contents of table "t" failed: PQgetCopyData() failed.\n'
+        "pg_dump: detail: Error message from server: server closed the connection unexpectedly\n"
+        "\tThis probably means the server terminated abnormally\n"
+    )
+    error = tool_failed("pg_dump", "shop", said, user="app")
+    assert isinstance(error, DatabaseUnreachableError)
+    assert "server closed the connection" in str(error)

@@ -258,6 +258,13 @@ _NO_RIGHT = (
 )
 
 
+# How libpq tells that a session has ended, in fe-misc.c and fe-exec.c, and the server why.
+_LOST = re.compile(
+    "server closed the connection unexpectedly|terminating connection|no connection to the server"
+    "|could not receive data from server|SSL connection has been closed unexpectedly"
+)
+
+
 def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError:
     """Return the error for a program that failed, by what it ``said`` on standard error.
 
@@ -282,7 +289,9 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
             hint="Use the server's own host and port in the URL.",
             reason=reason,
         )
-    if "connection" in reason or "server closed" in reason:
+    if lost := _LOST.search(said):  # not in its first line: that is about the table
+        reason = lost.group()
+    if lost or "connection" in reason:
         return DatabaseUnreachableError(
             f"The connection to the server of {name} broke ({program}: {reason}).",
             hint="Check that the server runs, and try again.",
