@@ -258,10 +258,12 @@ _NO_RIGHT = (
 )
 
 
-# How libpq tells that a session has ended, in fe-misc.c and fe-exec.c, and the server why.
+# How libpq tells that a session has ended, in fe-misc.c and fe-exec.c, and the server why. A
+# snapshot is gone with the session of ours that has exported it.
 _LOST = re.compile(
     "server closed the connection unexpectedly|terminating connection|no connection to the server"
     "|could not receive data from server|SSL connection has been closed unexpectedly"
+    '|snapshot "[^"]*" does not exist'
 )
 
 
