@@ -8,7 +8,8 @@ from typing import Any
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 
 from soulsense_db.alembic.errors import attached as refuse_attached
-from soulsense_db.alembic.errors import version_table_attached
+from soulsense_db.alembic.errors import version_table_attached, version_table_elsewhere
+from soulsense_db.operations import LiveDatabase
 from soulsense_db.sidecars import Chain
 
 
@@ -49,16 +50,27 @@ class _HeadCount(HeadMaintainer):
         self.heads.add(to_)
 
 
-def require_whole(context: MigrationContext, attached: dict[str, str], *, ignore: bool) -> None:
+def require_whole(
+    context: MigrationContext, attached: dict[str, str], live: LiveDatabase, *, ignore: bool
+) -> None:
     """Raise for a migration that would be put back by half: part of it is in an attached file.
 
     ``ignore``: whether the user says that the steps leave attached files alone. The version table
     must be in the main one in any case.
     """
     schema = context.version_table_schema
-    if schema is not None and schema != "main":
-        file = attached.get(str(schema), "a database in memory")
-        raise version_table_attached(f"{schema}.{context.version_table}", file)
+    if schema is not None and not live.has_schemas and not _is_own(context, str(schema), live):
+        table = f"{schema}.{context.version_table}"
+        if live.path is None and live.address:
+            raise version_table_elsewhere(table)
+        raise version_table_attached(table, attached.get(str(schema), "a database in memory"))
     if attached and not ignore:
         name, file = next(iter(attached.items()))
         raise refuse_attached(name, file)
+
+
+def _is_own(context: MigrationContext, schema: str, live: LiveDatabase) -> bool:
+    """Whether a schema that is a database is the live one."""
+    if live.path is None and live.address:
+        return bool(context.connection and schema == context.connection.engine.url.database)
+    return schema == "main"

@@ -183,6 +183,16 @@ def version_table_attached(table: str, file: str) -> UnsupportedDatabaseError:
     )
 
 
+def version_table_elsewhere(table: str) -> UnsupportedDatabaseError:
+    """Return the error for a version table in another database of the server."""
+    return UnsupportedDatabaseError(
+        f"The version table {table} is in another database of the server: it is neither backed up "
+        "nor put back.",
+        hint="Leave version_table_schema out of env.py; or back up both databases yourself, and "
+        "run this migration with SOULSENSE_BACKUP=0.",
+    )
+
+
 def attached(name: str, file: str) -> UnsupportedDatabaseError:
     """Return the error for an attached ``file`` that a step may write to, under ``name``."""
     return UnsupportedDatabaseError(

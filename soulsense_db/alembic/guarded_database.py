@@ -78,7 +78,12 @@ class GuardedDatabase(Protection):
         return bool(pending.steps)
 
     def _warn_of_attached(self, context: MigrationContext, pending: Pending) -> None:
-        require_whole(context, pending.attached, ignore=self.settings.ignores_attached)
+        require_whole(
+            context,
+            pending.attached,
+            self.manager.live,
+            ignore=self.settings.ignores_attached,
+        )
         for file in pending.attached.values():
             log.warning("%s is attached: it is neither backed up nor put back.", printable(file))
 

@@ -81,13 +81,17 @@ class Run:
 
     def heads_are_as_before(self, manager: BackupManager) -> bool:
         """Whether another connection sees the revisions from before this run."""
-        return manager.live.alembic_heads(self.version_table) == tuple(sorted(self.heads))
+        return self._seen(manager) == tuple(sorted(self.heads))
 
     def is_committed(self, manager: BackupManager) -> bool:
         """Whether another connection sees the end of this run."""
         if self.remaining:
             return False
-        return manager.live.alembic_heads(self.version_table) == tuple(sorted(self._target))
+        return self._seen(manager) == tuple(sorted(self._target))
+
+    def _seen(self, manager: BackupManager) -> tuple[str, ...]:
+        schema = self.context.version_table_schema
+        return manager.live.alembic_heads(self.version_table, str(schema) if schema else None)
 
 
 # What Alembic's own commands that run no steps give as ``fn``: they have effects of their own.

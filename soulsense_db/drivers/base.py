@@ -46,6 +46,11 @@ class Driver(RequiredMethods):
 
     Then a migration that failed may be left to it, once :meth:`has_schema_of` says that it was.
     """
+    has_schemas: ClassVar[bool] = False
+    """Whether schemas, as Alembic's ``version_table_schema`` names one, are parts of the database.
+
+    Where they are not, such a name is that of another database.
+    """
 
     companions: ClassVar[fs.Companions] = fs.NO_COMPANIONS
     """What the database's library keeps beside a file while it is open, a backup included."""

@@ -8,7 +8,10 @@ from difflib import get_close_matches
 from soulsense_db.errors import OptionError, RowsRefusedError, UnsupportedDatabaseError
 
 _MOST_NAMES = 20
-_HOW_TO_WRITE_IT = "Write it like sqlite:///data/soulsense.db, or give the file's path."
+_HOW_TO_WRITE_IT = (
+    "Write it like sqlite:///data/soulsense.db or postgresql://user:password@host/name, or give a "
+    "file's path. Special characters of a password are written as %40 for @, %2F for /, %25 for %."
+)
 
 
 def no_url() -> UnsupportedDatabaseError:

@@ -226,8 +226,13 @@ class RequiredMethods(ABC):
         """
 
     @abstractmethod
-    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
-        """Return the sorted revisions in the live ``version_table``, None without that table."""
+    def alembic_heads(
+        self, version_table: str, schema: str | None = None
+    ) -> tuple[str, ...] | None:
+        """Return the sorted revisions in the live ``version_table``, None without that table.
+
+        ``schema``: where it is; never given where :attr:`~.base.Driver.has_schemas` is false.
+        """
 
     @abstractmethod
     def transaction(

@@ -61,6 +61,11 @@ class LiveDatabase:
         """Whether a transaction that is rolled back takes back what it did to tables as well."""
         return self._driver.rolls_back_schema
 
+    @property
+    def has_schemas(self) -> bool:
+        """Whether schemas are parts of it; else the name of one is that of another database."""
+        return self._driver.has_schemas
+
     def require(self) -> None:
         """Make sure that it is there.
 
@@ -187,11 +192,15 @@ class LiveDatabase:
         """
         return self._driver.size()
 
-    def alembic_heads(self, version_table: str = "alembic_version") -> tuple[str, ...]:
+    def alembic_heads(
+        self, version_table: str = "alembic_version", schema: str | None = None
+    ) -> tuple[str, ...]:
         """Return the Alembic revisions that the database is at, as another process sees it.
 
         Args:
             version_table: The name of Alembic's version table.
+            schema: The schema that it is in, where :attr:`has_schemas` is true; None for where a
+                statement of the application finds it.
 
         Returns:
             The revisions, sorted; none without that table.
@@ -205,7 +214,9 @@ class LiveDatabase:
             >>> manager.live.alembic_heads()
             ('1975ea83b712',)
         """
-        return self._driver.alembic_heads(version_table) or ()
+        if schema is None or not self._driver.has_schemas:
+            return self._driver.alembic_heads(version_table) or ()
+        return self._driver.alembic_heads(version_table, schema) or ()
 
     def attached_files(self, connection: Connection) -> dict[str, str]:
         """Return the other database files that are attached to a connection.

@@ -153,6 +153,8 @@ class Restorer:
         is_verified = self._verify_result(safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
+        if safety is not None and self._repository.keeps_plain_beside_encrypted:
+            completion.warn_of(f"{safety} is not encrypted, as backups are")
         return RestoreReport(
             source=info,
             safety_backup=safety,

@@ -107,11 +107,14 @@ class _RestoreChecker:
         warnings: tuple[str, ...] = ()
         try:
             report = verify_backup(self._repository, info, level="full", progress=progress)
-            unusual = self._driver.way_of_restore()
-            warnings = report.warnings + failed_drill(info) + ((unusual,) if unusual else ())
-            warnings += made_elsewhere(self._driver, info)
+            warnings = report.warnings + failed_drill(info)
         except BackupError as error:
             problems.append(error)
+        try:
+            unusual = self._driver.way_of_restore()
+            warnings += ((unusual,) if unusual else ()) + made_elsewhere(self._driver, info)
+        except BackupError as error:
+            problems += _obstacles(error)
         problems += _problem(
             lambda: require_trusted_directory(
                 self._repository.directory.directory, live=self._driver.location

@@ -16,7 +16,7 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, warn
 from soulsense_db.operations.errors import replaced_not_copied
 from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
 from soulsense_db.sidecars import FAILED_MIGRATION, SAFETY_BACKUP, MigrationMarker, SafetyFiles
@@ -85,20 +85,28 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
 def finish_safety_copy(driver: Driver, base: Path) -> None:
     """Make the safety backup that a restore has not made which was killed, or had no room.
 
-    ``base``: what its files are named after, if that restore was on another machine. Raises
+    That of a restore on another machine, or with a backup directory that is gone, is none that an
+    undo here goes back to: it gets a dated name among those of ``base``. Raises
     :class:`~soulsense_db.errors.RestoreError`.
     """
     noted = driver.replaced_without_copy()
     if noted is None:
         return
     replaced = msgspec.json.decode(noted, type=Replaced)
-    if fs.exists(Path(replaced.base).parent):  # it may have been of another backup directory
-        base = Path(replaced.base)
-    safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
+    safety = SafetyFiles(Path(replaced.base), companions=driver.companions, name=replaced.name)
+    # It has left the file that the copy was to be written to. The same path may be elsewhere, too.
+    is_from_here = fs.exists(safety.staging)
+    if not is_from_here:
+        safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
     try:
         safety.recover()
         place_copy_of_replaced(driver, safety, replaced, new_staging_file(safety, size=0))
-        safety.forget_previous()
+        if is_from_here:
+            safety.forget_previous()
+            return
+        aside = safety.give_dated_name(safety.path)
+        warn(f"What a restore on another machine replaced, which had no copy yet, is in {aside}.")
+        safety.withdraw(placed=False)
     except BackupError as error:
         raise replaced_not_copied(error, safety.path) from error
 

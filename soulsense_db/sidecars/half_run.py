@@ -46,12 +46,16 @@ def standing(driver: Driver, place: Path | None) -> tuple[MigrationMarker, ...]:
 def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
     """Whether the version table of its chain, as others see it, is at the target."""
     chain = marker.chain
-    if chain is None or marker.backup is None or chain.schema not in {None, "main"}:
+    if chain is None or marker.backup is None:
+        return False
+    if chain.schema not in {None, "main"} and not driver.has_schemas:
         return False
     if set(marker.alembic_heads) == set(marker.target_heads):  # then its heads tell nothing
         return False
     try:
         # Without the table nobody can tell: a step that dropped all tables dropped it as well.
+        if chain.schema is not None and driver.has_schemas:
+            return driver.alembic_heads(chain.version_table, chain.schema) == marker.target_heads
         return driver.alembic_heads(chain.version_table) == marker.target_heads
     except BackupError as error:
         log_ignored("Whether a migration has ended cannot be told", error)

@@ -59,6 +59,23 @@ def test_what_a_failed_migration_did_is_taken_back(
     assert database.left() == set()
 
 
+def test_a_version_table_in_another_database_is_refused(
+    project: Project, database: Database
+) -> None:
+    """On MariaDB a schema is a database: that of the name is not backed up."""
+    project.edit_env(
+        "connection=connection, target_metadata=target_metadata",
+        "connection=connection, target_metadata=target_metadata, version_table_schema='meta'",
+    )
+    database.run("CREATE DATABASE meta")
+    try:
+        with pytest.raises(MigrationRefusedError, match="in another database of the server"):
+            project.upgrade("broken")
+    finally:
+        database.run("DROP DATABASE meta")
+    assert database.run("SHOW TABLES LIKE 'extra'") == ""
+
+
 def test_a_kill_leaves_a_marker(project: Project, database: Database, tmp_path: Path) -> None:
     """A migration that dies is found, and the backup from before it ends that."""
     died = subprocess.run(

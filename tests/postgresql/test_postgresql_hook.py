@@ -96,6 +96,32 @@ def test_what_the_server_rolled_back_is_not_restored(
     assert manager(project, database).alarm.error() is None
 
 
+@pytest.mark.parametrize("committed", [False, True], ids=["rolled back", "put back"])
+def test_a_version_table_may_be_in_a_schema(
+    project: Project, database: Database, committed: bool
+) -> None:
+    """Schemas are parts of the database: what Alembic calls version_table_schema is backed up."""
+    database.execute(
+        "CREATE SCHEMA meta",
+        "CREATE TABLE meta.alembic_version AS TABLE alembic_version",
+        "DROP TABLE alembic_version",
+    )
+    project.edit_env(
+        "connection=connection, target_metadata=target_metadata",
+        "connection=connection, target_metadata=target_metadata,"
+        f" transaction_per_migration={committed}, version_table_schema='meta'",
+    )
+    project.upgrade("second")
+    found = manager(project, database)
+    assert found.list()[0].kind == "pre_migration"
+    project.call("downgrade", "first")
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+        project.upgrade("broken")
+    assert database.scalar("SELECT version_num FROM meta.alembic_version") == "first"
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") in ("one", "ONE")
+    assert found.alarm.error() is None
+
+
 @pytest.mark.parametrize("on_failure", ["restore", "keep"])
 def test_status_has_nothing_to_say_after_a_failure(
     project: Project, database: Database, on_failure: str

@@ -31,6 +31,7 @@ from soulsense_db.alembic.rehearsal.configuration import configured
 from soulsense_db.alembic.rehearsal.differences import sentences_of
 from soulsense_db.alembic.rehearsal.errors import cannot_run_on_a_copy
 from soulsense_db.alembic.rehearsal.file_guard import guard_files, watch_programs
+from soulsense_db.alembic.rehearsal.flask_context import application_of
 from soulsense_db.alembic.rehearsal.places import Places
 from soulsense_db.alembic.rehearsal.step_watch import StepWatch
 from soulsense_db.drivers import Led, RehearsalSupport, rehearsal_for
@@ -85,16 +86,17 @@ class _Child:
             words = ("current", "")
         sys.argv = ["alembic", *filter(None, words)]
         config = configured(request["config"], *filter(None, words))
-        if request["task"] == "find":
-            self._find(config)
-            return
-        from alembic import command
+        with application_of(config, request["config"]["flask"]):
+            if request["task"] == "find":
+                self._find(config)
+                return
+            from alembic import command
 
-        self.steps.install()
-        getattr(command, request["task"])(config, request["revision"])
-        self._channel.tell("migrated")
-        if request["compares_models"]:
-            self._compare_models(configured(request["config"], "check"))
+            self.steps.install()
+            getattr(command, request["task"])(config, request["revision"])
+            self._channel.tell("migrated")
+            if request["compares_models"]:
+                self._compare_models(configured(request["config"], "check"))
 
     def _find(self, config: Any) -> None:
         """Tell of the databases that env.py configures; nothing but empty files is opened."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from alembic.config import CommandLine, Config
 
+from soulsense_db.alembic.rehearsal.flask_context import application_here
 from soulsense_db.alembic.rehearsal.way_back import way_back
 
 _SIMPLE = (str, int, float, bool, type(None))
@@ -16,9 +17,9 @@ _SIMPLE = (str, int, float, bool, type(None))
 def described(config: Config) -> dict[str, Any]:
     """Return what makes the same configuration in another process, as plain values.
 
-    ``left_out``: attributes that exist in this process only, such as a connection; ``way_back``:
-    what becomes of a real run that fails, a sentence; ``way_back_if_it_dies``: of one whose process
-    is ended at once.
+    ``flask``: the application that env.py may need; ``left_out``: attributes that exist in this
+    process only, such as a connection; ``way_back``: what becomes of a real run that fails, a
+    sentence; ``way_back_if_it_dies``: of one whose process is ended at once.
     """
     attributes: dict[Any, Any] = config.attributes
     return {
@@ -33,6 +34,7 @@ def described(config: Config) -> dict[str, Any]:
             }
             for section in config.file_config.sections()
         },
+        "flask": application_here(),
         "attributes": {k: v for k, v in attributes.items() if isinstance(v, _SIMPLE)},
         "way_back": way_back(config),
         "way_back_if_it_dies": way_back(config, dies=True),

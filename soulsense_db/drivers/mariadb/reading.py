@@ -242,7 +242,10 @@ class ReadingDriver(BackupFiles):
             finally:
                 execute(connection, "ROLLBACK")
 
-    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+    def alembic_heads(
+        self, version_table: str, schema: str | None = None
+    ) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""
+        del schema
         with self._connected() as connection:
             return inventory.heads(connection, self._name, version_table)

@@ -168,6 +168,7 @@ class PostgreSQLDriver(ReadingDriver):
         """Look at rights, and what is tied to this very database."""
         if self._swaps_databases():
             rights.require_movable(self._login(), name=self.database)
+            rights.require_givable(self._login(), name=self.database)
             self.tools()
         else:
             with self._connected() as connection:
@@ -281,6 +282,8 @@ class PostgreSQLDriver(ReadingDriver):
         """Restore ``source`` to a scratch database for the block."""
         return rows_of(self, source, progress)
 
-    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+    def alembic_heads(
+        self, version_table: str, schema: str | None = None
+    ) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None without that table."""
-        return self._read(lambda connection: inventory.heads(connection, version_table))
+        return self._read(lambda connection: inventory.heads(connection, version_table, schema))

@@ -254,8 +254,10 @@ def lock(found: Sequence[Found], mode: str) -> str | None:
     return f"LOCK TABLE {names} IN {mode} MODE" if names else None
 
 
-def place_of(connection: Connection, table: str) -> str | None:
+def place_of(connection: Connection, table: str, schema: str | None = None) -> str | None:
     """Return a table's name with its schema, as a statement of the application finds it.
+
+    ``schema``: as the statement names one.
 
     Its connection may search schemas in which others make operators: so there is none here, and all
     names have their schema (CVE-2018-1058).
@@ -263,10 +265,12 @@ def place_of(connection: Connection, table: str) -> str | None:
     found = connection.scalar(
         sa.text(
             "SELECT i.identity FROM pg_catalog.pg_identify_object(1259, CAST("
-            "pg_catalog.to_regclass(pg_catalog.quote_ident(CAST(:name AS pg_catalog.text)))"
+            "pg_catalog.to_regclass(pg_catalog.concat_ws('.',"
+            " pg_catalog.quote_ident(CAST(:schema AS pg_catalog.text)),"
+            " pg_catalog.quote_ident(CAST(:name AS pg_catalog.text))))"
             " AS pg_catalog.oid), 0) AS i"
         ),
-        {"name": table},
+        {"name": table, "schema": schema},
     )
     return None if found is None else str(found)
 
@@ -279,12 +283,14 @@ def heads_in(connection: Connection, place: str | None) -> tuple[str, ...]:
     return tuple(sorted(str(one) for one in rows))
 
 
-def heads(connection: Connection, version_table: str) -> tuple[str, ...] | None:
+def heads(
+    connection: Connection, version_table: str, schema: str | None = None
+) -> tuple[str, ...] | None:
     """Return the sorted revisions in ``version_table``, None without that table.
 
     It is looked for as a statement of the application does: in the search path.
     """
-    place = place_of(connection, version_table)
+    place = place_of(connection, version_table, schema)
     return None if place is None else heads_in(connection, place)
 
 

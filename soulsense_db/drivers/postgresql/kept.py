@@ -48,8 +48,14 @@ def _without_copy(maintenance: Connection, live: str) -> tuple[str, Mark] | None
     return found[0] if found else None
 
 
+_BROKEN = sa.text("SELECT datname FROM pg_database WHERE datconnlimit = -2")
+
+
 def _kept(maintenance: Connection, live: str) -> list[tuple[str, Mark]]:
-    return [(one, mark) for one, mark in marked(maintenance, live) if mark.role == "kept"]
+    # A DROP DATABASE that was cut off leaves it unusable; to drop it again is all that can be done.
+    broken = set(maintenance.scalars(_BROKEN))
+    found = marked(maintenance, live)
+    return [(one, mark) for one, mark in found if mark.role == "kept" and one not in broken]
 
 
 def write_copy(

@@ -42,6 +42,14 @@ _ALLOWED_BY = (
         re.compile('permission denied for database "([^"]+)"'),
         f"GRANT CONNECT ON DATABASE {{}} TO {_USER};",
     ),
+    (
+        re.compile("permission denied for tablespace (\\S+)"),
+        f"GRANT CREATE ON TABLESPACE {{}} TO {_USER};",
+    ),
+    (
+        re.compile('permission denied to set parameter "([^"]+)"'),
+        f"GRANT SET ON PARAMETER {{}} TO {_USER};",
+    ),
     (re.compile("permission denied for table"), _READS),
     (re.compile("permission denied for schema"), _READS),
     # Who gives something to a role has to be a member of it.

@@ -173,7 +173,8 @@ def _give_rights(maintenance: Connection, wanted: Belongings, new: Properties, n
             return  # both have what any database has
         rights = _usual_rights(maintenance, wanted.owner)
     whose = ", ".join(sorted({grantee for grantee, *_ in had} | {quoted(wanted.owner)}))
-    execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM {whose}")
+    # What one of them has passed on goes as well, and comes back as given by the owner.
+    execute(maintenance, f"REVOKE ALL ON DATABASE {named} FROM {whose} CASCADE")
     for grantee, privilege, is_grantable in rights:
         option = " WITH GRANT OPTION" if is_grantable else ""
         execute(maintenance, f"GRANT {privilege} ON DATABASE {named} TO {grantee}{option}")

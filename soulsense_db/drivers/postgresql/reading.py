@@ -63,6 +63,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
     url_drivers = frozenset({"psycopg", "psycopg2", "asyncpg", "psycopg_async"})
     suffix = ".pgdump"
     rolls_back_schema = True
+    has_schemas = True
     companions = fs.Companions(folders=(FOLDER,))
 
     def __init__(self, engine: Engine, *, lock_timeout: float) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.properties import belongings, give
 from soulsense_db.drivers.postgresql.schema_rights import Lack, require_replaceable
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
@@ -87,3 +88,17 @@ def require_movable(login: Login, *, name: str) -> None:
             tied = connection.scalars(sa.text(query), {"live": login.database}).all()
             if tied:
                 raise tied_to(name, what, [str(one) for one in tied], statement)
+
+
+def require_givable(login: Login, *, name: str) -> None:
+    """Raise unless the user may give another database the settings and rights of the live one.
+
+    Somebody else may have given them. It is tried on the live one, and taken back.
+    """
+    with login.maintenance(name=name, autocommit=False) as maintenance:
+        found = belongings(maintenance, login.database)
+        try:
+            if found is not None:
+                give(maintenance, found, login.database)
+        finally:
+            maintenance.rollback()

@@ -25,7 +25,9 @@ _MOST_STATEMENTS = 12
 OF_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _MAY_CREATE = sa.text(
     "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user),"
-    " quote_ident(current_database())"
+    " quote_ident(current_database()), quote_ident(o.rolname), o.rolsuper"
+    " FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba"
+    " WHERE d.datname = current_database()"
 )
 # By catalog: the kind as statements call it, and the columns of schema and owner. Parsers and
 # templates of text searches have no owner.
@@ -151,7 +153,7 @@ def require_none_prepared(connection: Connection, *, name: str) -> None:
 
 def _to_replace_schemas(connection: Connection) -> list[Lack]:
     """Return what the user lacks to replace the schemas."""
-    may_create, user, database = connection.execute(_MAY_CREATE).one()
+    may_create, user, database, lord, lord_is_super = connection.execute(_MAY_CREATE).one()
     lacks = []
     if not may_create:
         lacks.append(
@@ -161,11 +163,13 @@ def _to_replace_schemas(connection: Connection) -> list[Lack]:
             )
         )
     for kind, shown, owner, is_super, is_of_database in connection.execute(_OF_OTHERS):
-        # Never a membership in a role that may do everything.
+        # The database's owner owns such a schema through a role of everybody's, and must not lose
+        # it. Never a membership in a role that may do everything.
+        role, is_mighty = (lord, lord_is_super) if is_of_database else (owner, is_super)
         statement = (
             f"ALTER {kind.upper()} {shown} OWNER TO {user};"
-            if is_super or is_of_database
-            else f"GRANT {owner} TO {user};"
+            if is_mighty
+            else f"GRANT {role} TO {user};"
         )
         lacks.append(Lack(f"the ownership of {kind} {shown}", statement))
     return lacks

@@ -140,8 +140,11 @@ class ReadingDriver(Driver):
         """Close the engine's idle pooled connections, never an in-memory database's."""
         self._live.return_idle_connections()
 
-    def alembic_heads(self, version_table: str) -> tuple[str, ...] | None:
+    def alembic_heads(
+        self, version_table: str, schema: str | None = None
+    ) -> tuple[str, ...] | None:
         """Return the sorted revisions in the live ``version_table``, None where there is none."""
+        del schema
         return self._live.run(lambda live: pragmas.version_heads(live, version_table))
 
     def make_read_only(self, connection: Any) -> None:
