@@ -31,6 +31,8 @@ def preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
         session.say(f"  database  {error.what}")
         if isinstance(error, DatabaseDamagedError):
             session.say("            The damaged files are moved aside, not deleted.")
+        elif session.manager.live.path is None:  # a wrong name is easily overlooked
+            session.say("            A restore makes it on the server.")
         return None
     except (BackupNotFoundError, InvalidBackupError):
         raise

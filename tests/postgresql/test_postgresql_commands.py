@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import sqlalchemy as sa
+from age_keys import Key
 from shell import Shell
 
 from postgresql.database import Database
 from postgresql.newest import on_newest
 from postgresql.server import Server
-from soulsense_db import errors
+from soulsense_db import BackupManager, errors
 
 
 @on_newest
@@ -89,3 +90,39 @@ def test_a_dry_run_is_refused_as_the_command_is(server: Server, tmp_path: Path) 
             with database.engine.connect() as connection:
                 connection.execution_options(isolation_level="AUTOCOMMIT")
                 connection.exec_driver_sql("ROLLBACK PREPARED 'held'")
+
+
+@on_newest
+def test_a_missing_database_is_made(server: Server, tmp_path: Path) -> None:
+    """A dry run lets it pass as the restore does, and both say that there is none yet."""
+    shell = Shell(tmp_path)
+    with Database(server) as database:
+        database.execute("CREATE TABLE note (id int)")
+        shell.ok("create", "--url", database.url)
+        database.engine.dispose()
+        database.maintain("DROP DATABASE {}")
+        on = ("--url", database.url)
+        dry = shell.ok("restore", "latest", "--dry-run", *on)
+        assert "Database not found: " in dry
+        assert "A restore makes it on the server." in dry
+        assert dry.endswith("Nothing was changed: this was a dry run.\n")
+        shell.ok("restore", "latest", "--yes", *on)
+        assert database.scalar("SELECT count(*) FROM note") == 0
+
+
+@on_newest
+def test_a_plain_safety_backup_beside_encrypted_ones_is_said(
+    server: Server, tmp_path: Path, key: Key
+) -> None:
+    """On a server it is in the backup directory, where a reader expects nothing plain."""
+    with Database(server) as database:
+        database.execute("CREATE TABLE note (id int)")
+        manager = BackupManager(
+            database.engine, tmp_path / "backups", recipients=key.recipients, identities=key.path
+        )
+        manager.create()
+        report = manager.restore("latest")
+        assert [one for one in report.warnings if "is not encrypted, as backups are" in one]
+        plain = BackupManager(database.engine, tmp_path / "plain")
+        plain.create()
+        assert not plain.restore("latest").warnings
