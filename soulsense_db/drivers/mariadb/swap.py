@@ -101,8 +101,8 @@ class Swap:
             stack.callback(renaming.stop, observer, self._name)
             # What was committed meanwhile is in what is replaced: it is lost unless that is kept.
             # (Where the lock that it waits for was ended, it is done already.)
-            is_lost = self._noted.kept is None and not renaming.has_ended
-            if is_lost and self._write_lock.has_concurrent_commit():
+            may_be_lost = self._noted.kept is None and not renaming.has_ended
+            if may_be_lost and self._write_lock.has_concurrent_commit():
                 raise ConcurrentCommitError
         except BaseException:
             if self._renaming is not None:
