@@ -235,6 +235,21 @@ def test_triggers_run_only_on_demand(diary: Diary) -> None:
     assert diary.rows("SELECT content FROM entries WHERE id = 3") == [("changed",)]
 
 
+def test_triggers_find_their_tables_as_in_the_application(diary: Diary) -> None:
+    """A function that names a table without its schema does so, deferred triggers as well."""
+    diary.run(
+        "CREATE TABLE audit (what text)",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO audit VALUES (TG_NAME); RETURN new; END $$",
+        "CREATE TRIGGER at_once AFTER INSERT ON entries FOR EACH ROW EXECUTE FUNCTION note()",
+        "CREATE CONSTRAINT TRIGGER later AFTER INSERT ON entries DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION note()",
+    )
+    made = diary.backup("DELETE FROM entries WHERE id = 3")
+    diary.restore(made, "entries", "id = 3", triggers="run")
+    assert diary.rows("SELECT what FROM audit ORDER BY 1") == [("at_once",), ("later",)]
+
+
 def test_what_the_database_refuses_is_told_without_values(diary: Diary) -> None:
     """A constraint by its name, a trigger, a rule that does something else: nothing is written."""
     made = diary.backup("DELETE FROM entries WHERE id = 3")

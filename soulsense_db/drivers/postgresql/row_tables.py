@@ -137,7 +137,7 @@ class PostgreSQLTables(Tables):
 
     def __init__(self, connection: Connection, search_path: Sequence[str]) -> None:
         super().__init__(connection)
-        self._search_path = search_path
+        self.search_path = search_path
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
@@ -192,7 +192,7 @@ class PostgreSQLTables(Tables):
             if len(parts) == 2:
                 found.append(shown_name(parts[0], parts[1]))
             elif len(parts) == 1:
-                found += [shown_name(schema, parts[0]) for schema in self._search_path]
+                found += [shown_name(schema, parts[0]) for schema in self.search_path]
         return found
 
     def ident_columns(self, shape: Shape) -> tuple[Column, ...]:

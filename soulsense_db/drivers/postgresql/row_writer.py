@@ -69,7 +69,7 @@ class PostgreSQLWriter(Writer):
 
     def __init__(self, tables: PostgreSQLTables, name: str, lock_timeout: float) -> None:
         self.tables = tables
-        self._connection = tables.connection
+        self._connection, self._path = tables.connection, tables.search_path
         self._name, self._lock_timeout = name, lock_timeout
 
     # Nobody else
@@ -129,6 +129,9 @@ class PostgreSQLWriter(Writer):
                 before.append(f"{altering} DEFERRABLE")
                 after.append(f"{altering} NOT DEFERRABLE")
         self._alter([*before, "SET CONSTRAINTS ALL DEFERRED"])
+        if triggers == "run":  # they look for their tables where the application does
+            path = ", ".join(map(quoted, self._path))
+            execute(connection, f"SET LOCAL search_path = {path or quoted('')}")
         yield
         try:
             execute(connection, "SET CONSTRAINTS ALL IMMEDIATE")
@@ -136,6 +139,7 @@ class PostgreSQLWriter(Writer):
             if not code_of(error).startswith("23"):
                 raise
             raise references_refused(_constraint_in(error)) from error
+        execute(connection, "SET LOCAL search_path = ''")
         self._alter(after)
 
     def _alter(self, statements: Sequence[str]) -> None:
