@@ -41,7 +41,7 @@ def shop(server: Server) -> Iterator[Database]:
 
 
 @pytest.fixture
-def manager(shop: Database, tmp_path: Path) -> BackupManager:
+def manager(shop: Database, tmp_path: Path) -> Iterator[BackupManager]:
     """Return a manager of the owner, with a backup of an older state."""
     engine = sa.create_engine(shop.server.url(shop.name, user="bel_app"))
     with engine.begin() as connection:
@@ -50,7 +50,8 @@ def manager(shop: Database, tmp_path: Path) -> BackupManager:
     made.create()
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO note VALUES (1)")
-    return made
+    yield made
+    engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,15 @@ def test_what_cannot_be_dropped_to_its_end_is_no_way_back(
     shop.maintain(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{shop.kept()}'")
     manager.undo_restore()
     assert shop.scalar("SELECT count(*) FROM note") == 1
+
+
+def test_a_template_stays_one(shop: Database, manager: BackupManager) -> None:
+    """Whoever makes databases of it still can; what is kept of it can be dropped."""
+    shop.maintain("ALTER DATABASE {} IS_TEMPLATE true")
+    is_template = f"SELECT datistemplate FROM pg_database WHERE datname = '{shop.name}'"
+    manager.restore("latest")
+    assert shop.scalar(is_template)
+    manager.restore("latest")
+    assert len([name for name in shop.names() if name.startswith("soulsense_")]) == 1
+    for name in ("{}", shop.kept()):
+        shop.maintain(f"ALTER DATABASE {name} IS_TEMPLATE false")

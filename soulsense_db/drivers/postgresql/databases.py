@@ -226,12 +226,17 @@ def read_mark(said: str | None) -> Mark | None:
         return None
 
 
+_IS_TEMPLATE = sa.text("SELECT datistemplate FROM pg_database WHERE datname = :name")
+
+
 def drop(maintenance: Connection, name: str) -> None:
     """Drop a database of ours, with the sessions that are connected to it.
 
     Autovacuum may only be ended by superusers; without force the server ends it for anybody.
     """
     statement = f"DROP DATABASE IF EXISTS {quoted(name)}"
+    if maintenance.scalar(_IS_TEMPLATE, {"name": name}):  # as the live one was that it replaced
+        execute(maintenance, f"ALTER DATABASE {quoted(name)} IS_TEMPLATE false")
     try:
         execute(maintenance, f"{statement} WITH (FORCE)")
     except DBAPIError as error:

@@ -15,7 +15,8 @@ _PROPERTIES = """
         d.datctype AS ctype, to_jsonb(d)->>'datlocprovider' AS provider,
         coalesce(to_jsonb(d)->>'datlocale', to_jsonb(d)->>'daticulocale') AS locale,
         to_jsonb(d)->>'daticurules' AS rules,
-        pg_get_userbyid(d.datdba) AS owner, t.spcname AS tablespace, d.datconnlimit
+        pg_get_userbyid(d.datdba) AS owner, t.spcname AS tablespace, d.datconnlimit,
+        d.datistemplate
     FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
     WHERE d.datname = :name
 """
@@ -41,6 +42,7 @@ class Properties:
     owner: str
     tablespace: str
     limit: int
+    is_template: bool
 
 
 def properties(connection: Connection, name: str) -> Properties | None:
@@ -54,6 +56,7 @@ def properties(connection: Connection, name: str) -> Properties | None:
         owner=row["owner"],
         tablespace=row["tablespace"],
         limit=row["datconnlimit"],
+        is_template=row["datistemplate"],
     )
 
 
@@ -98,6 +101,7 @@ class Belongings:
 
     owner: str
     limit: int
+    is_template: bool
     rights: tuple[tuple[str, str, bool], ...] | None
     settings: tuple[tuple[str | None, str, str], ...]
 
@@ -112,6 +116,7 @@ def belongings(connection: Connection, name: str) -> Belongings | None:
     return Belongings(
         owner=found.owner,
         limit=found.limit,
+        is_template=found.is_template,
         rights=_rights(connection, found.oid) if has_rights else None,
         settings=settings_of(connection, found.oid),
     )
@@ -142,6 +147,8 @@ def give(maintenance: Connection, wanted: Belongings, target: str) -> None:
     if new.owner != wanted.owner:
         execute(maintenance, f"ALTER DATABASE {named} OWNER TO {quoted(wanted.owner)}")
     execute(maintenance, f"ALTER DATABASE {named} WITH CONNECTION LIMIT {wanted.limit}")
+    if new.is_template != wanted.is_template:
+        execute(maintenance, f"ALTER DATABASE {named} IS_TEMPLATE {wanted.is_template}")
     _give_rights(maintenance, wanted, new, named)
     _clear_settings(maintenance, new, named)
     for role, setting, value in wanted.settings:
