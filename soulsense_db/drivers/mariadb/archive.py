@@ -28,8 +28,8 @@ _LAST = re.compile(rb"-- soulsense_db: end ([0-9a-f]{16}) ([0-9a-f]{64})\n")
 _LAST_BYTES = len(b"-- soulsense_db: end \n") + 16 + 1 + 64
 _LONGEST = 256 * 1024 * 1024  # more is no description of a database
 _IMPORTABLE = (
-    "Use another backup. What mariadb-dump alone wrote becomes one when it is imported; not what it "
-    "wrote with --skip-comments or --compact, which lacks its beginning and end."
+    "Use another backup. What mariadb-dump alone wrote becomes one when it is imported; not what "
+    "it wrote with --skip-comments or --compact, which lacks its beginning and end."
 )
 CHUNK = 256 * 1024
 
