@@ -123,6 +123,8 @@ def restore(
     if rows.dry_run:
         if upgrade is None:  # else a copy was migrated, and tried with all that
             require_possible(session, info, trust_directory=trust_directory)
+        if from_ is not None:
+            session.say(f"The backup that was downloaded stays in {manager.directory}.")
         session.say("Nothing was changed: this was a dry run.")
         return {
             "backup": backup_json(info),

@@ -103,7 +103,9 @@ def test_the_machine_is_gone(shell: Shell, url: str) -> None:
     del shell.env["SOULSENSE_MIRROR"]
     assert "Evening" in shell.ok("mirror", "list", url)
     new = shell.folder / "new" / "app.db"
-    said = shell.ok("restore", "latest", "--from", url, "--url", f"sqlite:///{new}", "--yes")
+    words = ("restore", "latest", "--from", url, "--url", f"sqlite:///{new}")
+    assert "The backup that was downloaded stays in " in shell.ok(*words, "--dry-run")
+    said = shell.ok(*words, "--yes")
     assert f"Restored {new}" in said
     assert digest(new) == rows
     assert "Evening" in shell.ok("list", "--url", str(new))
