@@ -13,7 +13,7 @@ from postgresql.database import Database
 from postgresql.newest import on_newest
 from postgresql.server import Server
 from soulsense_db import BackupManager
-from soulsense_db.errors import MissingRightError
+from soulsense_db.errors import DatabaseUnreachableError, MissingRightError
 
 pytestmark = on_newest
 _ROLES = ("bel_app", "bel_bob", "bel_cyd")
@@ -116,3 +116,17 @@ def test_a_template_stays_one(shop: Database, manager: BackupManager) -> None:
     assert len([name for name in shop.names() if name.startswith("soulsense_")]) == 1
     for name in ("{}", shop.kept()):
         shop.maintain(f"ALTER DATABASE {name} IS_TEMPLATE false")
+
+
+def test_a_limit_of_connections_is_what_is_said(shop: Database, manager: BackupManager) -> None:
+    """Not that the server does not answer: what has to be raised is in the hint."""
+    shop.maintain("ALTER DATABASE {} CONNECTION LIMIT 1")
+    with pytest.raises(DatabaseUnreachableError, match="takes no more connections") as caught:
+        manager.create()
+    assert "CONNECTION LIMIT" in caught.value.hint
+    shop.maintain("ALTER DATABASE {} CONNECTION LIMIT -1")
+    shop.maintain("ALTER ROLE bel_app CONNECTION LIMIT 1")
+    with pytest.raises(DatabaseUnreachableError, match="takes no more connections"):
+        manager.create()
+    shop.maintain("ALTER ROLE bel_app CONNECTION LIMIT -1")
+    manager.create()

@@ -53,7 +53,9 @@ _PREFIX_OF_TOOL = re.compile(r"^(could not execute query|query failed): ")
 _LIBPQ_PREFIX = re.compile(r"^connection (to server .*?|failed:.*?) failed:\s*")
 
 
+_FULL = ("too many connections", "remaining connection slots")
 _GUESSES = {
+    **dict.fromkeys(_FULL, "53300"),
     "permission denied for database": NO_RIGHT,
     "password": "28000",
     "authentication": "28000",
@@ -195,6 +197,16 @@ def no_library() -> MissingExtraError:
     )
 
 
+def no_connection_left(name: str, reason: str) -> DatabaseUnreachableError:
+    """Return the error for a server, a database or a role that has no more connections."""
+    return DatabaseUnreachableError(
+        f"The server of {name} takes no more connections ({reason}).",
+        hint="A backup needs up to 5, a restore about 10. Raise max_connections, or the CONNECTION "
+        "LIMIT of the database or of the user, or close some.",
+        reason=reason,
+    )
+
+
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
     ((NO_DATABASE,), no_database),
@@ -203,7 +215,8 @@ _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...]
     (("55P03", "55006", "57014", "40P01"), locked),
     (("53100",), disk_full),
     (("XX001", "XX002"), damaged),
-    (("08", "57P", "25P03", "53300"), unreachable),
+    (("53300",), no_connection_left),
+    (("08", "57P", "25P03"), unreachable),
 )
 
 
@@ -285,12 +298,27 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
             hint="Free some space on the server, or in the backup directory, and try again.",
             reason=reason,
         )
+    if failed := _session_failed(program, name, reason, said):
+        return failed
+    return BackupError(
+        f"{program} failed for {name} ({reason}).",
+        hint="The server's log tells more.",
+        reason=reason,
+    )
+
+
+def _session_failed(
+    program: str, name: str, reason: str, said: str
+) -> DatabaseUnreachableError | None:
+    """Return the error for a session that a program did not get, or that has ended."""
     if "startup parameter" in reason:  # of a session: amounts of money need one
         return DatabaseUnreachableError(
             f"The pooler before the server of {name} takes no settings ({program}: {reason}).",
             hint="Use the server's own host and port in the URL.",
             reason=reason,
         )
+    if any(words in reason for words in _FULL):
+        return no_connection_left(name, reason)
     if lost := _LOST.search(said):  # not in its first line: that is about the table
         reason = lost.group()
     if lost or "connection" in reason:
@@ -299,11 +327,7 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
             hint="Check that the server runs, and try again.",
             reason=reason,
         )
-    return BackupError(
-        f"{program} failed for {name} ({reason}).",
-        hint="The server's log tells more.",
-        reason=reason,
-    )
+    return None
 
 
 def unknown_archive(name: str, reason: str) -> ServerToolError:
