@@ -258,6 +258,21 @@ def test_a_half_way_state_is_told(project: Project, database: Database) -> None:
     assert "Key (text)" not in report.error  # no values of rows
 
 
+def test_rows_that_a_half_way_state_lacks_are_told(project: Project, database: Database) -> None:
+    """Who runs without a backup reads how many rows the real run would cost."""
+    project.revision(
+        "second",
+        "first",
+        'op.execute("DELETE FROM entry")\n'
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("SELECT 1")\n'
+        'op.execute("SELECT no_such_thing")',
+    )
+    rows = database.scalar("SELECT count(*) FROM entry")
+    state = one(rehearsed(project, database), "state")
+    assert f"{rows} row(s) of entry would be gone." in state.sentence
+
+
 def by_hand(database: Database) -> str:
     """Return a migration that connects in each way there is, and writes through each."""
     socket = database.server.socket

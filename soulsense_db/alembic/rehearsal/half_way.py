@@ -50,7 +50,24 @@ def left_behind(
             f"{original} would fail because of it"
         )
     second_try = "" if at_step is None else _second_try(after, at_step, leftovers)
-    return True, " ".join(filter(None, (f"{sentence}.", second_try, was_there)))
+    gone = _gone(before, after)
+    return True, " ".join(filter(None, (f"{sentence}.", gone, second_try, was_there)))
+
+
+def _gone(before: DatabaseSurvey, after: DatabaseSurvey) -> str:
+    """Say of which tables there would be fewer rows; those of a part are its table's."""
+    left = {table.table: table.rows for table in after.tables}
+    fewer = {
+        one.table: one.rows - left.get(one.table, 0)
+        for one in before.tables
+        if not one.part_of and one.table not in after.unreadable
+    }
+    listed = [
+        f"{number:,} row(s) of {table}"
+        for table, number in fewer.items()
+        if number > 0 and f"{_TEMPORARY}{table}" not in left  # there they are, whole or in part
+    ]
+    return f"{_listed(listed)} would be gone." if listed else ""
 
 
 def _second_try(after: DatabaseSurvey, at_step: Collection[str], leftovers: Collection[str]) -> str:
