@@ -72,6 +72,10 @@ def test_a_setting_that_an_administrator_gave_is_found_before(
         manager.restore("latest")
     assert shop.scalar("SELECT count(*) FROM note") == 1
     assert shop.scalar("SELECT count(*) FROM pg_db_role_setting WHERE setdatabase <> 0") == 1
+    if "bel_bob" in given:
+        assert "RESET ALL" in problem.hint
+        shop.maintain(problem.hint.partition(": ")[2].partition(";")[0])
+        assert manager.can_restore("latest").ok
     if "log_min" in given:
         assert "GRANT SET ON PARAMETER log_min_duration_statement TO bel_app" in problem.hint
         shop.maintain("GRANT SET ON PARAMETER log_min_duration_statement TO bel_app")

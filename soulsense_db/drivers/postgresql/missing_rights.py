@@ -73,6 +73,20 @@ def cannot_be_replaced(name: str, what: str, statements: str) -> MissingRightErr
     )
 
 
+def cannot_set_for_role(role: str, database: str, reason: str) -> MissingRightError:
+    """Return the error for settings of a role in the database, which an administrator gave.
+
+    Names as in a statement.
+    """
+    return MissingRightError(
+        f"A right is missing ({reason}): role {role} has settings in {database}, and a restored "
+        "database would have to get them.",
+        hint=f"As an administrator: ALTER ROLE {role} IN DATABASE {database} RESET ALL;   "
+        "Or restore as a user who may alter that role.",
+        reason=reason,
+    )
+
+
 def cannot_restore(
     name: str, *, needs: str, statements: str, needs_within: str, statements_within: str
 ) -> MissingRightError:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import Locale
+from soulsense_db.drivers.postgresql.errors import NO_RIGHT, code_of, reason_of
+from soulsense_db.drivers.postgresql.missing_rights import cannot_set_for_role
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
 
 _PROPERTIES = """
@@ -153,7 +158,8 @@ def give(maintenance: Connection, wanted: Belongings, target: str) -> None:
     _clear_settings(maintenance, new, named)
     for role, setting, value in wanted.settings:
         whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
-        set_for(maintenance, whose, setting, value)
+        with _altering(role, named):
+            set_for(maintenance, whose, setting, value)
 
 
 _RIGHTS = sa.text(
@@ -209,7 +215,19 @@ def _clear_settings(maintenance: Connection, new: Properties, named: str) -> Non
     ).all()
     for role in roles:
         whose = f"ROLE {role} IN DATABASE {named}" if role else f"DATABASE {named}"
-        execute(maintenance, f"ALTER {whose} RESET ALL")
+        with _altering(role, named):
+            execute(maintenance, f"ALTER {whose} RESET ALL")
+
+
+@contextmanager
+def _altering(role: str | None, database: str) -> Iterator[None]:
+    """Say of a role that the user may not alter what its settings are in the way of."""
+    try:
+        yield
+    except DBAPIError as error:
+        if role is None or code_of(error) != NO_RIGHT:
+            raise
+        raise cannot_set_for_role(role, database, reason_of(error)) from error
 
 
 def set_for(maintenance: Connection, whose: str, setting: str, value: str) -> None:
