@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic_project import HAS_PLUGINS
 from helpers import clean_environment
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,12 @@ def application(tmp_path: Path) -> Path:
     ini = tmp_path / "migrations" / "alembic.ini"
     options = "[alembic]\nsoulsense_backup = true\nsoulsense_rehearse = true"
     ini.write_text(ini.read_text().replace("[alembic]", options, 1))
+    if not HAS_PLUGINS:  # as the guide's page says
+        env = tmp_path / "migrations" / "env.py"
+        before, online, after = env.read_text().partition("def run_migrations_online")
+        after = after.replace("context.begin_transaction()", "safe_migrations(context)")
+        imports = "from soulsense_db.alembic import safe_migrations\n"
+        env.write_text(f"{imports}{before}{online}{after}")
     (tmp_path / "migrations" / "versions" / "0001_notes.py").write_text(NOTES)
     return tmp_path
 
