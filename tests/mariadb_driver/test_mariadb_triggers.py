@@ -233,7 +233,7 @@ def test_sessions_that_are_ended_leave_old_or_new(
         def end(observer: Observer) -> None:
             del observer
             ours = database.run(_OURS).split()
-            ended[:] = ours if chosen == "all" else ours[place : place + 1]  # noqa: B023 - now
+            ended[:] = ours if chosen == "all" else ours[place : place + 1]  # noqa: B023 - called in this turn
             for number in ended:
                 with suppress(subprocess.CalledProcessError):  # it has ended with another one
                     database.run(f"KILL {number}")

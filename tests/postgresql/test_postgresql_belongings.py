@@ -87,6 +87,7 @@ def test_rights_that_were_passed_on_do_not_keep_an_undo_from_it(
     shop: Database, manager: BackupManager
 ) -> None:
     """Each of the roles has its right after a restore, after an undo, and after a redo."""
+    shop.maintain("REVOKE CONNECT ON DATABASE {} FROM PUBLIC")  # else all have it anyway
     shop.maintain("GRANT CONNECT ON DATABASE {} TO bel_bob WITH GRANT OPTION")
     bob = sa.create_engine(shop.server.url(shop.name, user="bel_bob"), isolation_level="AUTOCOMMIT")
     with bob.connect() as connection:
