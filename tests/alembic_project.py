@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import sqlite3
 import subprocess
@@ -40,6 +41,15 @@ BROKEN = """
 """
 
 
+def write_code(path: Path, text: str) -> None:
+    """Write a module that may have been run before.
+
+    Python tells a module that has changed by its size, and by its time in whole seconds.
+    """
+    path.write_text(text)
+    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+
+
 @dataclass
 class Project:
     """An Alembic project in ``folder`` with its database ``app.db``."""
@@ -70,7 +80,7 @@ class Project:
                 "    with context.begin_transaction():\n", "    with safe_migrations(context):\n"
             )
             text = self.env_py.read_text()
-            self.env_py.write_text(
+            self.write_env(
                 text.replace(
                     "from alembic import context",
                     "from alembic import context\nfrom soulsense_db.alembic import safe_migrations",
@@ -97,11 +107,15 @@ class Project:
         """The database file."""
         return self.folder / "app.db"
 
+    def write_env(self, text: str) -> None:
+        """Write env.py."""
+        write_code(self.env_py, text)
+
     def edit_env(self, old: str, new: str) -> None:
         """Replace ``old`` in env.py, which must be there."""
         text = self.env_py.read_text()
         assert old in text, f"not in env.py: {old!r}"
-        self.env_py.write_text(text.replace(old, new))
+        self.write_env(text.replace(old, new))
 
     def set_option(self, name: str, value: str) -> None:
         """Add an option to the ``[alembic]`` section."""
@@ -110,12 +124,13 @@ class Project:
 
     def revision(self, name: str, after: str | None, upgrade: str, downgrade: str = "pass") -> None:
         """Write a revision; the bodies are Python lines with ``op`` and ``sa``."""
-        (self.folder / "mig" / "versions" / f"{name}.py").write_text(
+        write_code(
+            self.folder / "mig" / "versions" / f"{name}.py",
             "import os, signal, time\nfrom pathlib import Path\n"
             "import sqlalchemy as sa\nfrom alembic import context, op\n"
             f"revision = {name!r}\ndown_revision = {after!r}\n"
             f"def upgrade(*args, **kw):\n{_indented(upgrade)}\n"
-            f"def downgrade(*args, **kw):\n{_indented(downgrade)}\n"
+            f"def downgrade(*args, **kw):\n{_indented(downgrade)}\n",
         )
 
     def standard(self) -> Project:

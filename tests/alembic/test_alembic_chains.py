@@ -45,7 +45,7 @@ def tenants(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
     """Return a project whose env.py migrates two chains of one database, both at ``first``."""
     project = Project(tmp_path / "project", request.param)
     ours = request.param == "env.py"
-    project.env_py.write_text(
+    project.write_env(
         _TENANTS.format(
             imports="from soulsense_db.alembic import safe_migrations" if ours else "",
             block="safe_migrations(context)" if ours else "context.begin_transaction()",

@@ -66,7 +66,7 @@ def _pass_connection(project: Project, *, configure: str = "") -> None:
         if project.door in ("env.py", "both")
         else ("context.begin_transaction()")
     )
-    project.env_py.write_text(
+    project.write_env(
         text[:start] + "    context.configure(connection=config.attributes['connection'],\n"
         f"        target_metadata=target_metadata, {configure})\n"
         f"    with {manager}:\n        context.run_migrations()\n\n" + text[end:]
@@ -363,7 +363,7 @@ def test_an_error_after_the_migration_leaves_it(
 ) -> None:
     """An error of env.py after the last commit is no failure of the migration."""
     project = Project(tmp_path, "env.py").standard()
-    project.env_py.write_text(project.env_py.read_text() + "\nraise RuntimeError('afterwards')\n")
+    project.write_env(project.env_py.read_text() + "\nraise RuntimeError('afterwards')\n")
     with pytest.raises(RuntimeError, match="afterwards"):
         project.upgrade("second")
     assert query(project.database, "SELECT version_num FROM alembic_version") == [("second",)]

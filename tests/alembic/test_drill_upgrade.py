@@ -85,7 +85,7 @@ def test_migrations_that_cannot_be_run_say_nothing_of_the_backup(made: Project) 
     """An env.py that fails is no failed drill."""
     manager = manager_of(made)
     before = manager.get("latest")
-    made.env_py.write_text("import nowhere_to_be_found\n")
+    made.write_env("import nowhere_to_be_found\n")
     with pytest.raises(RehearsalFailedError, match="nowhere_to_be_found"):
         manager.verify("latest", level="drill", upgrade=upgrade_to(made.config()))
     assert manager.get("latest") == before

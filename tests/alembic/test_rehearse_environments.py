@@ -45,7 +45,7 @@ def test_an_env_py_with_its_own_settings_works(tmp_path: Path) -> None:
     made.ini.write_text(
         made.ini.read_text().replace(f"sqlalchemy.url = sqlite:///{made.database}", "")
     )
-    made.env_py.write_text(
+    made.write_env(
         "from alembic import context\n"
         "from own_settings import engine\n"
         "with engine.connect() as connection:\n"
@@ -315,7 +315,7 @@ def test_it_knows_that_it_is_a_rehearsal(tmp_path: Path) -> None:
 def test_an_env_py_that_passes_over_errors_hides_none(tmp_path: Path) -> None:
     """A step that fails is said to fail, also where env.py catches the error, and exits with 0."""
     made = project(tmp_path / "project")
-    made.env_py.write_text(
+    made.write_env(
         made.env_py.read_text().replace(
             "            context.run_migrations()",
             "            try:\n                context.run_migrations()\n"

@@ -247,7 +247,7 @@ def test_a_revision_that_does_not_exist(made: Project) -> None:
 
 def test_an_env_py_that_fails(made: Project) -> None:
     """It is no fault of the backup, and is said as none."""
-    made.env_py.write_text("import nowhere_to_be_found\n")
+    made.write_env("import nowhere_to_be_found\n")
     with refused(made) as caught:
         restored(made)
     assert "The migrations of" in caught.value.what

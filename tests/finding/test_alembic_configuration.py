@@ -67,7 +67,7 @@ def test_the_engine_that_env_py_configures_is_taken(folder: Path, template: str)
 def test_a_real_url_needs_no_env_py(folder: Path) -> None:
     """What the file says counts, and no code is run."""
     project = Project(folder, door="none")
-    project.env_py.write_text("1 / 0")
+    project.write_env("1 / 0")
     found = configuration_of(project)
     assert found.engine().url.database == str(project.database)
 
@@ -183,7 +183,7 @@ def test_an_env_py_that_does_something_else_is_an_error_of_the_tree(
     project.revision("first", None, FIRST)
     if case == "migrates":
         code += project.env_py.read_text()
-    project.env_py.write_text(code)
+    project.write_env(code)
     before = snapshot_of(folder)[project.database.name]
     with pytest.raises(BackupError) as caught:
         configuration_of(project).engine()
@@ -200,7 +200,7 @@ def test_a_project_without_a_url_of_its_own_is_told_so(folder: Path) -> None:
     project = project_of(folder)
     text = project.env_py.read_text().splitlines()
     kept = [line for line in text if "set_main_option" not in line]
-    project.env_py.write_text("\n".join(kept))
+    project.write_env("\n".join(kept))
     with pytest.raises(ApplicationCodeError, match="its URL is that of a template"):
         configuration_of(project).engine()
 
@@ -214,7 +214,7 @@ def test_a_url_with_a_gap_is_filled_in_by_env_py(folder: Path) -> None:
     text = project.env_py.read_text().splitlines()
     line = 'config.set_main_option("DB_FILE", "app.db")'
     kept = [line if "set_main_option" in one else one for one in text]
-    project.env_py.write_text("\n".join(kept))
+    project.write_env("\n".join(kept))
     assert configuration_of(project).engine().url.database == "app.db"
     project.ini.write_text(ini.replace(stock, "sqlite:///%DB_FILE", 1))
     with pytest.raises(OptionError, match="a single %"):
