@@ -120,15 +120,6 @@ class Repository:
         """What errors call the live database: its file, or its name on the server."""
         return self.driver.location or self.driver.database
 
-    @property
-    def keeps_plain_beside_encrypted(self) -> bool:
-        """Whether a safety backup, which is never encrypted, is beside backups that are.
-
-        Beside a database's file it is where the data is plain anyway.
-        """
-        on_server = self.driver.location is None and bool(self.driver.address)
-        return on_server and self.forms.encrypts
-
     def work_file(
         self, size_bytes: int, *, spares: int = 0, is_secret: bool = False
     ) -> AbstractContextManager[Path]:

@@ -40,6 +40,7 @@ from soulsense_db.operations.safety_copy import (
     place_copy_of_replaced,
     removed_on_error,
     stage_safety_copy,
+    warn_if_plain,
 )
 from soulsense_db.operations.stored_form import OpenedBackup
 from soulsense_db.operations.verify import VerificationReport, verify_opened
@@ -153,8 +154,8 @@ class Restorer:
         is_verified = self._verify_result(safety, completion)
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
-        if safety is not None and self._repository.keeps_plain_beside_encrypted:
-            completion.warn_of(f"{safety} is not encrypted, as backups are")
+        if safety is not None:
+            warn_if_plain(self._repository, safety, completion)
         return RestoreReport(
             source=info,
             safety_backup=safety,

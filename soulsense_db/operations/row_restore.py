@@ -24,7 +24,11 @@ from soulsense_db.operations.errors import disk_failed, no_such_limit
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_source import opened_to_restore
-from soulsense_db.operations.safety_copy import finish_safety_copy, stage_safety_copy
+from soulsense_db.operations.safety_copy import (
+    finish_safety_copy,
+    stage_safety_copy,
+    warn_if_plain,
+)
 from soulsense_db.operations.stored_form import OpenedBackup, opened
 from soulsense_db.operations.verify import verify_opened
 from soulsense_db.sidecars import SafetyFiles, standing_for_a_copy
@@ -189,6 +193,7 @@ class _RowRestorer:
         if self._is_placed:
             with self._completion.then(f"{self._safety.previous} could not be removed"):
                 self._safety.forget_previous()
+            warn_if_plain(self._repository, self._safety.path, self._completion)
         return RowsReport(
             source=self._info,
             plan=plan,

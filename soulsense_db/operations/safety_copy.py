@@ -14,11 +14,13 @@ import msgspec
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
+from soulsense_db.completion import Completion
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up, warn
 from soulsense_db.operations.errors import replaced_not_copied
 from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
+from soulsense_db.operations.repository import Repository
 from soulsense_db.sidecars import FAILED_MIGRATION, SAFETY_BACKUP, MigrationMarker, SafetyFiles
 
 _DESCRIPTIONS = {
@@ -140,6 +142,16 @@ def place_copy_of_replaced(
             safety.clear_staging()
             fs.create_private_file(safety.staging, owner_of=driver.location)
         raise
+
+
+def warn_if_plain(repository: Repository, path: Path, completion: Completion) -> None:
+    """Say of the safety backup ``path``, which is never encrypted, that it is beside ones that are.
+
+    Beside a database's file it is where the data is plain anyway.
+    """
+    is_on_server = repository.driver.location is None and bool(repository.driver.address)
+    if is_on_server and repository.forms.encrypts:
+        completion.warn_of(f"{path} is not encrypted, as backups are")
 
 
 def _fill(driver: Driver, safety: SafetyFiles, new: NewBackup, write: Write) -> BackupInfo:

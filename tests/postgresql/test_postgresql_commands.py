@@ -116,13 +116,18 @@ def test_a_plain_safety_backup_beside_encrypted_ones_is_said(
 ) -> None:
     """On a server it is in the backup directory, where a reader expects nothing plain."""
     with Database(server) as database:
-        database.execute("CREATE TABLE note (id int)")
+        database.execute("CREATE TABLE note (id int PRIMARY KEY)")
+        database.execute("INSERT INTO note VALUES (1)")
         manager = BackupManager(
             database.engine, tmp_path / "backups", recipients=key.recipients, identities=key.path
         )
         manager.create()
         report = manager.restore("latest")
         assert [one for one in report.warnings if "is not encrypted, as backups are" in one]
+        assert not manager.restore_rows("latest", "note").warnings  # there is nothing to write
+        database.execute("DELETE FROM note")
+        rows = manager.restore_rows("latest", "note")
+        assert [one for one in rows.warnings if "is not encrypted, as backups are" in one]
         plain = BackupManager(database.engine, tmp_path / "plain")
         plain.create()
         assert not plain.restore("latest").warnings
