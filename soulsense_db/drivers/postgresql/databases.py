@@ -45,6 +45,12 @@ _END = sa.text(
     " WHERE datname = :name AND usesysid IS NOT NULL"
 )
 _MOST_LOOKS = 100
+# From PostgreSQL 17 on, one may write a row for each login: for ours, to a database that is being
+# filled, too. Who may not switch them off may not restore any either.
+_MAY_SWITCH_OFF = sa.text(
+    "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'event_triggers')"
+    " AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)"
+)
 Role = Literal["scratch", "replaced", "kept"]
 
 
@@ -112,6 +118,8 @@ def new_database(
         execute(maintenance, f"CREATE DATABASE {quoted(made)} {words}")
         try:
             execute(maintenance, set_comment(maintenance, made, str(mark)))
+            if maintenance.scalar(_MAY_SWITCH_OFF):
+                execute(maintenance, f"ALTER DATABASE {quoted(made)} SET event_triggers = off")
             yield NewDatabase(made, mark, maintenance)
         finally:
             with cleaning_up(f"The database {made} could not be dropped"), live_errors(name):
@@ -124,6 +132,7 @@ def give_name(made: NewDatabase, name: str) -> None:
     """Give a new database the name of one that is missing, and take our comment off."""
     in_transaction(
         made.maintenance,
+        f"ALTER DATABASE {quoted(made.name)} RESET ALL",
         f"ALTER DATABASE {quoted(made.name)} RENAME TO {quoted(name)}",
         set_comment(made.maintenance, name, None),
         name=name,

@@ -235,6 +235,7 @@ class PostgreSQLDriver(ReadingDriver):
             login=self._login(),
             tools=self.tools(),
             name=self.database,
+            version_table=self._place_of_version_table(),
             progress=progress,
         )
 
@@ -250,7 +251,6 @@ class PostgreSQLDriver(ReadingDriver):
             with live_errors(self.database):
                 ready.commit(write_lock)
             return
-        table = None if keeps is None else self._place_of_version_table()
         self.return_idle_connections()
         restoring.put_in_place(
             ready,
@@ -259,7 +259,6 @@ class PostgreSQLDriver(ReadingDriver):
             lock_timeout=self.lock_timeout,
             write_lock=write_lock,
             keeps=keeps,
-            version_table=table,
         )
         self.return_idle_connections()
 

@@ -76,10 +76,15 @@ def require_version(source: Path, description: archive.Description, tools: Tools
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A backup that was restored to a new database; ``sha256``: of its archive."""
+    """A backup that was restored to a new database; ``sha256``: of its archive.
+
+    ``version_table``: as of a :class:`~.databases.Mark`, of the live one. To look for it once
+    writers wait would have a trigger on login wait as well.
+    """
 
     made: NewDatabase
     sha256: str
+    version_table: str | None
 
     def is_of(self, source: Path) -> bool:
         """Whether it was made of the backup file ``source``, whatever its name is now."""
@@ -88,7 +93,13 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    source: Path, *, login: Login, tools: Tools, name: str, progress: Progress | None
+    source: Path,
+    *,
+    login: Login,
+    tools: Tools,
+    name: str,
+    version_table: str | None,
+    progress: Progress | None,
 ) -> Iterator[Prepared]:
     """Restore ``source`` to a new database, which is dropped after the block if nothing uses it.
 
@@ -105,12 +116,12 @@ def prepared(
     live, locale = login.database, description.locale
     with kept_of(login, description.sha256, name=name) as kept:
         if kept is not None:
-            yield Prepared(kept, description.sha256)
+            yield Prepared(kept, description.sha256, version_table)
             return
     with new_database(login, live=live, name=name, locale=locale) as made:
         fill(source, made.name, login=login, tools=tools, name=name, poll=poll)
         poll()
-        yield Prepared(made, description.sha256)
+        yield Prepared(made, description.sha256, version_table)
 
 
 def put_in_place(
@@ -121,13 +132,12 @@ def put_in_place(
     lock_timeout: float,
     write_lock: WriteLock | None,
     keeps: str | None = None,
-    version_table: str | None = None,
 ) -> None:
     """Give what is ``ready`` the name of the live database, and drop that one, or keep it.
 
     ``write_lock`` is released at the last moment, when nobody can commit any more. Where the
     database is kept, what is committed between both is in it, and renaming is quicker: it looks for
-    sessions when there is none. ``version_table``: as of a :class:`~.databases.Mark`.
+    sessions when there is none.
     """
     live, made = login.database, ready.made
     with live_errors(name):
@@ -142,7 +152,7 @@ def put_in_place(
             lock_timeout=lock_timeout,
             spared=_session_of(write_lock) if keeps is None else None,
             keeps=keeps,
-            version_table=version_table,
+            version_table=ready.version_table,
         )
         with swap.alone():
             if write_lock is not None:
