@@ -24,6 +24,8 @@ def show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff)
         what = "its revision differs" if found.same_schema else _what_differs(session)
         session.say(f"  rows      the same as in the database; {what}")
     elif session.talks:
+        if not found.same_schema:
+            session.say(f"  schema    {_what_differs(session)}")
         session.say("  rows      changes if you restore:")
         print_changes(tables)
 
@@ -31,7 +33,7 @@ def show_comparison(session: Session, heads: Sequence[str], found: DatabaseDiff)
 def _what_differs(session: Session) -> str:
     """Say what a schema has: on PostgreSQL also to whom it belongs, and who may use it."""
     if session.manager.live.dialect != "postgresql":
-        return "tables or indexes differ"
+        return "tables, indexes, views or triggers differ"
     return "tables, indexes, owners or rights differ: a restore brings those of the backup back"
 
 

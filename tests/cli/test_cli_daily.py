@@ -354,6 +354,17 @@ def test_restoring_the_same_says_so(shell: Shell) -> None:
     shell.fails(errors.BackupNotFoundError, "restore", "nosuch", "--yes")
 
 
+def test_a_schema_that_differs_is_said_beside_the_rows(shell: Shell) -> None:
+    """An index, a view or a trigger that a restore takes away is not behind the numbers of rows."""
+    shell.create()
+    execute(shell.database, "DELETE FROM child")
+    assert "  schema " not in shell.ok("restore", "latest", "--dry-run")
+    execute(shell.database, "CREATE VIEW children AS SELECT * FROM child")
+    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok("restore", "latest", "--dry-run")
+    shell.ok("restore", "latest", "--yes")
+    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok("undo", "--dry-run")
+
+
 def test_restoring_a_missing_database(shell: Shell) -> None:
     """Without a live database there is nothing to compare, and the restore works."""
     shell.create()
