@@ -19,13 +19,13 @@ from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trus
 from soulsense_db.notices import cleaning_up, ignoring
 from soulsense_db.operations.compare import has_schema_of
 from soulsense_db.operations.delete import deleted
-from soulsense_db.operations.errors import nothing_to_undo
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import (
     Restorer,
     done_sentence,
 )
+from soulsense_db.operations.restore_errors import nothing_to_undo
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.safety_copy import finish_safety_copy

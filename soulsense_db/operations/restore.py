@@ -22,7 +22,8 @@ from soulsense_db.errors import (
 )
 from soulsense_db.meta_file import not_found_if_deleted, read_backup, trusted_meta
 from soulsense_db.notices import cleaning_up, log_ignored
-from soulsense_db.operations.errors import (
+from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore_errors import (
     disk_failed,
     not_put_back,
     nothing_to_undo,
@@ -30,7 +31,6 @@ from soulsense_db.operations.errors import (
     too_many_writers,
     undo_command,
 )
-from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_report import RestoreReport
 from soulsense_db.operations.restore_source import Source, opened_to_restore
 from soulsense_db.operations.safety_copy import (

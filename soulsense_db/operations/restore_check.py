@@ -25,8 +25,8 @@ from soulsense_db.meta_file import require_no_backup
 from soulsense_db.notices import ignoring, log_ignored, renamed
 from soulsense_db.operations.compare import compare_data
 from soulsense_db.operations.diff import without_numbers
-from soulsense_db.operations.errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore_errors import denied, in_the_way_of_restore, place_too_long
 from soulsense_db.operations.restore_source import room_of_restore
 from soulsense_db.operations.servers import made_elsewhere
 from soulsense_db.operations.stored_form import opened

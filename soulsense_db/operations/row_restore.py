@@ -20,9 +20,10 @@ from soulsense_db.notices import cleaning_up
 from soulsense_db.operations.alarm import MigrationAlarm
 from soulsense_db.operations.database_lock import DatabaseLock
 from soulsense_db.operations.diff import MOST_ROWS
-from soulsense_db.operations.errors import disk_failed, no_such_limit
+from soulsense_db.operations.errors import no_such_limit
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore_errors import disk_failed
 from soulsense_db.operations.restore_source import opened_to_restore
 from soulsense_db.operations.safety_copy import (
     finish_safety_copy,

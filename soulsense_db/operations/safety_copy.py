@@ -18,9 +18,9 @@ from soulsense_db.completion import Completion
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up, warn
-from soulsense_db.operations.errors import replaced_not_copied
 from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
+from soulsense_db.operations.restore_errors import replaced_not_copied
 from soulsense_db.sidecars import FAILED_MIGRATION, SAFETY_BACKUP, MigrationMarker, SafetyFiles
 
 _DESCRIPTIONS = {

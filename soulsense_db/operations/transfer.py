@@ -24,18 +24,6 @@ from soulsense_db.meta_file import (
 )
 from soulsense_db.notices import ignoring, warn
 from soulsense_db.operations.bases import base_of
-from soulsense_db.operations.errors import (
-    copy_differs,
-    in_the_backup_directory,
-    in_the_way_of_copy,
-    is_live,
-    no_directory,
-    no_file,
-    no_path,
-    no_such_directory,
-    nothing_to_import,
-    other_export,
-)
 from soulsense_db.operations.import_date import date_of_import
 from soulsense_db.operations.new_backup import NewBackup, add_backup
 from soulsense_db.operations.references import Reference
@@ -46,6 +34,18 @@ from soulsense_db.operations.stored_form_errors import (
     base_is_readable,
     name_of_other_form,
     would_be_decrypted,
+)
+from soulsense_db.operations.transfer_errors import (
+    copy_differs,
+    in_the_backup_directory,
+    in_the_way_of_copy,
+    is_live,
+    no_directory,
+    no_file,
+    no_path,
+    no_such_directory,
+    nothing_to_import,
+    other_export,
 )
 from soulsense_db.operations.verify import check_and_record, verify_backup
 from soulsense_db.progress import Progress

@@ -360,9 +360,13 @@ def test_a_schema_that_differs_is_said_beside_the_rows(shell: Shell) -> None:
     execute(shell.database, "DELETE FROM child")
     assert "  schema " not in shell.ok("restore", "latest", "--dry-run")
     execute(shell.database, "CREATE VIEW children AS SELECT * FROM child")
-    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok("restore", "latest", "--dry-run")
+    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok(
+        "restore", "latest", "--dry-run"
+    )
     shell.ok("restore", "latest", "--yes")
-    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok("undo", "--dry-run")
+    assert "  schema    tables, indexes, views or triggers differ\n" in shell.ok(
+        "undo", "--dry-run"
+    )
 
 
 def test_restoring_a_missing_database(shell: Shell) -> None:
