@@ -17,7 +17,7 @@ from postgresql import content
 from postgresql.conftest import VERSIONS, Servers
 from postgresql.server import NOBODY, Server
 from soulsense_db import BackupManager
-from soulsense_db.drivers.postgresql.errors import tool_failed
+from soulsense_db.drivers.postgresql.tool_errors import tool_failed
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,

@@ -1,4 +1,4 @@
-"""What errors of PostgreSQL and of its programs mean, as errors of the tree.
+"""What errors of a PostgreSQL server, and backups of one, mean, as errors of the tree.
 
 No row is quoted: of a server's error its first line is shown, without what it quotes at its end.
 """
@@ -33,9 +33,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     MissingExtraError,
     MissingRightError,
-    NotEnoughSpaceError,
     Remedy,
-    ServerToolError,
     TruncatedBackupError,
     UnsupportedDatabaseError,
 )
@@ -48,14 +46,11 @@ NOT_ACCEPTING = "55000"
 
 # What a message quotes may be a value: after a colon, as "invalid input syntax for type x: "y"".
 _QUOTED_VALUE = re.compile(r":\s*\".*", re.DOTALL)
-_PREFIX_OF_TOOL = re.compile(r"^(could not execute query|query failed): ")
 # libpq repeats what it connected to; only what went wrong is of interest.
 _LIBPQ_PREFIX = re.compile(r"^connection (to server .*?|failed:.*?) failed:\s*")
-
-
-_FULL = ("too many connections", "remaining connection slots")
+CONNECTIONS_USED_UP = ("too many connections", "remaining connection slots")
 _GUESSES = {
-    **dict.fromkeys(_FULL, "53300"),
+    **dict.fromkeys(CONNECTIONS_USED_UP, "53300"),
     "permission denied for database": NO_RIGHT,
     "password": "28000",
     "authentication": "28000",
@@ -233,136 +228,6 @@ def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> Unsup
         reason=f"{what} belongs to it",
         candidates=names,
     )
-
-
-# The server's programs
-
-
-def no_tool(program: str, version: int, others: Sequence[str]) -> ServerToolError:
-    """Return the error for a program of this version that is not there, but ``others`` are."""
-    found = f" Found: {'; '.join(others)}." if others else ""
-    return ServerToolError(
-        f"The server is PostgreSQL {version}, and there is no {program} {version} here.{found}",
-        hint=f"Install the client programs of version {version} (Debian: postgresql-client-"
-        f"{version}), or name their directory with soulsense_tools or --tools.",
-        candidates=others,
-    )
-
-
-def tool_killed(program: str, name: str, signal: int) -> ServerToolError:
-    """Return the error for a program that somebody ended, as the system does without memory."""
-    reason = f"{program} was ended by signal {signal}"
-    return ServerToolError(
-        f"A program of the server did not end its work for {name} ({reason}).",
-        hint="Try again. Without memory the system ends programs: its log tells.",
-        reason=reason,
-    )
-
-
-# Rows that a policy hides, a table that is somebody else's, a role that one is no member of.
-_NO_RIGHT = (
-    "permission denied",
-    "row-level security policy",
-    "must be owner of",
-    "must be member of",
-    "must be able to SET ROLE",
-    "must be superuser",
-    "must have privileges",
-)
-
-
-# How libpq tells that a session has ended, in fe-misc.c and fe-exec.c, and the server why. A
-# snapshot is gone with the session of ours that has exported it.
-_LOST = re.compile(
-    "server closed the connection unexpectedly|terminating connection|no connection to the server"
-    "|could not receive data from server|SSL connection has been closed unexpectedly"
-    '|snapshot "[^"]*" does not exist'
-)
-
-
-def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError:
-    """Return the error for a program that failed, by what it ``said`` on standard error.
-
-    ``user``: as whom it was connected.
-    """
-    reason = first_error(said) or "it said nothing"
-    if any(words in reason for words in _NO_RIGHT):
-        return no_right(name, reason, user)
-    # pg_dump waits for locks with a timeout for the statement.
-    is_late = "canceling statement due to" in reason and "timeout" in reason
-    if is_late or "could not obtain lock" in reason:  # of several jobs none waits
-        return locked(name, reason)
-    if "No space left" in reason or "could not extend file" in reason:
-        return NotEnoughSpaceError(
-            f"A disk is full ({program}: {reason}).",
-            hint="Free some space on the server, or in the backup directory, and try again.",
-            reason=reason,
-        )
-    if failed := _session_failed(program, name, reason, said):
-        return failed
-    return BackupError(
-        f"{program} failed for {name} ({reason}).",
-        hint="The server's log tells more.",
-        reason=reason,
-    )
-
-
-def _session_failed(
-    program: str, name: str, reason: str, said: str
-) -> DatabaseUnreachableError | None:
-    """Return the error for a session that a program did not get, or that has ended."""
-    if "startup parameter" in reason:  # of a session: amounts of money need one
-        return DatabaseUnreachableError(
-            f"The pooler before the server of {name} takes no settings ({program}: {reason}).",
-            hint="Use the server's own host and port in the URL.",
-            reason=reason,
-        )
-    if any(words in reason for words in _FULL):
-        return no_connection_left(name, reason)
-    if lost := _LOST.search(said):  # not in its first line: that is about the table
-        reason = lost.group()
-    if lost or "connection" in reason:
-        return DatabaseUnreachableError(
-            f"The connection to the server of {name} broke ({program}: {reason}).",
-            hint="Check that the server runs, and try again.",
-            reason=reason,
-        )
-    return None
-
-
-def unknown_archive(name: str, reason: str) -> ServerToolError:
-    """Return the error for what several jobs of pg_dump wrote, in a way that is not known here."""
-    return ServerToolError(
-        f"pg_dump wrote the backup of {name} in a way that is not known to this version "
-        f"({reason}).",
-        hint="Create it with one job: --jobs 1.",
-        reason=reason,
-    )
-
-
-@contextmanager
-def refused_by_server(backup: str) -> Iterator[None]:
-    """Say of a whole backup that the server did not take it, and why."""
-    try:
-        yield
-    except BackupError as error:
-        if type(error) is not BackupError:
-            raise
-        raise BackupError(
-            f"The server did not take the backup {backup} ({error.reason}).",
-            hint="The backup is whole. Make what it needs of the server: roles, extensions and "
-            "tablespaces are not in it.",
-            reason=error.reason,
-        ) from error
-
-
-def first_error(said: str) -> str:
-    """Return what the first line of an error says: what follows it may quote rows."""
-    for line in said.splitlines():
-        _, mark, text = line.partition("error: ")
-        if mark:
-            return without_values(_PREFIX_OF_TOOL.sub("", text))
-    return without_values(said)
 
 
 # Backup files

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from soulsense_db import fs
 from soulsense_db.drivers.postgresql.archive import MAGIC
-from soulsense_db.drivers.postgresql.errors import unknown_archive
+from soulsense_db.drivers.postgresql.tool_errors import unknown_archive
 
 CONTENTS = "toc.dat"
 _CHUNK = 256 * 1024

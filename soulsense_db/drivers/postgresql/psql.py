@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
-from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
+from soulsense_db.drivers.postgresql.tool_errors import no_tool, tool_failed, tool_killed
 from soulsense_db.drivers.postgresql.tools import Tools, user_of
 from soulsense_db.drivers.server_programs import read_back, stop, widen
 from soulsense_db.errors import BackupError

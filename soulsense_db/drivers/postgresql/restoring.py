@@ -16,13 +16,17 @@ from soulsense_db.drivers.postgresql.databases import (
     new_database,
     tidy_up,
 )
-from soulsense_db.drivers.postgresql.errors import live_errors, newer_server, refused_by_server
+from soulsense_db.drivers.postgresql.errors import (
+    live_errors,
+    newer_server,
+)
 from soulsense_db.drivers.postgresql.kept import kept_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import copy_properties
 from soulsense_db.drivers.postgresql.rights import require_movable
 from soulsense_db.drivers.postgresql.statements import execute, quoted
 from soulsense_db.drivers.postgresql.swap import Swap
+from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.postgresql.write_lock import PostgreSQLWriteLock
 from soulsense_db.drivers.results import WriteLock

@@ -22,7 +22,6 @@ import sqlalchemy as sa
 
 from soulsense_db.drivers.postgresql import archive, inventory, schema_watch, snapshot
 from soulsense_db.drivers.postgresql.databases import name_of, new_token
-from soulsense_db.drivers.postgresql.errors import refused_by_server
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
@@ -33,6 +32,7 @@ from soulsense_db.drivers.postgresql.schema_rights import (
     statements,
 )
 from soulsense_db.drivers.postgresql.statements import execute
+from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup, locked, unreachable

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from soulsense_db.drivers.postgresql.errors import no_tool, tool_failed, tool_killed
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.postgresql.tool_errors import no_tool, tool_failed, tool_killed
 from soulsense_db.drivers.server_errors import (
     not_in_named_directory,
     other_version_in_named_directory,
