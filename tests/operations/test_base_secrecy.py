@@ -9,7 +9,7 @@ import pytest
 from age_keys import Key
 from conftest import EngineMaker
 from forms import ALWAYS, add_noise
-from helpers import add_child, digest
+from helpers import add_child, digest, flip
 
 from soulsense_db import BackupManager
 from soulsense_db.errors import ChecksumMismatchError, IdentityError, StorageError
@@ -110,7 +110,7 @@ def test_a_machine_that_only_creates_copies_its_backups_off(
     (tmp_path / "usb").mkdir()
     copy = manager.export(info, tmp_path / "usb")
     assert copy.read_bytes() == Path(info.path).read_bytes()
-    Path(info.path).write_bytes(copy.read_bytes()[:-1] + b"x")
+    flip(Path(info.path), -1)
     with pytest.raises(ChecksumMismatchError):
         manager.export(info, tmp_path / "again.db.age")
     with pytest.raises(IdentityError):
