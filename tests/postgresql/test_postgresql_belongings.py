@@ -104,11 +104,16 @@ def test_rights_that_were_passed_on_do_not_keep_an_undo_from_it(
 def test_what_cannot_be_dropped_to_its_end_is_no_way_back(
     shop: Database, manager: BackupManager
 ) -> None:
-    """A kept database whose DROP was cut off cannot be used: the undo takes the safety backup."""
+    """A kept database whose DROP was cut off cannot be used: the undo takes the safety backup.
+
+    It is gone afterwards: nothing else would ever free what it takes of the disk.
+    """
     manager.restore("latest")
-    shop.maintain(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{shop.kept()}'")
+    broken = shop.kept()
+    shop.maintain(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{broken}'")
     manager.undo_restore()
     assert shop.scalar("SELECT count(*) FROM note") == 1
+    assert broken not in shop.names()
 
 
 def test_a_template_stays_one(shop: Database, manager: BackupManager) -> None:

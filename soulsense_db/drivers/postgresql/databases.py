@@ -186,8 +186,9 @@ def recover(login: Login, *, name: str) -> None:
 
 def tidy_up(maintenance: Connection, live: str) -> None:
     """Drop what processes that were killed have left."""
+    broken = broken_databases(maintenance)
     for database, mark in marked(maintenance, live):
-        if mark.role == "kept":
+        if mark.role == "kept" and database not in broken:
             continue
         key = {"key": mark.lock}
         if not maintenance.scalar(sa.text("SELECT pg_try_advisory_lock(:key)"), key):
@@ -196,6 +197,15 @@ def tidy_up(maintenance: Connection, live: str) -> None:
             drop(maintenance, database)
         finally:
             maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), key)
+
+
+def broken_databases(maintenance: Connection) -> set[str]:
+    """Return the names of databases that cannot be used: to drop them is all that can be done.
+
+    A ``DROP DATABASE`` that was cut off leaves one.
+    """
+    found = maintenance.scalars(sa.text("SELECT datname FROM pg_database WHERE datconnlimit = -2"))
+    return set(found)
 
 
 def marked(maintenance: Connection, live: str) -> list[tuple[str, Mark]]:

@@ -21,6 +21,7 @@ from soulsense_db.drivers.postgresql import snapshot
 from soulsense_db.drivers.postgresql.databases import (
     Mark,
     NewDatabase,
+    broken_databases,
     drop,
     in_transaction,
     marked,
@@ -48,12 +49,8 @@ def _without_copy(maintenance: Connection, live: str) -> tuple[str, Mark] | None
     return found[0] if found else None
 
 
-_BROKEN = sa.text("SELECT datname FROM pg_database WHERE datconnlimit = -2")
-
-
 def _kept(maintenance: Connection, live: str) -> list[tuple[str, Mark]]:
-    # A DROP DATABASE that was cut off leaves it unusable; to drop it again is all that can be done.
-    broken = set(maintenance.scalars(_BROKEN))
+    broken = broken_databases(maintenance)
     found = marked(maintenance, live)
     return [(one, mark) for one, mark in found if mark.role == "kept" and one not in broken]
 
