@@ -171,7 +171,7 @@ def test_a_definer_who_is_gone(database: Database) -> None:
         "CREATE USER gone@localhost; CREATE DEFINER = gone@localhost VIEW w AS SELECT * FROM t;"
         "DROP USER gone@localhost"
     )
-    with pytest.raises(UnsupportedDatabaseError, match="The view w"):
+    with pytest.raises(UnsupportedDatabaseError, match=r"cannot be dumped \(w\)"):
         database.snapshot("with a view")
     database.run("DROP VIEW w")
     assert database.dump() == before
@@ -226,3 +226,30 @@ def test_a_url_without_a_database(server: Server, tmp_path: Path, command: str) 
     assert error == f"Error: {said} Nothing was changed."
     assert "Zq7" not in hint
     assert "/shop" in hint
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        (
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SET @note = 'a;; b'; END",
+            'The event e .* has ";;"',
+        ),
+        ("CREATE TABLE `a\nb` (id INT PRIMARY KEY)", r"The table 'a\\nb'"),
+    ],
+)
+def test_what_mariadb_dump_cannot_write_is_refused_at_once(
+    database: Database, statement: str, named: str
+) -> None:
+    """With such an event it never ends, and keeps all changes of tables waiting."""
+    path = database.snapshot()
+    database.run(f"DELIMITER //\n{statement}//")
+    before = database.dump("--skip-events")
+    with pytest.raises(UnsupportedDatabaseError, match=named):
+        database.snapshot("with it")
+    with pytest.raises(UnsupportedDatabaseError, match=named):
+        database.driver.require_rights()
+    with pytest.raises(UnsupportedDatabaseError, match=named):
+        database.driver.exchange(path, purpose="as it was")
+    assert database.dump("--skip-events") == before
+    assert database.left() == set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,3 +169,34 @@ def statements(
             yield bytes(part)
             part.clear()
     yield bytes(part)
+
+
+def views(path: Path, described: Description, *, target: str) -> Iterator[bytes]:
+    """Yield the views for the schema ``target``.
+
+    The server writes the schema's name before all names of a view that also reads another schema.
+    """
+    names = {table.name for table in described.tables} | {item.name for item in described.items}
+    before, after = (f"{quoted(one)}.".encode() for one in (described.schema, target))
+    qualified = re.compile(re.escape(before) + _NAME)
+
+    def moved(match: re.Match[bytes]) -> bytes:
+        # It may also be a column of what a view calls as the schema is called.
+        is_ours = name_of(match[1]) in names
+        return after + match[0].removeprefix(before) if is_ours else match[0]
+
+    for line in archive.lines(path, described.sections["views"]):
+        yield qualified.sub(moved, line) if before != after else line
+
+
+_USER = rb"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)? "
+_DEFINER_OF_VIEW = re.compile(
+    rb"(?m)^/\*!50013 DEFINER=" + _USER + rb"SQL SECURITY (?:DEFINER|INVOKER) \*/$"
+)
+_DEFINER_OF_ROUTINE = re.compile(rb"(?m)^CREATE DEFINER=" + _USER)
+
+
+def without_definers(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield views or routines that are of whoever makes them; a definition is never split."""
+    text = b"".join(parts)
+    yield _DEFINER_OF_ROUTINE.sub(b"CREATE ", _DEFINER_OF_VIEW.sub(b"", text))

@@ -17,6 +17,7 @@ from soulsense_db.drivers.mariadb import (
     restoring,
     rights,
     schemas,
+    snapshot,
 )
 from soulsense_db.drivers.mariadb.errors import not_what_was_dumped, referred_to_from_elsewhere
 from soulsense_db.drivers.mariadb.reading import ReadingDriver
@@ -116,6 +117,9 @@ class MariaDBDriver(ReadingDriver):
             referring = inventory.referring_from_elsewhere(connection, live)
             if referring:
                 raise referred_to_from_elsewhere(self.database, referring)
+            # What is replaced is kept with its programs, which are dumped once writers wait.
+            found = inventory.take(connection, live, name=self.database)
+            snapshot.require_dumpable(found, self.database)
         self.tools()
 
     def rehearse(self, source: Path) -> None:
@@ -193,8 +197,13 @@ class MariaDBDriver(ReadingDriver):
         assert isinstance(schema, Schema)
         with self._connected() as connection:
             found = inventory.take(connection, self._name, name=self.database)
-        if not schema.is_in(Schema(self.tools().version, found.items)):
+        there = Schema(self._name, self.tools().version, found.items)
+        if not self._as_made(schema).is_in(self._as_made(there)):
             raise not_what_was_dumped(self.database, "its tables are not those of the backup")
+
+    def _as_made(self, schema: Schema) -> Schema:
+        """Return what of a schema comes to this database, as it comes."""
+        return schema
 
     def rows_of(
         self, source: Path, progress: Progress | None

@@ -191,13 +191,31 @@ def lease_lost(name: str) -> DatabaseLockedError:
     )
 
 
-def definer_gone(name: str, view: str) -> UnsupportedDatabaseError:
-    """Return the error for a view whose definer the server does not have."""
+def view_broken(name: str, views: Sequence[str]) -> UnsupportedDatabaseError:
+    """Return the error for views that the server itself cannot read."""
     return UnsupportedDatabaseError(
-        f"The view {view} of {name} has a definer who does not exist: the server writes it with "
-        "the name of its database, and it could not be restored.",
-        hint="Drop the view, or make it anew with another definer.",
-        candidates=[view],
+        f"A view of {name} cannot be dumped ({', '.join(views)}): a table, a column, a function or "
+        "its definer is not there any more.",
+        hint="Drop the view, or make it anew.",
+        candidates=views,
+    )
+
+
+def event_not_dumped(name: str, event: str) -> UnsupportedDatabaseError:
+    """Return the error for an event with which ``mariadb-dump`` would never end."""
+    return UnsupportedDatabaseError(
+        f'The event {event} of {name} has ";;" in its text, with which mariadb-dump never ends.',
+        hint="Change its text with ALTER EVENT, or drop it.",
+        candidates=[event],
+    )
+
+
+def name_not_dumped(name: str, table: str) -> UnsupportedDatabaseError:
+    """Return the error for a table whose name is not on one line of a dump."""
+    return UnsupportedDatabaseError(
+        f"The table {table!r} of {name} has a line feed in its name, and cannot be backed up.",
+        hint="Give it another name with RENAME TABLE.",
+        candidates=[table],
     )
 
 

@@ -24,7 +24,7 @@ class BackupFiles(SwappingDriver[archive.Description, Prepared]):
     def schema_of(self, source: Path) -> Schema:
         """Return the statements of the schema."""
         described = archive.read(source)
-        return Schema(described.version, frozenset(described.items))
+        return Schema(described.schema, described.version, frozenset(described.items))
 
     def describe(self, path: Path) -> archive.Description:
         """Read the comments at the end of the file."""

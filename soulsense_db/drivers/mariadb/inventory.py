@@ -149,14 +149,16 @@ def with_programs_of(found: Inventory, programs: Inventory, *, live: str) -> Inv
     )
 
 
-def without_sequences(found: Inventory, names: Collection[str]) -> Inventory:
-    """Leave these sequences out."""
+def without(found: Inventory, names: Collection[str]) -> Inventory:
+    """Leave these sequences and views out."""
+
+    def stays(kind: str, name: str) -> bool:
+        return kind not in ("SEQUENCE", "VIEW") or name not in names
+
     return msgspec.structs.replace(
         found,
-        items=frozenset(
-            one for one in found.items if one.kind != "SEQUENCE" or one.name not in names
-        ),
-        times=frozenset(one for one in found.times if one[0] != "SEQUENCE" or one[1] not in names),
+        items=frozenset(one for one in found.items if stays(one.kind, one.name)),
+        times=frozenset(one for one in found.times if stays(one[0], one[1])),
     )
 
 

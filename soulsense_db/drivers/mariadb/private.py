@@ -143,8 +143,8 @@ class PrivateDriver(MariaDBDriver):
         """Raise where it is not what the backup says: a table may have got another engine."""
         with self._own.connected(name=self.database) as private:
             found = inventory.take(private, self._name, name=self.database)
-        wanted = Schema(described.version, frozenset(described.items))
-        if not wanted.is_in(Schema(self.tools().version, found.items)):
+        wanted = Schema(described.schema, described.version, frozenset(described.items))
+        if not wanted.is_in(Schema(self._name, self.tools().version, found.items)):
             missing = wanted.items - found.items
             named = sorted({f"{shown_kind(item.kind)} {item.name}" for item in missing})
             raise not_held(self._live.database, named)

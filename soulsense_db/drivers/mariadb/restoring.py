@@ -38,7 +38,7 @@ from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import WriteLock
 from soulsense_db.drivers.server_errors import damaged_backup
-from soulsense_db.notices import cleaning_up
+from soulsense_db.notices import cleaning_up, warn
 from soulsense_db.progress import Progress
 
 
@@ -68,7 +68,7 @@ def fill(
         with refused_by_server(source.name):
             part = _statements(source, described, "tables", target)
             tools.load(login, schema, part, poll=poll)
-    _load_programs(source, described, schema, target=target, login=login, tools=tools, poll=poll)
+    _load_programs(source, described, schema, login=login, tools=tools, poll=poll)
     with login.connected(name=name) as connection:
         programs.create_triggers(connection, described.triggers, schema)
         found = inventory.tables(connection, schema)
@@ -84,30 +84,36 @@ def _load_programs(
     described: Description,
     schema: str,
     *,
-    target: str,
     login: Login,
     tools: Tools,
     poll: Callable[[], object],
 ) -> None:
     """Make routines and views in ``schema``: what the server refuses there, it would refuse live.
 
-    Events would be run.
+    Events would be run. Definers need no rights but those on the live database.
     """
+    has_definers = schema == described.schema  # not beside the live database
     for section in programs.SECTIONS:
         if section in described.sections and section != "events":
             with refused_by_server(source.name):
-                part = _statements(source, described, section, target)
+                part = _statements(source, described, section, schema, has_definers=has_definers)
                 tools.load(login, schema, part, poll=poll)
 
 
-def _statements(source: Path, described: Description, section: str, target: str) -> Iterator[bytes]:
-    return contents.statements(
-        source,
-        described.sections[section],
-        dumped=described.schema,
-        target=target,
-        has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
-    )
+def _statements(
+    source: Path, described: Description, section: str, target: str, *, has_definers: bool = True
+) -> Iterator[bytes]:
+    if section == "views":
+        found = contents.views(source, described, target=target)
+    else:
+        found = contents.statements(
+            source,
+            described.sections[section],
+            dumped=described.schema,
+            target=target,
+            has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
+        )
+    return found if has_definers else contents.without_definers(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +158,12 @@ def prepared(
         if work.kept is None:
             fill(source, work.new, target=live, login=login, tools=tools, name=name, poll=poll)
         else:
-            _load_programs(
-                source, described, work.kept, target=live, login=login, tools=tools, poll=poll
-            )
+            _load_programs(source, described, work.kept, login=login, tools=tools, poll=poll)
             programs.drop_triggers(keeper, described.triggers, work.kept)
             programs.create_triggers(keeper, described.triggers, work.kept)
         programs.drop_triggers(keeper, described.triggers, work.coming)
         texts = {
-            section: b"".join(_statements(source, described, section, described.schema))
+            section: b"".join(_statements(source, described, section, live))
             for section in programs.SECTIONS
             if section in described.sections
         }
@@ -219,10 +223,15 @@ def put_in_place(
             before = inventory.take(work.keeper, work.live, name=name)
             keeping: Kept | None = None
             if keeps is not None:
-                before = inventory.without_sequences(before, ready.sequences)
-                sections = snapshot.programs_of(
-                    login, tools, before, name=name, without=ready.sequences
-                )
+                broken = snapshot.broken_views(work.keeper, work.live, before)
+                if broken:
+                    warn(
+                        f"What cannot be read in {name} is not part of what an undo goes back to: "
+                        f"view {', '.join(broken)}."
+                    )
+                left_out = (*ready.sequences, *broken)
+                before = inventory.without(before, left_out)
+                sections = snapshot.programs_of(login, tools, before, name=name, without=left_out)
                 keeping = Kept(purpose=keeps, inventory=before, sections=sections)
             noted = Notes(
                 old_triggers=before.triggers,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +22,13 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db import fs
 from soulsense_db.drivers.mariadb import archive, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
-from soulsense_db.drivers.mariadb.errors import code_of, definer_gone, ended_early
+from soulsense_db.drivers.mariadb.errors import (
+    code_of,
+    ended_early,
+    event_not_dumped,
+    name_not_dumped,
+    view_broken,
+)
 from soulsense_db.drivers.mariadb.inventory import Inventory
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept
@@ -46,7 +52,8 @@ _ALWAYS = (
     "--max-allowed-packet=1G",
 )
 _WITH_HISTORY = (10, 11)
-_NO_DEFINER = 1449
+_UNREADABLE = (1356, 1449, 1054, 1142, 1146, 1305, 1370)
+_NO_DEFINER = (1449,)
 # No right, no such statement, or another backup of the server has it.
 _NO_STAGE = (1227, 1064, 1205, 4145, 4146)
 
@@ -100,12 +107,30 @@ def write_kept(
 def programs_of(
     login: Login, tools: Tools, before: Inventory, *, name: str, without: Collection[str]
 ) -> dict[str, bytes]:
-    """Return the sections of a backup but for its tables, as they are now."""
+    """Return the sections of a backup but for its tables, as they are now.
+
+    ``without``: sequences and views in the live schema that are left out.
+    """
+    require_dumpable(before, name)
     stream = io.BytesIO()
     writing = _Writing(login, tools, name=name, lock_timeout=0, without=without, progress=None)
     sections = writing.programs(stream, before)
     data = stream.getvalue()
     return {what: data[section.begin : section.end] for what, section in sections.items()}
+
+
+def require_dumpable(found: Inventory, name: str) -> None:
+    """Raise for what ``mariadb-dump`` cannot write, or not so that it can be counted.
+
+    Source: ``create_delimiter`` in its ``mysqldump.c`` looks for a delimiter of an event, and looks
+    for the same one again and again.
+    """
+    for one in found.tables:
+        if "\n" in one.name:
+            raise name_not_dumped(name, one.name)
+    for item in found.items:
+        if item.kind == "EVENT" and ";;" in item.statement:
+            raise event_not_dumped(name, item.name)
 
 
 class _Writing:
@@ -136,7 +161,9 @@ class _Writing:
             stack.enter_context(self._no_changes_of_tables())
             before = self._taken(connection)
             warn_if_behind(connection, self._name)
-            _require_definers(connection, schema, before.names("VIEW"), self._name)
+            if broken := broken_views(connection, schema, before):
+                raise view_broken(self._name, broken)
+            require_dumpable(before, self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
             self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
@@ -178,7 +205,7 @@ class _Writing:
 
     def _taken(self, connection: Connection) -> Inventory:
         found = inventory.take(connection, self._login.database, name=self._name)
-        return inventory.without_sequences(found, self._without)
+        return inventory.without(found, self._without)
 
     def _described(
         self, before: Inventory, version: str, sections: Mapping[str, archive.Section]
@@ -250,7 +277,7 @@ class _Writing:
         no_rows = ("--no-data", "--skip-triggers")
         no_tables = ("--no-data", "--no-create-info")
         views, tables = before.names("VIEW"), [one.name for one in before.tables]
-        sequences = [*before.names("SEQUENCE"), *self._without]
+        sequences = before.names("SEQUENCE")
         wanted: list[tuple[str, tuple[str, ...]]] = []
         if before.names(*inventory.ROUTINES):
             wanted.append(("routines", (*no_tables, "--skip-triggers", "--routines")))
@@ -260,7 +287,11 @@ class _Writing:
             wanted.append(("triggers", (*no_tables, "--triggers")))
         if before.names("EVENT"):
             wanted.append(("events", (*no_tables, "--skip-triggers", "--events")))
-        return {what: self._section(stream, arguments, schema) for what, arguments in wanted}
+        left_out = tuple(_ignored(schema, self._without))
+        return {
+            what: self._section(stream, (*arguments, *left_out), schema)
+            for what, arguments in wanted
+        }
 
     def _keeps_history(self, before: Inventory) -> bool:
         has_history = any(one.is_versioned for one in before.tables)
@@ -296,17 +327,28 @@ class _Writing:
             self._progress(self._done, max(self._done + 1, self._estimate))
 
 
-def _require_definers(connection: Connection, schema: str, views: list[str], name: str) -> None:
-    """Raise for a view whose definer is gone: what would be dumped of it cannot be loaded."""
-    for view in views:
+def broken_views(connection: Connection, schema: str, found: Inventory) -> list[str]:
+    """Return the views that cannot be dumped: ``mariadb-dump`` stops at the first of them.
+
+    One whose definer is gone is written with the name of its database.
+    """
+
+    def is_refused(statement: str, codes: Collection[int]) -> bool:
         try:
-            execute(connection, f"SELECT 1 FROM {quoted(schema, view)} LIMIT 0")
+            execute(connection, statement)
         except DBAPIError as error:
-            if code_of(error) == _NO_DEFINER:
-                raise definer_gone(name, view) from error
+            return code_of(error) in codes
+        return False
+
+    return [
+        view
+        for view in found.names("VIEW")
+        if is_refused(f"SHOW FIELDS FROM {quoted(schema, view)}", _UNREADABLE)
+        or is_refused(f"SELECT 1 FROM {quoted(schema, view)} LIMIT 0", _NO_DEFINER)
+    ]
 
 
-def _ignored(schema: str, names: list[str]) -> Iterator[str]:
+def _ignored(schema: str, names: Iterable[str]) -> Iterator[str]:
     return (f"--ignore-table={schema}.{one}" for one in names)
 
 
