@@ -66,9 +66,11 @@ def _instead_of_undo(session: Session) -> str:
 
 def _say_what_it_undoes(session: Session, info: BackupInfo, found: DatabaseDiff | None) -> None:
     """Say what an undo goes back to, and what that does to the rows that there are now."""
+    # Of a server's database, another machine may have restored something since.
+    where = "" if session.manager.live.path else " from this backup directory"
     session.say(
         f"This goes back to the database as of {info.timestamp_display} "
-        f"({age_of(info.created_at)} ago), before the last restore."
+        f"({age_of(info.created_at)} ago), before the last restore{where}."
     )
     if found is not None and not found.identical:
         lost = sum(table.lost for table in tables_of(found))

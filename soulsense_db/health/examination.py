@@ -278,7 +278,7 @@ class _Examination:
         if not unlisted:
             return HealthCheck(name="catalog", state=State.OK, message="up to date")
         # On a server, who makes backups need not be allowed to write.
-        who = "" if self._manager.live.path else " of a user who may write the table"
+        who = "" if self._manager.live.path else ", if its user may write the table,"
         return HealthCheck(
             name="catalog",
             state=State.WARNING,

@@ -155,7 +155,7 @@ class Restorer:
         with completion.then(f"{self._safety.previous} could not be removed"):
             self._safety.forget_previous()  # not before: it was part of the way back
         if safety is not None:
-            warn_if_plain(self._repository, safety, completion)
+            warn_if_plain(self._repository, safety, info, completion)
         return RestoreReport(
             source=info,
             safety_backup=safety,

@@ -194,7 +194,7 @@ class _RowRestorer:
         if self._is_placed:
             with self._completion.then(f"{self._safety.previous} could not be removed"):
                 self._safety.forget_previous()
-            warn_if_plain(self._repository, self._safety.path, self._completion)
+            warn_if_plain(self._repository, self._safety.path, self._info, self._completion)
         return RowsReport(
             source=self._info,
             plan=plan,

@@ -144,13 +144,15 @@ def place_copy_of_replaced(
         raise
 
 
-def warn_if_plain(repository: Repository, path: Path, completion: Completion) -> None:
+def warn_if_plain(
+    repository: Repository, path: Path, source: BackupInfo, completion: Completion
+) -> None:
     """Say of the safety backup ``path``, which is never encrypted, that it is beside ones that are.
 
-    Beside a database's file it is where the data is plain anyway.
+    ``source``: what was restored. Beside a database's file it is where the data is plain anyway.
     """
     is_on_server = repository.driver.location is None and bool(repository.driver.address)
-    if is_on_server and repository.forms.encrypts:
+    if is_on_server and (repository.forms.encrypts or source.form.is_encrypted):
         completion.warn_of(f"{path} is not encrypted, as backups are")
 
 

@@ -14,6 +14,7 @@ from mariadb_driver.databases import Database, drop_kept, new_database
 from mariadb_driver.projects import project_on
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
+from soulsense_db.errors import MissingRightError
 
 # Each with what it makes beside the table t (id, precious); {other} is another database.
 VIEWS = {
@@ -171,3 +172,33 @@ def test_a_failed_migration_is_put_back_with_views(
     with pytest.raises(sa.exc.DBAPIError, match="no_such_thing"):
         project.upgrade("broken")
     assert database.run("SELECT * FROM v") == rows
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "VIEW w AS SELECT 1",
+        "TRIGGER w BEFORE INSERT ON t FOR EACH ROW SET NEW.id = NEW.id",
+        "FUNCTION w() RETURNS INT RETURN 1",
+        "EVENT w ON SCHEDULE EVERY 1 DAY DO DELETE FROM t",
+    ],
+)
+def test_what_others_made_is_said_before_anything_is_done(
+    database: Database, manager: BackupManager, made: str
+) -> None:
+    """A restore makes it as theirs, which takes a right of its own."""
+    name = database.name
+    database.run(f"REVOKE SET USER ON *.* FROM {name}_res; CREATE DEFINER = {name}_res@`%` {made}")
+    backup = manager.create()
+    assert manager.can_restore(backup).ok
+    database.run(f"DROP {made.split(maxsplit=1)[0]} w; CREATE DEFINER = {name}_app@`%` {made}")
+    (problem,) = manager.can_restore(manager.create()).problems
+    assert problem.hint == f"As an administrator: GRANT SET USER ON *.* TO `{name}_res`@`%`;"
+    before = database.dump("--skip-events")
+    with pytest.raises(MissingRightError):
+        manager.restore("latest")
+    assert database.dump("--skip-events") == before
+    database.run(f"DROP {made.split(maxsplit=1)[0]} w")
+    (problem,) = manager.can_restore("latest").problems  # it is in the backup
+    database.run(f"GRANT SET USER ON *.* TO {name}_res")
+    assert manager.restore("latest").verified

@@ -128,6 +128,9 @@ def test_a_plain_safety_backup_beside_encrypted_ones_is_said(
         database.execute("DELETE FROM note")
         rows = manager.restore_rows("latest", "note")
         assert [one for one in rows.warnings if "is not encrypted, as backups are" in one]
+        holder = BackupManager(database.engine, tmp_path / "backups", identities=key.path)
+        report = holder.restore("latest")  # it would make none that are encrypted
+        assert [one for one in report.warnings if "is not encrypted, as backups are" in one]
         plain = BackupManager(database.engine, tmp_path / "plain")
         plain.create()
         assert not plain.restore("latest").warnings

@@ -90,7 +90,9 @@ def test_monitoring_by_who_only_makes_backups_is_no_alarm(
     said = {check.name: check for check in report.checks if check.state is not State.OK}
     assert set(said) == {"restore", "catalog"}
     assert "A right is missing" in said["restore"].message
-    assert "of a user who may write the table" in said["catalog"].message
+    assert (
+        "the next backup, if its user may write the table, corrects that" in said["catalog"].message
+    )
 
 
 def test_the_statements_of_a_refusal_are_all_that_is_missing(

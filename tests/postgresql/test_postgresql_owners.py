@@ -1,4 +1,4 @@
-"""A backup that was made before owners changed, restored by a user without ``CREATEDB``."""
+"""What others own, and who else is connected, when a plain user restores."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
+from postgresql import content
 from postgresql.newest import on_newest
 from postgresql.server import Server
 from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
+from soulsense_db.errors import MissingRightError
 
 pytestmark = on_newest
 
@@ -41,3 +45,93 @@ def test_the_page_s_statements_keep_earlier_backups_restorable(shop: Owned, tmp_
     assert shop.scalar("SELECT count(*) FROM note") == 1
     manager.undo_restore()
     assert shop.scalar("SELECT count(*) FROM note") == 0
+
+
+@pytest.fixture
+def owned(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owned]:
+    """Return a database whose owner may make others, and one more role."""
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    with Owned(server) as made:
+        made.maintain(f"ALTER ROLE {made.user} CREATEDB")
+        made.maintain(f"CREATE ROLE {made.user}_other LOGIN")
+        made.execute("CREATE TABLE note (id int)", "INSERT INTO note VALUES (1)")
+        yield made
+        made.engine.dispose()
+        content.drop_kept(server)
+        made.administer(f"REASSIGN OWNED BY {made.user}_other TO postgres")
+        made.administer(f"DROP OWNED BY {made.user}_other")
+        made.maintain(f"DROP ROLE {made.user}_other")
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        "TABLE thing (id int)",
+        "VIEW thing AS SELECT 1 AS id",
+        "TYPE thing AS ENUM ('a')",
+        "DOMAIN thing AS int",
+        "SEQUENCE thing",
+    ],
+)
+def test_what_another_role_owns_is_said_before_anything_is_done(
+    owned: Owned, tmp_path: Path, thing: str
+) -> None:
+    """With the statement that helps; or that only a superuser can restore it."""
+    other, kind = f"{owned.user}_other", thing.split(maxsplit=1)[0]
+    owned.administer(
+        f"CREATE SCHEMA theirs AUTHORIZATION {other}",
+        f"CREATE {thing.replace('thing', 'theirs.thing')}",
+        f"ALTER {kind} theirs.thing OWNER TO {other}",
+        f"GRANT USAGE ON SCHEMA theirs TO {owned.user}",
+    )
+    if kind in ("TABLE", "VIEW", "SEQUENCE"):
+        owned.administer(f"GRANT SELECT ON theirs.thing TO {owned.user}")
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    (problem,) = manager.can_restore(backup).problems
+    assert problem.hint == f"As an administrator: GRANT {other} TO {owned.user};"
+    with pytest.raises(MissingRightError):
+        manager.restore(backup)
+    owned.maintain(f"GRANT {other} TO {owned.user}")
+    assert manager.can_restore(backup).ok
+    assert manager.restore(backup).verified
+    owned.administer(f"CREATE {thing}", f"ALTER {kind} thing OWNER TO {other}")
+    (problem,) = manager.can_restore(manager.create()).problems
+    assert f"{other} owns thing, and may not create anything in the schema public" in str(problem)
+    owned.maintain(f"ALTER ROLE {owned.user} SUPERUSER")
+    assert manager.can_restore("latest").ok
+    assert manager.restore("latest").verified
+
+
+def test_sessions_of_others_are_said_before_anything_is_done(owned: Owned, tmp_path: Path) -> None:
+    """A restore would have to end them."""
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    other = f"{owned.user}_other"
+    engine = sa.create_engine(owned.server.url(owned.name, user=other), poolclass=NullPool)
+    with engine.connect():
+        (problem,) = manager.can_restore(backup).problems
+        assert f"the sessions of others: {other})" in str(problem)
+        assert problem.hint == f"As an administrator: GRANT pg_signal_backend TO {owned.user};"
+        owned.maintain(f"GRANT pg_signal_backend TO {owned.user}")
+        assert manager.can_restore(backup).ok
+        assert manager.restore(backup).verified
+        owned.maintain(f"REVOKE pg_signal_backend FROM {owned.user}")
+
+
+def test_a_missing_database_that_the_user_may_not_make(owned: Owned, tmp_path: Path) -> None:
+    """The dry run says so; made empty by somebody else, it takes the backup."""
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    owned.engine.dispose()
+    owned.maintain("DROP DATABASE {} WITH (FORCE)")
+    owned.maintain(f"ALTER ROLE {owned.user} NOCREATEDB")
+    (problem,) = manager.can_restore(backup).problems
+    making = f'CREATE DATABASE "{owned.name}" OWNER {owned.user};'
+    assert making in problem.hint
+    with pytest.raises(MissingRightError):
+        manager.restore(backup)
+    owned.maintain(making)
+    assert manager.can_restore(backup).ok
+    assert manager.restore(backup).verified
+    assert owned.scalar("SELECT count(*) FROM note") == 1

@@ -120,6 +120,8 @@ class MariaDBDriver(ReadingDriver):
             # What is replaced is kept with its programs, which are dumped once writers wait.
             found = inventory.take(connection, live, name=self.database)
             snapshot.require_dumpable(found, self.database)
+            made = (item.statement for item in found.items)
+            rights.require_definers(connection, made, name=self.database)
         self.tools()
 
     def rehearse(self, source: Path) -> None:
@@ -127,6 +129,9 @@ class MariaDBDriver(ReadingDriver):
         self.require_rights()
         described = archive.require_whole(source)
         restoring.require_version(source, described, self.tools())
+        made = (item.statement for item in described.items)
+        with self._connected() as connection:
+            rights.require_definers(connection, made, name=self.database)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the notes on the replaced tables."""

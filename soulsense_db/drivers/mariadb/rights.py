@@ -34,6 +34,9 @@ FOR_RESTORES = frozenset(
 # nothing of triggers.
 _TO_SEE_ROUTINES = frozenset({"ALTER ROUTINE", "CREATE ROUTINE", "EXECUTE"})
 _TO_SEE_TRIGGERS = frozenset({"TRIGGER"})
+_TO_NAME_OTHERS = frozenset({"ALL PRIVILEGES", "SET USER", "SUPER"})
+# Not a role, which has no host: who has it may name it.
+_DEFINER = re.compile(r"\bDEFINER=`((?:[^`]|``)*)`@`((?:[^`]|``)+)`")
 
 
 def rights_on(connection: Connection, schema: str) -> frozenset[str]:
@@ -63,6 +66,25 @@ def lacking(connection: Connection, schema: str, wanted: Iterable[str]) -> list[
     """Return the rights of ``wanted`` that are missing on a schema, sorted."""
     have = rights_on(connection, schema)
     return [] if "ALL PRIVILEGES" in have else sorted(set(wanted) - have)
+
+
+def require_definers(connection: Connection, statements: Iterable[str], *, name: str) -> None:
+    """Raise where somebody else has made views, triggers, routines or events of ``statements``."""
+    found = {match for one in statements for match in _DEFINER.findall(one)[:1]}
+    others = {f"`{user}`@`{host}`" for user, host in found} - {user(connection)}
+    given = rows(connection, "SHOW GRANTS")
+    everywhere = {
+        one.strip()
+        for (said,) in given
+        if (match := _GRANT.match(str(said))) and match["what"] == "*.*"
+        for one in match["rights"].split(",")
+    }
+    if others and not everywhere & _TO_NAME_OTHERS:
+        raise missing_right(
+            name,
+            f"what others have made is restored as theirs: {', '.join(sorted(others))}",
+            statement=f"GRANT SET USER ON *.* TO {user(connection)};",
+        )
 
 
 def require_sight(connection: Connection, schema: str, *, name: str) -> None:

@@ -34,7 +34,7 @@ from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
-from soulsense_db.errors import BackupError
+from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
 from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
@@ -166,9 +166,17 @@ class PostgreSQLDriver(ReadingDriver):
 
     def require_rights(self) -> None:
         """Look at rights, and what is tied to this very database."""
-        if self._swaps_databases():
+        try:
+            swaps = self._swaps_databases()
+        except DatabaseFileNotFoundError:
+            rights.require_making(self._login(), name=self.database)
+            raise
+        if swaps:
             rights.require_movable(self._login(), name=self.database)
             rights.require_givable(self._login(), name=self.database)
+            with self._connected() as connection:
+                rights.require_owners(connection, name=self.database)
+                rights.require_ending(connection, name=self.database)
             self.tools()
         else:
             with self._connected() as connection:

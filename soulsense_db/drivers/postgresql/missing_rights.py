@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
@@ -50,6 +50,10 @@ _ALLOWED_BY = (
         re.compile('permission denied to set parameter "([^"]+)"'),
         f"GRANT SET ON PARAMETER {{}} TO {_USER};",
     ),
+    (
+        re.compile("role whose process is being terminated|to terminate process"),
+        f"GRANT pg_signal_backend TO {_USER};",
+    ),
     (re.compile("permission denied for table"), _READS),
     (re.compile("permission denied for schema"), _READS),
     # Who gives something to a role has to be a member of it.
@@ -58,6 +62,35 @@ _ALLOWED_BY = (
         f"GRANT {{}} TO {_USER};",
     ),
 )
+
+
+def others_connected(name: str, who: Sequence[str], user: str) -> MissingRightError:
+    """Return the error for sessions of others, which a restore has to end. Names as quoted."""
+    return missing_right(
+        name,
+        f"a restore ends the sessions of others: {', '.join(who)}",
+        statement=f"GRANT pg_signal_backend TO {user};",
+    )
+
+
+def not_member(name: str, owners: Sequence[str], user: str) -> MissingRightError:
+    """Return the error for objects of roles that the user is no member of. Names as quoted."""
+    return missing_right(
+        name,
+        f"what others own is restored as theirs: {', '.join(owners)}",
+        statement=" ".join(f"GRANT {one} TO {user};" for one in owners),
+    )
+
+
+def owner_may_not_create(name: str, owner: str, thing: str, schema: str) -> MissingRightError:
+    """Return the error for an object that only a superuser can give its owner. Names as quoted."""
+    reason = f"{owner} owns {thing}, and may not create anything in the schema {schema}"
+    return MissingRightError(
+        f"A right is missing on {name} ({reason}, whose own rights are restored last).",
+        hint=f"Restore as a superuser, or give what it owns to the owner of {schema}, as with "
+        "REASSIGN OWNED BY.",
+        reason=reason,
+    )
 
 
 def cannot_be_replaced(name: str, what: str, statements: str) -> MissingRightError:

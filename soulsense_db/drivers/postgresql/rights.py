@@ -7,8 +7,15 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.missing_rights import (
+    not_member,
+    others_connected,
+    owner_may_not_create,
+)
 from soulsense_db.drivers.postgresql.properties import belongings, give
 from soulsense_db.drivers.postgresql.schema_rights import Lack, require_replaceable
+from soulsense_db.drivers.postgresql.statements import quoted
+from soulsense_db.drivers.server_errors import missing_right
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
 _TIED = (
@@ -39,6 +46,40 @@ _RIGHTS = sa.text(
     " FROM pg_roles r, pg_database d JOIN pg_roles o ON o.oid = d.datdba"
     " WHERE r.rolname = current_user AND d.datname = current_database()"
 )
+
+_USER = sa.text("SELECT quote_ident(rolname), rolsuper FROM pg_roles WHERE rolname = current_user")
+_OTHERS = sa.text("""
+    SELECT DISTINCT quote_ident(r.rolname) FROM pg_stat_activity a
+    JOIN pg_roles r ON r.oid = a.usesysid
+    WHERE a.datname = current_database() AND NOT r.rolsuper
+    AND NOT pg_has_role(r.oid, 'USAGE') AND NOT pg_has_role('pg_signal_backend', 'USAGE')
+""")
+# In a new database, public is of who owns the database.
+_OWNED = sa.text("""
+    WITH objects (class, object, name, schema, owner) AS (
+        SELECT 'pg_class'::regclass, oid, relname, relnamespace, relowner FROM pg_class
+        WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        UNION ALL SELECT 'pg_proc'::regclass, oid, proname, pronamespace, proowner FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, typname, typnamespace, typowner FROM pg_type
+        WHERE typtype IN ('d', 'e', 'r')
+    ), owners (role, thing, schema, schema_owner) AS (
+        SELECT o.owner, format('%I', o.name), n.nspname, CASE WHEN n.nspname = 'public'
+            THEN (SELECT datdba FROM pg_database WHERE datname = current_database())
+            ELSE n.nspowner END
+        FROM objects o JOIN pg_namespace n ON n.oid = o.schema
+        WHERE NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = o.class
+            AND p.objid = o.object AND p.deptype = 'e')
+        UNION ALL SELECT nspowner, format('%I', nspname), nspname, nspowner FROM pg_namespace n
+        WHERE nspname <> 'public' AND NOT EXISTS (SELECT FROM pg_depend p
+            WHERE p.classid = 'pg_namespace'::regclass AND p.objid = n.oid AND p.deptype = 'e')
+    )
+    SELECT DISTINCT ON (o.role, o.schema) quote_ident(r.rolname) AS owner, o.thing,
+        quote_ident(o.schema) AS schema, pg_has_role(o.role, 'MEMBER') AS is_member,
+        o.role = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+            OR pg_has_role(o.role, o.schema_owner, 'USAGE') AS may_create
+    FROM owners o JOIN pg_roles r ON r.oid = o.role
+    WHERE o.schema !~ '^pg_' AND o.schema <> 'information_schema' ORDER BY o.role, o.schema, o.thing
+""")
 
 
 def to_swap_databases(connection: Connection) -> list[Lack]:
@@ -79,6 +120,46 @@ def who_may_not_create(login: Login, *, name: str) -> tuple[str, str] | None:
     with login.maintenance(name=name) as connection:
         found = connection.execute(_MAY_NOT_CREATE).one_or_none()
         return None if found is None else (str(found[0]), str(found[1]))
+
+
+def require_owners(connection: Connection, *, name: str) -> None:
+    """Raise for objects that the user may not give their owners, as a restore does.
+
+    The owner of an object must be allowed to create it in its schema, whose rights come last in an
+    archive. Source: ``ALTER TABLE`` in PostgreSQL's documentation.
+    """
+    user, is_super = connection.execute(_USER).one()
+    if is_super:
+        return
+    owned = connection.execute(_OWNED).all()
+    if owners := sorted({one.owner for one in owned if not one.is_member}):
+        raise not_member(name, owners, user)
+    for one in owned:
+        if not one.may_create:
+            raise owner_may_not_create(name, one.owner, one.thing, one.schema)
+
+
+def require_ending(connection: Connection, *, name: str) -> None:
+    """Raise where others are connected whose sessions the user may not end.
+
+    Those of superusers only they may end: that is no right to be given.
+    """
+    user, is_super = connection.execute(_USER).one()
+    found = [] if is_super else connection.scalars(_OTHERS).all()
+    if found:
+        raise others_connected(name, sorted(found), user)
+
+
+def require_making(login: Login, *, name: str) -> None:
+    """Raise where the live database is missing, and the user may not make it."""
+    if found := who_may_not_create(login, name=name):
+        user, _ = found
+        raise missing_right(
+            name,
+            "it is missing, and a restore has to make it",
+            statement=f"ALTER ROLE {user} CREATEDB;   Or make it, empty: "
+            f"CREATE DATABASE {quoted(login.database)} OWNER {user};",
+        )
 
 
 def require_movable(login: Login, *, name: str) -> None:
