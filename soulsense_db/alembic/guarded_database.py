@@ -193,7 +193,8 @@ class GuardedDatabase(Protection):
         self.markers = [one for one in self.markers if one not in earlier]
         # One more of the same chain takes up what an earlier one left.
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
-        self.runs.append(Run(context, pending))
+        assert self.lock is not None
+        self.runs.append(Run(context, pending, self.lock))
 
     def _require_use_of(self, backup: BackupInfo) -> None:
         """Raise if ``backup`` could not be put back, or does not reach a mirror where it has to.

@@ -96,9 +96,9 @@ class Protection:
         live = self.manager.live
         if not live.rolls_back_schema or self.backup is None or self.lock is None:
             return False
-        if any(run.may_have_committed for run in self.runs):
-            return False
         try:
+            if any(run.was_committed() for run in self.runs):
+                return False
             first = {run.version_table: run for run in reversed(self.runs)}
             return all(
                 run.heads_are_as_before(self.manager) for run in first.values()

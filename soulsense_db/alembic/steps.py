@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 from soulsense_db.alembic.chain import target_heads
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
+from soulsense_db.operations import DatabaseLock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,10 @@ class Pending:
 class Run:
     """One ``run_migrations`` of a database: which steps it has, how many are left."""
 
-    def __init__(self, context: MigrationContext, pending: Pending) -> None:
+    def __init__(self, context: MigrationContext, pending: Pending, lock: DatabaseLock) -> None:
         self.context = context
+        self._lock = lock
+        self._marks: list[str] = []
         self.connection = connection = pending.connection
         self._in_callers_transaction = connection.in_transaction()
         self.heads = pending.heads
@@ -44,6 +48,11 @@ class Run:
         # What is committed at once, or was on the way, no rollback takes back.
         self.may_have_committed = connection._is_autocommit_isolation()
         event.listen(connection, "commit", self._committed)
+        # A step may send COMMIT as text, or through the library: of that SQLAlchemy knows nothing.
+        event.listen(connection, "before_cursor_execute", self._executed)
+        event.listen(connection, "begin", self._begun)
+        if self._in_callers_transaction and not self.may_have_committed:
+            self._begun(connection)
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, self._applied)
 
     def attached(self, manager: BackupManager) -> set[str]:
@@ -75,6 +84,22 @@ class Run:
     def _committed(self, _: Connection) -> None:
         self.may_have_committed = True
 
+    def _begun(self, connection: Connection) -> None:
+        try:
+            self._marks.append(self._lock.mark_transaction(connection))
+        except Exception as error:  # noqa: BLE001 - of the application's library
+            log_ignored("What its transaction commits cannot be told", error)
+            self.may_have_committed = True
+
+    def _executed(self, _: Connection, __: Any, statement: str, *___: Any) -> None:
+        # With it ends the transaction that has a mark: the next one may be committed.
+        if _ROLLBACK.search(statement):
+            self.may_have_committed = True
+
+    def was_committed(self) -> bool:
+        """Whether something was, or may have been, on its connection."""
+        return self.may_have_committed or self._lock.has_committed(self._marks)
+
     def _applied(self, *, heads: set[str], **_: Any) -> None:
         self.remaining -= 1
         self._target = heads
@@ -93,6 +118,8 @@ class Run:
         schema = self.context.version_table_schema
         return manager.live.alembic_heads(self.version_table, str(schema) if schema else None)
 
+
+_ROLLBACK = re.compile(r"\b(?:ROLLBACK(?!\s+TO\b)|ABORT)\b", re.IGNORECASE)
 
 # What Alembic's own commands that run no steps give as ``fn``: they have effects of their own.
 _WITHOUT_STEPS = frozenset(

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Connection
 
 from soulsense_db import fs
 from soulsense_db.drivers.diff_report import DiffReport
@@ -138,6 +138,19 @@ class Driver(RequiredMethods):
         By default as :meth:`compare` finds it.
         """
         return self.compare(backup, ignore=ignore).same_schema
+
+    def mark_transaction(self, connection: Connection) -> str:
+        """Return what tells the transaction that has just begun on ``connection`` from others.
+
+        ``connection``: an application's; nothing is begun or ended on it. By default nothing does.
+        """
+        del connection
+        return ""
+
+    def has_committed(self, marks: Sequence[str]) -> bool:
+        """Whether one of the transactions with these ``marks`` was committed."""
+        del marks
+        return False
 
     def diff(
         self,

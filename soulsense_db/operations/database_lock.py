@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
+
+from sqlalchemy.engine import Connection
 
 from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
@@ -333,6 +335,14 @@ class DatabaseLock:
         With the engine's own options and connect events, on as many connections as it needs.
         """
         self._driver.require_way_back()
+
+    def mark_transaction(self, connection: Connection) -> str:
+        """Return what tells the transaction that has begun on ``connection``; empty if nothing."""
+        return self._repository.driver.mark_transaction(connection)
+
+    def has_committed(self, marks: Sequence[str]) -> bool:
+        """Whether one of the transactions with these ``marks`` was committed."""
+        return self._repository.driver.has_committed(marks)
 
     def has_schema_of(self, backup: BackupInfo) -> bool:
         """Whether the database has the tables of a backup, and all else but its rows."""

@@ -96,6 +96,43 @@ def test_what_the_server_rolled_back_is_not_restored(
     assert manager(project, database).alarm.error() is None
 
 
+BEHIND_SQLALCHEMY = {
+    "text": 'op.execute("COMMIT")',
+    "text, and on": 'op.execute("COMMIT AND CHAIN")',
+    "a cursor": 'cursor = op.get_bind().connection.cursor()\ncursor.execute("commit")',
+    "the library": "op.get_bind().connection.commit()",
+    "after a rollback": (
+        'op.execute("ROLLBACK")\nop.execute("DELETE FROM entry")\nop.execute("COMMIT")'
+    ),
+}
+
+
+@pytest.mark.parametrize("library", ["psycopg", "psycopg2"])
+@pytest.mark.parametrize("commit", BEHIND_SQLALCHEMY.values(), ids=BEHIND_SQLALCHEMY)
+def test_what_a_step_commits_behind_sqlalchemy_is_put_back(
+    project: Project,
+    database: Database,
+    commit: str,
+    library: str,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Revisions and schema are those of before, and rows are gone all the same."""
+    project.revision(
+        "commits",
+        "first",
+        f'op.execute("DELETE FROM entry WHERE id = 1")\n{commit}\n'
+        'op.execute("SELECT no_such_thing")',
+    )
+    ini = project.ini.read_text()
+    assert "postgresql+psycopg:" in ini
+    project.ini.write_text(ini.replace("postgresql+psycopg:", f"postgresql+{library}:"))
+    with pytest.raises(sa.exc.ProgrammingError, match="no_such_thing"):
+        project.upgrade("commits")
+    assert "was put back, at first" in capfd.readouterr().err
+    assert database.scalar("SELECT count(*) FROM entry") == 3
+    assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
+
+
 @pytest.mark.parametrize("committed", [False, True], ids=["rolled back", "put back"])
 def test_a_version_table_may_be_in_a_schema(
     project: Project, database: Database, committed: bool

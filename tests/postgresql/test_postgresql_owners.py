@@ -135,3 +135,23 @@ def test_a_missing_database_that_the_user_may_not_make(owned: Owned, tmp_path: P
     assert manager.can_restore(backup).ok
     assert manager.restore(backup).verified
     assert owned.scalar("SELECT count(*) FROM note") == 1
+
+
+@pytest.mark.parametrize("may_create", [True, False])
+def test_a_null_in_an_array_stays_one(owned: Owned, tmp_path: Path, may_create: bool) -> None:
+    """Where the user's sessions read it as a text, ours do not."""
+    if not may_create:
+        owned.maintain(f"ALTER ROLE {owned.user} NOCREATEDB")
+        owned.administer(f"ALTER SCHEMA public OWNER TO {owned.user}")
+    owned.execute("CREATE TABLE few (id int PRIMARY KEY, x text[])")
+    owned.execute("INSERT INTO few VALUES (1, ARRAY['x', NULL])")
+    owned.maintain(f"ALTER ROLE {owned.user} SET array_nulls = off")
+    owned.engine.dispose()
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    asked = "SELECT x[2] IS NULL FROM few"
+    manager.restore(backup)
+    assert owned.scalar(asked)
+    owned.execute("DELETE FROM few")
+    manager.restore_rows(backup, "few")
+    assert owned.scalar(asked)

@@ -29,7 +29,7 @@ from soulsense_db.drivers.postgresql.properties import like, properties
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
-from soulsense_db.notices import Wait, cleaning_up
+from soulsense_db.notices import Wait, cleaning_up, log_ignored
 
 _PREFIX = "soulsense_db: "
 _HALF_BYTES = 4
@@ -45,6 +45,7 @@ _END = sa.text(
     " WHERE datname = :name AND usesysid IS NOT NULL"
 )
 _MOST_LOOKS = 100
+_CHECKPOINT = "checkpoint request failed"
 # From PostgreSQL 17 on, one may write a row for each login: for ours, to a database that is being
 # filled, too. Who may not switch them off may not restore any either.
 _MAY_SWITCH_OFF = sa.text(
@@ -195,6 +196,11 @@ def tidy_up(maintenance: Connection, live: str) -> None:
             continue  # somebody is working with it
         try:
             drop(maintenance, database)
+        except DBAPIError as error:
+            if maintenance.invalidated:
+                raise
+            # As with a full disk: what is there keeps nobody from going on, and goes another time.
+            log_ignored(f"The database {database} could not be dropped", error)
         finally:
             maintenance.execute(sa.text("SELECT pg_advisory_unlock(:key)"), key)
 
@@ -259,7 +265,9 @@ def drop(maintenance: Connection, name: str) -> None:
     try:
         execute(maintenance, f"{statement} WITH (FORCE)")
     except DBAPIError as error:
-        if code_of(error) != NO_RIGHT:
+        # With a full disk, what is not written yet of it may fail the checkpoint that the first
+        # one waits for; of a second one, nothing of it is left to be written.
+        if code_of(error) != NO_RIGHT and _CHECKPOINT not in str(error):
             raise
         execute(maintenance, statement)
 

@@ -240,12 +240,19 @@ def has_money(connection: Connection) -> bool:
     )
 
 
-def is_read_only(connection: Connection) -> bool:
-    """Return whether a new session of this user would be read-only."""
-    found = sa.text(
-        "SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'"
-    )
-    return bool(connection.scalar(found) == "on")
+_ADVERSE = sa.text("""
+    SELECT s.name, w.value FROM pg_settings s JOIN
+    (VALUES ('default_transaction_read_only', 'off'), ('array_nulls', 'on')) AS w (name, value)
+    USING (name) WHERE s.reset_val <> w.value
+""")
+
+
+def adverse_settings(connection: Connection) -> dict[str, str]:
+    """Return the settings that a new session of this user must not have, with what is right.
+
+    With the one, nothing is written; with the other, a NULL in an array is read as a text.
+    """
+    return {str(name): str(value) for name, value in connection.execute(_ADVERSE)}
 
 
 def lock(found: Sequence[Found], mode: str) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Generator, Mapping
+import time
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,7 @@ from soulsense_db.progress import Progress
 T = TypeVar("T")
 
 _DEFAULT_PORT = 5432
+_LOOK_SECONDS = 0.02
 _VERSION_TABLE = "alembic_version"
 _SERVER_ID = sa.text("SELECT system_identifier FROM pg_control_system()")
 _LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
@@ -196,6 +198,30 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
             if not write:
                 connection.execute(sa.text("SET TRANSACTION READ ONLY"))
             return work(connection)
+
+    def mark_transaction(self, connection: Connection) -> str:
+        """Return its number, below SQLAlchemy, which is about to note that it has begun."""
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("SELECT pg_catalog.pg_current_xact_id()::text")
+            return "".join(map(str, *cursor.fetchall()))
+        finally:
+            cursor.close()
+
+    def has_committed(self, marks: Sequence[str]) -> bool:
+        """Ask the server; of one that is still open there, once it is not."""
+        status = sa.text("SELECT pg_catalog.pg_xact_status(CAST(:mark AS pg_catalog.xid8))")
+        deadline = time.monotonic() + self.lock_timeout
+        with self._connected() as connection:
+            for mark in marks:
+                # Where its connection was closed, the server finds out a moment later.
+                while (found := connection.scalar(status, {"mark": mark})) == "in progress":
+                    if time.monotonic() > deadline:
+                        return True
+                    time.sleep(_LOOK_SECONDS)
+                if found != "aborted":
+                    return True
+        return False
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return self.transaction(work, lock_timeout=self.lock_timeout, write=False)

@@ -53,8 +53,7 @@ def fill(
     with login.connected(target, name=name) as connection:
         for schema in set(inventory.schemas(connection)) - set(description.schemas):
             execute(connection, f"DROP SCHEMA {quoted(schema)}")
-        if inventory.is_read_only(connection):
-            settings["default_transaction_read_only"] = "off"
+        settings |= inventory.adverse_settings(connection)
     with refused_by_server(source.name):
         tools.run(
             "pg_restore",

@@ -35,6 +35,7 @@ from soulsense_db.drivers.server_rows.tables import (
 _SETTINGS = {
     "search_path": "",
     "DateStyle": "ISO, YMD",
+    "array_nulls": "on",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "bytea_output": "hex",
