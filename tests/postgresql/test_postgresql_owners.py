@@ -103,6 +103,44 @@ def test_what_another_role_owns_is_said_before_anything_is_done(
     assert manager.restore("latest").verified
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE theirs (id int)",
+        'CREATE COLLATION theirs FROM "C"',
+        "CREATE TEXT SEARCH CONFIGURATION theirs (COPY = simple)",
+        "CREATE STATISTICS theirs ON id, more FROM note",
+        "CREATE PUBLICATION theirs FOR TABLE note",
+        "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+    ],
+)
+def test_what_a_superuser_owns_is_said_before_anything_is_done(
+    owned: Owned, tmp_path: Path, made: str
+) -> None:
+    """Nobody is advised to become a member of a superuser's role."""
+    owned.execute("ALTER TABLE note ADD COLUMN more int")
+    owned.administer(made, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO PUBLIC")
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    (problem,) = manager.can_restore(manager.create()).problems
+    assert "postgres owns " in str(problem)
+    assert "GRANT postgres" not in problem.hint
+    owned.administer("DROP PUBLICATION IF EXISTS theirs")
+
+
+def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_made(
+    owned: Owned, tmp_path: Path
+) -> None:
+    """The replaced database gets room; an undo brings the limit back with the rows."""
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    owned.engine.dispose()
+    owned.maintain("ALTER DATABASE {} CONNECTION LIMIT 1")
+    manager.restore(backup)
+    assert manager.undo_restore().verified
+    limit = f"SELECT datconnlimit FROM pg_database WHERE datname = '{owned.name}'"
+    assert owned.scalar(limit) == 1
+
+
 def test_sessions_of_others_are_said_before_anything_is_done(owned: Owned, tmp_path: Path) -> None:
     """A restore would have to end them."""
     manager = BackupManager(owned.engine, tmp_path / "backups")

@@ -29,7 +29,7 @@ from soulsense_db.drivers.postgresql.databases import (
 )
 from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.login import Login
-from soulsense_db.drivers.postgresql.statements import quoted
+from soulsense_db.drivers.postgresql.statements import execute, quoted
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import replaced_is_gone
@@ -64,6 +64,9 @@ def write_copy(
     if found is None:
         raise replaced_is_gone(name)
     kept, mark = found
+    with login.maintenance(name=name) as maintenance, live_errors(name):
+        # That of the live one may be too low for a dump; an undo gives it the live one's again.
+        execute(maintenance, f"ALTER DATABASE {quoted(kept)} CONNECTION LIMIT -1")
     return snapshot.write(
         replace(login, parameters={**login.parameters, "dbname": kept}),
         tools,

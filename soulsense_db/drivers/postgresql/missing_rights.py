@@ -82,6 +82,19 @@ def not_member(name: str, owners: Sequence[str], user: str) -> MissingRightError
     )
 
 
+def owned_by_superuser(name: str, owner: str, thing: str) -> MissingRightError:
+    """Return the error for an object that only a superuser can give its owner. Names as quoted.
+
+    Nobody is made a member of a role that may do everything.
+    """
+    reason = f"{owner} owns {thing}, and is a superuser"
+    return MissingRightError(
+        f"A right is missing on {name} ({reason}).",
+        hint="Restore as a superuser, or give it another owner, as with ALTER ... OWNER TO.",
+        reason=reason,
+    )
+
+
 def owner_may_not_create(name: str, owner: str, thing: str, schema: str) -> MissingRightError:
     """Return the error for an object that only a superuser can give its owner. Names as quoted."""
     reason = f"{owner} owns {thing}, and may not create anything in the schema {schema}"

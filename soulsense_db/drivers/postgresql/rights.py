@@ -10,10 +10,11 @@ from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.missing_rights import (
     not_member,
     others_connected,
+    owned_by_superuser,
     owner_may_not_create,
 )
 from soulsense_db.drivers.postgresql.properties import belongings, give
-from soulsense_db.drivers.postgresql.schema_rights import Lack, require_replaceable
+from soulsense_db.drivers.postgresql.schema_rights import OWNED, Lack, require_replaceable
 from soulsense_db.drivers.postgresql.statements import quoted
 from soulsense_db.drivers.server_errors import missing_right
 
@@ -54,32 +55,43 @@ _OTHERS = sa.text("""
     WHERE a.datname = current_database() AND NOT r.rolsuper
     AND NOT pg_has_role(r.oid, 'USAGE') AND NOT pg_has_role('pg_signal_backend', 'USAGE')
 """)
+_OWNED_TOO = "".join(
+    f"UNION ALL SELECT '{catalog}'::regclass, o.oid,"  # noqa: S608 - of a table of ours
+    f" (pg_identify_object('{catalog}'::regclass, o.oid, 0)).identity, o.{schema}, o.{owner}"
+    f" FROM {catalog} o\n        "
+    for _, catalog, schema, owner in OWNED
+)
 # In a new database, public is of who owns the database.
-_OWNED = sa.text("""
+_OWNERS = sa.text(f"""
     WITH objects (class, object, name, schema, owner) AS (
-        SELECT 'pg_class'::regclass, oid, relname, relnamespace, relowner FROM pg_class
-        WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-        UNION ALL SELECT 'pg_proc'::regclass, oid, proname, pronamespace, proowner FROM pg_proc
-        UNION ALL SELECT 'pg_type'::regclass, oid, typname, typnamespace, typowner FROM pg_type
-        WHERE typtype IN ('d', 'e', 'r')
+        SELECT 'pg_class'::regclass, oid, quote_ident(relname), relnamespace, relowner
+        FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+        UNION ALL SELECT 'pg_proc'::regclass, oid, quote_ident(proname), pronamespace, proowner
+        FROM pg_proc
+        UNION ALL SELECT 'pg_type'::regclass, oid, quote_ident(typname), typnamespace, typowner
+        FROM pg_type WHERE typtype IN ('d', 'e', 'r')
+        {_OWNED_TOO}
     ), owners (role, thing, schema, schema_owner) AS (
-        SELECT o.owner, format('%I', o.name), n.nspname, CASE WHEN n.nspname = 'public'
+        SELECT o.owner, o.name, n.nspname, CASE WHEN n.nspname = 'public'
             THEN (SELECT datdba FROM pg_database WHERE datname = current_database())
             ELSE n.nspowner END
         FROM objects o JOIN pg_namespace n ON n.oid = o.schema
         WHERE NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = o.class
             AND p.objid = o.object AND p.deptype = 'e')
-        UNION ALL SELECT nspowner, format('%I', nspname), nspname, nspowner FROM pg_namespace n
+        UNION ALL SELECT pubowner, pubname, '', pubowner FROM pg_publication
+        UNION ALL SELECT defaclrole, 'default privileges', '', defaclrole FROM pg_default_acl
+        UNION ALL SELECT nspowner, quote_ident(nspname), nspname, nspowner FROM pg_namespace n
         WHERE nspname <> 'public' AND NOT EXISTS (SELECT FROM pg_depend p
             WHERE p.classid = 'pg_namespace'::regclass AND p.objid = n.oid AND p.deptype = 'e')
     )
     SELECT DISTINCT ON (o.role, o.schema) quote_ident(r.rolname) AS owner, o.thing,
         quote_ident(o.schema) AS schema, pg_has_role(o.role, 'MEMBER') AS is_member,
+        r.rolsuper AS is_super,
         o.role = (SELECT oid FROM pg_roles WHERE rolname = current_user)
             OR pg_has_role(o.role, o.schema_owner, 'USAGE') AS may_create
     FROM owners o JOIN pg_roles r ON r.oid = o.role
     WHERE o.schema !~ '^pg_' AND o.schema <> 'information_schema' ORDER BY o.role, o.schema, o.thing
-""")
+""")  # noqa: S608 - a constant
 
 
 def to_swap_databases(connection: Connection) -> list[Lack]:
@@ -131,9 +143,13 @@ def require_owners(connection: Connection, *, name: str) -> None:
     user, is_super = connection.execute(_USER).one()
     if is_super:
         return
-    owned = connection.execute(_OWNED).all()
-    if owners := sorted({one.owner for one in owned if not one.is_member}):
-        raise not_member(name, owners, user)
+    owned = connection.execute(_OWNERS).all()
+    lacking = [one for one in owned if not one.is_member]
+    for one in lacking:
+        if one.is_super:
+            raise owned_by_superuser(name, one.owner, one.thing)
+    if lacking:
+        raise not_member(name, sorted({one.owner for one in lacking}), user)
     for one in owned:
         if not one.may_create:
             raise owner_may_not_create(name, one.owner, one.thing, one.schema)

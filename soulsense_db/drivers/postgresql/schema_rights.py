@@ -31,7 +31,7 @@ _MAY_CREATE = sa.text(
 )
 # By catalog: the kind as statements call it, and the columns of schema and owner. Parsers and
 # templates of text searches have no owner.
-_OWNED = (
+OWNED = (
     ("collation", "pg_collation", "collnamespace", "collowner"),
     ("conversion", "pg_conversion", "connamespace", "conowner"),
     ("operator", "pg_operator", "oprnamespace", "oprowner"),
@@ -46,7 +46,7 @@ _OWNED_TOO = "".join(
     f" (pg_identify_object('{catalog}'::regclass, o.oid, 0)).identity,"
     f" o.{owner}, o.oid, '{catalog}'::regclass"
     f" FROM {catalog} o JOIN pg_namespace n ON n.oid = o.{schema} WHERE {OF_USERS}\n        "
-    for kind, catalog, schema, owner in _OWNED
+    for kind, catalog, schema, owner in OWNED
 )
 # What belongs to others, of which kind it is, its name, and its owner. What belongs to a table is
 # its owner's, and what belongs to an extension is not replaced.
