@@ -48,6 +48,13 @@ class GivenRows:
 NO_ROWS = GivenRows()
 
 
+def _only(option: str, values: list[str] | None) -> str | None:
+    """Return the one value; of several, all but the last would be ignored."""
+    if values is not None and len(values) > 1:
+        raise typer.BadParameter("it is given twice; use it once a command", param_hint=option)
+    return values[0] if values else None
+
+
 def _first_option(given: GivenRows) -> str:
     """Return the name of the first option that is given."""
     names = (one.name for one in fields(given))
@@ -57,7 +64,7 @@ def _first_option(given: GivenRows) -> str:
 
 def row_options(  # noqa: PLR0917 - Typer gives them by name
     table: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--table",
             metavar="TABLE",
@@ -66,7 +73,7 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
         ),
     ] = None,
     where: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--where",
             metavar="SQL",
@@ -124,10 +131,10 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
         typer.Option("--dry-run", help="Show what would be done, and stop."),
     ] = False,
 ) -> GivenRows:
-    """Declare them."""
+    """Declare them; ``table`` and ``where`` are lists only to refuse a second one."""
     given = GivenRows(
-        table=table,
-        where=where,
+        table=_only("--table", table),
+        where=_only("--where", where),
         replace=replace,
         with_parents=with_parents,
         with_children=with_children,
@@ -137,14 +144,14 @@ def row_options(  # noqa: PLR0917 - Typer gives them by name
     )
     # What a configuration may say of all restores is no request for rows.
     alone = replaced(given, triggers=TriggerChoice.skip, dry_run=False)
-    if table is None and alone != NO_ROWS:
+    if given.table is None and alone != NO_ROWS:
         raise typer.BadParameter(
             "it needs --table, which names the table whose rows are to come back",
             param_hint=_first_option(alone),
         )
-    if table is not None and not table.strip():  # an unset variable
+    if given.table is not None and not given.table.strip():  # an unset variable
         raise typer.BadParameter("it is empty; name a table", param_hint="--table")
-    if where is not None and not where.strip():  # as above: not all rows are meant
+    if given.where is not None and not given.where.strip():  # as above: not all rows are meant
         raise typer.BadParameter(
             "it is empty; write a condition, or leave the option out for all rows",
             param_hint="--where",

@@ -121,6 +121,8 @@ def test_what_is_in_the_way_is_said_before_the_question(deleted: Shell) -> None:
         ("--with-parents",),
         ("--table", ""),
         ("--table", "child", "--where", " "),
+        ("--table", "child", "--table", "parent"),
+        ("--table", "child", "--where", "id = 1", "--where", "id = 2"),
         ("--table", "child", "--accept"),
         ("--table", "child", "--triggers", "perhaps"),
     ],
