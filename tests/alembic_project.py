@@ -76,17 +76,7 @@ class Project:
                 ini = ini.replace(line, f"sqlalchemy.url = {driver}:///{self.folder / name}", 1)
         self.ini.write_text(ini)
         if self.door in ("env.py", "both"):
-            self.edit_env(
-                "    with context.begin_transaction():\n", "    with safe_migrations(context):\n"
-            )
-            text = self.env_py.read_text()
-            self.write_env(
-                text.replace(
-                    "from alembic import context",
-                    "from alembic import context\nfrom soulsense_db.alembic import safe_migrations",
-                    1,
-                )
-            )
+            self.protect()
         if self.door in ("alembic.ini", "both"):
             self.set_option("soulsense_backup", "true")
         if self.door == "environment":
@@ -106,6 +96,20 @@ class Project:
     def database(self) -> Path:
         """The database file."""
         return self.folder / "app.db"
+
+    def protect(self) -> None:
+        """Protect the migrations by env.py."""
+        self.edit_env(
+            "    with context.begin_transaction():\n", "    with safe_migrations(context):\n"
+        )
+        text = self.env_py.read_text()
+        self.write_env(
+            text.replace(
+                "from alembic import context",
+                "from alembic import context\nfrom soulsense_db.alembic import safe_migrations",
+                1,
+            )
+        )
 
     def write_env(self, text: str) -> None:
         """Write env.py."""

@@ -20,9 +20,9 @@ from soulsense_db.alembic.put_back import leave_as_it_is, let_stand_as_rolled_ba
 from soulsense_db.alembic.steps import Pending, Run, pending_steps
 from soulsense_db.alembic.telling import log, say
 from soulsense_db.backup_info import BackupInfo
-from soulsense_db.errors import DatabaseLockedError
+from soulsense_db.errors import DatabaseLockedError, MissingRightError
 from soulsense_db.manager import BackupManager
-from soulsense_db.notices import cleaning_up, reason_of
+from soulsense_db.notices import cleaning_up, log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
@@ -160,12 +160,7 @@ class GuardedDatabase(Protection):
         chain = chain_of(context)
         target = ",".join(pending.target) or None
         if self.backup is None:  # met twice in one command: what it was before the first
-            if problems := self.manager.can_restore().problems:
-                raise problems[0]  # now, while it costs nothing
-            assert self.lock is not None
-            connection = context.connection
-            if connection is not None and not connection.in_transaction():
-                self.lock.require_way_back()
+            self._require_way_back(context.connection)
             if self.settings.restores:
                 require_identities(self.settings.form_options())
             self.backup = self.manager.create(
@@ -195,6 +190,20 @@ class GuardedDatabase(Protection):
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
         assert self.lock is not None
         self.runs.append(Run(context, pending, self.lock))
+
+    def _require_way_back(self, connection: Connection | None) -> None:
+        """Raise what would keep it from being put back: now, while it costs nothing."""
+        assert self.lock is not None
+        try:
+            if problems := self.manager.can_restore().problems:
+                raise problems[0]
+            if connection is not None and not connection.in_transaction():
+                self.lock.require_way_back()
+        except MissingRightError as error:
+            if self.settings.restores:
+                raise
+            # It is not put back anyway; somebody else may restore the backup.
+            log_ignored("Who migrates it may not restore it", error)
 
     def _require_use_of(self, backup: BackupInfo) -> None:
         """Raise if ``backup`` could not be put back, or does not reach a mirror where it has to.

@@ -157,13 +157,7 @@ def test_a_failed_migration_is_put_back_with_views(
     make(database, view)
     url = database.server.url(database.name, user=f"{database.name}_res")
     project = project_on(database, tmp_path / "project", url=url)
-    project.edit_env(
-        "    with context.begin_transaction():\n", "    with safe_migrations(context):\n"
-    )
-    project.edit_env(
-        "from alembic import context",
-        "from alembic import context\nfrom soulsense_db.alembic import safe_migrations",
-    )
+    project.protect()
     project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
     project.revision("first", None, "pass")
     project.revision(

@@ -365,7 +365,7 @@ def test_tables_that_change_meanwhile(
     thread.start()
     try:
         made = 0
-        for _ in range(4):
+        for _ in range(20):  # on a busy machine, most of them may meet a change
             changed.clear()
             changed.wait(10)
             try:
@@ -375,6 +375,8 @@ def test_tables_that_change_meanwhile(
             made += 1
             assert content.driver_on(server, app).count_rows(path)["u"] == 1000
             content.driver_on(server, app).check(path, level="full")
+            if made == 3:
+                break
         assert made
     finally:
         stop.set()

@@ -12,9 +12,11 @@ from sqlalchemy.pool import NullPool
 
 from postgresql import content
 from postgresql.newest import on_newest
+from postgresql.projects import project_on
 from postgresql.server import Server
 from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
+from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.errors import MissingRightError
 
 pytestmark = on_newest
@@ -58,8 +60,8 @@ def owned(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owned]:
         yield made
         made.engine.dispose()
         content.drop_kept(server)
-        made.administer(f"REASSIGN OWNED BY {made.user}_other TO postgres")
-        made.administer(f"DROP OWNED BY {made.user}_other")
+        for user in (made.user, f"{made.user}_other"):
+            made.administer(f"REASSIGN OWNED BY {user} TO postgres", f"DROP OWNED BY {user}")
         made.maintain(f"DROP ROLE {made.user}_other")
 
 
@@ -134,11 +136,39 @@ def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_ma
     manager = BackupManager(owned.engine, tmp_path / "backups")
     backup = manager.create()
     owned.engine.dispose()
-    owned.maintain("ALTER DATABASE {} CONNECTION LIMIT 1")
+    owned.maintain("ALTER DATABASE {} CONNECTION LIMIT 2")
     manager.restore(backup)
+    room = f"SELECT datconnlimit FROM pg_database WHERE datname = '{owned.kept()}'"
+    assert owned.scalar(room) == -1
     assert manager.undo_restore().verified
     limit = f"SELECT datconnlimit FROM pg_database WHERE datname = '{owned.name}'"
-    assert owned.scalar(limit) == 1
+    assert owned.scalar(limit) == 2
+
+
+def test_who_may_not_restore_migrates_where_nothing_is_put_back(
+    owned: Owned, tmp_path: Path
+) -> None:
+    """Else the hook refuses, since it could not put the database back."""
+    owned.maintain(f"ALTER ROLE {owned.user} NOCREATEDB")
+    owned.maintain("ALTER DATABASE {} OWNER TO postgres")
+    owned.administer(f"GRANT CREATE ON SCHEMA public TO {owned.user}")
+    project = project_on(owned, tmp_path / "project")
+    url = owned.url.replace("%", "%%")
+    ini = project.ini.read_text().splitlines()
+    project.ini.write_text(
+        "\n".join(f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in ini)
+    )
+    project.protect()
+    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    project.revision("first", None, 'op.execute("INSERT INTO note VALUES (2)")')
+    with pytest.raises(MigrationRefusedError, match="A right is missing"):
+        project.upgrade("first")
+    assert owned.scalar("SELECT count(*) FROM note") == 1
+    project.set_option("soulsense_on_failure", "keep")
+    project.upgrade("first")
+    assert owned.scalar("SELECT count(*) FROM note") == 2
+    (backup,) = BackupManager(owned.engine, tmp_path / "backups").list()
+    assert backup.kind == "pre_migration"
 
 
 def test_sessions_of_others_are_said_before_anything_is_done(owned: Owned, tmp_path: Path) -> None:
