@@ -29,12 +29,7 @@ VIEWS = {
     "a function, as who asks": "CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 5;"
     " CREATE SQL SECURITY INVOKER VIEW v AS SELECT id, precious, f() FROM t",
 }
-LOSSES = (
-    "ALTER TABLE t DROP COLUMN precious",
-    "DROP TABLE t",
-    "DROP VIEW v",
-    "DELETE FROM t",
-)
+LOSSES = ("DROP TABLE t", "DROP VIEW v")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from printed_commands import printed_commands, run_printed
 
 from postgresql import content
 from postgresql.database import Database
+from postgresql.newest import on_newest
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
@@ -107,6 +108,7 @@ BEHIND_SQLALCHEMY = {
 }
 
 
+@on_newest
 @pytest.mark.parametrize("library", ["psycopg", "psycopg2"])
 @pytest.mark.parametrize("commit", BEHIND_SQLALCHEMY.values(), ids=BEHIND_SQLALCHEMY)
 def test_what_a_step_commits_behind_sqlalchemy_is_put_back(
