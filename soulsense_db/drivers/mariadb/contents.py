@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
 from soulsense_db.drivers.mariadb import archive
-from soulsense_db.drivers.mariadb.archive import Description, Section, Table
+from soulsense_db.drivers.mariadb.archive import Description, Table
 from soulsense_db.drivers.mariadb.schema_reading import columns_in
-from soulsense_db.drivers.mariadb.statements import quoted
 from soulsense_db.drivers.server_errors import damaged_backup
 
-_NAME = rb"`((?:[^`]|``)+)`"
+NAME = rb"`((?:[^`]|``)+)`"
 _INSERT = re.compile(
-    rb"INSERT INTO " + _NAME + rb" (?:\(([^)]*(?:`[^)]*)?)\) )?VALUES\s*(.*)", re.DOTALL
+    rb"INSERT INTO " + NAME + rb" (?:\(([^)]*(?:`[^)]*)?)\) )?VALUES\s*(.*)", re.DOTALL
 )
-_CREATE = re.compile(rb"CREATE TABLE " + _NAME)
-_COLUMN = re.compile(_NAME + rb"|(\w+)")
+_CREATE = re.compile(rb"CREATE TABLE " + NAME)
+_COLUMN = re.compile(NAME + rb"|(\w+)")
 _VALUE = re.compile(rb"'(?:[^'\\]++|\\.|'')*+'|[^,']++", re.DOTALL)
 # Several rows in one line: as programs of older versions write them.
 _ROW = re.compile(rb"\((?:'(?:[^'\\]++|\\.|'')*+'|[^'()]++)*+\)", re.DOTALL)
@@ -145,58 +144,3 @@ def _columns_of(listed: bytes | None) -> tuple[str, ...]:
     if not listed:
         return ()
     return tuple(name_of(quoted_one or plain) for quoted_one, plain in _COLUMN.findall(listed))
-
-
-def statements(
-    path: Path, section: Section, *, dumped: str, target: str, has_sequences: bool
-) -> Iterator[bytes]:
-    """Yield a section for the schema ``target``, of a dump of the schema ``dumped``.
-
-    A column's default that is a sequence's next value names the schema, whatever is loaded where.
-    """
-    if dumped == target or not has_sequences:
-        yield from archive.chunks(path, section)
-        return
-    before = f"nextval({quoted(dumped)}.".encode()
-    after = f"nextval({quoted(target)}.".encode()
-    replaced: Callable[[bytes], bytes] = lambda line: (  # noqa: E731
-        line.replace(before, after) if line.startswith(b"  `") else line
-    )
-    part = bytearray()
-    for line in archive.lines(path, section):
-        part += replaced(line)
-        if len(part) > archive.CHUNK:
-            yield bytes(part)
-            part.clear()
-    yield bytes(part)
-
-
-def views(path: Path, described: Description, *, target: str) -> Iterator[bytes]:
-    """Yield the views for the schema ``target``.
-
-    The server writes the schema's name before all names of a view that also reads another schema.
-    """
-    names = {table.name for table in described.tables} | {item.name for item in described.items}
-    before, after = (f"{quoted(one)}.".encode() for one in (described.schema, target))
-    qualified = re.compile(re.escape(before) + _NAME)
-
-    def moved(match: re.Match[bytes]) -> bytes:
-        # It may also be a column of what a view calls as the schema is called.
-        is_ours = name_of(match[1]) in names
-        return after + match[0].removeprefix(before) if is_ours else match[0]
-
-    for line in archive.lines(path, described.sections["views"]):
-        yield qualified.sub(moved, line) if before != after else line
-
-
-_USER = rb"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)? "
-_DEFINER_OF_VIEW = re.compile(
-    rb"(?m)^/\*!50013 DEFINER=" + _USER + rb"SQL SECURITY (?:DEFINER|INVOKER) \*/$"
-)
-_DEFINER_OF_ROUTINE = re.compile(rb"(?m)^CREATE DEFINER=" + _USER)
-
-
-def without_definers(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield views or routines that are of whoever makes them; a definition is never split."""
-    text = b"".join(parts)
-    yield _DEFINER_OF_ROUTINE.sub(b"CREATE ", _DEFINER_OF_VIEW.sub(b"", text))

@@ -14,6 +14,7 @@ from soulsense_db.drivers.mariadb import (
     cluster,
     inventory,
     kept,
+    loading,
     restoring,
     rights,
     schemas,
@@ -128,7 +129,7 @@ class MariaDBDriver(ReadingDriver):
         """Check rights, programs and the backup."""
         self.require_rights()
         described = archive.require_whole(source)
-        restoring.require_version(source, described, self.tools())
+        loading.require_version(source, described, self.tools())
         made = (item.statement for item in described.items)
         with self._connected() as connection:
             rights.require_definers(connection, made, name=self.database)

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from soulsense_db.drivers.mariadb import (
     archive,
-    contents,
     inventory,
+    loading,
     private_accounts,
     private_settings,
-    restoring,
     schemas,
 )
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
@@ -88,7 +87,7 @@ class PrivateDriver(MariaDBDriver):
         """Start the server, and make the database of ``source``, as the live one is."""
         del facts, stamp
         described = archive.require_whole(source)
-        restoring.require_version(source, described, self.tools())
+        loading.require_version(source, described, self.tools())
         _require_here(described, self._live.database)
         with self._live_login.connected(name=self._live.database) as connection:
             settings = private_settings.read(connection)
@@ -120,16 +119,17 @@ class PrivateDriver(MariaDBDriver):
         return ()
 
     def _fill(self, source: Path) -> None:
-        described = restoring.fill(
+        described = loading.fill(
             source,
             self._name,
             target=self._name,
             login=self._own,
             tools=self.tools(),
             name=self.database,
+            has_definers=True,
         )
         if "events" in described.sections:  # nothing runs them here
-            part = contents.statements(
+            part = loading.statements(
                 source,
                 described.sections["events"],
                 dumped=described.schema,

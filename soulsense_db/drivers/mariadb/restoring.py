@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.mariadb import (
     archive,
     cluster,
-    contents,
     inventory,
     kept,
+    loading,
     notes,
     programs,
     schemas,
@@ -24,8 +24,6 @@ from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import (
     in_a_cluster,
     live_errors,
-    newer_server,
-    refused_by_server,
 )
 from soulsense_db.drivers.mariadb.gates import Connections
 from soulsense_db.drivers.mariadb.inventory import Trigger
@@ -34,86 +32,11 @@ from soulsense_db.drivers.mariadb.notes import Kept, Notes
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers
-from soulsense_db.drivers.mariadb.tools import Tools, series
+from soulsense_db.drivers.mariadb.tools import Tools
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import WriteLock
-from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.notices import cleaning_up, warn
 from soulsense_db.progress import Progress
-
-
-def require_version(source: Path, description: Description, tools: Tools) -> None:
-    """Raise for a backup of a newer server: its statements need not be known to an older one."""
-    if series(description.version) > series(tools.version):
-        raise newer_server(source.name, description.version, tools.version)
-
-
-def fill(
-    source: Path,
-    schema: str,
-    *,
-    target: str,
-    login: Login,
-    tools: Tools,
-    name: str,
-    poll: Callable[[], object] = lambda: None,
-) -> Description:
-    """Load all of a backup but its events into ``schema``, and count what came.
-
-    ``target``: the schema that its tables are for.
-    """
-    described = archive.require_whole(source, poll=poll)
-    require_version(source, described, tools)
-    if "tables" in described.sections:
-        with refused_by_server(source.name):
-            part = _statements(source, described, "tables", target)
-            tools.load(login, schema, part, poll=poll)
-    _load_programs(source, described, schema, login=login, tools=tools, poll=poll)
-    with login.connected(name=name) as connection:
-        programs.create_triggers(connection, described.triggers, schema)
-        found = inventory.tables(connection, schema)
-        numbers = inventory.counts(connection, schema, found)
-    came = {one.name: number for one, number in zip(found, numbers, strict=True)}
-    if came != dict(described.counts):
-        raise damaged_backup(source.name, "other rows came back than were counted in it")
-    return described
-
-
-def _load_programs(
-    source: Path,
-    described: Description,
-    schema: str,
-    *,
-    login: Login,
-    tools: Tools,
-    poll: Callable[[], object],
-) -> None:
-    """Make routines and views in ``schema``: what the server refuses there, it would refuse live.
-
-    Events would be run. Definers need no rights but those on the live database.
-    """
-    has_definers = schema == described.schema  # not beside the live database
-    for section in programs.SECTIONS:
-        if section in described.sections and section != "events":
-            with refused_by_server(source.name):
-                part = _statements(source, described, section, schema, has_definers=has_definers)
-                tools.load(login, schema, part, poll=poll)
-
-
-def _statements(
-    source: Path, described: Description, section: str, target: str, *, has_definers: bool = True
-) -> Iterator[bytes]:
-    if section == "views":
-        found = contents.views(source, described, target=target)
-    else:
-        found = contents.statements(
-            source,
-            described.sections[section],
-            dumped=described.schema,
-            target=target,
-            has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
-        )
-    return found if has_definers else contents.without_definers(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +79,16 @@ def prepared(
         work = replace(empty, kept=kept.schema_of(keeper, live, described))
         made = _missing_sequences(work, described)
         if work.kept is None:
-            fill(source, work.new, target=live, login=login, tools=tools, name=name, poll=poll)
+            loading.fill(
+                source, work.new, target=live, login=login, tools=tools, name=name, poll=poll
+            )
         else:
-            _load_programs(source, described, work.kept, login=login, tools=tools, poll=poll)
+            loading.load_programs(source, described, work.kept, login=login, tools=tools, poll=poll)
             programs.drop_triggers(keeper, described.triggers, work.kept)
             programs.create_triggers(keeper, described.triggers, work.kept)
         programs.drop_triggers(keeper, described.triggers, work.coming)
         texts = {
-            section: b"".join(_statements(source, described, section, live))
+            section: b"".join(loading.statements_of(source, described, section, live))
             for section in programs.SECTIONS
             if section in described.sections
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -41,10 +41,14 @@ _DEFINER = re.compile(r"\bDEFINER=`((?:[^`]|``)*)`@`((?:[^`]|``)+)`")
 
 def rights_on(connection: Connection, schema: str) -> frozenset[str]:
     """Return the rights on all of a schema, which need not exist; ``ALL PRIVILEGES`` is one."""
+    return _given(connection, lambda what: _covers(what, schema))
+
+
+def _given(connection: Connection, is_meant: Callable[[str], bool]) -> frozenset[str]:
     found: set[str] = set()
     for (said,) in rows(connection, "SHOW GRANTS"):
         match = _GRANT.match(str(said))
-        if match and _covers(match["what"], schema):
+        if match and is_meant(match["what"]):
             found |= {one.strip() for one in match["rights"].split(",")}
     return frozenset(found)
 
@@ -72,14 +76,7 @@ def require_definers(connection: Connection, statements: Iterable[str], *, name:
     """Raise where somebody else has made views, triggers, routines or events of ``statements``."""
     found = {match for one in statements for match in _DEFINER.findall(one)[:1]}
     others = {f"`{user}`@`{host}`" for user, host in found} - {user(connection)}
-    given = rows(connection, "SHOW GRANTS")
-    everywhere = {
-        one.strip()
-        for (said,) in given
-        if (match := _GRANT.match(str(said))) and match["what"] == "*.*"
-        for one in match["rights"].split(",")
-    }
-    if others and not everywhere & _TO_NAME_OTHERS:
+    if others and not _given(connection, lambda what: what == "*.*") & _TO_NAME_OTHERS:
         raise missing_right(
             name,
             f"what others have made is restored as theirs: {', '.join(sorted(others))}",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb import inventory, restoring, schemas
+from soulsense_db.drivers.mariadb import inventory, loading, schemas
 from soulsense_db.drivers.mariadb.errors import code_of, live_errors, reason_of
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.row_tables import PLACE, MariaDBTables, prepare
@@ -182,7 +182,7 @@ def rows_of(
                 schemas.drop(keeper, schema)
 
         stack.callback(drop)
-        restoring.fill(
+        loading.fill(
             source, schema, target=schema, login=scratch, tools=tools, name=name, poll=poll
         )
         connection = stack.enter_context(scratch.connected(schema, name=name))

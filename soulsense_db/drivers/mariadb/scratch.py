@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from soulsense_db.drivers.mariadb import inventory, restoring, schemas
+from soulsense_db.drivers.mariadb import inventory, loading, schemas
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
 from soulsense_db.drivers.mariadb.errors import live_errors
 from soulsense_db.drivers.mariadb.login import Login
@@ -58,7 +58,7 @@ class ScratchDriver(MariaDBDriver):
                     schemas.drop(keeper, self._schema)
 
             stack.callback(drop)
-            restoring.fill(
+            loading.fill(
                 source,
                 self._schema,
                 target=self._schema,
