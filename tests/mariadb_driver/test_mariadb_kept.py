@@ -118,7 +118,7 @@ def test_an_undo_gives_all_of_it_back(
     assert not report.warnings
     restored = shop.dump()
     assert rows(shop) == 2
-    monkeypatch.setattr("soulsense_db.drivers.mariadb.restoring.fill", pytest.fail)
+    monkeypatch.setattr("soulsense_db.drivers.mariadb.loading.fill", pytest.fail)
     manager.undo_restore()
     assert shop.dump() == before
     manager.undo_restore()
