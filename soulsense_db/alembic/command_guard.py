@@ -23,7 +23,6 @@ from soulsense_db.errors import BackupError, Outcome, UnsupportedDatabaseError
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import ignoring, log_ignored
 from soulsense_db.settings import Settings
-from soulsense_db.sidecars import read_markers
 
 
 class CommandGuard:
@@ -145,7 +144,8 @@ class CommandGuard:
     def _swallowed(self, what: str) -> MigrationFailedError:
         error = MigrationFailedError(what)
         states = self._put_back_after(error)
-        is_put_back = self.settings.restores and not any(_is_marked(one.place) for one, _ in states)
+        is_marked = any(_is_marked(one.manager) for one, _ in states)
+        is_put_back = self.settings.restores and not is_marked
         outcome = Outcome.PUT_BACK if is_put_back else Outcome.HALF_RUN
         failure = swallowed(what, outcome, [line for _, line in states])
         for database, line in states:
@@ -153,10 +153,10 @@ class CommandGuard:
         return failure
 
 
-def _is_marked(place: Path) -> bool:
+def _is_marked(manager: BackupManager) -> bool:
     """Whether a marker says that the database may be half migrated, or nobody can tell."""
     try:
-        return bool(read_markers(place))
+        return manager.alarm.marker() is not None
     except BackupError as error:
         log_ignored("Whether there is a marker cannot be seen", error)
         return True

@@ -26,7 +26,7 @@ from soulsense_db.notices import cleaning_up, log_ignored, reason_of
 from soulsense_db.operations import DatabaseLock
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
-from soulsense_db.sidecars import add_markers, new_marker, read_markers, remove_markers
+from soulsense_db.sidecars import new_marker
 
 # A second upgrade waits for the first, however long its steps take, but not for ever.
 _WAIT_SECONDS = 3600.0
@@ -144,7 +144,7 @@ class GuardedDatabase(Protection):
     def _look_for_a_marker(self) -> None:
         """Refuse a database that a dead migration left; one that had reached its end is whole."""
         assert self.lock is not None
-        markers = read_markers(self.place)
+        markers = self.lock.markers.read()
         ended = [marker for marker in markers if self.lock.is_migration_done(marker)]
         for marker in markers:
             if marker not in ended:
@@ -183,12 +183,12 @@ class GuardedDatabase(Protection):
             chain=chain,
         )
         self.markers.append(marker)  # before it is there: an interrupt may come right after
-        add_markers(self.place, [marker])
-        remove_markers(self.place, {one.id for one in earlier})
+        assert self.lock is not None
+        self.lock.markers.add([marker])
+        self.lock.markers.remove({one.id for one in earlier})
         self.markers = [one for one in self.markers if one not in earlier]
         # One more of the same chain takes up what an earlier one left.
         self.runs = [r for r in self.runs if not (r.remaining and chain_of(r.context) == chain)]
-        assert self.lock is not None
         self.runs.append(Run(context, pending, self.lock))
 
     def _require_way_back(self, connection: Connection | None) -> None:

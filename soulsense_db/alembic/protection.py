@@ -17,7 +17,7 @@ from soulsense_db.operations import DatabaseLock
 from soulsense_db.retention import RetentionPolicy
 from soulsense_db.settings import Settings
 from soulsense_db.shown_text import printable
-from soulsense_db.sidecars import MigrationMarker, remove_markers
+from soulsense_db.sidecars import MigrationMarker
 
 # Of the backups made here, when no soulsense_keep_... option says otherwise.
 _RETENTION = RetentionPolicy(keep_last=10)
@@ -162,7 +162,8 @@ class Protection:
 
     def forget(self) -> None:
         """Remove the entries of this command alone: a person chose, or nothing was changed."""
-        remove_markers(self.place, {marker.id for marker in self.markers})
+        assert self.lock is not None
+        self.lock.markers.remove({marker.id for marker in self.markers})
 
     def finish(self) -> None:
         """Let others in, and remove what the policy lets go."""

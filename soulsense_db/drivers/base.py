@@ -152,6 +152,20 @@ class Driver(RequiredMethods):
         del marks
         return False
 
+    def migration_note(self) -> str:
+        """Return what :meth:`set_migration_note` has left, empty where nothing is there."""
+        return ""
+
+    def set_migration_note(
+        self, text: str, *, tables: Collection[tuple[str | None, str]] = ()
+    ) -> None:
+        """Keep a text where every machine that reaches the database sees it; empty: remove it.
+
+        ``tables``: schema and name of the version tables that it is about. By default nothing is
+        kept.
+        """
+        del text, tables
+
     def diff(
         self,
         first: Path,

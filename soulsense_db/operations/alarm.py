@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from soulsense_db import fs
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.operations.database_lock import DatabaseLock
 from soulsense_db.operations.repository import Repository
-from soulsense_db.sidecars import MigrationMarker, clear_marker, marker_path, standing
+from soulsense_db.sidecars import MigrationMarker, standing
 
 
 class MigrationAlarm:
@@ -66,8 +65,7 @@ class MigrationAlarm:
         """
         driver = self._repository.driver
         driver.require_database()
-        place = self._repository.marker_place
-        if place is None or not fs.exists(marker_path(place)):
+        if not self._repository.markers.are_there():
             return False
-        with DatabaseLock(self._repository, timeout=driver.lock_timeout):
-            return clear_marker(place)
+        with DatabaseLock(self._repository, timeout=driver.lock_timeout) as lock:
+            return lock.markers.clear()

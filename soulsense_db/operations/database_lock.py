@@ -40,6 +40,7 @@ from soulsense_db.sidecars import (
     SAFETY_BACKUP,
     SAFETY_NAMES,
     LiveLock,
+    Markers,
     MigrationMarker,
     SafetyFiles,
     end_what_was_put_back,
@@ -47,7 +48,6 @@ from soulsense_db.sidecars import (
     lock_path,
     newest_safety_backup,
     raise_alarm_of,
-    remove_markers,
     withdraw_alarm,
 )
 
@@ -317,13 +317,18 @@ class DatabaseLock:
     def _restoring(self, info: BackupInfo, restorer: Restorer) -> Iterator[None]:
         """Keep the migration marker true while ``info`` is restored in the block."""
         with self._driver.connected():
-            added = raise_alarm_of(self._repository.marker_place, info)
+            added = raise_alarm_of(self.markers, info)
             try:
                 yield
             except BaseException:
                 if restorer.is_unchanged:
-                    withdraw_alarm(self._repository.marker_place, added)
+                    withdraw_alarm(self.markers, added)
                 raise
+
+    @property
+    def markers(self) -> Markers:
+        """The entries of its migration marker."""
+        return self._repository.markers
 
     def close_idle_connections(self) -> None:
         """Close the engine's idle pooled connections, never an in-memory database's."""
@@ -358,17 +363,14 @@ class DatabaseLock:
         Else a power cut could take its last step back, and nobody would know. ``markers``: their
         ids. Raises :class:`~soulsense_db.errors.BackupError`; then they are still there.
         """
-        place = self._repository.marker_place
-        if place is not None:
-            self._driver.flush()
-            remove_markers(place, markers)
+        self._driver.flush()
+        self.markers.remove(markers)
 
     def _finish(self, report: RestoreReport, progress: Progress | None) -> RestoreReport:
         completion = Completion(done_sentence(report.source))
         with completion.then("The migration marker could not be updated"):
             tables = self._repository.rows.tables
-            place = self._repository.marker_place
-            end_what_was_put_back(self._driver, place, report.source, own_tables=tables)
+            end_what_was_put_back(self._driver, self.markers, report.source, own_tables=tables)
         rebuilt = False
         with completion.then("The catalog could not be rebuilt"):
             rebuilt = self._repository.sync_catalog()

@@ -20,7 +20,7 @@ from soulsense_db.notices import LastingWarning, log_ignored, reason_of, warn
 from soulsense_db.operations.errors import work_directory_of_backups
 from soulsense_db.operations.forms import Forms
 from soulsense_db.operations.references import Finder
-from soulsense_db.sidecars import remove_abandoned_work, work_file, work_folder
+from soulsense_db.sidecars import Markers, remove_abandoned_work, work_file, work_folder
 
 if TYPE_CHECKING:
     from soulsense_db.drivers import EngineSource
@@ -109,6 +109,11 @@ class Repository:
     def marker_place(self) -> Path | None:
         """Where the marker of its migrations is, as :attr:`sidecar_base`; None in memory."""
         return self.sidecar_base if self.driver.address else None
+
+    @property
+    def markers(self) -> Markers:
+        """The entries of that marker."""
+        return Markers(self.driver, self.marker_place)
 
     @property
     def known_as(self) -> Path | None:

@@ -19,15 +19,13 @@ if TYPE_CHECKING:
         withdraw_alarm,
     )
     from soulsense_db.sidecars.lock import LiveLock, lock_path
+    from soulsense_db.sidecars.markers import Markers
     from soulsense_db.sidecars.migration_marker import (
         Chain,
         MigrationMarker,
-        add_markers,
-        clear_marker,
         marker_path,
         new_marker,
         read_markers,
-        remove_markers,
     )
     from soulsense_db.sidecars.safety_backup import (
         FAILED_MIGRATION,
@@ -44,10 +42,9 @@ __all__ = [
     "SAFETY_NAMES",
     "Chain",
     "LiveLock",
+    "Markers",
     "MigrationMarker",
     "SafetyFiles",
-    "add_markers",
-    "clear_marker",
     "end_what_was_put_back",
     "facts_of",
     "has_ended",
@@ -60,7 +57,6 @@ __all__ = [
     "raise_alarm_of",
     "read_markers",
     "remove_abandoned_work",
-    "remove_markers",
     "standing",
     "standing_for_a_copy",
     "withdraw_alarm",
@@ -74,10 +70,9 @@ _HOMES = {
     "SAFETY_NAMES": "soulsense_db.sidecars.safety_backup",
     "Chain": "soulsense_db.sidecars.migration_marker",
     "LiveLock": "soulsense_db.sidecars.lock",
+    "Markers": "soulsense_db.sidecars.markers",
     "MigrationMarker": "soulsense_db.sidecars.migration_marker",
     "SafetyFiles": "soulsense_db.sidecars.safety_backup",
-    "add_markers": "soulsense_db.sidecars.migration_marker",
-    "clear_marker": "soulsense_db.sidecars.migration_marker",
     "end_what_was_put_back": "soulsense_db.sidecars.half_run",
     "facts_of": "soulsense_db.sidecars.half_run",
     "has_ended": "soulsense_db.sidecars.half_run",
@@ -89,7 +84,6 @@ _HOMES = {
     "new_marker": "soulsense_db.sidecars.migration_marker",
     "newest_safety_backup": "soulsense_db.sidecars.safety_backup",
     "read_markers": "soulsense_db.sidecars.migration_marker",
-    "remove_markers": "soulsense_db.sidecars.migration_marker",
     "standing": "soulsense_db.sidecars.half_run",
     "standing_for_a_copy": "soulsense_db.sidecars.half_run",
     "withdraw_alarm": "soulsense_db.sidecars.half_run",

@@ -46,6 +46,22 @@ def interrupted(
     )
 
 
+def interrupted_elsewhere(
+    database: Path | str, address: str, migration: str, backup: Path
+) -> InterruptedMigrationError:
+    """Return the error for one whose ``backup`` is not on this machine, or is there no more."""
+    return InterruptedMigrationError(
+        f"A migration of {database} ({migration}) was interrupted.",
+        outcome=Outcome.HALF_RUN,
+        remedy=Remedy(
+            f"The backup from before it, {backup}, is not on this machine. To put it back, restore "
+            "it on the machine that has it, or bring it here with its .meta file and import it.",
+            (accept_command("Or leave the database as it is", address),),
+        ),
+        backup=backup,
+    )
+
+
 def interrupted_without_backup(
     database: Path | str, address: str, why: str
 ) -> InterruptedMigrationError:

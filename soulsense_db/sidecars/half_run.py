@@ -15,17 +15,15 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, PermissionDeniedError, StorageError
 from soulsense_db.notices import cleaning_up, log_ignored
+from soulsense_db.sidecars.markers import Markers
 from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     MigrationMarker,
-    add_markers,
     from_text,
     marker_path,
     new_marker,
     read_markers,
-    remove_markers,
     to_text,
-    write_markers,
 )
 
 # Among the facts of a backup of a half-run database: the entries that stood when it was taken.
@@ -38,9 +36,8 @@ def standing(driver: Driver, place: Path | None) -> tuple[MigrationMarker, ...]:
     ``place`` is None for a database in memory. Raises :class:`~soulsense_db.errors.StorageError`
     for what is no marker but has its name.
     """
-    if place is None:
-        return ()
-    return tuple(marker for marker in read_markers(place) if not has_ended(driver, marker))
+    found = Markers(driver, place).read()
+    return tuple(marker for marker in found if not has_ended(driver, marker))
 
 
 def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
@@ -90,7 +87,8 @@ def markers_in(info: BackupInfo) -> tuple[MigrationMarker, ...]:
 def markers_needing(place: Path | None, infos: Iterable[BackupInfo]) -> dict[str, MigrationMarker]:
     """Return which backups may put back a migration that has not ended, with its marker, by name.
 
-    Who knows which one does, with a damaged marker.
+    Who knows which one does, with a damaged marker. The file alone is asked: an entry that is only
+    on a server is about a backup of another directory.
     """
     markers = read_markers(place) if place else ()
     needing = {}
@@ -107,47 +105,47 @@ def _may_need(marker: MigrationMarker, info: BackupInfo) -> bool:
     return info.filename == Path(marker.backup).name
 
 
-def raise_alarm_of(place: Path | None, source: BackupInfo) -> tuple[MigrationMarker, ...]:
-    """Raise the alarm of a backup of a half-run database at ``place``, before it is restored.
+def raise_alarm_of(markers: Markers, source: BackupInfo) -> tuple[MigrationMarker, ...]:
+    """Raise the alarm of a backup of a half-run database, before it is restored.
 
     Returns the entries that were added, for :func:`withdraw_alarm`. The caller holds the
     database's lock.
     """
-    if place is None or not source.half_run or read_markers(place):
+    if not source.half_run or markers.read():
         return ()
     added = markers_in(source)
-    add_markers(place, added)
+    markers.add(added)
     return added
 
 
-def withdraw_alarm(place: Path | None, added: Collection[MigrationMarker]) -> None:
+def withdraw_alarm(markers: Markers, added: Collection[MigrationMarker]) -> None:
     """Take back what :func:`raise_alarm_of` added: the database is what it was."""
-    if added and place is not None:
+    if added:
         with cleaning_up("The migration marker could not be removed"):
-            remove_markers(place, {marker.id for marker in added})
+            markers.remove({marker.id for marker in added})
 
 
 def end_what_was_put_back(
     driver: Driver,
-    place: Path | None,
+    markers: Markers,
     source: BackupInfo,
     *,
     own_tables: Callable[[], Collection[str]],
 ) -> None:
-    """End the entries at ``place`` whose previous database was restored with ``source``.
+    """End the entries whose previous database was restored with ``source``.
 
     ``own_tables``: names of tables that are no part of the application's data, asked for where
     contents must be compared. The caller holds the database's lock.
     """
-    if place is None or source.half_run:
+    if source.half_run:
         return
-    markers = read_markers(place)
-    left = [m for m in markers if not _is_its_backup(m, source) and not has_ended(driver, m)]
+    found = markers.read()
+    left = [m for m in found if not _is_its_backup(m, source) and not has_ended(driver, m)]
     if left:
         ignore = own_tables()
         left = [m for m in left if not _is_as_before(driver, m, ignore)]
-    if len(left) != len(markers):
-        write_markers(place, left)
+    if len(left) != len(found):
+        markers.keep(left)
 
 
 def _is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:

@@ -27,7 +27,12 @@ from soulsense_db.fs import beside
 from soulsense_db.meta_file import read_small_file
 from soulsense_db.notices import log_ignored
 from soulsense_db.shown_text import printable
-from soulsense_db.sidecars.errors import interrupted, interrupted_without_backup, no_marker
+from soulsense_db.sidecars.errors import (
+    interrupted,
+    interrupted_elsewhere,
+    interrupted_without_backup,
+    no_marker,
+)
 
 _FORMAT = 2
 _SEAL = "sha256"
@@ -85,7 +90,11 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """
         address = address or str(database)
         if self.backup is not None:
-            return interrupted(database, address, self._what(), Path(self.backup))
+            backup = Path(self.backup)
+            # Told by a server: the backup may be on the machine that was migrating.
+            is_here = isinstance(database, Path) or fs.exists(backup)
+            make = interrupted if is_here else interrupted_elsewhere
+            return make(database, address, self._what(), backup)
         why = (
             "the backup from before it is not known"
             if self.started_at
@@ -156,26 +165,16 @@ def write_markers(database: Path, markers: Collection[MigrationMarker]) -> None:
     if not markers:
         clear_marker(database)
         return
-    entries = [msgspec.to_builtins(marker) for marker in markers]
-    content = sealed({"format": _FORMAT, "migrations": entries}, _SEAL)
-    text = json.dumps(content, indent=2)
+    text = text_of(markers, indent=2)
     fs.write_durably(marker_path(database), text.encode(), owner_of=database)
 
 
-def add_markers(database: Path, added: Iterable[MigrationMarker]) -> None:
-    """Add entries to the marker; the caller holds the database's lock."""
-    write_markers(database, (*read_markers(database), *added))
-
-
-def remove_markers(database: Path, ids: Collection[str]) -> None:
-    """Remove the entries with these ids, if they are there; the others stay.
-
-    The caller holds the database's lock.
-    """
-    markers = read_markers(database)
-    left = [marker for marker in markers if marker.id not in ids]
-    if len(left) != len(markers):
-        write_markers(database, left)
+def text_of(markers: Collection[MigrationMarker], *, indent: int | None = None) -> str:
+    """Return the content of a marker with these entries, empty without any."""
+    if not markers:
+        return ""
+    entries = [msgspec.to_builtins(marker) for marker in markers]
+    return json.dumps(sealed({"format": _FORMAT, "migrations": entries}, _SEAL), indent=indent)
 
 
 def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
@@ -188,15 +187,18 @@ def read_markers(database: Path) -> tuple[MigrationMarker, ...]:
         data = read_small_file(path)
     except MetaFileError:
         raise no_marker(path) from None
-    if data is None:
-        return ()
+    return () if data is None else in_text(data, str(path))
+
+
+def in_text(text: str | bytes, name: str) -> tuple[MigrationMarker, ...]:
+    """Return the entries of a marker with this content; ``name`` is what the log calls it."""
     try:
-        content = unsealed(json.loads(data), _SEAL)
+        content = unsealed(json.loads(text), _SEAL)
         if content is None:
             raise ValueError("its own checksum does not match")
         return _markers_of(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        log_ignored(f"{path} cannot be read", error)
+        log_ignored(f"{name} cannot be read", error)
         return (UNREADABLE,)  # msgspec's errors are ValueErrors
 
 

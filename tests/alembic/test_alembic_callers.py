@@ -18,9 +18,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from test_alembic_environments import PLUGIN_DOORS, _pass_connection
 
 from soulsense_db import BackupManager
-from soulsense_db.alembic import guarded_database
 from soulsense_db.alembic.errors import MigrationFailedError, MigrationRefusedError
 from soulsense_db.errors import NotEnoughSpaceError
+from soulsense_db.sidecars import Markers
 
 # In sqlite3's own way of transactions, CREATE and DROP commit at once.
 FAILING_COMMIT = """
@@ -178,7 +178,7 @@ def test_a_second_command_that_is_refused_leaves_the_first_one_protected(
     with engine.begin() as connection:
         _upgrade(project, connection, "broken")
         with monkeypatch.context() as patch:
-            patch.setattr(guarded_database, "add_markers", full)
+            patch.setattr(Markers, "add", full)
             with pytest.raises(MigrationRefusedError):
                 _upgrade(project, connection)
     assert query(project.database, AT) == [("broken",)]

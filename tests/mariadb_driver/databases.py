@@ -16,8 +16,10 @@ from sqlalchemy.pool import NullPool
 
 from mariadb_driver.server import Server
 from soulsense_db.drivers import Driver, driver_for
+from soulsense_db.drivers.mariadb.migration_note import schema_of
 
 OWN = {"information_schema", "mysql", "performance_schema", "sys"}
+_WORK = re.compile("~soulsense_[0-9a-f]{16}")
 
 
 class Database:
@@ -27,6 +29,8 @@ class Database:
         self.server, self.name, self.folder = server, name, folder
         self.engine = sa.create_engine(server.url(name), poolclass=NullPool)
         self.driver = self.driver_for(self.engine)
+        self.others: frozenset[str] = frozenset()
+        """What earlier tests have left: a statement may outlive the process that was killed."""
 
     def driver_for(self, engine: Engine, *, lock_timeout: float = 5) -> Driver:
         """Return a driver for another engine."""
@@ -74,7 +78,8 @@ class Database:
 
     def left(self) -> set[str]:
         """Return the databases beside this one, the server's own and what undo keeps."""
-        return set(self.run("SHOW DATABASES").split("\n")) - OWN - self.kept() - {self.name, ""}
+        found = set(self.run("SHOW DATABASES").split("\n")) - OWN - self.others
+        return found - self.kept() - {self.name, ""}
 
     def kept(self) -> set[str]:
         """Return the two schemas of what a restore keeps for an undo: notes, and tables."""
@@ -95,10 +100,12 @@ def new_database(
     admin.run(f"CREATE DATABASE {quoted} CHARACTER SET {charset}")
     try:
         made = Database(server, name, folder)
+        made.others = frozenset(one for one in made.left() if _WORK.match(one))
         yield made
         made.engine.dispose()
     finally:
         admin.run(f"DROP DATABASE IF EXISTS {quoted}")
+        admin.run(f"DROP DATABASE IF EXISTS `{schema_of(name).replace('`', '``')}`")
         drop_kept(admin, name)
 
 

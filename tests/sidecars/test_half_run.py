@@ -26,12 +26,9 @@ from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     Chain,
     MigrationMarker,
-    add_markers,
     marker_path,
     new_marker,
     read_markers,
-    remove_markers,
-    write_markers,
 )
 
 HALF = "DELETE FROM child WHERE id > 10"
@@ -68,7 +65,8 @@ def die(
         target_heads=("r2",),
         chain=Chain(version_table=table, section="alembic"),
     )
-    add_markers(manager.database, [marker])
+    with manager.exclusive() as lock:
+        lock.markers.add([marker])
     execute(manager.database, statement)
     return before
 
@@ -126,7 +124,8 @@ def test_a_downgrade_to_base_has_ended_where_an_empty_version_table_says_so(
     marker = new_marker(
         backup=before.path, alembic_heads=("r1",), target_heads=(), chain=Chain(section="alembic")
     )
-    add_markers(manager.database, [marker])
+    with manager.exclusive() as lock:
+        lock.markers.add([marker])
     emptied = "DELETE FROM" if table == "there" else "DROP TABLE"
     execute(manager.database, f"{emptied} alembic_version")
     assert _stands(manager) is (table == "dropped")
@@ -345,15 +344,17 @@ def test_nothing_in_a_marker_acts_on_a_terminal(database: Path, text: str) -> No
     assert len(shlex.split(command)) == 7
 
 
-def test_entries_end_one_by_one(database: Path) -> None:
+def test_entries_end_one_by_one(manager: BackupManager) -> None:
     """Taking one entry out leaves the others; the last one takes the file with it."""
     made = [new_marker(backup=f"/{n}", alembic_heads=(), target_heads=("r",)) for n in "abc"]
-    write_markers(database, made)
-    remove_markers(database, {made[1].id})
-    assert read_markers(database) == (made[0], made[2])
-    add_markers(database, [made[1]])
-    remove_markers(database, {marker.id for marker in made})
-    assert not marker_path(database).exists()
+    with manager.exclusive() as lock:
+        lock.markers.add(made)
+        lock.markers.remove({made[1].id})
+        assert read_markers(manager.database) == lock.markers.read() == (made[0], made[2])
+        lock.markers.add([made[1]])
+        lock.markers.remove({marker.id for marker in made})
+        assert lock.markers.read() == ()
+        assert not marker_path(manager.database).exists()
 
 
 def test_odd_bytes_in_a_path_survive(database: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from soulsense_db.drivers.mariadb import (
     foreign,
     foreign_dump,
     inventory,
+    migration_note,
     restoring,
     rights,
     snapshot,
@@ -149,6 +150,19 @@ class ReadingDriver(BackupFiles):
             connection.commit()
             with connection.begin():
                 return work(connection)
+
+    def migration_note(self) -> str:
+        """Read it from a schema of its own."""
+        with self._connected() as connection:
+            return migration_note.read(connection, self._name)
+
+    def set_migration_note(
+        self, text: str, *, tables: Collection[tuple[str | None, str]] = ()
+    ) -> None:
+        """Write it to a schema of its own."""
+        del tables  # to comment one waits for whoever has read it
+        with self._connected() as connection:
+            migration_note.write(connection, self._name, text)
 
     def make_read_only(self, connection: Any) -> None:
         """Have the server refuse what writes, in the transactions to come."""

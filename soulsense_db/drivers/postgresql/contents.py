@@ -9,12 +9,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, Description, Table
+from soulsense_db.drivers.postgresql.migration_note import BEGINNING
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.errors import BackupError
@@ -144,14 +145,21 @@ def schema_of_archive(
         blamed_on(path),
         tools.reading("pg_restore", *arguments, environment=environment) as output,
     ):
-        return Schema(version, frozenset(_items(output)))
+        return Schema(version, _without_note(_items(output)))
 
 
 def schema_of_database(tools: Tools, environment: Mapping[str, str]) -> Schema:
     """Return the parts of the schema of the database that ``environment`` leads to."""
     arguments = ("--schema-only", "--no-password", "--no-subscriptions")
     with tools.reading("pg_dump", *arguments, environment=environment) as output:
-        return Schema(tools.version, frozenset(_items(output)))
+        return Schema(tools.version, _without_note(_items(output)))
+
+
+def _without_note(items: Iterable[Item]) -> frozenset[Item]:
+    """Return ``items`` but our own word of a running migration, which is no part of a schema."""
+    return frozenset(
+        one for one in items if not (one.kind == "COMMENT" and BEGINNING in one.statements)
+    )
 
 
 def _items(lines: Iterator[bytes]) -> Iterator[Item]:

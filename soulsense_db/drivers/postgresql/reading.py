@@ -19,6 +19,7 @@ from soulsense_db.drivers.postgresql import (
     archive,
     contents,
     inventory,
+    migration_note,
     snapshot,
 )
 from soulsense_db.drivers.postgresql.databases import recover
@@ -53,6 +54,7 @@ T = TypeVar("T")
 
 _DEFAULT_PORT = 5432
 _LOOK_SECONDS = 0.02
+_NOTE_SECONDS = 1.0
 _VERSION_TABLE = "alembic_version"
 _SERVER_ID = sa.text("SELECT system_identifier FROM pg_control_system()")
 _LARGE_OBJECTS = "These are large objects: of their data, checksums are compared."
@@ -222,6 +224,19 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
                 if found != "aborted":
                     return True
         return False
+
+    def migration_note(self) -> str:
+        """Return the comment of a version table that says it."""
+        return self._read(migration_note.read)
+
+    def set_migration_note(
+        self, text: str, *, tables: Collection[tuple[str | None, str]] = ()
+    ) -> None:
+        """Make it the comment of the version tables, where env.py has not locked them."""
+        self.transaction(
+            lambda connection: migration_note.write(connection, text, tables),
+            lock_timeout=min(_NOTE_SECONDS, self.lock_timeout),
+        )
 
     def _read(self, work: Callable[[Connection], T]) -> T:
         return self.transaction(work, lock_timeout=self.lock_timeout, write=False)
