@@ -205,7 +205,8 @@ def test_the_command_line_has_no_password(tmp_path: Path) -> None:
 )
 def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, text: str) -> None:
     """A configuration with a mistake in it is told of without the line that has the password."""
-    from soulsense_db.settings import Settings, is_ours, is_url, read_options
+    from soulsense_db.option_files import is_ours, is_url, read_options
+    from soulsense_db.settings import Settings
 
     (tmp_path / name).write_text(text)
     for wanted in (is_ours, is_url):

@@ -9,7 +9,8 @@ import pytest
 from soulsense_db import Period, RetentionPolicy
 from soulsense_db.codecs import Compression
 from soulsense_db.errors import OptionError
-from soulsense_db.settings import Settings, is_url, read_options
+from soulsense_db.option_files import is_url, read_options
+from soulsense_db.settings import Settings
 
 
 def test_an_ini_file_is_read(tmp_path: Path) -> None:
@@ -97,6 +98,13 @@ def test_an_option_that_means_nothing_is_an_error(name: str, value: str) -> None
     """A misspelt rule or a senseless value never becomes a weaker policy in silence."""
     with pytest.raises(OptionError):
         Settings.of({name: value})
+
+
+def test_a_misspelt_option_is_answered_with_the_one_that_is_meant() -> None:
+    """Before the list of all there are, which is long."""
+    with pytest.raises(OptionError) as caught:
+        Settings.of({"soulsense_on_falure": "keep"})
+    assert caught.value.hint.startswith("Did you mean soulsense_on_failure? The options are: ")
 
 
 @pytest.mark.parametrize("section", ["logger_root", "engine1", "post_write_hooks"])

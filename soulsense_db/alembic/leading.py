@@ -13,7 +13,8 @@ from soulsense_db.errors import OptionError, name_in_commands
 from soulsense_db.fs import why_not_obeyed
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import log_ignored
-from soulsense_db.settings import MAIN_SECTION, URL_OPTION, URL_VARIABLE, is_url, read_options
+from soulsense_db.option_files import MAIN_SECTION, URL_OPTION, is_url, read_options
+from soulsense_db.settings import URL_VARIABLE
 
 
 def have_commands_reach(manager: BackupManager, url: URL, config: Config | None) -> None:

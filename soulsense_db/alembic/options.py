@@ -5,14 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from soulsense_db.settings import (
-    MAIN_SECTION,
-    PREFIX,
-    Settings,
-    as_bool,
-    require_none_misplaced,
-    text_of_toml,
-)
+from soulsense_db.option_files import MAIN_SECTION, PREFIX, require_none_misplaced, text_of_toml
+from soulsense_db.settings import Settings, as_bool
 
 ENVIRONMENT_VARIABLE = "SOULSENSE_BACKUP"
 

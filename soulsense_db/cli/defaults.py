@@ -21,8 +21,10 @@ from soulsense_db.errors import BackupError, OptionError
 from soulsense_db.finding import Place, place_of_application, place_of_engine, place_of_url
 from soulsense_db.fs import storage_errors, why_not_obeyed
 from soulsense_db.notices import log_ignored
+from soulsense_db.option_errors import unknown_option
+from soulsense_db.option_files import read_table
 from soulsense_db.retention import COUNTS
-from soulsense_db.settings import URL_VARIABLE, read_table
+from soulsense_db.settings import URL_VARIABLE
 
 PROJECT_FILE = Path("pyproject.toml")
 TABLE = "tool.soulsense-db"
@@ -192,10 +194,7 @@ def _require_known(table: Mapping[str, Any], commands: Mapping[str, Any]) -> Non
 
 def _require_key(key: str, known: set[str], table: str) -> None:
     if key not in known:
-        raise OptionError(
-            f"There is no option '{key}' for [{table}].",
-            hint=f"The options are: {', '.join(sorted(known))}.",
-        )
+        raise unknown_option(key, known, table=table)
 
 
 def _checked(key: str, value: object, parameter: Any) -> Any:

@@ -14,6 +14,7 @@ from soulsense_db.cli.upgrading import GivenUpgrade, upgrade_json, upgrade_of, u
 from soulsense_db.errors import OptionError
 from soulsense_db.finding import function_named
 from soulsense_db.operations import DrillCheck, DrillReport, Upgrade, checks_of
+from soulsense_db.option_errors import unknown_option
 
 _CHECKS, _CALLABLE, _UPGRADE = "checks", "callable", "upgrade"
 UpgradeToo = Annotated[
@@ -69,11 +70,9 @@ def drill_upgrade(session: Session, *, wanted: bool) -> Upgrade | None:
 
 
 def _require_known(table: Mapping[str, Any]) -> None:
-    if unknown := sorted(table.keys() - {_CHECKS, _CALLABLE, _UPGRADE}):
-        raise OptionError(
-            f"There is no option '{unknown[0]}' for [{DRILL_TABLE}].",
-            hint=f"The options are: {_CALLABLE}, {_CHECKS}, {_UPGRADE}.",
-        )
+    known = {_CHECKS, _CALLABLE, _UPGRADE}
+    if unknown := sorted(table.keys() - known):
+        raise unknown_option(unknown[0], known, table=DRILL_TABLE)
 
 
 def _list_of(table: Mapping[str, Any], key: str, kinds: tuple[type, ...]) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from soulsense_db.cli import output
 from soulsense_db.fs import storage_errors, why_not_obeyed
-from soulsense_db.settings import DEFAULT_FILES, is_ours, read_options, read_table
+from soulsense_db.option_files import is_ours, read_options, read_table
+from soulsense_db.settings import DEFAULT_FILES
 
 if TYPE_CHECKING:
     from soulsense_db.finding import AlembicConfiguration

@@ -34,12 +34,8 @@ from soulsense_db.finding import FoundDatabase, Place, find_database, places_of_
 from soulsense_db.fs import storage_errors
 from soulsense_db.manager import BackupManager
 from soulsense_db.notices import ignoring, log_ignored
-from soulsense_db.settings import (
-    URL_VARIABLE,
-    FormOptions,
-    Settings,
-    is_ours,
-)
+from soulsense_db.option_files import is_ours
+from soulsense_db.settings import URL_VARIABLE, FormOptions, Settings
 from soulsense_db.shown_text import printable, shell_command
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from soulsense_db.errors import BackupError, OptionError, without_passwords
 from soulsense_db.finding import errors
 from soulsense_db.finding.application_code import Watch, running
 from soulsense_db.fs import why_not_obeyed
-from soulsense_db.settings import URL_OPTION, is_url, read_options
+from soulsense_db.option_files import URL_OPTION, is_url, read_options
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from soulsense_db.drivers import engine_for
-from soulsense_db.errors import without_passwords
+from soulsense_db.errors import UnsupportedDatabaseError, without_passwords
 from soulsense_db.settings import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -96,7 +96,13 @@ def find_database(places: Iterator[Place]) -> FoundDatabase:
     before: list[Place] = []
     for place in places:
         if place.open is not None:
-            return FoundDatabase(engine=place.open(), place=place, before=tuple(before))
+            try:
+                engine = place.open()
+            except UnsupportedDatabaseError as error:  # who typed another one has to know
+                hint = f"{error.remedy.sentence} The database is named by {place.name}."
+                error.remedy = replace(error.remedy, sentence=hint)
+                raise
+            return FoundDatabase(engine=engine, place=place, before=tuple(before))
         before.append(place)
     from soulsense_db.finding import errors
 

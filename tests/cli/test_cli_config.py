@@ -180,6 +180,14 @@ def test_json_can_be_asked_for_by_a_file(shell: Shell) -> None:
     assert json.loads(failed.stdout)["error"]["type"] == "BackupNotFoundError"
 
 
+@pytest.mark.parametrize("url", ["postgres://h/d", "postgresql+nope://h/d", "sqlite://h/d"])
+def test_a_url_that_means_nothing_says_where_it_is_written(shell: Shell, url: str) -> None:
+    """Who set it once, in a variable, has to be told which one it is."""
+    shell.env["SOULSENSE_DATABASE_URL"] = url
+    said = shell.fails(errors.UnsupportedDatabaseError, "list")
+    assert "The database is named by SOULSENSE_DATABASE_URL." in said
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

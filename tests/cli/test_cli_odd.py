@@ -23,8 +23,9 @@ from soulsense_db.errors import (
     OptionError,
 )
 from soulsense_db.manager import BackupManager
+from soulsense_db.option_files import read_options
 from soulsense_db.retention import RetentionPolicy
-from soulsense_db.settings import Settings, read_options
+from soulsense_db.settings import Settings
 
 RUN = f"{sys.executable} -m soulsense_db"
 
