@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from age_keys import Key
 from helpers import (
     add_child,
@@ -285,3 +286,12 @@ def test_rows_out_of_step(manager: BackupManager, database: Path) -> None:
 def test_ages(seconds: int, shown: str) -> None:
     """An age is told in the unit that a person would use."""
     assert display_age(timedelta(seconds=seconds)) == shown
+
+
+def test_status_does_not_say_what_only_the_server_knows(tmp_path: Path) -> None:
+    """Where it cannot be asked, no migration that died is known: that is not that there is none."""
+    engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    checks = check_health(BackupManager(engine, tmp_path / "backups")).checks
+    (migration,) = (one for one in checks if one.name == "migration")
+    assert migration.message == "no interrupted migration is known here; the server cannot be asked"
+    engine.dispose()

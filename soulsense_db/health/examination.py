@@ -235,7 +235,11 @@ class _Examination:
         name = "migration"
         marker = self._manager.alarm.marker()
         if marker is None:
-            return HealthCheck(name=name, state=State.OK, message="no interrupted migration")
+            # A server that was not reached may have a note of one.
+            is_known = self._manager.database or self._numbers["database_bytes"] is not None
+            none = "no interrupted migration"
+            message = none if is_known else f"{none} is known here; the server cannot be asked"
+            return HealthCheck(name=name, state=State.OK, message=message)
         try:
             self._manager.exclusive(timeout=0).release()
         except DatabaseLockedError:
