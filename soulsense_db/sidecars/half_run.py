@@ -1,7 +1,8 @@
 """Whether the live database is half migrated, and what ends that.
 
 The marker is about the data. An entry of it ends when its backup is put back, when a person accepts
-the database as it is, or when the version table of its chain is at the target; by nothing else.
+the database as it is, or when the version table of its chain is at the target; by nothing else. One
+that only the server has also ends when another backup that is whole is restored.
 """
 
 from __future__ import annotations
@@ -139,8 +140,10 @@ def end_what_was_put_back(
     """
     if source.half_run:
         return
-    found = markers.read()
+    found, here = markers.read(), markers.here()
     left = [m for m in found if not _is_its_backup(m, source) and not has_ended(driver, m)]
+    # What only the server notes was migrated elsewhere; its data is replaced by what is whole.
+    left = [m for m in left if m in here]
     if left:
         ignore = own_tables()
         left = [m for m in left if not _is_as_before(driver, m, ignore)]

@@ -42,8 +42,12 @@ class Markers:
         """
         if self._place is None:
             return ()
-        here = read_markers(self._place)
+        here = self.here()
         return (*here, *(marker for marker in self._on_server() if marker not in here))
+
+    def here(self) -> tuple[MigrationMarker, ...]:
+        """Return those that the file has; errors as of :meth:`read`."""
+        return () if self._place is None else read_markers(self._place)
 
     def are_there(self) -> bool:
         """Whether there are entries, or something has the name of the file with them.

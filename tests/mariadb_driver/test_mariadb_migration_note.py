@@ -97,19 +97,20 @@ def test_its_backup_ends_it_from_another_directory(
     project.upgrade("second")
 
 
-def test_another_backup_does_not_end_it(
-    project: Project, database: Database, tmp_path: Path
-) -> None:
-    """A restore of other content, and its undo, leave the note."""
+def test_the_note_goes_with_the_data(project: Project, database: Database, tmp_path: Path) -> None:
+    """A restore of what is whole ends it elsewhere, and its undo brings it back."""
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
     database.run("UPDATE entry SET text = 'earlier'")
     elsewhere.create()
     database.run("UPDATE entry SET text = 'later'")
     die(project)
     elsewhere.restore("latest")
-    assert elsewhere.alarm.error() is not None
+    assert elsewhere.alarm.error() is None
+    assert database.left() == set()
+    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is not None
     elsewhere.undo_restore()
     assert elsewhere.alarm.error() is not None
+    assert BackupManager(database.engine, tmp_path / "third").alarm.error() is not None
     assert database.left() == {schema_of(database.name)}
 
 
