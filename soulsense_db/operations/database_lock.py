@@ -14,7 +14,7 @@ from soulsense_db import fs
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.completion import Completion
 from soulsense_db.drivers import Progress
-from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
+from soulsense_db.errors import BackupError, DatabaseFileNotFoundError, StorageError
 from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
 from soulsense_db.fs import require_trusted_directory
 from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trusted_meta
@@ -153,6 +153,7 @@ class DatabaseLock:
     def __init__(self, repository: Repository, *, timeout: float) -> None:
         self._repository = repository
         self._untold: list[Event] = []
+        self._standing: tuple[MigrationMarker, ...] = ()
         self._driver = repository.driver
         require_no_backup(self._driver.location)
         base = repository.sidecar_base
@@ -318,6 +319,8 @@ class DatabaseLock:
         """Keep the migration marker true while ``info`` is restored in the block."""
         with self._driver.connected():
             added = raise_alarm_of(self.markers, info)
+            with ignoring(StorageError, what="The migration marker cannot be read"):
+                self._standing = self.markers.read()
             try:
                 yield
             except BaseException:
@@ -370,7 +373,9 @@ class DatabaseLock:
         completion = Completion(done_sentence(report.source))
         with completion.then("The migration marker could not be updated"):
             tables = self._repository.rows.tables
-            end_what_was_put_back(self._driver, self.markers, report.source, own_tables=tables)
+            end_what_was_put_back(
+                self._driver, self.markers, self._standing, report.source, own_tables=tables
+            )
         rebuilt = False
         with completion.then("The catalog could not be rebuilt"):
             rebuilt = self._repository.sync_catalog()

@@ -16,7 +16,7 @@ from soulsense_db.backup_info import BackupInfo
 from soulsense_db.drivers import Driver
 from soulsense_db.errors import BackupError, PermissionDeniedError, StorageError
 from soulsense_db.notices import cleaning_up, log_ignored
-from soulsense_db.sidecars.markers import Markers
+from soulsense_db.sidecars.markers import Markers, heads_of
 from soulsense_db.sidecars.migration_marker import (
     UNREADABLE,
     MigrationMarker,
@@ -52,9 +52,7 @@ def has_ended(driver: Driver, marker: MigrationMarker) -> bool:
         return False
     try:
         # Without the table nobody can tell: a step that dropped all tables dropped it as well.
-        if chain.schema is not None and driver.has_schemas:
-            return driver.alembic_heads(chain.version_table, chain.schema) == marker.target_heads
-        return driver.alembic_heads(chain.version_table) == marker.target_heads
+        return heads_of(driver, chain) == marker.target_heads
     except BackupError as error:
         log_ignored("Whether a migration has ended cannot be told", error)
         return False
@@ -129,26 +127,28 @@ def withdraw_alarm(markers: Markers, added: Collection[MigrationMarker]) -> None
 def end_what_was_put_back(
     driver: Driver,
     markers: Markers,
+    before: Collection[MigrationMarker],
     source: BackupInfo,
     *,
     own_tables: Callable[[], Collection[str]],
 ) -> None:
     """End the entries whose previous database was restored with ``source``.
 
-    ``own_tables``: names of tables that are no part of the application's data, asked for where
-    contents must be compared. The caller holds the database's lock.
+    ``before``: the entries that stood when it was; ``own_tables``: names of tables that are no part
+    of the application's data, asked for where contents must be compared. The caller holds the
+    database's lock.
     """
-    if source.half_run:
+    if not before:
         return
-    found, here = markers.read(), markers.here()
-    left = [m for m in found if not _is_its_backup(m, source) and not has_ended(driver, m)]
-    # What only the server notes was migrated elsewhere; its data is replaced by what is whole.
-    left = [m for m in left if m in here]
-    if left:
-        ignore = own_tables()
-        left = [m for m in left if not _is_as_before(driver, m, ignore)]
-    if len(left) != len(found):
-        markers.keep(left)
+    left = list(before)
+    if not source.half_run:
+        # What only the server noted was migrated elsewhere; its data is replaced by what is whole.
+        here = markers.of_file()
+        left = [one for one in left if one.id in here and not _is_its_backup(one, source)]
+        left = [one for one in left if not has_ended(driver, one)]
+        ignore = own_tables() if left else ()
+        left = [one for one in left if not _is_as_before(driver, one, ignore)]
+    markers.keep(left)
 
 
 def _is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:

@@ -58,13 +58,16 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     started_at: _Name | None = None
 
 
-class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MigrationMarker(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What the running migration of one chain leaves word of.
 
     ``backup``: path of the safety backup, None when it is not known, as in a marker that cannot be
     read; ``backup_id`` and ``backup_sha256`` tell it under any other path; ``alembic_heads``: the
     revisions before; ``target_heads``: those it was going to, sorted, none for ``base``;
-    ``started_at``: ISO 8601, UTC; ``chain`` and ``process``: None where an older version wrote it.
+    ``started_at``: ISO 8601, UTC; ``chain`` and ``process``: None where an older version wrote it;
+    ``noted``: whether the server had a note of it, so that the note can tell that it was settled.
     """
 
     id: _Name = ""
@@ -76,6 +79,7 @@ class MigrationMarker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     started_at: _Name = ""
     chain: Chain | None = None
     process: Process | None = None
+    noted: bool = False
 
     @property
     def target_revision(self) -> str | None:

@@ -72,13 +72,33 @@ def test_it_is_refused_from_another_directory(
     assert "is not on this machine" in str(caught.value)
     assert str(tmp_path / "backups") in str(caught.value)
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
+    there = BackupManager(database.engine, tmp_path / "on the other machine")
     assert elsewhere.create().half_run
+    assert there.alarm.error() is not None
     assert elsewhere.alarm.accept()
     assert not elsewhere.alarm.accept()
+    assert there.alarm.error() is None
     assert database.left() == set()
     project.upgrade("second")
     assert database.run("SELECT DISTINCT text FROM entry").split() == ["whole"]
     assert database.left() == set()
+    assert there.alarm.error() is None
+
+
+def test_where_it_was_migrated_another_backup_does_not_end_it(
+    project: Project, database: Database, tmp_path: Path
+) -> None:
+    """Nor does its undo: as with a file, the backup from before it does, or a person."""
+    here = BackupManager(database.engine, tmp_path / "backups")
+    database.run("UPDATE entry SET text = 'earlier'")
+    here.create()
+    database.run("UPDATE entry SET text = 'later'")
+    die(project)
+    third = BackupManager(database.engine, tmp_path / "third")
+    for step in (lambda: here.restore(here.list()[1]), here.undo_restore):
+        step()
+        assert here.alarm.error() is not None
+        assert third.alarm.error() is not None
 
 
 def test_its_backup_ends_it_from_another_directory(
@@ -107,8 +127,9 @@ def test_the_note_goes_with_the_data(project: Project, database: Database, tmp_p
     elsewhere.restore("latest")
     assert elsewhere.alarm.error() is None
     assert database.left() == set()
-    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is not None
+    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is None
     elsewhere.undo_restore()
+    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is not None
     assert elsewhere.alarm.error() is not None
     assert BackupManager(database.engine, tmp_path / "third").alarm.error() is not None
     assert database.left() == {schema_of(database.name)}

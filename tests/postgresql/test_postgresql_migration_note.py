@@ -94,13 +94,43 @@ def test_it_is_refused_from_another_directory(
     with pytest.raises(MigrationRefusedError, match="was interrupted"):
         project.call("stamp", "second")
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
+    there = BackupManager(database.engine, tmp_path / "on the other machine")
     assert elsewhere.create().half_run
+    assert there.alarm.error() is not None
     assert elsewhere.alarm.accept()
     assert not elsewhere.alarm.accept()
+    assert there.alarm.error() is None
     assert database.scalar(NOTES) == 0
     project.upgrade("second")
     assert database.scalar("SELECT DISTINCT text FROM entry") == "whole"
     assert database.scalar(NOTES) == 0
+    assert there.alarm.error() is None
+
+
+def test_where_it_was_migrated_another_backup_does_not_end_it(
+    project: Project, database: Database, tmp_path: Path
+) -> None:
+    """Nor does its undo: as with a file, the backup from before it does, or a person."""
+    here = BackupManager(database.engine, tmp_path / "backups")
+    database.execute("UPDATE entry SET text = 'earlier'")
+    here.create()
+    database.execute("UPDATE entry SET text = 'later'")
+    die(project)
+    third = BackupManager(database.engine, tmp_path / "third")
+    for step in (lambda: here.restore(here.list()[1]), here.undo_restore):
+        step()
+        assert here.alarm.error() is not None
+        assert third.alarm.error() is not None
+
+
+def test_a_step_that_drops_everything_is_known_where_it_was_run(
+    project: Project, database: Database, tmp_path: Path
+) -> None:
+    """The note is gone with the version table: that is not taken for an end of the alarm."""
+    project.revision("second", "first", f'op.execute("DROP SCHEMA public CASCADE")\n{DIES}')
+    die(project)
+    assert database.scalar(NOTES) == 0
+    assert BackupManager(database.engine, tmp_path / "backups").alarm.error() is not None
 
 
 def test_its_backup_ends_it_from_another_directory(
