@@ -148,7 +148,7 @@ class GuardedDatabase(Protection):
         ended = [marker for marker in markers if self.lock.is_migration_done(marker)]
         for marker in markers:
             if marker not in ended:
-                raise marker.error(self.named, self.manager.live.address)
+                raise self.lock.error_of(marker)
         if ended:
             self.end(ended)
             say(

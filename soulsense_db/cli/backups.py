@@ -379,10 +379,26 @@ def import_(
         info = session.manager.import_file(path, description, progress=progress)
     session.say(f"Imported {path} as {info.filename}")
     session.say(f"{size_and_form(info)}, id {info.id}, in {Path(info.path).parent}")
+    if info.row_counts is not None:
+        rows, tables = sum(info.row_counts.values()), len(info.row_counts)
+        session.say(f"{rows:,} row(s) in {tables} table(s)")
     session.say(f"Taken {info.timestamp_display}, {dated(info)}")
-    if session.talks and session.manager.list()[:1] != [info]:
+    _warn_of_a_part(session, info)
+    latest = next((one for one in session.manager.list() if not doubts_about(one)), None)
+    if session.talks and latest != info:
         session.say("There are newer backups here: 'latest' does not mean this one, its id does.")
     return {"backup": backup_json(info)}
+
+
+def _warn_of_a_part(session: Session, info: BackupInfo) -> None:
+    """Warn where what was imported may be a dump of one table, or of the schema alone."""
+    with ignoring(BackupError, what="The revision of the database is not known"):
+        at = session.manager.live.alembic_heads()
+        if at and not info.alembic_heads:
+            warn(
+                f"It has no revision of Alembic, and the database is at {', '.join(at)}: it may be "
+                "a part of a database. 'restore --dry-run' shows what it would replace."
+            )
 
 
 def _import_from(session: Session, ref: str, url: str, description: str) -> dict[str, Any]:

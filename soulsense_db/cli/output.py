@@ -57,7 +57,10 @@ class OutputError(Exception):
 
 def say(line: str, *, to: TextIO | None = None) -> None:
     """Print one line as it is: no markup, no wrapping, no control characters."""
-    _put(printable(line), to or sys.stdout)
+    stream = to or sys.stdout
+    if stream is sys.stderr:
+        sys.stdout.flush()  # in a log that has both, it comes after what was said before
+    _put(printable(line), stream)
 
 
 @contextmanager

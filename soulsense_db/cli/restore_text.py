@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from soulsense_db.backup_info import BackupInfo
@@ -19,6 +20,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreReport
+from soulsense_db.sidecars import is_its_backup
 
 
 def preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
@@ -73,6 +75,18 @@ def warn_of_half_run(
     """Warn of a backup that a migration had not finished in."""
     if info.half_run:
         warn(f"{info.filename} was taken before a migration had finished: {meaning}.")
+
+
+def warn_of_alarm(session: Session, info: BackupInfo) -> None:
+    """Warn before a restore that does not end the alarm of a migration that died."""
+    with ignoring(BackupError, what="Whether a migration died is not known"):
+        marker = session.manager.alarm.marker()
+        if marker is not None and not info.half_run and not is_its_backup(marker, info):
+            before = Path(marker.backup).name if marker.backup else "one of kind pre_migration"
+            warn(
+                "A migration was interrupted, and this is not the backup from before it "
+                f"({before}): migrations may stay refused."
+            )
 
 
 def require_possible(session: Session, info: BackupInfo, *, trust_directory: bool) -> None:

@@ -22,6 +22,7 @@ from soulsense_db.cli.restore_text import (
     require_possible,
     say_which,
     show_tables,
+    warn_of_alarm,
     warn_of_half_run,
 )
 from soulsense_db.cli.restoring_rows import restore_rows
@@ -164,6 +165,7 @@ def _show(
     except WrongDatabaseError as error:  # that one may be lost, and this the new one
         warn(error.what)
     warn_of_half_run(info)
+    warn_of_alarm(session, info)
     if info.drill_result == "failed":
         warn(f"{info.filename} failed its last drill: see {session.command('show', info.filename)}")
     if info.of_unknown_origin:

@@ -9,7 +9,13 @@ import typer
 from soulsense_db.backup_info import BackupInfo
 from soulsense_db.cli.comparison_text import tables_of
 from soulsense_db.cli.output import age_of, backup_json, warn
-from soulsense_db.cli.restore_text import comparison_json, preview, reported, warn_of_half_run
+from soulsense_db.cli.restore_text import (
+    comparison_json,
+    preview,
+    reported,
+    warn_of_alarm,
+    warn_of_half_run,
+)
 from soulsense_db.cli.session import Session
 from soulsense_db.drivers import DatabaseDiff
 from soulsense_db.errors import BackupError, NotConfirmedError, NothingToUndoError
@@ -33,6 +39,7 @@ def undo(
     comparison = preview(session, info)
     _say_what_it_undoes(session, info, comparison)
     warn_of_half_run(info)
+    warn_of_alarm(session, info)
     if dry_run:
         for problem in session.manager.can_restore().problems:
             raise problem

@@ -245,7 +245,10 @@ class _Examination:
         except DatabaseLockedError:
             return HealthCheck(name=name, state=State.OK, message="one is running")
         before = Path(marker.backup).name if marker.backup else "of kind pre_migration"
-        message = f"one was interrupted; the backup from before it: {before}"
+        message = (
+            f"one was interrupted; the backup from before it: {before}; restore it, or accept the "
+            "database as it is (soulsense-db restore --accept)"
+        )
         return HealthCheck(name=name, state=State.CRITICAL, message=message)
 
     def _last_restore(self) -> Iterator[HealthCheck]:
@@ -271,7 +274,9 @@ class _Examination:
         """Return what the catalog or a meta file tells of and is not there."""
         there = {row_name(info.filename) for info in self._backups}
         named = set(self._rows or ()) | set(map(row_name, self._manager.orphans()))
-        return named - there
+        # One that belongs to another spelling of the database's address is no less there.
+        others = {row_name(info.filename) for info in self._manager.others()}
+        return named - there - others
 
     def _catalog(self) -> HealthCheck:
         rows = self._rows

@@ -35,12 +35,21 @@ from soulsense_db.mirroring.errors import (
     several_fit,
 )
 from soulsense_db.mirroring.job import Stop, persistently
-from soulsense_db.mirrors import Mirror, MirrorRecord, MirrorUrl, folders_in, mirror_for, token_of
+from soulsense_db.mirrors import (
+    Mirror,
+    MirrorRecord,
+    MirrorUrl,
+    folders_in,
+    mirror_for,
+    token_in,
+    token_of,
+)
 from soulsense_db.notices import ignoring, log_ignored, warn
 from soulsense_db.operations import Repository, doubts_about, origin_facts, require_key_of
 
 # More than any header, and the piece behind it that proves the key.
 _BEGINNING_BYTES = 1_000_000
+_REVISION = re.compile(r"revision:(.+)")
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 
 
@@ -99,7 +108,8 @@ def place_of(url: str, stop: Stop) -> Place:
 def one_of(backups: Sequence[BackupInfo], ref: str, address: str) -> BackupInfo:
     """Return the one of ``backups``, newest first, that ``ref`` names.
 
-    An id or the beginning of it, a file name here or there, ``latest`` or ``latest~1``.
+    An id or the beginning of it, a file name here or there, ``latest`` or ``latest~1``, or
+    ``revision:`` with a revision of Alembic or its beginning.
     """
     if latest := _LATEST.fullmatch(ref):
         candidates = [info for info in backups if not doubts_about(info)]
@@ -107,14 +117,23 @@ def one_of(backups: Sequence[BackupInfo], ref: str, address: str) -> BackupInfo:
         if back >= len(candidates):
             raise none_fits(address, ref)
         return candidates[back]
-    fitting = [
-        info for info in backups if ref == info.filename or (ref and info.id.startswith(ref))
-    ]
+    if revision := _REVISION.fullmatch(ref):
+        for info in backups:
+            at_it = any(head.startswith(revision[1]) for head in info.alembic_heads)
+            if at_it and not doubts_about(info):
+                return info
+        raise none_fits(address, ref)
+    fitting = [info for info in backups if ref in _names(info) or (ref and info.id.startswith(ref))]
     if not fitting:
         raise none_fits(address, ref)
     if len(fitting) > 1:
         raise several_fit(address, ref, [f"{i.id} ({i.timestamp_display})" for i in fitting])
     return fitting[0]
+
+
+def _names(info: BackupInfo) -> tuple[str, str]:
+    """Return the name of a backup at the mirror, and the one where it was made."""
+    return info.filename, info.filename.replace(f"_{token_in(info.filename)}", "", 1)
 
 
 class Fetching:

@@ -382,8 +382,8 @@ class MirrorOperations:
         <soulsense_db.BackupManager.restore>` takes it. What is here already is not downloaded.
 
         Args:
-            ref: Its id or the beginning of it, its name at the mirror, ``latest``, ``latest~1``; or
-                what :meth:`only_there` returned.
+            ref: Its id or the beginning of it, its name here or at the mirror, ``latest``,
+                ``latest~1``, ``revision:`` with a revision; or what :meth:`only_there` returned.
             url: The mirror, or one folder there; by default each mirror of this manager, until
                 there is one that has it.
             requires_key: True downloads nothing that could not be decrypted here.

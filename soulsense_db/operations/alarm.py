@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from soulsense_db.errors import InterruptedMigrationError
 from soulsense_db.operations.database_lock import DatabaseLock
+from soulsense_db.operations.interrupted import error_of
 from soulsense_db.operations.repository import Repository
 from soulsense_db.sidecars import MigrationMarker, standing
 
@@ -34,8 +35,7 @@ class MigrationAlarm:
             No migration died half-way.
         """
         marker = self.marker()
-        repository = self._repository
-        return marker.error(repository.name, repository.driver.address) if marker else None
+        return error_of(self._repository, marker) if marker else None
 
     def marker(self) -> MigrationMarker | None:
         """Return the facts behind :meth:`error`.

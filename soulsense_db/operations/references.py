@@ -39,6 +39,7 @@ Reference = BackupInfo | str | Path
 
 _LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
 _REVISION = "revision:"
+_MOMENT = re.compile(r"\d{8}_\d{6}")
 _SIMILARITY = 0.75
 _LIKE_LATEST = ("latest", "newest", "last", "recent")
 
@@ -213,7 +214,9 @@ class Finder:
             hint = (
                 f"{in_doubt.filename} is {_why(in_doubt)}: name it to use it."
                 if in_doubt
-                else f"There are backups at: {', '.join(sorted(known)) or 'no revision'}."
+                else f"There are backups at: {', '.join(sorted(known))}."
+                if known
+                else "There is no backup with a revision."
             )
             raise none_at(self._backup_directory.directory, revision, hint)
         if len(fitting) > 1:
@@ -244,6 +247,10 @@ class Finder:
 def _similar(ref: str, own: Sequence[BackupInfo]) -> list[BackupInfo]:
     """Return the backups whose id or file name may be what ``ref`` was to be, best first."""
     named = {info.filename.casefold(): info for info in own} | {info.id: info for info in own}
+    # A name with another moment in it is that of another backup: to restore that one costs data.
+    if moment := _MOMENT.search(ref):
+        own = [info for info in own if moment[0] in info.filename]
+        named = {info.filename.casefold(): info for info in own}
     close = get_close_matches(ref.casefold(), list(named), n=3, cutoff=_SIMILARITY)
     return list({named[name].id: named[name] for name in close}.values())
 

@@ -24,7 +24,7 @@ def no_file(path: Path) -> NotADatabaseError:
     """Return the error for a directory or a pipe, say, that is to be imported."""
     return NotADatabaseError(
         f"Invalid backup file: {path} is not a regular file.",
-        hint="Name a database file.",
+        hint="Name a database file, or a dump that is one file, such as that of pg_dump -Fc.",
         path=path,
     )
 

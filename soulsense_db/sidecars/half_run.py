@@ -144,14 +144,14 @@ def end_what_was_put_back(
     if not source.half_run:
         # What only the server noted was migrated elsewhere; its data is replaced by what is whole.
         here = markers.of_file()
-        left = [one for one in left if one.id in here and not _is_its_backup(one, source)]
+        left = [one for one in left if one.id in here and not is_its_backup(one, source)]
         left = [one for one in left if not has_ended(driver, one)]
         ignore = own_tables() if left else ()
         left = [one for one in left if not _is_as_before(driver, one, ignore)]
     markers.keep(left)
 
 
-def _is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:
+def is_its_backup(marker: MigrationMarker, source: BackupInfo) -> bool:
     """Whether ``source`` is the backup from before the migration."""
     if marker.backup is None:  # what its error says to restore
         return source.kind == "pre_migration"

@@ -110,7 +110,10 @@ def test_its_backup_ends_it_from_another_directory(
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
     assert elsewhere.alarm.error() is not None
     (brought,) = (tmp_path / "on the other machine").glob("*Before_second*.sql")
-    elsewhere.restore(elsewhere.import_file(brought))
+    imported = elsewhere.import_file(brought)
+    with pytest.raises(MigrationRefusedError, match=f"restore {imported.filename}"):
+        project.upgrade("second")
+    elsewhere.restore(imported)
     assert elsewhere.alarm.error() is None
     assert database.run("SELECT text FROM entry ORDER BY id").split() == ["one", "two", "three"]
     assert database.left() == set()

@@ -12,7 +12,7 @@ import pytest
 from age_keys import Key
 from conftest import EngineMaker
 from forms import EVERY, make_backup
-from helpers import add_child, digest, make_database
+from helpers import add_child, digest, execute, make_database
 from s3_server import S3Server, use_server
 from ssh_server import SSHServer, ssh_server, use_home
 
@@ -122,7 +122,8 @@ def test_nothing_is_downloaded_without_the_key(
 def test_a_reference_means_what_it_means_here(
     app: Path, place: str, tmp_path: Path, make_engine: EngineMaker
 ) -> None:
-    """``latest``, the one before, an id and its beginning, a name; another is not found."""
+    """``latest``, the one before, an id and its beginning, names, a revision; no other is found."""
+    execute(app, "CREATE TABLE alembic_version AS SELECT '0004_unique' AS version_num")
     manager = BackupManager(make_engine(app), mirrors=place)
     taken = [manager.create(f"number {number}") for number in range(3)]
     manager.mirrors.sync()
@@ -134,10 +135,13 @@ def test_a_reference_means_what_it_means_here(
         taken[0].id: taken[0],
         taken[0].id[:8]: taken[0],
         listing.backups[1].filename: taken[1],
+        taken[0].filename: taken[0],
+        "revision:0004_unique": taken[2],
+        "revision:0004": taken[2],
     }
     for ref, info in wanted.items():
         assert new.mirrors.fetch(ref, place).id == info.id
-    for ref in ("latest~3", "nosuch", "", "0" * 12):
+    for ref in ("latest~3", "nosuch", "", "0" * 12, "revision:", "revision:nosuch"):
         with pytest.raises((BackupNotFoundError, AmbiguousReferenceError)):
             new.mirrors.fetch(ref, place)
     assert len(new.list()) == 3

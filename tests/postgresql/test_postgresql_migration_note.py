@@ -73,6 +73,12 @@ def die(project: Project) -> None:
     assert died.returncode == -signal.SIGKILL
 
 
+def reaching(server: Server, database: Database) -> list[str]:
+    """Return the options by which a program of the server reaches a database."""
+    url = database.engine.url
+    return [f"--host={url.query['host']}", "--username=postgres", f"--dbname={database.name}"]
+
+
 def to_another_machine(project: Project, tmp_path: Path) -> None:
     """Go on where the directory of the backups is not, and the step is mended."""
     (tmp_path / "backups").rename(tmp_path / "on the other machine")
@@ -142,7 +148,10 @@ def test_its_backup_ends_it_from_another_directory(
     elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
     assert elsewhere.alarm.error() is not None
     (brought,) = (tmp_path / "on the other machine").glob("*Before_second*.pgdump")
-    elsewhere.restore(elsewhere.import_file(brought))
+    imported = elsewhere.import_file(brought)
+    with pytest.raises(MigrationRefusedError, match=f"restore {imported.filename}"):
+        project.upgrade("second")
+    elsewhere.restore(imported)
     assert elsewhere.alarm.error() is None
     assert database.scalar("SELECT text FROM entry WHERE id = 1") == "one"
     assert database.scalar(NOTES) == 0
@@ -165,6 +174,19 @@ def test_the_note_goes_with_the_data(project: Project, database: Database, tmp_p
     third = BackupManager(database.engine, tmp_path / "third")
     assert third.alarm.error() is not None
     assert third.alarm.accept()
+
+
+def test_a_dump_says_nothing_of_another_database(
+    project: Project, database: Database, server: Server, tmp_path: Path
+) -> None:
+    """It may be of a moment at which a good migration was running; ours say what they are of."""
+    die(project)
+    dump = server.socket / "copy.dump"
+    server.run("pg_dump", "-Fc", f"--file={dump}", *reaching(server, database))
+    with Database(server) as other:
+        server.run("pg_restore", *reaching(server, other), str(dump))
+        assert other.scalar(NOTES) == 1
+        assert BackupManager(other.engine, tmp_path / "other").alarm.error() is None
 
 
 def test_a_comment_of_the_application_stays(

@@ -129,6 +129,26 @@ def test_what_a_superuser_owns_is_said_before_anything_is_done(
     owned.administer("DROP PUBLICATION IF EXISTS theirs")
 
 
+def test_a_large_object_that_the_user_may_not_read_keeps_a_restore_from_being_made(
+    owned: Owned, tmp_path: Path
+) -> None:
+    """It was made after the backup: the replaced database could not be copied, nor undone."""
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    owned.administer("SELECT lo_from_bytea(0, 'theirs')")
+    owned.execute("UPDATE note SET id = 2")
+    (problem,) = manager.can_restore(backup).problems
+    assert "postgres owns large object" in str(problem)
+    with pytest.raises(MissingRightError, match="postgres owns large object"):
+        manager.restore(backup)
+    assert owned.scalar("SELECT id FROM note") == 2
+    owned.administer("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    assert manager.restore(backup).verified
+    assert owned.scalar("SELECT id FROM note") == 1
+    manager.undo_restore()
+    assert owned.scalar("SELECT id FROM note") == 2
+
+
 def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_made(
     owned: Owned, tmp_path: Path
 ) -> None:

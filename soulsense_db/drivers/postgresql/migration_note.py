@@ -1,15 +1,15 @@
 """What a running migration leaves word of in the database: the comment of its version table.
 
 A comment is copied to no subscriber, and takes no lock that the steps need. As a part of the
-database it goes with what it is about: a copy of a half-migrated one has it, in whatever way it was
-made, and with a restore of what was there before it is gone.
+database it goes with what it is about: with a restore of what was there before it is gone. A dump
+has it as well, so it names server and database: of another one it says nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -29,6 +29,10 @@ _FOUND = sa.text(
     " UNION ALL SELECT oid FROM pg_roles WHERE rolsuper))"
     " ORDER BY 1, 2"
 )
+# Server and database, which a restore in its place leaves as they are.
+_PLACE = sa.text(
+    "SELECT system_identifier || ' ' || current_database() FROM pg_catalog.pg_control_system()"
+)
 _TABLE = sa.text(
     "SELECT n.nspname, c.relname, obj_description(c.oid, 'pg_class') FROM pg_class c"
     " JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -37,10 +41,22 @@ _TABLE = sa.text(
 )
 
 
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What the comment says; ``comment``: the one that was there before it."""
+
+    note: str
+    comment: str | None = None
+    place: str = ""
+
+
 def read(connection: Connection) -> str:
     """Return the note in the database of ``connection``, empty without one."""
-    found = connection.execute(_FOUND, {"beginning": BEGINNING}).first()
-    return "" if found is None else _parts(found[2])[0]
+    place = str(connection.scalar(_PLACE))
+    for _, _, comment in connection.execute(_FOUND, {"beginning": BEGINNING}):
+        said = _said(comment)
+        if said.place in {place, ""}:
+            return said.note
+    return ""
 
 
 def write(connection: Connection, text: str, tables: Collection[tuple[str | None, str]]) -> None:
@@ -48,23 +64,22 @@ def write(connection: Connection, text: str, tables: Collection[tuple[str | None
 
     What else has the note gets back the comment that it had; all do without a ``text``.
     """
+    place = str(connection.scalar(_PLACE))
     for schema, name, comment in connection.execute(_FOUND, {"beginning": BEGINNING}).all():
-        _comment(connection, schema, name, _parts(comment)[1])
+        _comment(connection, schema, name, _said(comment).comment)
     for one in sorted(tables, key=str) if text else ():
         written = ".".join(quoted(part) for part in one if part)
         for schema, name, comment in connection.execute(_TABLE, {"name": written}):
-            said = BEGINNING + json.dumps({"note": text, "comment": comment})
-            _comment(connection, schema, name, said)
+            said = msgspec.json.encode(_Said(note=text, comment=comment, place=place)).decode()
+            _comment(connection, schema, name, BEGINNING + said)
 
 
-def _parts(comment: str) -> tuple[str, str | None]:
-    """Return the note in a comment, and the comment that was there before."""
-    said = comment.removeprefix(BEGINNING)
+def _said(comment: str) -> _Said:
+    text = comment.removeprefix(BEGINNING)
     try:
-        found = json.loads(said)
-        return str(found["note"]), found["comment"] and str(found["comment"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return said or "?", None  # somebody has changed it: it still tells that there is one
+        return msgspec.json.decode(text, type=_Said)
+    except msgspec.MsgspecError:
+        return _Said(note=text or "?")  # somebody has changed it: it still tells that there is one
 
 
 def _comment(connection: Connection, schema: str, name: str, said: str | None) -> None:

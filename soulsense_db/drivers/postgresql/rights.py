@@ -79,6 +79,8 @@ _OWNERS = sa.text(f"""
         WHERE NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = o.class
             AND p.objid = o.object AND p.deptype = 'e')
         UNION ALL SELECT pubowner, pubname, '', pubowner FROM pg_publication
+        UNION ALL SELECT lomowner, 'large object ' || min(oid), '', lomowner
+        FROM pg_largeobject_metadata GROUP BY lomowner
         UNION ALL SELECT defaclrole, 'default privileges', '', defaclrole FROM pg_default_acl
         UNION ALL SELECT nspowner, quote_ident(nspname), nspname, nspowner FROM pg_namespace n
         WHERE nspname <> 'public' AND NOT EXISTS (SELECT FROM pg_depend p
