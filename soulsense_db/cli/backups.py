@@ -99,8 +99,11 @@ def create(
 def _warn_of_half_run(session: Session) -> None:
     # The backup is there, whatever keeps the marker from being read.
     with ignoring(BackupError, what="Whether a migration died is not known"):
-        if error := session.manager.alarm.error():
-            warn(f"'latest' does not mean this backup. {error.message} {error.hint}")
+        alarm = session.manager.alarm
+        if error := alarm.error():
+            running = "A migration is running: the backup may be of its middle."
+            why = running if alarm.is_running() else f"{error.message} {error.hint}"
+            warn(f"'latest' does not mean this backup. {why}")
 
 
 def list_(

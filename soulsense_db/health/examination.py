@@ -12,7 +12,6 @@ from soulsense_db.catalog import row_name
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
-    DatabaseLockedError,
     IdentityError,
     MissingRightError,
     PermissionDeniedError,
@@ -240,9 +239,7 @@ class _Examination:
             none = "no interrupted migration"
             message = none if is_known else f"{none} is known here; the server cannot be asked"
             return HealthCheck(name=name, state=State.OK, message=message)
-        try:
-            self._manager.exclusive(timeout=0).release()
-        except DatabaseLockedError:
+        if self._manager.alarm.is_running():
             return HealthCheck(name=name, state=State.OK, message="one is running")
         before = Path(marker.backup).name if marker.backup else "of kind pre_migration"
         message = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soulsense_db.errors import InterruptedMigrationError
+from soulsense_db.errors import DatabaseLockedError, InterruptedMigrationError
 from soulsense_db.operations.database_lock import DatabaseLock
 from soulsense_db.operations.interrupted import error_of
 from soulsense_db.operations.repository import Repository
@@ -48,6 +48,25 @@ class MigrationAlarm:
             True
         """
         return next(iter(standing(self._repository.driver, self._repository.marker_place)), None)
+
+    def is_running(self) -> bool:
+        """Return whether a migration or a restore is running, which may be that of :meth:`marker`.
+
+        Returns:
+            True while somebody holds the database's lock.
+
+        Raises:
+            DatabaseUnreachableError: The server did not answer.
+
+        Example:
+            >>> manager.alarm.is_running()
+            False
+        """
+        try:
+            DatabaseLock(self._repository, timeout=0).release()
+        except DatabaseLockedError:
+            return True
+        return False
 
     def accept(self) -> bool:
         """Keep the database as a migration that died has left it.

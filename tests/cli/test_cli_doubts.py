@@ -98,3 +98,15 @@ def test_a_backup_of_another_spelling_is_not_gone(tmp_path: Path) -> None:
     other = BackupManager(sa.create_engine(f"sqlite:///{moved}", poolclass=sa.NullPool))
     assert info.filename in {one.filename for one in other.others()}
     assert not any("is gone" in check.message for check in check_health(other).checks)
+
+
+def test_a_backup_while_a_migration_runs_does_not_say_that_one_died(shell: Shell) -> None:
+    """It may be of the middle of the migration, but nothing is to be put back."""
+    manager = BackupManager(sa.create_engine(f"sqlite:///{shell.database}", poolclass=sa.NullPool))
+    with manager.exclusive():
+        write_marker(shell.database, backup="x", alembic_heads=(), target_revision=None)
+        said = shell.run("create").stderr
+        assert manager.alarm.is_running()
+    assert said.startswith("Warning: 'latest' does not mean this backup. A migration is running")
+    assert "interrupted" not in said
+    assert not manager.alarm.is_running()
