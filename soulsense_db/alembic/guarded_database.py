@@ -145,16 +145,15 @@ class GuardedDatabase(Protection):
         """Refuse a database that a dead migration left; one that had reached its end is whole."""
         assert self.lock is not None
         markers = self.lock.markers.read()
-        ended = [marker for marker in markers if self.lock.is_migration_done(marker)]
-        for marker in markers:
-            if marker not in ended:
-                raise self.lock.error_of(marker)
-        if ended:
-            self.end(ended)
-            say(
-                f"An earlier migration of {self.name} had finished, but was killed before it could "
-                "record that."
-            )
+        if not markers:
+            return
+        if (error := self.manager.alarm.error()) is not None:
+            raise error
+        self.end(list(markers))
+        say(
+            f"An earlier migration of {self.name} had finished, but was killed before it could "
+            "record that."
+        )
 
     def _mark(self, context: MigrationContext, pending: Pending) -> None:
         chain = chain_of(context)

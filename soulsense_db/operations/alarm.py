@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from soulsense_db.errors import DatabaseLockedError, InterruptedMigrationError
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from soulsense_db import fs
+from soulsense_db.errors import BackupError, DatabaseLockedError, InterruptedMigrationError
+from soulsense_db.notices import ignoring
 from soulsense_db.operations.database_lock import DatabaseLock
-from soulsense_db.operations.interrupted import error_of
 from soulsense_db.operations.repository import Repository
-from soulsense_db.sidecars import MigrationMarker, standing
+from soulsense_db.sidecars import MigrationMarker, is_its_backup, standing
 
 
 class MigrationAlarm:
@@ -35,7 +40,11 @@ class MigrationAlarm:
             No migration died half-way.
         """
         marker = self.marker()
-        return error_of(self._repository, marker) if marker else None
+        repository = self._repository
+        if marker is None:
+            return None
+        marker = _with_backup_here(repository, marker)
+        return marker.error(repository.name, repository.driver.address)
 
     def marker(self) -> MigrationMarker | None:
         """Return the facts behind :meth:`error`.
@@ -88,3 +97,13 @@ class MigrationAlarm:
             return False
         with DatabaseLock(self._repository, timeout=driver.lock_timeout) as lock:
             return lock.markers.clear()
+
+
+def _with_backup_here(repository: Repository, marker: MigrationMarker) -> MigrationMarker:
+    """Return ``marker``, with its backup in this directory where that is not where it was."""
+    if marker.backup is not None and not fs.exists(Path(marker.backup)):
+        with ignoring(BackupError, what="Whether the backup was brought here is not known"):
+            here = (info for info in repository.directory.list() if is_its_backup(marker, info))
+            if (info := next(here, None)) is not None:
+                marker = replace(marker, backup=info.path)
+    return marker

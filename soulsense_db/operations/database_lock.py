@@ -17,7 +17,6 @@ from soulsense_db.drivers import Progress
 from soulsense_db.errors import (
     BackupError,
     DatabaseFileNotFoundError,
-    InterruptedMigrationError,
     StorageError,
 )
 from soulsense_db.events import Event, MigrationPutBack, Restored, call_listeners, log
@@ -26,7 +25,6 @@ from soulsense_db.meta_file import not_found_if_deleted, require_no_backup, trus
 from soulsense_db.notices import cleaning_up, ignoring
 from soulsense_db.operations.compare import has_schema_of
 from soulsense_db.operations.delete import deleted
-from soulsense_db.operations.interrupted import error_of
 from soulsense_db.operations.references import Reference
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore import (
@@ -50,7 +48,6 @@ from soulsense_db.sidecars import (
     MigrationMarker,
     SafetyFiles,
     end_what_was_put_back,
-    has_ended,
     lock_path,
     newest_safety_backup,
     raise_alarm_of,
@@ -361,14 +358,6 @@ class DatabaseLock:
     def has_schema_of(self, backup: BackupInfo) -> bool:
         """Whether the database has the tables of a backup, and all else but its rows."""
         return has_schema_of(self._repository, backup)
-
-    def error_of(self, marker: MigrationMarker) -> InterruptedMigrationError:
-        """Return the error that says how to go on after the migration of ``marker``."""
-        return error_of(self._repository, marker)
-
-    def is_migration_done(self, marker: MigrationMarker) -> bool:
-        """Whether the chain of ``marker`` is at its target, as its own version table says."""
-        return has_ended(self._driver, marker)
 
     def end_migration(self, markers: Collection[str]) -> None:
         """Remove the marker's entries of a migration that is done, once it is all on disk.
