@@ -54,13 +54,10 @@ class Markers:
         return frozenset(marker.id for marker in found)
 
     def are_there(self) -> bool:
-        """Whether there are entries, or something has the name of the file with them.
-
-        Raises what keeps the server from telling.
-        """
+        """Whether there are entries, or something has the name of the file with them."""
         if self._place is None:
             return False
-        return fs.exists(marker_path(self._place)) or bool(self._driver.migration_note())
+        return fs.exists(marker_path(self._place)) or bool(self._on_server())
 
     def add(self, added: Iterable[MigrationMarker]) -> None:
         """Add entries. They are on disk at return; on the server, where the user may do that."""
@@ -103,7 +100,7 @@ class Markers:
         """Remove all entries; False when there were none."""
         if self._place is None:
             return False
-        is_noted = bool(self._driver.migration_note())
+        is_noted = bool(self._on_server())
         if is_noted:
             self._driver.set_migration_note("")
         return clear_marker(self._place) or is_noted

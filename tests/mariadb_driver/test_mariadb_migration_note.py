@@ -195,6 +195,26 @@ def test_who_may_make_no_schema_migrates_as_before(
         database.run("DROP USER narrow@localhost")
 
 
+def test_who_may_not_see_the_note_believes_the_file(
+    project: Project, database: Database, tmp_path: Path
+) -> None:
+    """A user for backups alone sees no note: that is not taken for an end of the alarm."""
+    die(project)
+    live = database.name.replace("_", "\\_")
+    database.run(
+        "DROP USER IF EXISTS narrow@localhost; CREATE USER narrow@localhost;"
+        f"GRANT ALL ON `{live}`.* TO narrow@localhost; GRANT RELOAD ON *.* TO narrow@localhost"
+    )
+    try:
+        engine = sa.create_engine(database.engine.url.set(username="narrow"))
+        here = BackupManager(engine, tmp_path / "backups")
+        assert here.alarm.error() is not None
+        assert here.create().half_run
+        engine.dispose()
+    finally:
+        database.run("DROP USER narrow@localhost")
+
+
 def test_the_note_is_what_was_set(database: Database) -> None:
     """Quotation marks, backslashes, line feeds and other scripts come back as they were."""
     driver = database.driver

@@ -289,6 +289,29 @@ def test_a_user_who_does_not_own_the_database(
         shop.administer(f"DROP OWNED BY {shop.user}")
 
 
+def test_who_may_not_judge_the_note_believes_the_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is no member of the role that migrates does not take its note for an end of the alarm."""
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    with Owned(server) as shop:
+        shop.maintain("ALTER DATABASE {} OWNER TO postgres")
+        shop.maintain(f"GRANT CREATE ON DATABASE {{}} TO {shop.user}")
+        shop.administer(f"ALTER SCHEMA public OWNER TO {shop.user}")
+        die(project_of(shop.engine.url.render_as_string(hide_password=False), tmp_path))
+        shop.maintain(f"CREATE ROLE {shop.user}_other LOGIN")
+        shop.administer(f"GRANT pg_read_all_data TO {shop.user}_other")
+        engine = sa.create_engine(shop.engine.url.set(username=f"{shop.user}_other"))
+        here = BackupManager(engine, tmp_path / "backups")
+        assert here.alarm.error() is not None
+        assert here.create().half_run
+        engine.dispose()
+        shop.engine.dispose()
+        shop.maintain(f"DROP ROLE {shop.user}_other")
+        shop.administer(f"REASSIGN OWNED BY {shop.user} TO postgres")
+        shop.administer(f"DROP OWNED BY {shop.user}")
+
+
 def test_a_version_table_that_env_py_has_locked(
     project: Project, database: Database, tmp_path: Path
 ) -> None:

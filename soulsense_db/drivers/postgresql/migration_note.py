@@ -14,20 +14,22 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.server_errors import missing_right
 
 BEGINNING = "soulsense_db: a migration is running, or died half-way. "
 
-# Not of a table that belongs to somebody else: whoever may make one could say so, true or not.
+# Of a table that belongs to somebody else it is not believed: whoever may make one could say so,
+# true or not.
 _FOUND = sa.text(
-    "SELECT n.nspname, c.relname, d.description FROM pg_class c"
+    "SELECT n.nspname, c.relname, d.description,"
+    " pg_has_role(current_user, c.relowner, 'USAGE') OR c.relowner IN"
+    " (SELECT datdba FROM pg_database WHERE datname = current_database()"
+    " UNION ALL SELECT oid FROM pg_roles WHERE rolsuper) AS believed FROM pg_class c"
     " JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_description d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass"
     " AND d.objsubid = 0"
     " WHERE c.relkind IN ('r', 'p') AND left(d.description, length(:beginning)) = :beginning"
-    " AND (pg_has_role(current_user, c.relowner, 'USAGE') OR c.relowner IN"
-    " (SELECT datdba FROM pg_database WHERE datname = current_database()"
-    " UNION ALL SELECT oid FROM pg_roles WHERE rolsuper))"
-    " ORDER BY 1, 2"
+    " ORDER BY believed DESC, 1, 2"
 )
 # Server and database, which a restore in its place leaves as they are.
 _PLACE = sa.text(
@@ -49,12 +51,18 @@ class _Said(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
 
 
-def read(connection: Connection) -> str:
-    """Return the note in the database of ``connection``, empty without one."""
+def read(connection: Connection, *, name: str) -> str:
+    """Return the note in the database of ``connection``, empty without one.
+
+    Raises :class:`~soulsense_db.errors.MissingRightError` where one is there that is not believed:
+    the user cannot know whether it is true.
+    """
     place = str(connection.scalar(_PLACE))
-    for _, _, comment in connection.execute(_FOUND, {"beginning": BEGINNING}):
-        said = _said(comment)
+    for found in connection.execute(_FOUND, {"beginning": BEGINNING}):
+        said = _said(found.description)
         if said.place in {place, ""}:
+            if not found.believed:
+                raise missing_right(name, f"what {found.relname} says of a migration is others'")
             return said.note
     return ""
 
@@ -65,8 +73,10 @@ def write(connection: Connection, text: str, tables: Collection[tuple[str | None
     What else has the note gets back the comment that it had; all do without a ``text``.
     """
     place = str(connection.scalar(_PLACE))
-    for schema, name, comment in connection.execute(_FOUND, {"beginning": BEGINNING}).all():
-        _comment(connection, schema, name, _said(comment).comment)
+    for found in connection.execute(_FOUND, {"beginning": BEGINNING}).all():
+        if found.believed:
+            before = _said(found.description).comment
+            _comment(connection, found.nspname, found.relname, before)
     for one in sorted(tables, key=str) if text else ():
         written = ".".join(quoted(part) for part in one if part)
         for schema, name, comment in connection.execute(_TABLE, {"name": written}):

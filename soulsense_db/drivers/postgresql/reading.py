@@ -227,7 +227,7 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     def migration_note(self) -> str:
         """Return the comment of a version table that says it."""
-        return self._read(migration_note.read)
+        return self._read(lambda one: migration_note.read(one, name=self.database))
 
     def set_migration_note(
         self, text: str, *, tables: Collection[tuple[str | None, str]] = ()
