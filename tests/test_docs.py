@@ -44,6 +44,7 @@ from soulsense_db.backup_info import to_meta
 from soulsense_db.cli import app
 from soulsense_db.cli.grammar import commands_of
 from soulsense_db.errors import BackupError
+from soulsense_db.option_files import PREFIX
 from soulsense_db.settings import URL_VARIABLE
 
 PAGES = [page for page in pages() if blocks_of(page.read_text(encoding="utf-8"))]
@@ -253,7 +254,7 @@ def test_every_error_is_on_the_page_with_its_exit_code() -> None:
 def test_every_option_is_on_the_page() -> None:
     """The page of options has a row for each ``soulsense_`` option and environment variable."""
     told = set(re.findall(r"^\| `(\w+)` \|", _page("reference/options.md"), re.MULTILINE))
-    ours = {name for name in told if name.startswith(settings.PREFIX)}
+    ours = {name for name in told if name.startswith(PREFIX)}
     assert ours == settings._KNOWN
     assert {URL_VARIABLE, ENVIRONMENT_VARIABLE} <= told
 

@@ -349,6 +349,7 @@ def test_entries_end_one_by_one(manager: BackupManager) -> None:
     made = [new_marker(backup=f"/{n}", alembic_heads=(), target_heads=("r",)) for n in "abc"]
     with manager.exclusive() as lock:
         lock.markers.add(made)
+        assert manager.database is not None
         lock.markers.remove({made[1].id})
         assert read_markers(manager.database) == lock.markers.read() == (made[0], made[2])
         lock.markers.add([made[1]])
