@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -253,3 +254,30 @@ def test_what_mariadb_dump_cannot_write_is_refused_at_once(
         database.driver.exchange(path, purpose="as it was")
     assert database.dump("--skip-events") == before
     assert database.left() == set()
+
+
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_a_table_with_a_directory_of_its_own_is_refused(
+    database: Database, tmp_path: Path, partitioned: bool
+) -> None:
+    """MariaDB would lose it at its next start, once it has changed places with another one."""
+    folder = database.server.data.parent / f"apart_{database.name}"
+    folder.mkdir()
+    shutil.chown(folder, database.server.data.owner(), database.server.data.group())
+    clause = f"DATA DIRECTORY = '{folder}'"
+    if partitioned:
+        clause = f"PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (10) {clause})"
+    database.run(
+        f"CREATE TABLE apart (id INT PRIMARY KEY) {clause}; INSERT INTO apart VALUES (1);"
+        "CREATE TABLE fine (id INT) COMMENT 'DATA DIRECTORY = ''/tmp''';"
+    )
+    manager = BackupManager(database.engine, tmp_path / "backups", catalog=False)
+    backup = manager.create()
+    with pytest.raises(UnsupportedDatabaseError, match=r"\(DATA DIRECTORY\): apart\."):
+        manager.restore(backup)
+    database.run("DROP TABLE apart")
+    (problem,) = manager.can_restore(backup).problems
+    assert "(DATA DIRECTORY): apart." in str(problem)
+    with pytest.raises(UnsupportedDatabaseError):
+        manager.restore(backup)
+    assert manager.restore(manager.create()).verified

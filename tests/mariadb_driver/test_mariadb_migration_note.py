@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
 from soulsense_db.drivers.mariadb.migration_note import schema_of
+from soulsense_db.errors import DatabaseLockedError
 
 DIES = "os.kill(os.getpid(), signal.SIGKILL)"
 
@@ -219,6 +221,7 @@ def test_who_may_not_see_the_note_believes_the_file(
 
 def test_the_note_is_what_was_set(database: Database) -> None:
     """Quotation marks, backslashes, line feeds and other scripts come back as they were."""
+    database.run("CREATE TABLE t (id INT)")
     driver = database.driver
     assert driver.migration_note() == ""
     for text in ("it's \\ \"so\" = 1\nμ,  x, ' %", "short", "x" * 500_000):
@@ -227,3 +230,53 @@ def test_the_note_is_what_was_set(database: Database) -> None:
     driver.set_migration_note("")
     assert driver.migration_note() == ""
     assert database.left() == set()
+
+
+def test_another_database_of_that_name_has_no_note(
+    project: Project, database: Database, tmp_path: Path
+) -> None:
+    """Whoever drops a database and makes it anew, as for tests, migrates it without a word."""
+    die(project)
+    database.run(
+        f"DROP DATABASE {database.name}; CREATE DATABASE {database.name}", database="mysql"
+    )
+    elsewhere = BackupManager(database.engine, tmp_path / "elsewhere")
+    assert elsewhere.alarm.error() is None
+    to_another_machine(project, tmp_path)
+    project.upgrade("second")
+    assert database.left() == set()
+
+
+def test_who_reads_the_note_keeps_no_migration_from_ending(database: Database) -> None:
+    """An open transaction that has looked at it holds its schema, and that is left empty."""
+    database.run("CREATE TABLE t (id INT)")
+    driver = database.driver_for(database.engine, lock_timeout=60)
+    driver.set_migration_note("text")
+    with database.engine.connect() as reader:
+        assert database.left() == {schema_of(database.name)}
+        reader.exec_driver_sql(f"SELECT * FROM `{schema_of(database.name)}`.note").fetchall()
+        started = time.monotonic()
+        driver.set_migration_note("")
+        assert time.monotonic() - started < 30
+        assert driver.migration_note() == ""
+    driver.set_migration_note("text")
+    driver.set_migration_note("")
+    assert database.left() == set()
+
+
+def test_one_database_in_two_spellings(tmp_path: Path) -> None:
+    """Where the server has names in lower case, lock and note are those of both."""
+    server = Server("--lower-case-table-names=1")
+    try:
+        with new_database(server, tmp_path, "shop") as database:
+            database.run("CREATE TABLE t (id INT)")
+            engine = sa.create_engine(server.url("Shop"), poolclass=sa.NullPool)
+            database.driver.set_migration_note("text")
+            other = database.driver_for(engine)
+            assert other.migration_note() == "text"
+            other.set_migration_note("")
+            assert database.left() == set()
+            with database.driver.exclusive(timeout=1), pytest.raises(DatabaseLockedError):
+                other.exclusive(timeout=0.2).__enter__()
+    finally:
+        server.remove()

@@ -193,3 +193,42 @@ def test_what_others_made_is_said_before_anything_is_done(
     (problem,) = manager.can_restore("latest").problems  # it is in the backup
     database.run(f"GRANT SET USER ON *.* TO {name}_res")
     assert manager.restore("latest").verified
+
+
+def test_a_view_of_what_the_user_may_not_read_is_said_before_anything_is_done(
+    database: Database, manager: BackupManager
+) -> None:
+    """With the statement that helps: beside the live database a view is made as the user's own."""
+    name = database.name
+    database.run(f"CREATE VIEW v AS SELECT t.id, 'from `a`.`b`' FROM t JOIN {name}_x.p USING (id)")
+    backup = manager.create()
+    assert manager.can_restore(backup).ok
+    database.run(f"REVOKE SELECT ON {name}_x.* FROM {name}_res")
+    grant = f"GRANT SELECT ON `{name}_x`.`p` TO `{name}_res`@`%`;"
+    for found in (manager.can_restore(backup), manager.can_restore()):
+        (problem,) = found.problems
+        assert problem.hint == f"As an administrator: {grant}"
+    with pytest.raises(MissingRightError):
+        manager.restore(backup)
+    database.run(f"DROP VIEW v; {grant}")
+    assert manager.restore(backup).verified
+    assert database.run("SELECT count(*) FROM v").strip() == "2"
+
+
+def test_a_text_in_a_view_stays_as_it_is(
+    database: Database, server: Server, tmp_path: Path
+) -> None:
+    """Restored under another name, only names of tables are those of the new database."""
+    name = database.name
+    database.run(
+        f"CREATE VIEW v AS SELECT t.id, '`{name}`.`t`' AS a, 'it''s \\\\ `{name}`.`t`' AS b"
+        f" FROM {name}.t JOIN {name}_x.p USING (id)"
+    )
+    before = database.run("SELECT * FROM v ORDER BY id")
+    backups = BackupManager(database.engine, tmp_path / "backups", catalog=False)
+    backup = backups.create()
+    with new_database(server, tmp_path) as other:
+        elsewhere = BackupManager(other.engine, tmp_path / "elsewhere", catalog=False)
+        elsewhere.restore(elsewhere.import_file(backup.path))
+        assert other.run("SELECT * FROM v ORDER BY id") == before
+        assert f"`{other.name}`.`t`" in other.run("SHOW CREATE VIEW v")

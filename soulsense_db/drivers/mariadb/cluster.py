@@ -18,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb import inventory, notes, schemas
 from soulsense_db.drivers.mariadb.archive import Description
-from soulsense_db.drivers.mariadb.errors import code_of, in_a_cluster
+from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.notes import Notes
+from soulsense_db.drivers.mariadb.restore_errors import in_a_cluster
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
 from soulsense_db.drivers.mariadb.swap import rename_statement

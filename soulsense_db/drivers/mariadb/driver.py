@@ -15,13 +15,15 @@ from soulsense_db.drivers.mariadb import (
     inventory,
     kept,
     loading,
+    obstacles,
     restoring,
     rights,
     schemas,
     snapshot,
 )
-from soulsense_db.drivers.mariadb.errors import not_what_was_dumped, referred_to_from_elsewhere
+from soulsense_db.drivers.mariadb.errors import not_what_was_dumped
 from soulsense_db.drivers.mariadb.reading import ReadingDriver
+from soulsense_db.drivers.mariadb.restore_errors import referred_to_from_elsewhere
 from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
 from soulsense_db.drivers.mariadb.statements import quoted
@@ -123,6 +125,7 @@ class MariaDBDriver(ReadingDriver):
             snapshot.require_dumpable(found, self.database)
             made = (item.statement for item in found.items)
             rights.require_definers(connection, made, name=self.database)
+            obstacles.require_none(connection, found.items, own={live}, name=self.database)
         self.tools()
 
     def rehearse(self, source: Path) -> None:
@@ -130,9 +133,15 @@ class MariaDBDriver(ReadingDriver):
         self.require_rights()
         described = archive.require_whole(source)
         loading.require_version(source, described, self.tools())
+        self._require_rights_for(described)
+
+    def _require_rights_for(self, described: archive.Description) -> None:
+        """Look at what is in a backup, as :meth:`require_rights` does at what is live."""
         made = (item.statement for item in described.items)
+        own = {self._name, described.schema}
         with self._connected() as connection:
             rights.require_definers(connection, made, name=self.database)
+            obstacles.require_none(connection, described.items, own=own, name=self.database)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the notes on the replaced tables."""
@@ -161,6 +170,7 @@ class MariaDBDriver(ReadingDriver):
         """Load ``source`` into a schema beside the live one."""
         self.finish_interrupted()
         self.require_rights()
+        self._require_rights_for(archive.read(source))
         return restoring.prepared(
             source,
             login=self._login(),

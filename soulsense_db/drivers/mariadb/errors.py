@@ -160,28 +160,6 @@ def read_only(name: str, reason: str) -> DatabaseLockedError:
     )
 
 
-def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
-    """Return the error for foreign keys of other databases, which would follow the old tables."""
-    return UnsupportedDatabaseError(
-        f"Tables of other databases refer to {name}: {', '.join(tables)}. A restore would leave "
-        "them without what they refer to.",
-        hint="Drop these foreign keys before the restore, and add them again afterwards.",
-        candidates=tables,
-    )
-
-
-def in_a_cluster(name: str, reason: str) -> UnsupportedDatabaseError:
-    """Return the error for a restore to a node of Galera that could leave the nodes unequal."""
-    return UnsupportedDatabaseError(
-        f"The server of {name} is a node of a Galera cluster, and this cannot be restored while "
-        f"it runs: {reason}.",
-        hint="Backups work. To restore one, stop the nodes, restore to one of them that was "
-        "started with wsrep_on=OFF, and let the others take all from it: the page MariaDB of the "
-        "guide has the steps.",
-        reason=reason,
-    )
-
-
 def lease_lost(name: str) -> DatabaseLockedError:
     """Return the error for a lock of this program's that it does not hold any more."""
     return locked(

@@ -15,6 +15,7 @@ from soulsense_db.drivers.mariadb.statements import quoted
 from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.server_errors import damaged_backup
 
+_TEXT = rb"'(?:[^'\\]|\\.|'')*'"
 _USER = rb"`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)? "
 _DEFINER_OF_VIEW = re.compile(
     rb"(?m)^/\*!50013 DEFINER=" + _USER + rb"SQL SECURITY (?:DEFINER|INVOKER) \*/$"
@@ -132,11 +133,11 @@ def _views(path: Path, described: Description, *, target: str) -> Iterator[bytes
     """
     names = {table.name for table in described.tables} | {item.name for item in described.items}
     before, after = (f"{quoted(one)}.".encode() for one in (described.schema, target))
-    qualified = re.compile(re.escape(before) + NAME)
+    qualified = re.compile(_TEXT + rb"|" + re.escape(before) + NAME, re.DOTALL)
 
     def moved(match: re.Match[bytes]) -> bytes:
-        # It may also be a column of what a view calls as the schema is called.
-        is_ours = name_of(match[1]) in names
+        # It may also be a text, or a column of what a view calls as the schema is called.
+        is_ours = match[1] is not None and name_of(match[1]) in names
         return after + match[0].removeprefix(before) if is_ours else match[0]
 
     for line in archive.lines(path, described.sections["views"]):

@@ -22,13 +22,13 @@ from soulsense_db.drivers.mariadb import (
 )
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.errors import (
-    in_a_cluster,
     live_errors,
 )
 from soulsense_db.drivers.mariadb.gates import Connections
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
 from soulsense_db.drivers.mariadb.notes import Kept, Notes
+from soulsense_db.drivers.mariadb.restore_errors import in_a_cluster
 from soulsense_db.drivers.mariadb.schemas import Work
 from soulsense_db.drivers.mariadb.statements import execute, quoted
 from soulsense_db.drivers.mariadb.swap import Swap, missing_triggers

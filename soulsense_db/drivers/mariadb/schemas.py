@@ -320,4 +320,6 @@ def _locked(
 
 
 def _lock_of(what: str, live: str) -> str:
-    return f"soulsense_db {what} {hashlib.sha256(live.encode()).hexdigest()[:32]}"
+    # In lower case: where the server has names so, one database may be called in several ways.
+    digest = hashlib.sha256(live.lower().encode()).hexdigest()
+    return f"soulsense_db {what} {digest[:32]}"

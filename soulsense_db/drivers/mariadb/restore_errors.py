@@ -1,0 +1,42 @@
+"""What keeps every backup of a database from being restored, as errors of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from soulsense_db.errors import BackupError, UnsupportedDatabaseError
+
+
+def referred_to_from_elsewhere(name: str, tables: Sequence[str]) -> BackupError:
+    """Return the error for foreign keys of other databases, which would follow the old tables."""
+    return UnsupportedDatabaseError(
+        f"Tables of other databases refer to {name}: {', '.join(tables)}. A restore would leave "
+        "them without what they refer to.",
+        hint="Drop these foreign keys before the restore, and add them again afterwards.",
+        candidates=tables,
+    )
+
+
+def in_a_cluster(name: str, reason: str) -> UnsupportedDatabaseError:
+    """Return the error for a restore to a node of Galera that could leave the nodes unequal."""
+    return UnsupportedDatabaseError(
+        f"The server of {name} is a node of a Galera cluster, and this cannot be restored while "
+        f"it runs: {reason}.",
+        hint="Backups work. To restore one, stop the nodes, restore to one of them that was "
+        "started with wsrep_on=OFF, and let the others take all from it: the page MariaDB of the "
+        "guide has the steps.",
+        reason=reason,
+    )
+
+
+def in_other_directories(name: str, tables: Sequence[str]) -> UnsupportedDatabaseError:
+    """Return the error for tables that the server would not find again once they were exchanged."""
+    return UnsupportedDatabaseError(
+        f"The files of these tables of {name} are in a directory of their own (DATA DIRECTORY): "
+        f"{', '.join(tables)}. MariaDB loses such tables when they change places, at its next "
+        "start.",
+        hint="Make them again without that clause: CREATE TABLE, INSERT ... SELECT, RENAME TABLE. "
+        "A backup that has them can be loaded into another database with mariadb, and tables be "
+        "copied from there.",
+        candidates=tables,
+    )
