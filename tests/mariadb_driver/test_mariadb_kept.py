@@ -333,3 +333,17 @@ def test_a_restore_is_cut_off_anywhere(
         manager.delete("latest")
     manager.restore("latest")
     assert rows(shop) == 2
+
+
+def test_what_a_killed_server_left_without_a_word_is_dropped(shop: Database) -> None:
+    """A schema of ours that is empty and says nothing is nobody's; one with a table is left."""
+    empty, filled = "~soulsense_0123456789abcdef", "~soulsense_fedcba9876543210"
+    shop.run(
+        f"CREATE DATABASE `{empty}`; CREATE DATABASE `{empty}_new`; CREATE DATABASE `{filled}`;"
+        f"CREATE TABLE `{filled}`.t (id INT)"
+    )
+    try:
+        shop.snapshot()
+        assert shop.left() == {filled}
+    finally:
+        shop.run(f"DROP DATABASE `{filled}`")

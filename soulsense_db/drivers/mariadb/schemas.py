@@ -9,6 +9,7 @@ what is kept for an undo (:mod:`.kept`).
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -233,15 +234,27 @@ def is_in_use(connection: Connection, schema: str, *, live: str) -> bool:
 
 
 def ours(connection: Connection, live: str) -> list[str]:
-    """Return the sorted names of the schemas of ours that are about ``live``, without endings."""
+    """Return the sorted names of the schemas of ours that are about ``live``, without endings.
+
+    A server that was killed may have left one without its comment. With no table in it, it is
+    anybody's to drop: whoever is about to fill it holds its lock.
+    """
     pattern = literal(beginning(live).replace("_", "\\_") + "%")
     found = rows(
         connection,
-        "SELECT SCHEMA_NAME, SCHEMA_COMMENT FROM information_schema.SCHEMATA"
-        f" WHERE SCHEMA_NAME LIKE {pattern}",
+        "SELECT s.SCHEMA_NAME, s.SCHEMA_COMMENT, EXISTS (SELECT 1 FROM information_schema.TABLES t"
+        " WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME) FROM information_schema.SCHEMATA s"
+        f" WHERE s.SCHEMA_NAME LIKE {pattern}",
     )
-    length = len(beginning(live)) + _TOKEN_LENGTH
-    return sorted({str(one)[:length] for one, said in found if _is_about(said, live)})
+    named = re.compile(re.escape(beginning(live)) + f"[0-9a-f]{{{_TOKEN_LENGTH}}}")
+    about: set[str] = set()
+    empty: set[str] = set()
+    others: set[str] = set()
+    for schema, said, is_filled in found:
+        if match := named.match(schema):
+            silent = empty if not (said or is_filled) else others
+            (about if _is_about(said, live) else silent).add(match[0])
+    return sorted(about | (empty - others))
 
 
 def _end_statements(connection: Connection, schema: str) -> None:
