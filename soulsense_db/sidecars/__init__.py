@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from soulsense_db.sidecars.half_run import (
         end_what_was_put_back,
         facts_of,
-        has_ended,
         is_its_backup,
         markers_in,
         markers_needing,
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from soulsense_db.sidecars.migration_marker import (
         Chain,
         MigrationMarker,
-        marker_path,
         new_marker,
         read_markers,
     )
@@ -48,10 +46,8 @@ __all__ = [
     "SafetyFiles",
     "end_what_was_put_back",
     "facts_of",
-    "has_ended",
     "is_its_backup",
     "lock_path",
-    "marker_path",
     "markers_in",
     "markers_needing",
     "new_marker",
@@ -77,10 +73,8 @@ _HOMES = {
     "SafetyFiles": "soulsense_db.sidecars.safety_backup",
     "end_what_was_put_back": "soulsense_db.sidecars.half_run",
     "facts_of": "soulsense_db.sidecars.half_run",
-    "has_ended": "soulsense_db.sidecars.half_run",
     "is_its_backup": "soulsense_db.sidecars.half_run",
     "lock_path": "soulsense_db.sidecars.lock",
-    "marker_path": "soulsense_db.sidecars.migration_marker",
     "markers_in": "soulsense_db.sidecars.half_run",
     "markers_needing": "soulsense_db.sidecars.half_run",
     "raise_alarm_of": "soulsense_db.sidecars.half_run",

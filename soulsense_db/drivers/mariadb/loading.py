@@ -114,12 +114,9 @@ def statements(
         return
     before = f"nextval({quoted(dumped)}.".encode()
     after = f"nextval({quoted(target)}.".encode()
-    replaced: Callable[[bytes], bytes] = lambda line: (  # noqa: E731
-        line.replace(before, after) if line.startswith(b"  `") else line
-    )
     part = bytearray()
     for line in archive.lines(path, section):
-        part += replaced(line)
+        part += line.replace(before, after) if line.startswith(b"  `") else line
         if len(part) > archive.CHUNK:
             yield bytes(part)
             part.clear()
