@@ -15,7 +15,7 @@ import pytest
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
-from soulsense_db.drivers.mariadb import MariaDBDriver
+from soulsense_db.drivers.mariadb import MariaDBDriver, schemas
 from soulsense_db.errors import Outcome, RestoreError
 from soulsense_db.health import check_health
 
@@ -336,14 +336,14 @@ def test_a_restore_is_cut_off_anywhere(
 
 
 def test_what_a_killed_server_left_without_a_word_is_dropped(shop: Database) -> None:
-    """A schema of ours that is empty and says nothing is nobody's; one with a table is left."""
-    empty, filled = "~soulsense_0123456789abcdef", "~soulsense_fedcba9876543210"
-    shop.run(
-        f"CREATE DATABASE `{empty}`; CREATE DATABASE `{empty}_new`; CREATE DATABASE `{filled}`;"
-        f"CREATE TABLE `{filled}`.t (id INT)"
-    )
+    """DROP DATABASE removes the comment first: what says nothing is known by its name."""
+    mine, other = schemas.new_name(shop.name), schemas.new_name("another_one")
+    for schema in (mine, f"{mine}_new", f"{mine}_old", other):
+        shop.run(f"CREATE DATABASE `{schema}`")
+    for schema in (mine, f"{mine}_old", other):
+        shop.run(f"CREATE TABLE `{schema}`.t (id INT)")
     try:
         shop.snapshot()
-        assert shop.left() == {filled}
+        assert shop.left() == {other}
     finally:
-        shop.run(f"DROP DATABASE `{filled}`")
+        shop.run(f"DROP DATABASE `{other}`")

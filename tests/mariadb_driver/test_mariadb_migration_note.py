@@ -17,6 +17,7 @@ from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.alembic.errors import MigrationRefusedError
+from soulsense_db.drivers.mariadb import schemas
 from soulsense_db.drivers.mariadb.migration_note import schema_of
 from soulsense_db.errors import DatabaseLockedError
 
@@ -265,7 +266,7 @@ def test_who_reads_the_note_keeps_no_migration_from_ending(database: Database) -
 
 
 def test_one_database_in_two_spellings(tmp_path: Path) -> None:
-    """Where the server has names in lower case, lock and note are those of both."""
+    """Where the server has names in lower case, lock, note and what a kill left are of both."""
     server = Server("--lower-case-table-names=1")
     try:
         with new_database(server, tmp_path, "shop") as database:
@@ -275,6 +276,11 @@ def test_one_database_in_two_spellings(tmp_path: Path) -> None:
             other = database.driver_for(engine)
             assert other.migration_note() == "text"
             other.set_migration_note("")
+            assert database.left() == set()
+            with database.engine.connect() as connection:
+                schemas.create(connection, schemas.new_name("shop"), live="shop")
+            (tmp_path / "one.sql").touch()
+            other.snapshot(tmp_path / "one.sql")
             assert database.left() == set()
             with database.driver.exclusive(timeout=1), pytest.raises(DatabaseLockedError):
                 other.exclusive(timeout=0.2).__enter__()

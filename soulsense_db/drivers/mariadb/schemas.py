@@ -1,9 +1,10 @@
 """Schemas that are made beside the live one, and who works with them.
 
-A restore has three: one for its own notes, one for what comes, one for what goes. Each says in its
-comment which database it is about. As long as the process lives that works with them, it holds a
-lock by their name; what nobody holds is what a kill has left, and is tidied up by the next one, or
-what is kept for an undo (:mod:`.kept`).
+A restore has three: one for its own notes, one for what comes, one for what goes. Each says which
+database it is about: in its name by a checksum, and in its comment, which a server that is killed
+in the middle of DROP DATABASE has removed first of all. As long as the process lives that works
+with them, it holds a lock by their name; what nobody holds is what a kill has left, and is tidied
+up by the next one, or what is kept for an undo (:mod:`.kept`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from soulsense_db.drivers.server_errors import locked
 from soulsense_db.notices import cleaning_up
 
 _COMMENT = "soulsense_db: "
-_TOKEN_LENGTH = 16
+_DIGEST_LENGTH = 8
+_RANDOM_BYTES = 4
 _HELD_SECONDS = 1  # a process that was killed may not be gone yet
 _LOOK_SECONDS = 0.01
 _WAIT_SECONDS = 0.5
@@ -94,7 +96,16 @@ def beginning(live: str) -> str:
 
 def new_name(live: str) -> str:
     """Return a name that nothing has."""
-    return beginning(live) + secrets.token_hex(_TOKEN_LENGTH // 2)
+    return _beginning_of_work(live) + secrets.token_hex(_RANDOM_BYTES)
+
+
+def _beginning_of_work(live: str) -> str:
+    return beginning(live) + _digest(live)[:_DIGEST_LENGTH]
+
+
+def _digest(live: str) -> str:
+    """Return a checksum of a name: one of all its spellings, which may be one database."""
+    return hashlib.sha256(live.lower().encode()).hexdigest()
 
 
 class Held(NamedTuple):
@@ -236,25 +247,24 @@ def is_in_use(connection: Connection, schema: str, *, live: str) -> bool:
 def ours(connection: Connection, live: str) -> list[str]:
     """Return the sorted names of the schemas of ours that are about ``live``, without endings.
 
-    A server that was killed may have left one without its comment. With no table in it, it is
-    anybody's to drop: whoever is about to fill it holds its lock.
+    One without its comment was left by a server that was killed as it made or dropped it.
     """
-    pattern = literal(beginning(live).replace("_", "\\_") + "%")
+    begins = _beginning_of_work(live)
+    pattern = literal(begins.replace("_", "\\_") + "%")
     found = rows(
         connection,
-        "SELECT s.SCHEMA_NAME, s.SCHEMA_COMMENT, EXISTS (SELECT 1 FROM information_schema.TABLES t"
-        " WHERE t.TABLE_SCHEMA = s.SCHEMA_NAME) FROM information_schema.SCHEMATA s"
-        f" WHERE s.SCHEMA_NAME LIKE {pattern}",
+        "SELECT SCHEMA_NAME, SCHEMA_COMMENT, @@lower_case_table_names"
+        " FROM information_schema.SCHEMATA"
+        f" WHERE SCHEMA_NAME LIKE {pattern}",
     )
-    named = re.compile(re.escape(beginning(live)) + f"[0-9a-f]{{{_TOKEN_LENGTH}}}")
-    about: set[str] = set()
-    empty: set[str] = set()
-    others: set[str] = set()
-    for schema, said, is_filled in found:
-        if match := named.match(schema):
-            silent = empty if not (said or is_filled) else others
-            (about if _is_about(said, live) else silent).add(match[0])
-    return sorted(about | (empty - others))
+    named = re.compile(re.escape(begins) + f"[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
+    about = {
+        match[0]
+        for schema, said, is_in_lower_case in found
+        if (match := named.match(schema))
+        and (not said or _is_about(said, live, is_in_lower_case=bool(is_in_lower_case)))
+    }
+    return sorted(about)
 
 
 def _end_statements(connection: Connection, schema: str) -> None:
@@ -279,13 +289,14 @@ def end_sessions(connection: Connection, asked: str) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _is_about(said: str, live: str) -> bool:
+def _is_about(said: str, live: str, *, is_in_lower_case: bool) -> bool:
     if not said.startswith(_COMMENT):
         return False
     try:
-        return msgspec.json.decode(said.removeprefix(_COMMENT), type=Mark).live == live
+        noted = msgspec.json.decode(said.removeprefix(_COMMENT), type=Mark).live
     except msgspec.MsgspecError:
         return False
+    return noted == live or (is_in_lower_case and noted.lower() == live.lower())
 
 
 @contextmanager
@@ -333,6 +344,4 @@ def _locked(
 
 
 def _lock_of(what: str, live: str) -> str:
-    # In lower case: where the server has names so, one database may be called in several ways.
-    digest = hashlib.sha256(live.lower().encode()).hexdigest()
-    return f"soulsense_db {what} {digest[:32]}"
+    return f"soulsense_db {what} {_digest(live)[:32]}"
