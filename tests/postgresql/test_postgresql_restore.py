@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from helpers import eventually
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from postgresql.database import Database
 from postgresql.server import Server
@@ -44,6 +52,44 @@ def test_writers_go_on_while_a_restore_is_made(shop: Database, tmp_path: Path) -
     assert shop.scalar("SELECT count(*) FROM note") == 2
     manager.undo_restore()
     assert shop.scalar("SELECT count(*) FROM note") == 5
+
+
+def test_who_writes_waits_for_less_than_the_server_sleeps(shop: Database, tmp_path: Path) -> None:
+    """To rename, the server looks for other sessions each tenth of a second: it is woken."""
+    manager = BackupManager(shop.engine, tmp_path)
+    made = manager.create()
+    waits = []
+    for _ in range(5):
+        with _writing(shop) as moments:
+            manager.restore(made)
+        waits.append(max(after - before for before, after in itertools.pairwise(moments)))
+    assert min(waits) < 0.09
+
+
+@contextmanager
+def _writing(shop: Database) -> Iterator[list[float]]:
+    """Insert rows while the block runs, and note when each is there."""
+    engine = sa.create_engine(shop.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    moments: list[float] = []
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.is_set():
+            with suppress(DBAPIError), engine.connect() as connection:  # a restore ends it
+                while not ended.is_set():
+                    connection.exec_driver_sql("INSERT INTO note (body) VALUES ('written')")
+                    moments.append(time.perf_counter())
+
+    with ThreadPoolExecutor(1) as executor:
+        writing = executor.submit(write)
+        eventually(lambda: len(moments) > 3)
+        try:
+            yield moments
+            count = len(moments)
+            eventually(lambda: len(moments) > count)
+        finally:
+            ended.set()
+        writing.result()
 
 
 def test_what_was_prepared_is_used_once(shop: Database, tmp_path: Path) -> None:

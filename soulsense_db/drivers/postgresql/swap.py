@@ -36,6 +36,7 @@ _POLL_SECONDS = 0.005
 _ENDING_SECONDS = 0.001
 _LONGEST_ENDING_SECONDS = 0.05
 _LONGEST_PAUSE_MS = 2000
+_CHANNEL = "soulsense_db_swap"
 _IN_USE = "55006"
 # Autovacuum has no user, and only superusers may end it: renaming does, whoever asks.
 _END = sa.text(
@@ -94,9 +95,10 @@ class Swap:
             self._login.maintenance(name=self._name) as connection,
             ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-rename") as executor,
         ):
-            self._connection = connection
+            self._connection, self._executor = connection, executor
             self._pid = connection.scalar(sa.text("SELECT pg_backend_pid()"))
             raw: Any = connection.connection.driver_connection
+            execute(connection, f"LISTEN {_CHANNEL}")
             try:
                 self._end_sessions_for_now()
                 self._renaming = executor.submit(self._rename_live)
@@ -116,12 +118,12 @@ class Swap:
         """Rename both, once nobody is connected any more; return the old one's new name."""
         had_writers_locked_out = self._spared is not None
         self._spared = None
-        while not self._renaming.done():
-            self._end_sessions()
-            wait([self._renaming], timeout=_POLL_SECONDS)
+        self._wake(self._renaming)
         try:
             self._renaming.result()  # not once more: somebody could have written in between
-            self._rename_new()
+            renaming = self._executor.submit(self._rename_new)
+            self._wake(renaming)  # autovacuum may be at the new one
+            renaming.result()
         except DBAPIError as error:
             if not (error.connection_invalidated and had_writers_locked_out):
                 raise
@@ -174,6 +176,18 @@ class Swap:
         soon = time.monotonic() + _LONGEST_ENDING_SECONDS
         while self._end_sessions() and time.monotonic() < soon:
             time.sleep(_ENDING_SECONDS)
+
+    def _wake(self, renaming: Future[None]) -> None:
+        """Have the server look again all the time: it sleeps a tenth of a second else.
+
+        A signal wakes it, and one is sent to the session of who listens: see
+        ``CountOtherDBBackends`` and ``pg_usleep`` in PostgreSQL's sources.
+        """
+        while not renaming.done():
+            self._end_sessions()
+            with suppress(DBAPIError):  # where others do not read, no more can be sent: it sleeps
+                execute(self._new.maintenance, f"NOTIFY {_CHANNEL}")
+            wait([renaming], timeout=_POLL_SECONDS)
 
     def _end_sessions(self) -> int:
         asked = {"name": self._live, "spared": self._spared}
