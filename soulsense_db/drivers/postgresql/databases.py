@@ -45,6 +45,7 @@ _END = sa.text(
     " WHERE datname = :name AND usesysid IS NOT NULL"
 )
 _MOST_LOOKS = 100
+_MOST_DROPS = 5
 _CHECKPOINT = "checkpoint request failed"
 # From PostgreSQL 17 on, one may write a row for each login: for ours, to a database that is being
 # filled, too. Who may not switch them off may not restore any either.
@@ -265,11 +266,20 @@ def drop(maintenance: Connection, name: str) -> None:
     try:
         execute(maintenance, f"{statement} WITH (FORCE)")
     except DBAPIError as error:
-        # With a full disk, what is not written yet of it may fail the checkpoint that the first
-        # one waits for; of a second one, nothing of it is left to be written.
         if code_of(error) != NO_RIGHT and _CHECKPOINT not in str(error):
             raise
-        execute(maintenance, statement)
+    else:
+        return
+    for left in reversed(range(_MOST_DROPS)):
+        try:
+            execute(maintenance, statement)
+        except DBAPIError as error:
+            # With a full disk, what is not written yet of it may fail the checkpoint that the
+            # first one waits for, and one that had begun before that the second.
+            if _CHECKPOINT not in str(error) or not left:
+                raise
+        else:
+            return
 
 
 def exists(connection: Connection, name: str) -> bool:
