@@ -15,13 +15,15 @@ class SnapshotInfo:
     """What a driver tells of a snapshot or backup file: bytes, Alembic heads, facts by name.
 
     ``sha256``: of what was written, as it was written, in 64 hexadecimal digits. Where it is given,
-    a new backup is read once and compared with it, instead of being read and checked.
+    a new backup is read once and compared with it, instead of being read and checked. Not even that
+    is done where it was made of what was read from the file, once that was whole: ``was_read``.
     """
 
     size_bytes: int
     alembic_heads: tuple[str, ...]
     facts: Mapping[str, str]
     sha256: str | None = None
+    was_read: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -69,7 +69,7 @@ def widen(pipe: IO[bytes]) -> None:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
 
 
-def chunks_of(output: BufferedReader) -> Iterator[memoryview]:
+def chunks_of(output: BufferedIOBase) -> Iterator[memoryview]:
     """Yield what can be read, in chunks that are valid until the next one: none is allocated."""
     chunk = memoryview(bytearray(CHUNK))
     while read := output.readinto(chunk):

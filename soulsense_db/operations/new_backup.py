@@ -203,7 +203,7 @@ def take(
     if new.markers is None:
         half_run = half_run or standing_for_a_copy(driver, place)
     sha256, row_counts = check_new(
-        driver, target, level=new.check_level, written=snapshot.sha256, progress=progress
+        driver, target, level=new.check_level, snapshot=snapshot, progress=progress
     )
     return BackupInfo(
         id=secrets.token_hex(6),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from soulsense_db.errors import (
     InvalidBackupError,
     NotADatabaseError,
     NotEnoughSpaceError,
+    StorageError,
     UnsupportedDatabaseError,
 )
 from soulsense_db.health import check_health
@@ -66,9 +68,29 @@ def test_the_disk_of_backups_is_full(server: Server, app: str, tmp_path: Path) -
             with pytest.raises(NotEnoughSpaceError) as caught:
                 call()
             assert MARKED not in str(caught.value)
+        half = place / "half.pgdump"
+        half.touch()
+        with pytest.raises(NotEnoughSpaceError, match=f"could not write {half}"):
+            content.driver_on(server, app).snapshot(half)
+        half.unlink()
         assert [one.description for one in manager.list()] == ["small"]
         assert content.psql(server, app, "SELECT count(*) FROM t") == before
         assert sum(path.stat().st_size for path in place.rglob("*")) < MEGABYTE
+
+
+def test_a_backup_is_larger_than_a_file_may_be(server: Server, app: str, tmp_path: Path) -> None:
+    """A limit of the system is told as what it is, and nothing half is kept."""
+    content.psql(server, app, MANY)
+    manager = BackupManager(content.engine_on(server, app), tmp_path / "to")
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MEGABYTE, hard))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            manager.create()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    assert manager.list() == []
+    assert list((tmp_path / "to").glob("soulsense_*")) == []
 
 
 def test_the_disk_of_the_server_is_full(server: Server, tmp_path: Path) -> None:

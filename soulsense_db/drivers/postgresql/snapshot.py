@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
+from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import DatabaseLockedError
 from soulsense_db.notices import warn
 from soulsense_db.progress import Progress
@@ -38,6 +40,7 @@ _UNDEFINED_TABLE = "42P01"
 _WRONG_KIND = "42809"
 _FORMAT = ("--compress=0", "--no-password", "--no-subscriptions")
 _ATTEMPT_PAUSE_SECONDS = 0.02
+_POLL_SECONDS = 0.1
 _TOOL_WAIT_SECONDS = 0.3  # for a lock; then all are released, and taken again
 MONEY = {"lc_monetary": "C"}
 """What amounts are written and read with, so that they are the same at both ends."""
@@ -150,78 +153,72 @@ def _write_once(
         made = properties(moment.connection, login.database)
         assert made is not None  # we are connected to it
         has_money = inventory.has_money(moment.connection)
-        wait = min(lock_timeout, _TOOL_WAIT_SECONDS)
+        patience = min(lock_timeout, _TOOL_WAIT_SECONDS)
         arguments = (
             *_FORMAT,
             f"--snapshot={moment.name}",
-            f"--lock-wait-timeout={max(1, int(wait * 1000))}",
+            f"--lock-wait-timeout={max(1, int(patience * 1000))}",
         )
         environment = login.environment(settings=MONEY if has_money else None)
-        digest, done, staged = hashlib.sha256(), 0, 0
+        done = 0
 
         def told(new: int = 0) -> None:
-            nonlocal staged
-            staged += new
+            nonlocal done
+            done += new
             if progress is not None:
                 # Of several jobs all is written twice.
-                shown = done if tools.jobs == 1 else (staged + done) // 2
+                shown = done if tools.jobs == 1 else done // 2
                 progress(shown, max(shown + 1, estimate))
 
-        with fs.storage_errors("write", target), target.open("r+b") as stream:
-            stream.truncate()
-            with (
-                _counted_meanwhile(moment) as counted,
-                parallel.dumped(
-                    tools,
-                    arguments,
-                    environment,
-                    target,
-                    jobs=tools.jobs,
-                    sizes=(estimate, largest),
-                    poll=told,
-                ) as chunks,
-            ):
-                for chunk in chunks:
-                    stream.write(chunk)
-                    digest.update(chunk)
-                    done += len(chunk)
+        parallel.dump(tools, arguments, environment, target, sizes=(estimate, largest), poll=told)
+        with fs.storage_errors("read", target), target.open("r+b") as stream:
+            # Now that the server has nothing else to do; both take about as long.
+            with _counted_meanwhile(moment) as counting:
+                digest = _digest_of(stream, told)
+                while not counting.done():
                     told()
-            rows = counted.result()
+                    wait([counting], timeout=_POLL_SECONDS)
             description = archive.Description(
-                size_bytes=done,
+                size_bytes=stream.tell(),
                 sha256=digest.hexdigest(),
                 version=inventory.version(connection),
                 locale=made.locale,
                 schemas=inventory.schemas(connection),
-                tables=_described(moment, rows),
+                tables=_described(moment, counting.result()),
                 heads=inventory.heads_in(connection, version_table),
                 version_table=version_table,
                 has_money=has_money,
             )
-            ending = archive.ending(description)
-            stream.write(ending)
-            digest.update(ending)
-            size = done + len(ending)
+            with fs.storage_errors("write", target):
+                stream.write(archive.ending(description))
+            stream.seek(description.size_bytes)
+            digest.update(stream.read())
+            size = stream.tell()
     if progress is not None:
         progress(size, size)
     return info_of(description, size, sha256=digest.hexdigest())
 
 
+def _digest_of(stream: BufferedIOBase, poll: Callable[[], object]) -> hashlib._Hash:
+    """Read a file to its end; return the digest of what is in it."""
+    digest = hashlib.sha256()
+    for chunk in chunks_of(stream):
+        digest.update(chunk)
+        poll()
+    return digest
+
+
 @contextmanager
 def _counted_meanwhile(moment: Moment) -> Iterator[Future[list[int]]]:
-    """Count the rows of all tables while the block runs; its connection is in use until the end."""
+    """Count the rows of all tables while the block runs; its connection is in use until then."""
     raw: Any = moment.connection.connection.driver_connection
     with ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-count") as executor:
         counting = executor.submit(inventory.counts, moment.connection, moment.tables)
         try:
             yield counting
         except BaseException:
-            has_failed = counting.done()
             with suppress(Exception):  # it has ended, or the server is gone
                 raw.cancel()
-            # The moment ends with its transaction: pg_dump has then no reason of its own.
-            if has_failed and isinstance(why := counting.exception(), DBAPIError):
-                raise why from None
             raise
 
 
@@ -243,8 +240,12 @@ def _described(moment: Moment, rows: Sequence[int]) -> tuple[archive.Table, ...]
 def info_of(
     description: archive.Description, size_bytes: int, *, sha256: str | None = None
 ) -> SnapshotInfo:
-    """Return what a driver tells of a backup file of this size; ``sha256``: as it was written."""
+    """Return what a driver tells of a backup file of this size; ``sha256``: as it was read."""
     facts = {"server_version": str(description.version), "encoding": description.locale.encoding}
     return SnapshotInfo(
-        size_bytes=size_bytes, alembic_heads=description.heads, facts=facts, sha256=sha256
+        size_bytes=size_bytes,
+        alembic_heads=description.heads,
+        facts=facts,
+        sha256=sha256,
+        was_read=sha256 is not None,
     )
