@@ -61,7 +61,8 @@ def _create(
     driver = repository.driver
     require_ready(repository)
     driver.return_idle_connections()
-    fs.require_space(repository.directory.directory, _expected_size(repository))
+    size = driver.size()  # once: a server may have to add it up
+    fs.require_space(repository.directory.directory, _expected_size(repository, size))
 
     def write(target: Path, progress: Progress | None) -> SnapshotInfo:
         snapshot = driver.snapshot(target, progress=progress)
@@ -70,12 +71,11 @@ def _create(
         return snapshot
 
     with blaming_live_database(driver):
-        return add_backup(repository, new, write, size_bytes=driver.size(), progress=progress)
+        return add_backup(repository, new, write, size_bytes=size, progress=progress)
 
 
-def _expected_size(repository: Repository) -> int:
-    """Return how many bytes a new backup may take, in the form that new ones have."""
-    size = repository.driver.size()
+def _expected_size(repository: Repository, size: int) -> int:
+    """Return how many bytes a new backup of ``size`` may take, in the form that new ones have."""
     forms = repository.forms
     if forms.compression is None:
         return size

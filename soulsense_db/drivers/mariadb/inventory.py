@@ -18,7 +18,7 @@ from soulsense_db.drivers.server_errors import missing_right
 _UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 _TABLES_AT_ONCE = 40
-_SIZE_SECONDS = 2
+_SIZE_SECONDS = 0.5
 
 
 class Kind(NamedTuple):
@@ -289,7 +289,7 @@ def _source(schema: str, one: Found) -> str:
 def size(connection: Connection, schema: str) -> int:
     """Return about how many bytes a dump of the rows has.
 
-    The server's own numbers lag behind: what can be added up in two seconds is.
+    The server's own numbers lag behind: what can be added up in half a second is.
     """
     found = tables(connection, schema)
     total = 4096 + 1024 * len(found)

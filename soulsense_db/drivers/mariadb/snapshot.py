@@ -165,7 +165,8 @@ class _Writing:
                 raise view_broken(self._name, broken)
             require_dumpable(before, self._name)
             stack.enter_context(self._tables_without_transactions(connection, before))
-            self._estimate = inventory.size(connection, schema)
+            if self._progress is not None:
+                self._estimate = inventory.size(connection, schema)
             self._write(stream, archive.MAGIC)
             try:
                 sections = self._sections(stream, before)
