@@ -77,6 +77,9 @@ class Server(Protocol):
     def leftovers(self) -> list[str]:
         """Return the databases that are there beside the one of the application."""
 
+    def dump(self, target: Path) -> list[str]:
+        """Return the command with which the tool alone writes a dump."""
+
 
 class PostgreSQL:
     """Version 18, or the newest that is installed."""
@@ -89,7 +92,7 @@ class PostgreSQL:
 
         self._server = Private(max(versions()))
         os.environ["PATH"] = f"{self._server.bin}{os.pathsep}{os.environ['PATH']}"
-        _execute(self._server.url("postgres"), "CREATE DATABASE bench")
+        execute(self._server.url("postgres"), "CREATE DATABASE bench")
 
     def url(self) -> str:
         """Return the URL of the database."""
@@ -118,9 +121,21 @@ class PostgreSQL:
         found = _column(self._server.url("postgres"), "SELECT datname FROM pg_database")
         return sorted(set(found) - {"bench", "postgres", "template0", "template1"})
 
+    def dump(self, target: Path) -> list[str]:
+        """Return the command with which the tool alone writes a dump."""
+        login = f"--host={self._server.socket}", "--username=postgres"
+        return [
+            str(self._server.bin / "pg_dump"),
+            "-Fc",
+            "-Z0",
+            *login,
+            f"--file={target}",
+            "bench",
+        ]
+
     def fill(self, thousands: int) -> None:
         """Make tables with rows, a view and a trigger."""
-        _execute(
+        execute(
             self.url(),
             "CREATE TABLE a (id integer PRIMARY KEY, v text, filler text)",
             "CREATE TABLE b (id integer PRIMARY KEY, a integer REFERENCES a, v text)",
@@ -145,7 +160,7 @@ class MariaDB:
         from mariadb_driver.server import Server as Private
 
         self._server = Private()
-        _execute(self._server.url("mysql"), "CREATE DATABASE bench")
+        execute(self._server.url("mysql"), "CREATE DATABASE bench")
 
     def url(self) -> str:
         """Return the URL of the database."""
@@ -169,9 +184,15 @@ class MariaDB:
         own = {"bench", "information_schema", "mysql", "performance_schema", "sys"}
         return sorted(set(found) - own)
 
+    def dump(self, target: Path) -> list[str]:
+        """Return the command with which the tool alone writes a dump."""
+        login = f"--socket={self._server.socket}", "--user=root"
+        parts = "--single-transaction", "--routines", "--triggers", "--events"
+        return ["mariadb-dump", *login, *parts, f"--result-file={target}", "bench"]
+
     def fill(self, thousands: int) -> None:
         """Make tables with rows, a view, a routine, an event and a trigger."""
-        _execute(
+        execute(
             self.url(),
             "CREATE TABLE a (id INT PRIMARY KEY, v TEXT, filler TEXT)",
             "CREATE TABLE b (id INT PRIMARY KEY, a INT, v TEXT, FOREIGN KEY (a) REFERENCES a (id))",
@@ -199,7 +220,8 @@ def _children_of(number: int) -> list[Path]:
     return found
 
 
-def _execute(url: str, *statements: str) -> None:
+def execute(url: str, *statements: str) -> None:
+    """Execute statements, each in a transaction of its own."""
     engine = sa.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for statement in statements:
@@ -226,7 +248,7 @@ def _state(url: str, thousands: int) -> str:
     count = "SELECT COUNT(*) FROM seen"
     before = int(_column(url, count)[0])
     try:
-        _execute(url, "INSERT INTO a VALUES (-1, 'x', '')", "DELETE FROM a WHERE id = -1")
+        execute(url, "INSERT INTO a VALUES (-1, 'x', '')", "DELETE FROM a WHERE id = -1")
     except DBAPIError as error:
         return f"no write: {error.orig}"
     noted = int(_column(url, count)[0]) == before + 1
@@ -241,7 +263,7 @@ def _state(url: str, thousands: int) -> str:
 
 
 def _make_new(url: str) -> None:
-    _execute(url, "UPDATE a SET v = 'new'", "UPDATE b SET v = 'new'")
+    execute(url, "UPDATE a SET v = 'new'", "UPDATE b SET v = 'new'")
 
 
 def _restoring(url: str, folder: Path, name: str) -> subprocess.Popen[bytes]:
