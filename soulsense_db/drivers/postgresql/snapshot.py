@@ -160,26 +160,39 @@ def _write_once(
             f"--lock-wait-timeout={max(1, int(patience * 1000))}",
         )
         environment = login.environment(settings=MONEY if has_money else None)
-        done = 0
+        done = staged = 0
 
         def told(new: int = 0) -> None:
-            nonlocal done
-            done += new
+            nonlocal staged
+            staged += new
             if progress is not None:
                 # Of several jobs all is written twice.
-                shown = done if tools.jobs == 1 else done // 2
+                shown = done if tools.jobs == 1 else (staged + done) // 2
                 progress(shown, max(shown + 1, estimate))
 
-        parallel.dump(tools, arguments, environment, target, sizes=(estimate, largest), poll=told)
-        with fs.storage_errors("read", target), target.open("r+b") as stream:
+        with fs.storage_errors("write", target), target.open("r+b") as stream:
+            stream.truncate()
+            with parallel.dumped(
+                tools,
+                arguments,
+                environment,
+                target,
+                jobs=tools.jobs,
+                sizes=(estimate, largest),
+                poll=told,
+            ) as chunks:
+                for chunk in chunks:  # nothing else here: pg_dump waits for us
+                    stream.write(chunk)
+                    done += len(chunk)
+                    told()
             # Now that the server has nothing else to do; both take about as long.
             with _counted_meanwhile(moment) as counting:
-                digest = _digest_of(stream, told)
+                digest = _digest_of(stream, target, told)
                 while not counting.done():
                     told()
                     wait([counting], timeout=_POLL_SECONDS)
             description = archive.Description(
-                size_bytes=stream.tell(),
+                size_bytes=done,
                 sha256=digest.hexdigest(),
                 version=inventory.version(connection),
                 locale=made.locale,
@@ -189,9 +202,8 @@ def _write_once(
                 version_table=version_table,
                 has_money=has_money,
             )
-            with fs.storage_errors("write", target):
-                stream.write(archive.ending(description))
-            stream.seek(description.size_bytes)
+            stream.write(archive.ending(description))
+            stream.seek(done)
             digest.update(stream.read())
             size = stream.tell()
     if progress is not None:
@@ -199,12 +211,14 @@ def _write_once(
     return info_of(description, size, sha256=digest.hexdigest())
 
 
-def _digest_of(stream: BufferedIOBase, poll: Callable[[], object]) -> hashlib._Hash:
-    """Read a file to its end; return the digest of what is in it."""
+def _digest_of(stream: BufferedIOBase, path: Path, poll: Callable[[], object]) -> hashlib._Hash:
+    """Read a file from its beginning to its end; return the digest of what is in it."""
     digest = hashlib.sha256()
-    for chunk in chunks_of(stream):
-        digest.update(chunk)
-        poll()
+    with fs.storage_errors("read", path):
+        stream.seek(0)
+        for chunk in chunks_of(stream):
+            digest.update(chunk)
+            poll()
     return digest
 
 

@@ -12,12 +12,10 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
 from soulsense_db.drivers.postgresql.tool_errors import no_tool, tool_failed, tool_killed
@@ -78,35 +76,29 @@ class Tools:
         program: str,
         *arguments: str,
         environment: Mapping[str, str],
-        output: IO[bytes] | int = subprocess.DEVNULL,
         poll: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run a program to its end; ``poll`` is called meanwhile, and what it raises stops it.
-
-        ``output``: the file that its standard output goes to.
-        """
-        with (
-            tempfile.TemporaryFile() as said,
-            ThreadPoolExecutor(1, thread_name_prefix="soulsense_db-wait") as executor,
-        ):
+        """Run a program to its end; ``poll`` is called meanwhile, and what it raises stops it."""
+        with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
                 [str(self.folder / program), *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.DEVNULL,
                 stderr=said,
                 env=dict(environment),
-                restore_signals=False,  # to write more than a file may have is an error, no end
             )
             try:
-                # By a thread: a wait with a timeout looks now and then, and returns late.
-                ended = executor.submit(process.wait)
-                while not ended.done():
+                while True:
                     poll()
-                    wait([ended], timeout=_POLL_SECONDS)
+                    try:
+                        status = process.wait(_POLL_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        continue
             except BaseException:
                 stop(process)
                 raise
-            if status := ended.result():
+            if status != 0:
                 raise self._failure(program, user_of(environment), status, read_back(said))
 
     def _failure(self, program: str, user: str, status: int, said: str) -> BackupError:
