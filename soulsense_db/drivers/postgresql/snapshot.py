@@ -185,6 +185,7 @@ def _write_once(
                     stream.write(chunk)
                     done += len(chunk)
                     told()
+            stream.flush()
             # Now that the server has nothing else to do; both take about as long.
             with _counted_meanwhile(moment) as counting:
                 digest = _digest_of(stream, target, told)
