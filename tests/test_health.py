@@ -218,6 +218,15 @@ def test_free_space(manager: BackupManager) -> None:
     assert check_health(manager, huge).state is State.CRITICAL
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system without a size here")
+def test_free_space_that_nobody_tells(engine: Engine) -> None:
+    """A file system that says nothing of its size is no full one."""
+    report = check_health(BackupManager(engine, "/proc/backups"))
+    (found,) = (check for check in report.checks if check.name == "free space")
+    assert (found.state, found.message) == (State.OK, "the file system does not tell")
+    assert report.numbers["free_bytes"] is None
+
+
 def test_a_missing_database(manager: BackupManager, database: Path) -> None:
     """A database that is not there is critical, and its backups are still looked at."""
     manager.create()

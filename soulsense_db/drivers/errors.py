@@ -10,7 +10,8 @@ from soulsense_db.errors import OptionError, RowsRefusedError, UnsupportedDataba
 _MOST_NAMES = 20
 _HOW_TO_WRITE_IT = (
     "Write it like sqlite:///data/soulsense.db or postgresql://user:password@host/name, or give a "
-    "file's path. Special characters of a password are written as %40 for @, %2F for /, %25 for %."
+    "file's path. A port is a number. Special characters of a password are written as %40 for @, "
+    "%2F for /, %25 for %."
 )
 
 

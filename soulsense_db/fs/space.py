@@ -15,19 +15,25 @@ _MARGIN = 256 * 1024
 def require_space(directory: Path, needed: int) -> None:
     """Raise :class:`NotEnoughSpaceError` unless ``directory``'s disk has ``needed`` bytes free.
 
-    And a little more. The directory need not exist yet.
+    And a little more. The directory need not exist yet. Where the file system does not tell, that
+    is found out when it is written to.
     """
     needed += _MARGIN
     free = free_space(directory)
-    if free < needed:
+    if free is not None and free < needed:
         raise not_enough_space(directory, needed, free)
 
 
-def free_space(directory: Path) -> int:
-    """Return the bytes free for ``directory``, or for its nearest existing parent."""
+def free_space(directory: Path) -> int | None:
+    """Return the bytes free for ``directory``, or for its nearest existing parent.
+
+    None where the file system does not tell, as some network shares do not: it says that it has no
+    bytes at all.
+    """
     existing = nearest_existing(directory)
     with storage_errors("read the free space of", existing):
-        return shutil.disk_usage(existing).free
+        found = shutil.disk_usage(existing)
+    return found.free if found.total else None
 
 
 def nearest_existing(directory: Path) -> Path:

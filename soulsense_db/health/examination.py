@@ -219,6 +219,9 @@ class _Examination:
     def _free_space(self) -> HealthCheck:
         free = fs.free_space(self._manager.directory)
         self._numbers["free_bytes"] = free
+        if free is None:
+            message = "the file system does not tell"
+            return HealthCheck(name="free space", state=State.OK, message=message)
         size = self._numbers["database_bytes"]
         if size is None:
             size = max((info.restored_size_bytes for info in self._backups), default=0)

@@ -194,4 +194,5 @@ def _limit_without_meta(path: Path, directory: Path) -> int:
     """
     with fs.storage_errors("read", path):
         most = max(_LIMIT_LEAST, path.stat().st_size * _LIMIT_FACTOR)
-    return min(most, fs.free_space(directory) // 2)
+    free = fs.free_space(directory)
+    return most if free is None else min(most, free // 2)

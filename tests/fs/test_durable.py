@@ -163,6 +163,13 @@ def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -
         space.require_space(small_disk / "not" / "yet", 5_000_000)
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system without a size here")
+def test_a_file_system_that_does_not_tell_is_not_full() -> None:
+    """Some network shares say that they have no bytes at all, as /proc does: nothing is refused."""
+    assert space.free_space(Path("/proc/backups")) is None
+    space.require_space(Path("/proc/backups"), 10**15)
+
+
 def test_sha256_is_the_usual_one(tmp_path: Path) -> None:
     """The checksum is what ``sha256sum`` prints."""
     (tmp_path / "file").write_bytes(b"abc" * 1000)

@@ -420,7 +420,9 @@ def test_a_full_disk_is_told(tmp_path: Path, make_engine: EngineMaker) -> None:
         manager = BackupManager(engine, tmp_path / "backups")
         manager.create()
         assert manager.can_restore("latest").ok
-        (place / "filling").write_bytes(bytes(space.free_space(place) - 1024 * 1024))
+        free = space.free_space(place)
+        assert free is not None
+        (place / "filling").write_bytes(bytes(free - 1024 * 1024))
         (problem,) = manager.can_restore("latest").problems
         assert isinstance(problem, NotEnoughSpaceError)
         assert str(place) in problem.message

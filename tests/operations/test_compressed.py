@@ -589,7 +589,7 @@ def test_without_room_beside_the_database_it_is_elsewhere(
     """The system's directory for temporary files is used then; without room there, an error."""
     free = space.free_space
 
-    def full(directory: Path) -> int:
+    def full(directory: Path) -> int | None:
         return 0 if directory == tmp_path else free(directory)
 
     monkeypatch.setattr(space, "free_space", full)

@@ -161,7 +161,8 @@ class RehearsalReport:
         space_needed: Bytes that the real run may need: for its safety backup, for what the
             database grows by, and for the journal of its largest transaction. On a server: for
             the backup alone.
-        space_free: Bytes free where the database is; None on a server.
+        space_free: Bytes free where the database is; None on a server, and where the file system
+            does not tell.
         live_unchanged: Whether the live database was the same, to the byte's time and SQLite's
             own counter, from before the rehearsal to its end. On a server only its roles, rights
             and settings are looked at: its rows no connection of the migrations reaches.
