@@ -64,6 +64,8 @@ def test_the_disk_of_backups_is_full(database: Database, tmp_path: Path) -> None
         assert sum(path.stat().st_size for path in place.rglob("*")) < MEGABYTE
 
 
+# PyMySQL does not close the socket of a connection that fails, as one may on a full disk.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_the_disk_of_the_server_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes does not fit beside what is there: it is gone, and the live database as it was."""
@@ -102,7 +104,7 @@ def _free(place: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
-# PyMySQL does not close the socket of a connection that fails.
+# As above.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_server_dies_while_a_backup_is_made(tmp_path: Path) -> None:
     """An error, no half a backup, and the next one works."""
