@@ -218,7 +218,7 @@ def test_free_space(manager: BackupManager) -> None:
     assert check_health(manager, huge).state is State.CRITICAL
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system without a size here")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="/proc is there on Linux alone")
 def test_free_space_that_nobody_tells(engine: Engine) -> None:
     """A file system that says nothing of its size is no full one."""
     report = check_health(BackupManager(engine, "/proc/backups"))

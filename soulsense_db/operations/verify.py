@@ -297,14 +297,14 @@ def check_new(
     path: Path,
     *,
     level: CheckLevel,
-    snapshot: SnapshotInfo | None = None,
+    snapshot: SnapshotInfo,
     progress: Progress | None = None,
 ) -> tuple[str, Mapping[str, int] | None]:
     """Check a file just written; return its SHA-256, and how many rows each table has.
 
     ``snapshot``: what wrote it tells; where that knows the SHA-256, the pages need no look of their
-    own. ``progress`` is called now and then with all bytes as done. Faulty rows are no
-    fault of the copy: it has those of its source. Raises
+    own. ``progress`` is called now and then with all bytes as done. Faulty rows are no fault of the
+    copy: it has those of its source. Raises
     :class:`~soulsense_db.errors.InvalidBackupError` for a file that is not whole, and
     :class:`~soulsense_db.errors.StorageError` for one that does not hold what was written.
     """
@@ -316,13 +316,12 @@ def check_new(
         nonlocal counts
         counts = driver.count_rows(path, poll=poll)
 
-    written = None if snapshot is None else snapshot.sha256
-    was_read = snapshot is not None and snapshot.was_read
+    written = snapshot.sha256
     if written is not None and level == "pages":
         level = "quick"
-    hashed = None if was_read else fs.sha256_of_own
+    hashed = None if snapshot.was_read else fs.sha256_of_own
     read, problem, _ = _read(driver, path, level, hashed, poll=poll, then=count)
-    sha256 = written if was_read else read
+    sha256 = written if snapshot.was_read else read
     if written not in (None, sha256):  # before what a check says of such a file
         raise fs.other_bytes_read(path)
     if problem is not None:

@@ -163,7 +163,7 @@ def test_space_is_asked_of_the_disk_the_directory_will_be_on(small_disk: Path) -
         space.require_space(small_disk / "not" / "yet", 5_000_000)
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system without a size here")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="/proc is there on Linux alone")
 def test_a_file_system_that_does_not_tell_is_not_full() -> None:
     """Some network shares say that they have no bytes at all, as /proc does: nothing is refused."""
     assert space.free_space(Path("/proc/backups")) is None
