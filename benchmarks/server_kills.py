@@ -1,6 +1,8 @@
 """Kill a restore, and the server under a restore, at random moments: PostgreSQL and MariaDB.
 
-    python3 benchmarks/server_kills.py [postgresql|mariadb] [TIMES] [THOUSANDS_OF_ROWS]
+    python3 benchmarks/server_kills.py [KIND] [TIMES] [THOUSANDS_OF_ROWS]
+
+KIND: ``postgresql``, ``within`` (PostgreSQL, for a user who may make no database) or ``mariadb``.
 
 After each SIGKILL, of the process that restores or of the server (which then recovers from the
 crash): the database is exactly the old or the new one, the next backup and the next restore work,
@@ -37,17 +39,19 @@ _CHILD = """
 import sys, sqlalchemy as sa
 from soulsense_db import BackupManager
 from soulsense_db.drivers.mariadb.swap import Swap as OfMariaDB
+from soulsense_db.drivers.postgresql.schema_restore import Ready as Within
 from soulsense_db.drivers.postgresql.swap import Swap as OfPostgreSQL
 
 def told(owner, name):
     original = getattr(owner, name)
-    def telling(*arguments):
+    def telling(*arguments, **options):
         print("swaps", flush=True)
-        return original(*arguments)
+        return original(*arguments, **options)
     setattr(owner, name, telling)
 
 told(OfMariaDB, "run")
 told(OfPostgreSQL, "alone")
+told(Within, "commit")
 manager = BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2])
 print("ready", flush=True)
 manager.restore(sys.argv[3])
@@ -117,8 +121,12 @@ class PostgreSQL:
         self._server.remove()
 
     def leftovers(self) -> list[str]:
-        """Return the databases that are there beside the one of the application."""
-        found = _column(self._server.url("postgres"), "SELECT datname FROM pg_database")
+        """Return the databases that are there beside those of the application and of an undo."""
+        asked = (
+            "SELECT datname FROM pg_database WHERE coalesce("
+            """shobj_description(oid, 'pg_database'), '') NOT LIKE '%"role":"kept"%'"""
+        )
+        found = _column(self._server.url("postgres"), asked)
         return sorted(set(found) - {"bench", "postgres", "template0", "template1"})
 
     def dump(self, target: Path) -> list[str]:
@@ -149,6 +157,33 @@ class PostgreSQL:
             "CREATE TRIGGER noted AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION note()",
             "CREATE INDEX a_v ON a (v)",
         )
+
+
+class Within(PostgreSQL):
+    """The same for a user who may make no database: schemas are replaced."""
+
+    bin_of_kind = "within"
+
+    def __init__(self) -> None:
+        super().__init__()
+        execute(
+            self._server.url("postgres"),
+            "CREATE ROLE bench LOGIN",
+            "ALTER DATABASE bench OWNER TO bench",
+        )
+
+    def url(self) -> str:
+        """Return the URL of the database."""
+        return self._server.url("bench", user="bench")
+
+    def leftovers(self) -> list[str]:
+        """Return the schemas beside that of the application, unless they are to be copied."""
+        asked = (
+            "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND NOT EXISTS ("
+            "SELECT FROM pg_namespace n WHERE starts_with(pg_namespace.nspname, n.nspname)"
+            """ AND obj_description(n.oid, 'pg_namespace') LIKE '{"purpose": "{%')"""
+        )
+        return sorted(set(_column(self.url(), asked)) - {"information_schema", "public"})
 
 
 class MariaDB:
@@ -206,6 +241,9 @@ class MariaDB:
             " INSERT INTO seen (v) VALUES (NEW.v)",
             "CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DO DELETE FROM a WHERE id < 0",
         )
+
+
+KINDS = {one.bin_of_kind: one for one in (PostgreSQL, Within, MariaDB)}
 
 
 def _children_of(number: int) -> list[Path]:
@@ -349,12 +387,12 @@ def _next_call(manager: BackupManager, call: Callable[[], object]) -> str:
 
 
 def main() -> None:
-    """Measure one server, or both."""
+    """Measure one kind, or all."""
     arguments = sys.argv[1:]
-    kinds = [one for one in arguments if not one.isdigit()] or ["postgresql", "mariadb"]
+    kinds = [one for one in arguments if not one.isdigit()] or list(KINDS)
     times, thousands, *_ = [*(int(one) for one in arguments if one.isdigit()), 20, 200][:2]
     for kind in kinds:
-        server = PostgreSQL() if kind == "postgresql" else MariaDB()
+        server = KINDS[kind]()
         folder = Path(tempfile.mkdtemp())
         try:
             measure(server, folder, times, thousands)

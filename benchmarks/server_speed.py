@@ -1,6 +1,8 @@
 """Compare a backup of a server with the bare tool, and measure how long writers wait for a restore.
 
-    python3 benchmarks/server_speed.py [postgresql|mariadb] [THOUSANDS_OF_ROWS] [ROUNDS]
+    python3 benchmarks/server_speed.py [KIND] [THOUSANDS_OF_ROWS] [ROUNDS]
+
+KIND: as of ``server_kills.py``.
 
 All in one run, medians. The bare tool writes the same format to a file, and a checksum is made of
 that, as one would without this package. A writer inserts a row each time the last one is there,
@@ -24,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from server_kills import MariaDB, PostgreSQL, execute
+from server_kills import KINDS, MariaDB, PostgreSQL, execute
 from speed import timed
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -123,12 +125,12 @@ def measure(server: PostgreSQL | MariaDB, folder: Path, thousands: int, rounds: 
 
 
 def main() -> None:
-    """Measure one server, or both."""
-    kinds = [one for one in sys.argv[1:] if not one.isdigit()] or ["postgresql", "mariadb"]
+    """Measure one kind, or all."""
+    kinds = [one for one in sys.argv[1:] if not one.isdigit()] or list(KINDS)
     given = [int(one) for one in sys.argv[1:] if one.isdigit()]
     thousands, rounds = [*given, *(2000, 5)[len(given) :]]
     for kind in kinds:
-        server = {"postgresql": PostgreSQL, "mariadb": MariaDB}[kind]()
+        server = KINDS[kind]()
         folder = Path(tempfile.mkdtemp())
         try:
             measure(server, folder, thousands, rounds)

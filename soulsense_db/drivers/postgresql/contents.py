@@ -16,6 +16,7 @@ from typing import IO, NamedTuple, Protocol
 
 from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, Description, Table
 from soulsense_db.drivers.postgresql.migration_note import BEGINNING
+from soulsense_db.drivers.postgresql.statements import WITHOUT_KEPT
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.server_errors import damaged_backup
 from soulsense_db.errors import BackupError
@@ -150,7 +151,7 @@ def schema_of_archive(
 
 def schema_of_database(tools: Tools, environment: Mapping[str, str]) -> Schema:
     """Return the parts of the schema of the database that ``environment`` leads to."""
-    arguments = ("--schema-only", "--no-password", "--no-subscriptions")
+    arguments = ("--schema-only", "--no-password", "--no-subscriptions", WITHOUT_KEPT)
     with tools.reading("pg_dump", *arguments, environment=environment) as output:
         return Schema(tools.version, _without_note(_items(output)))
 

@@ -16,6 +16,7 @@ from soulsense_db.drivers.postgresql import (
     foreign,
     inventory,
     kept,
+    kept_schemas,
     psql,
     restoring,
     rights,
@@ -38,9 +39,10 @@ from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
 from soulsense_db.notices import log_ignored
 from soulsense_db.progress import Progress
 
-_WITHIN = (
-    "The user lacks {}: the schemas of the database are replaced instead, in one transaction, and "
-    "writers wait while the safety backup is made."
+_WITHIN = "The user lacks {}: the schemas of the database are replaced instead, in one transaction"
+_WRITERS_WAIT = (
+    ", and writers wait while the safety backup is made. (The name of a schema needs quotes, or "
+    "the schema public has other rights than usual, or no comment.)"
 )
 
 if TYPE_CHECKING:
@@ -141,9 +143,11 @@ class PostgreSQLDriver(ReadingDriver):
 
     @property
     def keeps_replaced(self) -> bool:
-        """Whether databases are swapped: schemas are dropped when they are replaced."""
+        """Whether databases are swapped, or the schemas are such as may be kept."""
         try:
-            return self._swaps_databases()
+            with self._connected() as connection:
+                swaps = rights.swaps_databases(connection, name=self.database)
+                return swaps or kept_schemas.may_be_kept(connection)
         except BackupError as error:  # a restore says so
             log_ignored("How a restore would be made cannot be told", error)
             return True
@@ -154,7 +158,9 @@ class PostgreSQLDriver(ReadingDriver):
             if rights.swaps_databases(connection, name=self.database):
                 return ""
             lacks = rights.to_swap_databases(connection)
-        return _WITHIN.format(" and ".join(lack.what for lack in lacks))
+            may_be_kept = kept_schemas.may_be_kept(connection)
+        way = _WITHIN.format(" and ".join(lack.what for lack in lacks))
+        return way + ("." if may_be_kept else _WRITERS_WAIT)
 
     def _swaps_databases(self) -> bool:
         with self._connected() as connection:
@@ -202,16 +208,22 @@ class PostgreSQLDriver(ReadingDriver):
         schema_rights.require_within_schemas(source, self.tools(), statements=statements)
 
     def replaced_without_copy(self) -> str | None:
-        """Read it in the comment of the replaced database."""
+        """Read it in the comment of the replaced database, or of a schema."""
+        return self._replaced_database() or kept_schemas.without_copy(
+            self._login(), name=self.database
+        )
+
+    def _replaced_database(self) -> str | None:
         return kept.without_copy(self._login(), name=self.database)
 
     def unfinished(self) -> str:
-        """Look for a replaced database without a file."""
+        """Look for what was replaced and has no file."""
         return SAFETY_BACKUP_MISSING if self.replaced_without_copy() else ""
 
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Have ``pg_dump`` write it."""
-        return kept.write_copy(
+        write_copy = kept.write_copy if self._replaced_database() else kept_schemas.write_copy
+        return write_copy(
             self._login(),
             self.tools(),
             target,
@@ -220,7 +232,10 @@ class PostgreSQLDriver(ReadingDriver):
         )
 
     def keep_replaced(self, copy: Path | None) -> None:
-        """Note in its comment which file is a copy of it."""
+        """Note in a database's comment which file is a copy of it; schemas are dropped."""
+        if not self._replaced_database():
+            kept_schemas.forget(self._login(), name=self.database)
+            return
         checksum = None if copy is None else archive.read(copy).sha256
         kept.note_copy(self._login(), checksum, name=self.database)
 
@@ -235,6 +250,7 @@ class PostgreSQLDriver(ReadingDriver):
                 login=self._login(),
                 tools=self.tools(),
                 name=self.database,
+                version_table=self._place_of_version_table(),
                 lock_timeout=self.lock_timeout,
                 progress=progress,
             )
@@ -257,7 +273,7 @@ class PostgreSQLDriver(ReadingDriver):
         """Rename both databases, or commit what replaces all schemas."""
         if isinstance(ready, schema_restore.Ready):
             with live_errors(self.database):
-                ready.commit(write_lock)
+                ready.commit(write_lock, keeps=keeps)
             return
         self.return_idle_connections()
         restoring.put_in_place(

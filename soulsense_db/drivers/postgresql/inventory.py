@@ -14,16 +14,17 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, shown_name
 from soulsense_db.drivers.postgresql.errors import code_of
-from soulsense_db.drivers.postgresql.statements import execute
+from soulsense_db.drivers.postgresql.statements import OF_USERS, execute
 
 # What a dump leaves out: the server's own, and what an extension makes again, but for the rows of
 # the tables that it names as the user's. (Its condition says which rows these are.)
-OF_USERS = (
-    "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
-    " AND (NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass"
+_OF_NO_EXTENSION = (
+    "(NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass"
     " AND e.objid = c.oid AND e.deptype = 'e')"
     " OR EXISTS (SELECT FROM pg_extension e WHERE c.oid = ANY(e.extconfig)))"
 )
+DUMPED = f"{OF_USERS} AND {_OF_NO_EXTENSION}"
+"""The condition for what a dump has the rows of, where ``c`` is ``pg_class``."""
 # pg_dump writes the rows of such partitions as those of the outermost table, which puts each where
 # it belongs: the hash of an enum's value is another one in another database.
 _UNSAFE = (
@@ -51,22 +52,19 @@ TABLES = f"""
             WHERE rc.oid = pg_partition_root(c.oid))
         END
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {OF_USERS}
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {DUMPED}
     ORDER BY n.nspname, c.relname
 """  # noqa: S608 - a constant
 """The query whose rows :func:`tables_of` takes; no colon in it is a parameter."""
 _PLACE = sa.text("SELECT pg_catalog.to_regclass(CAST(:n AS pg_catalog.text))")
 _LARGE_OBJECTS = "pg_catalog.pg_largeobject_metadata"
 _HAS_LARGE_OBJECTS = sa.text("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)")
-_SCHEMAS = sa.text(
-    "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
-    " ORDER BY 1"
-)
+_SCHEMAS = sa.text(f"SELECT nspname FROM pg_namespace n WHERE {OF_USERS} ORDER BY 1")  # noqa: S608
 # The rows are what a dump has; of indexes it has the definition.
 _SIZE = sa.text(f"""
     SELECT coalesce(sum(pg_table_size(c.oid)), 0) + (SELECT count(*) * 2048 FROM pg_largeobject)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
+    WHERE c.relkind IN ('r', 'm') AND {DUMPED}
 """)  # noqa: S608 - a constant
 _SIZE_WITHOUT_OBJECTS = sa.text(
     str(_SIZE).replace("(SELECT count(*) * 2048 FROM pg_largeobject)", "0")
@@ -74,14 +72,14 @@ _SIZE_WITHOUT_OBJECTS = sa.text(
 _LARGEST = sa.text(f"""
     SELECT coalesce(max(pg_table_size(c.oid)), 0)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
+    WHERE c.relkind IN ('r', 'm') AND {DUMPED}
 """)  # noqa: S608 - a constant
 # Without opening a table, which waits for whoever wants to change it: what the server last noted.
 _NOTED_SIZE = sa.text(f"""
     SELECT coalesce(sum(greatest(c.relpages, 0)::bigint), 0)
         * current_setting('block_size')::bigint
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'm') AND {OF_USERS}
+    WHERE c.relkind IN ('r', 'm') AND {DUMPED}
 """)  # noqa: S608 - a constant
 _SIZE_WAIT_MS = 500
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -136,6 +134,13 @@ def tables(connection: Connection) -> list[Found]:
             )
         )
     return found
+
+
+def tables_in(connection: Connection, schemas: Iterable[str]) -> list[Found]:
+    """Return the tables of some schemas, whose names need no quotes."""
+    names = "', '".join(schemas)
+    query = TABLES.replace(OF_USERS, f"n.nspname IN ('{names}')")
+    return tables_of(execute(connection, query).all())
 
 
 def tables_of(rows: Iterable[Any]) -> list[Found]:

@@ -13,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.postgresql.statements import execute, literal, quoted
+from soulsense_db.drivers.postgresql.statements import OF_USERS, execute, literal, quoted
 from soulsense_db.drivers.server_errors import missing_right
 
 BEGINNING = "soulsense_db: a migration is running, or died half-way. "
@@ -21,14 +21,15 @@ BEGINNING = "soulsense_db: a migration is running, or died half-way. "
 # Of a table that belongs to somebody else it is not believed: whoever may make one could say so,
 # true or not.
 _FOUND = sa.text(
-    "SELECT n.nspname, c.relname, d.description,"
+    "SELECT n.nspname, c.relname, d.description,"  # noqa: S608 - a constant
     " pg_has_role(current_user, c.relowner, 'USAGE') OR c.relowner IN"
     " (SELECT datdba FROM pg_database WHERE datname = current_database()"
     " UNION ALL SELECT oid FROM pg_roles WHERE rolsuper) AS believed FROM pg_class c"
     " JOIN pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_description d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass"
     " AND d.objsubid = 0"
-    " WHERE c.relkind IN ('r', 'p') AND left(d.description, length(:beginning)) = :beginning"
+    f" WHERE {OF_USERS} AND c.relkind IN ('r', 'p')"
+    " AND left(d.description, length(:beginning)) = :beginning"
     " ORDER BY believed DESC, 1, 2"
 )
 # Server and database, which a restore in its place leaves as they are.

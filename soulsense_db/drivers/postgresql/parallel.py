@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from soulsense_db import fs
@@ -34,15 +35,17 @@ def dumped(
     jobs: int,
     sizes: tuple[int, int],
     poll: Callable[[int], object],
+    read: Callable[[BufferedReader], Iterator[bytes | memoryview]] = chunks_of,
 ) -> Iterator[Iterator[bytes | memoryview]]:
     """Run ``pg_dump`` and yield the archive, chunk by chunk, which is to be written to ``target``.
 
     ``sizes``: about the bytes of all rows, and of those of the largest table. ``poll`` is called
     with the bytes that were written to the folder since the last time; what it raises stops all.
+    ``read`` yields the chunks of what one job writes.
     """
     if jobs == 1:
         with tools.reading("pg_dump", *_IN_A_STREAM, *arguments, environment=environment) as output:
-            yield chunks_of(output)
+            yield read(output)
         return
     folder = Path(f"{target}{FOLDER}")
     fs.remove_folder(folder)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql.archive import shown_name
 from soulsense_db.drivers.postgresql.errors import code_of
-from soulsense_db.drivers.postgresql.inventory import OF_USERS
+from soulsense_db.drivers.postgresql.inventory import DUMPED
 from soulsense_db.drivers.postgresql.statements import quoted
 from soulsense_db.drivers.server_rows.tables import (
     MARK,
@@ -70,7 +70,7 @@ _SHAPES = sa.text(f"""
         ARRAY(SELECT t.tgname::text FROM pg_trigger t WHERE t.tgrelid = c.oid
             AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') ORDER BY t.tgname)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {OF_USERS}
+    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND {DUMPED}
     ORDER BY n.nspname, c.relname
 """)  # noqa: S608 - a constant
 _COLUMNS = sa.text("""

@@ -1,13 +1,13 @@
 """Restore within the live database, for a user who may not make another one.
 
 All of it is one transaction of ``psql``: the live schemas get other names, the backup is restored
-beside them, and what was live is dropped. Others see what was there until it commits, and a kill at
-any moment, of this process or of the server, leaves that. Writers wait from :meth:`Ready.lock` on:
-so long as the safety backup is made.
+beside them, and what was live is dropped, or kept (:mod:`.kept_schemas`). Others see what was there
+until it commits, and a kill at any moment, of this process or of the server, leaves that. Writers
+wait from :meth:`Ready.lock` on: where what was live is dropped, as long as the safety backup takes.
 
 Readers have to wait at the end as well. Who has read a table in a transaction that is still open
-would go on with the old one: its locks keep the old tables from being dropped (measured: without
-locks on them, a transaction could see both).
+would go on with the old one: its locks keep us from the old tables. (Measured: without locks on
+them, a transaction could see both.)
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from soulsense_db.drivers.postgresql import archive, inventory, schema_watch, snapshot
-from soulsense_db.drivers.postgresql.databases import name_of, new_token
+from soulsense_db.drivers.postgresql import (
+    archive,
+    inventory,
+    kept_schemas,
+    schema_watch,
+    snapshot,
+)
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
 from soulsense_db.drivers.postgresql.rights import to_swap_databases
-from soulsense_db.drivers.postgresql.schema_rights import (
-    OF_USERS,
-    require_nothing_outside,
-    statements,
-)
-from soulsense_db.drivers.postgresql.statements import execute
+from soulsense_db.drivers.postgresql.schema_rights import require_nothing_outside, statements
+from soulsense_db.drivers.postgresql.statements import OF_USERS, execute
 from soulsense_db.drivers.postgresql.tool_errors import refused_by_server
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import ConcurrentCommitError, WriteLock
@@ -57,7 +58,7 @@ _BEGIN = ("BEGIN", "SET search_path = ''")
 _ENCODING = "SET client_encoding = 'UTF8'"
 _SCHEMAS = (
     "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608 - ours
-    f" WHERE {OF_USERS}"
+    f" WHERE {OF_USERS} ORDER BY n.nspname"  # so does pg_dump
 )
 # Whoever waits for a lock that we wait for is let through before the server looks for a deadlock
 # (deadlock_timeout, a second by default): all locks are taken at once, or none is kept.
@@ -91,14 +92,22 @@ class Ready:
     """A backup that was restored in a transaction, which nobody sees yet; also its write lock."""
 
     def __init__(
-        self, psql: Psql, login: Login, *, name: str, sha256: str, lock_timeout: float
+        self,
+        psql: Psql,
+        login: Login,
+        *,
+        name: str,
+        sha256: str,
+        version_table: str | None,
+        lock_timeout: float,
     ) -> None:
         self._psql, self._login, self._name = psql, login, name
         self._sha256, self._lock_timeout = sha256, lock_timeout
-        self._token = new_token(login.database)
-        ours = f"{name_of(self._token)}\\_%"
-        self._old = f"SELECT oid FROM pg_namespace WHERE nspname LIKE '{ours}'"  # noqa: S608
-        self._old_names: list[str] = []
+        self._version_table = version_table
+        self._begin = kept_schemas.new_name()
+        self._old = f"SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{self._begin}_')"  # noqa: S608
+        self._own: dict[str, str] = {}  # the names of the live schemas, by those that they got
+        self._has_odd_name = False
         self._restored: tuple[str, ...] = ()
         self._made: str | None = None  # what tells the catalogs from others, once all is locked
         self._is_released = False
@@ -125,11 +134,11 @@ class Ready:
     def _set_aside(self) -> None:
         """Rename all schemas but those that are restored: also what others have made since."""
         for schema, quoted in map(json.loads, self._psql.execute(_SCHEMAS)):
-            if schema in self._restored or schema in self._old_names:
-                continue
-            old = f"{name_of(self._token)}_{len(self._old_names)}"
-            self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
-            self._old_names.append(old)
+            if schema not in self._restored:
+                old = kept_schemas.name_of(self._begin, len(self._own))
+                self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
+                self._own[old] = schema
+                self._has_odd_name |= quoted != schema
 
     def counted(self) -> dict[str, int]:
         """Return how many rows each restored table has, by the name that is shown."""
@@ -173,8 +182,8 @@ class Ready:
             self._name, "somebody makes tables or functions in it, or changes what is there"
         )
 
-    def commit(self, write_lock: WriteLock | None) -> None:
-        """Drop what was live, and let everybody see what was restored.
+    def commit(self, write_lock: WriteLock | None, *, keeps: str | None) -> None:
+        """Let everybody see what was restored; drop what was live, or keep it for a purpose.
 
         ``write_lock``: this, or another that keeps writers out until now.
         """
@@ -183,9 +192,11 @@ class Ready:
         self.lock()
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
-        if self._old_names:
-            drop = f"DROP SCHEMA {', '.join(self._old_names)} CASCADE;"
-            self._lock_all("ACCESS EXCLUSIVE", f"{drop} {schema_watch.REQUIRE_NO_WRITERS}")
+        drops = keeps is None and self._own
+        drop = f"DROP SCHEMA {', '.join(self._own)} CASCADE;" if drops else ""
+        self._lock_all("ACCESS EXCLUSIVE", f"{drop} {schema_watch.REQUIRE_NO_WRITERS}")
+        if keeps is not None:
+            self._note_kept(keeps)
         # As we see the catalogs ourselves, they are compared last: what is dropped is gone for us,
         # and nobody else can change it any more.
         (ours,) = self._psql.execute(schema_watch.CATALOGS)
@@ -199,6 +210,17 @@ class Ready:
             if not self._has_committed():
                 raise
             log_ignored("The server has committed all the same", error)
+
+    def _note_kept(self, purpose: str) -> None:
+        """Note it, if they are such as when it was asked whether they may be kept."""
+        public = [now for now, own in self._own.items() if own == _PUBLIC]
+        usual = self._psql.execute(*map(kept_schemas.is_usual, public))
+        if self._has_odd_name or usual != ["t"] * len(public):
+            raise self._is_changed()
+        noted = kept_schemas.keeping(
+            self._begin, self._own, purpose=purpose, version_table=self._version_table
+        )
+        self._psql.execute(*noted)
 
     def _lock_all(self, mode: str, then: str = "") -> None:
         """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
@@ -259,12 +281,13 @@ def prepared(
     login: Login,
     tools: Tools,
     name: str,
+    version_table: str | None,
     lock_timeout: float,
     progress: Progress | None,
 ) -> Iterator[Ready]:
     """Restore ``source`` in a transaction that is taken back unless the block commits it.
 
-    All of it has to be in schemas.
+    All of it has to be in schemas. ``version_table``: Alembic's, as the application finds it.
     """
     description = archive.read(source)
     size = max(1, description.size_bytes)
@@ -280,7 +303,16 @@ def prepared(
     )
     with session(tools, login.environment(settings=settings)) as psql:
         psql.poll = poll
-        ready = Ready(psql, login, name=name, sha256=description.sha256, lock_timeout=lock_timeout)
+        ready = Ready(
+            psql,
+            login,
+            name=name,
+            sha256=description.sha256,
+            version_table=version_table,
+            lock_timeout=lock_timeout,
+        )
+        with login.connected(name=name) as connection:
+            kept_schemas.tidy_up(connection, name=name)
         ready.make_room(description.schemas)
         environment = login.environment()
         with (

@@ -18,11 +18,11 @@ from soulsense_db.drivers.postgresql.archive import LARGE_OBJECTS, read
 from soulsense_db.drivers.postgresql.contents import Item, schema_of_archive
 from soulsense_db.drivers.postgresql.errors import tied_to
 from soulsense_db.drivers.postgresql.missing_rights import cannot_be_replaced, cannot_restore
+from soulsense_db.drivers.postgresql.statements import OF_USERS
 from soulsense_db.drivers.postgresql.tools import Tools
 
 _MOST_NAMED = 4
 _MOST_STATEMENTS = 12
-OF_USERS = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
 _MAY_CREATE = sa.text(
     "SELECT has_database_privilege(current_database(), 'CREATE'), quote_ident(current_user),"
     " quote_ident(current_database()), quote_ident(o.rolname), o.rolsuper"

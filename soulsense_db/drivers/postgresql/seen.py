@@ -11,13 +11,13 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.dump_changes import Kind
 from soulsense_db.drivers.postgresql import inventory
 from soulsense_db.drivers.postgresql.archive import shown_name
-from soulsense_db.drivers.postgresql.statements import execute, quoted
+from soulsense_db.drivers.postgresql.statements import OF_USERS, execute, quoted
 from soulsense_db.drivers.rehearsal import ColumnSurvey, TableSurvey
 from soulsense_db.drivers.server_rehearsal import Seen
 from soulsense_db.notices import log_ignored
 
 _OF_USERS = (
-    "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND NOT EXISTS (SELECT FROM"
+    f"{OF_USERS} AND NOT EXISTS (SELECT FROM"
     " pg_depend e WHERE e.classid = '{0}'::regclass AND e.objid = {1}.oid AND e.deptype = 'e')"
 )
 _COLUMNS = sa.text(f"""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from io import BufferedIOBase
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import properties
 from soulsense_db.drivers.postgresql.standby import warn_if_behind
-from soulsense_db.drivers.postgresql.statements import execute
+from soulsense_db.drivers.postgresql.statements import WITHOUT_KEPT, execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
@@ -55,14 +55,20 @@ class Moment(NamedTuple):
 
 
 @contextmanager
-def exported_moment(connection: Connection, *, name: str, lock_timeout: float) -> Iterator[Moment]:
+def exported_moment(
+    connection: Connection,
+    *,
+    name: str,
+    lock_timeout: float,
+    tables: Callable[[Connection], list[inventory.Found]] = inventory.tables,
+) -> Iterator[Moment]:
     """Yield a moment in which no table can change its shape until the block ends.
 
-    ``connection`` has no transaction; ``name`` is that of the database.
+    ``connection`` has no transaction; ``name`` is that of the database; ``tables`` finds them.
     """
     deadline = time.monotonic() + lock_timeout
     while True:
-        found = inventory.tables(connection)
+        found = tables(connection)
         connection.rollback()
         connection = connection.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -70,7 +76,7 @@ def exported_moment(connection: Connection, *, name: str, lock_timeout: float) -
         try:
             _lock(connection, found, deadline)
             exported = connection.scalar(sa.text("SELECT pg_export_snapshot()"))
-            now = inventory.tables(connection)
+            now = tables(connection)
         except DBAPIError as error:
             connection.rollback()
             if code_of(error) not in (_UNDEFINED_TABLE, _WRONG_KIND):
@@ -84,6 +90,36 @@ def exported_moment(connection: Connection, *, name: str, lock_timeout: float) -
         if time.monotonic() > deadline:
             raise locked(name, "its tables are created or changed all the time")
         time.sleep(_ATTEMPT_PAUSE_SECONDS)
+
+
+class Live:
+    """What of a database is dumped: all of it that is live."""
+
+    switches: tuple[str, ...] = (WITHOUT_KEPT,)
+    may_have_jobs = True
+
+    def tables(self, connection: Connection) -> list[inventory.Found]:
+        """Return the tables."""
+        return inventory.tables(connection)
+
+    def schemas(self, connection: Connection) -> tuple[str, ...]:
+        """Return the names of the schemas, as they are in the archive."""
+        return inventory.schemas(connection)
+
+    def chunks(self, output: BufferedReader) -> Iterator[bytes | memoryview]:
+        """Yield the archive, of what one ``pg_dump`` writes."""
+        return chunks_of(output)
+
+    def own(self, name: str) -> str:
+        """Return the name of a table or a schema as it is in the archive."""
+        return name
+
+    def now(self, name: str | None) -> str | None:
+        """Return the name in the database of a table that is called so in the archive."""
+        return name
+
+
+LIVE = Live()
 
 
 def _lock(connection: Connection, found: Sequence[inventory.Found], deadline: float) -> None:
@@ -101,6 +137,7 @@ def write(
     name: str,
     lock_timeout: float,
     version_table: str | None,
+    part: Live = LIVE,
     progress: Progress | None,
 ) -> SnapshotInfo:
     """Write all that is committed to the existing empty file ``target``.
@@ -108,7 +145,7 @@ def write(
     ``version_table``: Alembic's, as the application's statements find it.
     """
     deadline = time.monotonic() + lock_timeout
-    jobs = tools.jobs
+    jobs = tools.jobs if part.may_have_jobs else 1
     while True:
         try:
             return _write_once(
@@ -118,6 +155,7 @@ def write(
                 name=name,
                 lock_timeout=max(_ATTEMPT_PAUSE_SECONDS, deadline - time.monotonic()),
                 version_table=version_table,
+                part=part,
                 progress=progress,
             )
         except DatabaseLockedError as error:
@@ -141,11 +179,14 @@ def _write_once(
     name: str,
     lock_timeout: float,
     version_table: str | None,
+    part: Live,
     progress: Progress | None,
 ) -> SnapshotInfo:
     with (
         login.connected(name=name, autocommit=False) as connection,
-        exported_moment(connection, name=name, lock_timeout=lock_timeout) as moment,
+        exported_moment(
+            connection, name=name, lock_timeout=lock_timeout, tables=part.tables
+        ) as moment,
     ):
         warn_if_behind(moment.connection, name)
         estimate = inventory.size(moment.connection)
@@ -158,6 +199,7 @@ def _write_once(
             *_FORMAT,
             f"--snapshot={moment.name}",
             f"--lock-wait-timeout={max(1, int(patience * 1000))}",
+            *part.switches,
         )
         environment = login.environment(settings=MONEY if has_money else None)
         done = staged = 0
@@ -180,6 +222,7 @@ def _write_once(
                 jobs=tools.jobs,
                 sizes=(estimate, largest),
                 poll=told,
+                read=part.chunks,
             ) as chunks:
                 for chunk in chunks:  # nothing else here: pg_dump waits for us
                     stream.write(chunk)
@@ -197,9 +240,9 @@ def _write_once(
                 sha256=digest.hexdigest(),
                 version=inventory.version(connection),
                 locale=made.locale,
-                schemas=inventory.schemas(connection),
-                tables=_described(moment, counting.result()),
-                heads=inventory.heads_in(connection, version_table),
+                schemas=part.schemas(connection),
+                tables=_described(moment, counting.result(), part),
+                heads=inventory.heads_in(connection, part.now(version_table)),
                 version_table=version_table,
                 has_money=has_money,
             )
@@ -237,12 +280,12 @@ def _counted_meanwhile(moment: Moment) -> Iterator[Future[list[int]]]:
             raise
 
 
-def _described(moment: Moment, rows: Sequence[int]) -> tuple[archive.Table, ...]:
+def _described(moment: Moment, rows: Sequence[int], part: Live) -> tuple[archive.Table, ...]:
     return tuple(
         archive.Table(
-            schema=one.schema,
+            schema=part.own(one.schema),
             name=one.name,
-            copied=one.copied,
+            copied=part.own(one.copied),
             columns=one.columns,
             key=one.key,
             rows=number,

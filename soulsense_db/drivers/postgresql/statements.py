@@ -7,6 +7,13 @@ import re
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, CursorResult
 
+KEPT = "soulsense_kept_"
+"""How the schemas are called that a restore within the database has replaced, until there is a copy
+of them (:mod:`.kept_schemas`): to all else they are not there."""
+WITHOUT_KEPT = f"--exclude-schema={KEPT}*"
+"""What makes ``pg_dump`` leave them out."""
+OF_USERS = f"n.nspname !~ '^(pg_|{KEPT})' AND n.nspname <> 'information_schema'"
+"""The condition for the schemas of users, where ``n`` is ``pg_namespace``."""
 _PLAIN = re.compile("[a-z_][a-z0-9_]*")
 # Some of the words that are no names without quotes: those that somebody may call a user.
 _RESERVED = ("all", "analyse", "current_user", "group", "public", "session_user", "user")

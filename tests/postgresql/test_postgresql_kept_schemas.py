@@ -1,0 +1,342 @@
+"""What a restore within the database replaced is kept until it is copied, under its own names."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from postgresql import content
+from postgresql.newest import on_newest
+from postgresql.server import Server
+from postgresql.test_postgresql_plain_owner import Owned, dumped, rows
+from soulsense_db import BackupManager
+from soulsense_db.drivers import Driver, driver_for
+from soulsense_db.drivers.postgresql import archive, contents, kept_schemas, renaming, toc
+from soulsense_db.drivers.postgresql.renaming import Names
+from soulsense_db.drivers.postgresql.schema_restore import Ready
+from soulsense_db.drivers.postgresql.statements import KEPT
+from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
+from soulsense_db.errors import DatabaseLockedError, ServerToolError
+
+# With schemas whose names need no quotes, and values that are names of tables.
+EVERYTHING = (
+    content.EVERYTHING.replace('"Odd.Schema %s:x"', "odd_schema")
+    .replace('"a.b".c', "a_b.c")
+    .replace('SCHEMA "a.b"', "SCHEMA a_b")
+    + """
+    CREATE TABLE points (to_one regclass, to_many regclass[], type regtype, made text);
+    INSERT INTO points VALUES ('a.b', ARRAY['a."b.c"', 'other.texts', '"table"']::regclass[],
+        'mood', 'soulsense_kept_');
+    INSERT INTO points SELECT 'other.texts' FROM generate_series(1, 20000);
+    COMMENT ON SCHEMA a IS 'of a';
+    GRANT CREATE ON SCHEMA a_b TO app_reader;
+    """
+)
+# A restore within the database is refused where there is any.
+OUTSIDE = {
+    *("CAST", "DEFAULT ACL", "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "SERVER", "USER MAPPING"),
+    *("PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA"),
+}
+OF_KEPT = f"SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, '{KEPT}')"
+
+
+def set_aside(server: Server, name: str) -> None:
+    """Do with the schemas of a database what a restore within it does."""
+    begin, own = kept_schemas.new_name(), {}
+    asked = "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_|^information' ORDER BY 1"
+    for number, schema in enumerate(content.psql(server, name, asked).split()):
+        now = kept_schemas.name_of(begin, number)
+        content.psql(server, name, f"ALTER SCHEMA {schema} RENAME TO {now}")
+        own[now] = schema
+    version_table = "public.alembic_version"
+    noted = kept_schemas.keeping(begin, own, purpose="undo", version_table=version_table)
+    content.psql(server, name, "; ".join(noted))
+
+
+@pytest.mark.parametrize("owner", ["", "ALTER SCHEMA public OWNER TO app_owner"])
+def test_the_copy_is_what_a_backup_is(server: Server, tmp_path: Path, owner: str) -> None:
+    """Of all that is in schemas, statements and rows are the same, and so are the facts."""
+    content.make_roles(server)
+    with content.database(server, "shop", content=EVERYTHING) as name:
+        content.psql(server, name, owner)
+        backup, copy = content.backup(server, name, tmp_path), tmp_path / "copy.pgdump"
+        set_aside(server, name)
+        driver = content.driver_on(server, name)
+        assert driver.replaced_without_copy() == "undo"
+        copy.touch()
+        driver.snapshot_replaced(copy)
+        tools, environment = driver.tools(), driver.environment()
+    items, copied = (
+        contents.schema_of_archive(tools, path, server.version, environment).items
+        for path in (backup, copy)
+    )
+    assert copied <= items
+    assert {one.kind for one in items - copied if one.kind not in OUTSIDE} == set()
+    assert {one.schema for one in items - copied if not one.kind.startswith("PUBLICATION")} == {"-"}
+    known, copied_facts = archive.read(backup), archive.read(copy)
+    tables = [one for one in known.tables if one.schema != "pg_catalog"]
+    assert list(copied_facts.tables) == tables
+    assert (copied_facts.schemas, copied_facts.heads, copied_facts.version_table) == (
+        known.schemas,
+        known.heads,
+        known.version_table,
+    )
+    in_backup, in_copy = (
+        sorted(
+            (row.table.copied, row.line)
+            for row in contents.rows_of_archive(tools, path, archive.read(path), environment)
+            if row.table.schema != "pg_catalog"
+        )
+        for path in (backup, copy)
+    )
+    assert in_copy == in_backup
+
+
+@pytest.fixture
+def shop(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owned]:
+    """Return a database of a user who may make no others, with two rows in each of two schemas."""
+    monkeypatch.setenv("PATH", f"{server.bin}:{os.environ['PATH']}")
+    with Owned(server) as made:
+        made.execute(
+            "CREATE TABLE note (id serial PRIMARY KEY, body text)",
+            "INSERT INTO note (body) VALUES ('one'), ('two')",
+            "CREATE SCHEMA other",
+            "CREATE TABLE other.of_note (id int REFERENCES note, at regclass)",
+            "INSERT INTO other.of_note VALUES (1, 'other.of_note'), (2, 'note')",
+        )
+        yield made
+
+
+@pytest.fixture
+def manager(shop: Owned, tmp_path: Path) -> BackupManager:
+    """Return a manager of a database that has a third row since its backup."""
+    made = BackupManager(shop.engine, tmp_path / "backups")
+    made.create()
+    shop.execute("INSERT INTO note (body) VALUES ('three')", "CREATE TABLE later (id int)")
+    return made
+
+
+def driver_of(shop: Owned) -> Driver:
+    """Return a driver of the user's."""
+    return driver_for(shop.engine, lock_timeout=5)
+
+
+def before_the_copy(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    """Have ``work`` done when the restore is committed, before the safety backup is written."""
+    write_copy = kept_schemas.write_copy
+
+    def write_after(*arguments: Any, **options: Any) -> SnapshotInfo:
+        work()
+        return write_copy(*arguments, **options)
+
+    monkeypatch.setattr(kept_schemas, "write_copy", write_after)
+
+
+@on_newest
+def test_others_go_on_while_the_safety_backup_is_written(
+    shop: Owned, manager: BackupManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They write, and make backups of what is live; then nothing is left of what was replaced."""
+    done = []
+
+    def work() -> None:
+        if done:
+            return  # it is the undo
+        shop.execute("SET lock_timeout = '1s'", "INSERT INTO note VALUES (100, 'at once')")
+        assert shop.scalar(OF_KEPT) == 3
+        backup = BackupManager(shop.engine, tmp_path / "others").create()
+        assert {one.schema for one in archive.read(Path(backup.path)).tables} == {"public", "other"}
+        done.append(backup)
+
+    before_the_copy(monkeypatch, work)
+    later = dumped(shop)
+    assert "writers wait" not in "".join(manager.can_restore("latest").warnings)
+    assert manager.restore("latest").warnings == ()
+    assert len(done) == 1
+    assert rows(shop) == 3
+    assert shop.scalar(OF_KEPT) == 0
+    manager.undo_restore()
+    assert dumped(shop) == later
+
+
+KILLED = """
+import os, signal, sys, sqlalchemy as sa
+from soulsense_db import BackupManager
+from soulsense_db.drivers.postgresql import kept_schemas
+kept_schemas.write_copy = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2]).restore("latest")
+"""
+
+
+@on_newest
+def test_the_next_call_makes_the_copy_of_a_restore_that_was_killed(
+    shop: Owned, manager: BackupManager, tmp_path: Path
+) -> None:
+    """Nobody else takes what was replaced for something of the application's meanwhile."""
+    later = dumped(shop)
+    child = [sys.executable, "-c", KILLED, shop.url, str(tmp_path / "backups")]
+    assert subprocess.run(child, check=False).returncode == -signal.SIGKILL
+    assert rows(shop) == 2
+    driver = driver_of(shop)
+    assert driver.unfinished() == SAFETY_BACKUP_MISSING
+    path = tmp_path / "between.pgdump"
+    path.touch()
+    driver.snapshot(path)
+    assert driver.has_schema_of(path, ignore=())
+    assert archive.read(path).schemas == ("other", "public")
+    assert "soulsense_kept" not in " ".join(driver.live_counts())
+    manager.undo_restore()
+    assert dumped(shop) == later
+    assert shop.scalar(OF_KEPT) == 0
+    assert not driver.unfinished()
+
+
+UNUSUAL = {
+    "a name that needs quotes": 'ALTER SCHEMA other RENAME TO "Other"',
+    "a name that is a word": 'ALTER SCHEMA other RENAME TO "order"',
+    "no comment": "COMMENT ON SCHEMA public IS NULL",
+    "more rights": "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    "fewer rights": "REVOKE USAGE ON SCHEMA public FROM PUBLIC",
+}
+
+
+@on_newest
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_what_would_not_be_the_same_in_a_copy_is_not_kept(
+    shop: Owned, manager: BackupManager, what: str
+) -> None:
+    """Writers wait, as is said before; an undo brings it back."""
+    assert driver_of(shop).keeps_replaced
+    shop.execute(UNUSUAL[what])
+    later = dumped(shop)
+    assert not driver_of(shop).keeps_replaced
+    assert "writers wait while" in "".join(manager.can_restore("latest").warnings)
+    manager.restore("latest")
+    assert dumped(shop) != later
+    manager.undo_restore()
+    assert dumped(shop) == later
+
+
+@on_newest
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_what_becomes_unusual_meanwhile_is_not_lost(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """The restore gives way to it; the next one replaces it in the other way."""
+    make_room = Ready.make_room
+    done: list[str] = []
+
+    def make_room_after(ready: Ready, schemas: tuple[str, ...]) -> None:
+        if not done:
+            shop.execute(UNUSUAL[what])
+            done.append(dumped(shop))
+        make_room(ready, schemas)
+
+    monkeypatch.setattr(Ready, "make_room", make_room_after)
+    with pytest.raises(DatabaseLockedError, match="somebody makes tables"):
+        manager.restore("latest")
+    assert [dumped(shop)] == done
+    assert manager.safety_backup() is None
+    manager.restore("latest")
+    manager.undo_restore()
+    assert [dumped(shop)] == done
+
+
+@on_newest
+def test_what_somebody_reads_goes_with_the_next_restore(
+    shop: Owned,
+    manager: BackupManager,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As a program may that dumps all it finds; the safety backup is there all the same."""
+    reader = sa.create_engine(shop.url, poolclass=NullPool)
+    monkeypatch.setattr(kept_schemas, "_DROP_WAIT_MS", 100)
+    with reader.connect() as connection:
+        asked = f"SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{KEPT}') ORDER BY 1"
+
+        def work() -> None:
+            if not connection.closed:  # it is not the undo
+                names = list(connection.scalars(sa.text(asked)))
+                connection.exec_driver_sql(f"SELECT * FROM {names[1]}.of_note")
+
+        before_the_copy(monkeypatch, work)
+        manager.restore("latest")
+        assert "_... could not be dropped (Database locked" in caplog.text
+        assert shop.scalar(OF_KEPT) == 3
+        assert not driver_of(shop).unfinished()
+    manager.undo_restore()
+    assert rows(shop) == 3
+    assert shop.scalar(OF_KEPT) == 0
+
+
+@on_newest
+def test_what_somebody_else_notes_is_not_believed(shop: Owned, manager: BackupManager) -> None:
+    """Whoever may make a schema could say that it is what a restore replaced."""
+    noted = kept_schemas.keeping(
+        kept_schemas.new_name(), {"pg_catalog": "public"}, purpose="undo", version_table=None
+    )
+    shop.administer(*noted)
+    assert driver_of(shop).replaced_without_copy() is None
+    manager.restore("latest")
+    assert rows(shop) == 2
+
+
+def in_pieces(data: bytes, size: int) -> bytes:
+    """Return an archive with the rows of its tables in chunks of another size."""
+    stream = io.BytesIO(data)
+    reader = toc.Reader(stream.read)
+    toc.read_contents(reader, lambda one: one.take(1 + toc.POSITION_BYTES))
+    made = bytes(reader.taken)
+    while kind := stream.read(1):
+        made += kind + stream.read(len(toc.number(0)))
+        rows = b""
+        while length := toc.Reader(stream.read).number():
+            rows += stream.read(length)
+        chunks = (rows[at : at + size] for at in range(0, len(rows), size))
+        made += b"".join(map(toc.text, chunks)) + toc.number(0)
+    return made
+
+
+@on_newest
+def test_a_name_is_found_wherever_a_chunk_ends(server: Server, tmp_path: Path) -> None:
+    """What has no name stays as it is, byte by byte; what is cut off or unknown is no archive."""
+    del tmp_path
+    now = kept_schemas.name_of(kept_schemas.new_name(), 0)
+    content_ = f"""CREATE SCHEMA {now}; CREATE TABLE {now}.of_names (at regclass, body text);
+        INSERT INTO {now}.of_names SELECT '{now}.of_names', '{now[:20]}' FROM generate_series(1, 9);
+        CREATE TABLE {now}.plain AS SELECT n, 'soulsense_kept_' FROM generate_series(1, 9) AS n;"""
+    names = Names({now: "of_mine"})
+
+    def renamed(data: bytes) -> bytes:
+        return b"".join(renaming.renamed(io.BytesIO(data), names, name="shop"))
+
+    with content.database(server, "shop", content=content_) as name:
+        driver = content.driver_on(server, name)
+        with driver.tools().reading(
+            "pg_dump", "--format=custom", "--compress=0", environment=driver.environment()
+        ) as output:
+            data = output.read()
+    whole = renamed(data)
+    assert now.encode() not in whole
+    assert whole.count(b"of_mine.of_names\t" + now[:20].encode() + b"\n") == 9
+    unchanged = b"".join(renaming.renamed(io.BytesIO(data), Names({"x" * 36: "y"}), name="shop"))
+    assert unchanged == data
+    for size in range(1, 60):
+        assert in_pieces(renamed(in_pieces(data, size)), 1000) == in_pieces(whole, 1000)
+    for cut in range(len(data) - 300, len(data)):
+        with pytest.raises(ServerToolError):
+            renamed(data[:cut])
+    with pytest.raises(ServerToolError, match="goes on after its end"):
+        renamed(data + b"\x03")
