@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from ssl import SSLContext, create_default_context
@@ -71,6 +72,7 @@ _VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 _NAME = "soulsense_db"
+_MOST_ENGINES = 16
 ON_A_SOCKET = {
     "hostaddr": "",
     "gssencmode": "disable",
@@ -151,23 +153,9 @@ class Login:
 
     def engine(self, database: str | None = None) -> Engine:
         """Return an engine on ``database`` of the same server, without a pool."""
-        dbapi: Any = import_module(self.python_driver)
-        given: dict[str, Any] = {
-            key: value for key, value in self.parameters.items() if key in _VARIABLES
-        }
-        given |= {
-            "dbname": database or self.database,
-            "application_name": _NAME,
-            "client_encoding": "UTF8",
-        }
-        if self.python_driver == "psycopg":
-            given["prepare_threshold"] = None  # behind a pooler, the next one may not know them
-        return sa.create_engine(
-            f"postgresql+{self.python_driver}://",
-            creator=lambda: dbapi.connect(**given),
-            poolclass=NullPool,
-            pool_reset_on_return=None,  # it is closed; where that fails, SQLAlchemy logs all of it
-        )
+        given = {key: value for key, value in self.parameters.items() if key in _VARIABLES}
+        given["dbname"] = database or self.database
+        return _engine(self.python_driver, tuple(sorted(given.items())))
 
     @contextmanager
     def connected(
@@ -210,18 +198,40 @@ class Login:
         candidates = [one for one in ("postgres", "template1") if one != self.database]
         refused: dict[str, BackupError] = {}
         for database in candidates:
-            try:
-                with self.connected(database, name=name, own_session=own_session) as connection:
-                    connection.exec_driver_sql("SELECT 1")
-            except BackupError as error:
-                refused[database] = error
-                continue
-            with self.connected(
-                database, name=name, autocommit=autocommit, own_session=own_session
-            ) as connection:
+            with ExitStack() as stack:
+                try:
+                    connected = self.connected(
+                        database, name=name, autocommit=autocommit, own_session=own_session
+                    )
+                    connection = stack.enter_context(connected)
+                    with live_errors(name):
+                        connection.exec_driver_sql("SELECT 1")  # a pooler connects only now
+                        connection.rollback()
+                except BackupError as error:
+                    refused[database] = error
+                    continue
                 yield connection
-            return
+                return
         raise no_maintenance(name, refused)
+
+
+@functools.lru_cache(maxsize=_MOST_ENGINES)
+def _engine(library: str, parameters: tuple[tuple[str, str], ...]) -> Engine:
+    """Return the engine that connects with ``library``: a new one would ask each server anew."""
+    dbapi: Any = import_module(library)
+    given: dict[str, Any] = {
+        **dict(parameters),
+        "application_name": _NAME,
+        "client_encoding": "UTF8",
+    }
+    if library == "psycopg":
+        given["prepare_threshold"] = None  # behind a pooler, the next one may not know them
+    return sa.create_engine(
+        f"postgresql+{library}://",
+        creator=lambda: dbapi.connect(**given),
+        poolclass=NullPool,
+        pool_reset_on_return=None,  # it is closed; where that fails, SQLAlchemy logs all of it
+    )
 
 
 def connect(engine: Engine) -> Connection:
