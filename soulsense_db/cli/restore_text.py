@@ -20,7 +20,7 @@ from soulsense_db.errors import (
 )
 from soulsense_db.notices import ignoring
 from soulsense_db.operations import RestoreReport
-from soulsense_db.sidecars import is_its_backup
+from soulsense_db.sidecars import MigrationMarker, is_its_backup
 
 
 def preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
@@ -77,16 +77,22 @@ def warn_of_half_run(
         warn(f"{info.filename} was taken before a migration had finished: {meaning}.")
 
 
+def interrupted_migration(session: Session) -> MigrationMarker | None:
+    """Return the marker of a migration that died, None without one that can be read."""
+    with ignoring(BackupError, what="Whether a migration died is not known"):
+        return session.manager.alarm.marker()
+    return None
+
+
 def warn_of_alarm(session: Session, info: BackupInfo) -> None:
     """Warn before a restore that does not end the alarm of a migration that died."""
-    with ignoring(BackupError, what="Whether a migration died is not known"):
-        marker = session.manager.alarm.marker()
-        if marker is not None and not info.half_run and not is_its_backup(marker, info):
-            before = Path(marker.backup).name if marker.backup else "one of kind pre_migration"
-            warn(
-                "A migration was interrupted, and this is not the backup from before it "
-                f"({before}): migrations may stay refused."
-            )
+    marker = interrupted_migration(session)
+    if marker is not None and not info.half_run and not is_its_backup(marker, info):
+        before = Path(marker.backup).name if marker.backup else "one of kind pre_migration"
+        warn(
+            "A migration was interrupted, and this is not the backup from before it "
+            f"({before}): migrations may stay refused."
+        )
 
 
 def require_possible(session: Session, info: BackupInfo, *, trust_directory: bool) -> None:
@@ -99,9 +105,17 @@ def require_possible(session: Session, info: BackupInfo, *, trust_directory: boo
 
 
 def reported(
-    session: Session, report: RestoreReport, found: DatabaseDiff | None, *, then: str
+    session: Session,
+    report: RestoreReport,
+    found: DatabaseDiff | None,
+    *,
+    then: str,
+    interrupted: MigrationMarker | None,
 ) -> dict[str, Any]:
-    """Say what was done, and how to take it back (``then``); return what ``--json`` has of it."""
+    """Say what was done, and how to take it back (``then``); return what ``--json`` has of it.
+
+    ``interrupted``: the migration that had died before.
+    """
     database = session.manager.live.name
     source = report.source
     session.say(f"Restored {database} as of {source.timestamp_display}.")
@@ -119,12 +133,13 @@ def reported(
             "The database is a new file. Restart programs that had the old one open, and check"
         )
         session.say("that the application's user can read and write it.")
-    half_run = None
     # Something else may be in the place of the marker: it is restored all the same.
     with ignoring(BackupError, what="Whether a migration died is not known"):
         half_run = session.manager.alarm.error()
-    if half_run is not None:
-        warn(f"Migrations are still refused. {half_run.message} {half_run.hint}")
+        if half_run is not None:
+            warn(f"Migrations are still refused. {half_run.message} {half_run.hint}")
+        elif interrupted is not None:
+            session.say("The interrupted migration is undone: migrations may run again.")
     return {
         "backup": backup_json(source),
         "comparison": comparison_json(found),

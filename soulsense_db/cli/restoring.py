@@ -17,6 +17,7 @@ from soulsense_db.cli.mirror_options import MirrorSource
 from soulsense_db.cli.output import backup_json, warn
 from soulsense_db.cli.restore_text import (
     comparison_json,
+    interrupted_migration,
     preview,
     reported,
     require_possible,
@@ -136,13 +137,14 @@ def restore(
     which = "this backup of unknown origin" if info.of_unknown_origin else "this backup"
     which += ", migrated" * (upgrade is not None)
     session.confirm(f"Replace {manager.live.name} with {which}?")
+    interrupted = interrupted_migration(session)
     with session.progress("Restoring") as progress:
         report = manager.restore(
             info, upgrade=upgrade, progress=progress, trust_directory=trust_directory
         )
     if report.upgrade is not None and not _is_as_tried(report.upgrade, tried):
         session.say(upgraded_sentence(report.upgrade))
-    result = reported(session, report, comparison, then="undo")
+    result = reported(session, report, comparison, then="undo", interrupted=interrupted)
     if report.upgrade is not None and comparison is None:
         _say_what_changed(session, report.upgrade)
     return {**result, "upgrade": upgrade_json(report.upgrade)}

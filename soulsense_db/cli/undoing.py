@@ -11,6 +11,7 @@ from soulsense_db.cli.comparison_text import tables_of
 from soulsense_db.cli.output import age_of, backup_json, warn
 from soulsense_db.cli.restore_text import (
     comparison_json,
+    interrupted_migration,
     preview,
     reported,
     warn_of_alarm,
@@ -53,8 +54,9 @@ def undo(
                 "Another restore has changed the safety backup since it was shown.",
                 hint="Run the command again.",
             )
+        interrupted = interrupted_migration(session)
         report = lock.undo(progress=progress)
-    return reported(session, report, comparison, then="redo")
+    return reported(session, report, comparison, then="redo", interrupted=interrupted)
 
 
 def _instead_of_undo(session: Session) -> str:

@@ -385,6 +385,7 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     told = shell.run("restore", "latest~1", "--yes")
     assert told.returncode == 0
     assert "Migrations are still refused" in told.stderr
+    assert "may run again" not in told.stdout
     assert before.filename in told.stderr
     told = shell.run("restore", half.id, "--yes")
     assert "half migrated, and the database will be, too" in told.stderr
@@ -392,6 +393,7 @@ def test_the_command_line_says_that_the_alarm_stands(shell: Shell) -> None:
     told = shell.run("restore", "latest", "--yes")
     assert told.returncode == 0
     assert "still refused" not in told.stderr
+    assert "migrations may run again" in told.stdout
     assert "no interrupted migration" in shell.run("status").stdout
 
 
