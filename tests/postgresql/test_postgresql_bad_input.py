@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from postgresql import content
 from postgresql.conftest import VERSIONS, Servers
 from postgresql.server import NOBODY, Server
 from soulsense_db import BackupManager
+from soulsense_db.drivers.postgresql import snapshot
 from soulsense_db.drivers.postgresql.tool_errors import tool_failed
+from soulsense_db.drivers.server_programs import chunks_of
 from soulsense_db.errors import (
     BackupError,
     BackupNotFoundError,
@@ -91,6 +94,37 @@ def test_a_backup_is_larger_than_a_file_may_be(server: Server, app: str, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     assert manager.list() == []
     assert list((tmp_path / "to").glob("soulsense_*")) == []
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate", "flip at the end", "append at the end"])
+def test_a_file_that_changes_while_it_is_written_is_no_backup(
+    server: Server, app: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What is read back has to be what pg_dump wrote, not only what its own checksum says."""
+    path = tmp_path / "changed.pgdump"
+    path.touch()
+
+    def change() -> None:
+        with path.open("r+b") as other:
+            other.seek(100, os.SEEK_SET if how.startswith("flip") else os.SEEK_END)
+            if how == "truncate":
+                other.truncate(100)
+            else:
+                other.write(b"!")
+
+    def changed(live: snapshot.Live, output: BufferedReader) -> Iterator[bytes | memoryview]:
+        del live
+        for number, chunk in enumerate(chunks_of(output)):
+            if number == 1 and "at the end" not in how:
+                change()
+            yield chunk
+        if "at the end" in how:
+            change()
+
+    content.psql(server, app, MANY)
+    monkeypatch.setattr(snapshot.Live, "chunks", changed)
+    with pytest.raises(StorageError, match="other bytes"):
+        content.driver_on(server, app).snapshot(path)
 
 
 def test_the_disk_of_the_server_is_full(server: Server, tmp_path: Path) -> None:

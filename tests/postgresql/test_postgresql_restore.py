@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from postgresql.database import Database
 from postgresql.server import Server
 from soulsense_db import BackupManager
 from soulsense_db.drivers import driver_for
+from soulsense_db.drivers.postgresql.swap import Swap
 
 
 @pytest.fixture
@@ -64,6 +67,32 @@ def test_who_writes_waits_for_less_than_the_server_sleeps(shop: Database, tmp_pa
             manager.restore(made)
         waits.append(max(after - before for before, after in itertools.pairwise(moments)))
     assert min(waits) < 0.09
+
+
+def test_who_leaves_the_new_database_slowly_is_waited_for(
+    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As autovacuum may at any time: to wake the server does not use its patience up."""
+    rename_new = Swap._rename_new
+    left: list[threading.Timer] = []
+
+    def rename_with_a_guest(swap: Swap) -> None:
+        guest = sa.create_engine(shop.server.url(swap._new.name), poolclass=NullPool).connect()
+        number = int(guest.scalar(sa.text("SELECT pg_backend_pid()")) or 0)
+        os.kill(number, signal.SIGSTOP)
+        guest.invalidate()
+        guest.close()
+        left.append(threading.Timer(1, os.kill, (number, signal.SIGCONT)))
+        left[0].start()
+        rename_new(swap)
+
+    monkeypatch.setattr(Swap, "_rename_new", rename_with_a_guest)
+    manager = BackupManager(shop.engine, tmp_path)
+    manager.create()
+    shop.execute("DELETE FROM note")
+    manager.restore("latest")
+    assert shop.scalar("SELECT count(*) FROM note") == 2
+    left[0].join()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.notes import Notes
 from soulsense_db.drivers.mariadb.restore_errors import in_a_cluster
 from soulsense_db.drivers.mariadb.schemas import Work
-from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
+from soulsense_db.drivers.mariadb.statements import execute, is_schema, literal, quoted, rows
 from soulsense_db.drivers.mariadb.swap import rename_statement
 from soulsense_db.errors import UnsupportedDatabaseError
 
@@ -63,7 +63,8 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
         raise in_a_cluster(name, "it has sequences, whose next numbers are not the same on all")
     elsewhere = rows(
         connection,
-        f"SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = {literal(live)}"
+        "SELECT EVENT_NAME FROM information_schema.EVENTS"
+        f" WHERE {is_schema('EVENT_SCHEMA', literal(live))}"
         " AND STATUS = 'SLAVESIDE_DISABLED'",
     )
     if elsewhere:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.rights import user
-from soulsense_db.drivers.mariadb.statements import literal, quoted, rows, scalar
+from soulsense_db.drivers.mariadb.statements import is_schema, literal, quoted, rows, scalar
 from soulsense_db.drivers.server_errors import missing_right
 
 _UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
@@ -172,7 +172,7 @@ def _listed(connection: Connection, schema: str) -> list[tuple[str, str, str]]:
         " SELECT ROUTINE_TYPE, ROUTINE_NAME, LAST_ALTERED FROM information_schema.ROUTINES"
         f" WHERE ROUTINE_SCHEMA = {here} UNION ALL"
         " SELECT 'EVENT', EVENT_NAME, LAST_ALTERED FROM information_schema.EVENTS"
-        f" WHERE EVENT_SCHEMA = {here}",
+        f" WHERE {is_schema('EVENT_SCHEMA', here)}",
     )
     return [(str(kind), str(one), str(time)) for kind, one, time in found if str(kind) in _KINDS]
 
@@ -255,7 +255,7 @@ def take_triggers(connection: Connection, schema: str) -> list[Trigger]:
         connection,
         "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION,"
         " ACTION_STATEMENT, DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION"
-        f" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {literal(schema)}"
+        f" FROM information_schema.TRIGGERS WHERE {is_schema('TRIGGER_SCHEMA', literal(schema))}"
         " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
     )
     return [Trigger(**dict(zip(Trigger.__struct_fields__, row, strict=True))) for row in found]
@@ -340,6 +340,7 @@ def referring_from_elsewhere(connection: Connection, schema: str) -> list[str]:
         connection,
         "SELECT DISTINCT CONSTRAINT_SCHEMA, TABLE_NAME"
         " FROM information_schema.REFERENTIAL_CONSTRAINTS"
-        f" WHERE UNIQUE_CONSTRAINT_SCHEMA = {here} AND CONSTRAINT_SCHEMA <> {here}",
+        f" WHERE {is_schema('UNIQUE_CONSTRAINT_SCHEMA', here)}"
+        f" AND NOT {is_schema('CONSTRAINT_SCHEMA', here)}",
     )
     return sorted(f"{other}.{table}" for other, table in found)

@@ -285,7 +285,7 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
         for work in schemas.left_by_a_kill(
             login, connection, name=name, without=finished, is_awaited=is_awaited
         ):
-            found = cluster.settled(connection, work.name)
+            found = None if work.is_remnant else cluster.settled(connection, work.name)
             if found is None:
                 schemas.drop_all(connection, work, name)
                 continue

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.mariadb import inventory
-from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
+from soulsense_db.drivers.mariadb.statements import execute, is_schema, literal, quoted, rows
 from soulsense_db.drivers.row_errors import unreachable
 from soulsense_db.drivers.server_rows.tables import (
     LONG,
@@ -137,7 +137,7 @@ class MariaDBTables(Tables):
             self.connection,
             "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME,"
             " REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE"
-            f" WHERE TABLE_SCHEMA = {here} AND REFERENCED_TABLE_SCHEMA = {here}"
+            f" WHERE TABLE_SCHEMA = {here} AND {is_schema('REFERENCED_TABLE_SCHEMA', here)}"
             " ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
         ):
             parts.setdefault((table, name, parent), []).append((column, to))

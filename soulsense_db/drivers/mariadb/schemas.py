@@ -55,7 +55,8 @@ class Work:
     """The schemas of a restore: ``name`` has its notes; ``keeper`` holds the lock by its name.
 
     ``kept``: the schema that what comes is in already, if any. ``lease``: on a cluster, the lock
-    that the other nodes see.
+    that the other nodes see. ``is_remnant``: nothing but their names says whose they are, as of
+    what was made or dropped in part: no notes there are true.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Work:
     keeper: Connection
     kept: str | None = None
     lease: Lease | None = None
+    is_remnant: bool = False
 
     def require_lock(self) -> None:
         """Raise where another process may have taken all this for what a kill has left."""
@@ -217,7 +219,8 @@ def left_by_a_kill(
     what ``is_awaited``.
     """
     live = login.database
-    for schema in ours(connection, live):
+    found_here = _groups(connection, live)
+    for schema in sorted(found_here):
         if schema in without:
             continue
         deadline = time.monotonic() + 2 * leases.SECONDS
@@ -225,7 +228,8 @@ def left_by_a_kill(
             with held(login, connection, schema, live=live, name=name) as found:
                 if found.got:
                     _end_statements(connection, schema)
-                    yield Work(schema, live, connection, lease=found.lease)
+                    is_remnant = not found_here[schema]
+                    yield Work(schema, live, connection, lease=found.lease, is_remnant=is_remnant)
                     break
             if time.monotonic() > deadline or not (
                 leases.needed(connection, _locks(live))
@@ -245,9 +249,16 @@ def is_in_use(connection: Connection, schema: str, *, live: str) -> bool:
 
 
 def ours(connection: Connection, live: str) -> list[str]:
-    """Return the sorted names of the schemas of ours that are about ``live``, without endings.
+    """Return the sorted names of the schemas of ours that are about ``live``, without endings."""
+    return sorted(one for one, is_known in _groups(connection, live).items() if is_known)
 
-    One without its comment was left by a server that was killed as it made or dropped it.
+
+def _groups(connection: Connection, live: str) -> dict[str, bool]:
+    """Return the names of what is about ``live``, without endings, and whether a comment says so.
+
+    A server that was killed as it made or dropped a schema leaves it without its comment. Another
+    database may have the same checksum, as one whose name has other capitals: so the others of the
+    three tell whose it is, and where none does, their notes are not believed.
     """
     begins = _beginning_of_work(live)
     pattern = literal(begins.replace("_", "\\_") + "%")
@@ -258,13 +269,14 @@ def ours(connection: Connection, live: str) -> list[str]:
         f" WHERE SCHEMA_NAME LIKE {pattern}",
     )
     named = re.compile(re.escape(begins) + f"[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
-    about = {
-        match[0]
-        for schema, said, is_in_lower_case in found
-        if (match := named.match(schema))
-        and (not said or _is_about(said, live, is_in_lower_case=bool(is_in_lower_case)))
+    said: dict[str, dict[str, bool | None]] = {}
+    for schema, comment, is_in_lower_case in found:
+        if match := named.match(schema):
+            is_about = _is_about(comment, live, is_in_lower_case=bool(is_in_lower_case))
+            said.setdefault(match[0], {})[schema] = is_about if comment else None
+    return {
+        name: any(group.values()) for name, group in said.items() if False not in group.values()
     }
-    return sorted(about)
 
 
 def _end_statements(connection: Connection, schema: str) -> None:

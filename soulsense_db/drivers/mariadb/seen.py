@@ -12,7 +12,7 @@ from soulsense_db.drivers.dump_changes import Kind
 from soulsense_db.drivers.mariadb import inventory
 from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.inventory import Found
-from soulsense_db.drivers.mariadb.statements import literal, quoted, rows
+from soulsense_db.drivers.mariadb.statements import is_schema, literal, quoted, rows
 from soulsense_db.drivers.rehearsal import ColumnSurvey, TableSurvey
 from soulsense_db.drivers.server_rehearsal import Seen
 from soulsense_db.notices import log_ignored
@@ -38,10 +38,11 @@ _NAMES = (
     " FROM information_schema.STATISTICS"
     " WHERE TABLE_SCHEMA = DATABASE() AND INDEX_NAME <> 'PRIMARY' UNION ALL"
     " SELECT 'trigger', TRIGGER_NAME FROM information_schema.TRIGGERS"
-    " WHERE TRIGGER_SCHEMA = DATABASE() UNION ALL"
+    f" WHERE {is_schema('TRIGGER_SCHEMA', 'DATABASE()')} UNION ALL"
     " SELECT LOWER(ROUTINE_TYPE), ROUTINE_NAME FROM information_schema.ROUTINES"
     " WHERE ROUTINE_SCHEMA = DATABASE() UNION ALL"
-    " SELECT 'event', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()"
+    " SELECT 'event', EVENT_NAME FROM information_schema.EVENTS"
+    f" WHERE {is_schema('EVENT_SCHEMA', 'DATABASE()')}"
 )
 _INDEXES = (
     "SELECT TABLE_NAME, INDEX_NAME, GROUP_CONCAT(CONCAT_WS(' ', NON_UNIQUE, COLUMN_NAME, SUB_PART)"

@@ -15,6 +15,16 @@ def quoted(*names: str) -> str:
     return ".".join(f"`{name.replace('`', '``')}`" for name in names)
 
 
+def is_schema(column: str, name: str) -> str:
+    """Return the condition for a schema's name in ``information_schema``; ``name``: an expression.
+
+    The server compares some of its columns without regard to capitals, those of triggers and events
+    for two, also where two databases may differ in these alone.
+    """
+    exactly = f"BINARY {column} = BINARY {name}"
+    return f"({column} = {name} AND (@@lower_case_table_names <> 0 OR {exactly}))"
+
+
 def literal(text: str) -> str:
     """Return a text as it is written in a statement, where backslashes are escapes."""
     escaped = text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0")

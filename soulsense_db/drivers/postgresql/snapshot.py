@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -202,7 +203,7 @@ def _write_once(
             *part.switches,
         )
         environment = login.environment(settings=MONEY if has_money else None)
-        done = staged = 0
+        done = staged = written = 0
 
         def told(new: int = 0) -> None:
             nonlocal staged
@@ -224,14 +225,17 @@ def _write_once(
                 poll=told,
                 read=part.chunks,
             ) as chunks:
-                for chunk in chunks:  # nothing else here: pg_dump waits for us
+                for chunk in chunks:  # nothing slow here: pg_dump waits for us
                     stream.write(chunk)
+                    written = zlib.crc32(chunk, written)
                     done += len(chunk)
                     told()
             stream.flush()
             # Now that the server has nothing else to do; both take about as long.
             with _counted_meanwhile(moment) as counting:
-                digest = _digest_of(stream, target, told)
+                digest, read = _digest_of(stream, target, told)
+                if (read, stream.tell()) != (written, done):
+                    raise fs.other_bytes_read(target)
                 while not counting.done():
                     told()
                     wait([counting], timeout=_POLL_SECONDS)
@@ -246,24 +250,31 @@ def _write_once(
                 version_table=version_table,
                 has_money=has_money,
             )
-            stream.write(archive.ending(description))
+            ending = archive.ending(description)
+            stream.write(ending)
             stream.seek(done)
-            digest.update(stream.read())
+            if stream.read() != ending:
+                raise fs.other_bytes_read(target)
+            digest.update(ending)
             size = stream.tell()
     if progress is not None:
         progress(size, size)
     return info_of(description, size, sha256=digest.hexdigest())
 
 
-def _digest_of(stream: BufferedIOBase, path: Path, poll: Callable[[], object]) -> hashlib._Hash:
-    """Read a file from its beginning to its end; return the digest of what is in it."""
-    digest = hashlib.sha256()
-    with fs.storage_errors("read", path):
+def _digest_of(
+    stream: BufferedIOBase, path: Path, poll: Callable[[], object]
+) -> tuple[hashlib._Hash, int]:
+    """Read a file from its beginning to its end; return its digest, and its CRC-32."""
+    digest, check = hashlib.sha256(), 0
+    with fs.storage_errors("read", path), ThreadPoolExecutor(1) as executor:
         stream.seek(0)
         for chunk in chunks_of(stream):
+            checking = executor.submit(zlib.crc32, chunk, check)
             digest.update(chunk)
+            check = checking.result()
             poll()
-    return digest
+    return digest, check
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from soulsense_db.errors import BackupError
 _POLL_SECONDS = 0.005
 _ENDING_SECONDS = 0.001
 _LONGEST_ENDING_SECONDS = 0.05
+_LONGEST_WAKING_SECONDS = 0.1  # the server sleeps as long
 _LONGEST_PAUSE_MS = 2000
 _CHANNEL = "soulsense_db_swap"
 _IN_USE = "55006"
@@ -183,14 +184,18 @@ class Swap:
         A signal wakes it, and one is sent to the session of who listens: see
         ``CountOtherDBBackends`` and ``pg_usleep`` in PostgreSQL's sources.
         """
+        pause = _POLL_SECONDS
         while not renaming.done():
             self._end_sessions()
-            with suppress(DBAPIError):  # where others do not read, no more can be sent: it sleeps
-                execute(self._new.maintenance, f"NOTIFY {_CHANNEL}")
-            wait([renaming], timeout=_POLL_SECONDS)
+            self._end_sessions(self._new.name)
+            if pause < _LONGEST_WAKING_SECONDS:  # it looks fifty times, and then gives up
+                with suppress(DBAPIError):  # where others do not read, no more can be sent
+                    execute(self._new.maintenance, f"NOTIFY {_CHANNEL}")
+            wait([renaming], timeout=pause)
+            pause = min(2 * pause, _LONGEST_WAKING_SECONDS)
 
-    def _end_sessions(self) -> int:
-        asked = {"name": self._live, "spared": self._spared}
+    def _end_sessions(self, database: str | None = None) -> int:
+        asked = {"name": database or self._live, "spared": self._spared}
         return int(self._new.maintenance.scalar(_END, asked) or 0)
 
     def _has_time(self) -> bool:
