@@ -24,7 +24,12 @@ from soulsense_db.sidecars import MigrationMarker, is_its_backup
 
 
 def preview(session: Session, info: BackupInfo) -> DatabaseDiff | None:
-    """Say what a restore of ``info`` means, and return it; None where nothing can be compared."""
+    """Say what a restore of ``info`` means, and return it; None where nothing can be compared.
+
+    Nor is it compared for nobody: that takes longer than a restore.
+    """
+    if session.quiet and not session.as_json:
+        return None
     say_which(session, info)
     try:
         with session.progress("Comparing"):

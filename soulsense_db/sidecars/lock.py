@@ -28,7 +28,9 @@ class LiveLock:
     """
 
     def __init__(self, beside: Path, *, name: str, owner_of: Path | None, timeout: float) -> None:
-        fs.make_private_directory(beside.parent)
+        # A database on a server has its lock in the backup directory, which this may be the first
+        # to need; beside a file there may be what belongs to a repository.
+        fs.make_private_directory(beside.parent, keeps_out_of_git=owner_of is None)
         self._process = os.getpid()
         try:
             self._lock = fs.acquire_lock(lock_path(beside), timeout=timeout, owner_of=owner_of)

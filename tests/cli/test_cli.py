@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -292,3 +294,27 @@ def test_backups_of_a_server_are_none_of_a_file_that_was_lost(shell: Shell) -> N
     shell.fails(errors.DatabaseNotNamedError, "list")
     (backups / "soulsense_backup_20260101_120000.db").touch()
     shell.fails(errors.DatabaseFileNotFoundError, "create")
+
+
+_WITHOUT_COMPARE = """
+from soulsense_db import BackupManager
+BackupManager.compare = None
+from soulsense_db.__main__ import main
+main()
+"""
+
+
+def test_nothing_is_compared_for_nobody(shell: Shell) -> None:
+    """Where no preview is shown, a restore does not wait for one."""
+    shell.create()
+    for command in ("restore", "undo"):
+        reference = ["latest"] if command == "restore" else []
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_COMPARE, command, *reference, "--yes", "--quiet"],
+            cwd=shell.folder,
+            env=shell.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -43,10 +43,15 @@ def reader(
 def test_the_statements_of_a_refusal_are_all_that_is_missing(
     reader: tuple[Database, BackupManager, str],
 ) -> None:
-    """An administrator who executes them is not asked for more."""
+    """An administrator who executes them is not asked for more, and gives no more.
+
+    In a GRANT, the underscore of a name stands for any character.
+    """
     database, manager, user = reader
     (problem,) = manager.can_restore().problems
     assert problem.hint.count(f" TO {user};") == 2
+    escaped = database.name.replace("_", r"\_")
+    assert f"GRANT ALL ON `{escaped}`.* TO" in problem.hint
     database.run(problem.hint.removeprefix("As an administrator: "))
     assert manager.can_restore("latest").ok
     assert manager.restore("latest").verified

@@ -207,6 +207,40 @@ def test_sessions_of_others_are_said_before_anything_is_done(owned: Owned, tmp_p
         owned.maintain(f"REVOKE pg_signal_backend FROM {owned.user}")
 
 
+def test_a_superuser_who_is_connected_is_said_before_anything_is_done(
+    owned: Owned, tmp_path: Path
+) -> None:
+    """Nobody else may end his session, and no right would do: the hook runs no migration either."""
+    owned.maintain(f"GRANT pg_signal_backend TO {owned.user}")
+    manager = BackupManager(owned.engine, tmp_path / "backups")
+    backup = manager.create()
+    project = project_on(owned, tmp_path / "project")
+    url = owned.url.replace("%", "%%")
+    ini = project.ini.read_text().splitlines()
+    project.ini.write_text(
+        "\n".join(f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in ini)
+    )
+    project.protect()
+    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
+    project.revision("first", None, 'op.execute("INSERT INTO note VALUES (2)")')
+    administrator = sa.create_engine(owned.server.url(owned.name), poolclass=NullPool)
+    try:
+        with administrator.connect() as connection:
+            number = connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            (problem,) = manager.can_restore(backup).problems
+            assert f"only a superuser may end those of postgres (process {number})." in str(problem)
+            assert f"pg_terminate_backend({number})" in problem.hint
+            with pytest.raises(MissingRightError, match="Nothing was changed"):
+                manager.restore(backup)
+            with pytest.raises(MigrationRefusedError, match="only a superuser may end"):
+                project.upgrade("first")
+        assert owned.scalar("SELECT count(*) FROM note") == 1
+        project.upgrade("first")
+        assert manager.restore(backup).verified
+    finally:
+        owned.maintain(f"REVOKE pg_signal_backend FROM {owned.user}")
+
+
 def test_a_missing_database_that_the_user_may_not_make(owned: Owned, tmp_path: Path) -> None:
     """The dry run says so; made empty by somebody else, it takes the backup."""
     manager = BackupManager(owned.engine, tmp_path / "backups")

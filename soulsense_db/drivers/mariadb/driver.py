@@ -26,7 +26,7 @@ from soulsense_db.drivers.mariadb.reading import ReadingDriver
 from soulsense_db.drivers.mariadb.restore_errors import referred_to_from_elsewhere
 from soulsense_db.drivers.mariadb.row_access import MariaDBServer, rows_of
 from soulsense_db.drivers.mariadb.schema import Schema
-from soulsense_db.drivers.mariadb.statements import quoted
+from soulsense_db.drivers.mariadb.statements import pattern_of, quoted
 from soulsense_db.drivers.mariadb.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
 from soulsense_db.drivers.server_errors import missing_right
@@ -105,7 +105,7 @@ class MariaDBDriver(ReadingDriver):
             ours = schemas.beginning(live)
             lacks, statements = [], []
             for schema, shown in (
-                (live, quoted(live)),
+                (live, pattern_of(live)),
                 (f"{ours}{'0' * 16}", quoted(ours.replace("_", "\\_") + "%")),
             ):
                 if missing := rights.lacking(connection, schema, rights.FOR_RESTORES):

@@ -16,7 +16,14 @@ from soulsense_db.drivers.mariadb import inventory, programs
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.private_errors import other_settings
 from soulsense_db.drivers.mariadb.private_server import Account
-from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows, scalar
+from soulsense_db.drivers.mariadb.statements import (
+    execute,
+    literal,
+    pattern_of,
+    quoted,
+    rows,
+    scalar,
+)
 from soulsense_db.notices import log_ignored
 
 _GRANT = re.compile(r"^GRANT (?P<rights>.+?) ON (?P<what>\S.*?) TO (?P<rest>.*)$", re.DOTALL)
@@ -74,7 +81,7 @@ def make(connection: Connection, live: LiveUser, described: Description, schema:
     who = f"{quoted(live.user)}@{quoted(live.local_host)}"
     execute(connection, f"CREATE USER {who} {account.identified}")
     # It may be a definer of what is to be made: its own rights come afterwards.
-    execute(connection, f"GRANT ALL PRIVILEGES ON {_pattern(schema)}.* TO {who}")
+    execute(connection, f"GRANT ALL PRIVILEGES ON {pattern_of(schema)}.* TO {who}")
     for user, host in sorted({*definers, *live.others}):
         if (user, host) in ((live.user, live.local_host), ("mariadb.sys", _LOCAL)):
             continue
@@ -89,7 +96,7 @@ def make(connection: Connection, live: LiveUser, described: Description, schema:
             made = quoted(user)
             execute(connection, f"CREATE ROLE {made}")
         if (user, host) in definers:
-            execute(connection, f"GRANT ALL PRIVILEGES ON {_pattern(schema)}.* TO {made}")
+            execute(connection, f"GRANT ALL PRIVILEGES ON {pattern_of(schema)}.* TO {made}")
     return account
 
 
@@ -168,7 +175,3 @@ def _definers(described: Description) -> Iterator[tuple[str, str]]:
     for text in texts:
         for user, host in _DEFINER.findall(text):
             yield user.replace("``", "`"), host.replace("``", "`")
-
-
-def _pattern(schema: str) -> str:
-    return quoted(schema.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from soulsense_db.drivers.mariadb.statements import quoted, rows, scalar
+from soulsense_db.drivers.mariadb.statements import pattern_of, quoted, rows, scalar
 from soulsense_db.drivers.server_errors import missing_right
 
 _GRANT = re.compile(r"^GRANT (?P<rights>.+?) ON (?P<what>\*\.\*|`(?:[^`]|``)+`\.\*) TO ")
@@ -93,13 +93,13 @@ def require_sight(connection: Connection, schema: str, *, name: str) -> None:
         raise missing_right(
             name,
             "its triggers cannot be seen",
-            statement=f"GRANT TRIGGER ON {quoted(schema)}.* TO {user(connection)};",
+            statement=f"GRANT TRIGGER ON {pattern_of(schema)}.* TO {user(connection)};",
         )
     if not have & _TO_SEE_ROUTINES and not _reads_all_routines(connection):
         raise missing_right(
             name,
             "its routines cannot be seen",
-            statement=f"GRANT EXECUTE ON {quoted(schema)}.* TO {user(connection)};",
+            statement=f"GRANT EXECUTE ON {pattern_of(schema)}.* TO {user(connection)};",
         )
 
 

@@ -15,6 +15,11 @@ def quoted(*names: str) -> str:
     return ".".join(f"`{name.replace('`', '``')}`" for name in names)
 
 
+def pattern_of(schema: str) -> str:
+    """Return a schema's name as it is written in a ``GRANT``, where it is a pattern."""
+    return quoted(schema.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%"))
+
+
 def is_schema(column: str, name: str) -> str:
     """Return the condition for a schema's name in ``information_schema``; ``name``: an expression.
 

@@ -73,6 +73,18 @@ def others_connected(name: str, who: Sequence[str], user: str) -> MissingRightEr
     )
 
 
+def superusers_connected(name: str, who: Sequence[str], process: int) -> MissingRightError:
+    """Return the error for sessions of superusers; ``process``: of the first. Names as quoted."""
+    sessions = f"{', '.join(who)} (process {process}{' and others' * (len(who) > 1)})"
+    reason = f"a restore ends all sessions, and only a superuser may end those of {sessions}"
+    return MissingRightError(
+        f"A right is missing on {name}: {reason}.",
+        hint="Close these sessions, or have an administrator end them with "
+        f"pg_terminate_backend({process}), and try again.",
+        reason=reason,
+    )
+
+
 def not_member(name: str, owners: Sequence[str], user: str) -> MissingRightError:
     """Return the error for objects of roles that the user is no member of. Names as quoted."""
     return missing_right(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -12,6 +14,7 @@ from soulsense_db.drivers.postgresql.missing_rights import (
     others_connected,
     owned_by_superuser,
     owner_may_not_create,
+    superusers_connected,
 )
 from soulsense_db.drivers.postgresql.properties import belongings, give
 from soulsense_db.drivers.postgresql.schema_rights import OWNED, Lack, require_replaceable
@@ -55,6 +58,13 @@ _OTHERS = sa.text("""
     WHERE a.datname = current_database() AND NOT r.rolsuper
     AND NOT pg_has_role(r.oid, 'USAGE') AND NOT pg_has_role('pg_signal_backend', 'USAGE')
 """)
+_SUPERUSERS = sa.text(
+    "SELECT quote_ident(r.rolname), a.pid FROM pg_stat_activity a"
+    " JOIN pg_roles r ON r.oid = a.usesysid"
+    " WHERE a.datname = current_database() AND r.rolsuper ORDER BY a.pid"
+)
+_GUEST_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
 _OWNED_TOO = "".join(
     f"UNION ALL SELECT '{catalog}'::regclass, o.oid,"  # noqa: S608 - of a table of ours
     f" (pg_identify_object('{catalog}'::regclass, o.oid, 0)).identity, o.{schema}, o.{owner}"
@@ -161,12 +171,19 @@ def require_owners(connection: Connection, *, name: str) -> None:
 def require_ending(connection: Connection, *, name: str) -> None:
     """Raise where others are connected whose sessions the user may not end.
 
-    Those of superusers only they may end: that is no right to be given.
+    Those of superusers only they may end: that is no right to be given. A program that looks after
+    the server may be gone in a moment.
     """
     user, is_super = connection.execute(_USER).one()
-    found = [] if is_super else connection.scalars(_OTHERS).all()
-    if found:
+    if is_super:
+        return
+    if found := connection.scalars(_OTHERS).all():
         raise others_connected(name, sorted(found), user)
+    deadline = time.monotonic() + _GUEST_SECONDS
+    while guests := connection.execute(_SUPERUSERS).all():
+        if time.monotonic() > deadline:
+            raise superusers_connected(name, [str(role) for role, _ in guests], guests[0].pid)
+        time.sleep(_LOOK_SECONDS)
 
 
 def require_making(login: Login, *, name: str) -> None:
