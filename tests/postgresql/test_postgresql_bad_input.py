@@ -190,6 +190,25 @@ def test_the_server_dies(server: Server, app: str, operation: str, tmp_path: Pat
     assert content.psql(server, app, "SELECT v FROM t WHERE id = 0") == "old\n"
 
 
+def test_backups_are_read_while_the_server_is_down(
+    server: Server, app: str, tmp_path: Path
+) -> None:
+    """Who has lost it wants them more than ever: check, compare, copy out and in again."""
+    manager = BackupManager(content.engine_on(server, app), tmp_path / "backups")
+    first = manager.create()
+    content.psql(server, app, "UPDATE t SET v = 'new'")
+    second = manager.create()
+    other = BackupManager(content.engine_on(server, app), tmp_path / "others", catalog=False)
+    server.stop("immediate")
+    try:
+        assert manager.verify(second, level="full").checksum
+        assert [one.table for one in manager.diff(first, second).tables] == ["t"]
+        exported = manager.export(second, tmp_path / "out.pgdump")
+        assert other.import_file(exported).sha256 == second.sha256
+    finally:
+        server.start()
+
+
 def test_a_database_without_an_encoding(server: Server, tmp_path: Path) -> None:
     """SQLAlchemy cannot read what psycopg returns there: an error that says what to add."""
     options = "ENCODING 'SQL_ASCII' LOCALE 'C'"

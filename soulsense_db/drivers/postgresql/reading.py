@@ -168,13 +168,23 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
         with asking as connection:
             connection.exec_driver_sql("SET LOCAL search_path = ''")
             version = inventory.version(connection)
-            if self.tools_directory is not None:
-                return tools_in(self.tools_directory, version, name=self.database)
-            return find_tools(
-                version,
-                name=self.database,
-                beside_server=inventory.folder_of_programs(connection),
-            )
+            return self._tools_of(version, inventory.folder_of_programs(connection))
+
+    def _tools_of(self, version: int, beside_server: Path | None) -> Tools:
+        if self.tools_directory is not None:
+            return tools_in(self.tools_directory, version, name=self.database)
+        return find_tools(version, name=self.database, beside_server=beside_server)
+
+    def _tools_to_read(self, description: archive.Description) -> Tools:
+        """Return the server's programs; those of an archive's version where it does not answer.
+
+        A server that is lost must not keep anybody from reading its backups.
+        """
+        try:
+            return self.tools()
+        except DatabaseUnreachableError as error:
+            log_ignored("The programs of the backup's version are taken", error)
+            return self._tools_of(description.version, None)
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which a program of the server reaches the live database."""
@@ -280,8 +290,9 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     def schema_of(self, source: Path) -> contents.Schema:
         """Return the statements of the schema, as a program of the server's version writes them."""
-        version = archive.read(source).version
-        return contents.schema_of_archive(self.tools(), source, version, dict(os.environ))
+        description = archive.read(source)
+        tools = self._tools_to_read(description)
+        return contents.schema_of_archive(tools, source, description.version, dict(os.environ))
 
     # Comparing
 
@@ -308,7 +319,8 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     def dumped_rows(self, path: Path, description: archive.Description) -> Generator[contents.Row]:
         """Have ``pg_restore`` write the rows of the archive."""
-        return contents.rows_of_archive(self.tools(), path, description, dict(os.environ))
+        tools = self._tools_to_read(description)
+        return contents.rows_of_archive(tools, path, description, dict(os.environ))
 
     def dump_side(self, path: Path, description: archive.Description) -> DumpSide:
         """Have ``pg_restore`` write statements and rows."""
