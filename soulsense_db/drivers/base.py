@@ -372,6 +372,14 @@ class Driver(RequiredMethods):
         """
         return ""
 
+    def holding_replaced(self) -> AbstractContextManager[None]:
+        """Keep others from writing to that data, from before its snapshot until it is noted.
+
+        For the block, in which :meth:`snapshot_replaced` and then :meth:`keep_replaced` are called.
+        By default nobody is kept from anything.
+        """
+        return nullcontext()
+
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Write that data to the existing empty file ``target``, as :meth:`snapshot` does."""
         raise NotImplementedError(f"{type(self).__name__}.snapshot_replaced")

@@ -129,11 +129,12 @@ def place_copy_of_replaced(
             description=_DESCRIPTIONS[safety.name],
             created_at=replaced.at,
         )
-        staged = _fill(driver, safety, new, lambda at, _: driver.snapshot_replaced(at))
-        safety.make_room()
-        safety.place(staged, created, owner_of=driver.location)
-        placed = True  # from here on it is never removed: it may be noted on the server already
-        driver.keep_replaced(safety.path if safety.name == SAFETY_BACKUP else None)
+        with driver.holding_replaced():
+            staged = _fill(driver, safety, new, lambda at, _: driver.snapshot_replaced(at))
+            safety.make_room()
+            safety.place(staged, created, owner_of=driver.location)
+            placed = True  # from here on it is never removed: it may be noted on the server already
+            driver.keep_replaced(safety.path if safety.name == SAFETY_BACKUP else None)
     except BaseException:
         if not placed:
             with cleaning_up(f"{safety.path} could not be given its name back"):

@@ -207,9 +207,10 @@ class LoadPromises(DriverHooks):
         assert driver.replaced_without_copy() == "undo"
         live.add("after it")
         copy = live.new_file("copy")
-        driver.snapshot_replaced(copy)
-        driver.check(copy, level="full")
-        driver.keep_replaced(copy)
+        with driver.holding_replaced():
+            driver.snapshot_replaced(copy)
+            driver.check(copy, level="full")
+            driver.keep_replaced(copy)
         assert driver.replaced_without_copy() is None
         driver.load(copy)
         assert live.bodies() == [*FIRST_NOTES, "later"]

@@ -29,8 +29,8 @@ SAME = ("tenant_19911", "tenant_84816")
 def pair(server: Server, tmp_path: Path) -> Iterator[tuple[Database, Database]]:
     """Return the databases App and app, of which only App has a trigger, an event and a routine."""
     folders = [tmp_path / name for name in ("first", "second")]
-    for one in folders:
-        one.mkdir()
+    for folder in folders:
+        folder.mkdir()
     with (
         new_database(server, folders[0], "App") as upper,
         new_database(server, folders[1], "app") as lower,

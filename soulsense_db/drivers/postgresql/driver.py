@@ -41,8 +41,8 @@ from soulsense_db.progress import Progress
 
 _WITHIN = "The user lacks {}: the schemas of the database are replaced instead, in one transaction"
 _WRITERS_WAIT = (
-    ", and writers wait while the safety backup is made. (The name of a schema needs quotes, or "
-    "the schema public has other rights than usual, or no comment.)"
+    ", and writers wait while the safety backup is made. (The name of a schema needs quotes, "
+    "or the schema public has other rights than usual or no comment, or a table may not be read.)"
 )
 
 if TYPE_CHECKING:
@@ -145,9 +145,10 @@ class PostgreSQLDriver(ReadingDriver):
     def keeps_replaced(self) -> bool:
         """Whether databases are swapped, or the schemas are such as may be kept."""
         try:
+            if self._swaps_databases():
+                return True
             with self._connected() as connection:
-                swaps = rights.swaps_databases(connection, name=self.database)
-                return swaps or kept_schemas.may_be_kept(connection)
+                return kept_schemas.may_be_kept(connection)
         except BackupError as error:  # a restore says so
             log_ignored("How a restore would be made cannot be told", error)
             return True
@@ -163,8 +164,10 @@ class PostgreSQLDriver(ReadingDriver):
         return way + ("." if may_be_kept else _WRITERS_WAIT)
 
     def _swaps_databases(self) -> bool:
+        """Whether the user may; what is kept in the live database would go with that, too."""
         with self._connected() as connection:
-            return rights.swaps_databases(connection, name=self.database)
+            may = rights.swaps_databases(connection, name=self.database)
+        return may and kept_schemas.without_copy(self._login(), name=self.database) is None
 
     def require_restorable(self) -> None:
         """Look for the programs: a user who may only read makes backups for one who may restore."""
@@ -222,19 +225,53 @@ class PostgreSQLDriver(ReadingDriver):
 
     def snapshot_replaced(self, target: Path) -> SnapshotInfo:
         """Have ``pg_dump`` write it."""
-        write_copy = kept.write_copy if self._replaced_database() else kept_schemas.write_copy
-        return write_copy(
-            self._login(),
-            self.tools(),
-            target,
-            name=self.database,
-            lock_timeout=self.lock_timeout,
+        if self._replaced_database():
+            return kept.write_copy(
+                self._login(),
+                self.tools(),
+                target,
+                name=self.database,
+                lock_timeout=self.lock_timeout,
+            )
+        with self._held_schemas() as held:
+            return held.write_copy(
+                self._login(),
+                self.tools(),
+                target,
+                name=self.database,
+                lock_timeout=self.lock_timeout,
+            )
+
+    @contextmanager
+    def holding_replaced(self) -> Iterator[None]:
+        """Keep writers out of the replaced schemas; nobody knows a database's new name."""
+        if self._replaced_database():
+            yield
+            return
+        with self._held_schemas() as held:
+            self._here.held = held
+            try:
+                yield
+            finally:
+                self._here.held = None
+
+    @contextmanager
+    def _held_schemas(self) -> Iterator[kept_schemas.Held]:
+        """Yield what this thread holds already, or hold it for the block."""
+        if (found := getattr(self._here, "held", None)) is not None:
+            yield found
+            return
+        holding = kept_schemas.held(
+            self._login(), name=self.database, lock_timeout=self.lock_timeout
         )
+        with holding as held:
+            yield held
 
     def keep_replaced(self, copy: Path | None) -> None:
         """Note in a database's comment which file is a copy of it; schemas are dropped."""
         if not self._replaced_database():
-            kept_schemas.forget(self._login(), name=self.database)
+            with self._held_schemas() as held, live_errors(self.database):
+                held.drop()
             return
         checksum = None if copy is None else archive.read(copy).sha256
         kept.note_copy(self._login(), checksum, name=self.database)

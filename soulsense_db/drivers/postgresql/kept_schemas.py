@@ -5,6 +5,10 @@ written of these schemas once the live ones are in use again. The comment of one
 is empty, says what the copy will be for, and how they were called: it is there from the commit of
 the restore on, and goes with them.
 
+Whoever waited for that moment may have found his table by then, through a view for one, and goes on
+in the replaced one. So nobody writes there from before the copy's moment until it is dropped, in
+the same transaction: what he commits is in the copy, or he gets an error.
+
 The backup must be what it would be of the live schemas. So only those are kept of which ``pg_dump``
 writes the same under both names, but for the name (:func:`may_be_kept`): for others, writers wait.
 """
@@ -15,6 +19,8 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
@@ -23,20 +29,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql import inventory, snapshot
-from soulsense_db.drivers.postgresql.databases import in_transaction
 from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.login import Login
-from soulsense_db.drivers.postgresql.renaming import Names, renamed
-from soulsense_db.drivers.postgresql.statements import KEPT, OF_USERS
+from soulsense_db.drivers.postgresql.renaming import Names, Renamed
+from soulsense_db.drivers.postgresql.statements import KEPT, OF_USERS, execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import replaced_is_gone
 from soulsense_db.errors import DatabaseFileNotFoundError
-from soulsense_db.notices import cleaning_up
 
 _TOKEN_BYTES = 8
-_DROP_WAIT_MS = 2000
+_MOST = 10_000  # by the digits of their names
 _NOTE = re.compile(rf"{KEPT}[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
+_PLAIN = re.compile("[a-z_][a-z0-9_]*")
+PLACE = (
+    "SELECT system_identifier || ' ' || d.oid FROM pg_catalog.pg_control_system(), pg_database d"
+    " WHERE d.datname = current_database()"
+)
+"""The query for what tells the database from all others: a copy of it has a copy of the note."""
 # What is usual of ``public`` pg_dump does not write: a schema of another name has it as any other.
 # Its comment it writes also where there is none. (``getNamespaces`` in PostgreSQL's pg_dump.c.)
 _IS_USUAL = """(obj_description(n.oid, 'pg_namespace') IS NOT NULL
@@ -44,15 +54,25 @@ _IS_USUAL = """(obj_description(n.oid, 'pg_namespace') IS NOT NULL
         (a.grantee = n.nspowner AND a.privilege_type IN ('CREATE', 'USAGE'))
         OR (a.grantee = 0 AND a.privilege_type = 'USAGE')))
         FROM aclexplode(n.nspacl) AS a))"""
-_MAY_BE_KEPT = sa.text(
-    "SELECT bool_and(quote_ident(n.nspname) = n.nspname"  # noqa: S608 - a constant
-    f" AND (n.nspname <> 'public' OR {_IS_USUAL})) FROM pg_namespace n WHERE {OF_USERS}"
-)
+# What the user may not read can be in no copy: it would be replaced all the same.
+_MAY_BE_KEPT = sa.text(f"""
+    SELECT count(*) BETWEEN 1 AND {_MOST} AND bool_and(quote_ident(n.nspname) = n.nspname
+        AND (n.nspname <> 'public' OR {_IS_USUAL})
+        AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid
+            AND (c.relkind IN ('r', 'p', 'm') AND (NOT has_table_privilege(c.oid, 'SELECT')
+                    OR c.relrowsecurity AND row_security_active(c.oid))
+                OR c.relkind = 'S' AND NOT has_sequence_privilege(c.oid, 'SELECT'))))
+    FROM pg_namespace n WHERE {OF_USERS}
+""")  # noqa: S608 - a constant
 # Of somebody else it is not believed: whoever may make a schema could say so.
 _NOTES = sa.text(
-    "SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace"  # noqa: S608
-    f" WHERE left(nspname, {len(KEPT)}) = '{KEPT}' AND pg_has_role(nspowner, 'USAGE')"
-    " ORDER BY oid"
+    "SELECT n.nspname, obj_description(n.oid, 'pg_namespace') FROM pg_namespace n"  # noqa: S608
+    f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
+    " AND r.rolname = current_user ORDER BY n.oid"
+)
+_TABLES = sa.text(
+    "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') ORDER BY c.oid"
 )
 
 
@@ -60,12 +80,20 @@ class _Note(msgspec.Struct, frozen=True, kw_only=True):
     """What the comment says; ``own``: the names that the schemas had, by those that they have.
 
     ``version_table`` is Alembic's, as the application's statements found it; ``purpose``: what the
-    copy will be for, empty as soon as there is one.
+    copy will be for; ``place``: as of :data:`PLACE`.
     """
 
     purpose: str
+    place: str
     version_table: str | None
     own: dict[str, str]
+
+    def is_of(self, name: str) -> bool:
+        """Whether it can be that of the schema ``name``: what it says is put into statements."""
+        own = self.own.items()
+        return bool(own) and all(
+            re.fullmatch(rf"{name}_\d{{4}}", now) and _PLAIN.fullmatch(was) for now, was in own
+        )
 
 
 def may_be_kept(connection: Connection) -> bool:
@@ -84,8 +112,9 @@ class _Kept(snapshot.Live):
     may_have_jobs = False
 
     def __init__(self, own: Mapping[str, str], *, name: str) -> None:
-        self._own, self._name = own, name
+        self._own = own
         self._names = Names(own)
+        self._renamed = Renamed(self._names, name=name)
         self.switches = tuple(f"--schema={one}" for one in own)
 
     def tables(self, connection: Connection) -> list[inventory.Found]:
@@ -96,7 +125,10 @@ class _Kept(snapshot.Live):
         return tuple(sorted(self._own.values()))
 
     def chunks(self, output: BufferedReader) -> Iterator[bytes]:
-        return renamed(output, self._names, name=self._name)
+        return self._renamed.chunks(output)
+
+    def require_whole(self) -> None:
+        self._renamed.require_whole()
 
     def own(self, name: str) -> str:
         return self._names.in_text(name)
@@ -118,92 +150,97 @@ def name_of(beginning: str, number: int) -> str:
 
 
 def keeping(
-    beginning: str, own: Mapping[str, str], *, purpose: str, version_table: str | None
+    beginning: str,
+    own: Mapping[str, str],
+    *,
+    purpose: str,
+    place: str,
+    version_table: str | None,
 ) -> tuple[str, str]:
     """Return the statements that note what is kept; ``own``: the names that they had."""
-    note = _Note(purpose=purpose, version_table=version_table, own=dict(own))
-    return f"CREATE SCHEMA {beginning}", _comment(beginning, note)
-
-
-def _comment(name: str, note: _Note) -> str:
+    note = _Note(purpose=purpose, place=place, version_table=version_table, own=dict(own))
     # The database may have an encoding in which a path cannot be written; nothing in dollars ends
     # a text, whatever the session's settings are.
     text = json.dumps(msgspec.to_builtins(note))
-    return f"COMMENT ON SCHEMA {name} IS ${name}${text}${name}$"
+    return (
+        f"CREATE SCHEMA {beginning}",
+        f"COMMENT ON SCHEMA {beginning} IS ${beginning}${text}${beginning}$",
+    )
 
 
-def _notes(connection: Connection) -> list[tuple[str, _Note]]:
-    found = []
+def _noted(connection: Connection) -> tuple[str, _Note] | None:
+    place = str(execute(connection, PLACE).scalar_one())
     for name, said in connection.execute(_NOTES):
-        if said is not None and _NOTE.fullmatch(name):
-            try:
-                found.append((str(name), msgspec.json.decode(said, type=_Note)))
-            except msgspec.MsgspecError:
-                continue  # no note of ours
-    return found
-
-
-def _without_copy(connection: Connection) -> tuple[str, _Note] | None:
-    return next((one for one in _notes(connection) if one[1].purpose), None)
+        if said is None or not _NOTE.fullmatch(name):
+            continue
+        try:
+            note = msgspec.json.decode(said, type=_Note)
+        except msgspec.MsgspecError:
+            continue  # no note of ours
+        if note.place == place and note.is_of(name):
+            return str(name), note
+    return None
 
 
 def without_copy(login: Login, *, name: str) -> str | None:
     """Return what the copy will be for of kept schemas of which there is no file yet."""
     try:
         with login.connected(name=name) as connection:
-            found = _without_copy(connection)
+            found = _noted(connection)
     except DatabaseFileNotFoundError:
         return None
     return None if found is None else found[1].purpose
 
 
-def write_copy(
-    login: Login, tools: Tools, target: Path, *, name: str, lock_timeout: float
-) -> SnapshotInfo:
-    """Write what the last restore replaced to the existing empty file ``target``."""
-    with login.connected(name=name) as connection:
-        found = _without_copy(connection)
-    if found is None:
-        raise replaced_is_gone(name)
-    note = found[1]
-    with live_errors(name):
-        return snapshot.write(
-            login,
-            tools,
-            target,
-            name=name,
-            lock_timeout=lock_timeout,
-            version_table=note.version_table,
-            part=_Kept(note.own, name=name),
-            progress=None,
-        )
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is kept, and that nobody can write to until it is dropped."""
+
+    beginning: str
+    note: _Note
+    connection: Connection
+
+    def write_copy(
+        self, login: Login, tools: Tools, target: Path, *, name: str, lock_timeout: float
+    ) -> SnapshotInfo:
+        """Write it to the existing empty file ``target``."""
+        with live_errors(name):
+            return snapshot.write(
+                login,
+                tools,
+                target,
+                name=name,
+                lock_timeout=lock_timeout,
+                version_table=self.note.version_table,
+                part=_Kept(self.note.own, name=name),
+                progress=None,
+            )
+
+    def drop(self) -> None:
+        """Drop it: there is a copy.
+
+        Where somebody reads it for longer than the lock timeout, as a program may that dumps all
+        that it finds, it stays, and is copied anew: it may be written to from now on.
+        """
+        schemas = ", ".join((*self.note.own, self.beginning))
+        execute(self.connection, f"DROP SCHEMA {schemas} CASCADE")
+        self.connection.commit()
 
 
-def forget(login: Login, *, name: str) -> None:
-    """Note that there is a copy, and drop what was copied."""
-    with login.connected(name=name) as connection:
-        found = _without_copy(connection)
+@contextmanager
+def held(login: Login, *, name: str, lock_timeout: float) -> Iterator[Held]:
+    """Keep writers out of what is kept, for the block.
+
+    Raises :class:`~soulsense_db.errors.DatabaseLockedError` where somebody goes on writing there.
+    """
+    with login.connected(name=name, autocommit=False) as connection, live_errors(name):
+        found = _noted(connection)
         if found is None:
             raise replaced_is_gone(name)
         beginning, note = found
-        copied = _Note(purpose="", version_table=None, own=note.own)
-        in_transaction(connection, _comment(beginning, copied), name=name)
-        tidy_up(connection, name=name)
-
-
-def tidy_up(connection: Connection, *, name: str) -> None:
-    """Drop the schemas of which there is a copy.
-
-    Somebody may be reading them, as a program does that dumps all that it finds: then they go with
-    the next restore.
-    """
-    for beginning, note in _notes(connection):
-        if note.purpose:
-            continue
-        with cleaning_up(f"The schemas {beginning}_... could not be dropped"), live_errors(name):
-            in_transaction(
-                connection,
-                f"SET LOCAL lock_timeout = {_DROP_WAIT_MS}",
-                f"DROP SCHEMA IF EXISTS {', '.join((*note.own, beginning))} CASCADE",
-                name=name,
-            )
+        execute(connection, f"SET LOCAL lock_timeout = {max(1, int(1000 * lock_timeout))}")
+        tables = connection.scalars(_TABLES, {"schemas": list(note.own)}).all()
+        if tables:
+            listed = ", ".join(f"ONLY {one}" for one in tables)
+            execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
+        yield Held(beginning, note, connection)

@@ -9,6 +9,7 @@ chance: it is made at random for each restore.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from io import BufferedIOBase
 
@@ -18,6 +19,7 @@ from soulsense_db.drivers.postgresql.tool_errors import unknown_archive
 
 _ROWS = b"\x01"
 _BLOCK = 256 * 1024
+_DIGITS = 4
 _LENGTH = len(toc.number(0))
 _LINE_FEED = ord("\n")
 _PUBLIC = b"public"
@@ -29,12 +31,14 @@ _USUAL_COMMENT = b"COMMENT ON SCHEMA public IS 'standard public schema';\n"
 
 
 class Names:
-    """The names that schemas have now, all of one length, each with its own one."""
+    """The names that schemas have now, of one beginning and length, each with its own one."""
 
     def __init__(self, own: Mapping[str, str]) -> None:
-        self.own = own
-        self._bytes = [(now.encode(), name.encode()) for now, name in own.items()]
-        (self._length,) = {len(now) for now, _ in self._bytes}
+        self._own = {now.encode(): name.encode() for now, name in own.items()}
+        first = min(self._own)
+        self._beginning = first[:-_DIGITS]
+        self._any = re.compile(re.escape(self._beginning) + rb"\d{%d}" % _DIGITS)
+        self._length = len(first)
 
     def in_text(self, text: str) -> str:
         """Return ``text`` with their own names."""
@@ -42,48 +46,76 @@ class Names:
 
     def in_bytes(self, data: bytes) -> bytes:
         """Return ``data`` with their own names."""
-        for now, name in self._bytes:
-            data = data.replace(now, name)
-        return data
+        return self._any.sub(lambda found: self._own.get(found[0], found[0]), data)
 
     def are_in(self, data: bytes) -> bool:
-        """Whether one of them is."""
-        return any(now in data for now, _ in self._bytes)
+        """Whether one of them may be."""
+        return self._beginning in data
 
     def may_begin_at(self, data: bytes) -> int:
         """Return where one begins of which the end may be missing; the length where none does."""
         ends = range(max(0, len(data) - self._length + 1), len(data))
-        return next(
-            (at for at in ends if any(now.startswith(data[at:]) for now, _ in self._bytes)),
-            len(data),
-        )
+        return next((at for at in ends if self._may_begin(data[at:])), len(data))
+
+    def _may_begin(self, data: bytes) -> bool:
+        return self._beginning.startswith(data) or data.startswith(self._beginning)
 
 
-def renamed(output: BufferedIOBase, names: Names, *, name: str) -> Iterator[bytes]:
-    """Yield the archive that ``output`` is, chunk by chunk, with the schemas' own names.
+class Renamed:
+    """The archive that ``output`` is, with the schemas' own names.
 
-    ``name``: of the database, for errors. Raises :class:`~soulsense_db.errors.BackupError` for what
-    is not known here.
+    ``name``: of the database, for errors.
     """
-    try:
-        reader = Reader(output.read)
+
+    def __init__(self, names: Names, *, name: str) -> None:
+        self._names, self._name = names, name
+        self._is_whole = False
+
+    def chunks(self, output: BufferedIOBase) -> Iterator[bytes]:
+        """Yield it, chunk by chunk, as far as it goes.
+
+        Raises :class:`~soulsense_db.errors.BackupError` for what is not known here.
+        """
+        try:
+            yield from self._renamed(output)
+            self._is_whole = True
+        except _EndedError:
+            return  # the program that writes it says why
+        except ValueError as error:
+            raise unknown_archive(self._name, str(error)) from None
+
+    def require_whole(self) -> None:
+        """Raise where it ended too early, and the program that wrote it has not failed."""
+        if not self._is_whole:
+            raise unknown_archive(self._name, "it ends too early")
+
+    def _renamed(self, output: BufferedIOBase) -> Iterator[bytes]:
+        reader = Reader(lambda length: _read(output, length))
         contents = toc.read_contents(reader, _place_of)
         if contents.written(toc.CUSTOM, _same_place) != reader.taken:
             raise ValueError("it is not what was read")
-        entries = (_own(_renamed(one, names)) for one in contents.entries)
+        entries = (_own(_renamed(one, self._names)) for one in contents.entries)
         left = [one for one in entries if one is not None]
         yield contents._replace(entries=left).written(toc.CUSTOM, _same_place)
-        source = _Input(output, names)
+        source = _Input(output, self._names)
         for _ in filter(lambda entry: entry.has_data, left):
-            kind = source.take(1)
-            if kind != _ROWS:
-                raise ValueError("it has data of an unknown kind" if kind else "it ends too early")
+            if (kind := source.take(1)) != _ROWS:
+                raise ValueError("it has data of an unknown kind")
             yield kind + source.take(_LENGTH)
-            yield from _chunks(source, names)
-        if source.take(1):
+            yield from _chunks(source, self._names)
+        if source.is_there():
             raise ValueError("it goes on after its end")
-    except ValueError as error:
-        raise unknown_archive(name, str(error)) from None
+
+
+class _EndedError(Exception):
+    """What is read is at its end, too early."""
+
+
+def _read(output: BufferedIOBase, length: int) -> bytes:
+    found = output.read(length)
+    if len(found) < length:
+        raise _EndedError
+    return found
 
 
 def _place_of(reader: Reader) -> bytes:
@@ -125,15 +157,26 @@ class _Input:
 
     def read(self, length: int) -> None:
         """Have that many bytes in memory; what is before ``at`` is forgotten."""
+        self._fill(length)
+        if not self.has(length):
+            raise _EndedError
+
+    def _fill(self, length: int) -> None:
         left = self.data[self.at :]
         self.data, self.at = left + self._output.read(max(_BLOCK, length - len(left))), 0
         self.has_names = self._names.are_in(self.data)
 
+    def is_there(self) -> bool:
+        """Whether there is anything left."""
+        if not self.has(1):
+            self._fill(1)
+        return self.has(1)
+
     def take(self, length: int) -> bytes:
-        """Return the next bytes; fewer only at the end."""
+        """Return the next bytes."""
         if not self.has(length):
             self.read(length)
-        begin, self.at = self.at, min(self.at + length, len(self.data))
+        begin, self.at = self.at, self.at + length
         return self.data[begin : self.at]
 
 
@@ -150,16 +193,15 @@ def _chunks(source: _Input, names: Names) -> Iterator[bytes]:
             yield source.data[begin : source.at]
             source.read(size)
             begin = source.at
-            if not source.has(size):
-                raise ValueError("it ends too early")
             continue
         end = source.at + size
         is_last = size == _LENGTH
         # A name may begin in one chunk and end in the next, but never in another row.
-        if pending or source.has_names or not (is_last or source.data[end - 1] == _LINE_FEED):
+        ends_here = is_last or source.data[end - 1] == _LINE_FEED
+        if pending or source.has_names or not ends_here:
             yield source.data[begin : source.at]
             data = pending + source.data[source.at + _LENGTH : end]
-            whole = len(data) if is_last else names.may_begin_at(data)
+            whole = len(data) if ends_here else names.may_begin_at(data)
             pending = data[whole:]
             if own := names.in_bytes(data[:whole]):
                 yield toc.text(own)

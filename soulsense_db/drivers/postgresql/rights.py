@@ -18,7 +18,7 @@ from soulsense_db.drivers.postgresql.missing_rights import (
 )
 from soulsense_db.drivers.postgresql.properties import belongings, give
 from soulsense_db.drivers.postgresql.schema_rights import OWNED, Lack, require_replaceable
-from soulsense_db.drivers.postgresql.statements import KEPT, quoted
+from soulsense_db.drivers.postgresql.statements import NOT_OF_USERS, quoted
 from soulsense_db.drivers.server_errors import missing_right
 
 # What keeps a database from being renamed or dropped, or would go with it; and what ends it.
@@ -102,7 +102,7 @@ _OWNERS = sa.text(f"""
         o.role = (SELECT oid FROM pg_roles WHERE rolname = current_user)
             OR pg_has_role(o.role, o.schema_owner, 'USAGE') AS may_create
     FROM owners o JOIN pg_roles r ON r.oid = o.role
-    WHERE o.schema !~ '^(pg_|{KEPT})' AND o.schema <> 'information_schema'
+    WHERE o.schema !~ '{NOT_OF_USERS}' AND o.schema <> 'information_schema'
     ORDER BY o.role, o.schema, o.thing
 """)  # noqa: S608 - a constant
 

@@ -213,12 +213,17 @@ class Ready:
 
     def _note_kept(self, purpose: str) -> None:
         """Note it, if they are such as when it was asked whether they may be kept."""
+        (place,) = self._psql.execute(kept_schemas.PLACE)
         public = [now for now, own in self._own.items() if own == _PUBLIC]
         usual = self._psql.execute(*map(kept_schemas.is_usual, public))
-        if self._has_odd_name or usual != ["t"] * len(public):
+        if not self._own or self._has_odd_name or usual != ["t"] * len(public):
             raise self._is_changed()
         noted = kept_schemas.keeping(
-            self._begin, self._own, purpose=purpose, version_table=self._version_table
+            self._begin,
+            self._own,
+            purpose=purpose,
+            place=place,
+            version_table=self._version_table,
         )
         self._psql.execute(*noted)
 
@@ -311,8 +316,6 @@ def prepared(
             version_table=version_table,
             lock_timeout=lock_timeout,
         )
-        with login.connected(name=name) as connection:
-            kept_schemas.tidy_up(connection, name=name)
         ready.make_room(description.schemas)
         environment = login.environment()
         with (

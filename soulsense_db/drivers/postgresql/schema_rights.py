@@ -49,7 +49,8 @@ _OWNED_TOO = "".join(
     for kind, catalog, schema, owner in OWNED
 )
 # What belongs to others, of which kind it is, its name, and its owner. What belongs to a table is
-# its owner's, and what belongs to an extension is not replaced.
+# its owner's, what belongs to an extension is not replaced, and what is a part of something else,
+# as the functions of a range type are, goes with it.
 _OF_OTHERS = sa.text(f"""
     SELECT found.kind, found.name, quote_ident(o.rolname), o.rolsuper,
         o.rolname = 'pg_database_owner'
@@ -79,7 +80,7 @@ _OF_OTHERS = sa.text(f"""
     ) AS found JOIN pg_roles o ON o.oid = found.owner
     WHERE NOT pg_has_role(found.owner, 'USAGE') AND NOT EXISTS (
         SELECT FROM pg_depend e
-        WHERE e.classid = found.catalog AND e.objid = found.oid AND e.deptype = 'e'
+        WHERE e.classid = found.catalog AND e.objid = found.oid AND e.deptype IN ('e', 'i')
     )
     ORDER BY found.place, found.name
 """)  # noqa: S608 - a constant
@@ -96,7 +97,12 @@ _OUTSIDE = (
     ("event trigger", "SELECT evtname FROM pg_event_trigger"),
     ("foreign-data wrapper", "SELECT fdwname FROM pg_foreign_data_wrapper"),
     ("language", "SELECT lanname FROM pg_language WHERE oid >= 16384"),
-    ("cast", "SELECT castsource::regtype::text FROM pg_cast WHERE oid >= 16384"),
+    (  # that of a range type is a part of it
+        "cast",
+        "SELECT castsource::regtype::text FROM pg_cast WHERE oid >= 16384 AND NOT EXISTS (SELECT"
+        " FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = pg_cast.oid"
+        " AND d.deptype = 'i')",
+    ),
     ("access method", "SELECT amname FROM pg_am WHERE oid >= 16384"),
     ("transform", "SELECT trftype::regtype::text FROM pg_transform"),
     (

@@ -104,11 +104,12 @@ REQUIRE_NO_WRITERS = f"""IF EXISTS ({_WRITERS}) OR EXISTS ({_PREPARED}) THEN
 END IF;"""
 
 # No statement locks a sequence as such: this one keeps its next number and setval() back, and lets
-# pg_dump read it. A temporary one is in no schema that is replaced.
-LOCK_SEQUENCES = """FOR wanted IN SELECT c.oid::regclass::text
-    FROM pg_class c WHERE c.relkind = 'S' AND c.relnamespace IN ({old})
+# pg_dump read it. It leaves all as it is. A temporary one is in no schema that is replaced.
+LOCK_SEQUENCES = """FOR wanted IN
+    SELECT c.oid::regclass::text || CASE WHEN s.seqcycle THEN ' CYCLE' ELSE ' NO CYCLE' END
+    FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid WHERE c.relnamespace IN ({old})
 LOOP
-    EXECUTE 'ALTER SEQUENCE ' || wanted || ' NO CYCLE';
+    EXECUTE 'ALTER SEQUENCE ' || wanted;
 END LOOP;"""
 
 _PATIENCE = "1 s"

@@ -111,6 +111,9 @@ class Live:
         """Yield the archive, of what one ``pg_dump`` writes."""
         return chunks_of(output)
 
+    def require_whole(self) -> None:
+        """Raise where that was not whole, and ``pg_dump`` did not fail."""
+
     def own(self, name: str) -> str:
         """Return the name of a table or a schema as it is in the archive."""
         return name
@@ -230,6 +233,7 @@ def _write_once(
                     written = zlib.crc32(chunk, written)
                     done += len(chunk)
                     told()
+            part.require_whole()
             stream.flush()
             # Now that the server has nothing else to do; both take about as long.
             with _counted_meanwhile(moment) as counting:

@@ -8,11 +8,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, CursorResult
 
 KEPT = "soulsense_kept_"
-"""How the schemas are called that a restore within the database has replaced, until there is a copy
-of them (:mod:`.kept_schemas`): to all else they are not there."""
-WITHOUT_KEPT = f"--exclude-schema={KEPT}*"
+"""How the names begin of the schemas that a restore within the database has replaced, until there
+is a copy of them (:mod:`.kept_schemas`): to all else they are not there."""
+# Without braces, which mean something else where this is put in.
+_OF_KEPT = KEPT + 16 * "[0-9a-f]"
+WITHOUT_KEPT = f"--exclude-schema={_OF_KEPT}*"
 """What makes ``pg_dump`` leave them out."""
-OF_USERS = f"n.nspname !~ '^(pg_|{KEPT})' AND n.nspname <> 'information_schema'"
+NOT_OF_USERS = f"^(pg_|{_OF_KEPT}(_|$))"
+"""The pattern of the names of schemas that are the server's own, or ours."""
+OF_USERS = f"n.nspname !~ '{NOT_OF_USERS}' AND n.nspname <> 'information_schema'"
 """The condition for the schemas of users, where ``n`` is ``pg_namespace``."""
 _PLAIN = re.compile("[a-z_][a-z0-9_]*")
 # Some of the words that are no names without quotes: those that somebody may call a user.
