@@ -20,6 +20,7 @@ from soulsense_db import BackupManager
 from soulsense_db.drivers import Driver, SQLiteDriver, driver_for, engine_for, registry
 from soulsense_db.errors import (
     DatabaseFileNotFoundError,
+    MissingExtraError,
     StorageError,
     UnsupportedDatabaseError,
 )
@@ -158,3 +159,28 @@ def test_packages_are_looked_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         engine_for("sqlite://")
     assert engine_for("sqlite://").dialect.name == "sqlite"
     assert engine_for("sqlite://").dialect.name == "sqlite"
+
+
+@pytest.mark.parametrize(
+    ("url", "missing", "taken"),
+    [
+        ("postgresql+psycopg2://shop", ["psycopg2"], "psycopg"),
+        ("postgresql+psycopg2://shop", [], "psycopg2"),
+        ("postgresql+psycopg://shop", ["psycopg", "psycopg2"], ""),
+        ("mariadb+mysqldb://shop", ["MySQLdb"], "pymysql"),
+        ("mysql+pymysql://shop", ["pymysql", "MySQLdb", "mysql.connector"], ""),
+    ],
+)
+def test_a_command_takes_the_library_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, url: str, missing: list[str], taken: str
+) -> None:
+    """The URL may be the application's, of another environment; with none, the extra is named."""
+    for one in missing:
+        monkeypatch.setitem(sys.modules, one, None)
+    if taken:
+        assert engine_for(url).dialect.driver == taken
+        return
+    with pytest.raises(MissingExtraError) as caught:
+        engine_for(url)
+    extra = "postgresql" if "postgresql" in url else "mariadb"
+    assert f'pip install "soulsense-db[{extra}]"' in caught.value.hint

@@ -278,10 +278,12 @@ def _of_connection(connection: Any) -> dict[str, Any]:
 
 
 def library_for(named: str) -> str:
-    """Return ``named``, a library as SQLAlchemy calls it, or one that needs no event loop."""
-    if named in _LIBRARIES:
-        return named
-    for name, module in _LIBRARIES.items():
+    """Return a library that needs no event loop and is installed, if possible that ``named``.
+
+    Both as SQLAlchemy calls them. Raises :class:`~soulsense_db.errors.MissingExtraError` where
+    there is none.
+    """
+    for name, module in sorted(_LIBRARIES.items(), key=lambda one: one[0] != named):
         try:
             import_module(module)
         except ImportError:

@@ -353,9 +353,12 @@ def _library_of(engine: Engine) -> str:
     return installed_library()
 
 
-def installed_library() -> str:
-    """Return the name of a library that waits and is installed; raises where there is none."""
-    for library in LIBRARIES:
+def installed_library(named: str = "") -> str:
+    """Return the name of a library that waits and is installed, if possible that ``named``.
+
+    Raises :class:`~soulsense_db.errors.MissingExtraError` where there is none.
+    """
+    for library in sorted(LIBRARIES, key=lambda one: one != named):
         try:
             import_module(library)
         except ImportError:

@@ -25,7 +25,6 @@ from soulsense_db.drivers.postgresql import (
 from soulsense_db.drivers.postgresql.databases import recover
 from soulsense_db.drivers.postgresql.errors import live_errors
 from soulsense_db.drivers.postgresql.login import (
-    LIBRARIES,
     Login,
     connect,
     installed_library,
@@ -76,12 +75,12 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     @classmethod
     def url_for_commands(cls, url: sa.URL) -> sa.URL:
-        """Return ``url`` with the library that it names, or else with one that is installed.
+        """Return ``url`` with the library that it names, or with another where that is missing.
 
         What SQLAlchemy takes where none is named depends on its version.
         """
         named = url.drivername.partition("+")[2]
-        library = named if named in LIBRARIES else installed_library()
+        library = installed_library(named)
         query = dict(url.query)
         if "ssl" in query:  # as asyncpg calls it
             query["sslmode"] = query.pop("ssl")
