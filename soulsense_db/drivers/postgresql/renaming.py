@@ -76,6 +76,7 @@ class Renamed:
 
         Raises :class:`~soulsense_db.errors.BackupError` for what is not known here.
         """
+        self._is_whole = False  # it may be another attempt
         try:
             yield from self._renamed(output)
             self._is_whole = True
