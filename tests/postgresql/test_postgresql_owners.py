@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic_project import Project
 from sqlalchemy.pool import NullPool
 
 from postgresql import content
@@ -165,6 +166,20 @@ def test_a_limit_that_is_too_low_for_a_dump_keeps_no_safety_backup_from_being_ma
     assert owned.scalar(limit) == 2
 
 
+def _project_of(owned: Owned, folder: Path) -> Project:
+    """Return a protected project of the user, whose first migration adds a row."""
+    project = project_on(owned, folder / "project")
+    url = owned.url.replace("%", "%%")
+    ini = project.ini.read_text().splitlines()
+    project.ini.write_text(
+        "\n".join(f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in ini)
+    )
+    project.protect()
+    project.set_option("soulsense_backup_directory", str(folder / "backups"))
+    project.revision("first", None, 'op.execute("INSERT INTO note VALUES (2)")')
+    return project
+
+
 def test_who_may_not_restore_migrates_where_nothing_is_put_back(
     owned: Owned, tmp_path: Path
 ) -> None:
@@ -172,15 +187,7 @@ def test_who_may_not_restore_migrates_where_nothing_is_put_back(
     owned.maintain(f"ALTER ROLE {owned.user} NOCREATEDB")
     owned.maintain("ALTER DATABASE {} OWNER TO postgres")
     owned.administer(f"GRANT CREATE ON SCHEMA public TO {owned.user}")
-    project = project_on(owned, tmp_path / "project")
-    url = owned.url.replace("%", "%%")
-    ini = project.ini.read_text().splitlines()
-    project.ini.write_text(
-        "\n".join(f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in ini)
-    )
-    project.protect()
-    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
-    project.revision("first", None, 'op.execute("INSERT INTO note VALUES (2)")')
+    project = _project_of(owned, tmp_path)
     with pytest.raises(MigrationRefusedError, match="A right is missing"):
         project.upgrade("first")
     assert owned.scalar("SELECT count(*) FROM note") == 1
@@ -214,15 +221,7 @@ def test_a_superuser_who_is_connected_is_said_before_anything_is_done(
     owned.maintain(f"GRANT pg_signal_backend TO {owned.user}")
     manager = BackupManager(owned.engine, tmp_path / "backups")
     backup = manager.create()
-    project = project_on(owned, tmp_path / "project")
-    url = owned.url.replace("%", "%%")
-    ini = project.ini.read_text().splitlines()
-    project.ini.write_text(
-        "\n".join(f"sqlalchemy.url = {url}" if "sqlalchemy.url =" in one else one for one in ini)
-    )
-    project.protect()
-    project.set_option("soulsense_backup_directory", str(tmp_path / "backups"))
-    project.revision("first", None, 'op.execute("INSERT INTO note VALUES (2)")')
+    project = _project_of(owned, tmp_path)
     administrator = sa.create_engine(owned.server.url(owned.name), poolclass=NullPool)
     try:
         with administrator.connect() as connection:
