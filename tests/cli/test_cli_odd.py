@@ -182,9 +182,9 @@ def test_an_empty_url_option_is_an_error(shell: Shell) -> None:
     shell.fails(OptionError, "restore", "latest", "--yes", "--url", "")
 
 
-def session_of(shell: Shell, *, yes: bool = False) -> Session:
-    """Return the session of a call without options but --quiet."""
-    return Session(str(shell.database), None, None, None, as_json=False, quiet=True, yes=yes)
+def session_of(shell: Shell, *, yes: bool = False, quiet: bool = True) -> Session:
+    """Return the session of a call without options but these."""
+    return Session(str(shell.database), None, None, None, as_json=False, quiet=quiet, yes=yes)
 
 
 def test_prune_removes_only_what_it_showed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,10 +257,12 @@ def test_a_comparison_that_fails_does_not_block_a_restore(
         monkeypatch.setattr(BackupManager, "compare", compare)
 
     fail_with(DatabaseLockedError("Locked."))
-    assert restoring.restore(session_of(shell, yes=True), "latest")["comparison"] is None
+    assert (
+        restoring.restore(session_of(shell, yes=True, quiet=False), "latest")["comparison"] is None
+    )
     fail_with(BackupNotFoundError("Gone."))
     with pytest.raises(BackupNotFoundError):
-        restoring.restore(session_of(shell, yes=True), "latest")
+        restoring.restore(session_of(shell, yes=True, quiet=False), "latest")
 
 
 def test_status_of_what_cannot_be_looked_at_is_critical(shell: Shell) -> None:

@@ -116,6 +116,7 @@ def test_the_statements_of_a_refusal_are_all_that_is_missing(
     assert any(lacks in one for one in check.warnings)
     for statement in ("REVOKE app FROM backup", *whole.split(";")[:-1]):
         shop.execute(statement)
+    shop.engine.dispose()  # a superuser's sessions nobody else may end
     assert manager.can_restore("latest") == type(check)(backup=check.backup, problems=())
 
 

@@ -73,10 +73,10 @@ def test_who_leaves_the_new_database_slowly_is_waited_for(
     shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As autovacuum may at any time: to wake the server does not use its patience up."""
-    rename_new = Swap._rename_new
+    commit = Swap.commit
     left: list[threading.Timer] = []
 
-    def rename_with_a_guest(swap: Swap) -> None:
+    def commit_with_a_guest(swap: Swap) -> str:
         guest = sa.create_engine(shop.server.url(swap._new.name), poolclass=NullPool).connect()
         number = int(guest.scalar(sa.text("SELECT pg_backend_pid()")) or 0)
         os.kill(number, signal.SIGSTOP)
@@ -84,9 +84,9 @@ def test_who_leaves_the_new_database_slowly_is_waited_for(
         guest.close()
         left.append(threading.Timer(1, os.kill, (number, signal.SIGCONT)))
         left[0].start()
-        rename_new(swap)
+        return commit(swap)
 
-    monkeypatch.setattr(Swap, "_rename_new", rename_with_a_guest)
+    monkeypatch.setattr(Swap, "commit", commit_with_a_guest)
     manager = BackupManager(shop.engine, tmp_path)
     manager.create()
     shop.execute("DELETE FROM note")

@@ -89,10 +89,10 @@ def test_a_user_with_the_rights_of_the_page_restores(shop: Database, tmp_path: P
     manager = manager_of(shop, "app", tmp_path)
     made = manager.create()
     shop.execute("DELETE FROM note")
-    assert manager.can_restore(made).problems == ()
     with shop.engine.connect():  # of the superuser
         pass
     shop.engine.dispose()
+    assert manager.can_restore(made).problems == ()
     manager.restore(made)
     assert shop.scalar("SELECT body FROM note") == "Dear diary"
     owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'shop'"
