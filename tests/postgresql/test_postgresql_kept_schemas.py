@@ -460,6 +460,18 @@ def test_a_program_that_fails_is_told_as_what_it_is(
     assert rows(shop) == 3
 
 
+@on_newest
+def test_a_function_that_is_hidden_is_not_needed_by_who_swaps_databases(
+    server: Server,
+) -> None:
+    """A hardened server lets nobody call what tells servers apart."""
+    with Owned(server) as shop:
+        shop.maintain(f"ALTER ROLE {shop.user} CREATEDB")
+        shop.execute("CREATE TABLE note AS SELECT 1 AS id")
+        shop.administer("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        assert driver_of(shop).replaced_without_copy() is None
+
+
 def in_pieces(data: bytes, size: int) -> bytes:
     """Return an archive with the rows of its tables in chunks of another size."""
     stream = io.BytesIO(data)
