@@ -14,6 +14,7 @@ from soulsense_db.completion import Completion
 from soulsense_db.drivers import ConcurrentCommitError, Progress, WriteLock
 from soulsense_db.errors import (
     BackupError,
+    Command,
     DatabaseDamagedError,
     DatabaseFileNotFoundError,
     Outcome,
@@ -24,6 +25,7 @@ from soulsense_db.meta_file import not_found_if_deleted, read_backup, trusted_me
 from soulsense_db.notices import cleaning_up, log_ignored
 from soulsense_db.operations.repository import Repository
 from soulsense_db.operations.restore_errors import (
+    changed_since,
     disk_failed,
     not_put_back,
     nothing_to_undo,
@@ -342,6 +344,9 @@ class Restorer:
         problem = self._check_loaded(completion) if self._problem is _UNKNOWN else self._problem
         if not isinstance(problem, DatabaseDamagedError):
             return problem is None
+        if safety is not None and self._keeps:
+            # It has been in use since: what others have committed would go with it.
+            raise changed_since(problem, safety, self._undo_command(safety)) from problem
         if safety is not None:
             raise self._take_back(problem, safety) from problem
         is_kept = self._driver.replaced_without_copy() is not None
@@ -366,13 +371,17 @@ class Restorer:
         try:
             self._driver.load(safety)
         except BackupError as error:
-            directory = None if self._driver.location else safety.parent
-            undo = None if self._after_failure else undo_command(self._driver.address, directory)
-            return not_put_back(why, error, safety, undo)
+            return not_put_back(why, error, safety, self._undo_command(safety))
         self.is_unchanged = True
         with self._cleaning_up():
             self._safety.withdraw(placed=True)
         return restored_is_damaged(why, Outcome.PUT_BACK)
+
+    def _undo_command(self, safety: Path) -> Command | None:
+        if self._after_failure:
+            return None
+        directory = None if self._driver.location else safety.parent
+        return undo_command(self._driver.address, directory)
 
     def _rebuild(self, opened_source: Source, completion: Completion) -> tuple[Path, ...]:
         stamp = self._safety.stamp()

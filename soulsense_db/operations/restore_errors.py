@@ -108,6 +108,18 @@ def not_put_back(
     )
 
 
+def changed_since(why: DatabaseDamagedError, safety: Path, undo: Command | None) -> RestoreError:
+    """Return the error for what was restored, is in use, and is not what the backup has."""
+    return RestoreError(
+        f"{why.what} Perhaps somebody has changed it since.",
+        outcome=Outcome.DONE,
+        state=f"The restore was completed, and the previous database is in {safety}.",
+        remedy=Remedy("If nobody has, check the server's disk.", (undo,) if undo else ()),
+        reason=why.cause,
+        backup=safety,
+    )
+
+
 def undo_command(address: str, directory: Path | None) -> Command:
     """Return the command that goes back to the safety backup of the database at ``address``.
 

@@ -27,14 +27,20 @@ from postgresql.server import Server
 from postgresql.test_postgresql_plain_owner import Owned, dumped, rows
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.drivers import Driver, driver_for
-from soulsense_db.drivers.postgresql import archive, contents, kept_schemas, toc
+from soulsense_db.drivers.postgresql import (
+    PostgreSQLDriver,
+    archive,
+    contents,
+    kept_schemas,
+    toc,
+)
 from soulsense_db.drivers.postgresql.kept_schemas import Held
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
 from soulsense_db.drivers.postgresql.schema_restore import Ready
 from soulsense_db.drivers.postgresql.statements import KEPT
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
-from soulsense_db.errors import BackupError, DatabaseLockedError, ServerToolError
+from soulsense_db.errors import BackupError, DatabaseLockedError, RestoreError, ServerToolError
 
 # With schemas whose names need no quotes, and values that are names of tables.
 EVERYTHING = (
@@ -458,6 +464,34 @@ def test_a_program_that_fails_is_told_as_what_it_is(
     shop.execute(f"GRANT SELECT ON {tables[0]} TO CURRENT_USER")
     manager.undo_restore()
     assert rows(shop) == 3
+
+
+@on_newest
+@pytest.mark.parametrize("may_make_databases", [False, True])
+def test_what_is_changed_at_once_is_not_taken_back(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch, may_make_databases: bool
+) -> None:
+    """It is in use: what others have committed stays, and an undo goes back all the same."""
+    if may_make_databases:
+        shop.maintain(f"ALTER ROLE {shop.user} CREATEDB")
+    check_loaded = PostgreSQLDriver.check_loaded
+
+    def change_and_check(driver: PostgreSQLDriver, schema: object) -> None:
+        shop.execute("DROP TABLE other.of_note", "INSERT INTO note VALUES (77, 'at once')")
+        check_loaded(driver, schema)
+
+    monkeypatch.setattr(PostgreSQLDriver, "check_loaded", change_and_check)
+    with pytest.raises(RestoreError, match="is not what the backup contains") as caught:
+        manager.restore("latest")
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", f"{shop.server.bin}:{os.environ['PATH']}")
+    assert str(shop.name) in caught.value.message
+    assert "soulsense-db undo" in caught.value.hint
+    assert ids(shop) == {1, 2, 77}
+    manager.undo_restore()
+    assert ids(shop) == {1, 2, 3}
+    manager.undo_restore()
+    assert ids(shop) == {1, 2, 77}
 
 
 @on_newest

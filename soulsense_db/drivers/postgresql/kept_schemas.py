@@ -177,7 +177,7 @@ def _noted(connection: Connection) -> tuple[str, _Note] | None:
         except msgspec.MsgspecError:
             continue  # no note of ours
         # Not before there is one: it may be a function that the user may not call.
-        if note.is_of(name) and note.place == execute(connection, PLACE).scalar_one():
+        if note.is_of(name) and note.place == str(execute(connection, PLACE).scalar_one()):
             return str(name), note
     return None
 

@@ -71,7 +71,8 @@ _OWNED_TOO = "".join(
     f" FROM {catalog} o\n        "
     for _, catalog, schema, owner in OWNED
 )
-# In a new database, public is of who owns the database.
+# In a new database, public is of who owns the database. What is a part of something else, as the
+# functions of a range type are, comes with it.
 _OWNERS = sa.text(f"""
     WITH objects (class, object, name, schema, owner) AS (
         SELECT 'pg_class'::regclass, oid, quote_ident(relname), relnamespace, relowner
@@ -87,7 +88,7 @@ _OWNERS = sa.text(f"""
             ELSE n.nspowner END
         FROM objects o JOIN pg_namespace n ON n.oid = o.schema
         WHERE NOT EXISTS (SELECT FROM pg_depend p WHERE p.classid = o.class
-            AND p.objid = o.object AND p.deptype = 'e')
+            AND p.objid = o.object AND p.deptype IN ('e', 'i'))
         UNION ALL SELECT pubowner, pubname, '', pubowner FROM pg_publication
         UNION ALL SELECT lomowner, 'large object ' || min(oid), '', lomowner
         FROM pg_largeobject_metadata GROUP BY lomowner
