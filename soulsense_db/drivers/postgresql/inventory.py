@@ -59,7 +59,7 @@ TABLES = f"""
 _PLACE = sa.text("SELECT pg_catalog.to_regclass(CAST(:n AS pg_catalog.text))")
 _LARGE_OBJECTS = "pg_catalog.pg_largeobject_metadata"
 _HAS_LARGE_OBJECTS = sa.text("SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)")
-_SCHEMAS = sa.text(f"SELECT nspname FROM pg_namespace n WHERE {OF_USERS} ORDER BY 1")  # noqa: S608
+_SCHEMAS = sa.text(f"SELECT nspname FROM pg_namespace n WHERE {OF_USERS} ORDER BY 1")  # noqa: S608 - ours
 # The rows are what a dump has; of indexes it has the definition.
 _SIZE = sa.text(f"""
     SELECT coalesce(sum(pg_table_size(c.oid)), 0) + (SELECT count(*) * 2048 FROM pg_largeobject)

@@ -66,7 +66,7 @@ _MAY_BE_KEPT = sa.text(f"""
 """)  # noqa: S608 - a constant
 # Of somebody else it is not believed: whoever may make a schema could say so.
 _NOTES = sa.text(
-    "SELECT n.nspname, obj_description(n.oid, 'pg_namespace') FROM pg_namespace n"  # noqa: S608
+    "SELECT n.nspname, obj_description(n.oid, 'pg_namespace') FROM pg_namespace n"  # noqa: S608 - ours
     f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
     " AND r.rolname = current_user ORDER BY n.oid"
 )
@@ -103,7 +103,7 @@ def may_be_kept(connection: Connection) -> bool:
 
 def is_usual(schema: str) -> str:
     """Return the query that tells whether ``schema`` has what is usual of ``public``."""
-    return f"SELECT {_IS_USUAL} FROM pg_namespace n WHERE n.nspname = '{schema}'"  # noqa: S608
+    return f"SELECT {_IS_USUAL} FROM pg_namespace n WHERE n.nspname = '{schema}'"  # noqa: S608 - ours
 
 
 class _Kept(snapshot.Live):

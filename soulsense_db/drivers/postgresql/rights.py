@@ -184,7 +184,7 @@ def require_ending(connection: Connection, *, name: str) -> None:
     while guests := connection.execute(_SUPERUSERS).all():
         if time.monotonic() > deadline:
             raise superusers_connected(name, [str(role) for role, _ in guests], guests[0].pid)
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_LOOK_SECONDS)  # the server tells nobody that a session has ended
 
 
 def require_making(login: Login, *, name: str) -> None:

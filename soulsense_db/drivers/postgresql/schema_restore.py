@@ -105,7 +105,8 @@ class Ready:
         self._sha256, self._lock_timeout = sha256, lock_timeout
         self._version_table = version_table
         self._begin = kept_schemas.new_name()
-        self._old = f"SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{self._begin}_')"  # noqa: S608
+        begins = f"starts_with(nspname, '{self._begin}_')"
+        self._old = f"SELECT oid FROM pg_namespace WHERE {begins}"  # noqa: S608 - a name of ours
         self._own: dict[str, str] = {}  # the names of the live schemas, by those that they got
         self._has_odd_name = False
         self._restored: tuple[str, ...] = ()
