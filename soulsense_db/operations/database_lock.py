@@ -170,7 +170,7 @@ class DatabaseLock:
             self._lock.release()
             raise
         try:
-            with cleaning_up("What a restore that was cut off had to copy could not be copied"):
+            with cleaning_up("What the last restore left to do could not be done"):
                 finish_safety_copy(self._driver, base)
                 for name in SAFETY_NAMES:
                     safety = SafetyFiles(base, companions=self._driver.companions, name=name)

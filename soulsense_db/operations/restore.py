@@ -199,7 +199,13 @@ class Restorer:
         with completion.then(
             f"The previous database is kept on the server, and could not be copied to {safety.path}"
         ):
-            place_copy_of_replaced(driver, safety, replaced, created)
+            problem = place_copy_of_replaced(driver, safety, replaced, created)
+            if problem is not None:
+                completion.warn_of(
+                    "The previous database is copied, and could not be removed from the server; "
+                    "the next restore, or undo, does that",
+                    problem,
+                )
             return safety.path
         return None
 

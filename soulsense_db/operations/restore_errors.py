@@ -79,6 +79,20 @@ def replaced_not_copied(error: BackupError, safety: Path) -> RestoreError:
     )
 
 
+def replaced_not_removed(error: BackupError, copy: Path | None) -> RestoreError:
+    """Return the error for replaced data that stays on a server, though a ``copy`` was written.
+
+    None: that was removed again.
+    """
+    where = f"{copy} has a copy" if copy else "It is whole there"
+    return RestoreError(
+        f"What the last restore replaced could not be removed from the server ({error.cause}). "
+        f"{where}: nothing is lost.",
+        hint="Mend that, and run the command again.",
+        reason=error.cause,
+    )
+
+
 def restored_is_damaged(why: DatabaseDamagedError, outcome: Outcome) -> RestoreError:
     """Return the error for what was restored and fails its check."""
     aside = " The previous files were moved aside, in the same directory."

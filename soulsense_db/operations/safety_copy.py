@@ -20,7 +20,7 @@ from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up, warn
 from soulsense_db.operations.new_backup import NewBackup, Write, blaming_live_database, take
 from soulsense_db.operations.repository import Repository
-from soulsense_db.operations.restore_errors import replaced_not_copied
+from soulsense_db.operations.restore_errors import replaced_not_copied, replaced_not_removed
 from soulsense_db.sidecars import FAILED_MIGRATION, SAFETY_BACKUP, MigrationMarker, SafetyFiles
 
 _DESCRIPTIONS = {
@@ -102,24 +102,34 @@ def finish_safety_copy(driver: Driver, base: Path) -> None:
         safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
     try:
         safety.recover()
-        place_copy_of_replaced(driver, safety, replaced, new_staging_file(safety, size=0))
+        problem = place_copy_of_replaced(driver, safety, replaced, new_staging_file(safety, size=0))
+        copy: Path | None = safety.path
         if is_from_here:
             safety.forget_previous()
-            return
-        aside = safety.give_dated_name(safety.path)
-        warn(f"What a restore on another machine replaced, which had no copy yet, is in {aside}.")
-        safety.withdraw(placed=False)
+        elif problem and driver.replaced_without_copy():
+            safety.withdraw(placed=True)  # else there would be one more after each attempt
+            copy = None
+        else:
+            copy = safety.give_dated_name(safety.path)
+            warn(
+                f"What a restore on another machine replaced, which had no copy yet, is in {copy}."
+            )
+            safety.withdraw(placed=False)
     except BackupError as error:
         raise replaced_not_copied(error, safety.path) from error
+    if problem is not None:
+        raise replaced_not_removed(problem, copy) from problem
 
 
 def place_copy_of_replaced(
     driver: Driver, safety: SafetyFiles, replaced: Replaced, created: os.stat_result
-) -> None:
+) -> BackupError | None:
     """Make the safety backup of what a restore replaced, in the file that was ``created`` for it.
 
-    Whenever that fails, the replaced data is still there, and so is the earlier safety backup. An
-    empty file is left: as long as it is there, the safety backup may not be what it should be.
+    Whenever that fails, the replaced data is still there, and so is the earlier safety backup.
+    Returns why the driver could not be told of a copy that was made: then the replaced data may
+    still be there, and is copied anew by the next one. In both cases an empty file is left: as long
+    as it is there, the safety backup may not be what it should be.
     """
     placed = False
     try:
@@ -133,16 +143,19 @@ def place_copy_of_replaced(
             staged = _fill(driver, safety, new, lambda at, _: driver.snapshot_replaced(at))
             safety.make_room()
             safety.place(staged, created, owner_of=driver.location)
-            placed = True  # from here on it is never removed: it may be noted on the server already
+            placed = True  # from here on it is not removed: it may be noted on the server already
             driver.keep_replaced(safety.path if safety.name == SAFETY_BACKUP else None)
-    except BaseException:
+    except BaseException as error:
         if not placed:
             with cleaning_up(f"{safety.path} could not be given its name back"):
                 safety.withdraw(placed=False)
         with cleaning_up(f"{safety.staging} could not be emptied"):
             safety.clear_staging()
             fs.create_private_file(safety.staging, owner_of=driver.location)
+        if placed and isinstance(error, BackupError):
+            return error
         raise
+    return None
 
 
 def warn_if_plain(

@@ -34,7 +34,7 @@ from soulsense_db.drivers.postgresql import (
     kept_schemas,
     toc,
 )
-from soulsense_db.drivers.postgresql.kept_schemas import Held
+from soulsense_db.drivers.postgresql.kept_schemas import KeptSchemas
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
 from soulsense_db.drivers.postgresql.schema_restore import Ready
 from soulsense_db.drivers.postgresql.statements import KEPT
@@ -153,13 +153,13 @@ def driver_of(shop: Owned) -> Driver:
 
 def before_the_copy(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
     """Have ``work`` done when the restore is committed, before the safety backup is written."""
-    write_copy = Held.write_copy
+    write_copy = KeptSchemas.write_copy
 
-    def write_after(held: Held, *arguments: Any, **options: Any) -> SnapshotInfo:
+    def write_after(held: KeptSchemas, *arguments: Any, **options: Any) -> SnapshotInfo:
         work()
         return write_copy(held, *arguments, **options)
 
-    monkeypatch.setattr(Held, "write_copy", write_after)
+    monkeypatch.setattr(KeptSchemas, "write_copy", write_after)
 
 
 @on_newest
@@ -193,7 +193,7 @@ KILLED = """
 import os, signal, sys, sqlalchemy as sa
 from soulsense_db import BackupInfo, BackupManager
 from soulsense_db.drivers.postgresql import kept_schemas
-kept_schemas.Held.write_copy = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+kept_schemas.KeptSchemas.write_copy = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 BackupManager(sa.create_engine(sys.argv[1]), sys.argv[2]).restore("latest")
 """
 
@@ -272,31 +272,72 @@ def test_what_becomes_unusual_meanwhile_is_not_lost(
     assert [dumped(shop)] == done
 
 
-@on_newest
-def test_what_somebody_reads_goes_with_the_next_restore(
-    shop: Owned,
-    manager: BackupManager,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As a program may that dumps all it finds: from then on others may write to it, too."""
-    reader = sa.create_engine(shop.url, poolclass=NullPool)
-    manager = BackupManager(shop.engine, manager.directory, lock_timeout=0.5)
-    with reader.connect() as connection:
-        asked = f"SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{KEPT}') ORDER BY 1"
+@pytest.fixture
+def read_after_the_swap(
+    shop: Owned, manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[sa.Connection]:
+    """Yield a session that has begun to read what a restore replaced, before there was a copy.
+
+    It holds up the drop of it; whoever waits for that, does so for half a second.
+    """
+    engine = sa.create_engine(
+        shop.url, poolclass=NullPool, connect_args={"application_name": "dumper"}
+    )
+    asked = f"SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{KEPT}') ORDER BY 1"
+    with engine.connect() as connection:
 
         def work() -> None:
-            if not connection.closed:  # it is not the undo
+            if not (connection.closed or connection.in_transaction()):
                 names = list(connection.scalars(sa.text(asked)))
                 connection.exec_driver_sql(f"SELECT * FROM {names[1]}.of_note")
 
         before_the_copy(monkeypatch, work)
-        (warning,) = manager.restore("latest").warnings
-        assert "is kept on the server" in warning
-        assert shop.scalar(OF_KEPT) == 3
-        assert driver_of(shop).unfinished() == SAFETY_BACKUP_MISSING
-    manager.undo_restore()
+        BackupManager(shop.engine, manager.directory, lock_timeout=0.5).restore("latest")
+        yield connection
+
+
+def names_beside(directory: Path) -> set[str]:
+    """Return the names of the safety backups, and of what is beside them, of a directory."""
+    return {path.name for path in directory.rglob("*.safety_backup*")}
+
+
+@on_newest
+def test_what_somebody_reads_goes_with_the_next_restore(
+    shop: Owned, manager: BackupManager, read_after_the_swap: sa.Connection
+) -> None:
+    """As a program may that dumps all it finds: from then on others may write to it, too."""
+    impatient = BackupManager(shop.engine, manager.directory, lock_timeout=0.5)
+    backend = read_after_the_swap.scalar(sa.text("SELECT pg_backend_pid()"))
+    assert shop.scalar(OF_KEPT) == 3
+    assert driver_of(shop).unfinished() == SAFETY_BACKUP_MISSING
+    first = names_beside(manager.directory)
+    for _ in range(2):
+        with pytest.raises(RestoreError, match="nothing is lost") as raised:
+            impatient.undo_restore()
+        assert f"process {backend} of {shop.user}, dumper" in str(raised.value)
+        assert names_beside(manager.directory) == first  # each attempt replaces the copy of before
+    read_after_the_swap.close()
+    impatient.undo_restore()
     assert rows(shop) == 3
     assert shop.scalar(OF_KEPT) == 0
+
+
+@on_newest
+def test_another_machine_does_not_gather_copies_of_what_stays(
+    shop: Owned, manager: BackupManager, tmp_path: Path, read_after_the_swap: sa.Connection
+) -> None:
+    """It cannot remove what somebody reads; once it can, there is one copy."""
+    manager.directory.rename(tmp_path / "of the first one")
+    elsewhere = BackupManager(shop.engine, tmp_path / "elsewhere", lock_timeout=0.5)
+    elsewhere.create()
+    with pytest.raises(RestoreError, match="nothing is lost"):
+        elsewhere.restore("latest")
+    assert not list(elsewhere.directory.rglob("*.safety_backup.2*"))
+    read_after_the_swap.close()
+    with elsewhere.exclusive():
+        assert shop.scalar(OF_KEPT) == 0
+    (copy,) = elsewhere.directory.rglob("*.safety_backup.2*[0-9]")
+    assert {one.rows for one in archive.read(copy).tables if one.name == "note"} == {3}
 
 
 @on_newest
@@ -380,14 +421,14 @@ def test_who_goes_on_in_a_replaced_table_loses_nothing(
                 connection.commit()
                 written.append(number)
 
-    write_copy = Held.write_copy
+    write_copy = KeptSchemas.write_copy
 
-    def write_and_wait(held: Held, *arguments: Any, **options: Any) -> SnapshotInfo:
+    def write_and_wait(held: KeptSchemas, *arguments: Any, **options: Any) -> SnapshotInfo:
         found = write_copy(held, *arguments, **options)
         ended.wait(0.3)
         return found
 
-    monkeypatch.setattr(Held, "write_copy", write_and_wait)
+    monkeypatch.setattr(KeptSchemas, "write_copy", write_and_wait)
     with ThreadPoolExecutor(4) as executor:
         for number in range(1000, 1004):
             executor.submit(write, number)

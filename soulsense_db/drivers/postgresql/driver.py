@@ -34,6 +34,7 @@ from soulsense_db.drivers.postgresql.reading import ReadingDriver
 from soulsense_db.drivers.postgresql.row_access import PostgreSQLServer, rows_of
 from soulsense_db.drivers.postgresql.write_lock import write_locked
 from soulsense_db.drivers.results import SnapshotInfo, WriteLock
+from soulsense_db.drivers.server_errors import replaced_is_gone
 from soulsense_db.drivers.swapping_driver import SAFETY_BACKUP_MISSING
 from soulsense_db.errors import BackupError, DatabaseFileNotFoundError
 from soulsense_db.notices import log_ignored
@@ -210,71 +211,52 @@ class PostgreSQLDriver(ReadingDriver):
         restoring.require_version(source, archive.read(source), self.tools())
         schema_rights.require_within_schemas(source, self.tools(), statements=statements)
 
-    def replaced_without_copy(self) -> str | None:
-        """Read it in the comment of the replaced database, or of a schema."""
-        return self._replaced_database() or kept_schemas.without_copy(
-            self._login(), name=self.database
+    def _replaced(self) -> kept.KeptDatabase | kept_schemas.KeptSchemas | None:
+        """Return what the last restore replaced, and there is no file of."""
+        login = self._login()
+        return kept.without_copy(login, name=self.database) or kept_schemas.without_copy(
+            login, name=self.database
         )
 
-    def _replaced_database(self) -> str | None:
-        return kept.without_copy(self._login(), name=self.database)
+    def replaced_without_copy(self) -> str | None:
+        """Read it in the comment of the replaced database, or of a schema."""
+        found = self._replaced()
+        return None if found is None else found.purpose
 
     def unfinished(self) -> str:
         """Look for what was replaced and has no file."""
-        return SAFETY_BACKUP_MISSING if self.replaced_without_copy() else ""
+        return SAFETY_BACKUP_MISSING if self._replaced() else ""
 
-    def snapshot_replaced(self, target: Path) -> SnapshotInfo:
-        """Have ``pg_dump`` write it."""
-        if self._replaced_database():
-            return kept.write_copy(
-                self._login(),
-                self.tools(),
-                target,
-                name=self.database,
-                lock_timeout=self.lock_timeout,
-            )
-        with self._held_schemas() as held:
-            return held.write_copy(
-                self._login(),
-                self.tools(),
-                target,
-                name=self.database,
-                lock_timeout=self.lock_timeout,
-            )
+    @contextmanager
+    def _held(self) -> Iterator[kept.KeptDatabase | kept_schemas.KeptSchemas]:
+        """Yield what this thread holds already, or hold it for the block."""
+        if (held := getattr(self._here, "held", None)) is not None:
+            yield held
+            return
+        if (found := self._replaced()) is None:
+            raise replaced_is_gone(self.database)
+        with found.held(lock_timeout=self.lock_timeout) as held:
+            yield held
 
     @contextmanager
     def holding_replaced(self) -> Iterator[None]:
         """Keep writers out of the replaced schemas; nobody knows a database's new name."""
-        if self._replaced_database():
-            yield
-            return
-        with self._held_schemas() as held:
+        with self._held() as held:
             self._here.held = held
             try:
                 yield
             finally:
                 self._here.held = None
 
-    @contextmanager
-    def _held_schemas(self) -> Iterator[kept_schemas.Held]:
-        """Yield what this thread holds already, or hold it for the block."""
-        if (found := getattr(self._here, "held", None)) is not None:
-            yield found
-            return
-        holding = kept_schemas.held(
-            self._login(), name=self.database, lock_timeout=self.lock_timeout
-        )
-        with holding as held:
-            yield held
+    def snapshot_replaced(self, target: Path) -> SnapshotInfo:
+        """Have ``pg_dump`` write it."""
+        with self._held() as held:
+            return held.write_copy(self.tools(), target, lock_timeout=self.lock_timeout)
 
     def keep_replaced(self, copy: Path | None) -> None:
         """Note in a database's comment which file is a copy of it; schemas are dropped."""
-        if not self._replaced_database():
-            with self._held_schemas() as held, live_errors(self.database):
-                held.drop()
-            return
-        checksum = None if copy is None else archive.read(copy).sha256
-        kept.note_copy(self._login(), checksum, name=self.database)
+        with self._held() as held:
+            held.keep(copy)
 
     def preparing(
         self, source: Path, progress: Progress | None

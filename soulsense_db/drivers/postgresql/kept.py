@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import sqlalchemy as sa
 from msgspec import structs
 from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.lost_sessions import releasing
-from soulsense_db.drivers.postgresql import snapshot
+from soulsense_db.drivers.postgresql import archive, snapshot
 from soulsense_db.drivers.postgresql.databases import (
     Mark,
     NewDatabase,
@@ -32,77 +33,76 @@ from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import execute, quoted
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
-from soulsense_db.drivers.server_errors import replaced_is_gone
 from soulsense_db.errors import BackupError
 from soulsense_db.notices import cleaning_up, log_ignored
 
 
-def without_copy(login: Login, *, name: str) -> str | None:
-    """Return what the copy will be for of a kept database of which there is no file yet."""
+@dataclass(frozen=True, slots=True)
+class KeptDatabase:
+    """A kept database of which there is no file yet; ``live``: how the live one is called."""
+
+    login: Login
+    live: str
+    name: str
+    mark: Mark
+
+    @property
+    def purpose(self) -> str:
+        """What the copy will be for."""
+        return self.mark.purpose
+
+    @contextmanager
+    def held(self, *, lock_timeout: float) -> Iterator[Self]:
+        """Yield it: nobody needs to be kept from writing to it, whose name nobody knows."""
+        del lock_timeout
+        yield self
+
+    def write_copy(self, tools: Tools, target: Path, *, lock_timeout: float) -> SnapshotInfo:
+        """Write it to the existing empty file ``target``."""
+        with self.login.maintenance(name=self.live) as maintenance, live_errors(self.live):
+            # That of the live one may be too low for a dump; an undo gives it the live one's again.
+            execute(maintenance, f"ALTER DATABASE {quoted(self.name)} CONNECTION LIMIT -1")
+        return snapshot.write(
+            replace(self.login, parameters={**self.login.parameters, "dbname": self.name}),
+            tools,
+            target,
+            name=self.name,
+            lock_timeout=lock_timeout,
+            version_table=self.mark.version_table,
+            progress=None,
+        )
+
+    def keep(self, copy: Path | None) -> None:
+        """Note that ``copy`` is there now, and drop what was kept before; with None drop it."""
+        with self.login.maintenance(name=self.live) as maintenance, live_errors(self.live):
+            if copy is None:
+                drop(maintenance, self.name)
+                return
+            noted = structs.replace(self.mark, copy=archive.read(copy).sha256)
+            in_transaction(
+                maintenance,
+                f"ALTER DATABASE {quoted(self.name)} WITH ALLOW_CONNECTIONS false",
+                set_comment(maintenance, self.name, str(noted)),
+                name=self.live,
+            )
+            for database, other in _kept(maintenance, self.login.database):
+                if database != self.name and other.copy is not None:
+                    failed = f"The database {database} could not be dropped"
+                    with cleaning_up(failed), live_errors(self.live):
+                        drop(maintenance, database)
+
+
+def without_copy(login: Login, *, name: str) -> KeptDatabase | None:
+    """Return the kept database, of the live one called ``name``, of which there is no file yet."""
     with login.maintenance(name=name) as maintenance, live_errors(name):
-        found = _without_copy(maintenance, login.database)
-        return None if found is None else found[1].purpose
-
-
-def _without_copy(maintenance: Connection, live: str) -> tuple[str, Mark] | None:
-    found = [one for one in _kept(maintenance, live) if one[1].copy is None]
-    return found[0] if found else None
+        found = [one for one in _kept(maintenance, login.database) if one[1].copy is None]
+    return KeptDatabase(login, name, *found[0]) if found else None
 
 
 def _kept(maintenance: Connection, live: str) -> list[tuple[str, Mark]]:
     broken = broken_databases(maintenance)
     found = marked(maintenance, live)
     return [(one, mark) for one, mark in found if mark.role == "kept" and one not in broken]
-
-
-def write_copy(
-    login: Login, tools: Tools, target: Path, *, name: str, lock_timeout: float
-) -> SnapshotInfo:
-    """Write what the last restore replaced to the existing empty file ``target``."""
-    with login.maintenance(name=name) as maintenance, live_errors(name):
-        found = _without_copy(maintenance, login.database)
-    if found is None:
-        raise replaced_is_gone(name)
-    kept, mark = found
-    with login.maintenance(name=name) as maintenance, live_errors(name):
-        # That of the live one may be too low for a dump; an undo gives it the live one's again.
-        execute(maintenance, f"ALTER DATABASE {quoted(kept)} CONNECTION LIMIT -1")
-    return snapshot.write(
-        replace(login, parameters={**login.parameters, "dbname": kept}),
-        tools,
-        target,
-        name=kept,
-        lock_timeout=lock_timeout,
-        version_table=mark.version_table,
-        progress=None,
-    )
-
-
-def note_copy(login: Login, copy: str | None, *, name: str) -> None:
-    """Note that there is a file now, with the checksum ``copy``; drop what was kept before.
-
-    With None it is dropped itself.
-    """
-    with login.maintenance(name=name) as maintenance, live_errors(name):
-        live = login.database
-        found = _without_copy(maintenance, live)
-        if found is None:
-            raise replaced_is_gone(name)
-        kept, mark = found
-        if copy is None:
-            drop(maintenance, kept)
-            return
-        in_transaction(
-            maintenance,
-            f"ALTER DATABASE {quoted(kept)} WITH ALLOW_CONNECTIONS false",
-            set_comment(maintenance, kept, str(structs.replace(mark, copy=copy))),
-            name=name,
-        )
-        for database, other in _kept(maintenance, live):
-            if database != kept and other.copy is not None:
-                failed = f"The database {database} could not be dropped"
-                with cleaning_up(failed), live_errors(name):
-                    drop(maintenance, database)
 
 
 @contextmanager

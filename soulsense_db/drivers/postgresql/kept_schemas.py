@@ -20,9 +20,10 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import sqlalchemy as sa
@@ -30,12 +31,12 @@ from sqlalchemy.engine import Connection
 
 from soulsense_db.drivers.postgresql import inventory, snapshot
 from soulsense_db.drivers.postgresql.errors import live_errors
+from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
 from soulsense_db.drivers.postgresql.statements import KEPT, OF_USERS, execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
-from soulsense_db.drivers.server_errors import replaced_is_gone
 from soulsense_db.errors import DatabaseFileNotFoundError
 
 _TOKEN_BYTES = 8
@@ -182,65 +183,76 @@ def _noted(connection: Connection) -> tuple[str, _Note] | None:
     return None
 
 
-def without_copy(login: Login, *, name: str) -> str | None:
-    """Return what the copy will be for of kept schemas of which there is no file yet."""
+@dataclass(frozen=True, slots=True)
+class KeptSchemas:
+    """Schemas of the live database ``live`` that are kept, and of which there is no file yet.
+
+    ``connection`` keeps writers out of them, where they are :meth:`held`.
+    """
+
+    login: Login
+    live: str
+    beginning: str
+    note: _Note
+    connection: Connection | None = None
+
+    @property
+    def purpose(self) -> str:
+        """What the copy will be for."""
+        return self.note.purpose
+
+    @contextmanager
+    def held(self, *, lock_timeout: float) -> Iterator[Self]:
+        """Keep writers out of them for the block, and until they are dropped.
+
+        Raises :class:`~soulsense_db.errors.DatabaseLockedError` where somebody goes on writing.
+        """
+        live = self.live
+        with self.login.connected(name=live, autocommit=False) as connection, live_errors(live):
+            execute(connection, f"SET LOCAL lock_timeout = {max(1, int(1000 * lock_timeout))}")
+            tables = connection.scalars(_TABLES, {"schemas": list(self.note.own)}).all()
+            if tables:
+                listed = ", ".join(f"ONLY {one}" for one in tables)
+                with naming_holders(self.login, WRITING, name=live), live_errors(live):
+                    execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
+            yield replace(self, connection=connection)
+
+    def write_copy(self, tools: Tools, target: Path, *, lock_timeout: float) -> SnapshotInfo:
+        """Write them to the existing empty file ``target``."""
+        with live_errors(self.live):
+            return snapshot.write(
+                self.login,
+                tools,
+                target,
+                name=self.live,
+                lock_timeout=lock_timeout,
+                version_table=self.note.version_table,
+                part=_Kept(self.note.own, name=self.live),
+                progress=None,
+            )
+
+    def keep(self, copy: Path | None) -> None:
+        """Drop them: there is a copy.
+
+        Where somebody reads them for longer than the lock timeout, as a program may that dumps all
+        that it finds, they stay, and are copied anew: they may be written to from now on.
+        """
+        del copy
+        assert self.connection is not None  # it is held
+        schemas = ", ".join((*self.note.own, self.beginning))
+        with (
+            naming_holders(self.login, READING, name=self.live),
+            live_errors(self.live),
+        ):
+            execute(self.connection, f"DROP SCHEMA {schemas} CASCADE")
+            self.connection.commit()
+
+
+def without_copy(login: Login, *, name: str) -> KeptSchemas | None:
+    """Return the kept schemas, of the live database ``name``, of which there is no file yet."""
     try:
         with login.connected(name=name) as connection:
             found = _noted(connection)
     except DatabaseFileNotFoundError:
         return None
-    return None if found is None else found[1].purpose
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What is kept, and that nobody can write to until it is dropped."""
-
-    beginning: str
-    note: _Note
-    connection: Connection
-
-    def write_copy(
-        self, login: Login, tools: Tools, target: Path, *, name: str, lock_timeout: float
-    ) -> SnapshotInfo:
-        """Write it to the existing empty file ``target``."""
-        with live_errors(name):
-            return snapshot.write(
-                login,
-                tools,
-                target,
-                name=name,
-                lock_timeout=lock_timeout,
-                version_table=self.note.version_table,
-                part=_Kept(self.note.own, name=name),
-                progress=None,
-            )
-
-    def drop(self) -> None:
-        """Drop it: there is a copy.
-
-        Where somebody reads it for longer than the lock timeout, as a program may that dumps all
-        that it finds, it stays, and is copied anew: it may be written to from now on.
-        """
-        schemas = ", ".join((*self.note.own, self.beginning))
-        execute(self.connection, f"DROP SCHEMA {schemas} CASCADE")
-        self.connection.commit()
-
-
-@contextmanager
-def held(login: Login, *, name: str, lock_timeout: float) -> Iterator[Held]:
-    """Keep writers out of what is kept, for the block.
-
-    Raises :class:`~soulsense_db.errors.DatabaseLockedError` where somebody goes on writing there.
-    """
-    with login.connected(name=name, autocommit=False) as connection, live_errors(name):
-        found = _noted(connection)
-        if found is None:
-            raise replaced_is_gone(name)
-        beginning, note = found
-        execute(connection, f"SET LOCAL lock_timeout = {max(1, int(1000 * lock_timeout))}")
-        tables = connection.scalars(_TABLES, {"schemas": list(note.own)}).all()
-        if tables:
-            listed = ", ".join(f"ONLY {one}" for one in tables)
-            execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
-        yield Held(beginning, note, connection)
+    return None if found is None else KeptSchemas(login, name, *found)

@@ -24,6 +24,7 @@ from soulsense_db.drivers.postgresql import (
 )
 from soulsense_db.drivers.postgresql.databases import recover
 from soulsense_db.drivers.postgresql.errors import live_errors
+from soulsense_db.drivers.postgresql.holders import CHANGING, naming_holders
 from soulsense_db.drivers.postgresql.login import (
     Login,
     connect,
@@ -267,13 +268,14 @@ class ReadingDriver(SwappingDriver[archive.Description, Prepared | Ready]):
 
     def snapshot(self, target: Path, *, progress: Progress | None = None) -> SnapshotInfo:
         """Have ``pg_dump`` write all committed data to ``target``, and add what it must have."""
-        recover(self._login(), name=self.database)
-        with live_errors(self.database):
+        login, name = self._login(), self.database
+        recover(login, name=name)
+        with naming_holders(login, CHANGING, name=name), live_errors(name):
             return snapshot.write(
-                self._login(),
+                login,
                 self.tools(),
                 target,
-                name=self.database,
+                name=name,
                 lock_timeout=self.lock_timeout,
                 version_table=self._place_of_version_table(),
                 progress=progress,

@@ -27,6 +27,7 @@ from soulsense_db.drivers.postgresql import (
     schema_watch,
     snapshot,
 )
+from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
 from soulsense_db.drivers.postgresql.restoring import require_version
@@ -231,7 +232,11 @@ class Ready:
     def _lock_all(self, mode: str, then: str = "") -> None:
         """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
         statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout, then=then)
-        with self._saying_what_is_awaited():
+        use = WRITING if mode == "EXCLUSIVE" else READING
+        with (
+            naming_holders(self._login, use, name=self._name),
+            self._saying_what_is_awaited(),
+        ):
             self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
 
     @contextmanager

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import inventory
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors
+from soulsense_db.drivers.postgresql.holders import WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.statements import execute
 from soulsense_db.drivers.server_errors import locked
@@ -65,7 +66,8 @@ class PostgreSQLWriteLock:
 def write_locked(login: Login, *, name: str, lock_timeout: float) -> Iterator[PostgreSQLWriteLock]:
     """Hold a lock on all tables against writers until the block ends, or it is released."""
     with login.connected(name=name, autocommit=False) as connection:
-        _lock_all(connection, name, time.monotonic() + lock_timeout)
+        with naming_holders(login, WRITING, name=name):
+            _lock_all(connection, name, time.monotonic() + lock_timeout)
         held = PostgreSQLWriteLock(connection, login, name)
         yield held
         if not held.is_released:

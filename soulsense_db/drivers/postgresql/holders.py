@@ -1,0 +1,88 @@
+"""Who holds a lock that was waited for in vain: the error names the sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from soulsense_db.drivers.postgresql.login import Login
+from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.errors import BackupError, DatabaseLockedError
+from soulsense_db.notices import ignoring
+
+
+class Use(NamedTuple):
+    """What others do for which a lock of ours has to wait, and the locks by which it is known.
+
+    By https://www.postgresql.org/docs/current/explicit-locking.html
+    """
+
+    words: str
+    modes: tuple[str, ...]
+
+
+CHANGING = Use("somebody changes its tables", ("AccessExclusiveLock",))
+WRITING = Use(
+    "somebody is writing to it",
+    (
+        "RowExclusiveLock",
+        "ShareUpdateExclusiveLock",
+        "ShareLock",
+        "ShareRowExclusiveLock",
+        "ExclusiveLock",
+        *CHANGING.modes,
+    ),
+)
+READING = Use("somebody is using it", ("AccessShareLock", "RowShareLock", *WRITING.modes))
+_MOST = 3
+# A prepared transaction has no session.
+_HOLDERS = sa.text("""
+    SELECT a.pid, a.usename, a.application_name FROM pg_stat_activity a
+    WHERE a.pid <> pg_backend_pid() AND a.datname = current_database() AND a.pid IN (
+        SELECT l.pid FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE l.granted AND l.locktype = 'relation' AND l.mode = ANY(:modes)
+            AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+            AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
+    ORDER BY a.backend_start
+""")
+
+
+@contextmanager
+def naming_holders(login: Login, use: Use, *, name: str) -> Iterator[None]:
+    """If the block waits in vain for a ``use`` of the database ``name`` to end, tell whose it is.
+
+    Whatever the block has locked is released by then.
+    """
+    try:
+        yield
+    except DatabaseLockedError as error:
+        sessions: list[tuple[int, str, str]] = []
+        with (
+            ignoring(BackupError, what="Who holds the lock cannot be told"),
+            login.connected(name=name) as connection,
+        ):
+            found = connection.execute(_HOLDERS, {"modes": list(use.modes)}).all()
+            sessions = [(int(pid), str(user), str(program)) for pid, user, program in found]
+        if sessions:
+            raise _held_by(name, use.words, sessions) from error
+        raise
+
+
+def _held_by(name: str, words: str, sessions: list[tuple[int, str, str]]) -> DatabaseLockedError:
+    """Return the error that names them: process, user, and what their program calls itself."""
+    shown = [
+        f"process {pid} of {', '.join(filter(None, [quoted_if_needed(user), program]))}"
+        for pid, user, program in sessions[:_MOST]
+    ]
+    more = [f"{len(sessions) - _MOST} more"] if len(sessions) > _MOST else []
+    reason = f"{words}: {'; '.join([*shown, *more])}"
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="Close the other programs that use it, or wait until they finish, and try again. To "
+        f"end a session: SELECT pg_terminate_backend({sessions[0][0]});",
+        reason=reason,
+    )
