@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -60,29 +60,30 @@ def naming_holders(login: Login, use: Use, *, name: str) -> Iterator[None]:
     try:
         yield
     except DatabaseLockedError as error:
-        sessions: list[tuple[int, str, str]] = []
+        pid, sessions = 0, []
         with (
             ignoring(BackupError, what="Who holds the lock cannot be told"),
             login.connected(name=name) as connection,
         ):
             found = connection.execute(_HOLDERS, {"modes": list(use.modes)}).all()
-            sessions = [(int(pid), str(user), str(program)) for pid, user, program in found]
+            pid = found[0][0] if found else 0
+            sessions = [_session(*one) for one in found]
         if sessions:
-            raise _held_by(name, use.words, sessions) from error
+            raise _held_by(name, use.words, sessions, pid) from error
         raise
 
 
-def _held_by(name: str, words: str, sessions: list[tuple[int, str, str]]) -> DatabaseLockedError:
-    """Return the error that names them: process, user, and what their program calls itself."""
-    shown = [
-        f"process {pid} of {', '.join(filter(None, [quoted_if_needed(user), program]))}"
-        for pid, user, program in sessions[:_MOST]
-    ]
+def _session(pid: int, user: str, program: str) -> str:
+    return f"process {pid} of {', '.join(filter(None, [quoted_if_needed(user), program]))}"
+
+
+def _held_by(name: str, words: str, sessions: Sequence[str], pid: int) -> DatabaseLockedError:
+    """Return the error that names the ``sessions``; ``pid``: the process of the first."""
     more = [f"{len(sessions) - _MOST} more"] if len(sessions) > _MOST else []
-    reason = f"{words}: {'; '.join([*shown, *more])}"
+    reason = f"{words}: {'; '.join([*sessions[:_MOST], *more])}"
     return DatabaseLockedError(
         f"Database locked: {name} ({reason}).",
         hint="Close the other programs that use it, or wait until they finish, and try again. To "
-        f"end a session: SELECT pg_terminate_backend({sessions[0][0]});",
+        f"end a session: SELECT pg_terminate_backend({pid});",
         reason=reason,
     )
