@@ -17,6 +17,7 @@ import alembic
 import pytest
 from alembic import command
 from alembic.config import Config
+from forked import run
 
 from soulsense_db.meta_file import read_backup
 
@@ -178,9 +179,7 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the ``alembic`` command line to its end."""
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=60)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return run("alembic", *arguments, cwd=self.folder, env={**os.environ, **self.env})
 
     def backups(self) -> list[Path]:
         """Return the data files in the backup directory, oldest first."""

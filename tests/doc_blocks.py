@@ -38,6 +38,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import alembic
+from forked import served
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -307,31 +308,13 @@ def install_sqlite3(folder: Path) -> None:
 
 @contextmanager
 def fast_programs() -> Iterator[Path]:
-    """Yield a folder with the commands, which run in forks of a process with all imports done.
-
-    To start an interpreter and import SQLAlchemy takes longer than what most commands do.
-    """
+    """Yield a folder with the commands, which run in forks."""
     folder = Path(tempfile.mkdtemp())  # short: the address of a socket is
-    address = folder / "server"
     for name in ("soulsense-db", "alembic", "page-of-python"):
         _install("command_client.py", folder / name)
     install_sqlite3(folder)
-    server = subprocess.Popen(
-        [sys.executable, "-P", _PROGRAMS / "command_server.py", address],
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert server.stdout is not None
-        assert server.stdout.readline() == "ready\n"
+    with served(folder, environment()):
         yield folder
-    finally:
-        server.kill()
-        server.communicate()
-        shutil.rmtree(folder)
 
 
 _MARK = "--- end of command, exit code "

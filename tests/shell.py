@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from forked import run
 from helpers import clean_environment, make_database
 
 from soulsense_db import BackupInfo, BackupManager, errors
@@ -18,7 +18,7 @@ class Shell:
     """Runs ``soulsense-db`` in one folder.
 
     What is no part of the commands that a test is about is done in this process, by ``create`` and
-    ``ids``: the program takes half a second to start.
+    ``ids``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,15 +28,7 @@ class Shell:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "soulsense_db", *arguments],
-            cwd=self.folder,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run("soulsense_db", *arguments, cwd=self.folder, env=self.env)
 
     def ok(self, *arguments: str) -> str:
         """Run a command that must succeed; return what it printed."""

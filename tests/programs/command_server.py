@@ -1,8 +1,9 @@
-"""Run the commands of the documentation in forks of a process that has all imports done.
+"""Run commands in forks of a process that has all imports done.
 
     command_server.py ADDRESS
 
-``command_client.py`` asks it to, through the socket ``ADDRESS``.
+Through the socket ``ADDRESS`` a test asks it to, or ``command_client.py``, which is what a page of
+the documentation finds as these commands.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def serve(listener: socket.socket) -> None:
 
 
 def run(request: bytes, streams: list[int]) -> None:
-    """Run a command with the streams, folder and environment of its client, and end."""
+    """Run a command with the streams, folder and environment of its client, and end.
+
+    What follows these three in the request, is where modules are looked for first.
+    """
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -79,7 +83,8 @@ def run(request: bytes, streams: list[int]) -> None:
         open(n, "w", buffering=1, closefd=False)  # noqa: SIM115
         for n in (1, 2)
     )
-    sys.argv, folder, environment = json.loads(request)
+    sys.argv, folder, environment, *places = json.loads(request)
+    sys.path[:0] = places
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
