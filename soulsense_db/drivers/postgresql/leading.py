@@ -12,7 +12,6 @@ login are changed, and each connection of a pool is asked where it has come to.
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 import re
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from sqlalchemy.pool import Pool
 
 from soulsense_db.drivers.leading import Leading
 from soulsense_db.drivers.postgresql.login import ON_A_SOCKET
+from soulsense_db.drivers.postgresql.system_user import system_user
 from soulsense_db.drivers.rehearsal import Led
 
 # What a statement of a database changes that is of the whole server, or of another database.
@@ -168,7 +168,7 @@ class _Leading(Leading):
 
     def _require_live(self, given: dict[str, Any]) -> None:
         named = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user")
-        named = named or os.environ.get("PGUSER") or getpass.getuser()
+        named = named or os.environ.get("PGUSER") or system_user()
         if named not in (self._led.live, self._led.scratch):
             raise self._refuse(f"connects to another database, {named}")
 

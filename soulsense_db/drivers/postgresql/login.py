@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import json
 import os
 import re
@@ -35,6 +34,7 @@ from soulsense_db.drivers.postgresql.errors import (
 from soulsense_db.drivers.postgresql.missing_rights import naming_user
 from soulsense_db.drivers.postgresql.pooler import require_session
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.postgresql.system_user import system_user
 from soulsense_db.errors import BackupError
 
 # Those of https://www.postgresql.org/docs/current/libpq-envars.html: a program gets no password in
@@ -92,6 +92,7 @@ _SETTINGS = {
     "idle_session_timeout": "0",
     "statement_timeout": "0",
     "transaction_timeout": "0",
+    "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "row_security": "off",
     "quote_all_identifiers": "off",
@@ -122,12 +123,12 @@ class Login:
     def database(self) -> str:
         """The name of the live database."""
         known = self.parameters.get("dbname") or os.environ.get("PGDATABASE")
-        return known or self.parameters.get("user") or os.environ.get("PGUSER") or getpass.getuser()
+        return known or self.parameters.get("user") or os.environ.get("PGUSER") or system_user()
 
     @property
     def user(self) -> str:
         """The name of the user, as a statement has it."""
-        known = self.parameters.get("user") or os.environ.get("PGUSER") or getpass.getuser()
+        known = self.parameters.get("user") or os.environ.get("PGUSER") or system_user()
         return quoted_if_needed(known)
 
     def environment(

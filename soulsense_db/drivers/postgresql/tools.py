@@ -7,7 +7,6 @@ A ``pg_dump`` of an older version refuses a newer server, and what a newer one w
 from __future__ import annotations
 
 import functools
-import getpass
 import re
 import subprocess
 import tempfile
@@ -18,6 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from soulsense_db.drivers.postgresql.statements import quoted_if_needed
+from soulsense_db.drivers.postgresql.system_user import system_user
 from soulsense_db.drivers.postgresql.tool_errors import no_tool, tool_failed, tool_killed
 from soulsense_db.drivers.server_errors import (
     not_in_named_directory,
@@ -109,7 +109,7 @@ class Tools:
 
 def user_of(environment: Mapping[str, str]) -> str:
     """Return the user as whom a program connects, as a statement names him."""
-    return quoted_if_needed(environment.get("PGUSER") or getpass.getuser())
+    return quoted_if_needed(environment.get("PGUSER") or system_user())
 
 
 def find_tools(version: int, *, name: str, beside_server: Path | None = None) -> Tools:
