@@ -122,7 +122,8 @@ def _require_undo(repository: Repository) -> None:
     With the lock of one there, it is looked for under that lock.
     """
     base = repository.sidecar_base
-    if not fs.exists(lock_path(base)) and newest_safety_backup(base) is None:
+    has_none = not fs.exists(lock_path(base)) and newest_safety_backup(base) is None
+    if has_none and repository.driver.replaced_without_copy() is None:
         raise nothing_to_undo(fs.beside(base, f".{SAFETY_BACKUP}"))
 
 

@@ -87,8 +87,8 @@ class Replaced(msgspec.Struct, frozen=True, kw_only=True):
 def finish_safety_copy(driver: Driver, base: Path) -> None:
     """Make the safety backup that a restore has not made which was killed, or had no room.
 
-    That of a restore on another machine, or with a backup directory that is gone, is none that an
-    undo here goes back to: it gets a dated name among those of ``base``. Raises
+    That of a restore on another machine, or with another backup directory, is none that an undo
+    here goes back to: it gets a dated name among those of ``base``. Raises
     :class:`~soulsense_db.errors.RestoreError`.
     """
     noted = driver.replaced_without_copy()
@@ -96,8 +96,11 @@ def finish_safety_copy(driver: Driver, base: Path) -> None:
         return
     replaced = msgspec.json.decode(noted, type=Replaced)
     safety = SafetyFiles(Path(replaced.base), companions=driver.companions, name=replaced.name)
-    # It has left the file that the copy was to be written to. The same path may be elsewhere, too.
-    is_from_here = fs.exists(safety.staging)
+    # It has left the file that the copy was to be written to. The same path may be elsewhere, too:
+    # where nothing is there that an undo goes back to, it goes back to this.
+    is_from_here = fs.exists(safety.staging) or (
+        Path(replaced.base) == base and not fs.exists(safety.path)
+    )
     if not is_from_here:
         safety = SafetyFiles(base, companions=driver.companions, name=replaced.name)
     try:

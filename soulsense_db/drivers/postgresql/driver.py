@@ -42,8 +42,9 @@ from soulsense_db.progress import Progress
 
 _WITHIN = "The user lacks {}: the schemas of the database are replaced instead, in one transaction"
 _WRITERS_WAIT = (
-    ", and writers wait while the safety backup is made. (The name of a schema needs quotes, "
-    "or the schema public has other rights than usual or no comment, or a table may not be read.)"
+    ", and writers wait while the safety backup is made. (The name of a schema needs quotes, the "
+    "schema public has other rights than usual or no comment, a table may not be read, or there "
+    "are more objects than the server has locks for.)"
 )
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class PostgreSQLDriver(ReadingDriver):
             rights.require_movable(self._login(), name=self.database)
             rights.require_givable(self._login(), name=self.database)
             with self._connected() as connection:
+                kept_schemas.require_none_of_others(connection, name=self.database)
                 rights.require_owners(connection, name=self.database)
                 rights.require_ending(connection, name=self.database)
             self.tools()

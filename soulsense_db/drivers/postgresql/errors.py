@@ -203,16 +203,56 @@ def no_connection_left(name: str, reason: str) -> DatabaseUnreachableError:
 
 
 # Codes of https://www.postgresql.org/docs/current/errcodes-appendix.html, or how they begin.
+def too_few_locks(name: str, reason: str) -> BackupError:
+    """Return the error for a server that has no room for the locks of one transaction."""
+    return BackupError(
+        f"The server has no room for the locks of an operation on {name} ({reason}).",
+        hint="It takes one for each table, index, constraint and column default. As an "
+        "administrator, raise max_locks_per_transaction, and restart the server.",
+        reason=reason,
+    )
+
+
 _MEANINGS: tuple[tuple[tuple[str, ...], Callable[[str, str], BackupError]], ...] = (
     ((NO_DATABASE,), no_database),
     (("28",), login_refused),
     ((NO_RIGHT,), no_right),
     (("55P03", "55006", "57014", "40P01"), locked),
     (("53100",), disk_full),
+    (("53200",), too_few_locks),
     (("XX001", "XX002"), damaged),
     (("53300",), no_connection_left),
     (("08", "57P", "25P03"), unreachable),
 )
+
+
+def kept_for_another(name: str, owner: str, beginning: str) -> UnsupportedDatabaseError:
+    """Return the error for a database with schemas of which a restore of ``owner`` has no copy yet.
+
+    ``beginning``: of their names.
+    """
+    reason = f"it has what a restore by {owner} replaced, and no backup has that yet"
+    return UnsupportedDatabaseError(
+        f"{name} cannot be replaced ({reason}).",
+        hint=f"As {owner}, run soulsense-db undo, or a restore: both finish that first. Where the "
+        f"data is not needed, drop the schemas whose names begin with {beginning}.",
+        reason=reason,
+    )
+
+
+def others_depend_on(name: str, what: Sequence[str]) -> DatabaseLockedError:
+    """Return the error for a restore that would take a column, or all, of what is not restored.
+
+    Names as in statements: mostly temporary tables of other sessions.
+    """
+    more = f", and {len(what) - _MOST_NAMES} more" if len(what) > _MOST_NAMES else ""
+    reason = f"others have made of its tables or types: {', '.join(what[:_MOST_NAMES])}{more}"
+    return DatabaseLockedError(
+        f"Database locked: {name} ({reason}).",
+        hint="A temporary table goes when its session ends. Drop what else it is, and try again.",
+        reason=reason,
+        candidates=what,
+    )
 
 
 def tied_to(name: str, what: str, names: Sequence[str], statement: str) -> UnsupportedDatabaseError:

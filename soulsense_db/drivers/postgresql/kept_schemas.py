@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,17 +30,19 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from soulsense_db.drivers.postgresql import inventory, snapshot
-from soulsense_db.drivers.postgresql.errors import live_errors
+from soulsense_db.drivers.postgresql import inventory, schema_watch, snapshot
+from soulsense_db.drivers.postgresql.errors import kept_for_another, live_errors, others_depend_on
 from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.renaming import Names, Renamed
 from soulsense_db.drivers.postgresql.statements import KEPT, OF_USERS, execute
 from soulsense_db.drivers.postgresql.tools import Tools
 from soulsense_db.drivers.results import SnapshotInfo
+from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import DatabaseFileNotFoundError
 
 _TOKEN_BYTES = 8
+_LOOK_SECONDS = 0.02
 _MOST = 10_000  # by the digits of their names
 _NOTE = re.compile(rf"{KEPT}[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
 _PLAIN = re.compile("[a-z_][a-z0-9_]*")
@@ -55,9 +58,23 @@ _IS_USUAL = """(obj_description(n.oid, 'pg_namespace') IS NOT NULL
         (a.grantee = n.nspowner AND a.privilege_type IN ('CREATE', 'USAGE'))
         OR (a.grantee = 0 AND a.privilege_type = 'USAGE')))
         FROM aclexplode(n.nspacl) AS a))"""
+# To drop a schema takes a lock for each object: by what a server has by its settings, and may not
+# have more of, in the very end it must not fail.
+_LOCKS = " + ".join(
+    f"(SELECT count(*) FROM pg_catalog.{catalog} WHERE oid >= 16384)"  # noqa: S608 - ours
+    for catalog in (
+        *("pg_class", "pg_type", "pg_constraint", "pg_attrdef", "pg_proc", "pg_trigger"),
+        *("pg_rewrite", "pg_policy", "pg_operator", "pg_statistic_ext"),
+    )
+)
+_HAS_LOCKS = f"""{_LOCKS} <= current_setting('max_locks_per_transaction')::bigint * (
+    current_setting('max_connections')::bigint
+    + current_setting('max_prepared_transactions')::bigint)"""
 # What the user may not read can be in no copy: it would be replaced all the same.
 _MAY_BE_KEPT = sa.text(f"""
-    SELECT count(*) BETWEEN 1 AND {_MOST} AND bool_and(quote_ident(n.nspname) = n.nspname
+    SELECT count(*) BETWEEN 1 AND {_MOST} AND {_HAS_LOCKS}
+        AND has_function_privilege('pg_control_system()', 'EXECUTE')
+        AND bool_and(quote_ident(n.nspname) = n.nspname
         AND (n.nspname <> 'public' OR {_IS_USUAL})
         AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid
             AND (c.relkind IN ('r', 'p', 'm') AND (NOT has_table_privilege(c.oid, 'SELECT')
@@ -71,9 +88,19 @@ _NOTES = sa.text(
     f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
     " AND r.rolname = current_user ORDER BY n.oid"
 )
+# By the beginning of their names, as a restore finds them.
+_OF = "SELECT oid FROM pg_namespace WHERE starts_with(nspname, '{}_')"
 _TABLES = sa.text(
     "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE n.nspname = ANY(:schemas) AND c.relkind IN ('r', 'p') ORDER BY c.oid"
+)
+
+
+_OF_OTHERS = sa.text(
+    "SELECT quote_ident(r.rolname), n.nspname FROM pg_namespace n"  # noqa: S608 - ours
+    f" JOIN pg_roles r ON r.oid = n.nspowner WHERE starts_with(n.nspname, '{KEPT}')"
+    " AND obj_description(n.oid, 'pg_namespace') LIKE '{\"purpose\": %'"
+    " AND r.rolname <> current_user"
 )
 
 
@@ -183,6 +210,15 @@ def _noted(connection: Connection) -> tuple[str, _Note] | None:
     return None
 
 
+def require_none_of_others(connection: Connection, *, name: str) -> None:
+    """Raise where a restore by somebody else has left what it replaced.
+
+    No backup has it, and with the database it would go.
+    """
+    for owner, schema in connection.execute(_OF_OTHERS):
+        raise kept_for_another(name, owner, schema)
+
+
 @dataclass(frozen=True, slots=True)
 class KeptSchemas:
     """Schemas of the live database ``live`` that are kept, and of which there is no file yet.
@@ -208,14 +244,29 @@ class KeptSchemas:
         Raises :class:`~soulsense_db.errors.DatabaseLockedError` where somebody goes on writing.
         """
         live = self.live
+        deadline = time.monotonic() + lock_timeout
         with self.login.connected(name=live, autocommit=False) as connection, live_errors(live):
-            execute(connection, f"SET LOCAL lock_timeout = {max(1, int(1000 * lock_timeout))}")
-            tables = connection.scalars(_TABLES, {"schemas": list(self.note.own)}).all()
-            if tables:
-                listed = ", ".join(f"ONLY {one}" for one in tables)
-                with naming_holders(self.login, WRITING, name=live), live_errors(live):
-                    execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
+            while True:
+                left = max(1, int(1000 * (deadline - time.monotonic())))
+                execute(connection, f"SET LOCAL lock_timeout = {left}")
+                tables = connection.scalars(_TABLES, {"schemas": list(self.note.own)}).all()
+                if tables:
+                    listed = ", ".join(f"ONLY {one}" for one in tables)
+                    with naming_holders(self.login, WRITING, name=live), live_errors(live):
+                        execute(connection, f"LOCK TABLE {listed} IN SHARE MODE")
+                # Who makes a table there, since before the commit, may be waiting for that lock.
+                if not self._asked(connection, f"SELECT EXISTS ({schema_watch.MAKERS})"):
+                    break
+                connection.rollback()
+                if time.monotonic() > deadline:
+                    raise locked(live, "somebody makes a table in what was replaced")
+                time.sleep(_LOOK_SECONDS)
             yield replace(self, connection=connection)
+
+    def _asked(self, connection: Connection, query: str) -> list[object]:
+        """Return what is true, or not empty, of the column that ``query`` about them has."""
+        found = execute(connection, query.format(old=_OF.format(self.beginning)))
+        return [one for one in found.scalars() if one]
 
     def write_copy(self, tools: Tools, target: Path, *, lock_timeout: float) -> SnapshotInfo:
         """Write them to the existing empty file ``target``."""
@@ -240,6 +291,8 @@ class KeptSchemas:
         del copy
         assert self.connection is not None  # it is held
         schemas = ", ".join((*self.note.own, self.beginning))
+        if dependents := self._asked(self.connection, schema_watch.DEPENDENTS):
+            raise others_depend_on(self.live, [str(one) for one in dependents])
         with (
             naming_holders(self.login, READING, name=self.live),
             live_errors(self.live),

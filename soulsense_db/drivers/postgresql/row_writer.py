@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import inventory
+from soulsense_db.drivers.postgresql.autovacuum import end_autovacuum
 from soulsense_db.drivers.postgresql.errors import code_of, reason_of
 from soulsense_db.drivers.postgresql.row_tables import PostgreSQLTables
 from soulsense_db.drivers.postgresql.statements import execute, quoted
@@ -94,6 +95,9 @@ class PostgreSQLWriter(Writer):
             except DBAPIError as error:
                 if code_of(error) not in _RETRIED:
                     raise
+                nested = connection.begin_nested()
+                end_autovacuum(connection)
+                nested.rollback()
             if time.monotonic() > deadline:
                 raise locked(self._name, "somebody is writing to it")
             time.sleep(_PAUSE_SECONDS)

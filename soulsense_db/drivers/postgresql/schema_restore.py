@@ -24,9 +24,11 @@ from soulsense_db.drivers.postgresql import (
     archive,
     inventory,
     kept_schemas,
+    schema_lock,
     schema_watch,
     snapshot,
 )
+from soulsense_db.drivers.postgresql.errors import others_depend_on
 from soulsense_db.drivers.postgresql.holders import READING, WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.psql import Psql, session
@@ -53,40 +55,25 @@ _MAKE_PUBLIC = (
     f"GRANT USAGE ON SCHEMA {_PUBLIC} TO PUBLIC",
     f"COMMENT ON SCHEMA {_PUBLIC} IS 'standard public schema'",
 )
-# No schema in which others may make operators is searched (CVE-2018-1058).
-_BEGIN = ("BEGIN", "SET search_path = ''")
+# Each statement sees what others have committed, whatever is usual for the user: what they make
+# while the backup is loaded is replaced, too. Names are quoted where they have to be. No schema in
+# which others may make operators is searched (CVE-2018-1058).
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "SET quote_all_identifiers = off",
+    "SET search_path = ''",
+)
 # The script of pg_restore sets that of the backup's database, and what we send and read is this.
 _ENCODING = "SET client_encoding = 'UTF8'"
 _SCHEMAS = (
     "SELECT jsonb_build_array(n.nspname, quote_ident(n.nspname)) FROM pg_namespace n"  # noqa: S608 - ours
     f" WHERE {OF_USERS} ORDER BY n.nspname"  # so does pg_dump
 )
-# Whoever waits for a lock that we wait for is let through before the server looks for a deadlock
-# (deadlock_timeout, a second by default): all locks are taken at once, or none is kept.
-_LOCK = """DO $$
-DECLARE
-    wanted text;
-    deadline timestamptz := clock_timestamp() + interval '{seconds} s';
-BEGIN
-    LOOP
-        SELECT string_agg('ONLY ' || c.oid::regclass, ', ') INTO wanted
-            FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN ({old});
-        BEGIN
-            IF wanted IS NOT NULL THEN
-                EXECUTE 'LOCK TABLE ' || wanted || ' IN {mode} MODE';
-            END IF;
-            {then}
-            EXIT;
-        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
-            IF clock_timestamp() > deadline THEN RAISE; END IF;
-            PERFORM pg_sleep(0.02);
-        END;
-    END LOOP;
-END $$"""
-_LOCK_ATTEMPT = "SET LOCAL lock_timeout = '150ms'"
+_PATIENCE_SECONDS = 1.0
 _STATUS = sa.text("SELECT pg_xact_status(CAST(:transaction AS xid8))")
 _ENDED_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
+_UNLOCKED = "SAVEPOINT unlocked"
 
 
 class Ready:
@@ -109,8 +96,8 @@ class Ready:
         begins = f"starts_with(nspname, '{self._begin}_')"
         self._old = f"SELECT oid FROM pg_namespace WHERE {begins}"  # noqa: S608 - a name of ours
         self._own: dict[str, str] = {}  # the names of the live schemas, by those that they got
-        self._has_odd_name = False
         self._restored: tuple[str, ...] = ()
+        self._own_unlocked: dict[str, str] = {}
         self._made: str | None = None  # what tells the catalogs from others, once all is locked
         self._is_released = False
         self._transaction = ""
@@ -139,8 +126,7 @@ class Ready:
             if schema not in self._restored:
                 old = kept_schemas.name_of(self._begin, len(self._own))
                 self._psql.execute(f"ALTER SCHEMA {quoted} RENAME TO {old}")
-                self._own[old] = schema
-                self._has_odd_name |= quoted != schema
+                self._own[old] = quoted
 
     def counted(self) -> dict[str, int]:
         """Return how many rows each restored table has, by the name that is shown."""
@@ -162,6 +148,8 @@ class Ready:
         if self._made is not None:
             return
         deadline = time.monotonic() + self._lock_timeout
+        self._psql.execute(_UNLOCKED)
+        self._own_unlocked = dict(self._own)
         seen = self._look()
         while self._made is None:
             self._set_aside()
@@ -171,6 +159,11 @@ class Ready:
                 self._made = seen
             elif time.monotonic() > deadline:
                 raise self._is_changed()
+
+    def _unlock(self) -> None:
+        """Let everybody in again."""
+        self._psql.execute(f"ROLLBACK TO {_UNLOCKED}")
+        self._own, self._made = self._own_unlocked, None
 
     def _look(self) -> str:
         """Return what tells the catalogs from any other, as another session sees them."""
@@ -194,31 +187,80 @@ class Ready:
         self.lock()
         if write_lock is not None and write_lock.has_concurrent_commit():
             raise ConcurrentCommitError
-        drops = keeps is None and self._own
-        drop = f"DROP SCHEMA {', '.join(self._own)} CASCADE;" if drops else ""
-        self._lock_all("ACCESS EXCLUSIVE", f"{drop} {schema_watch.REQUIRE_NO_WRITERS}")
-        if keeps is not None:
-            self._note_kept(keeps)
+        ours = self._dropped() if keeps is None else self._set_aside_for(keeps)
+        self._psql.poll = lambda: None  # it cannot be taken back any more
+        self._is_released = True
+        try:
+            self._psql.execute(schema_watch.commit(ours, old=self._old))
+        except BackupError as error:
+            if not self._has_committed():
+                raise
+            log_ignored("The server has committed all the same", error)
+
+    def _set_aside_for(self, purpose: str) -> str:
+        """Keep readers out as well, and note what is kept; return the catalogs as we see them.
+
+        Again and again everybody is let in for a moment: who has written something may be waiting
+        for us. What he commits is replaced, and in the copy.
+        """
+        deadline = time.monotonic() + self._lock_timeout
+        while True:
+            patience = min(_PATIENCE_SECONDS, deadline - time.monotonic())
+            if not self._is_waited_for() and self._readers_are_out(patience):
+                self._require_nothing_made_of_it()
+                self._note_kept(purpose)
+                (ours,) = self._psql.execute(schema_watch.CATALOGS)
+                if self._look() == self._made and not self._is_waited_for():
+                    return ours
+            if time.monotonic() > deadline:
+                with naming_holders(self._login, READING, name=self._name):
+                    raise self._is_changed()
+            self._unlock()
+            time.sleep(_LOOK_SECONDS)  # for them; nothing tells that they have ended
+            self.lock()
+
+    def _is_waited_for(self) -> bool:
+        return self._psql.execute(schema_watch.WAITING.format(old=self._old)) == ["t"]
+
+    def _readers_are_out(self, patience: float | None = None, drop: str = "") -> bool:
+        """Lock all tables against readers as well, when nobody has written anything, and ``drop``.
+
+        Who has made a table, and waits for us, is not waited for: that would be a deadlock of his.
+        """
+        no_writers = schema_watch.REQUIRE_NO_WRITERS.format(old=self._old)
+        then = f"{no_writers} {drop} {no_writers if drop else ''}"
+        return self._lock_all("ACCESS EXCLUSIVE", then, patience=patience)
+
+    def _require_nothing_made_of_it(self) -> None:
+        """Raise for temporary tables; what else others have made, a look at the catalogs finds."""
+        dependents = self._psql.execute(schema_watch.DEPENDENTS.format(old=self._old))
+        if temporary := [one for one in dependents if one.startswith("pg_temp_")]:
+            raise others_depend_on(self._name, temporary)
+
+    def _dropped(self) -> str:
+        """Keep readers out as well, and drop what was live; return the catalogs as we see them.
+
+        Who has written something, and waits for us, does so until we give up: what he would commit
+        is in no copy.
+        """
+        self._readers_are_out()
+        self._require_nothing_made_of_it()
+        if self._own:
+            self._readers_are_out(drop=f"DROP SCHEMA {', '.join(self._own)} CASCADE;")
         # As we see the catalogs ourselves, they are compared last: what is dropped is gone for us,
         # and nobody else can change it any more.
         (ours,) = self._psql.execute(schema_watch.CATALOGS)
         if self._look() != self._made:
             raise self._is_changed()
-        self._psql.poll = lambda: None  # it cannot be taken back any more
-        self._is_released = True
-        try:
-            self._psql.execute(schema_watch.commit(ours))
-        except BackupError as error:
-            if not self._has_committed():
-                raise
-            log_ignored("The server has committed all the same", error)
+        return ours
 
     def _note_kept(self, purpose: str) -> None:
         """Note it, if they are such as when it was asked whether they may be kept."""
         (place,) = self._psql.execute(kept_schemas.PLACE)
         public = [now for now, own in self._own.items() if own == _PUBLIC]
         usual = self._psql.execute(*map(kept_schemas.is_usual, public))
-        if not self._own or self._has_odd_name or usual != ["t"] * len(public):
+        has_odd_name = any(own.startswith('"') for own in self._own.values())
+        if not self._own or has_odd_name or usual != ["t"] * len(public):
             raise self._is_changed()
         noted = kept_schemas.keeping(
             self._begin,
@@ -229,15 +271,24 @@ class Ready:
         )
         self._psql.execute(*noted)
 
-    def _lock_all(self, mode: str, then: str = "") -> None:
-        """Lock all live tables, and do ``then`` (a statement) so long as they are locked."""
-        statement = _LOCK.format(mode=mode, old=self._old, seconds=self._lock_timeout, then=then)
+    def _lock_all(self, mode: str, then: str = "", *, patience: float | None = None) -> bool:
+        """Lock all live tables, and do ``then`` (statements) so long as they are locked.
+
+        Returns False when that is not possible for ``patience`` seconds; without, it raises when
+        the lock timeout has passed.
+        """
+        seconds = self._lock_timeout if patience is None else max(0, patience)
         use = WRITING if mode == "EXCLUSIVE" else READING
         with (
             naming_holders(self._login, use, name=self._name),
             self._saying_what_is_awaited(),
         ):
-            self._psql.execute(_LOCK_ATTEMPT, statement, "SET LOCAL lock_timeout = 0")
+            gave_up = self._psql.execute(
+                *schema_lock.statements(
+                    mode, self._old, then, seconds=seconds, raises=patience is None
+                )
+            )
+        return gave_up == ["f"]
 
     @contextmanager
     def _saying_what_is_awaited(self) -> Iterator[None]:

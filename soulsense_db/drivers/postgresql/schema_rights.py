@@ -84,6 +84,12 @@ _OF_OTHERS = sa.text(f"""
     )
     ORDER BY found.place, found.name
 """)  # noqa: S608 - a constant
+# By one of these rights one may lock a table against others. (``LOCK`` in PostgreSQL's manual.)
+_CANNOT_LOCK = sa.text(f"""
+    SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE {OF_USERS} AND c.relkind IN ('r', 'p')
+        AND NOT has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE') ORDER BY 1
+""")  # noqa: S608 - a constant
 # From 16384 on, objects are users' (FirstNormalObjectId, in the server's access/transam.h).
 _OUTSIDE = (
     ("extension", "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"),
@@ -178,6 +184,9 @@ def _to_replace_schemas(connection: Connection) -> list[Lack]:
             else f"GRANT {role} TO {user};"
         )
         lacks.append(Lack(f"the ownership of {kind} {shown}", statement))
+    for table in connection.scalars(_CANNOT_LOCK):
+        grant = f"GRANT UPDATE ON {table} TO {user};"
+        lacks.append(Lack(f"the right to lock table {table}", grant))
     return lacks
 
 

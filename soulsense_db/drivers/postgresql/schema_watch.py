@@ -91,9 +91,25 @@ CATALOGS = (
 
 # Prepared transactions have no session.
 _PREPARED = "SELECT FROM pg_prepared_xacts WHERE database = current_database()"
-_WRITERS = """SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-    WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
-    AND a.datname = current_database() AND l.pid <> pg_backend_pid()"""
+_IN_DATABASE = "l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())"
+# Who has made, or changes, a relation in a schema has locked that until his transaction ends.
+_OF_SCHEMA = f"""l.locktype = 'object' AND l.classid = 'pg_namespace'::regclass AND l.granted
+    AND {_IN_DATABASE} AND l.pid <> pg_backend_pid() AND l.objid IN """
+MAKERS = f"SELECT FROM pg_locks l WHERE {_OF_SCHEMA} ({{old}})"
+"""The query with a row for each who makes a relation in schemas, whose numbers ``old`` finds."""
+# A transaction with a number has written something: it may have made a function, which no lock
+# tells. Of one that waits, and has a temporary table, that is what it has written.
+_WRITERS = f"""SELECT FROM pg_locks w JOIN pg_stat_activity a USING (pid)
+    WHERE w.locktype = 'transactionid' AND w.granted AND w.mode = 'ExclusiveLock'
+    AND a.datname = current_database() AND w.pid <> pg_backend_pid()
+    AND NOT (EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid AND NOT l.granted)
+        AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
+            AND (l.locktype = 'relation' AND l.relation IN ({_OF_TEMPORARY})
+                OR {_OF_SCHEMA} ({_TEMPORARY})))
+        AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = w.pid
+            AND {_OF_SCHEMA} ({{old}})))"""  # noqa: S608 - ours
+WAITING = f"SELECT EXISTS ({_WRITERS} AND pg_backend_pid() = ANY(pg_blocking_pids(w.pid)))"
+"""The query that tells whether somebody waits for us who has written something."""
 # As the server says it when a lock is not free: what reads that tells both in the same way.
 _NOT_FREE = "RAISE lock_not_available USING MESSAGE = 'canceling statement due to lock timeout'"
 
@@ -112,10 +128,44 @@ LOOP
     EXECUTE 'ALTER SEQUENCE ' || wanted;
 END LOOP;"""
 
+_INSIDE = " UNION ALL ".join(
+    f"SELECT '{catalog}'::regclass, oid FROM pg_catalog.{catalog} WHERE {column} IN ({{old}})"  # noqa: S608
+    for catalog, column in _OF_SCHEMAS.items()
+)
+_PARTS_OF_RELATIONS = {
+    "pg_attrdef": "adrelid",
+    "pg_constraint": "conrelid",
+    "pg_policy": "polrelid",
+    "pg_rewrite": "ev_class",
+    "pg_trigger": "tgrelid",
+}
+_OF_A_RELATION = ", ".join(f"'{one}'::regclass" for one in _PARTS_OF_RELATIONS)
+_RELATION_OF = " ".join(
+    f"WHEN '{one}'::regclass THEN (SELECT x.{column} FROM pg_catalog.{one} x WHERE x.oid = d.objid)"  # noqa: S608
+    for one, column in _PARTS_OF_RELATIONS.items()
+)
+DEPENDENTS = f"""WITH inside (class, object) AS ({_INSIDE}),
+    dependent (class, object) AS (SELECT DISTINCT d.classid, CASE d.classid {_RELATION_OF}
+        ELSE d.objid END FROM pg_depend d JOIN inside i
+        ON d.refclassid = i.class AND d.refobjid = i.object)
+    SELECT c.oid::regclass::text FROM dependent d JOIN pg_class c ON c.oid = d.object
+        WHERE d.class IN ('pg_class'::regclass, {_OF_A_RELATION})
+        AND c.relnamespace NOT IN ({{old}}) AND c.relkind NOT IN ('t', 'i', 'I', 'S')
+        AND NOT (c.relkind = 'v' AND c.relnamespace IN ({_TEMPORARY}))
+    UNION SELECT p.oid::regprocedure::text FROM dependent d JOIN pg_proc p ON p.oid = d.object
+        WHERE d.class = 'pg_proc'::regclass AND p.pronamespace NOT IN ({{old}})
+    UNION SELECT t.oid::regtype::text FROM dependent d JOIN pg_type t ON t.oid = d.object
+        WHERE d.class = 'pg_type'::regclass AND t.typnamespace NOT IN ({{old}})
+        AND t.typtype IN ('d', 'r')
+    ORDER BY 1"""  # noqa: S608 - ours
+"""The query for what would go, or would lose a column, with the schemas, and is in none of them.
+
+The temporary view of a session is none: a statement that uses it fails then.
+"""
+
 _PATIENCE = "1 s"
 # Two looks with nobody at work after the second, and nobody done in between on the whole server,
-# are one moment. On a server that is never that quiet, the last look has to do. Who waits for a
-# lock of ours cannot commit before we do.
+# are one moment. On a server that is never that quiet, the last look has to do.
 _LAST_LOOK = """DO $$
 DECLARE
     deadline timestamptz := clock_timestamp() + interval '{patience}';
@@ -127,8 +177,7 @@ BEGIN
         IF ({catalogs}) <> '{expected}' THEN
             {not_free};
         END IF;
-        quiet := NOT EXISTS ({prepared}) AND NOT EXISTS ({writers} AND NOT EXISTS (
-            SELECT FROM pg_locks w WHERE w.pid = l.pid AND NOT w.granted));
+        quiet := NOT EXISTS ({prepared}) AND NOT EXISTS ({writers});
         EXIT WHEN quiet AND (before = pg_snapshot_xmax(pg_current_snapshot())
             OR clock_timestamp() > deadline);
         IF clock_timestamp() > deadline THEN
@@ -139,8 +188,10 @@ BEGIN
 END $$"""
 
 
-def commit(expected: str) -> str:
+def commit(expected: str, *, old: str) -> str:
     r"""Return what commits if :data:`CATALOGS` is ``expected`` in the session that executes it.
+
+    ``old``: the query for the numbers of the schemas that are replaced.
 
     Both statements are sent at once (``\;`` of psql): nothing comes in between but what the server
     does in that moment.
@@ -151,6 +202,6 @@ def commit(expected: str) -> str:
         expected=expected,
         not_free=_NOT_FREE,
         prepared=_PREPARED,
-        writers=_WRITERS,
+        writers=_WRITERS.format(old=old),
     )
     return f"{look} \\; COMMIT"

@@ -11,10 +11,10 @@ KEPT = "soulsense_kept_"
 """How the names begin of the schemas that a restore within the database has replaced, until there
 is a copy of them (:mod:`.kept_schemas`): to all else they are not there."""
 # Without braces, which mean something else where this is put in.
-_OF_KEPT = KEPT + 16 * "[0-9a-f]"
-WITHOUT_KEPT = f"--exclude-schema={_OF_KEPT}*"
+_OF_KEPT = f"{KEPT}{16 * '[0-9a-f]'}(|_{4 * '[0-9]'})"
+WITHOUT_KEPT = f"--exclude-schema={_OF_KEPT}"
 """What makes ``pg_dump`` leave them out."""
-NOT_OF_USERS = f"^(pg_|{_OF_KEPT}(_|$))"
+NOT_OF_USERS = f"^(pg_|{_OF_KEPT}$)"
 """The pattern of the names of schemas that are the server's own, or ours."""
 OF_USERS = f"n.nspname !~ '{NOT_OF_USERS}' AND n.nspname <> 'information_schema'"
 """The condition for the schemas of users, where ``n`` is ``pg_namespace``."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from soulsense_db.drivers.postgresql.errors import (
     CONNECTIONS_USED_UP,
     no_connection_left,
+    too_few_locks,
     without_values,
 )
 from soulsense_db.drivers.postgresql.missing_rights import no_right
@@ -79,6 +80,8 @@ def tool_failed(program: str, name: str, said: str, *, user: str) -> BackupError
     is_late = "canceling statement due to" in reason and "timeout" in reason
     if is_late or "could not obtain lock" in reason:  # of several jobs none waits
         return locked(name, reason)
+    if "out of shared memory" in reason:
+        return too_few_locks(name, reason)
     if "No space left" in reason or "could not extend file" in reason:
         return NotEnoughSpaceError(
             f"A disk is full ({program}: {reason}).",

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.postgresql import inventory
+from soulsense_db.drivers.postgresql.autovacuum import end_autovacuum
 from soulsense_db.drivers.postgresql.errors import code_of, live_errors
 from soulsense_db.drivers.postgresql.holders import WRITING, naming_holders
 from soulsense_db.drivers.postgresql.login import Login
@@ -89,6 +90,9 @@ def _lock_all(connection: Connection, name: str, deadline: float) -> None:
             connection.rollback()
             if code_of(error) not in _RETRIED:
                 raise
+            with live_errors(name):
+                end_autovacuum(connection)
+                connection.rollback()
         if time.monotonic() > deadline:
             raise locked(name, "somebody is writing to it")
         wait.goes_on()
