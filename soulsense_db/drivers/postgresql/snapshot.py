@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from soulsense_db.drivers.postgresql import archive, inventory, parallel
 from soulsense_db.drivers.postgresql.errors import code_of
 from soulsense_db.drivers.postgresql.login import Login
 from soulsense_db.drivers.postgresql.properties import properties
+from soulsense_db.drivers.postgresql.quick_checksum import quick_checksum
 from soulsense_db.drivers.postgresql.standby import warn_if_behind
 from soulsense_db.drivers.postgresql.statements import WITHOUT_KEPT, execute
 from soulsense_db.drivers.postgresql.tools import Tools
@@ -206,7 +206,8 @@ def _write_once(
             *part.switches,
         )
         environment = login.environment(settings=MONEY if has_money else None)
-        done = staged = written = 0
+        done = staged = 0
+        written = quick_checksum()
 
         def told(new: int = 0) -> None:
             nonlocal staged
@@ -230,7 +231,7 @@ def _write_once(
             ) as chunks:
                 for chunk in chunks:  # nothing slow here: pg_dump waits for us
                     stream.write(chunk)
-                    written = zlib.crc32(chunk, written)
+                    written.update(chunk)
                     done += len(chunk)
                     told()
             part.require_whole()
@@ -238,7 +239,7 @@ def _write_once(
             # Now that the server has nothing else to do; both take about as long.
             with _counted_meanwhile(moment) as counting:
                 digest, read = _digest_of(stream, target, told)
-                if (read, stream.tell()) != (written, done):
+                if (read, stream.tell()) != (written.digest(), done):
                     raise fs.other_bytes_read(target)
                 while not counting.done():
                     told()
@@ -268,17 +269,16 @@ def _write_once(
 
 def _digest_of(
     stream: BufferedIOBase, path: Path, poll: Callable[[], object]
-) -> tuple[hashlib._Hash, int]:
-    """Read a file from its beginning to its end; return its digest, and its CRC-32."""
-    digest, check = hashlib.sha256(), 0
-    with fs.storage_errors("read", path), ThreadPoolExecutor(1) as executor:
+) -> tuple[hashlib._Hash, bytes]:
+    """Read a file from its beginning to its end; return its digest, and its quick checksum."""
+    digest, check = hashlib.sha256(), quick_checksum()
+    with fs.storage_errors("read", path):
         stream.seek(0)
         for chunk in chunks_of(stream):
-            checking = executor.submit(zlib.crc32, chunk, check)
             digest.update(chunk)
-            check = checking.result()
+            check.update(chunk)
             poll()
-    return digest, check
+    return digest, check.digest()
 
 
 @contextmanager
