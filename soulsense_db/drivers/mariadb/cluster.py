@@ -70,7 +70,7 @@ def require_live(connection: Connection, live: str, *, name: str) -> None:
     if elsewhere:
         names = ", ".join(str(one) for (one,) in elsewhere)
         raise in_a_cluster(name, f"another node runs the events {names}: connect to that one")
-    if inventory.take_triggers(connection, live):
+    if inventory.trigger_names(connection, live):
         raise _has_triggers(name)
     method = rows(connection, "SHOW VARIABLES LIKE 'wsrep_OSU_method'")
     if method and method[0][1] != "TOI":

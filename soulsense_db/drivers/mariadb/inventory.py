@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -12,33 +12,17 @@ from sqlalchemy.exc import DBAPIError
 
 from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.rights import user
+from soulsense_db.drivers.mariadb.shown import KINDS, shown
 from soulsense_db.drivers.mariadb.statements import is_schema, literal, quoted, rows, scalar
+from soulsense_db.drivers.mariadb.trigger_text import body_in
 from soulsense_db.drivers.server_errors import missing_right
 
-_UNKNOWN = (1146, 1305, 1347, 1360, 1539, 4091)  # gone since it was listed
 _COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TABLES_AT_ONCE = 40
 _SIZE_SECONDS = 0.5
 
 
-class Kind(NamedTuple):
-    """How a kind of thing is called in ``SHOW CREATE``, and which column has its statement."""
-
-    word: str
-    column: int
-
-
-_KINDS = {
-    "BASE TABLE": Kind("TABLE", 1),
-    "SYSTEM VERSIONED": Kind("TABLE", 1),
-    "SEQUENCE": Kind("SEQUENCE", 1),
-    "VIEW": Kind("VIEW", 1),
-    "PROCEDURE": Kind("PROCEDURE", 2),
-    "FUNCTION": Kind("FUNCTION", 2),
-    "PACKAGE": Kind("PACKAGE", 2),
-    "PACKAGE BODY": Kind("PACKAGE BODY", 2),
-    "EVENT": Kind("EVENT", 3),
-}
 ROUTINES = ("PACKAGE BODY", "PACKAGE", "FUNCTION", "PROCEDURE")
 """In the order in which they are dropped."""
 
@@ -75,7 +59,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     def statement(self) -> str:
         """What makes it, in the schema in use: a name of one would be kept as a part of it."""
         user, _, host = self.definer.rpartition("@")
-        definer = f"DEFINER={quoted(user)}@{quoted(host)} " if user else ""
+        account = quoted(user) + (f"@{quoted(host)}" if host else "")  # a role has no host
+        definer = f"DEFINER={account} " if user else ""
         return (
             f"CREATE {definer}TRIGGER {quoted(self.name)} {self.timing} {self.event}"
             f" ON {quoted(self.table)} FOR EACH ROW {self.body}"
@@ -113,11 +98,7 @@ def take(connection: Connection, schema: str, *, name: str) -> Inventory:
     """Return all that is in ``schema``; ``name`` is what errors call it."""
     listed = _listed(connection, schema)
     triggers = take_triggers(connection, schema)
-    items = {
-        Item(kind=kind, name=one, statement=statement)
-        for kind, one, _ in listed
-        for statement in _statement(connection, schema, kind, one, name)
-    }
+    items = _items(connection, schema, [(kind, one) for kind, one, _ in listed], name)
     items |= {
         Item(kind="TRIGGER", name=one.name, statement=f"{number} {one.statement}")
         for number, one in enumerate(triggers)
@@ -174,30 +155,29 @@ def _listed(connection: Connection, schema: str) -> list[tuple[str, str, str]]:
         " SELECT 'EVENT', EVENT_NAME, LAST_ALTERED FROM information_schema.EVENTS"
         f" WHERE {is_schema('EVENT_SCHEMA', here)}",
     )
-    return [(str(kind), str(one), str(time)) for kind, one, time in found if str(kind) in _KINDS]
+    return [(str(kind), str(one), str(time)) for kind, one, time in found if str(kind) in KINDS]
 
 
-def _statement(
-    connection: Connection, schema: str, kind: str, one: str, name: str
-) -> Iterator[str]:
-    """Yield what makes a thing, nothing where it has gone; names without that of the schema."""
-    word, column = _KINDS[kind]
-    try:
-        row = rows(connection, f"SHOW CREATE {word} {quoted(schema, one)}")[0]
-    except DBAPIError as error:
-        if code_of(error) in _UNKNOWN:
-            return
-        raise
-    if row[column] is None:
-        raise missing_right(
-            name,
-            f"the {kind.lower()} {one} is somebody else's, and its statements cannot be read",
-            statement=f"GRANT SELECT ON mysql.proc TO {user(connection)};",
-        )
-    others = (*row[1:column], *row[column + 1 :]) if column > 1 else ()
-    session = " ".join(str(value) for value in others)
-    text = _COUNTER.sub("", str(row[column])).replace(f"{quoted(schema)}.", "")
-    yield f"{session} {text}".strip()
+def _items(
+    connection: Connection, schema: str, listed: Sequence[tuple[str, str]], name: str
+) -> set[Item]:
+    """Return what makes each thing that has not gone; names without that of the schema."""
+    found = set()
+    for (kind, one), row in zip(listed, shown(connection, schema, listed), strict=True):
+        if row is None:
+            continue
+        column = KINDS[kind].column
+        if row[column] is None:
+            raise missing_right(
+                name,
+                f"the {kind.lower()} {one} is somebody else's, and its statements cannot be read",
+                statement=f"GRANT SELECT ON mysql.proc TO {user(connection)};",
+            )
+        others = (*row[1:column], *row[column + 1 :]) if column > 1 else ()
+        session = " ".join(str(value) for value in others)
+        text = _COUNTER.sub("", str(row[column])).replace(f"{quoted(schema)}.", "")
+        found.add(Item(kind=kind, name=one, statement=f"{session} {text}".strip()))
+    return found
 
 
 def tables(connection: Connection, schema: str) -> list[Found]:
@@ -258,7 +238,35 @@ def take_triggers(connection: Connection, schema: str) -> list[Trigger]:
         f" FROM information_schema.TRIGGERS WHERE {is_schema('TRIGGER_SCHEMA', literal(schema))}"
         " ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
     )
-    return [Trigger(**dict(zip(Trigger.__struct_fields__, row, strict=True))) for row in found]
+    listed = [Trigger(**dict(zip(Trigger.__struct_fields__, row, strict=True))) for row in found]
+    things = [("TRIGGER", one.name) for one in listed]
+    texts = shown(connection, schema, things, errors="surrogateescape")
+    return [
+        _with_body(one, str(row[KINDS["TRIGGER"].column]))
+        for one, row in zip(listed, texts, strict=True)
+        if row is not None
+    ]
+
+
+def _with_body(one: Trigger, statement: str) -> Trigger:
+    """Return a trigger with its body as it was written; the list has it in other words.
+
+    What is not of the character set that the client named is right in these alone.
+    """
+    body = body_in(statement, timing=one.timing, event=one.event)
+    if body is None or _SURROGATE.search(body):
+        return one
+    return msgspec.structs.replace(one, body=body)
+
+
+def trigger_names(connection: Connection, schema: str) -> set[str]:
+    """Return the names of the triggers."""
+    found = rows(
+        connection,
+        "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS"
+        f" WHERE {is_schema('TRIGGER_SCHEMA', literal(schema))}",
+    )
+    return {str(one) for (one,) in found}
 
 
 def version(connection: Connection) -> str:

@@ -16,6 +16,7 @@ from soulsense_db.drivers.mariadb import inventory, programs
 from soulsense_db.drivers.mariadb.archive import Description
 from soulsense_db.drivers.mariadb.private_errors import other_settings
 from soulsense_db.drivers.mariadb.private_server import Account
+from soulsense_db.drivers.mariadb.shown import shown
 from soulsense_db.drivers.mariadb.statements import (
     execute,
     literal,
@@ -138,10 +139,11 @@ def name_real_definers(connection: Connection, live: LiveUser, schema: str) -> N
     was, now = (
         f"DEFINER={quoted(live.user)}@{quoted(host)} " for host in (live.local_host, live.host)
     )
-    for (view,) in views:
-        text = str(rows(connection, f"SHOW CREATE VIEW {quoted(schema, view)}")[0][1])
-        text = text.replace(was, now, 1).replace("CREATE ", "CREATE OR REPLACE ", 1)
-        execute(connection, text)
+    things = [("VIEW", str(view)) for (view,) in views]
+    for row in shown(connection, schema, things, errors="surrogateescape"):
+        assert row is not None
+        text = str(row[1]).replace(was, now, 1).replace("CREATE ", "CREATE OR REPLACE ", 1)
+        programs.execute_bytes(connection, text.encode(errors="surrogateescape"))
     triggers = inventory.take_triggers(connection, schema)
     tables = {one.table for one in triggers if one.definer == before}
     again = [one for one in triggers if one.table in tables]

@@ -52,22 +52,22 @@ def create_triggers(connection: Connection, triggers: Iterable[Trigger], schema:
             f" character_set_client = {charset}, collation_connection = {one.collation}",
         )
         try:
-            raw: Any = connection.connection.cursor()
-            _guarded(connection, raw, data)
+            execute_bytes(connection, data)
         finally:
             execute(connection, "SET NAMES utf8mb4")
             execute(connection, "SET sql_mode = @soulsense_mode")
 
 
-def _guarded(connection: Connection, cursor: Any, data: bytes) -> None:
+def execute_bytes(connection: Connection, data: bytes) -> None:
     """Execute bytes as they are; errors are SQLAlchemy's, as those of other statements."""
     from sqlalchemy.exc import DBAPIError
 
     library: Any = connection.dialect.dbapi
+    cursor: Any = connection.connection.cursor()
     try:
         cursor.execute(data)
     except library.Error as error:
-        raise DBAPIError.instance("CREATE TRIGGER", None, error, library.Error) from error
+        raise DBAPIError.instance("CREATE", None, error, library.Error) from error
     finally:
         cursor.close()
 

@@ -46,10 +46,12 @@ def execute(connection: Connection, statement: str) -> None:
     connection.exec_driver_sql(statement, execution_options=_AS_IT_IS)
 
 
-def rows(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement, texts as texts."""
+def rows(
+    connection: Connection, statement: str, *, errors: str = "surrogateescape"
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, texts as texts; ``errors``: what is done with other bytes."""
     found = connection.exec_driver_sql(statement, execution_options=_AS_IT_IS).fetchall()
-    return [tuple(_plain(value) for value in row) for row in found]
+    return [tuple(_plain(value, errors) for value in row) for row in found]
 
 
 def scalar(connection: Connection, statement: str) -> Any:
@@ -58,8 +60,8 @@ def scalar(connection: Connection, statement: str) -> Any:
     return found[0][0] if found else None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, errors: str) -> Any:
     # Some libraries return a text of the server's own tables as bytes.
     if isinstance(value, (bytes, bytearray)):
-        return bytes(value).decode(errors="surrogateescape")
+        return bytes(value).decode(errors=errors)
     return value

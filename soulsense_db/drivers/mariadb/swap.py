@@ -192,5 +192,5 @@ def missing_triggers(
     connection: Connection, schema: str, wanted: tuple[Trigger, ...]
 ) -> list[Trigger]:
     """Return those of ``wanted`` that ``schema`` does not have."""
-    there = {one.name for one in inventory.take_triggers(connection, schema)}
+    there = inventory.trigger_names(connection, schema)
     return [one for one in wanted if one.name not in there]

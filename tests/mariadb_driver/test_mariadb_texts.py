@@ -1,0 +1,107 @@
+"""What triggers, routines and views say is kept to the letter: backslashes, comments, bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from mariadb_driver.databases import Database, new_database
+from mariadb_driver.server import Server
+from soulsense_db import BackupManager
+
+
+@pytest.fixture
+def database(server: Server, tmp_path: Path) -> Iterator[Database]:
+    """Return a new and empty database; nothing is left beside it."""
+    with new_database(server, tmp_path) as made:
+        yield made
+        assert made.left() == set()
+
+
+def _manager(database: Database, driver: str = "pymysql") -> BackupManager:
+    url = database.server.url(database.name, driver=driver)
+    engine = sa.create_engine(url, poolclass=NullPool)
+    return BackupManager(engine, database.folder / "backups", catalog=False, lock_timeout=8)
+
+
+def _execute(database: Database, *statements: str | bytes) -> None:
+    """Execute statements as they are, without a program that reads them."""
+    with database.engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        for one in statements:
+            cursor.execute(one)
+        cursor.close()
+
+
+def _shown(database: Database, *things: str) -> list[object]:
+    """Return the statements of things, in their kind's ``SHOW CREATE``, as bytes."""
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("SET character_set_results = binary")
+        found = []
+        for one in things:
+            row = connection.exec_driver_sql(f"SHOW CREATE {one}").one()
+            found.append(next(text for text in row if b"CREATE " in text))
+    return found
+
+
+_BODIES = {
+    "slash": r"SET NEW.s = 'C:\\new'",
+    "intro": "SET NEW.s = CONCAT(_latin1 X'E9', _utf8mb4'é')",
+    "regex": r"SET NEW.s = REGEXP_REPLACE(NEW.s, '\\d', '\'n')",
+    "noted": "-- why\n/* it's */ SET NEW.s = 'x' # so",
+}
+
+
+def test_triggers_come_back_to_the_letter(database: Database) -> None:
+    """Backslashes, introducers and comments of a trigger are the same after restore and undo."""
+    _execute(
+        database,
+        "CREATE TABLE t (id INT PRIMARY KEY, s VARCHAR(50))",
+        *(
+            f"CREATE TRIGGER {name} BEFORE UPDATE ON t FOR EACH ROW {body}"
+            for name, body in _BODIES.items()
+        ),
+        "SET sql_mode = 'ANSI_QUOTES'",
+        f'CREATE TRIGGER "a ""b" /* c */ AFTER INSERT ON "{database.name}" . "t"\n'
+        r"FOR EACH ROW FOLLOWS_T: BEGIN SET @x = '\\'; END",
+    )
+    things = [f"TRIGGER {one}" for one in _BODIES] + ['TRIGGER `a "b`']
+    before = _shown(database, *things)
+    manager = _manager(database)
+    backup = manager.create("one")
+    manager.verify(backup, level="drill")
+    database.run("DROP TRIGGER slash; CREATE TABLE other (x INT)")
+    replaced = _shown(database, *things[1:])
+    manager.restore(backup)
+    assert _ignoring_quotes(_shown(database, *things)) == _ignoring_quotes(before)
+    manager.undo_restore()
+    assert _ignoring_quotes(_shown(database, *things[1:])) == _ignoring_quotes(replaced)
+
+
+def _ignoring_quotes(texts: list[object]) -> list[bytes]:
+    """Return what comes after the header, which gets quotation marks."""
+    return [bytes(one).partition(b"FOR EACH ROW")[2].strip() for one in texts]  # type: ignore[call-overload]
+
+
+def test_a_trigger_of_a_role_stays_its(database: Database) -> None:
+    """A definer that is a role is the definer after a restore, and not who restored."""
+    role = f"r_{database.name}"
+    database.run(
+        f"CREATE ROLE {role}; CREATE TABLE t (id INT PRIMARY KEY, s INT);"
+        f"CREATE DEFINER = {role} TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.s = 1"
+    )
+    try:
+        [before] = _shown(database, "TRIGGER tr")
+        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(before)  # type: ignore[call-overload]
+        manager = _manager(database)
+        backup = manager.create("one")
+        database.run("DROP TRIGGER tr")
+        manager.restore(backup)
+        [after] = _shown(database, "TRIGGER tr")
+        assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(after)  # type: ignore[call-overload]
+    finally:
+        database.run(f"DROP ROLE {role}")
