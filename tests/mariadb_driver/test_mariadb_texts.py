@@ -105,3 +105,80 @@ def test_a_trigger_of_a_role_stays_its(database: Database) -> None:
         assert f"DEFINER=`{role}` TRIGGER".encode() in bytes(after)  # type: ignore[call-overload]
     finally:
         database.run(f"DROP ROLE {role}")
+
+
+_COMMENTED = (
+    "BEGIN\r\n-- it's a comment;; \r\n# another 'one\n/* block ;; 'x */\r\n"
+    "SELECT '\r\n', 1; /*! SELECT 2 */;\n/*M! SELECT 3 */; -- last\nEND"
+)
+
+
+def test_comments_and_line_ends_of_programs_come_back(database: Database) -> None:
+    """A routine and an event are the same byte by byte after a restore, and after its undo."""
+    _execute(
+        database,
+        "CREATE TABLE t (id INT PRIMARY KEY)",
+        f"CREATE PROCEDURE p()\r\n{_COMMENTED}",
+        "CREATE FUNCTION f() RETURNS INT\r\n-- hello ' world\nRETURN 1",
+        f"CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DISABLE DO {_COMMENTED.replace(';;', ';')}",
+    )
+    things = ("PROCEDURE p", "FUNCTION f", "EVENT e")
+    before = _shown(database, *things)
+    assert b"\r\n-- it's" in bytes(before[0])  # type: ignore[call-overload]
+    manager = _manager(database)
+    backup = manager.create("one")
+    manager.verify(backup, level="drill")
+    database.run("DROP EVENT e")
+    manager.restore(backup)
+    assert _shown(database, *things) == before
+    manager.undo_restore()
+    assert _shown(database, *things[:2]) == before[:2]
+
+
+def test_what_looks_like_rows_in_a_program_is_none(database: Database) -> None:
+    """The text of a routine that inserts is counted nowhere: the backup is whole, and loaded."""
+    inserts = "INSERT INTO `t` VALUES\n(5,'x'),\n(6,'y');\n"
+    _execute(
+        database,
+        "CREATE TABLE t (id INT PRIMARY KEY, v TEXT)",
+        "INSERT INTO t VALUES (1, 'precious')",
+        f"CREATE PROCEDURE p()\nBEGIN\n{inserts}END",
+        f"CREATE TRIGGER tr AFTER DELETE ON t FOR EACH ROW BEGIN\n{inserts}END",
+        f"CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DISABLE DO BEGIN\n{inserts}END",
+    )
+    before = database.dump()
+    manager = _manager(database)
+    backup = manager.create("one")
+    assert backup.row_counts == {"t": 1}
+    database.run("DROP PROCEDURE p")
+    manager.restore(backup)
+    assert database.dump() == before
+
+
+@pytest.mark.parametrize("driver", ["pymysql", "mysqlconnector"])
+def test_what_is_no_text_is_kept(database: Database, driver: str) -> None:
+    """Bytes in a default and in a view come back; each library tells the same of them."""
+    _execute(
+        database,
+        "CREATE TABLE t (x VARBINARY(9) DEFAULT X'FF00', y INT)",
+        "CREATE VIEW v AS SELECT _latin1 X'E9' AS `ü`",
+        b"CREATE TABLE u (s VARCHAR(9) CHARACTER SET latin1)",
+        b"CREATE TRIGGER tr BEFORE INSERT ON u FOR EACH ROW SET NEW.s = _latin1'\xe9'",
+        b"INSERT INTO u VALUES (NULL)",
+        "INSERT INTO t (y) VALUES (1)",
+        "SET NAMES latin1",
+        b"CREATE PROCEDURE p() SELECT '\xe9'",
+    )
+    things = ("TABLE t", "VIEW v", "PROCEDURE p")
+    before = _shown(database, *things)
+    manager = _manager(database, driver)
+    backup = manager.create("one")
+    manager.verify(backup, level="drill")
+    database.run("DROP TABLE t; DROP VIEW v; DROP TRIGGER tr")
+    _manager(database).restore(backup)
+    assert _shown(database, *things) == before
+    database.run("DELETE FROM u; INSERT INTO u VALUES (NULL)")
+    assert database.run("SELECT HEX(x), HEX(s) FROM t, u") == "FF00\tE9\n"
+    database.run("DROP VIEW v")
+    manager.restore(backup)
+    assert _shown(database, *things) == before

@@ -192,7 +192,7 @@ class _Writing:
                 live=self._login.database,
             )
         self._write(stream, archive.MAGIC)
-        sections = {"tables": self._section(stream, self._of_tables(before, schema), schema)}
+        sections = {"tables": self._rows(stream, before, schema)}
         if self._lacks(before):
             raise locked(self._name, "its node does not have what others have")
         for what, text in kept.sections.items():
@@ -264,13 +264,14 @@ class _Writing:
 
     def _sections(self, stream: BinaryIO, before: Inventory) -> Mapping[str, archive.Section]:
         schema = self._login.database
-        tables = self._section(stream, self._of_tables(before, schema), schema)
+        tables = self._rows(stream, before, schema)
         return {"tables": tables, **self.programs(stream, before)}
 
-    def _of_tables(self, before: Inventory, schema: str) -> tuple[str, ...]:
+    def _rows(self, stream: BinaryIO, before: Inventory, schema: str) -> archive.Section:
+        """Write the section of the tables, and count their rows."""
         ignored = _ignored(schema, [*before.names("VIEW"), *self._without])
         history = ("--dump-history",) if self._keeps_history(before) else ()
-        return ("--skip-triggers", *history, *ignored)
+        return self._section(stream, ("--skip-triggers", *history, *ignored), schema, self._counter)
 
     def programs(self, stream: BinaryIO, before: Inventory) -> dict[str, archive.Section]:
         """Write the sections of all but tables, as far as there is something for each."""
@@ -299,10 +300,17 @@ class _Writing:
         return has_history and series(self._tools.version) >= _WITH_HISTORY
 
     def _section(
-        self, stream: BinaryIO, arguments: tuple[str, ...], schema: str
+        self,
+        stream: BinaryIO,
+        arguments: tuple[str, ...],
+        schema: str,
+        counter: RowCounter | None = None,
     ) -> archive.Section:
-        begin, counter = self._done, self._counter
-        counter.is_completed = False
+        """Write what the program does; ``counter`` counts the rows, where what it writes has any.
+
+        What looks like a row elsewhere is a part of a program's text.
+        """
+        begin, counter = self._done, counter or RowCounter()
         with self._tools.dumping(self._login, *_ALWAYS, *arguments, "--", schema) as output:
             while chunk := output.read(archive.CHUNK):
                 counter.feed(chunk)

@@ -34,6 +34,15 @@ _FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/local/mysql
 CHUNK = 256 * 1024
 # As much as the server allows: a row may be as large as that.
 _LARGEST = "--max-allowed-packet=1G"
+_LOADING = (
+    _LARGEST,
+    "--default-character-set=utf8mb4",
+    # A routine is made as it was: with its comments, and its line feeds with what is before them.
+    "--comments",
+    "--binary-mode",
+    # Rows that were there came to be so: without the check, or in another time zone.
+    "--init-command=SET SESSION check_constraint_checks = 0",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class Tools:
         ``poll`` is called before each, and what it raises stops all.
         """
         with login.options_file() as options, tempfile.TemporaryFile() as said:
-            arguments = (_LARGEST, "--default-character-set=utf8mb4", f"--database={schema}")
+            arguments = (*_LOADING, f"--database={schema}")
             process = subprocess.Popen(
                 self._command("mariadb", options, arguments),
                 stdin=subprocess.PIPE,
