@@ -117,7 +117,8 @@ class MariaDBDriver(ReadingDriver):
                     f"a restore needs {', and '.join(lacks)}",
                     statement=" ".join(statements),
                 )
-            referring = inventory.referring_from_elsewhere(connection, live)
+            kept_here = {one + schemas.OLD for one in schemas.ours(connection, live)}
+            referring = inventory.referring_from_elsewhere(connection, live, without=kept_here)
             if referring:
                 raise referred_to_from_elsewhere(self.database, referring)
             # What is replaced is kept with its programs, which are dumped once writers wait.

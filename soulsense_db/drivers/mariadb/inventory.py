@@ -341,8 +341,10 @@ def heads(connection: Connection, schema: str, version_table: str) -> tuple[str,
     return tuple(sorted(str(one) for (one,) in found))
 
 
-def referring_from_elsewhere(connection: Connection, schema: str) -> list[str]:
-    """Return the tables of other schemas that refer to tables of ``schema``."""
+def referring_from_elsewhere(
+    connection: Connection, schema: str, *, without: Collection[str] = ()
+) -> list[str]:
+    """Return the tables of other schemas, but of those ``without``, that refer to ``schema``."""
     here = literal(schema)
     found = rows(
         connection,
@@ -351,4 +353,4 @@ def referring_from_elsewhere(connection: Connection, schema: str) -> list[str]:
         f" WHERE {is_schema('UNIQUE_CONSTRAINT_SCHEMA', here)}"
         f" AND NOT {is_schema('CONSTRAINT_SCHEMA', here)}",
     )
-    return sorted(f"{other}.{table}" for other, table in found)
+    return sorted(f"{other}.{table}" for other, table in found if other not in without)

@@ -17,13 +17,12 @@ from soulsense_db.drivers.mariadb import (
     loading,
     notes,
     programs,
+    references,
     schemas,
     snapshot,
 )
 from soulsense_db.drivers.mariadb.archive import Description
-from soulsense_db.drivers.mariadb.errors import (
-    live_errors,
-)
+from soulsense_db.drivers.mariadb.errors import live_errors
 from soulsense_db.drivers.mariadb.gates import Connections
 from soulsense_db.drivers.mariadb.inventory import Trigger
 from soulsense_db.drivers.mariadb.login import Login
@@ -182,6 +181,7 @@ def put_in_place(
                     connections=connections,
                 )
                 swap.run()
+            _part(work.keeper, work, name)
             programs.replace(
                 login,
                 tools,
@@ -216,6 +216,12 @@ def _require_kept(write_lock: WriteLock | None, keeps: str | None, name: str) ->
     """Raise where writers would have to be kept out, for what they write would be lost."""
     if write_lock is not None and keeps is None:
         raise in_a_cluster(name, "what it replaces could not be kept")
+
+
+def _part(connection: Connection, work: Work, name: str) -> None:
+    """Have no foreign key lead from the live tables to others, or to them from replaced ones."""
+    references.part_from_live(connection, work.old, work.live, name=name)
+    references.point_to_live(connection, work.live, work.coming)
 
 
 def _end(connection: Connection, work: Work, noted: Notes, name: str) -> None:
@@ -274,6 +280,8 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
     with login.connected(name=name) as connection:
         live = login.database
         finished = notes.copies(connection, schemas.ours(connection, live))
+        for one in finished:  # earlier versions left foreign keys there
+            references.part_from_live(connection, one + schemas.OLD, live, name=name)
 
         def is_awaited(schema: str) -> bool:
             found = notes.read(connection, schema)
@@ -297,6 +305,7 @@ def finish_interrupted(login: Login, tools: Callable[[], Tools], *, name: str) -
             missing = missing_triggers(connection, work.live, wanted)
             programs.create_triggers(connection, missing, work.live)
             if is_swapped:
+                _part(connection, work, name)
                 programs.replace(login, tools(), connection, noted.programs, name=name)
                 _end(connection, work, noted, name)
             else:
