@@ -283,3 +283,11 @@ def test_a_table_with_a_directory_of_its_own_is_refused(
     with pytest.raises(UnsupportedDatabaseError):
         manager.restore(backup)
     assert manager.restore(manager.create()).verified
+
+
+def test_a_column_with_a_line_feed_in_its_name_is_refused(server: Server, tmp_path: Path) -> None:
+    """A backup of it could not be counted: create says so, and names it."""
+    with new_database(server, tmp_path) as database:
+        database.run("CREATE TABLE t (id INT, `a\nb` INT AS (id) STORED, `c\nd` INT)")
+        with pytest.raises(UnsupportedDatabaseError, match=r"column 'c\\nd' of table 't'"):
+            database.snapshot()

@@ -103,3 +103,33 @@ def test_what_a_killed_server_left_of_the_other_one_is_not_carried_out(
             assert left == ({schema, f"{schema}_new", f"{schema}_old"} if dropped else set())
         for one in left:
             database.run(f"DROP DATABASE `{one}`")
+
+
+def test_a_name_with_capitals_where_the_server_has_none(tmp_path: Path) -> None:
+    """With lower_case_table_names=1 the server writes a name in small letters: a drill passes."""
+    server = Server("--lower-case-table-names=1")
+    try:
+        with new_database(server, tmp_path, "MixedDb") as database:
+            database.run(
+                CONTENT.replace("NAME", "key")
+                + "CREATE VIEW other AS SELECT body FROM MixedDb.Note, mysql.plugin;"
+                "CREATE TABLE numbered (id INT DEFAULT NEXTVAL(Numbers) PRIMARY KEY);"
+                "ALTER DATABASE CHARACTER SET latin1; CREATE PROCEDURE p() SELECT 1;"
+                "ALTER DATABASE CHARACTER SET utf8mb4;"
+            )
+            manager, before = (
+                BackupManager(database.engine, tmp_path / "backups", catalog=False),
+                database.dump(),
+            )
+            backup = manager.create()
+            manager.verify(backup, level="drill")
+            database.run("CREATE TABLE junk (i INT); DROP VIEW other")
+            replaced = database.dump()
+            manager.restore(backup)
+            assert database.dump() == before
+            manager.undo_restore()
+            assert database.dump() == replaced
+            manager.restore(backup)
+            assert database.dump() == before
+    finally:
+        server.remove()

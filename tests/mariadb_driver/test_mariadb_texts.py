@@ -182,3 +182,42 @@ def test_what_is_no_text_is_kept(database: Database, driver: str) -> None:
     database.run("DROP VIEW v")
     manager.restore(backup)
     assert _shown(database, *things) == before
+
+
+_DEFAULT = """SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, SCHEMA_COMMENT
+    FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = '{}'"""
+_MADE_WITH = """SELECT ROUTINE_NAME, DATABASE_COLLATION FROM information_schema.ROUTINES
+    WHERE ROUTINE_SCHEMA = '{}' ORDER BY 1"""
+
+
+def test_a_load_leaves_the_default_of_a_database(server: Server, database: Database) -> None:
+    """Drill, restore and undo leave its character set, and that of the one that was dumped."""
+    one = database.name
+    database.run(
+        f"ALTER DATABASE `{one}` CHARACTER SET latin1; CREATE TABLE t (id INT PRIMARY KEY);"
+        "CREATE PROCEDURE p(x VARCHAR(10)) SELECT x;"
+        "CREATE EVENT e ON SCHEDULE EVERY 1 YEAR DISABLE DO DO 1;"
+        f"ALTER DATABASE `{one}` CHARACTER SET utf8mb4; CREATE PROCEDURE q() SELECT 1;"
+    )
+    manager = _manager(database)
+    backup = manager.create("one")
+    made_with = database.run(_MADE_WITH.format(one))
+    assert "latin1" in made_with
+    database.run(f"ALTER DATABASE `{one}` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    default = database.run(_DEFAULT.format(one))
+    manager.verify(backup, level="drill")
+    assert database.run(_DEFAULT.format(one)) == default
+    database.run("DROP PROCEDURE p")
+    manager.restore(backup)
+    assert database.run(_DEFAULT.format(one)) == default
+    assert database.run(_MADE_WITH.format(one)) == made_with
+    with new_database(server, database.folder, f"other_{one}", "latin2") as other:
+        folder = database.folder / "others"
+        second = BackupManager(other.engine, folder, catalog=False, lock_timeout=8)
+        there = database.run(_DEFAULT.format(other.name))
+        second.restore(second.import_file(backup.path, "imported"))
+        assert database.run(_DEFAULT.format(one)) == default
+        assert database.run(_DEFAULT.format(other.name)) == there
+        assert other.run(_MADE_WITH.format(other.name)) == made_with
+    manager.undo_restore()
+    assert database.run(_DEFAULT.format(one)) == default

@@ -197,6 +197,16 @@ def name_not_dumped(name: str, table: str) -> UnsupportedDatabaseError:
     )
 
 
+def column_not_dumped(name: str, table: str, column: str) -> UnsupportedDatabaseError:
+    """Return the error for a column whose name is not on one line of a dump."""
+    return UnsupportedDatabaseError(
+        f"The column {column!r} of table {table!r} of {name} has a line feed in its name, and "
+        "cannot be backed up.",
+        hint="Give it another name with ALTER TABLE ... CHANGE COLUMN.",
+        candidates=[f"{table}.{column}"],
+    )
+
+
 def no_library() -> MissingExtraError:
     """Return the error for an async engine without a library that waits."""
     return MissingExtraError(

@@ -158,10 +158,17 @@ def _listed(connection: Connection, schema: str) -> list[tuple[str, str, str]]:
     return [(str(kind), str(one), str(time)) for kind, one, time in found if str(kind) in KINDS]
 
 
+def as_written(connection: Connection, schema: str) -> str:
+    """Return a schema's name as the server writes it in statements, however it was named."""
+    is_lowered = scalar(connection, "SELECT @@lower_case_table_names = 1")
+    return schema.lower() if is_lowered else schema
+
+
 def _items(
     connection: Connection, schema: str, listed: Sequence[tuple[str, str]], name: str
 ) -> set[Item]:
     """Return what makes each thing that has not gone; names without that of the schema."""
+    written = as_written(connection, schema)
     found = set()
     for (kind, one), row in zip(listed, shown(connection, schema, listed), strict=True):
         if row is None:
@@ -175,7 +182,7 @@ def _items(
             )
         others = (*row[1:column], *row[column + 1 :]) if column > 1 else ()
         session = " ".join(str(value) for value in others)
-        text = _COUNTER.sub("", str(row[column])).replace(f"{quoted(schema)}.", "")
+        text = _COUNTER.sub("", str(row[column])).replace(f"{quoted(written)}.", "")
         found.add(Item(kind=kind, name=one, statement=f"{session} {text}".strip()))
     return found
 

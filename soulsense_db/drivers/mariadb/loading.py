@@ -51,7 +51,14 @@ def fill(
             part = statements_of(source, described, "tables", target)
             tools.load(login, schema, part, poll=poll)
     load_programs(
-        source, described, schema, login=login, tools=tools, has_definers=has_definers, poll=poll
+        source,
+        described,
+        schema,
+        login=login,
+        tools=tools,
+        name=name,
+        has_definers=has_definers,
+        poll=poll,
     )
     with login.connected(name=name) as connection:
         programs.create_triggers(connection, described.triggers, schema)
@@ -70,6 +77,7 @@ def load_programs(
     *,
     login: Login,
     tools: Tools,
+    name: str,
     has_definers: bool = False,
     poll: Callable[[], object],
 ) -> None:
@@ -78,11 +86,14 @@ def load_programs(
     Events would be run. ``has_definers``: what others made is theirs there, too. Beside the live
     database it is not, for they need rights on that one only.
     """
-    for section in programs.SECTIONS:
-        if section in described.sections and section != "events":
-            with refused_by_server(source.name):
-                part = statements_of(source, described, section, schema, has_definers=has_definers)
-                tools.load(login, schema, part, poll=poll)
+    with programs.default_kept(login, schema, name=name):
+        for section in programs.SECTIONS:
+            if section in described.sections and section != "events":
+                with refused_by_server(source.name):
+                    part = statements_of(
+                        source, described, section, schema, has_definers=has_definers
+                    )
+                    tools.load(login, schema, part, poll=poll)
 
 
 def statements_of(
@@ -99,7 +110,24 @@ def statements_of(
             target=target,
             has_sequences=any(item.kind == "SEQUENCE" for item in described.items),
         )
+    if section != "tables":
+        found = _defaults_moved(found, described.schema, target)
     return found if has_definers else _without_definers(found)
+
+
+def _defaults_moved(parts: Iterable[bytes], dumped: str, target: str) -> Iterator[bytes]:
+    """Yield programs whose default character set is set in ``target``: the dump names its own.
+
+    There is such a line before each program that was made when the schema had another one. What a
+    program says itself is another kind of line: none of its lines ends with a delimiter apart.
+    """
+    text = b"".join(parts)
+    name = re.escape(
+        quoted(dumped).encode()
+    )  # whose capitals the program writes as they were given
+    line = re.compile(rb"(?m)^ALTER DATABASE (?i:" + name + rb")(?= CHARACTER SET \w+ .* ;+$)")
+    after = b"ALTER DATABASE " + quoted(target).encode()
+    yield line.sub(lambda _: after, text)
 
 
 def statements(

@@ -129,14 +129,9 @@ class PrivateDriver(MariaDBDriver):
             has_definers=True,
         )
         if "events" in described.sections:  # nothing runs them here
-            part = loading.statements(
-                source,
-                described.sections["events"],
-                dumped=described.schema,
-                target=self._name,
-                has_sequences=False,
-            )
-            with refused_by_server(source.name):
+            part = loading.statements_of(source, described, "events", self._name)
+            kept = programs.default_kept(self._own, self._name, name=self.database)
+            with refused_by_server(source.name), kept:
                 self.tools().load(self._own, self._name, part)
 
     def _require_all(self, described: archive.Description) -> None:

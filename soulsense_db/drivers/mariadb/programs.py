@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Connection
 from soulsense_db.drivers.mariadb import inventory
 from soulsense_db.drivers.mariadb.inventory import Item, Trigger
 from soulsense_db.drivers.mariadb.login import Login
-from soulsense_db.drivers.mariadb.statements import execute, literal, quoted
+from soulsense_db.drivers.mariadb.statements import execute, literal, quoted, rows
 from soulsense_db.drivers.mariadb.tools import Tools
 
 SECTIONS = ("routines", "views", "events")
@@ -97,10 +98,37 @@ def replace(
         if wanted is None or _of(now, section) != _of(wanted, section):
             for item in sorted(_of(now, section), key=lambda one: _KINDS[section].index(one.kind)):
                 execute(connection, f"DROP {item.kind} IF EXISTS {quoted(live, item.name)}")
-    for section in SECTIONS:
-        is_new = wanted is None or _of(now, section) != _of(wanted, section)
-        if is_new and sections.get(section):
-            tools.load(login, live, [sections[section]])
+    with default_kept(login, live, name=name):
+        for section in SECTIONS:
+            is_new = wanted is None or _of(now, section) != _of(wanted, section)
+            if is_new and sections.get(section):
+                tools.load(login, live, [sections[section]])
+
+
+@contextmanager
+def default_kept(login: Login, schema: str, *, name: str) -> Iterator[None]:
+    """Leave the character set that a schema gives new tables as it was before the block.
+
+    For each program a dump sets that which it was made with, and at the end that which the schema
+    had when it was dumped.
+    """
+    with login.connected(name=name) as connection:
+        before = _default(connection, schema)
+        yield
+        if before and _default(connection, schema) != before:
+            charset, collation = before[0]
+            execute(
+                connection,
+                f"ALTER DATABASE {quoted(schema)} CHARACTER SET {charset} COLLATE {collation}",
+            )
+
+
+def _default(connection: Connection, schema: str) -> list[tuple[Any, ...]]:
+    return rows(
+        connection,
+        "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME"
+        f" FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = {literal(schema)}",
+    )
 
 
 def _of(items: Collection[Item], section: str) -> set[Item]:

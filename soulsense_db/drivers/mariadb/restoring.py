@@ -82,7 +82,9 @@ def prepared(
                 source, work.new, target=live, login=login, tools=tools, name=name, poll=poll
             )
         else:
-            loading.load_programs(source, described, work.kept, login=login, tools=tools, poll=poll)
+            loading.load_programs(
+                source, described, work.kept, login=login, tools=tools, name=name, poll=poll
+            )
             programs.drop_triggers(keeper, described.triggers, work.kept)
             programs.create_triggers(keeper, described.triggers, work.kept)
         programs.drop_triggers(keeper, described.triggers, work.coming)

@@ -24,6 +24,7 @@ from soulsense_db.drivers.mariadb import archive, inventory
 from soulsense_db.drivers.mariadb.contents import RowCounter
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
+    column_not_dumped,
     ended_early,
     event_not_dumped,
     name_not_dumped,
@@ -128,6 +129,9 @@ def require_dumpable(found: Inventory, name: str) -> None:
     for one in found.tables:
         if "\n" in one.name:
             raise name_not_dumped(name, one.name)
+        for column in one.columns:
+            if "\n" in column:
+                raise column_not_dumped(name, one.name, column)
     for item in found.items:
         if item.kind == "EVENT" and ";;" in item.statement:
             raise event_not_dumped(name, item.name)
@@ -176,20 +180,22 @@ class _Writing:
                     raise
                 return None
             version = inventory.version(connection)
+            written = inventory.as_written(connection, schema)
             # A proxy may have led the program to a node that had not heard of all tables yet.
             if self._taken(connection) != before or self._lacks(before):
                 return None
-        return self._described(before, version, sections)
+        return self._described(before, version, sections, written)
 
     def kept_to(self, stream: BinaryIO, schema: str, kept: Kept) -> archive.Description:
         """Write all sections: tables that are in ``schema`` now, and what was kept of the rest."""
         with self._login.connected(name=self._name) as connection:
             version = inventory.version(connection)
+            live = inventory.as_written(connection, self._login.database)
             # The swap took what was there then, which may be more than was noted before it.
             before = inventory.with_programs_of(
                 inventory.take(connection, schema, name=self._name),
                 kept.inventory,
-                live=self._login.database,
+                live=live,
             )
         self._write(stream, archive.MAGIC)
         sections = {"tables": self._rows(stream, before, schema)}
@@ -199,7 +205,7 @@ class _Writing:
             begin = self._done
             self._write(stream, text)
             sections[what] = archive.Section(begin=begin, end=self._done)
-        return self._described(before, version, sections)
+        return self._described(before, version, sections, live)
 
     def _lacks(self, before: Inventory) -> bool:
         return not {one.name for one in before.tables} <= self._counter.tables
@@ -209,13 +215,17 @@ class _Writing:
         return inventory.without(found, self._without)
 
     def _described(
-        self, before: Inventory, version: str, sections: Mapping[str, archive.Section]
+        self,
+        before: Inventory,
+        version: str,
+        sections: Mapping[str, archive.Section],
+        schema: str,
     ) -> archive.Description:
         return archive.Description(
             size_bytes=self._done,
             sha256=self._digest.hexdigest(),
             version=version,
-            schema=self._login.database,
+            schema=schema,
             sections=dict(sections),
             tables=tuple(
                 archive.Table(
