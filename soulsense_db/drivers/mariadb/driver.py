@@ -12,6 +12,7 @@ from soulsense_db.drivers.base import Driver
 from soulsense_db.drivers.mariadb import (
     archive,
     cluster,
+    events,
     inventory,
     kept,
     loading,
@@ -127,6 +128,7 @@ class MariaDBDriver(ReadingDriver):
             made = (item.statement for item in found.items)
             rights.require_definers(connection, made, name=self.database)
             obstacles.require_none(connection, found.items, own={live}, name=self.database)
+            obstacles.require_trust(connection, found.items, name=self.database)
         self.tools()
 
     def rehearse(self, source: Path) -> None:
@@ -143,6 +145,7 @@ class MariaDBDriver(ReadingDriver):
         with self._connected() as connection:
             rights.require_definers(connection, made, name=self.database)
             obstacles.require_none(connection, described.items, own=own, name=self.database)
+            obstacles.require_trust(connection, described.items, name=self.database)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the notes on the replaced tables."""
@@ -214,6 +217,7 @@ class MariaDBDriver(ReadingDriver):
         assert isinstance(schema, Schema)
         with self._connected() as connection:
             found = inventory.take(connection, self._name, name=self.database)
+            schema = schema._replace(items=events.without_past(connection, schema.items))
         there = Schema(self._name, self.tools().version, found.items)
         if not self._as_made(schema).is_in(self._as_made(there)):
             raise not_what_was_dumped(self.database, "its tables are not those of the backup")

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from soulsense_db.drivers.mariadb import rights
 from soulsense_db.drivers.mariadb.errors import code_of
-from soulsense_db.drivers.mariadb.inventory import Item
+from soulsense_db.drivers.mariadb.inventory import Item, is_in_a_cluster
 from soulsense_db.drivers.mariadb.restore_errors import in_other_directories
-from soulsense_db.drivers.mariadb.rights import user
-from soulsense_db.drivers.mariadb.statements import quoted, rows
+from soulsense_db.drivers.mariadb.statements import quoted, rows, scalar
 from soulsense_db.drivers.server_errors import missing_right
 
 _TEXT = re.compile(r"'(?:[^'\\]|\\.|'')*'", re.DOTALL)
@@ -20,6 +20,7 @@ _NAME = "`((?:[^`]|``)+)`"
 # As the server writes a view: of what is read from, not of a column.
 _READ = re.compile(rf"\b(?:from|join)\s+\(*{_NAME}\.{_NAME}")
 _DIRECTORY = re.compile(r"\bDATA DIRECTORY ?= ?''")
+_HARMLESS = re.compile(r"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _NOT_ALLOWED = (1044, 1142, 1143)
 
 
@@ -47,10 +48,43 @@ def require_none(
     }
     others = sorted(one for one in read if one[0] not in own)
     if denied := [quoted(*one) for one in others if not _may_read(connection, *one)]:
-        granted = " ".join(f"GRANT SELECT ON {one} TO {user(connection)};" for one in denied)
+        granted = " ".join(f"GRANT SELECT ON {one} TO {rights.user(connection)};" for one in denied)
         raise missing_right(
             name, f"views of it read {', '.join(denied)}, and the user may not", statement=granted
         )
+
+
+def require_trust(connection: Connection, items: Iterable[Item], *, name: str) -> None:
+    """Raise where the server's binary log keeps the user from making functions and triggers."""
+    made = [item for item in items if item.kind in ("FUNCTION", "TRIGGER")]
+    if not made or not _is_wary(connection):
+        return
+    refused = [item for item in made if _is_of_no_kind(item)]
+    if not rights.is_trusted(connection):
+        refused = made
+    if refused:
+        named = ", ".join(f"{item.kind.lower()} {item.name}" for item in sorted(refused))
+        raise missing_right(
+            name,
+            f"the server writes a binary log, and lets the user make none of these: {named}",
+            statement="SET GLOBAL log_bin_trust_function_creators = 1;",
+        )
+
+
+def _is_wary(connection: Connection) -> bool:
+    is_logged = "@@log_bin = 1 AND @@log_bin_trust_function_creators = 0"
+    if is_in_a_cluster(connection):  # which makes the server do as if it wrote one
+        is_logged = "@@log_bin_trust_function_creators = 0"
+    return bool(scalar(connection, f"SELECT {is_logged}"))
+
+
+def _is_of_no_kind(item: Item) -> bool:
+    """Whether nobody may make a function: it may change rows, and give other results later."""
+    return (
+        item.kind == "FUNCTION"
+        and "ORACLE" not in item.statement.partition(" ")[0]
+        and _HARMLESS.search(item.statement) is None
+    )
 
 
 def _may_read(connection: Connection, schema: str, table: str) -> bool:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from soulsense_db.drivers.mariadb import (
     archive,
+    events,
     inventory,
     loading,
     private_accounts,
     private_settings,
+    programs,
     schemas,
 )
 from soulsense_db.drivers.mariadb.driver import MariaDBDriver
@@ -138,7 +140,8 @@ class PrivateDriver(MariaDBDriver):
         """Raise where it is not what the backup says: a table may have got another engine."""
         with self._own.connected(name=self.database) as private:
             found = inventory.take(private, self._name, name=self.database)
-        wanted = Schema(described.schema, described.version, frozenset(described.items))
+            there = events.without_past(private, described.items)
+        wanted = Schema(described.schema, described.version, there)
         if not wanted.is_in(Schema(self._name, self.tools().version, found.items)):
             missing = wanted.items - found.items
             named = sorted({f"{shown_kind(item.kind)} {item.name}" for item in missing})

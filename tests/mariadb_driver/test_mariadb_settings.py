@@ -1,0 +1,106 @@
+"""What a server's settings forbid a restore is said before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from mariadb_driver.databases import Database, new_database
+from mariadb_driver.server import Server
+from soulsense_db import BackupManager
+from soulsense_db.errors import MissingRightError
+
+TRUST = "SET GLOBAL log_bin_trust_function_creators = 1"
+
+
+@pytest.fixture(scope="module")
+def logging() -> Iterator[Server]:
+    """Return a server that writes a binary log."""
+    made = Server("--log-bin=binlog", "--server-id=1", "--max-allowed-packet=16M")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def database(logging: Server, tmp_path: Path) -> Iterator[Database]:
+    """Return a new and empty database; nothing is left beside it."""
+    with new_database(logging, tmp_path) as made:
+        yield made
+        assert made.left() == set()
+
+
+def _manager(database: Database, user: str = "root") -> BackupManager:
+    engine = sa.create_engine(database.server.url(database.name, user=user))
+    return BackupManager(engine, database.folder / "backups", catalog=False, lock_timeout=8)
+
+
+def test_a_binary_log_that_forbids_triggers_is_known_before(database: Database) -> None:
+    """The user lacks SUPER: where the backup or the live database has triggers, it is refused."""
+    database.run(
+        f"CREATE USER u; GRANT ALL ON `{database.name}`.* TO u; GRANT SET USER ON *.* TO u;"
+        "GRANT ALL ON `~soulsense\\_%`.* TO u; GRANT SELECT ON mysql.proc TO u;"
+        "CREATE TABLE t (id INT PRIMARY KEY)"
+    )
+    try:
+        manager = _manager(database, "u")
+        plain = manager.create("plain")
+        manager.restore(plain)  # nothing of that kind, and no obstacle
+        trigger = "CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.id = 1"
+        database.run(trigger)
+        backup, before = manager.create("one"), database.dump()
+        for chosen in (backup, plain):
+            [problem] = manager.can_restore(chosen).problems
+            assert TRUST in str(problem)
+            with pytest.raises(MissingRightError, match="trigger tr"):
+                manager.restore(chosen)
+        database.run("DROP TRIGGER tr")
+        with pytest.raises(MissingRightError, match="trigger tr"):
+            manager.restore(backup)
+        database.run(TRUST)
+        manager.restore(backup)
+        assert database.dump() == before
+    finally:
+        database.run("SET GLOBAL log_bin_trust_function_creators = 0; DROP USER u")
+
+
+def test_a_function_that_nobody_may_make_is_known_before(database: Database) -> None:
+    """It was made before there was a log: with SUPER as well, the setting is what helps."""
+    database.run(
+        f"{TRUST}; CREATE FUNCTION plain() RETURNS INT RETURN 1;"
+        "CREATE FUNCTION sure() RETURNS INT DETERMINISTIC RETURN 1;"
+        "SET GLOBAL log_bin_trust_function_creators = 0"
+    )
+    manager = _manager(database)
+    backup = manager.create("one")
+    with pytest.raises(MissingRightError, match="none of these: function plain") as refused:
+        manager.restore(backup)
+    assert TRUST in str(refused.value)
+    database.run("DROP FUNCTION plain")
+    sure = manager.create("two")
+    database.run("DROP FUNCTION sure")
+    manager.restore(sure)
+
+
+def test_events_whose_time_is_over_are_not_missed(database: Database) -> None:
+    """The server drops or disables them as they are made: a restore ends well all the same."""
+    zone = "SET time_zone = '-08:00';"
+    database.run(
+        f"{zone} CREATE EVENT once ON SCHEDULE AT NOW() + INTERVAL 2 SECOND DISABLE DO DO 1;"
+        "CREATE EVENT ended ON SCHEDULE EVERY 1 SECOND STARTS NOW() ENDS NOW() + INTERVAL 2 SECOND"
+        " DO DO 1;"
+        "CREATE EVENT coming ON SCHEDULE AT NOW() + INTERVAL 1 DAY DO DO 1;"
+        "CREATE EVENT stays ON SCHEDULE AT NOW() + INTERVAL 2 SECOND ON COMPLETION PRESERVE DO DO 1"
+    )
+    manager = _manager(database)
+    backup = manager.create("one")
+    database.run("DO SLEEP(3); DROP EVENT coming; DROP EVENT stays")
+    manager.restore(backup)
+    asked = "SELECT EVENT_NAME FROM information_schema.EVENTS ORDER BY 1"
+    assert [one for one in database.run(asked).split() if one in ("coming", "stays")] == [
+        "coming",
+        "stays",
+    ]
+    manager.undo_restore()
