@@ -42,3 +42,5 @@ def test_the_pieces_of_a_dump_make_no_difference(seed: int) -> None:
     assert counter.heads == tuple(sorted(one.decode() for one in revisions))
     assert counter.tables == set(expected)
     assert counter.is_completed
+    long = [len(line) for line in lines if line.startswith(b"(") and len(line) > 300_000]
+    assert not long or max(long) - 100 <= counter.longest <= max(long)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from mariadb_driver.databases import Database, new_database
 from mariadb_driver.server import Server
 from soulsense_db import BackupManager
-from soulsense_db.errors import MissingRightError
+from soulsense_db.errors import MissingRightError, UnsupportedDatabaseError
 
 TRUST = "SET GLOBAL log_bin_trust_function_creators = 1"
 
@@ -104,3 +104,29 @@ def test_events_whose_time_is_over_are_not_missed(database: Database) -> None:
         "stays",
     ]
     manager.undo_restore()
+
+
+def test_a_row_that_the_server_would_not_take_is_known_before(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes are twice as many in a dump: a backup warns, and a restore is refused at once."""
+    database.run(
+        "CREATE TABLE t (id INT PRIMARY KEY, data LONGBLOB);"
+        "INSERT INTO t VALUES (1, REPEAT('x', 9000000)), (2, 'y')"
+    )
+    manager = _manager(database)
+    backup = manager.create("one")
+    mends = "SET GLOBAL max_allowed_packet = 18874368;"
+    assert mends in caplog.text
+    before = database.run("CHECKSUM TABLE t")
+    database.run("DELETE FROM t WHERE id = 2")
+    [problem] = manager.can_restore(backup).problems
+    assert mends in str(problem)
+    with pytest.raises(UnsupportedDatabaseError, match="max_allowed_packet"):
+        manager.restore(backup)
+    database.run(mends)
+    try:
+        manager.restore(backup)
+    finally:
+        database.run("SET GLOBAL max_allowed_packet = 16777216")
+    assert database.run("CHECKSUM TABLE t") == before

@@ -59,7 +59,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a backup; ``schema``: the name of the database that was dumped.
 
     ``sections``: ``tables``, and as far as there are any ``routines``, ``views``, ``triggers`` and
-    ``events``.
+    ``events``. ``longest_row``: its bytes as it is written, 0 where none is long or none was noted.
     """
 
     format: int = 1
@@ -72,6 +72,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...]
     triggers: tuple[Trigger, ...]
     heads: tuple[str, ...]
+    longest_row: int = 0
 
     @property
     def counts(self) -> Mapping[str, int]:

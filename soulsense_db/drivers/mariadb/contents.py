@@ -55,13 +55,16 @@ def fields_of(line: bytes) -> list[bytes]:
 class RowCounter:
     """Counts the rows of each table, and looks for the end, in a dump that passes by in chunks.
 
-    ``tables``: all that it makes.
+    ``tables``: all that it makes; ``longest``: the bytes of its longest row, where that is a long
+    one, and else 0.
     """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.tables: set[str] = set()
         self.is_completed = False
+        self.longest = 0
+        self._skipped = 0
         self._versions: list[bytes] = []
         self._rest = b""
         self._table: str | None = None
@@ -70,7 +73,9 @@ class RowCounter:
     def feed(self, chunk: bytes) -> None:
         """Look at the next bytes."""
         if self._is_skipping:
-            _, found, chunk = chunk.partition(b"\n")
+            long, found, chunk = chunk.partition(b"\n")
+            self._skipped += len(long)
+            self.longest = max(self.longest, self._skipped)
             if not found:
                 return
             self._is_skipping = False
@@ -81,6 +86,8 @@ class RowCounter:
         # Of a long row the beginning is enough; older programs' long lines are many rows.
         if len(self._rest) > _LONG and self._rest[:1] == b"(":
             self._line(self._rest[:_LONG])
+            self._skipped = len(self._rest)
+            self.longest = max(self.longest, self._skipped)
             self._rest, self._is_skipping = b"", True
 
     def _are_rows(self, lines: bytes) -> bool:

@@ -146,6 +146,7 @@ class MariaDBDriver(ReadingDriver):
             rights.require_definers(connection, made, name=self.database)
             obstacles.require_none(connection, described.items, own=own, name=self.database)
             obstacles.require_trust(connection, described.items, name=self.database)
+            obstacles.require_packets(connection, described.longest_row, name=self.database)
 
     def replaced_without_copy(self) -> str | None:
         """Read it in the notes on the replaced tables."""

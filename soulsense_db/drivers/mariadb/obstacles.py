@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from soulsense_db.drivers.mariadb import rights
 from soulsense_db.drivers.mariadb.errors import code_of
 from soulsense_db.drivers.mariadb.inventory import Item, is_in_a_cluster
-from soulsense_db.drivers.mariadb.restore_errors import in_other_directories
+from soulsense_db.drivers.mariadb.restore_errors import in_other_directories, row_too_long
 from soulsense_db.drivers.mariadb.statements import quoted, rows, scalar
 from soulsense_db.drivers.server_errors import missing_right
 
@@ -20,6 +20,8 @@ _NAME = "`((?:[^`]|``)+)`"
 # As the server writes a view: of what is read from, not of a column.
 _READ = re.compile(rf"\b(?:from|join)\s+\(*{_NAME}\.{_NAME}")
 _DIRECTORY = re.compile(r"\bDATA DIRECTORY ?= ?''")
+_AROUND_A_ROW = 1024  # the INSERT that it is in
+_MEGABYTE = 1024 * 1024
 _HARMLESS = re.compile(r"\n    (?:DETERMINISTIC|NO SQL|READS SQL DATA)\n")
 _NOT_ALLOWED = (1044, 1142, 1143)
 
@@ -69,6 +71,20 @@ def require_trust(connection: Connection, items: Iterable[Item], *, name: str) -
             f"the server writes a binary log, and lets the user make none of these: {named}",
             statement="SET GLOBAL log_bin_trust_function_creators = 1;",
         )
+
+
+def packet_needed(connection: Connection, longest_row: int) -> str | None:
+    """Return the statement without which the server would not take a row; None if it does."""
+    needed = longest_row + _AROUND_A_ROW
+    if not longest_row or needed <= int(scalar(connection, "SELECT @@GLOBAL.max_allowed_packet")):
+        return None
+    return f"SET GLOBAL max_allowed_packet = {-(-needed // _MEGABYTE) * _MEGABYTE};"
+
+
+def require_packets(connection: Connection, longest_row: int, *, name: str) -> None:
+    """Raise for a row that is longer than any statement that the server takes."""
+    if needed := packet_needed(connection, longest_row):
+        raise row_too_long(name, longest_row, needed)
 
 
 def _is_wary(connection: Connection) -> bool:

@@ -40,3 +40,13 @@ def in_other_directories(name: str, tables: Sequence[str]) -> UnsupportedDatabas
         "copied from there.",
         candidates=tables,
     )
+
+
+def row_too_long(name: str, longest: int, statement: str) -> UnsupportedDatabaseError:
+    """Return the error for a backup with a row that the server would end the connection for."""
+    return UnsupportedDatabaseError(
+        f"The backup has a row of {longest} bytes, as it is written, and the server of {name} takes"
+        " no statement that long (max_allowed_packet).",
+        hint=f"Let an administrator execute: {statement} The same in its configuration makes it "
+        "last.",
+    )

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from soulsense_db import fs
-from soulsense_db.drivers.mariadb import archive, inventory
+from soulsense_db.drivers.mariadb import archive, inventory, obstacles
 from soulsense_db.drivers.mariadb.contents import RowCounter
 from soulsense_db.drivers.mariadb.errors import (
     code_of,
@@ -39,6 +39,7 @@ from soulsense_db.drivers.mariadb.tools import Tools, series
 from soulsense_db.drivers.results import SnapshotInfo
 from soulsense_db.drivers.server_errors import locked
 from soulsense_db.errors import BackupError
+from soulsense_db.notices import warn
 from soulsense_db.progress import Progress
 
 _ATTEMPTS = 5
@@ -181,6 +182,11 @@ class _Writing:
                 return None
             version = inventory.version(connection)
             written = inventory.as_written(connection, schema)
+            if needed := obstacles.packet_needed(connection, self._counter.longest):
+                warn(
+                    f"A row of {self._name} is longer than its server takes in a restore: before "
+                    f"one, let an administrator execute {needed}"
+                )
             # A proxy may have led the program to a node that had not heard of all tables yet.
             if self._taken(connection) != before or self._lacks(before):
                 return None
@@ -239,6 +245,7 @@ class _Writing:
             items=tuple(sorted(before.items)),
             triggers=before.triggers,
             heads=self._counter.heads,
+            longest_row=self._counter.longest,
         )
 
     @contextmanager
