@@ -49,6 +49,21 @@ def not_reached(server: Path, place: Path) -> ServerToolError:
     )
 
 
+def lacks_entry(server: Path, user: int) -> ServerToolError:
+    """Return the error for a user of the system whom only a number names: ``initdb`` needs more."""
+    reason = (
+        f"this user (uid {user}) has no entry in the system's list of users, which initdb needs"
+    )
+    return ServerToolError(
+        f"The private server for a copy of the data cannot be started: {reason}.",
+        state=_UNTOUCHED,
+        hint="Give the user an entry in /etc/passwd, or let an administrator of the database "
+        "execute ALTER ROLE ... CREATEDB; for its user: no private server is needed then.",
+        path=server,
+        reason=reason,
+    )
+
+
 def lacks_extensions(server: Path, names: Sequence[str]) -> ServerToolError:
     """Return the error for a backup with extensions that this machine does not have."""
     reason = f"extensions that are not on this machine: {', '.join(names)}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import secrets
 import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from soulsense_db.drivers.postgresql.private_errors import not_reached
+from soulsense_db.drivers.postgresql.private_errors import lacks_entry, not_reached
 from soulsense_db.drivers.postgresql.server_tools import ServerTools
 from soulsense_db.drivers.private_server import PrivateServer
 
@@ -109,6 +110,16 @@ class PrivatePostgreSQL(PrivateServer):
         """Return the first error: others come of it."""
         found = _REASON.search(log)
         return found[1] if found else ""
+
+    def _owner_in(self, place: Path) -> dict[str, int]:
+        """Return who it runs as; raise where no name is known of him."""
+        owner = super()._owner_in(place)
+        user = owner.get("user", os.geteuid())
+        try:
+            pwd.getpwuid(user)
+        except KeyError:
+            raise lacks_entry(self._program, user) from None
+        return owner
 
     def _unreached(self, place: Path) -> dict[str, int]:
         raise not_reached(self._program, place)
