@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,20 @@ def command(shop: Database, folder: Path, *arguments: str) -> subprocess.Complet
         text=True,
         check=False,
     )
+
+
+@contextmanager
+def only_into(shop: Database, database: str, user: str) -> Iterator[None]:
+    """Let pg_hba.conf keep a user out of all databases but one, for the block."""
+    rules = shop.server.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local {database} {user} trust\nlocal all {user} reject\n{before}")
+    try:
+        shop.maintain("SELECT pg_reload_conf()")
+        yield
+    finally:
+        rules.write_text(before)
+        shop.maintain("SELECT pg_reload_conf()")
 
 
 def test_a_dry_run_is_refused_as_the_restore_is(
@@ -183,14 +198,30 @@ def test_a_login_that_is_refused_names_the_database_that_refuses(
 ) -> None:
     """Where pg_hba.conf lets the user into the live database alone, that one is not blamed."""
     made = manager.list()[0]
-    rules = shop.server.data / "pg_hba.conf"
-    before = rules.read_text()
-    rules.write_text(f"local shop backup trust\nlocal all backup reject\n{before}")
-    try:
-        shop.execute("SELECT pg_reload_conf()")
+    with only_into(shop, "shop", "backup"):
         manager.create()
         with pytest.raises(DatabaseUnreachableError, match=r"the login to (.*/)?postgres "):
             manager.verify(made, level="drill")
-    finally:
-        rules.write_text(before)
-        shop.execute("SELECT pg_reload_conf()")
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_a_login_that_a_restore_lacks_is_found_before(
+    shop: Database, tmp_path: Path, swaps: bool
+) -> None:
+    """By a dry run and by monitoring, in both ways to restore: not only by the restore itself."""
+    shop.execute("ALTER SCHEMA public OWNER TO app")
+    if swaps:
+        shop.execute("ALTER ROLE app CREATEDB")
+    manager = manager_of(shop, "app", tmp_path / "backups")
+    manager.create()
+    shop.engine.dispose()  # a superuser's sessions nobody else may end
+    assert manager.can_restore("latest").ok
+    with only_into(shop, "shop", "app"):
+        for found in (manager.can_restore("latest"), manager.can_restore()):
+            assert [type(one) for one in found.problems] == [DatabaseUnreachableError]
+            assert "refused the login to" in str(found.problems[0])
+            assert "in pg_hba.conf and in ~/.pgpass" in found.problems[0].hint
+        (said,) = (one for one in check_health(manager).checks if one.name == "restore")
+        assert said.state is State.CRITICAL
+        with pytest.raises(DatabaseUnreachableError, match="refused the login"):
+            manager.restore("latest")

@@ -193,6 +193,7 @@ class PostgreSQLDriver(ReadingDriver):
         else:
             with self._connected() as connection:
                 schema_rights.require_none_prepared(connection, name=self.database)
+            rights.require_maintenance(self._login(), name=self.database)
             psql.program_of(self.tools())
 
     def require_way_back(self) -> None:

@@ -187,6 +187,12 @@ def require_ending(connection: Connection, *, name: str) -> None:
         time.sleep(_LOOK_SECONDS)  # the server tells nobody that a session has ended
 
 
+def require_maintenance(login: Login, *, name: str) -> None:
+    """Raise where the user may log in to the live database alone: locks are taken beside it."""
+    with login.maintenance(name=name, own_session=False):
+        pass
+
+
 def require_making(login: Login, *, name: str) -> None:
     """Raise where the live database is missing, and the user may not make it."""
     if found := who_may_not_create(login, name=name):
