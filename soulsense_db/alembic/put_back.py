@@ -79,6 +79,7 @@ def _not_put_back(protection: Protection, backup: BackupInfo, error: Exception) 
     return [
         *lines,
         f"It may be half migrated. The backup from before it is safe: {backup.path}",
+        *([error.hint] if isinstance(error, BackupError) and error.hint else []),
         f"To put it back: {protection.command_back()}",
     ]
 

@@ -118,17 +118,20 @@ def owner_may_not_create(name: str, owner: str, thing: str, schema: str) -> Miss
     )
 
 
-def cannot_be_replaced(name: str, what: str, statements: str) -> MissingRightError:
+def cannot_be_replaced(name: str, what: str, statements: str, drop: str = "") -> MissingRightError:
     """Return the error for what is in no schema, where the user may replace schemas alone.
 
-    ``statements``: those that let him replace the database.
+    ``statements``: those that let him replace the database; ``drop``: that which takes it out of
+    the live one, as a migration may have put it there.
     """
-    return MissingRightError(
-        f"A right is missing on {name} (it has {what}, which no schema holds: to restore it, the "
-        "user has to own the database and to be allowed to create others).",
-        hint=f"As an administrator: {statements}",
-        reason=f"it has {what}, which no schema holds",
-    )
+    reason = f"it has {what}, which is in no schema, and the user may replace schemas alone"
+    hint = f"As an administrator: {statements}"
+    if drop:
+        hint = (
+            f"If a migration made it and it may go, as its owner: {drop}   Or, as an "
+            f"administrator: {statements}   Then try again."
+        )
+    return MissingRightError(f"A right is missing on {name} ({reason}).", hint=hint, reason=reason)
 
 
 def cannot_set_for_role(role: str, database: str, reason: str) -> MissingRightError:

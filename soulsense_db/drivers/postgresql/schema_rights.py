@@ -91,29 +91,59 @@ _CANNOT_LOCK = sa.text(f"""
         AND NOT has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE') ORDER BY 1
 """)  # noqa: S608 - a constant
 # From 16384 on, objects are users' (FirstNormalObjectId, in the server's access/transam.h).
+# By kind: the query of names, as statements have them, and what drops one.
 _OUTSIDE = (
-    ("extension", "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'"),
-    ("large object", "SELECT oid::text FROM pg_largeobject_metadata"),
-    ("publication", "SELECT pubname FROM pg_publication"),
+    (
+        "extension",
+        "SELECT quote_ident(extname) FROM pg_extension WHERE extname <> 'plpgsql'",
+        "DROP EXTENSION {};",
+    ),
+    ("large object", "SELECT oid::text FROM pg_largeobject_metadata", "SELECT lo_unlink({});"),
+    ("publication", "SELECT quote_ident(pubname) FROM pg_publication", "DROP PUBLICATION {};"),
     (  # it would go on without the tables that were dropped, and say nothing
         "subscription",
-        "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
-        " WHERE d.datname = current_database()",
+        "SELECT quote_ident(s.subname) FROM pg_subscription s JOIN pg_database d"
+        " ON d.oid = s.subdbid WHERE d.datname = current_database()",
+        "DROP SUBSCRIPTION {};",
     ),
-    ("event trigger", "SELECT evtname FROM pg_event_trigger"),
-    ("foreign-data wrapper", "SELECT fdwname FROM pg_foreign_data_wrapper"),
-    ("language", "SELECT lanname FROM pg_language WHERE oid >= 16384"),
+    (
+        "event trigger",
+        "SELECT quote_ident(evtname) FROM pg_event_trigger",
+        "DROP EVENT TRIGGER {};",
+    ),
+    (
+        "foreign-data wrapper",
+        "SELECT quote_ident(fdwname) FROM pg_foreign_data_wrapper",
+        "DROP FOREIGN DATA WRAPPER {};",
+    ),
+    (
+        "language",
+        "SELECT quote_ident(lanname) FROM pg_language WHERE oid >= 16384",
+        "DROP LANGUAGE {};",
+    ),
     (  # that of a range type is a part of it
         "cast",
-        "SELECT castsource::regtype::text FROM pg_cast WHERE oid >= 16384 AND NOT EXISTS (SELECT"
-        " FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = pg_cast.oid"
-        " AND d.deptype = 'i')",
+        "SELECT format('(%s AS %s)', castsource::regtype, casttarget::regtype) FROM pg_cast"
+        " WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d"
+        " WHERE d.classid = 'pg_cast'::regclass AND d.objid = pg_cast.oid AND d.deptype = 'i')",
+        "DROP CAST {};",
     ),
-    ("access method", "SELECT amname FROM pg_am WHERE oid >= 16384"),
-    ("transform", "SELECT trftype::regtype::text FROM pg_transform"),
+    (
+        "access method",
+        "SELECT quote_ident(amname) FROM pg_am WHERE oid >= 16384",
+        "DROP ACCESS METHOD {};",
+    ),
+    (
+        "transform",
+        "SELECT format('FOR %s LANGUAGE %I', trftype::regtype, lanname) FROM pg_transform"
+        " JOIN pg_language l ON l.oid = trflang",
+        "DROP TRANSFORM {};",
+    ),
     (
         "default privileges that are of no schema, of role",
-        "SELECT pg_get_userbyid(defaclrole) FROM pg_default_acl WHERE defaclnamespace = 0",
+        "SELECT quote_ident(pg_get_userbyid(defaclrole)) FROM pg_default_acl"
+        " WHERE defaclnamespace = 0",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE ...;",
     ),
 )
 
@@ -150,10 +180,10 @@ def require_nothing_outside(connection: Connection, *, name: str, otherwise: str
 
     ``otherwise``: statements that let the user restore without that.
     """
-    for kind, query in _OUTSIDE:
+    for kind, query, drop in _OUTSIDE:
         found = connection.scalars(sa.text(f"{query} LIMIT 1")).first()
         if found is not None:
-            raise cannot_be_replaced(name, f"{kind} {found}", otherwise)
+            raise cannot_be_replaced(name, f"{kind} {found}", otherwise, drop.format(found))
 
 
 def require_none_prepared(connection: Connection, *, name: str) -> None:
