@@ -91,8 +91,10 @@ def told(drill: DrillReport, recorded: Sequence[str], *, has_file: bool) -> list
 
     ``has_file``: whether the database is a file, and no one on a server.
     """
-    where = "folder" if has_file else "database"
-    restored = f"restored to a scratch {where} in {drill.seconds:.1f} s"
+    where = "scratch folder" if has_file else "scratch database"
+    if drill.on_private_server:
+        where = "private server, as the user may create no databases,"
+    restored = f"restored to a {where} in {drill.seconds:.1f} s"
     lines = [f"{restored}; integrity and references checked"]
     if drill.tables is not None:
         compared = "as recorded" if drill.rows_compared else "not compared"
@@ -119,4 +121,5 @@ def drill_json(drill: DrillReport | None) -> dict[str, Any] | None:
         "alembic_heads": list(drill.alembic_heads),
         "checks": list(drill.checks),
         "upgrade": upgrade_json(drill.upgrade),
+        "on_private_server": drill.on_private_server,
     }

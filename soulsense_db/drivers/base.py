@@ -213,6 +213,11 @@ class Driver(RequiredMethods):
         del path
         return None
 
+    @property
+    def is_on_private_server(self) -> bool:
+        """Whether the database, which is one of :meth:`scratch`, is on a server of our own."""
+        return False
+
     def discard(self) -> None:
         """Remove the database, which is one of :meth:`scratch`, where it is not in its folder."""
         return

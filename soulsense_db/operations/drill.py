@@ -283,6 +283,7 @@ def _examined(
             alembic_heads=heads,
             checks=tuple(check.name for check in plan.checks),
             upgrade=upgraded,
+            on_private_server=driver.is_on_private_server,
         ),
     )
 

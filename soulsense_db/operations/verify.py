@@ -51,6 +51,8 @@ class DrillReport:
         alembic_heads: The revisions that it is at.
         checks: The names of the user's own checks, which passed.
         upgrade: What migrations did to what was restored; None without any.
+        on_private_server: Whether it was restored to a private server: the user may make no
+            databases on that of the live one.
 
     Example:
         >>> drill = manager.verify("latest", level="drill").drill
@@ -65,6 +67,7 @@ class DrillReport:
     alembic_heads: tuple[str, ...]
     checks: tuple[str, ...] = ()
     upgrade: UpgradeReport | None = None
+    on_private_server: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

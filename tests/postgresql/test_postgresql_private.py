@@ -23,6 +23,7 @@ from postgresql.newest import on_newest
 from postgresql.server import NOBODY, Server
 from postgresql.test_postgresql_plain_owner import Owned
 from soulsense_db import BackupManager
+from soulsense_db.cli.drills import told
 from soulsense_db.drivers.postgresql import properties
 from soulsense_db.drivers.postgresql.driver import PostgreSQLDriver
 from soulsense_db.drivers.postgresql.private import PrivateDriver, place_for
@@ -117,6 +118,7 @@ def test_a_drill_needs_no_right_to_make_databases(shop: Owned, manager: BackupMa
     report = manager.verify("latest", level="drill", checks=checks)
     assert report.drill is not None
     assert (report.drill.rows, report.drill.rows_compared) == (2, True)
+    assert told(report.drill, (), has_file=False)[0].startswith("restored to a private server, as")
     assert shop.scalar("SELECT count(*) FROM note") == 3
     reading = "SELECT pg_read_file('/etc/hostname') IS NOT NULL"
     with pytest.raises(DrillError, match="permission denied"):

@@ -70,6 +70,11 @@ class PrivateDriver(TrialDriver):
         return f"{self._live.database} on a private server"
 
     @property
+    def is_on_private_server(self) -> bool:
+        """Whether it is on a server of our own: it is."""
+        return True
+
+    @property
     def _name(self) -> str:
         return self._live_login.database
 
